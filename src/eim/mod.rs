@@ -1,0 +1,3 @@
+//! The wire to the EIM: XML, the XMPP stream, the link with its requests under way, conversion by schema.
+
+pub mod xml;
