@@ -44,7 +44,7 @@ pub struct Browser {
     session: String,
     driver: Port,
     // Before the profile: nothing writes there when the browser is gone.
-    _process: Process,
+    process: Process,
     _profile: TempDir,
 }
 
@@ -64,7 +64,7 @@ impl Browser {
         until_true("chromedriver listens", async || TcpStream::connect(address).await.is_ok()).await;
         let page = connect(&format!("http://{address}"), profile.path()).await;
         let session = page.session_id().await.expect("chromedriver answers").expect("a session was made");
-        let browser = Self { page, session, driver, _process: process, _profile: profile };
+        let browser = Self { page, session, driver, process, _profile: profile };
         browser.resize(DESKTOP).await;
         browser
     }
@@ -172,6 +172,13 @@ impl Browser {
         let answer: Value = serde_json::from_slice(&bytes).expect("chromedriver answers JSON");
         assert!(answer["value"].get("error").is_none(), "{command}: {answer}");
         answer["value"].clone()
+    }
+}
+
+impl Drop for Browser {
+    /// Asked to end, chromedriver leaves its Chromium behind.
+    fn drop(&mut self) {
+        self.process.kill();
     }
 }
 

@@ -19,6 +19,8 @@ use super::wait::until;
 const SHOWN: usize = 400;
 /// How long a process is given to end by itself when its test is over.
 const GRACE: Duration = Duration::from_millis(1500);
+/// How long the lines of a process that has ended may take to be read; longer only where a descendant holds its output.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// `nobody` of Debian: for servers that refuse to run as root, or should not.
 const NOBODY: u32 = 65534;
 
@@ -84,9 +86,16 @@ impl Process {
         self.child.try_wait().expect("a child can be waited for")
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for the last of what it wrote.
     pub async fn exit(&mut self, within: Duration) -> Option<ExitStatus> {
-        until(within, async || self.exited()).await
+        let status = until(within, async || self.exited()).await?;
+        until(LAST_WORDS, async || self.is_silent().then_some(())).await;
+        Some(status)
+    }
+
+    /// Whether nobody can write a line any more.
+    fn is_silent(&self) -> bool {
+        self.lines.has_changed().is_err()
     }
 
     pub fn signal(&mut self, signal: Signal) {
@@ -105,6 +114,10 @@ impl Process {
     }
 
     fn show(&self) {
+        let dead = Instant::now();
+        while !self.is_silent() && dead.elapsed() < LAST_WORDS {
+            thread::sleep(Duration::from_millis(1));
+        }
         let lines = self.lines.borrow();
         eprintln!("---- {} ({} lines)", self.name, lines.len());
         for line in lines.iter().skip(lines.len().saturating_sub(SHOWN)) {

@@ -224,6 +224,13 @@ impl XmppServer {
     }
 }
 
+impl Drop for XmppServer {
+    /// Nobody needs its goodbye, which takes ejabberd seconds.
+    fn drop(&mut self) {
+        self.process.kill();
+    }
+}
+
 fn launch(flavor: &dyn Flavor, site: &Site) -> Process {
     let mut command = flavor.command(site);
     let directory: &Path = site.directory.path();
