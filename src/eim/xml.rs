@@ -233,9 +233,24 @@ impl Stanza {
     }
 
     /// Takes apart the text of one element that is known to be well-formed (it came through [`check`] or a
-    /// [`Splitter`](super::stream) before).
+    /// [`Splitter`](super::stream::splitter::Splitter) before).
     pub fn split(text: &str) -> Result<Self> {
         let text = text.trim_matches(SPACE);
+        let (mut stanza, content) = Self::split_tag(text)?;
+        if let Some(from) = content {
+            let to = text.rfind("</").filter(|to| *to >= from).ok_or(ILL_FORMED)?;
+            stanza.inner = text[from..to].to_owned();
+        }
+        Ok(stanza)
+    }
+
+    /// Takes apart a start tag that stands alone: a stream's header.
+    pub fn split_open(tag: &str) -> Result<Self> {
+        Self::split_tag(tag).map(|(stanza, _)| stanza)
+    }
+
+    /// The text's first tag, and where its content begins unless it is empty.
+    fn split_tag(text: &str) -> Result<(Self, Option<usize>)> {
         let mut reader = quick_xml::Reader::from_str(text);
         let (start, empty) = match reader.read_event() {
             Ok(Event::Start(start)) => (start, false),
@@ -251,12 +266,8 @@ impl Stanza {
                 stanza.attrs.push((name.to_owned(), value.into_owned()));
             }
         }
-        if !empty {
-            let from = reader.buffer_position() as usize;
-            let to = text.rfind("</").filter(|to| *to >= from).ok_or(ILL_FORMED)?;
-            stanza.inner = text[from..to].to_owned();
-        }
-        Ok(stanza)
+        let content = (!empty).then(|| reader.buffer_position() as usize);
+        Ok((stanza, content))
     }
 
     pub fn attr(&self, name: &str) -> Option<&str> {
