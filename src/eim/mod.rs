@@ -2,3 +2,5 @@
 
 pub mod xml;
 pub mod stream;
+pub mod negotiate;
+pub mod address;
