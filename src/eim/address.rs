@@ -59,7 +59,9 @@ fn same_text(a: &str, b: &str) -> bool {
 }
 
 fn is_plain(c: char) -> bool {
-    !c.is_control() && (c == ' ' || !c.is_whitespace()) && !matches!(c, '\u{FFF0}'..='\u{FFFF}' | '\u{E000}'..='\u{F8FF}')
+    !c.is_control()
+        && (c == ' ' || !c.is_whitespace())
+        && !matches!(c, '\u{FFF0}'..='\u{FFFF}' | '\u{E000}'..='\u{F8FF}')
 }
 
 fn is_domain(text: &str) -> bool {
@@ -182,14 +184,18 @@ mod tests {
         for yes in ["ips3000", "jeconference.ips3000", "JeConference.IPS3000", "a.b.ips3000/x"] {
             assert!(is_eims(yes, "ips3000"), "{yes}");
         }
-        for no in ["u1@ips3000", "u1%ips3000@webconf.ips3000", "evilips3000", "ips3000.evil", "", "evil/ips3000", "@ips3000"] {
+        for no in
+            ["u1@ips3000", "u1%ips3000@webconf.ips3000", "evilips3000", "ips3000.evil", "", "evil/ips3000", "@ips3000"]
+        {
             assert!(!is_eims(no, "ips3000"), "{no}");
         }
     }
 
     #[test]
     fn what_a_server_would_refuse_is_no_address() {
-        for bad in ["", "@", "a@", "@b", "a@b/", "/r", "a b@c", "a@b c", "a@b@c", "a<@b", "a\u{0}@b", "a..b", "-a", "a@[::1"] {
+        for bad in
+            ["", "@", "a@", "@b", "a@b/", "/r", "a b@c", "a@b c", "a@b@c", "a<@b", "a\u{0}@b", "a..b", "-a", "a@[::1"]
+        {
             assert!(Jid::parse(bad).is_none(), "accepted {bad:?}");
         }
         let long = format!("{}@b", "a".repeat(PART_MAX + 1));

@@ -50,7 +50,9 @@ impl From<StreamError> for ConnectError {
         match e {
             StreamError::Io(e) => Self::Io(e),
             StreamError::Ended(why) if why == "not-authorized" => Self::NotAuthorized(why),
-            StreamError::Ended(why) if why == "closed" => Self::Io(io::ErrorKind::UnexpectedEof.into()),
+            StreamError::Ended(why) if why == "closed" => {
+                Self::Io(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"))
+            }
             StreamError::Ended(why) => Self::Refused(format!("the server ended the stream: {why}")),
             StreamError::Framing(e) => Self::Protocol(e.to_string()),
             StreamError::Xml(e) => Self::Protocol(e.to_string()),

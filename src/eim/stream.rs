@@ -107,6 +107,16 @@ impl XmppStream {
         }
     }
 
+    /// As [`XmppStream::next`], but reads only if `read`, else stays pending once all is written: for an owner who has
+    /// no place for another stanza. Cancel-safe.
+    pub async fn next_when(&mut self, read: bool) -> Result<Stanza, StreamError> {
+        if !read {
+            self.flush().await?;
+            std::future::pending::<()>().await;
+        }
+        self.next().await
+    }
+
     /// The peer's stream header; until it is there, writes what is queued. Cancel-safe.
     pub async fn next_header(&mut self) -> Result<Header, StreamError> {
         match poll_fn(|cx| self.poll_piece(cx)).await? {
@@ -115,7 +125,7 @@ impl XmppStream {
         }
     }
 
-    /// Writes what is queued and reads nothing: for an owner whose own reader is behind. Cancel-safe.
+    /// Writes all that is queued. Cancel-safe.
     pub async fn flush(&mut self) -> Result<(), StreamError> {
         Ok(poll_fn(|cx| self.poll_write_out(cx)).await?)
     }

@@ -22,7 +22,11 @@ impl Tls {
     pub fn load(ca: &str, direct: bool) -> Result<Self, String> {
         let roots = if ca.is_empty() { system_roots() } else { roots_of(ca)? };
         if roots.is_empty() {
-            return Err(if ca.is_empty() { "no trusted certificates on this system".into() } else { format!("{ca}: no certificate") });
+            return Err(if ca.is_empty() {
+                "no trusted certificates on this system".into()
+            } else {
+                format!("{ca}: no certificate")
+            });
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
