@@ -1,5 +1,6 @@
 //! confgate: anybody enters an enterprise's XMPP conference from a plain browser.
 
+pub mod config;
 pub mod eim;
 pub mod event;
 pub mod ids;
