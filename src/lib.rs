@@ -5,3 +5,4 @@ pub mod eim;
 pub mod event;
 pub mod ids;
 pub mod refusal;
+pub mod store;
