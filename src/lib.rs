@@ -4,4 +4,6 @@ pub mod config;
 pub mod eim;
 pub mod event;
 pub mod ids;
+pub mod log;
 pub mod refusal;
+pub mod store;

@@ -64,7 +64,7 @@ pub struct Client {
     /// Where it may log in from; empty: from anywhere.
     #[serde(default, with = "values::networks")]
     pub networks: Vec<IpNet>,
-    /// Whom it speaks as at the EIM; `None`: the id itself.
+    /// See [`Client::speaks_as`].
     #[serde(default)]
     pub user_id: Option<UserId>,
     #[serde(default)]
@@ -134,9 +134,10 @@ impl Auth {
 }
 
 impl Client {
-    /// Whom it speaks as at the EIM.
-    pub fn speaks_as(&self) -> Option<UserId> {
-        self.user_id.clone().or_else(|| UserId::parse(&self.id))
+    /// Whom it speaks as at the EIM: `user_id`, else its id in lower case.
+    pub fn speaks_as(&self) -> UserId {
+        let own = || UserId::parse(&self.id.to_ascii_lowercase()).expect("a client's id in lower case is a user's");
+        self.user_id.clone().unwrap_or_else(own)
     }
 
     fn check(&self, at: &str, found: &mut Findings) {
@@ -148,9 +149,6 @@ impl Client {
         }
         if self.open && self.networks.is_empty() {
             found.refuse(&format!("{at}.networks"), "the networks that an open client may log in from");
-        }
-        if self.speaks_as().is_none() {
-            found.refuse(&format!("{at}.user_id"), "[a-z0-9._-]{1,64}, since the client's id can't be a user's");
         }
     }
 }

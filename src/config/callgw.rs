@@ -6,10 +6,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::addresses::Url;
 use super::auth::SIGNING_SECRET_MIN;
 use super::check::Findings;
-use super::values::{self, Url};
-use super::{DAY_S, HOUR_MS, Range};
+use super::{DAY_S, HOUR_MS, Range, values};
 use crate::ids::Secret;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 //!
 //! `examples/confgate.toml` names every key with its meaning, unit, default and allowed values; an error quotes it.
 
+mod addresses;
 mod auth;
 mod callgw;
 mod check;
@@ -22,6 +23,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub use addresses::{BasePath, Origin, Url};
 pub use auth::{Auth, Client, Key, Scope};
 pub use callgw::{CallNode, Callgw, Live, NodeKind, Turn};
 pub use eim::{Eim, EimMode, EimTls, EimUser, Events, EventsMode, JidScheme};
@@ -30,7 +32,6 @@ pub use error::ConfigError;
 pub use example::EXAMPLE;
 pub use limits::Limits;
 pub use server::{Admin, Durability, Http, Log, LogFormat, Node, Store};
-pub use values::{BasePath, Origin, Url};
 
 /// An integer key with the least and the most that it may be.
 type Range = (&'static str, u64, u64);

@@ -8,9 +8,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
+use super::addresses::{BasePath, Origin};
 use super::check::Findings;
-use super::values::{self, BasePath, Origin};
-use super::{Config, HOUR_MS, Range};
+use super::{Config, HOUR_MS, Range, values};
 use crate::ids::Secret;
 
 /// `[http]`: the one HTTPS listener.

@@ -266,7 +266,6 @@ fn what_belongs_together_is_demanded_together() {
         ("[eim]\nreconnect_min_ms = 9\nreconnect_max_ms = 8", vec!["eim.reconnect_min_ms"]),
         ("[eim]\nmode = \"c2s\"\nhost = \"h\"\n[events]\nmode = \"inproc\"", vec!["events.mode"]),
         ("[events]\nmode = \"amqp\"", vec!["events.url"]),
-        ("[[auth.clients]]\nid = \"A\"\nsecret = \"s\"", vec!["auth.clients[0].user_id"]),
         ("[[auth.clients]]\nid = \"a\"\nopen = true", vec!["auth.clients[0].networks"]),
         ("[[auth.keys]]\nid = \"a\"\nsecret = \"short\"", vec!["auth.keys[0].secret"]),
         (
@@ -299,6 +298,13 @@ fn an_external_eim_sends_its_events_over_xmpp_unless_told_otherwise() {
     assert_eq!(config.eim.guest_addresses(), ["jeprivacy.corp.example"]);
     assert_eq!((config.eim.port(), config.eim.session_port()), (5347, 5222));
     assert_eq!(Config::default().eim.provisioning_domain().as_deref(), Some("webconf-admin.ips3000"));
+}
+
+#[test]
+fn a_client_speaks_as_the_user_it_names_or_is_named_like() {
+    let text = "[[auth.clients]]\nid = \"Portal-1\"\nsecret = \"s\"\n[[auth.clients]]\nid = \"b\"\nsecret = \"s\"\nuser_id = \"u1\"";
+    let speaks_as: Vec<_> = load(text, &[]).unwrap().auth.clients.iter().map(Client::speaks_as).collect();
+    assert_eq!(speaks_as.iter().map(|user| user.as_str()).collect::<Vec<_>>(), ["portal-1", "u1"]);
 }
 
 #[test]
