@@ -4,3 +4,4 @@ pub mod eim;
 pub mod event;
 pub mod ids;
 pub mod refusal;
+pub mod schema;
