@@ -6,4 +6,5 @@ pub mod event;
 pub mod ids;
 pub mod log;
 pub mod refusal;
+pub mod schema;
 pub mod store;

@@ -1,5 +1,6 @@
 //! The wire to the EIM: XML, the XMPP stream, the link with its requests under way, conversion by schema.
 
+<<<<<<< HEAD
 pub mod address;
 pub mod answer;
 pub mod inbound;
@@ -11,6 +12,9 @@ pub mod provision;
 pub mod sessions;
 pub mod settings;
 pub mod stream;
+=======
+pub mod convert;
+>>>>>>> schema
 pub mod xml;
 
 use std::sync::Arc;

@@ -518,7 +518,7 @@ fn resolve(name: &str) -> Result<char> {
 }
 
 /// XML 1.0 section 2.2.
-fn is_xml_char(c: char) -> bool {
+pub fn is_xml_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
 }
 
