@@ -1,0 +1,198 @@
+//! A headless Chromium of the test's own, driven over WebDriver by a chromedriver of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fantoccini::elements::Element;
+use fantoccini::{Client, ClientBuilder, Locator};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use super::ports::Port;
+use super::process::Process;
+use super::wait::{PATIENCE, until, until_true};
+
+/// A desk's screen, in CSS pixels.
+pub const DESKTOP: (u32, u32) = (1440, 900);
+/// A telephone's.
+pub const PHONE: (u32, u32) = (390, 844);
+
+/// Quiet, deterministic, with a camera and a microphone that need no permission.
+const FLAGS: [&str; 13] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+    "--mute-audio",
+];
+
+/// One browser with one window. A hidden tab is throttled to about a frame a second: one browser per participant.
+pub struct Browser {
+    pub page: Client,
+    session: String,
+    driver: Port,
+    // Before the profile: nothing writes there when the browser is gone.
+    process: Process,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts one with the size of [`DESKTOP`]. Certificates that nobody signed are accepted.
+    pub async fn start() -> Self {
+        let driver = Port::claim();
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={}", driver.number())).arg("--log-level=WARNING");
+        let profile = tempfile::Builder::new().prefix("confgate-browser-").tempdir();
+        let profile = profile.expect("the system's directory for temporary files is writable");
+        // Chromium writes beside its profile too (crash reports, caches of fonts).
+        command.env("HOME", profile.path()).env("TMPDIR", profile.path());
+        let process = Process::start("chromedriver", &mut command);
+
+        let address = driver.address();
+        until_true("chromedriver listens", async || TcpStream::connect(address).await.is_ok()).await;
+        let page = connect(&format!("http://{address}"), profile.path()).await;
+        let session = page.session_id().await.expect("chromedriver answers").expect("a session was made");
+        let browser = Self { page, session, driver, process, _profile: profile };
+        browser.resize(DESKTOP).await;
+        browser
+    }
+
+    pub async fn goto(&self, url: &str) {
+        self.page.goto(url).await.unwrap_or_else(|e| panic!("cannot open {url}: {e}"));
+    }
+
+    /// Gives the page that viewport, exactly: a window has a least width, an emulated screen has none.
+    pub async fn resize(&self, (width, height): (u32, u32)) {
+        let mobile = width < 500;
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// A command of the Chrome DevTools Protocol.
+    pub async fn devtools(&self, command: &str, params: Value) -> Value {
+        self.vendor("goog/cdp/execute", &json!({ "cmd": command, "params": params })).await
+    }
+
+    /// Waits for the element.
+    pub async fn find(&self, css: &str) -> Element {
+        let found = self.page.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await;
+        found.unwrap_or_else(|e| panic!("no element {css}: {e}"))
+    }
+
+    /// Waits until the element is there and shown, and clicks it.
+    pub async fn click(&self, css: &str) {
+        let clicked = until(PATIENCE, async || {
+            let element = self.page.find(Locator::Css(css)).await.ok()?;
+            element.click().await.ok()
+        });
+        assert!(clicked.await.is_some(), "no element to click: {css}");
+    }
+
+    /// Waits for the element, empties it and types that text into it.
+    pub async fn fill(&self, css: &str, text: &str) {
+        let field = self.find(css).await;
+        field.clear().await.unwrap_or_else(|e| panic!("{css} cannot be emptied: {e}"));
+        field.send_keys(text).await.unwrap_or_else(|e| panic!("{css} takes no text: {e}"));
+    }
+
+    /// The element's text as it is shown.
+    pub async fn text(&self, css: &str) -> String {
+        self.find(css).await.text().await.unwrap_or_else(|e| panic!("{css} has no text: {e}"))
+    }
+
+    /// Waits until the element shows a text that holds that one.
+    pub async fn shows(&self, css: &str, text: &str) {
+        until_true(&format!("{css} shows {text}"), async || {
+            let Ok(element) = self.page.find(Locator::Css(css)).await else { return false };
+            element.text().await.is_ok_and(|shown| shown.contains(text))
+        })
+        .await;
+    }
+
+    /// Runs the body of a JavaScript function and gives what it returns.
+    pub async fn run(&self, body: &str) -> Value {
+        self.page.execute(body, Vec::new()).await.unwrap_or_else(|e| panic!("{e} in {body}"))
+    }
+
+    /// Waits until that JavaScript expression is true.
+    pub async fn holds(&self, expression: &str) {
+        let body = format!("return Boolean({expression})");
+        until_true(expression, async || self.run(&body).await == json!(true)).await;
+    }
+
+    /// Saves what is seen as `target/screenshots/NAME.png`.
+    pub async fn screenshot(&self, name: &str) -> PathBuf {
+        let png = self.page.screenshot().await.expect("Chromium can paint its page");
+        // Cargo gives integration tests `target/tmp`.
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp is in target");
+        let path = target.join("screenshots").join(format!("{name}.png"));
+        std::fs::create_dir_all(path.parent().expect("it is in screenshots")).expect("target is writable");
+        std::fs::write(&path, png).expect("target is writable");
+        path
+    }
+
+    /// What the console got as errors since it was asked last: uncaught exceptions, what the content security policy
+    /// blocked, loads that failed.
+    pub async fn console_errors(&self) -> Vec<String> {
+        let entries = self.vendor("se/log", &json!({ "type": "browser" })).await;
+        let entries = entries.as_array().unwrap_or_else(|| panic!("no list: {entries}")).clone();
+        let errors = entries.iter().filter(|entry| entry["level"] == "SEVERE");
+        errors.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Fails the test where the console got an error.
+    pub async fn assert_quiet_console(&self) {
+        let errors = self.console_errors().await;
+        assert!(errors.is_empty(), "the console got errors: {errors:#?}");
+    }
+
+    /// A command that chromedriver has beyond the WebDriver standard: the `value` that it answers.
+    async fn vendor(&self, command: &str, body: &Value) -> Value {
+        let path = format!("/session/{}/{command}", self.session);
+        let socket = TcpStream::connect(self.driver.address()).await.expect("chromedriver listens");
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await;
+        let (mut sender, connection) = handshake.expect("chromedriver speaks HTTP");
+        tokio::spawn(connection);
+        let request = http::Request::post(&path).header("host", "localhost").header("content-type", "application/json");
+        let request = request.body(Full::<bytes::Bytes>::from(body.to_string())).expect("the request is well-formed");
+        let reply = sender.send_request(request).await.expect("chromedriver answers");
+        let bytes = reply.into_body().collect().await.expect("chromedriver answers").to_bytes();
+        let answer: Value = serde_json::from_slice(&bytes).expect("chromedriver answers JSON");
+        assert!(answer["value"].get("error").is_none(), "{command}: {answer}");
+        answer["value"].clone()
+    }
+}
+
+impl Drop for Browser {
+    /// Asked to end, chromedriver leaves its Chromium behind.
+    fn drop(&mut self) {
+        self.process.kill();
+    }
+}
+
+async fn connect(driver: &str, profile: &Path) -> Client {
+    let mut arguments: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
+    arguments.push(format!("--user-data-dir={}", profile.join("profile").display()));
+    let capabilities = json!({
+        "browserName": "chrome",
+        "acceptInsecureCerts": true,
+        "goog:chromeOptions": { "args": arguments },
+        "goog:loggingPrefs": { "browser": "ALL" },
+    });
+    let Value::Object(capabilities) = capabilities else { unreachable!("it is written as an object") };
+    let mut builder = ClientBuilder::new(HttpConnector::new());
+    let session = builder.capabilities(capabilities).connect(driver).await;
+    session.unwrap_or_else(|e| panic!("Chromium does not start: {e}"))
+}

@@ -1,0 +1,312 @@
+//! The real binary in a directory and on ports of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::certificate::Certificate;
+use super::client::Client;
+use super::ports::Port;
+use super::process::{Line, Output, Process};
+use super::wait::{PATIENCE, until};
+
+/// What a gateway without a configuration file prints on stdout.
+#[derive(Debug, Clone)]
+pub struct Printed {
+    /// The chair's link to the demo conference, a whole address.
+    pub chair: String,
+    /// The guests' link.
+    pub guest: String,
+    /// The password of user `admin`.
+    pub password: String,
+}
+
+/// How to start one.
+pub struct Builder {
+    directory: TempDir,
+    config: Option<toml::Table>,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+pub struct Gateway {
+    process: Process,
+    builder: Builder,
+    http: SocketAddr,
+    admin: SocketAddr,
+    // Held so that a restart gets the same ones.
+    _ports: [Port; 2],
+}
+
+impl Gateway {
+    /// `confgate` without a file: everything embedded.
+    pub fn embedded() -> Builder {
+        Builder::new(None)
+    }
+
+    /// `confgate serve --config FILE` with that TOML. The listeners' addresses and a certificate are put in where the
+    /// text has none; relative paths are relative to [`Gateway::directory`].
+    pub fn with(config: &str) -> Builder {
+        Builder::new(Some(config.parse().unwrap_or_else(|e| panic!("{e} in {config}"))))
+    }
+
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.builder.directory.path()
+    }
+
+    /// The certificate that clients must trust, PEM: the configured one, else the one that was made on first run.
+    pub fn certificate(&self) -> PathBuf {
+        let configured = self.builder.config.as_ref().and_then(|c| c.get("http")?.get("cert")?.as_str());
+        if let Some(path) = configured {
+            return self.directory().join(path);
+        }
+        let certs = self.directory().join("certs");
+        let files = std::fs::read_dir(&certs).unwrap_or_else(|e| panic!("{}: {e}", certs.display()));
+        let is_certificate = |path: &PathBuf| {
+            std::fs::read_to_string(path).is_ok_and(|text| text.contains("-----BEGIN CERTIFICATE-----"))
+        };
+        files.flatten().map(|e| e.path()).find(is_certificate).expect("certs/ holds the certificate made on first run")
+    }
+
+    /// A client of its own connection that trusts this gateway.
+    pub fn client(&self) -> Client {
+        Client::new(self.http, &self.certificate())
+    }
+
+    /// What it printed for the one who started it. Embedded only: with a file no secret is printed.
+    pub async fn printed(&self) -> Printed {
+        let value = async |key: &str| {
+            let prefix = format!("{key}: ");
+            let found = |line: &Line| {
+                let printed = line.output == Output::Stdout;
+                line.text.trim().strip_prefix(&prefix).filter(|_| printed).map(|v| v.trim().to_owned())
+            };
+            self.process.line(PATIENCE, found).await.unwrap_or_else(|| panic!("nothing printed as `{prefix}`"))
+        };
+        Printed { chair: value("chair").await, guest: value("guest").await, password: value("password").await }
+    }
+
+    /// Everything that it wrote to stdout and stderr.
+    pub fn logs(&self) -> String {
+        self.process.lines().iter().map(|line| line.text.clone() + "\n").collect()
+    }
+
+    /// Waits for a line of its log that holds that text.
+    pub async fn logged(&self, text: &str) -> String {
+        let found = self.process.line(PATIENCE, |line| line.text.contains(text).then(|| line.text.clone()));
+        found.await.unwrap_or_else(|| panic!("not logged: {text}"))
+    }
+
+    /// A GET at the admin listener: status and body.
+    pub async fn admin_get(&self, path: &str) -> (u16, String) {
+        get(self.admin, path).await.unwrap_or_else(|e| panic!("{path} of the admin listener: {e}"))
+    }
+
+    /// The body of `/readyz`, whatever its status.
+    pub async fn readyz(&self) -> Value {
+        let (_, body) = self.admin_get("/readyz").await;
+        serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e} in {body}"))
+    }
+
+    /// The value of a metric without labels, or the sum over its labels; `None` where it isn't there.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let (_, body) = self.admin_get("/metrics").await;
+        let of_name = |line: &&str| line.split(['{', ' ']).next() == Some(name);
+        let values = body.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        values.reduce(|a, b| a + b)
+    }
+
+    /// Gone at once, as by a crash.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// SIGTERM, and its end. `None` where it still runs after that time.
+    pub async fn stop(&mut self, within: Duration) -> Option<ExitStatus> {
+        self.process.signal(Signal::TERM);
+        self.process.exit(within).await
+    }
+
+    /// Kills it if it still runs and starts it again: same directory, same ports.
+    pub async fn restart(&mut self) {
+        self.process.kill();
+        self.process = self.builder.launch(self.http, self.admin);
+        (self.http, self.admin) = ready(&mut self.process).await;
+    }
+}
+
+impl Builder {
+    fn new(config: Option<toml::Table>) -> Self {
+        let directory = tempfile::Builder::new().prefix("confgate-").tempdir();
+        let directory = directory.expect("the system's directory for temporary files is writable");
+        Self { directory, config, arguments: Vec::new(), environment: Vec::new() }
+    }
+
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// For example `CONFGATE_LIMITS__BATCH`.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Puts a file into the directory; `name` may hold a path.
+    pub fn file(self, name: &str, text: &str) -> Self {
+        let path = self.directory.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("it is in the directory")).expect("the directory is writable");
+        std::fs::write(path, text).expect("the directory is writable");
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(mut self) -> Gateway {
+        let ports = [Port::claim(), Port::claim()];
+        let [http, admin] = [&ports[0], &ports[1]].map(Port::address);
+        self.write_config(http, admin);
+        let mut process = self.launch(http, admin);
+        let (http, admin) = ready(&mut process).await;
+        Gateway { process, builder: self, http, admin, _ports: ports }
+    }
+
+    /// Runs it where it is expected to end by itself: its status and everything that it wrote.
+    pub async fn fail(mut self) -> (ExitStatus, String) {
+        let ports = [Port::claim(), Port::claim()];
+        let [http, admin] = [&ports[0], &ports[1]].map(Port::address);
+        self.write_config(http, admin);
+        let mut process = self.launch(http, admin);
+        let status = process.exit(PATIENCE).await.expect("it should have ended by itself");
+        (status, process.lines().into_iter().map(|line| line.text + "\n").collect())
+    }
+
+    fn write_config(&mut self, http: SocketAddr, admin: SocketAddr) {
+        let Some(config) = &mut self.config else { return };
+        let listen = |address: SocketAddr| toml::Value::from(address.to_string());
+        section(config, "admin").entry("listen").or_insert(listen(admin));
+        let web = section(config, "http");
+        web.entry("listen").or_insert(listen(http));
+        if !web.contains_key("cert") {
+            Certificate::for_names(&["localhost", "127.0.0.1"]).write(&self.directory.path().join("certs"));
+            web.insert("cert".to_owned(), "certs/cert.pem".into());
+            web.insert("key".to_owned(), "certs/key.pem".into());
+        }
+        let text = toml::to_string(config).expect("a TOML table can be written");
+        std::fs::write(self.directory.path().join("confgate.toml"), text).expect("the directory is writable");
+    }
+
+    fn launch(&self, http: SocketAddr, admin: SocketAddr) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_confgate"));
+        match self.config {
+            Some(_) => command.args(["serve", "--config", "confgate.toml"]),
+            None => {
+                command.args(["serve", "--listen", &http.to_string()]).env("CONFGATE_ADMIN__LISTEN", admin.to_string())
+            }
+        };
+        command.args(&self.arguments).current_dir(self.directory.path());
+        if std::env::var_os("RUST_LOG").is_none() {
+            command.env("RUST_LOG", "info,confgate=debug");
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Process::start("confgate", &mut command)
+    }
+}
+
+fn section<'a>(config: &'a mut toml::Table, name: &str) -> &'a mut toml::Table {
+    let section = config.entry(name).or_insert(toml::Table::new().into());
+    section.as_table_mut().unwrap_or_else(|| panic!("[{name}] is a table"))
+}
+
+/// Waits until it has said where it listens and `/readyz` is 200: the addresses of its two listeners.
+async fn ready(process: &mut Process) -> (SocketAddr, SocketAddr) {
+    let said = process.line(PATIENCE, |line| listening(&line.text)).await;
+    let (http, admin) = said.unwrap_or_else(|| panic!("confgate does not listen; it ended: {:?}", process.exited()));
+    let is_ready = until(PATIENCE, async || {
+        let ended = process.exited();
+        assert!(ended.is_none(), "confgate ended: {ended:?}");
+        get(admin, "/readyz").await.ok().filter(|(status, _)| *status == 200)
+    });
+    assert!(is_ready.await.is_some(), "confgate is not ready within {PATIENCE:?}");
+    (http, admin)
+}
+
+/// Reads `... listening http=127.0.0.1:9092 admin=127.0.0.1:9093`, or the same as a line of JSON.
+fn listening(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let plain = without_colours(line);
+    if let Ok(json) = serde_json::from_str::<Value>(&plain) {
+        let fields = json.get("fields").unwrap_or(&json);
+        let said = fields.get("message")?.as_str()? == "listening";
+        let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();
+        return said.then_some((address("http")?, address("admin")?));
+    }
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    let said = words.contains(&"listening");
+    let address =
+        |name: &str| words.iter().find_map(|w| w.strip_prefix(name)?.strip_prefix('=')?.trim_matches('"').parse().ok());
+    said.then_some((address("http")?, address("admin")?))
+}
+
+/// Without ANSI's `ESC [ ... m`.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| plain + part.split_once('m').map_or(part, |(_, rest)| rest))
+}
+
+/// A GET over plain HTTP on a connection of its own.
+async fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    use http_body_util::{BodyExt, Empty};
+    let socket = tokio::net::TcpStream::connect(address).await?;
+    let io = hyper_util::rt::TokioIo::new(socket);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(std::io::Error::other)?;
+    let exchange = async {
+        let request = hyper::Request::get(path).header("host", address.to_string());
+        let request = request.body(Empty::<bytes::Bytes>::new()).map_err(std::io::Error::other)?;
+        let reply = sender.send_request(request).await.map_err(std::io::Error::other)?;
+        let status = reply.status().as_u16();
+        let body = reply.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    };
+    let driver = async {
+        let _closed = connection.await;
+        std::future::pending().await
+    };
+    tokio::select! { done = exchange => done, never = driver => never }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_says_where_it_listens_is_read_in_every_format() {
+        let expected = Some(("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()));
+        let lines = [
+            "2026-01-01T00:00:00Z  INFO confgate: listening http=127.0.0.1:1 admin=127.0.0.1:2",
+            "\u{1b}[32m INFO\u{1b}[0m confgate: listening \u{1b}[3mhttp\u{1b}[0m\u{1b}[2m=\u{1b}[0m127.0.0.1:1 admin=127.0.0.1:2",
+            r#"{"level":"INFO","fields":{"message":"listening","http":"127.0.0.1:1","admin":"127.0.0.1:2"}}"#,
+        ];
+        for line in lines {
+            assert_eq!(listening(line), expected, "{line}");
+        }
+        assert_eq!(listening("confgate: listening http=127.0.0.1:1"), None);
+    }
+}

@@ -1,0 +1,28 @@
+//! The vocabulary of the integration tests: the real binary, its clients, real XMPP servers, a real browser.
+//!
+//! Everything here is started in a directory and on ports of its own, waits by deadline and never by sleeping, shows
+//! what it logged when its test fails, and is gone when its test is.
+#![allow(dead_code, reason = "a vocabulary: a verb is here before every suite has a use for it")]
+
+pub mod browser;
+pub mod c2s;
+pub mod certificate;
+pub mod chaos;
+pub mod client;
+pub mod component;
+pub mod dialogue;
+pub mod ejabberd;
+pub mod event_socket;
+pub mod follower;
+pub mod gateway;
+pub mod ports;
+pub mod process;
+pub mod prosody;
+pub mod wait;
+pub mod xml_stream;
+pub mod xmpp_server;
+
+/// Whether the long things are asked for (`tests/run --full`).
+pub fn long() -> bool {
+    std::env::var_os("CONFGATE_TEST_LONG").is_some_and(|v| v == "1")
+}
