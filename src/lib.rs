@@ -1,6 +1,8 @@
 //! confgate: anybody enters an enterprise's XMPP conference from a plain browser.
 
+pub mod address;
 pub mod eim;
 pub mod event;
 pub mod ids;
+pub mod limiter;
 pub mod refusal;
