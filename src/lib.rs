@@ -5,5 +5,6 @@ pub mod body;
 pub mod eim;
 pub mod event;
 pub mod ids;
+pub mod lifecycle;
 pub mod limiter;
 pub mod refusal;
