@@ -4,6 +4,7 @@ pub mod address;
 pub mod body;
 pub mod eim;
 pub mod event;
+pub mod http;
 pub mod ids;
 pub mod lifecycle;
 pub mod limiter;
