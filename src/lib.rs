@@ -1,6 +1,7 @@
 //! confgate: anybody enters an enterprise's XMPP conference from a plain browser.
 
 pub mod address;
+pub mod admin;
 pub mod body;
 pub mod eim;
 pub mod event;
