@@ -1,6 +1,5 @@
 //! The wire to the EIM: XML, the XMPP stream, the link with its requests under way, conversion by schema.
 
-<<<<<<< HEAD
 pub mod address;
 pub mod answer;
 pub mod inbound;
@@ -12,9 +11,8 @@ pub mod provision;
 pub mod sessions;
 pub mod settings;
 pub mod stream;
-=======
 pub mod convert;
->>>>>>> schema
+pub mod builtin;
 pub mod xml;
 
 use std::sync::Arc;
