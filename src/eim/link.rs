@@ -8,6 +8,7 @@ mod task;
 pub use dial::{Connected, Dial, Endpoint, InProcess, offer};
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use metrics::Gauge;
@@ -76,6 +77,55 @@ pub struct LinkSettings {
     pub eim_domain: String,
     pub timing: Timing,
     pub announce: Announce,
+    /// To and from the link beside this one, where there is one.
+    pub strays: Option<Strays>,
+}
+
+/// The crossing between two component links of one gateway, for answers that a server gives to the wrong one of them.
+///
+/// ejabberd with `global_routes` (its default) routes every domain of a listener to every component on that listener,
+/// at random. Such an answer is handed over once, and there belongs to a request by id and sender as any other.
+pub struct Strays {
+    to: mpsc::Sender<Stanza>,
+    from: mpsc::Receiver<Stanza>,
+    seen: Arc<AtomicBool>,
+}
+
+impl Strays {
+    /// Answers that may wait to be handed over; what is more is dropped, and its request times out.
+    const MAX: usize = 1024;
+    /// What an operator can do about it. Events are spread over both links too, and so lose their order.
+    pub const ADVICE: &str = "the server sends one component what is for the other \
+        (ejabberd: set `global_routes: false` on the listener, or use one listener for each component)";
+
+    /// Both ends of a crossing.
+    pub fn crossing() -> (Self, Self) {
+        let ((to_a, from_b), (to_b, from_a)) = (mpsc::channel(Self::MAX), mpsc::channel(Self::MAX));
+        let seen = Arc::new(AtomicBool::new(false));
+        (Self { to: to_a, from: from_a, seen: Arc::clone(&seen) }, Self { to: to_b, from: from_b, seen })
+    }
+
+    /// Whether an answer has crossed.
+    pub fn seen(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.seen)
+    }
+
+    fn note(&self) {
+        if !self.seen.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{}", Self::ADVICE);
+        }
+    }
+
+    async fn recv(this: &mut Option<Self>) -> Stanza {
+        let next = match this {
+            Some(strays) => strays.from.recv().await,
+            None => None,
+        };
+        match next {
+            Some(stanza) => stanza,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// What links share.
