@@ -4,6 +4,8 @@ mod connection;
 mod dial;
 mod requests;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use dial::{Connected, Dial, Endpoint, InProcess, offer};
 
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use metrics::Gauge;
+use metrics::{Gauge, Histogram};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +35,17 @@ pub enum EimError {
     /// The bound of requests under way is reached; nothing was sent.
     #[error("too many requests to the EIM are under way")]
     TooManyUnderWay,
+}
+
+impl EimError {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Unreachable { sent: false } => "unreachable",
+            Self::Unreachable { sent: true } => "cut",
+            Self::Timeout => "timeout",
+            Self::TooManyUnderWay => "too_many",
+        }
+    }
 }
 
 /// A link's state, and for how long it has been so.
@@ -156,6 +169,7 @@ pub struct Link {
     requests: mpsc::Sender<Request>,
     slots: Arc<Semaphore>,
     under_way: Gauge,
+    seconds: Histogram,
     health: watch::Receiver<Health>,
     wait: Duration,
 }
@@ -207,19 +221,29 @@ impl Link {
         let (to_task, requests) = mpsc::channel(*slots_max);
         let (to_health, health) = watch::channel(Health::down("not connected yet"));
         let under_way = metrics::gauge!("confgate_eim_requests_under_way", "link" => settings.name);
+        let seconds = metrics::histogram!("confgate_eim_request_seconds", "link" => settings.name);
         let (outbox, wait) = (Outbox::new(inbound, settings.announce.clone()), settings.timing.wait);
         tracker.spawn(task::Task::new(settings, requests, to_health, outbox, stop).run(first));
-        Self { requests: to_task, slots, under_way, health, wait }
+        Self { requests: to_task, slots, under_way, seconds, health, wait }
     }
 
     /// Sends an IQ of type get or set, with `from` and `to` as on the wire, and gives the answer (result or error) as
     /// it came. A caller that stops waiting leaves the request under way until its answer or deadline.
     pub async fn request(&self, stanza: Stanza, timeout: Duration) -> Result<Stanza, EimError> {
+        let began = Instant::now();
+        let outcome = self.ask(stanza, began, timeout).await;
+        match &outcome {
+            Ok(_) => self.seconds.record(began.elapsed()),
+            Err(e) => metrics::counter!("confgate_eim_requests_failed_total", "why" => e.label()).increment(1),
+        }
+        outcome
+    }
+
+    async fn ask(&self, stanza: Stanza, now: Instant, timeout: Duration) -> Result<Stanza, EimError> {
         let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| EimError::TooManyUnderWay)?;
         self.under_way.increment(1.0);
         let slot = Slot { gauge: self.under_way.clone(), _permit: permit };
         let (to, answer) = oneshot::channel();
-        let now = Instant::now();
         let deadline = now + timeout;
         let wait_until = deadline.min(now + self.wait);
         let request = Request { stanza, deadline, wait_until, reply: Reply { to, _slot: slot } };

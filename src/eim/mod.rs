@@ -11,6 +11,8 @@ pub mod provision;
 pub mod sessions;
 pub mod settings;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 pub mod xml;
 
 use std::sync::Arc;
