@@ -3,6 +3,8 @@
 //! A user `u1` of the EIM's domain `ips3000` speaks as `u1%ips3000@webconf.ips3000/uc`: an address of the component's
 //! own domain, so that every server routes the answer back to it.
 
+use std::borrow::Cow;
+
 use crate::ids::UserId;
 
 /// RFC 7622 section 3.1: most bytes of each part.
@@ -39,13 +41,11 @@ impl<'a> Jid<'a> {
         ok.then(|| Self { local: local.unwrap_or(""), domain, resource: resource.unwrap_or("") })
     }
 
-    /// Whether both name the same entity: local part and domain without regard to case, the resource with.
+    /// Whether both name the same entity for an XMPP server.
     pub fn same(&self, other: &Jid<'_>) -> bool {
-        self.same_bare(other) && self.resource == other.resource
-    }
-
-    pub fn same_bare(&self, other: &Jid<'_>) -> bool {
-        same_text(self.local, other.local) && same_text(self.domain, other.domain)
+        same_part(self.domain, other.domain, stringprep::nameprep)
+            && same_part(self.local, other.local, stringprep::nodeprep)
+            && same_part(self.resource, other.resource, stringprep::resourceprep)
     }
 }
 
@@ -54,8 +54,11 @@ pub fn same_address(a: &str, b: &str) -> bool {
     a == b || matches!((Jid::parse(a), Jid::parse(b)), (Some(a), Some(b)) if a.same(&b))
 }
 
-fn same_text(a: &str, b: &str) -> bool {
-    a == b || a.chars().flat_map(char::to_lowercase).eq(b.chars().flat_map(char::to_lowercase))
+/// Equal as the server prepares this kind of part (RFC 6122). Prosody answers from the prepared form of the address
+/// that it was asked at, ejabberd from the written one. What has no prepared form is compared without regard to case.
+fn same_part(a: &str, b: &str, prepare: for<'t> fn(&'t str) -> Result<Cow<'t, str>, stringprep::Error>) -> bool {
+    let prepared = |text| prepare(text).map_or_else(|_| text.to_lowercase(), Cow::into_owned);
+    a == b || prepared(a) == prepared(b)
 }
 
 fn is_plain(c: char) -> bool {
@@ -177,6 +180,9 @@ mod tests {
         assert!(!same_address("a@x", "a@x/r"));
         assert!(!same_address("a@x", "b@x"));
         assert!(!same_address("", "x"));
+        assert!(same_address("ａ@x/ｘ\u{AD}x", "a@x/xx"), "prepared by the server");
+        assert!(same_address("ß@x", "ss@x"));
+        assert!(!same_address("a@x/\u{1F9FF}", "a@x/\u{1F9FE}"), "no prepared form");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use metrics::Gauge;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::eim::answer::WebAddress;
@@ -69,11 +70,12 @@ pub struct Outbox {
     announce: Announce,
     /// At most one stanza's worth, one `Down` and one `Up`.
     waiting: VecDeque<Inbound>,
+    depth: Gauge,
 }
 
 impl Outbox {
     pub fn new(to: mpsc::Sender<Inbound>, announce: Announce) -> Self {
-        Self { to, announce, waiting: VecDeque::new() }
+        Self { to, announce, waiting: VecDeque::new(), depth: metrics::gauge!("confgate_eim_inbound_depth") }
     }
 
     /// Whether the link may read on.
@@ -88,6 +90,7 @@ impl Outbox {
             metrics::counter!("confgate_eim_inbound_stalls_total").increment(1);
             self.waiting.push_back(news);
         }
+        self.depth.set((self.to.max_capacity() - self.to.capacity()) as f64);
     }
 
     pub fn up(&mut self) {

@@ -4,13 +4,16 @@ mod connection;
 mod dial;
 mod requests;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use dial::{Connected, Dial, Endpoint, InProcess, offer};
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use metrics::Gauge;
+use metrics::{Gauge, Histogram};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +35,17 @@ pub enum EimError {
     /// The bound of requests under way is reached; nothing was sent.
     #[error("too many requests to the EIM are under way")]
     TooManyUnderWay,
+}
+
+impl EimError {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Unreachable { sent: false } => "unreachable",
+            Self::Unreachable { sent: true } => "cut",
+            Self::Timeout => "timeout",
+            Self::TooManyUnderWay => "too_many",
+        }
+    }
 }
 
 /// A link's state, and for how long it has been so.
@@ -76,6 +90,55 @@ pub struct LinkSettings {
     pub eim_domain: String,
     pub timing: Timing,
     pub announce: Announce,
+    /// To and from the link beside this one, where there is one.
+    pub strays: Option<Strays>,
+}
+
+/// The crossing between two component links of one gateway, for answers that a server gives to the wrong one of them.
+///
+/// ejabberd with `global_routes` (its default) routes every domain of a listener to every component on that listener,
+/// at random. Such an answer is handed over once, and there belongs to a request by id and sender as any other.
+pub struct Strays {
+    to: mpsc::Sender<Stanza>,
+    from: mpsc::Receiver<Stanza>,
+    seen: Arc<AtomicBool>,
+}
+
+impl Strays {
+    /// Answers that may wait to be handed over; what is more is dropped, and its request times out.
+    const MAX: usize = 1024;
+    /// What an operator can do about it. Events are spread over both links too, and so lose their order.
+    pub const ADVICE: &str = "the server sends one component what is for the other \
+        (ejabberd: set `global_routes: false` on the listener, or use one listener for each component)";
+
+    /// Both ends of a crossing.
+    pub fn crossing() -> (Self, Self) {
+        let ((to_a, from_b), (to_b, from_a)) = (mpsc::channel(Self::MAX), mpsc::channel(Self::MAX));
+        let seen = Arc::new(AtomicBool::new(false));
+        (Self { to: to_a, from: from_a, seen: Arc::clone(&seen) }, Self { to: to_b, from: from_b, seen })
+    }
+
+    /// Whether an answer has crossed.
+    pub fn seen(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.seen)
+    }
+
+    fn note(&self) {
+        if !self.seen.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{}", Self::ADVICE);
+        }
+    }
+
+    async fn recv(this: &mut Option<Self>) -> Stanza {
+        let next = match this {
+            Some(strays) => strays.from.recv().await,
+            None => None,
+        };
+        match next {
+            Some(stanza) => stanza,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// What links share.
@@ -106,6 +169,7 @@ pub struct Link {
     requests: mpsc::Sender<Request>,
     slots: Arc<Semaphore>,
     under_way: Gauge,
+    seconds: Histogram,
     health: watch::Receiver<Health>,
     wait: Duration,
 }
@@ -157,19 +221,29 @@ impl Link {
         let (to_task, requests) = mpsc::channel(*slots_max);
         let (to_health, health) = watch::channel(Health::down("not connected yet"));
         let under_way = metrics::gauge!("confgate_eim_requests_under_way", "link" => settings.name);
+        let seconds = metrics::histogram!("confgate_eim_request_seconds", "link" => settings.name);
         let (outbox, wait) = (Outbox::new(inbound, settings.announce.clone()), settings.timing.wait);
         tracker.spawn(task::Task::new(settings, requests, to_health, outbox, stop).run(first));
-        Self { requests: to_task, slots, under_way, health, wait }
+        Self { requests: to_task, slots, under_way, seconds, health, wait }
     }
 
     /// Sends an IQ of type get or set, with `from` and `to` as on the wire, and gives the answer (result or error) as
     /// it came. A caller that stops waiting leaves the request under way until its answer or deadline.
     pub async fn request(&self, stanza: Stanza, timeout: Duration) -> Result<Stanza, EimError> {
+        let began = Instant::now();
+        let outcome = self.ask(stanza, began, timeout).await;
+        match &outcome {
+            Ok(_) => self.seconds.record(began.elapsed()),
+            Err(e) => metrics::counter!("confgate_eim_requests_failed_total", "why" => e.label()).increment(1),
+        }
+        outcome
+    }
+
+    async fn ask(&self, stanza: Stanza, now: Instant, timeout: Duration) -> Result<Stanza, EimError> {
         let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| EimError::TooManyUnderWay)?;
         self.under_way.increment(1.0);
         let slot = Slot { gauge: self.under_way.clone(), _permit: permit };
         let (to, answer) = oneshot::channel();
-        let now = Instant::now();
         let deadline = now + timeout;
         let wait_until = deadline.min(now + self.wait);
         let request = Request { stanza, deadline, wait_until, reply: Reply { to, _slot: slot } };

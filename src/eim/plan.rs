@@ -1,10 +1,12 @@
 //! What the configuration means for the wire.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::eim::address::Addresses;
 use crate::eim::inbound::Announce;
-use crate::eim::link::{Dial, Endpoint, InProcess, Link, LinkSettings, Timing};
+use crate::eim::link::{Dial, Endpoint, InProcess, Link, LinkSettings, Strays, Timing};
 use crate::eim::negotiate::client::Security;
 use crate::eim::negotiate::tls::Tls;
 use crate::eim::provision::Provision;
@@ -80,13 +82,26 @@ impl<'a> Plan<'a> {
         Some((self.link("gateway", dial, announce), domain))
     }
 
+    /// Lets answers cross between the two, where there are two. Gives the mark that one has crossed.
+    pub(super) fn cross(
+        &self,
+        callers: &mut Option<LinkSettings>,
+        admin: &mut Option<(LinkSettings, String)>,
+    ) -> Option<Arc<AtomicBool>> {
+        let (Some(callers), Some((admin, _))) = (callers, admin) else { return None };
+        let (one, other) = Strays::crossing();
+        let crossed = one.seen();
+        (callers.strays, admin.strays) = (Some(one), Some(other));
+        Some(crossed)
+    }
+
     fn component(&self, endpoint: &Endpoint, domain: &str, secret: &Secret) -> Dial {
         let (endpoint, domain) = (endpoint.clone(), domain.to_owned());
         Dial::Component { endpoint, domain, secret: secret.clone(), tls: self.tls.clone() }
     }
 
     fn link(&self, name: &'static str, dial: Dial, announce: Announce) -> LinkSettings {
-        LinkSettings { name, dial, eim_domain: self.config.domain.clone(), timing: self.timing, announce }
+        LinkSettings { name, dial, eim_domain: self.config.domain.clone(), timing: self.timing, announce, strays: None }
     }
 
     pub(super) fn provision(&self, link: Link, from: String) -> Provision {

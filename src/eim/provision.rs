@@ -41,6 +41,10 @@ pub struct Provision {
 impl Provision {
     /// Makes the account `user@domain`. `name` is given to servers whose form asks for it.
     pub async fn add(&self, user: &UserId, password: &Secret, name: &str) -> Result<(), ProvisionError> {
+        if password.is_empty() {
+            // Prosody would make an account that everybody can enter.
+            return Err(ProvisionError::Refused { condition: "bad-request".into(), text: "an empty password".into() });
+        }
         let jid = format!("{user}@{}", self.domain);
         let form = self.begin(ADD_USER).await?;
         let done = self.submit(&form, |var| match var {

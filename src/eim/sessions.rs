@@ -152,6 +152,7 @@ impl Sessions {
             eim_domain: self.door.domain.clone(),
             timing: self.timing,
             announce: Announce::Session(user.clone()),
+            strays: None,
         };
         let stop = self.stop.child_token();
         let link = Link::start(settings, Some(connected), &self.around, stop.clone());

@@ -7,9 +7,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::requests::UnderWay;
+use super::requests::{Stray, UnderWay};
 use super::task::Task;
-use super::{Connected, EimError, Reply, Request};
+use super::{Connected, EimError, Reply, Request, Strays};
 use crate::eim::answer::{self, Answer, WebAddress};
 use crate::eim::inbound::Inbound;
 use crate::eim::negotiate::ConnectError;
@@ -97,6 +97,7 @@ impl<'a> Connection<'a> {
                     Ok(stanza) => self.take_in(stanza),
                     Err(e) => return Some(ended(e)),
                 },
+                stanza = Strays::recv(&mut self.task.settings.strays) => self.take_stray(stanza),
                 () = self.task.outbox.drain() => {}
                 () = sleep_until(timer) => {
                     if let Err(dead) = self.on_timer(Instant::now()) {
@@ -128,13 +129,29 @@ impl<'a> Connection<'a> {
     }
 
     fn take_answer(&mut self, stanza: Stanza) {
+        let Err((stray, stanza)) = self.deliver(stanza) else { return };
+        let beside = self.task.settings.strays.as_ref().filter(|_| stray == Stray::UnknownId);
+        if beside.is_none_or(|strays| strays.to.try_send(stanza).is_err()) {
+            drop_stray(stray);
+        }
+    }
+
+    /// An answer that came in on the link beside this one.
+    fn take_stray(&mut self, stanza: Stanza) {
+        match (self.deliver(stanza), &self.task.settings.strays) {
+            (Ok(()), Some(strays)) => strays.note(),
+            (Ok(()), None) => {}
+            (Err((stray, _)), _) => drop_stray(stray),
+        }
+    }
+
+    fn deliver(&mut self, stanza: Stanza) -> Result<(), (Stray, Stanza)> {
         match self.under_way.answer(stanza.attr("id").unwrap_or(""), stanza.attr("from")) {
             Ok(Waiter::Caller(reply)) => reply.send(Ok(stanza)),
             Ok(Waiter::Ping(_)) => self.pinged = false,
-            Err(stray) => {
-                metrics::counter!("confgate_eim_stray_answers_total", "why" => stray.label()).increment(1);
-            }
+            Err(stray) => return Err((stray, stanza)),
         }
+        Ok(())
     }
 
     fn take_request(&mut self, iq: Stanza) {
@@ -205,6 +222,10 @@ impl<'a> Connection<'a> {
         self.stream.queue_stanza(&ping.with("from", &self.address).with("to", domain).with("id", id));
         self.pinged = true;
     }
+}
+
+fn drop_stray(stray: Stray) {
+    metrics::counter!("confgate_eim_stray_answers_total", "why" => stray.label()).increment(1);
 }
 
 /// A stream that ended by itself after it was good: only a conflict says that somebody else has our place.

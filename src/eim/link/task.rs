@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::requests::Backoff;
-use super::{Connected, EimError, Health, LinkSettings, Request};
+use super::{Connected, EimError, Health, LinkSettings, Request, Strays};
 use crate::eim::inbound::Outbox;
 use crate::eim::negotiate::ConnectError;
 
@@ -117,6 +117,8 @@ impl Task {
                 done = &mut work => return Some(done),
                 request = self.requests.recv() => self.parked.push_back(request?),
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.give_up(Instant::now()),
+                // Answers to a connection that is gone.
+                _ = Strays::recv(&mut self.settings.strays) => {}
                 () = self.outbox.drain() => {}
             }
         }

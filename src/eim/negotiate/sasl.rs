@@ -69,13 +69,15 @@ pub async fn authenticate(
 fn choose(offered: &[String], user: &UserId, password: &Secret, secured: bool) -> Result<Boxed, ConnectError> {
     let has = |name: &str| offered.iter().any(|o| o == name);
     let failed = |_| ConnectError::Protocol("the random generator failed".into());
-    let (user, password) = (user.as_str(), password.expose());
+    // RFC 5802 section 5.1 has both ends prepare the password; what has no prepared form may still be one to the server.
+    let password = stringprep::saslprep(password.expose()).unwrap_or(password.expose().into());
+    let user = user.as_str();
     if has("SCRAM-SHA-256") {
-        Ok(Box::new(Scram::<Sha256>::new(user, password, ChannelBinding::None).map_err(failed)?))
+        Ok(Box::new(Scram::<Sha256>::new(user, &*password, ChannelBinding::None).map_err(failed)?))
     } else if has("SCRAM-SHA-1") {
-        Ok(Box::new(Scram::<Sha1>::new(user, password, ChannelBinding::None).map_err(failed)?))
+        Ok(Box::new(Scram::<Sha1>::new(user, &*password, ChannelBinding::None).map_err(failed)?))
     } else if has("PLAIN") && secured {
-        Ok(Box::new(Plain::new(user, password)))
+        Ok(Box::new(Plain::new(user, &*password)))
     } else {
         let why = "the server offers no usable SASL mechanism (SCRAM-SHA-256, SCRAM-SHA-1, or PLAIN over TLS)";
         Err(ConnectError::Refused(why.into()))

@@ -69,6 +69,7 @@ fn roots_of(path: &str) -> Result<RootCertStore, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eim::negotiate;
 
     #[test]
     fn an_unusable_certificate_file_is_named() {
@@ -78,5 +79,38 @@ mod tests {
         let path = path.to_str().unwrap();
         assert!(Tls::load(path, false).err().unwrap().contains(path));
         assert!(Tls::load("/nonexistent/ca.pem", true).err().unwrap().contains("/nonexistent/ca.pem"));
+    }
+
+    /// Lets a component in over TLS whose certificate is for `ips3000`; gives what the client made of it.
+    async fn over_tls(domain: &str) -> Result<(), ConnectError> {
+        let made = rcgen::generate_simple_self_signed(["ips3000".to_owned()]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let ca = dir.path().join("ca.pem");
+        std::fs::write(&ca, made.cert.pem()).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let (here, there) = tokio::io::duplex(1024);
+        let secret = crate::ids::Secret::new("s");
+        let server = async {
+            if let Ok(io) = acceptor.accept(there).await {
+                let _ = negotiate::component_server(Box::new(io), |_| Some(secret.clone())).await;
+            }
+        };
+        let tls = Tls::load(ca.to_str().unwrap(), true).unwrap();
+        let client = async {
+            let io = tls.connect(domain, Box::new(here)).await?;
+            negotiate::component_client(io, "webconf.ips3000", &secret).await.map(|_| ())
+        };
+        tokio::join!(client, server).0
+    }
+
+    #[tokio::test]
+    async fn the_certificate_must_be_for_the_xmpp_domain() {
+        over_tls("ips3000").await.unwrap();
+        assert!(matches!(over_tls("another").await, Err(ConnectError::Tls(_))));
     }
 }
