@@ -12,7 +12,7 @@ use super::document::{INTERNAL, reachable};
 use super::files::{Files, MethodFile};
 use super::method::Param;
 use super::param_error::explain;
-use super::{Access, Method, Speaker, XIq};
+use super::{Access, Method, ParamError, Speaker, XIq};
 
 /// Longest name of a method, in bytes. Also what bounds the label of its metrics.
 const NAME_MAX: usize = 64;
@@ -56,7 +56,7 @@ impl<'a> Compiler<'a> {
         let before = errors.len();
         let shape = self.shape.as_ref()?;
         let wrong = explain("", shape.iter_errors(&file.value));
-        errors.extend(wrong.into_iter().map(|e| format!("{}: {}: {}", file.origin, e.path, e.message)));
+        errors.extend(wrong.into_iter().map(|e| format!("{}: {}", file.origin, at("", e))));
         if errors.len() > before {
             return None;
         }
@@ -80,7 +80,10 @@ impl<'a> Compiler<'a> {
             serde_json::from_value::<XIq>(value.clone()).map_err(|e| errors.push(format!("x-iq: {e}"))).ok()
         });
         let params = entries(file, "params").enumerate().filter_map(|(i, descriptor)| {
-            let validator = self.schema(&descriptor["schema"], &format!("params[{i}].schema"), errors)?;
+            // One that is wrong was told; what refers to the param is still looked at.
+            let validator = self
+                .schema(&descriptor["schema"], &format!("params[{i}].schema"), errors)
+                .or_else(|| compile(&Value::Bool(true)).ok().map(Arc::new))?;
             let required = descriptor.get("required").and_then(Value::as_bool).unwrap_or(false);
             Some(Param { name: descriptor["name"].as_str()?.to_owned(), required, validator })
         });
@@ -168,12 +171,18 @@ fn examples(method: &Method, file: &Value, errors: &mut Vec<String>) {
             errors.push(format!("examples[{i}].params.{name}: no such param"));
         }
         let wrong = method.validate_params(&params).err().unwrap_or_default();
-        errors.extend(wrong.into_iter().map(|e| format!("examples[{i}].params.{}: {}", e.path, e.message)));
+        errors.extend(wrong.into_iter().map(|e| at(&format!("examples[{i}].params"), e)));
         if let Some(result) = example.pointer("/result/value") {
             let wrong = method.validate_result(result).err().unwrap_or_default();
-            errors.extend(wrong.into_iter().map(|e| format!("examples[{i}].result.{}: {}", e.path, e.message)));
+            errors.extend(wrong.into_iter().map(|e| at(&format!("examples[{i}].result"), e)));
         }
     }
+}
+
+/// The error as a line, its path below `root`.
+fn at(root: &str, error: ParamError) -> String {
+    let dot = if root.is_empty() || error.path.is_empty() || error.path.starts_with('[') { "" } else { "." };
+    format!("{root}{dot}{}: {}", error.path, error.message)
 }
 
 /// The entries of a list member; none where it is absent.

@@ -161,7 +161,7 @@ fn overlay_components(origin: &str, head: &mut Map<String, Value>, over: Map<Str
 fn list(dir: &Path, errors: &mut Vec<String>) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     for folder in [""].into_iter().chain(FOLDERS) {
-        let at = dir.join(folder);
+        let at = if folder.is_empty() { dir.to_owned() } else { dir.join(folder) };
         if !folder.is_empty() && !at.is_dir() {
             continue;
         }

@@ -5,6 +5,9 @@ use serde::Deserialize;
 use serde::de::Error;
 use serde_json::{Map, Value};
 
+/// Most steps of a path: what is written must stay well below the depth that a stanza may have.
+const STEPS_MAX: usize = 8;
+
 /// How one method is asked of the EIM.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -271,6 +274,9 @@ fn steps_of(path: &str) -> Result<Vec<Step>, String> {
         }
         steps.push(Step { name: name.to_owned(), ns });
         rest = after;
+    }
+    if steps.len() > STEPS_MAX {
+        return Err(format!("more than {STEPS_MAX} steps: {path}"));
     }
     Ok(steps)
 }
