@@ -69,7 +69,7 @@ export class Attendance {
     const leave = { say: "control.leave", testid: "leave", quiet: true, onSelect: () => void this.live.leave() };
     const { error } = this.live;
     const key = phase === "waiting" ? "lobby.waiting" : error ? "door.retrying" : "door.connecting";
-    const params = error ? { why: errorText(error) } : {};
+    const params = { why: error ? errorText(error) : "" };
     showScreen(phase, statement({ title, key, params, picture: phase === "waiting" ? "lobby" : "", isWaiting: true, actions: [leave] }));
   }
 
@@ -80,7 +80,7 @@ export class Attendance {
     const title = this.live.roster?.conference.confName ?? this.options.confName;
     const takeBack = { say: "over.here", testid: "take-back", onSelect: () => this.live.takeBack() };
     const actions = [...(reason === "takenOver" ? [takeBack] : []), ...this.options.waysOn(reason)];
-    const params = error ? { why: errorText(error) } : {};
+    const params = { why: error ? errorText(error) : "" };
     showScreen(reason, statement({ title, key: `over.${reason}`, params, picture: PICTURES[reason] ?? "remove", actions }));
   }
 }

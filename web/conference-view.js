@@ -172,6 +172,7 @@ export class ConferenceView {
     if (detail.event.type === "message" && detail.event.data.userId !== self?.userId) this.side.markUnread();
     if (!words) return;
     if (!words.canAdmit) return void this.toasts.show(words.key, words.params);
+    if (this.side.isSeen("members")) return; // the list of those who wait is there, and says it too
     const { userId } = detail.event.data;
     const admit = { say: "waiting.admit", testid: `toast-admit-${userId}`, onSelect: () => void this.#try(() => this.live.control("admit", { userId })) };
     this.#knocks.set(userId, this.toasts.show(words.key, words.params, admit));

@@ -84,6 +84,7 @@ export class LiveConference extends EventTarget {
   /** After another window took the conference over, by the reader's own wish only. */
   takeBack() {
     this.rpc.socket = this.socket;
+    this.#isInStep = false;
     this.#become("connecting");
     this.socket.open();
   }
@@ -119,7 +120,7 @@ export class LiveConference extends EventTarget {
       const { member } = await this.rpc.call("conference.join", { confId: this.confId });
       this.#backoff.reset();
       if (member?.state === "waiting") this.#become("waiting");
-      else this.#expectSnapshot(() => this.socket.restart());
+      else this.#expectSnapshot(() => this.#startOver());
       this.socket.open();
     } catch (error) {
       this.#joinFailed(error);
@@ -144,6 +145,12 @@ export class LiveConference extends EventTarget {
     if (error.code === -32006) return this.#finish(STATE_REASONS[error.data.state ?? 31] ?? "ended");
     if (error.code === -32004) return this.#finish("unknown");
     this.#finish("refused", error);
+  }
+
+  /** A fresh connection that names no position brings a snapshot. */
+  #startOver() {
+    this.#isInStep = false;
+    this.socket.restart();
   }
 
   /** @param {() => void} otherwise */
@@ -215,10 +222,7 @@ export class LiveConference extends EventTarget {
     if (!this.roster || !this.#isInStep) return;
     const before = this.roster;
     const { outcome, roster } = advance(before, event);
-    if (outcome === "gap") {
-      this.#isInStep = false; // no position is named then, and the next connection brings a snapshot
-      return this.socket.restart();
-    }
+    if (outcome === "gap") return this.#startOver();
     if (outcome === "repeat") return;
     this.roster = roster;
     if (this.#concernsSelf(event)) return;

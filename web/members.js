@@ -90,6 +90,8 @@ export class MembersPanel {
   #heading = h("h2", {});
   #list = h("ul", { class: "rows", testid: "members" });
   #waitingHeading = h("h2", {});
+  /** For those who listen: a list that comes into sight is not read out by itself. */
+  #knock = h("p", { class: "unseen", role: "status" });
   #waitingList = h("ul", { class: "rows", testid: "waiting" });
 
   /**
@@ -101,7 +103,7 @@ export class MembersPanel {
     const waitingHead = h("header", { class: "panel-head" }, this.#waitingHeading, all);
     this.waiting = h("section", { class: "waiting", hidden: true }, waitingHead, this.#waitingList);
     const members = h("section", { class: "members" }, h("header", { class: "panel-head" }, this.#heading), this.#list);
-    this.element = h("div", { class: "panel people", id: "panel-members" }, this.waiting, members);
+    this.element = h("div", { class: "panel people", id: "panel-members" }, this.#knock, this.waiting, members);
     this.rows = this.#memberRows(onMenu);
     this.waiters = new KeyedList(this.#waitingList, {
       key: (/** @type {Member} */ { userId }) => userId,
@@ -115,7 +117,7 @@ export class MembersPanel {
     /** @type {Map<string, Member>} */
     const latest = new Map();
     return new KeyedList(this.#list, {
-      key: (/** @type {{member: Member}} */ { member }) => member.userId,
+      key: (/** @type {{member: Member, isSelf: boolean, hasMenu: boolean}} */ { member }) => member.userId,
       create: ({ member: { userId } }) => new MemberRow(userId, (anchor) => onMenu(/** @type {Member} */ (latest.get(userId)), anchor)),
       update: (row, { member, isSelf, hasMenu }) => {
         latest.set(member.userId, member);
@@ -137,6 +139,7 @@ export class MembersPanel {
     }));
     this.rows.update(rows);
     this.waiting.hidden = !isChair || roster.waiting.length === 0;
+    text(this.#knock, this.waiting.hidden ? "" : t("waiting.heading", { count: roster.waiting.length }));
     this.waiters.update(isChair ? roster.waiting : []);
     say(this.#heading, "members.heading", { count: roster.members.length });
     say(this.#waitingHeading, "waiting.heading", { count: roster.waiting.length });

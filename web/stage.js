@@ -33,7 +33,7 @@ export class Stage {
   /** @param {HTMLElement} container @param {(userId: string) => object} handlers */
   #list(container, handlers) {
     return new KeyedList(container, {
-      key: (/** @type {{member: import("./roster.js").Member}} */ { member }) => member.userId,
+      key: (/** @type {{member: import("./roster.js").Member, isSelf: boolean}} */ { member }) => member.userId,
       create: ({ member }) => new Tile(member.userId, handlers(member.userId)),
       update: (tile, { member, isSelf }) => {
         tile.update(member, isSelf);
