@@ -1,6 +1,6 @@
 // Who is in the conference, and who waits to be let in.
 
-import { KeyedList, attribute, h, text } from "./dom.js";
+import { Drawn, KeyedList, attribute, h, text } from "./dom.js";
 import { icon, redraw } from "./icons.js";
 import { say, t } from "./i18n.js";
 import { audioIcon, avatar, drawAvatar } from "./avatar.js";
@@ -14,6 +14,7 @@ class MemberRow {
   #hand = h("span", { class: "row-hand", sayTitle: "member.hand" }, icon("hand"));
   #audio = h("span", { class: "row-audio" }, icon("mic"));
   #video = h("span", { class: "row-video" }, icon("camera"));
+  #drawn = new Drawn();
 
   /** @param {string} userId @param {(anchor: HTMLElement) => void} onMenu */
   constructor(userId, onMenu) {
@@ -34,6 +35,7 @@ class MemberRow {
 
   /** @param {Member} member @param {boolean} isSelf @param {boolean} hasMenu */
   update(member, isSelf, hasMenu) {
+    if (!this.#drawn.isNew(member, isSelf, hasMenu)) return;
     drawAvatar(this.#avatar, member);
     text(this.#name, isSelf ? t("member.you", { name: member.name }) : member.name);
     const state = member.state === "reconnecting" ? t("member.reconnecting") : "";

@@ -27,7 +27,6 @@ export const zh = {
   "over.denied": "主席未同意您进入会议。",
   "over.takenOver": "您已在另一个窗口中进入此会议。",
   "over.signedOut": "登录已失效，请重新进入会议。",
-  "over.timeout": "连接中断时间过长，您已离开会议。",
   "over.refused": "无法进入会议。{why}",
   "over.rejoin": "重新进入",
   "over.again": "再试一次",
@@ -42,6 +41,10 @@ export const zh = {
   "banner.offline": "网络连接已断开，正在自动重连…",
   "banner.goingAway": "服务器即将维护，稍后会自动为您重新连接。",
   "banner.degraded": "部分功能暂时受限（{part}），会议可继续进行。",
+  "part.eim": "会议系统",
+  "part.events": "事件通知",
+  "part.callgw": "音视频服务",
+  "part.store": "数据存储",
 
   "stage.label": "视频画面",
   "stage.strip": "成员画面",
