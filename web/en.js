@@ -256,6 +256,7 @@ export const en = {
   "error.conference.notMember": "You are not in this conference.",
   "error.conference.unmuteDenied": "The chair has muted you; you can't unmute yourself for now.",
   "error.conference.passwordTaken": "This conference password is in use. Please choose another one.",
+  "error.user.notFound": "There is no such user.",
   "error.member.notFound": "That member is no longer in the conference.",
   "error.link.notFound": "The link is not valid.",
   "error.link.expired": "The link has expired.",

@@ -256,6 +256,7 @@ export const zh = {
   "error.conference.notMember": "您不在此会议中。",
   "error.conference.unmuteDenied": "主席已禁言，您暂时不能解除静音。",
   "error.conference.passwordTaken": "该会议密码已被占用，请换一个。",
+  "error.user.notFound": "没有这个用户。",
   "error.member.notFound": "该成员已不在会议中。",
   "error.link.notFound": "链接无效。",
   "error.link.expired": "链接已过期。",

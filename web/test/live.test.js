@@ -189,3 +189,24 @@ test("what another window took over is taken back with a fresh snapshot", () => 
   snapshot({ members: [member("me")] });
   assert.equal(live.phase, "in");
 });
+
+test("who waits names no position, and hears only what concerns them", async () => {
+  const { live, owner, socket, snapshot, event } = scene(knocked);
+  await live.enter();
+  snapshot({ waiting: [member("me", { state: "waiting" })] });
+  assert.deepEqual(owner.positions(), []);
+  event(9, "member.joined", member("b"));
+  assert.deepEqual([live.phase, socket.restarted], ["waiting", 0]);
+  event(12, "waiting.removed", { userId: "me", reason: "denied" });
+  assert.equal(live.reason, "denied");
+});
+
+test("a new chair who was not told who waits asks for it, once", () => {
+  const { socket, snapshot, event } = scene();
+  snapshot({ members: [member("me")] });
+  event(6, "member.updated", member("me", { role: "chair" }));
+  assert.equal(socket.restarted, 1);
+  snapshot({ seq: 6, members: [member("me", { role: "chair" })], waiting: [] });
+  event(7, "member.joined", member("b"));
+  assert.equal(socket.restarted, 1);
+});
