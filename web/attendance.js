@@ -9,6 +9,9 @@ import { statement } from "./guest-screens.js";
 /** Pictures of the reasons for an end. @type {Record<string, string>} */
 const PICTURES = { left: "leave", ended: "clock", takenOver: "screen", notStarted: "clock", signedOut: "lock", refused: "warn", unknown: "warn" };
 
+/** Not an animation frame: a hidden page has none, and should be up to date when it is looked at. */
+const FRAME_MS = 16;
+
 /**
  * @typedef {object} AttendanceOptions
  * @property {string} confId
@@ -24,12 +27,13 @@ export class Attendance {
   /** @type {ConferenceView|null} */
   #view = null;
   #shown = "";
+  #pending = 0;
 
   /** @param {AttendanceOptions} options */
   constructor(options) {
     this.options = options;
     this.live = new LiveConference(options.confId, options.rpc);
-    this.live.addEventListener("change", () => this.draw());
+    this.live.addEventListener("change", () => this.#drawSoon());
     onLanguage(() => this.draw());
   }
 
@@ -40,7 +44,15 @@ export class Attendance {
     else this.options.toasts.attempt(() => this.live.enter());
   }
 
+  /** Events come in bursts (everybody is muted at once); they are drawn together. */
+  #drawSoon() {
+    if (this.live.phase !== "in" || !this.#view) return this.draw();
+    this.#pending ||= setTimeout(() => this.draw(), FRAME_MS);
+  }
+
   draw() {
+    clearTimeout(this.#pending);
+    this.#pending = 0;
     const { phase, reason } = this.live;
     if (phase === "in") return this.#drawConference();
     // After a short cut the last picture is better than none.
@@ -69,7 +81,7 @@ export class Attendance {
     const leave = { say: "control.leave", testid: "leave", quiet: true, onSelect: () => void this.live.leave() };
     const { error } = this.live;
     const key = phase === "waiting" ? "lobby.waiting" : error ? "door.retrying" : "door.connecting";
-    const params = error ? { why: errorText(error) } : {};
+    const params = { why: error ? errorText(error) : "" };
     showScreen(phase, statement({ title, key, params, picture: phase === "waiting" ? "lobby" : "", isWaiting: true, actions: [leave] }));
   }
 
@@ -80,7 +92,7 @@ export class Attendance {
     const title = this.live.roster?.conference.confName ?? this.options.confName;
     const takeBack = { say: "over.here", testid: "take-back", onSelect: () => this.live.takeBack() };
     const actions = [...(reason === "takenOver" ? [takeBack] : []), ...this.options.waysOn(reason)];
-    const params = error ? { why: errorText(error) } : {};
+    const params = { why: error ? errorText(error) : "" };
     showScreen(reason, statement({ title, key: `over.${reason}`, params, picture: PICTURES[reason] ?? "remove", actions }));
   }
 }

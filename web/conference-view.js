@@ -1,7 +1,7 @@
 // The view of a conference that one is in: the same for guests, members and the chair, who has more to press.
 
 import { h } from "./dom.js";
-import { say } from "./i18n.js";
+import { isKnown, say, t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { ChatPanel } from "./chat.js";
 import { ConferenceHeader } from "./header.js";
@@ -172,6 +172,7 @@ export class ConferenceView {
     if (detail.event.type === "message" && detail.event.data.userId !== self?.userId) this.side.markUnread();
     if (!words) return;
     if (!words.canAdmit) return void this.toasts.show(words.key, words.params);
+    if (this.side.isSeen("members")) return; // the list of those who wait is there, and says it too
     const { userId } = detail.event.data;
     const admit = { say: "waiting.admit", testid: `toast-admit-${userId}`, onSelect: () => void this.#try(() => this.live.control("admit", { userId })) };
     this.#knocks.set(userId, this.toasts.show(words.key, words.params, admit));
@@ -191,7 +192,9 @@ export class ConferenceView {
     const { isOnline, troubles } = this.live;
     const [first] = troubles;
     this.banner.hidden = isOnline && !first;
-    if (!isOnline) say(this.banner.lastElementChild, "banner.offline");
-    else if (first) say(this.banner.lastElementChild, first === "goingAway" ? "banner.goingAway" : "banner.degraded", { part: first });
+    const words = /** @type {Element} */ (this.banner.lastElementChild);
+    if (!isOnline) say(words, "banner.offline");
+    else if (first === "goingAway") say(words, "banner.goingAway");
+    else if (first) say(words, "banner.degraded", { part: isKnown(`part.${first}`) ? t(`part.${first}`) : first });
   }
 }

@@ -51,7 +51,8 @@ export class ControlBar {
     this.manage.update({ name: "shield", key: "control.manage" });
     this.leave.update({ name: "leave", key: "control.leave", look: "leave" });
     const buttons = [this.mute, this.camera, this.hand, this.manage, this.leave].map(({ element }) => element);
-    this.element = h("footer", { class: "bar", role: "toolbar", sayLabel: "control.label" }, ...buttons);
+    const toolbar = h("div", { class: "controls", role: "toolbar", sayLabel: "control.label" }, ...buttons);
+    this.element = h("footer", { class: "bar" }, toolbar);
   }
 
   /** @param {import("./roster.js").Member} self */

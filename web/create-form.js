@@ -6,7 +6,7 @@ import { labelled, select } from "./invite.js";
 
 export class CreateForm {
   #name = h("input", { class: "field", name: "conference", required: true, maxlength: "128", autocomplete: "off", sayPlaceholder: "create.namePlaceholder", testid: "create-name" });
-  #password = h("input", { class: "field", name: "conference-password", maxlength: "64", autocomplete: "off", sayPlaceholder: "create.passwordPlaceholder", testid: "create-password" });
+  #password = h("input", { class: "field", name: "conference-password", minlength: "4", maxlength: "64", autocomplete: "off", sayPlaceholder: "create.passwordPlaceholder", testid: "create-password" });
   #startAt = h("input", { class: "field", type: "datetime-local", name: "startAt", testid: "create-start" });
   #lobby = h("input", { type: "checkbox", name: "lobby", testid: "create-lobby" });
   #policy = select("mutePolicy", { free: "policy.free", joinMuted: "policy.joinMuted", locked: "policy.locked" }, "create-policy");

@@ -1,6 +1,7 @@
 // One method of the reference: what it takes, what it gives, how it refuses, and a box to try it.
 
 import { addressOf } from "./address.js";
+import { coded } from "./prose.js";
 import { h } from "./dom.js";
 import { say, t } from "./i18n.js";
 import { memberRows, typeText } from "./schema-text.js";
@@ -22,11 +23,11 @@ export function methodArticle(method, resolve, token) {
     "article",
     { class: "docs-method", id: method.name, testid: `method-${method.name}` },
     h("h2", {}, h("a", { href: `#${method.name}` }, method.name)),
-    method.summary && h("p", { class: "docs-summary" }, method.summary),
-    method.description && method.description !== method.summary && h("p", {}, method.description),
+    method.summary && h("p", { class: "docs-summary" }, ...coded(method.summary)),
+    method.description && method.description !== method.summary && h("p", {}, ...coded(method.description)),
     access,
     h("h3", { say: "docs.params" }),
-    params.length > 0 ? table(params.flatMap((/** @type {any} */ param) => paramRows(param, resolve))) : h("p", { say: "docs.noParams" }),
+    params.length > 0 ? table(params.flatMap((/** @type {any} */ param) => paramRows(param, resolve)), "docs.required") : h("p", { say: "docs.noParams" }),
     h("h3", { say: "docs.result" }),
     ...resultParts(resolve(method.result), resolve),
     ...errorParts(method.errors, resolve),
@@ -42,33 +43,36 @@ function paramRows({ name, schema, required, description }, resolve) {
   return [row, ...memberRows(inner, resolve, `${name}.`)];
 }
 
-/** @param {{path: string, type: string, isRequired: boolean, description: string}[]} rows */
-function table(rows) {
+/**
+ * @param {{path: string, type: string, isRequired: boolean, description: string}[]} rows
+ * @param {"docs.required"|"docs.optional"} mark which of the two is worth saying
+ */
+function table(rows, mark) {
   const line = (/** @type {typeof rows[0]} */ { path, type, isRequired, description }) =>
     h(
       "tr",
       {},
-      h("td", {}, h("code", {}, path), isRequired && h("span", { class: "docs-required", say: "docs.required" })),
+      h("td", {}, h("code", {}, path), isRequired === (mark === "docs.required") && h("span", { class: "docs-mark", say: mark })),
       h("td", { class: "docs-type" }, type),
-      h("td", {}, description),
+      h("td", {}, ...coded(description)),
     );
-  return h("div", { class: "docs-table" }, h("table", {}, h("tbody", {}, ...rows.map(line))));
+  return h("div", { class: "docs-table", tabindex: "0" }, h("table", {}, h("tbody", {}, ...rows.map(line))));
 }
 
 /** @param {any} result @param {Resolve} resolve */
 function resultParts(result, resolve) {
   const rows = memberRows(result.schema, resolve);
   const type = h("p", { class: "docs-type" }, typeText(result.schema, resolve));
-  return rows.length > 0 ? [table(rows)] : [type];
+  return rows.length > 0 ? [table(rows, "docs.optional")] : [type];
 }
 
 /** @param {any[]|undefined} errors @param {Resolve} resolve */
 function errorParts(errors, resolve) {
   if (!errors?.length) return [];
   const row = (/** @type {any} */ { code, message, data }) =>
-    h("tr", {}, h("td", {}, h("code", {}, String(code))), h("td", {}, message), h("td", {}, data?.key && h("code", {}, data.key)));
+    h("tr", {}, h("td", {}, h("code", {}, String(code))), h("td", {}, ...coded(message)), h("td", {}, data?.key && h("code", {}, data.key)));
   const body = h("tbody", {}, ...errors.map(resolve).map(row));
-  return [h("h3", { say: "docs.errors" }), h("div", { class: "docs-table" }, h("table", {}, body))];
+  return [h("h3", { say: "docs.errors" }), h("div", { class: "docs-table errors", tabindex: "0" }, h("table", {}, body))];
 }
 
 /** @param {any[]} examples @param {string} method */
@@ -85,7 +89,7 @@ function exampleParts(examples, method) {
 
 /** Named params from OpenRPC's list of examples. @param {any} example */
 function exampleParams(example) {
-  return Object.fromEntries((example?.params ?? []).map(({ name, value }) => [name, value]));
+  return Object.fromEntries((example?.params ?? []).map((/** @type {any} */ { name, value }) => [name, value]));
 }
 
 /** @param {any} value */

@@ -5,6 +5,7 @@ import { brand, languageSwitch, showScreen } from "./chrome.js";
 import { h } from "./dom.js";
 import { onLanguage, startLanguage, t } from "./i18n.js";
 import { methodArticle } from "./docs-method.js";
+import { prose } from "./prose.js";
 import { resolver } from "./schema-text.js";
 
 const CLOSE_CODES = ["1001", "4001", "4003", "4004", "4008", "4009"];
@@ -68,6 +69,7 @@ function introduction(openrpc, token) {
     { class: "docs-intro" },
     h("h1", {}, h("span", { say: "docs.title" }), " ", version),
     h("p", { say: "docs.lead" }),
+    ...prose(openrpc.info?.description ?? ""),
     h("h2", { say: "docs.endpoint" }),
     code(`POST ${addressOf("jsonrpc")}`),
     h("label", { class: "labelled docs-token" }, h("span", { class: "label", say: "docs.token" }), token),

@@ -1,6 +1,6 @@
 // Building and updating elements. Text is only ever set as text: names and chat come from strangers.
 
-import { say } from "./i18n.js";
+import { currentLanguage, say } from "./i18n.js";
 
 /**
  * An element. Attributes by name; besides: `class`, `on: {event: listener}`, `data: {name: value}`, and translated ones:
@@ -42,6 +42,20 @@ export function attribute(element, name, value) {
 /** @param {Element} element @param {string} text */
 export function text(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+/** What a part has drawn last: in a large conference nearly every part has nothing to do for an event. */
+export class Drawn {
+  /** @type {unknown[]} */
+  #last = [];
+
+  /** Whether anything differs, the language included. @param {...unknown} values compared by identity */
+  isNew(...values) {
+    const now = [currentLanguage(), ...values];
+    const isSame = now.length === this.#last.length && now.every((value, at) => value === this.#last[at]);
+    this.#last = now;
+    return !isSame;
+  }
 }
 
 /** A part that update() can refresh; `element` is what stands in the page. @typedef {{element: HTMLElement}} Part */

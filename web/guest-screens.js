@@ -63,13 +63,13 @@ export class DoorScreen {
 
 /**
  * A screen with one statement and at most one thing to do.
- * @param {{title: string, key: string, params?: Record<string, string|number>, picture?: string, isWaiting?: boolean,
- *   actions?: {say: string, testid: string, quiet?: boolean, onSelect: () => void}[]}} what `title` is text, `key` is
- *   in the catalogue
+ * @param {{title: string, key?: string, text?: string, params?: Record<string, string|number>, picture?: string, isWaiting?: boolean,
+ *   actions?: {say: string, testid: string, quiet?: boolean, onSelect: () => void}[]}} what `title` and `text` are text,
+ *   `key` is in the catalogue; a `text` changes by itself, so it is not read out again each time
  */
-export function statement({ title, key, params = {}, picture = "", isWaiting = false, actions = [] }) {
-  const state = h("p", { class: "card-state", role: "status", testid: "state-text" });
-  say(state, key, params);
+export function statement({ title, key, text, params = {}, picture = "", isWaiting = false, actions = [] }) {
+  const state = h("p", { class: "card-state", role: text ? "timer" : "status", testid: "state-text" }, text);
+  if (key) say(state, key, params);
   const buttons = actions.map(({ say, testid, quiet, onSelect }) =>
     h("button", { class: `button big ${quiet ? "quiet" : "primary"}`, type: "button", say, testid, on: { click: onSelect } }),
   );

@@ -29,6 +29,8 @@ class GuestPage {
   #door = null;
   #error = /** @type {RpcError|null} */ (null);
   #isBusy = false;
+  #isAwaitingStart = false;
+  #poll = 0;
 
   start() {
     startLanguage();
@@ -54,17 +56,24 @@ class GuestPage {
 
   async #open() {
     if (!this.#door && (await this.#session.restore())) return this.#attend(true);
-    const isReady = this.#door?.name && performance.now() - this.#door.typedAt > TYPING_MS;
-    if (this.#door && isReady && !this.#isBusy) return this.#enter(this.#door.name);
     this.#drawDoor();
-    if (this.#door?.name && !isReady && this.#wasWaiting) setTimeout(() => this.#open(), TYPING_MS);
+    this.#goInByItself();
   }
-  #wasWaiting = false;
+
+  /** After waiting for the start, as soon as the name is there and no longer typed at. */
+  #goInByItself() {
+    const door = this.#door;
+    if (!door || !this.#isAwaitingStart) return;
+    if (performance.now() - door.typedAt < TYPING_MS) return void setTimeout(() => this.#goInByItself(), TYPING_MS);
+    this.#isAwaitingStart = false; // once: whatever comes of it, the button is there now
+    if (door.name && !this.#isBusy) this.#enter(door.name);
+  }
 
   #notYet() {
-    this.#wasWaiting = true;
+    this.#isAwaitingStart = true;
     this.#drawDoor();
-    setTimeout(() => this.#ask(), jittered(document.hidden ? POLL_HIDDEN_MS : POLL_MS));
+    clearTimeout(this.#poll);
+    this.#poll = setTimeout(() => this.#ask(), jittered(document.hidden ? POLL_HIDDEN_MS : POLL_MS));
   }
 
   /** The link can't be asked right now: says for how long, counting down, and tries again. @param {unknown} error */
@@ -73,17 +82,21 @@ class GuestPage {
     const until = performance.now() + (error.data.retryAfterMs ?? jittered(POLL_MS));
     const draw = () => {
       const ms = Math.max(0, until - performance.now());
-      const why = errorText({ ...error, key: error.key, message: error.message, data: { retryAfterMs: ms } });
-      if (ms <= 0) clearInterval(ticker), this.#ask();
-      else if (!this.#door) this.#say("busy", "door.busy", { why });
+      const why = errorText({ key: error.key, message: error.message, data: { retryAfterMs: ms } });
+      if (!this.#door) this.#drawBusy(why);
+      if (ms > 0) return;
+      clearInterval(ticker);
+      this.#ask();
     };
     const ticker = setInterval(draw, 1000);
     draw();
   }
 
-  /** @param {string} screen @param {string} key @param {Record<string, string>} params */
-  #say(screen, key, params) {
-    showScreen(screen, statement({ title: "", key, params, picture: "clock", isWaiting: true }));
+  /** @param {string} why */
+  #drawBusy(why) {
+    const former = document.querySelector('[data-screen="busy"] [data-testid="state-text"]');
+    if (former) former.textContent = why;
+    else showScreen("busy", statement({ title: "", text: why, picture: "clock", isWaiting: true }));
   }
 
   #drawDoor() {
@@ -107,8 +120,8 @@ class GuestPage {
 
   /** @param {string} name */
   async #enter(name) {
-    if (this.#isBusy) return;
     storeName(name);
+    if (this.#isBusy || this.#conference?.state !== STATE.open) return;
     this.#isBusy = true;
     this.#error = null;
     this.#drawDoor();
@@ -116,7 +129,7 @@ class GuestPage {
       await this.#session.login({ grantType: "conference_link", link: this.#code, name });
       this.#attend(false);
     } catch (error) {
-      this.#loginFailed(error);
+      await this.#loginFailed(error);
     } finally {
       this.#isBusy = false;
       if (this.#door) this.#drawDoor();
@@ -124,9 +137,10 @@ class GuestPage {
   }
 
   /** @param {unknown} error */
-  #loginFailed(error) {
+  async #loginFailed(error) {
     if (!(error instanceof RpcError)) throw error;
-    if (error.code === -32006) return void this.#ask(); // it has ended, or not begun, since we asked
+    // Not open after all: it has ended since we asked, or not begun again.
+    if (error.code === -32006) await this.#ask();
     this.#error = error;
   }
 
@@ -134,6 +148,7 @@ class GuestPage {
   #attend(isReload) {
     if (!this.#conference) return;
     this.#door = null;
+    this.#session.unpark();
     const { confId, confName } = this.#conference;
     const attendance = new Attendance({
       confId,
@@ -149,7 +164,8 @@ class GuestPage {
   /** @param {string} reason */
   #over(reason) {
     // A seat that was left or taken over can be had again with the same login, and so without another use of the link.
-    if (reason !== "left" && reason !== "takenOver") this.#session.forget();
+    if (reason === "left" || reason === "takenOver") this.#session.park();
+    else this.#session.forget();
     if (reason === "notStarted") this.#ask();
   }
 

@@ -9,7 +9,7 @@ import { openInvite } from "./invite.js";
 import { openMade } from "./made.js";
 import { CreateForm } from "./create-form.js";
 
-/** @typedef {import("./roster.js").Conference & {password?: string}} Conference */
+/** @typedef {import("./roster.js").Conference} Conference */
 
 export class HomeScreen {
   #list = h("ul", { class: "conf-list", testid: "conferences" });
@@ -29,7 +29,7 @@ export class HomeScreen {
     const docs = h("a", { class: "button quiet small docs-link", href: "docs", say: "home.docs" });
     const top = h("header", { class: "top" }, brand(), h("div", { class: "top-tools" }, name, docs, languageSwitch(), out));
     const mine = h("section", { class: "home-list" }, h("h2", { say: "home.mine" }), this.#none, this.#list);
-    this.element = h("div", { class: "home" }, top, h("main", { class: "home-body" }, this.form.element, mine));
+    this.element = h("div", { class: "home" }, top, h("main", { class: "home-body" }, h("h1", { class: "unseen", say: "brand" }), this.form.element, mine));
     onLanguage(() => this.element.isConnected && this.#draw());
   }
 
@@ -47,7 +47,7 @@ export class HomeScreen {
   /** @param {object} params of `conference.create` */
   async #create(params) {
     const { rpc, toasts } = this.owner;
-    const made = await toasts.attempt(() => rpc.call("conference.create", params));
+    const made = await toasts.attempt(() => rpc.call("conference.create", { ...params, qr: true }));
     if (!made) return false;
     toasts.attempt(() => this.refresh());
     openMade(made, rpc, toasts, this.owner.onEnter);
@@ -88,11 +88,10 @@ export class HomeScreen {
 }
 
 /** @param {Conference} conference */
-function factsOf({ startAt, password, lobby, locked }) {
+function factsOf({ startAt, lobby, locked }) {
   const locale = currentLanguage() === "zh" ? "zh-CN" : "en-GB";
   const facts = [
     startAt && t("home.startsAt", { when: new Date(startAt).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" }) }),
-    password && t("home.password", { password }),
     lobby && t("chip.lobby"),
     locked && t("chip.locked"),
   ];

@@ -5,7 +5,11 @@ import { icon } from "./icons.js";
 import { currentLanguage, say, t } from "./i18n.js";
 import { openWindow } from "./dialog.js";
 
-/** @typedef {{linkId: string, url?: string, role?: string, expiresAt?: number|null, maxUses?: number|null, uses?: number, qr?: string}} Link */
+/** A link as it is handed out: its address is told only now. @typedef {{linkId: string, url: string, qr?: string}} NewLink */
+/**
+ * @typedef {{linkId: string, role: string, notBefore: number|null, expiresAt: number|null, maxUses: number|null,
+ *   uses: number, revoked: boolean}} Link
+ */
 
 const HOUR_MS = 3_600_000;
 /** How long a link may serve, by the choice's key. */
@@ -38,9 +42,9 @@ class InviteWindow {
   }
 
   #form() {
-    const role = select("role", { guest: "role.guest", chair: "role.chair" }, "link-role");
+    const role = select("role", { guest: "role.guest", member: "role.member", chair: "role.chair" }, "link-role");
     const life = select("life", { unlimited: "invite.unlimited", hour: "invite.hour", day: "invite.day", week: "invite.week" }, "link-life");
-    const uses = h("input", { class: "field", type: "number", min: "1", max: "100000", name: "uses", inputmode: "numeric", testid: "link-uses", sayPlaceholder: "invite.unlimited" });
+    const uses = h("input", { class: "field", type: "number", min: "1", max: "1000000", name: "uses", inputmode: "numeric", testid: "link-uses", sayPlaceholder: "invite.unlimited" });
     const submit = (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#create({ role: role.value, life: /** @type {keyof typeof LIFETIMES} */ (life.value), maxUses: uses.valueAsNumber });
@@ -66,7 +70,7 @@ class InviteWindow {
     await this.refresh();
   }
 
-  /** Shows a link that was just made, with its QR code. @param {Link} link */
+  /** Shows a link that was just made, with its QR code. @param {NewLink} link */
   show(link) {
     this.#fresh.hidden = false;
     this.#fresh.replaceChildren(...linkCard(link, this.toasts));
@@ -75,18 +79,18 @@ class InviteWindow {
   async refresh() {
     const answer = await this.toasts.attempt(() => this.rpc.call("conference.listLinks", { confId: this.confId }));
     if (!answer) return;
-    this.#none.hidden = answer.links.length > 0;
-    this.#list.replaceChildren(...answer.links.map((/** @type {Link} */ link) => this.#row(link)));
+    const links = answer.links.filter((/** @type {Link} */ { revoked }) => !revoked);
+    this.#none.hidden = links.length > 0;
+    this.#list.replaceChildren(...links.map((/** @type {Link} */ link) => this.#row(link)));
   }
 
   /** @param {Link} link */
   #row(link) {
     const role = h("span", { class: "row-name" });
-    say(role, `role.${link.role ?? "guest"}`);
+    say(role, `role.${link.role}`);
     const facts = h("span", { class: "row-notes" }, factsOf(link));
-    const copy = link.url && copyButton(link.url, this.toasts, `copy-${link.linkId}`, "small quiet");
     const revoke = h("button", { class: "button small danger-quiet", type: "button", say: "invite.revoke", testid: `revoke-${link.linkId}`, on: { click: () => this.#revoke(link) } });
-    return h("li", { class: "row", testid: `link-${link.linkId}` }, h("span", { class: "row-who" }, role, facts), copy, revoke);
+    return h("li", { class: "row", testid: `link-${link.linkId}` }, h("span", { class: "row-who" }, role, facts), revoke);
   }
 
   /** @param {Link} link */
@@ -99,15 +103,15 @@ class InviteWindow {
 
 /**
  * A link to read, copy, and scan.
- * @param {Link} link
+ * @param {NewLink} link
  * @param {import("./toasts.js").Toasts} toasts
  * @returns {HTMLElement[]}
  */
 export function linkCard(link, toasts) {
   const url = h("input", { class: "field url", readonly: true, testid: "link-url", sayLabel: "invite.url" });
-  url.value = link.url ?? "";
+  url.value = link.url;
   url.addEventListener("focus", () => url.select());
-  const line = h("div", { class: "url-line" }, url, copyButton(link.url ?? "", toasts, "copy-link", "primary"));
+  const line = h("div", { class: "url-line" }, url, copyButton(link.url, toasts));
   return link.qr ? [line, qrPicture(link.qr)] : [line];
 }
 
@@ -118,8 +122,8 @@ function qrPicture(svg) {
   return image;
 }
 
-/** @param {string} url @param {import("./toasts.js").Toasts} toasts @param {string} testid @param {string} style */
-function copyButton(url, toasts, testid, style) {
+/** @param {string} url @param {import("./toasts.js").Toasts} toasts */
+function copyButton(url, toasts) {
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(url);
@@ -128,12 +132,12 @@ function copyButton(url, toasts, testid, style) {
       toasts.show("invite.notCopied"); // not allowed here: the address can be marked by hand
     }
   };
-  return h("button", { class: `button ${style}`, type: "button", testid, on: { click: copy } }, icon("copy"), h("span", { say: "invite.copy" }));
+  return h("button", { class: "button primary", type: "button", testid: "copy-link", on: { click: copy } }, icon("copy"), h("span", { say: "invite.copy" }));
 }
 
 /** @param {Link} link */
 function factsOf({ expiresAt, maxUses, uses }) {
-  const used = maxUses ? t("invite.usedOf", { uses: uses ?? 0, maxUses }) : t("invite.used", { uses: uses ?? 0 });
+  const used = maxUses ? t("invite.usedOf", { uses, maxUses }) : t("invite.used", { uses });
   if (!expiresAt) return used;
   const when = new Date(expiresAt).toLocaleString(currentLanguage() === "zh" ? "zh-CN" : "en-GB", { dateStyle: "medium", timeStyle: "short" });
   return `${used} · ${t("invite.until", { when })}`;

@@ -40,6 +40,7 @@ export class LiveConference extends EventTarget {
   #isJoining = false;
   /** False after a gap: what is drawn is stale, and only a snapshot helps. */
   #isInStep = false;
+  #knowsWaiting = false;
 
   /**
    * @param {string} confId
@@ -84,6 +85,7 @@ export class LiveConference extends EventTarget {
   /** After another window took the conference over, by the reader's own wish only. */
   takeBack() {
     this.rpc.socket = this.socket;
+    this.#isInStep = false;
     this.#become("connecting");
     this.socket.open();
   }
@@ -107,7 +109,8 @@ export class LiveConference extends EventTarget {
   }
 
   #positions() {
-    if (!this.roster || !this.#isInStep) return [];
+    // Who waits sees no events and so has no position; admission brings a snapshot.
+    if (!this.roster || !this.#isInStep || this.phase !== "in") return [];
     return [{ confId: this.confId, epoch: this.roster.epoch, seq: this.roster.seq }];
   }
 
@@ -119,7 +122,7 @@ export class LiveConference extends EventTarget {
       const { member } = await this.rpc.call("conference.join", { confId: this.confId });
       this.#backoff.reset();
       if (member?.state === "waiting") this.#become("waiting");
-      else this.#expectSnapshot(() => this.socket.restart());
+      else this.#expectSnapshot(() => this.#startOver());
       this.socket.open();
     } catch (error) {
       this.#joinFailed(error);
@@ -144,6 +147,12 @@ export class LiveConference extends EventTarget {
     if (error.code === -32006) return this.#finish(STATE_REASONS[error.data.state ?? 31] ?? "ended");
     if (error.code === -32004) return this.#finish("unknown");
     this.#finish("refused", error);
+  }
+
+  /** A fresh connection that names no position brings a snapshot. */
+  #startOver() {
+    this.#isInStep = false;
+    this.socket.restart();
   }
 
   /** @param {() => void} otherwise */
@@ -182,7 +191,7 @@ export class LiveConference extends EventTarget {
 
   /** @param {string} method @param {any} params */
   #hear(method, params) {
-    if (method === "conference.snapshot" && params.confId === this.confId) this.#see(fromSnapshot(params));
+    if (method === "conference.snapshot" && params.confId === this.confId) this.#see(params);
     else if (method === "conference.event" && params.confId === this.confId) this.#follow(params);
     else if (method === "degraded") this.#trouble(params.part, true);
     else if (method === "restored") this.#trouble(params.part, false);
@@ -196,11 +205,13 @@ export class LiveConference extends EventTarget {
     this.#changed();
   }
 
-  /** @param {import("./roster.js").Roster} roster */
-  #see(roster) {
+  /** @param {any} snapshot */
+  #see(snapshot) {
     clearTimeout(this.#timer);
+    const roster = fromSnapshot(snapshot);
     this.roster = roster;
     this.#isInStep = true;
+    this.#knowsWaiting = Array.isArray(snapshot.waiting);
     if (roster.conference.state === 31) return this.#finish("ended");
     const self = this.self;
     if (!self) {
@@ -212,16 +223,16 @@ export class LiveConference extends EventTarget {
 
   /** @param {import("./roster.js").ConferenceEvent} event */
   #follow(event) {
+    if (this.phase === "waiting") return void this.#concernsSelf(event);
     if (!this.roster || !this.#isInStep) return;
     const before = this.roster;
     const { outcome, roster } = advance(before, event);
-    if (outcome === "gap") {
-      this.#isInStep = false; // no position is named then, and the next connection brings a snapshot
-      return this.socket.restart();
-    }
+    if (outcome === "gap") return this.#startOver();
     if (outcome === "repeat") return;
     this.roster = roster;
     if (this.#concernsSelf(event)) return;
+    // A new chair has not been told who waits.
+    if (this.isChair && !this.#knowsWaiting) this.#startOver();
     this.dispatchEvent(new CustomEvent("notice", { detail: { event, before } }));
     this.#changed();
   }

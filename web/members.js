@@ -1,6 +1,6 @@
 // Who is in the conference, and who waits to be let in.
 
-import { KeyedList, attribute, h, text } from "./dom.js";
+import { Drawn, KeyedList, attribute, h, text } from "./dom.js";
 import { icon, redraw } from "./icons.js";
 import { say, t } from "./i18n.js";
 import { audioIcon, avatar, drawAvatar } from "./avatar.js";
@@ -14,6 +14,7 @@ class MemberRow {
   #hand = h("span", { class: "row-hand", sayTitle: "member.hand" }, icon("hand"));
   #audio = h("span", { class: "row-audio" }, icon("mic"));
   #video = h("span", { class: "row-video" }, icon("camera"));
+  #drawn = new Drawn();
 
   /** @param {string} userId @param {(anchor: HTMLElement) => void} onMenu */
   constructor(userId, onMenu) {
@@ -34,6 +35,7 @@ class MemberRow {
 
   /** @param {Member} member @param {boolean} isSelf @param {boolean} hasMenu */
   update(member, isSelf, hasMenu) {
+    if (!this.#drawn.isNew(member, isSelf, hasMenu)) return;
     drawAvatar(this.#avatar, member);
     text(this.#name, isSelf ? t("member.you", { name: member.name }) : member.name);
     const state = member.state === "reconnecting" ? t("member.reconnecting") : "";
@@ -90,6 +92,8 @@ export class MembersPanel {
   #heading = h("h2", {});
   #list = h("ul", { class: "rows", testid: "members" });
   #waitingHeading = h("h2", {});
+  /** For those who listen: a list that comes into sight is not read out by itself. */
+  #knock = h("p", { class: "unseen", role: "status" });
   #waitingList = h("ul", { class: "rows", testid: "waiting" });
 
   /**
@@ -101,7 +105,7 @@ export class MembersPanel {
     const waitingHead = h("header", { class: "panel-head" }, this.#waitingHeading, all);
     this.waiting = h("section", { class: "waiting", hidden: true }, waitingHead, this.#waitingList);
     const members = h("section", { class: "members" }, h("header", { class: "panel-head" }, this.#heading), this.#list);
-    this.element = h("div", { class: "panel people", id: "panel-members" }, this.waiting, members);
+    this.element = h("div", { class: "panel people", id: "panel-members" }, this.#knock, this.waiting, members);
     this.rows = this.#memberRows(onMenu);
     this.waiters = new KeyedList(this.#waitingList, {
       key: (/** @type {Member} */ { userId }) => userId,
@@ -115,7 +119,7 @@ export class MembersPanel {
     /** @type {Map<string, Member>} */
     const latest = new Map();
     return new KeyedList(this.#list, {
-      key: (/** @type {{member: Member}} */ { member }) => member.userId,
+      key: (/** @type {{member: Member, isSelf: boolean, hasMenu: boolean}} */ { member }) => member.userId,
       create: ({ member: { userId } }) => new MemberRow(userId, (anchor) => onMenu(/** @type {Member} */ (latest.get(userId)), anchor)),
       update: (row, { member, isSelf, hasMenu }) => {
         latest.set(member.userId, member);
@@ -137,6 +141,7 @@ export class MembersPanel {
     }));
     this.rows.update(rows);
     this.waiting.hidden = !isChair || roster.waiting.length === 0;
+    text(this.#knock, this.waiting.hidden ? "" : t("waiting.heading", { count: roster.waiting.length }));
     this.waiters.update(isChair ? roster.waiting : []);
     say(this.#heading, "members.heading", { count: roster.members.length });
     say(this.#waitingHeading, "waiting.heading", { count: roster.waiting.length });

@@ -38,10 +38,15 @@ export class SidePanels {
     if (isByKey) this.tabs[name].focus();
   }
 
+  /** Whether a panel is in sight. @param {"members"|"chat"} name */
+  isSeen(name) {
+    const isTabbed = getComputedStyle(this.tabs.chat.parentElement).display !== "none";
+    return !isTabbed || this.element.dataset.panel === name;
+  }
+
   /** A message came; it counts while the chat is out of sight. */
   markUnread() {
-    const isTabbed = getComputedStyle(this.tabs.chat.parentElement).display !== "none";
-    if (isTabbed && this.element.dataset.panel !== "chat") this.#unread += 1;
+    if (!this.isSeen("chat")) this.#unread += 1;
     this.#drawUnread();
   }
 

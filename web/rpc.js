@@ -53,7 +53,7 @@ export function resultOf(reply) {
  * @param {string} method
  * @param {object} params
  * @param {string|null} token access token, null for open methods
- * @param {{fetch?: typeof fetch, url?: string}} [where]
+ * @param {{fetch?: typeof globalThis.fetch, url?: string}} [where]
  */
 export async function post(method, params, token, { fetch = globalThis.fetch, url = addressOf("jsonrpc") } = {}) {
   const headers = { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) };

@@ -93,6 +93,16 @@ export class Session {
     if (token) this.send("auth.http.logout", {}, token).catch(() => {});
   }
 
+  /** Keeps the login for this page only: a reload starts anew, as after leaving. */
+  park() {
+    this.storage.removeItem(this.key);
+  }
+
+  /** Makes a parked login last over a reload again. */
+  unpark() {
+    if (this.#tokens) this.storage.setItem(this.key, JSON.stringify(this.#tokens));
+  }
+
   forget() {
     this.#tokens = null;
     this.storage.removeItem(this.key);

@@ -19,7 +19,7 @@ export class SignInScreen {
       this.#button.disabled = true;
       this.#error.textContent = "";
       try {
-        await onSignIn({ userId: this.#user.value.trim(), password: this.#password.value });
+        await onSignIn({ userId: this.#user.value.trim().toLowerCase(), password: this.#password.value });
       } catch (error) {
         if (!(error instanceof RpcError)) throw error;
         this.#error.textContent = errorText(error);

@@ -33,7 +33,7 @@ export class Stage {
   /** @param {HTMLElement} container @param {(userId: string) => object} handlers */
   #list(container, handlers) {
     return new KeyedList(container, {
-      key: (/** @type {{member: import("./roster.js").Member}} */ { member }) => member.userId,
+      key: (/** @type {{member: import("./roster.js").Member, isSelf: boolean}} */ { member }) => member.userId,
       create: ({ member }) => new Tile(member.userId, handlers(member.userId)),
       update: (tile, { member, isSelf }) => {
         tile.update(member, isSelf);
@@ -64,9 +64,10 @@ export class Stage {
       this.choice.picked = null; // the chair shows something new to all
     }
     const { main, strip, corner } = arrange(roster, selfId, this.choice);
+    const byId = new Map(roster.members.map((member) => [member.userId, member]));
     const items = (/** @type {(string|null)[]} */ ids) =>
       ids
-        .map((id) => roster.members.find(({ userId }) => userId === id))
+        .map((id) => byId.get(id ?? ""))
         .filter((member) => member !== undefined)
         .map((member) => ({ member, isSelf: member.userId === selfId }));
     this.small.update(items(strip));

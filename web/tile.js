@@ -1,6 +1,6 @@
 // One person on the stage: a 16:9 frame that holds their picture, or their initials.
 
-import { attribute, h, text } from "./dom.js";
+import { attribute, Drawn, h, text } from "./dom.js";
 import { icon, redraw } from "./icons.js";
 import { t } from "./i18n.js";
 import { audioIcon, avatar, drawAvatar } from "./avatar.js";
@@ -16,6 +16,7 @@ export class Tile {
   #face;
   /** @type {HTMLVideoElement|null} */
   #video = null;
+  #drawn = new Drawn();
 
   /**
    * @param {string} userId
@@ -41,6 +42,7 @@ export class Tile {
 
   /** @param {import("./roster.js").Member} member @param {boolean} isSelf */
   update(member, isSelf) {
+    if (!this.#drawn.isNew(member, isSelf)) return;
     const name = isSelf ? t("member.you", { name: member.name }) : member.name;
     drawAvatar(this.#avatar, member);
     text(this.#name, name);

@@ -51,6 +51,9 @@ export class Toasts {
       };
       toast.append(h("button", { class: "button small", type: "button", say: action.say, testid: action.testid, on: { click: select } }));
     }
+    for (const former of [...this.element.children]) {
+      if (former.querySelector("span")?.textContent === words) former.remove(); // said again, shown once
+    }
     this.element.append(toast);
     while (this.element.children.length > AT_MOST) this.element.firstElementChild?.remove();
     setTimeout(away, SHOWN_MS);
