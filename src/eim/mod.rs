@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod answer;
+pub mod builtin;
 pub mod inbound;
 pub mod link;
 pub mod negotiate;

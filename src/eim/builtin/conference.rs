@@ -265,28 +265,6 @@ impl Eim {
     }
 }
 
-impl Room {
-    fn set_password(&mut self, password: &str) {
-        if self.password.expose() != password {
-            self.password = Secret::new(password);
-            self.pending.head = true;
-        }
-    }
-
-    /// Makes the conference what `changed` says, and brings everybody in it under a new mute policy.
-    fn update(&mut self, cause: &Cause<'_>, changed: Conference) {
-        if changed == self.roster.conference {
-            return;
-        }
-        let before = self.roster.conference.mute_policy;
-        self.emit(cause, Change::Updated(changed));
-        self.bind_to_policy(cause, before);
-        if self.roster.conference.start_at.is_some_and(|at| at <= cause.now) {
-            self.start(cause);
-        }
-    }
-}
-
 /// The order of checks for the chair's operations: over, then whose it is.
 fn check_chair(room: &Room, user: &Visitor) -> Result<(), Deny> {
     if room.roster.conference.state == ENDED {

@@ -13,7 +13,7 @@ use super::people::People;
 use super::record::{self, LoadError, Write};
 use super::room::{Cause, Room};
 use super::settings::Settings;
-use super::{events, service};
+use super::{events, service, tabs};
 use crate::eim::xml::{Element, Stanza};
 use crate::ids::{ConfId, UserId};
 
@@ -134,7 +134,8 @@ impl Eim {
     /// Whether the EIM itself is at this address.
     pub fn is_at(&self, address: &str) -> bool {
         let domain = address::domain_of(address);
-        domain == self.settings.domain || self.module_addresses().any(|module| module == domain)
+        domain.eq_ignore_ascii_case(&self.settings.domain)
+            || self.module_addresses().any(|module| domain.eq_ignore_ascii_case(&module))
     }
 
     /// `je<module>.<domain>`.
@@ -232,7 +233,7 @@ impl Eim {
             Module::Conference => self.conference(caller, kind, operation, turn).map(Answer::Now),
             Module::Contacts => self.contacts(caller, kind, operation).map(Answer::Now),
             Module::Org => self.org(caller, kind, operation, turn),
-            Module::Config => config(kind, operation).map(Answer::Now),
+            Module::Config => tabs::answer(kind, operation).map(Answer::Now),
         }
     }
 
@@ -309,17 +310,4 @@ fn wrapped(module: Module, payload: Element) -> Element {
 fn bounded(envelope: Envelope, payload: Option<&Element>) -> Stanza {
     let answer = envelope.clone().result(payload);
     if dialect::sendable(&answer.inner) { answer } else { envelope.error(&Deny::constraint("answer.tooLarge")) }
-}
-
-/// The tabs of the client's main window, as in seed 001's sample: base64 of a JSON object.
-fn config(kind: &str, operation: &Element) -> Result<Element, Deny> {
-    use base64::Engine;
-    const TABS: &str = r#"{"tabs":[{"id":"conference","visible":true},{"id":"contacts","visible":true}]}"#;
-    if (kind, operation.name.as_str()) != ("get", "getMainTabs") {
-        return Err(Deny::unavailable("operation.unknown"));
-    }
-    let ns = Module::Config.ns();
-    let value = base64::engine::general_purpose::STANDARD.encode(TABS);
-    let tabs = Element::new("getMainTabs", ns).with("isNeedUpdate", "true");
-    Ok(tabs.with_child(Element::new("value", ns).with_text(value)))
 }

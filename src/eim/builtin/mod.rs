@@ -17,6 +17,7 @@ mod deny;
 mod dialect;
 mod directory;
 mod events;
+mod lifetime;
 mod mute;
 mod org;
 mod password;
@@ -27,6 +28,7 @@ mod room;
 mod service;
 mod sessions;
 mod settings;
+mod tabs;
 
 #[cfg(test)]
 mod tests;

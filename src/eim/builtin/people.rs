@@ -39,12 +39,17 @@ enum Kind {
     /// Text of at most so many characters.
     Text(usize),
     Flag,
-    /// JSON of at most 4096 bytes that begins with this character.
+    /// JSON of at most [`JSON_MAX`] characters that begins with this one.
     Json(char),
+    /// Milliseconds since 1970.
+    Time,
 }
 
+/// Longest JSON in a profile, in characters.
+const JSON_MAX: usize = 8 * 1024;
+
 /// The seed's fields of `org.user.createUser` that a caller may give, with what an account has that wasn't given one.
-const PROFILE: [(&str, Kind, Option<&str>); 14] = [
+const PROFILE: [(&str, Kind, Option<&str>); 16] = [
     ("birthday", Kind::Text(64), None),
     ("englishName", Kind::Text(NAME_MAX), None),
     ("tenements", Kind::Json('['), Some("[]")),
@@ -59,6 +64,8 @@ const PROFILE: [(&str, Kind, Option<&str>); 14] = [
     ("avatarBinVal", Kind::Text(16 * 1024), None),
     ("ipBlockEnabled", Kind::Flag, Some("false")),
     ("email", Kind::Text(256), None),
+    ("activeDate", Kind::Time, None),
+    ("status", Kind::Text(32), Some("normal")),
 ];
 
 /// As [`PROFILE`], for the one field whose default is too long to stand there.
@@ -71,8 +78,9 @@ pub(super) fn profile(args: Args<'_>) -> Result<BTreeMap<String, String>, Deny> 
     for (name, kind, _) in PROFILE.into_iter().chain([PROPERTIES]) {
         let value = match kind {
             Kind::Text(max) => args.free(name, max)?.map(str::to_owned),
+            Kind::Time => args.time(name)?.map(|ms| ms.to_string()),
             Kind::Flag => args.flag(name)?.map(|flag| flag.to_string()),
-            Kind::Json(first) => json(args.free(name, 4096)?, first).map_err(|()| Deny::argument(name))?,
+            Kind::Json(first) => json(args.free(name, JSON_MAX)?, first).map_err(|()| Deny::argument(name))?,
         };
         given.extend(value.map(|value| (name.to_owned(), value)));
     }
@@ -99,8 +107,7 @@ impl Account {
             .with("modificationDate", self.created.to_string())
             .with("activeDate", self.created.to_string())
             .with("isLoggedIn", "false")
-            .with("loggedIn", "false")
-            .with("status", "normal");
+            .with("loggedIn", "false");
         for (name, _, default) in PROFILE.into_iter().chain([PROPERTIES]) {
             if let Some(value) = self.field(name).or(default) {
                 user.set(name, value);

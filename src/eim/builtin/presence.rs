@@ -109,9 +109,10 @@ impl Room {
         Ok(())
     }
 
-    /// The node that held the user's presence has started anew.
-    pub fn reset(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim) {
+    /// The node that held the user's presence has started anew. Returns whether the user has a place to lose.
+    pub fn reset(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim) -> bool {
         self.depart(cause, user, claim);
+        self.has_place(user)
     }
 
     /// Whether the user is in the conference or waits for it.

@@ -8,12 +8,13 @@ use super::directory::UNCLAIMED;
 use super::presence::{Claim, Told};
 use super::record::{self, Write};
 use crate::eim::xml::Element;
-use crate::ids::ID_MAX;
 
 /// Gateway nodes that are known to have been reset; more are refused, not forgotten.
 const NODES_MAX: usize = 10_000;
 /// Bytes of one seat in the answer to `resetNode`, its ids left out.
-const SEAT_SIZE: usize = 32;
+const SEAT_TAGS: usize = 32;
+/// How long the seats are kept that the answer has no place for: the default of contract section 4.
+const UNTOLD_KEEP_MS: u64 = 60_000;
 
 impl Eim {
     /// Answers with the state that the user may see; the events after it go to the caller's address.
@@ -57,13 +58,10 @@ impl Eim {
 
     /// A node has started anew: nobody is subscribed through it, its users are reconnecting. Those in a conference of
     /// whom no node has told anything are taken for its own: a node that stopped right after a join told nothing.
-    /// The answer names each seat that the node now answers for; where one stanza doesn't hold them all it says where
-    /// it stopped (`more="confId/userId"`), and the node asks on with that as `after`, which changes nothing.
+    /// The answer names each seat that the node now answers for. Those that one stanza doesn't hold are given up at
+    /// once, their seats kept: nobody would answer for them.
     pub(super) fn reset_node(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
         let before = self.claim(args)?;
-        if let Some(after) = args.free("after", 2 * ID_MAX + 1)? {
-            return self.seats(&before.node, Some(after));
-        }
         if before.resets == 0 && self.nodes.len() >= NODES_MAX {
             return Err(Deny::constraint("node.tooMany"));
         }
@@ -72,32 +70,23 @@ impl Eim {
         self.nodes.insert(claim.node.clone(), claim.resets);
         let mut held = self.directory.held_by(&claim.node);
         held.extend(self.directory.held_by(UNCLAIMED));
-        for (conf, user) in held {
-            self.in_room(turn, &conf, None, |room, cause| {
-                room.reset(cause, &user, claim.clone());
-                Ok(())
-            })?;
-        }
-        self.seats(&claim.node, None)
-    }
-
-    fn seats(&self, node: &str, after: Option<&str>) -> Result<Element, Deny> {
         let mut answer = element("resetNode");
         let mut used = 0;
-        let mut last = None;
-        for (conf, user) in self.directory.held_by(node) {
-            let place = format!("{conf}/{user}");
-            let is_told = after.is_some_and(|after| place.as_str() <= after);
-            if is_told || !self.directory.get(&conf)?.has_place(&user) {
-                continue;
+        for (conf, user) in held {
+            used += SEAT_TAGS + conf.as_str().len() + user.as_str().len();
+            let told = used <= ANSWER_MAX;
+            let claim = claim.clone();
+            let seat = self.in_room(turn, &conf, None, |room, cause| {
+                let has_place = room.reset(cause, &user, claim.clone());
+                if has_place && !told {
+                    room.tell(cause, &user, claim, Told::Gone { keep_ms: UNTOLD_KEEP_MS })?;
+                }
+                Ok(has_place && told)
+            })?;
+            if seat {
+                let seat = element("seat").with("confId", conf.as_str()).with("userId", user.as_str());
+                answer = answer.with_child(seat);
             }
-            used += SEAT_SIZE + place.len();
-            if used > ANSWER_MAX {
-                return Ok(answer.with("more", last.unwrap_or_default()));
-            }
-            let seat = element("seat").with("confId", conf.as_str()).with("userId", user.as_str());
-            answer = answer.with_child(seat);
-            last = Some(place);
         }
         Ok(answer)
     }

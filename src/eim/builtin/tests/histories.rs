@@ -120,7 +120,7 @@ impl History {
                 attrs.extend(value.map(|v| ("value", v)));
                 drop(world.control(USERS[*user], &conf, &attrs));
             }
-            Step::Say(user) => drop(world.set(&via(USERS[*user]), "sendMessage", &at)),
+            Step::Say(user) => drop(world.say(USERS[*user], &conf, "会议 <&> \"x\"")),
             Step::Subscribe(user, node) => drop(world.set(&via(USERS[*user]), "subscribe", &claim(node))),
             Step::Unsubscribe(user, node) => drop(world.set(&via(USERS[*user]), "unsubscribe", &claim(node))),
             Step::Presence(user, node, state, keep) => {

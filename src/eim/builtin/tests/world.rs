@@ -162,6 +162,12 @@ impl World {
         Ok(answer.attr("seq").unwrap().parse().unwrap())
     }
 
+    pub fn say(&mut self, user: &str, conf: &str, text: &str) -> Result<Message, Refused> {
+        let operation = Self::operation("sendMessage", &[("confId", conf)]).with_text(text);
+        let said = self.ask("set", &via(user), CONF, operation)?.with("userId", user).with_text(text);
+        Ok(message(&said))
+    }
+
     pub fn subscribe(&mut self, from: &str, conf: &str, node: &str, generation: u64) -> Result<Roster, Refused> {
         let generation = generation.to_string();
         let attrs = [("confId", conf), ("node", node), ("generation", generation.as_str())];
