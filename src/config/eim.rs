@@ -89,6 +89,9 @@ pub struct Eim {
     pub reconnect_min: Duration,
     #[serde(rename = "reconnect_max_ms", with = "values::millis")]
     pub reconnect_max: Duration,
+    /// A link on which nothing came for so long is pinged.
+    #[serde(rename = "keepalive_ms", with = "values::millis")]
+    pub keepalive: Duration,
     /// Most requests sent and not yet answered.
     pub under_way: usize,
     pub guest_namespaces: Vec<String>,
@@ -123,6 +126,7 @@ impl Default for Eim {
             timeout: Duration::from_secs(10),
             reconnect_min: Duration::from_millis(250),
             reconnect_max: Duration::from_secs(10),
+            keepalive: Duration::from_secs(30),
             under_way: 1024,
             guest_namespaces: vec!["je:x:client:config".to_owned()],
             guest_destinations: vec!["jeprivacy.{domain}".to_owned()],
@@ -141,6 +145,7 @@ impl Eim {
         ("eim.timeout_ms", 1, HOUR_MS),
         ("eim.reconnect_min_ms", 1, HOUR_MS),
         ("eim.reconnect_max_ms", 1, HOUR_MS),
+        ("eim.keepalive_ms", 1000, HOUR_MS),
         ("eim.under_way", 1, 1_000_000),
     ];
 

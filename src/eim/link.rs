@@ -8,6 +8,7 @@ mod task;
 mod tests;
 
 pub use dial::{Connected, Dial, Endpoint, InProcess, offer};
+pub use requests::Backoff;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

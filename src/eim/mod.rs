@@ -3,6 +3,8 @@
 pub mod address;
 pub mod answer;
 pub mod builtin;
+pub mod calls;
+pub mod convert;
 pub mod inbound;
 pub mod link;
 pub mod negotiate;
@@ -12,10 +14,6 @@ pub mod provision;
 pub mod sessions;
 pub mod settings;
 pub mod stream;
-pub mod convert;
-pub mod builtin;
-#[cfg(test)]
-mod tests;
 pub mod xml;
 
 use std::sync::Arc;
@@ -65,7 +63,7 @@ enum Callers {
 
 /// What a caller wrote, to be put back into the answer.
 struct Written {
-    from: Option<String>,
+    from: String,
     to: Option<String>,
     id: Option<String>,
 }
@@ -84,9 +82,7 @@ impl Eim {
         // Two bounds: callers who fill theirs must not keep the gateway itself from speaking.
         let around = || Surroundings::new(config.under_way, to.clone(), tracker.clone());
         let plan = Plan::new(config, inproc)?;
-        let (mut callers, mut admin) = (plan.callers(), plan.admin());
-        plan.cross(&mut callers, &mut admin);
-        let callers = match callers {
+        let callers = match plan.callers() {
             Some(settings) => Callers::Component(Link::start(settings, None, &around(), stop.clone())),
             None => {
                 let door = plan.door.clone().ok_or("mode c2s without a server")?;
@@ -95,7 +91,7 @@ impl Eim {
                 Callers::Sessions(Box::new(sessions))
             }
         };
-        let admin = admin.map(|(settings, from)| (Link::start(settings, None, &around(), stop), from));
+        let admin = plan.admin().map(|(settings, from)| (Link::start(settings, None, &around(), stop), from));
         let provision = admin.clone().map(|(link, from)| plan.provision(link, from));
         let own = admin.or_else(|| match &callers {
             Callers::Component(link) => Some((link.clone(), config.component.clone())),
@@ -116,13 +112,16 @@ impl Eim {
     /// The caller has made sure that `from` is absent or the user's own. A `to` that is no address is answered here,
     /// as a server would: the shared stream could be closed for it.
     pub async fn request_as(&self, user: &UserId, mut iq: Stanza, timeout: Duration) -> Result<Stanza, EimError> {
-        let written = Written::of(&iq);
-        if written.to.as_deref().is_some_and(|to| Jid::parse(to).is_none()) {
+        let from = iq.attr("from").map(str::to_owned);
+        let to = iq.attr("to").map(str::to_owned);
+        if to.as_deref().is_some_and(|to| Jid::parse(to).is_none()) {
             return Ok(answer::error(&iq, "modify", "jid-malformed"));
         }
+        let id = iq.attr("id").map(str::to_owned);
+        let written = Written { from: from.clone().unwrap_or_else(|| self.0.addresses.own(user)), to, id };
         let answer = match &self.0.callers {
             Callers::Component(link) => {
-                iq.set("from", self.0.addresses.on_wire(user, written.from.as_deref()));
+                iq.set("from", self.0.addresses.on_wire(user, from.as_deref()));
                 if written.to.is_none() {
                     // Without one the server would close the stream (XEP-0114 section 3).
                     iq.set("to", self.0.addresses.domain.as_str());
@@ -135,17 +134,15 @@ impl Eim {
                 link.request(iq, timeout).await
             }
         };
-        answer.map(|answer| written.back_into(answer, || self.0.addresses.own(user)))
+        answer.map(|answer| written.back_into(answer))
     }
 
     /// Sends the gateway's own IQ, from the provisioning domain (or where none is configured from the component).
     /// Mode `c2s` without a provisioning domain has no address for it: unreachable.
     pub async fn request(&self, mut iq: Stanza, timeout: Duration) -> Result<Stanza, EimError> {
         let (link, from) = self.0.own.as_ref().ok_or(EimError::Unreachable { sent: false })?;
-        let written = Written::of(&iq);
         iq.set("from", from.as_str());
-        let answer = link.request(iq, timeout).await;
-        answer.map(|answer| written.back_into(answer, || from.clone()))
+        link.request(iq, timeout).await
     }
 
     /// Whether the server takes the password, by SASL. Unreachable with the built-in EIM, which is asked by IQ.
@@ -204,19 +201,15 @@ impl Eim {
 }
 
 impl Written {
-    fn of(iq: &Stanza) -> Self {
-        let attr = |name| iq.attr(name).map(str::to_owned);
-        Self { from: attr("from"), to: attr("to"), id: attr("id") }
-    }
-
-    /// `own`: the caller's address, for one who wrote none.
-    fn back_into(self, mut answer: Stanza, own: impl FnOnce() -> String) -> Stanza {
-        let parts = [("from", self.to), ("to", Some(self.from.unwrap_or_else(own))), ("id", self.id)];
-        for (name, value) in parts {
-            match value {
-                Some(value) => answer.set(name, value),
-                None => answer.remove(name),
-            }
+    fn back_into(self, mut answer: Stanza) -> Stanza {
+        answer.set("to", self.from);
+        match self.to {
+            Some(to) => answer.set("from", to),
+            None => answer.remove("from"),
+        }
+        match self.id {
+            Some(id) => answer.set("id", id),
+            None => answer.remove("id"),
         }
         answer
     }

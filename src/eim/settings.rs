@@ -1,5 +1,8 @@
 //! What the link to the EIM needs to know. The names are those of the configuration's section `eim`.
 
+use std::time::Duration;
+
+use crate::config;
 use crate::eim::address::JidScheme;
 use crate::ids::Secret;
 
@@ -57,4 +60,45 @@ pub struct EimConfig {
     pub reconnect_max_ms: u64,
     /// A link on which nothing came for so long is pinged. Servers cut idle streams after a minute at the earliest.
     pub keepalive_ms: u64,
+}
+
+impl From<&config::Eim> for EimConfig {
+    fn from(eim: &config::Eim) -> Self {
+        let (admin_host, admin_port) = eim.provisioning_address();
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            mode: match eim.mode {
+                config::EimMode::Builtin => Mode::Builtin,
+                config::EimMode::Component => Mode::Component,
+                config::EimMode::C2s => Mode::C2s,
+            },
+            domain: eim.domain.clone(),
+            host: eim.host().to_owned(),
+            port: eim.port(),
+            component: eim.component_domain(),
+            secret: eim.secret.clone().unwrap_or_default(),
+            admin_domain: eim.provisioning_domain(),
+            admin_secret: eim.admin_secret.clone().unwrap_or_default(),
+            admin_host: admin_host.to_owned(),
+            admin_port,
+            c2s_port: eim.session_port(),
+            tls: match eim.tls {
+                config::EimTls::Off => TlsMode::Off,
+                config::EimTls::Starttls => TlsMode::Starttls,
+                config::EimTls::Direct => TlsMode::Direct,
+            },
+            ca: eim.ca.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            jid_scheme: match eim.jid_scheme {
+                config::JidScheme::Component => JidScheme::Escaped,
+                config::JidScheme::User => JidScheme::Own,
+            },
+            resource: eim.resource.clone(),
+            wait_ms: millis(eim.wait),
+            timeout_ms: millis(eim.timeout),
+            under_way: eim.under_way,
+            reconnect_min_ms: millis(eim.reconnect_min),
+            reconnect_max_ms: millis(eim.reconnect_max),
+            keepalive_ms: millis(eim.keepalive),
+        }
+    }
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 pub use guard::{Guard, GuardError, GuardSettings};
 pub use listener::{Door, DoorError};
 pub use networks::{Admission, NetworkError, Networks};
-pub use tls::{Certificate, CertificateFiles, TlsError, self_signed};
+pub use tls::{Certificate, CertificateFiles, Tls, TlsError, self_signed};
 
 /// All that the door is told.
 #[derive(Debug, Clone)]

@@ -127,6 +127,34 @@ impl Store {
         rows.into_iter().map(from_row).collect()
     }
 
+    /// All accounts that live, for the sessions that they need after a start.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn live_accounts(&self, now: u64) -> Result<Vec<Account>, StoreError> {
+        let mut read = self.read().await?;
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT user_id, conf_id, link_id, name, device, expires_at, sealed_password FROM accounts WHERE expires_at > ?",
+        )
+        .bind(big(now))
+        .fetch_all(read.on())
+        .await?;
+        rows.into_iter().map(from_row).collect()
+    }
+
+    /// The conferences that live accounts are for.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn conferences_with_accounts(&self, now: u64) -> Result<Vec<ConfId>, StoreError> {
+        let mut read = self.read().await?;
+        let ids: Vec<String> = sqlx::query_scalar("SELECT DISTINCT conf_id FROM accounts WHERE expires_at > ?")
+            .bind(big(now))
+            .fetch_all(read.on())
+            .await?;
+        Ok(ids.iter().filter_map(|id| ConfId::parse(id)).collect())
+    }
+
     /// Makes an account due now; `false` where there is no live one.
     ///
     /// # Errors

@@ -11,6 +11,17 @@ impl Store {
         Ok(value.fetch_optional(read.on()).await?)
     }
 
+    /// Sets it, whatever it was.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let mut write = self.write().await?;
+        let set = sqlx::query("REPLACE INTO settings (name, value) VALUES (?, ?)").bind(name).bind(value);
+        set.execute(write.on()).await?;
+        write.commit().await
+    }
+
     /// The value kept under the name (up to 64 bytes); where there is none, `make`'s is kept first. All callers, in
     /// whatever process, get the same.
     ///

@@ -138,6 +138,10 @@ impl Eim {
             || self.module_addresses().any(|module| domain.eq_ignore_ascii_case(&module))
     }
 
+    pub fn domain(&self) -> &str {
+        &self.settings.domain
+    }
+
     /// `je<module>.<domain>`.
     pub fn module_addresses(&self) -> impl Iterator<Item = String> {
         Module::ALL.into_iter().map(|module| format!("{}.{}", module.host(), self.settings.domain))

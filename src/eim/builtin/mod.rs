@@ -28,6 +28,7 @@ mod room;
 mod service;
 mod sessions;
 mod settings;
+pub mod shell;
 mod tabs;
 
 #[cfg(test)]
