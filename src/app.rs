@@ -34,7 +34,7 @@ use crate::store::seal::Sealer;
 use crate::token::Keys;
 use crate::{demo, log, page};
 
-/// How often families that other nodes ended are asked for: within the second that the contract gives.
+/// How often families that other nodes ended are asked for: an ended token is refused everywhere within a second.
 const ENDED_POLL: Duration = Duration::from_millis(500);
 /// How often the store is tried.
 const STORE_CHECK: Duration = Duration::from_secs(1);

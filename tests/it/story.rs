@@ -89,6 +89,7 @@ async fn mutes_and_words(conf: &str, chair: &mut Participant, guest: &mut Partic
     guest.socket.call("conference.sendMessage", message).await.result();
     let event = chair.socket.expect_event("message").await;
     assert_eq!(event["data"]["text"], "你好 <b>&</b>");
+    guest.socket.expect_event("message").await;
     let member = chair.socket.follower.roster(conf).member(&guest_id.parse_user()).expect("the guest is in").clone();
     assert_eq!(serde_json::to_value(&member).unwrap()["video"], "on");
     assert!(member.hand);

@@ -5,7 +5,7 @@ use super::room::{Cause, Room};
 use crate::event::{Audio, Change, LeftReason, Role, Video};
 use crate::ids::UserId;
 
-/// The actions of contract section 3.
+/// The actions of `conference.control`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     /// What a member does about themselves.

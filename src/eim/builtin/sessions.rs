@@ -13,7 +13,7 @@ use crate::eim::xml::Element;
 const NODES_MAX: usize = 10_000;
 /// Bytes of one seat in the answer to `resetNode`, its ids left out.
 const SEAT_TAGS: usize = 32;
-/// How long the seats are kept that the answer has no place for: the default of contract section 4.
+/// How long the seats are kept that the answer has no place for: the default.
 const UNTOLD_KEEP_MS: u64 = 60_000;
 
 impl Eim {

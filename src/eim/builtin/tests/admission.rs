@@ -40,7 +40,7 @@ fn with_hurdles(hurdles: &[&str]) -> (World, String) {
 }
 
 #[test]
-fn the_checks_of_a_join_are_made_in_the_contracts_order() {
+fn the_checks_of_a_join_are_made_in_their_order() {
     for set in 0..1u32 << HURDLES.len() {
         let hurdles: Vec<&str> = (0..5).filter(|bit| set & (1 << bit) != 0).map(|bit| HURDLES[bit].0).collect();
         // A ban and a full house need a conference that has started.
