@@ -113,7 +113,7 @@ pub struct Roster {
 /// Most messages that a snapshot carries: the newest; older ones by `conference.messages`.
 pub const SNAPSHOT_MESSAGES: usize = 200;
 
-/// A numbered event as the EIM sends it: the JSON body of contract sections 5 and 6.
+/// A numbered event as the EIM sends it, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {

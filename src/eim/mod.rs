@@ -1,3 +1,216 @@
 //! The wire to the EIM: XML, the XMPP stream, the link with its requests under way, conversion by schema.
 
+pub mod address;
+pub mod answer;
+pub mod builtin;
+pub mod calls;
+pub mod convert;
+pub mod inbound;
+pub mod link;
+pub mod negotiate;
+mod plan;
+pub mod probe;
+pub mod provision;
+pub mod sessions;
+pub mod settings;
+pub mod stream;
 pub mod xml;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::ids::{Secret, UserId};
+use address::{Addresses, Jid};
+pub use inbound::{INBOUND_MAX, Inbound};
+pub use link::{EimError, Health, InProcess};
+use link::{Link, Surroundings};
+use plan::Plan;
+pub use probe::{Probed, probe};
+use provision::Provision;
+pub use provision::ProvisionError;
+use sessions::{Door, Sessions};
+pub use settings::{EimConfig, Mode, TlsMode};
+use xml::Stanza;
+
+/// Handle to everything that speaks to the EIM. Cheap to clone.
+///
+/// It is a front for the tasks of its links (one for the callers, one for provisioning, in mode `c2s` one for each
+/// user): see [`Link`] for their mailboxes and what a caller learns when one is full or gone.
+#[derive(Clone)]
+pub struct Eim(Arc<Parts>);
+
+struct Parts {
+    addresses: Addresses,
+    callers: Callers,
+    /// The gateway's own: link and address. The callers' link where no provisioning domain is configured.
+    own: Option<(Link, String)>,
+    provision: Option<Provision>,
+    /// Where passwords are proved; none with the built-in EIM.
+    door: Option<Door>,
+    timeout: Duration,
+    health: watch::Receiver<Health>,
+}
+
+/// How users speak.
+enum Callers {
+    Component(Link),
+    Sessions(Box<Sessions>),
+}
+
+/// What a caller wrote, to be put back into the answer.
+struct Written {
+    from: String,
+    to: Option<String>,
+    id: Option<String>,
+}
+
+impl Eim {
+    /// Starts the links. `inproc` is the way to the built-in EIM and needed in mode `builtin` only. News come out of
+    /// the receiver, which holds [`INBOUND_MAX`]; see [`inbound::Outbox`] for what happens when it is full.
+    /// The error says what in the configuration cannot work.
+    pub fn start(
+        config: &EimConfig,
+        inproc: Option<InProcess>,
+        tracker: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<(Self, mpsc::Receiver<Inbound>), String> {
+        let (to, inbound) = mpsc::channel(INBOUND_MAX);
+        // Two bounds: callers who fill theirs must not keep the gateway itself from speaking.
+        let around = || Surroundings::new(config.under_way, to.clone(), tracker.clone());
+        let plan = Plan::new(config, inproc)?;
+        let callers = match plan.callers() {
+            Some(settings) => Callers::Component(Link::start(settings, None, &around(), stop.clone())),
+            None => {
+                let door = plan.door.clone().ok_or("mode c2s without a server")?;
+                let resource = config.resource.clone();
+                let sessions = Sessions::new(door, resource, plan.timing, around(), stop.clone());
+                Callers::Sessions(Box::new(sessions))
+            }
+        };
+        let admin = plan.admin().map(|(settings, from)| (Link::start(settings, None, &around(), stop), from));
+        let provision = admin.clone().map(|(link, from)| plan.provision(link, from));
+        let own = admin.or_else(|| match &callers {
+            Callers::Component(link) => Some((link.clone(), config.component.clone())),
+            Callers::Sessions(_) => None,
+        });
+        let health = match (&callers, &own) {
+            (Callers::Component(link), _) | (Callers::Sessions(_), Some((link, _))) => link.health(),
+            (Callers::Sessions(sessions), None) => sessions.door().health(),
+        };
+        let timeout = plan.timing.timeout;
+        let parts = Parts { addresses: plan.addresses, callers, own, provision, door: plan.door, timeout, health };
+        Ok((Self(Arc::new(parts)), inbound))
+    }
+
+    /// Sends a caller's IQ (get or set, one child, `to` present) as that user, and gives the EIM's answer, result or
+    /// error, with `from`, `to` and `id` as the caller wrote them.
+    ///
+    /// The caller has made sure that `from` is absent or the user's own. A `to` that is no address is answered here,
+    /// as a server would: the shared stream could be closed for it.
+    pub async fn request_as(&self, user: &UserId, mut iq: Stanza, timeout: Duration) -> Result<Stanza, EimError> {
+        let from = iq.attr("from").map(str::to_owned);
+        let to = iq.attr("to").map(str::to_owned);
+        if to.as_deref().is_some_and(|to| Jid::parse(to).is_none()) {
+            return Ok(answer::error(&iq, "modify", "jid-malformed"));
+        }
+        let id = iq.attr("id").map(str::to_owned);
+        let written = Written { from: from.clone().unwrap_or_else(|| self.0.addresses.own(user)), to, id };
+        let answer = match &self.0.callers {
+            Callers::Component(link) => {
+                iq.set("from", self.0.addresses.on_wire(user, from.as_deref()));
+                if written.to.is_none() {
+                    // Without one the server would close the stream (XEP-0114 section 3).
+                    iq.set("to", self.0.addresses.domain.as_str());
+                }
+                link.request(iq, timeout).await
+            }
+            Callers::Sessions(sessions) => {
+                iq.remove("from");
+                let link = sessions.link(user).ok_or(EimError::Unreachable { sent: false })?;
+                link.request(iq, timeout).await
+            }
+        };
+        answer.map(|answer| written.back_into(answer))
+    }
+
+    /// Sends the gateway's own IQ, from the provisioning domain (or where none is configured from the component).
+    /// Mode `c2s` without a provisioning domain has no address for it: unreachable.
+    pub async fn request(&self, mut iq: Stanza, timeout: Duration) -> Result<Stanza, EimError> {
+        let (link, from) = self.0.own.as_ref().ok_or(EimError::Unreachable { sent: false })?;
+        iq.set("from", from.as_str());
+        link.request(iq, timeout).await
+    }
+
+    /// Whether the server takes the password, by SASL. Unreachable with the built-in EIM, which is asked by IQ.
+    pub async fn verify_password(&self, user: &UserId, password: &Secret) -> Result<bool, EimError> {
+        let door = self.0.door.as_ref().ok_or(EimError::Unreachable { sent: false })?;
+        door.proves(user, password, self.0.timeout).await
+    }
+
+    /// Signs the user in at the server (mode `c2s`): see [`Sessions::open`]. Elsewhere there is nothing to open.
+    pub async fn open_session(&self, user: &UserId, password: &Secret) -> Result<bool, EimError> {
+        match &self.0.callers {
+            Callers::Component(_) => Ok(true),
+            Callers::Sessions(sessions) => sessions.open(user, password).await,
+        }
+    }
+
+    /// Signs the user out (mode `c2s`) and forgets the password.
+    pub fn close_session(&self, user: &UserId) {
+        if let Callers::Sessions(sessions) = &self.0.callers {
+            sessions.close(user);
+        }
+    }
+
+    /// Makes an account by XEP-0133, from the provisioning domain.
+    pub async fn create_account(&self, user: &UserId, password: &Secret, name: &str) -> Result<(), ProvisionError> {
+        self.provision()?.add(user, password, name).await
+    }
+
+    /// Removes an account by XEP-0133. One that is not there is removed already.
+    pub async fn delete_account(&self, user: &UserId) -> Result<(), ProvisionError> {
+        self.provision()?.delete(user).await
+    }
+
+    fn provision(&self) -> Result<&Provision, ProvisionError> {
+        let text = "eim.admin_domain is not configured".to_owned();
+        self.0.provision.as_ref().ok_or(ProvisionError::Refused { condition: "not-allowed".into(), text })
+    }
+
+    /// The callers' link; in mode `c2s` the gateway's own, or how the last attempt to sign a user in went.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.0.health.clone()
+    }
+
+    /// The provisioning link, where there is one of its own.
+    pub fn provisioning_health(&self) -> Option<watch::Receiver<Health>> {
+        self.0.provision.as_ref().map(|p| p.link.health())
+    }
+
+    /// The address under which a user subscribes to events: where they will be sent to.
+    pub fn address_of(&self, user: &UserId) -> String {
+        match &self.0.callers {
+            Callers::Component(_) => self.0.addresses.on_wire(user, None),
+            Callers::Sessions(_) => self.0.addresses.own(user),
+        }
+    }
+}
+
+impl Written {
+    fn back_into(self, mut answer: Stanza) -> Stanza {
+        answer.set("to", self.from);
+        match self.to {
+            Some(to) => answer.set("from", to),
+            None => answer.remove("from"),
+        }
+        match self.id {
+            Some(id) => answer.set("id", id),
+            None => answer.remove("id"),
+        }
+        answer
+    }
+}

@@ -2,4 +2,6 @@
 //! it is linked once; each module is a subject, and `support` is the vocabulary they share.
 
 mod harness;
+mod stage;
+mod story;
 mod support;

@@ -72,7 +72,7 @@ impl Component {
         self.send(&answer.to_xml()).await;
     }
 
-    /// Sends a conference event (contract section 5): the body is JSON.
+    /// Sends a conference event: the body is JSON.
     pub async fn event(&mut self, to: &str, body: &serde_json::Value) {
         let (from, body) = (&self.domain, body.to_string());
         let body = quick_xml::escape::escape(body.as_str());

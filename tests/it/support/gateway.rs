@@ -16,6 +16,7 @@ use super::plain_http::get;
 use super::ports::Port;
 use super::process::{Line, Output, Process};
 use super::wait::{PATIENCE, until};
+use super::xmpp_server::{MODULES, XmppServer};
 
 /// What a gateway without a configuration file prints on stdout.
 #[derive(Debug, Clone)]
@@ -230,6 +231,31 @@ impl Builder {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Process::start("confgate", &mut command)
     }
+}
+
+/// `confgate eim` at that server; ready when all its modules are connected.
+pub async fn eim(server: &XmppServer) -> Eim {
+    let directory = tempfile::Builder::new().prefix("confgate-eim-").tempdir();
+    let directory = directory.expect("the system's directory for temporary files is writable");
+    std::fs::write(directory.path().join("confgate.toml"), server.eim_section()).expect("the directory is writable");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_confgate"));
+    command.args(["eim", "--config", "confgate.toml"]).current_dir(directory.path());
+    let process = Process::start("confgate eim", &mut command);
+    let connected = until(PATIENCE, async || {
+        let lines = process.lines();
+        let modules = MODULES.iter().filter(|module| {
+            lines.iter().any(|line| line.text.contains("module connected") && line.text.contains(**module))
+        });
+        (modules.count() == MODULES.len()).then_some(())
+    });
+    assert!(connected.await.is_some(), "the EIM's modules are not connected within {PATIENCE:?}");
+    Eim { process, _directory: directory }
+}
+
+/// The built-in EIM as components of an XMPP server.
+pub struct Eim {
+    pub process: Process,
+    _directory: TempDir,
 }
 
 fn section<'a>(config: &'a mut toml::Table, name: &str) -> &'a mut toml::Table {

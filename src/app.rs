@@ -1,0 +1,451 @@
+//! The recipe: every part by name, in the order in which it is started.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
+use crate::callgw::Pool;
+use crate::conference::{Close, Conferences, Happening, Limits, notification};
+use crate::config::{Config, EimMode};
+use crate::eim::answer::WebAddress;
+use crate::eim::calls::Calls;
+use crate::eim::inbound::Inbound;
+use crate::eim::{Eim, Health, InProcess, builtin};
+use crate::entry::Entry;
+use crate::event::{Event, Role};
+use crate::http::{
+    Admission, Certificate, CertificateFiles, Door as HttpDoor, GuardSettings, HttpSettings, Networks, Timeouts,
+};
+use crate::ids::{ConfId, Secret, now_ms, random_text};
+use crate::lifecycle::{Failure, Lifecycle, Outcome};
+use crate::rpc::Door;
+use crate::schema::Schema;
+use crate::sockets::Sockets;
+use crate::store::Store;
+use crate::store::seal::Sealer;
+use crate::token::Keys;
+use crate::{demo, log, page};
+
+/// How often families that other nodes ended are asked for: an ended token is refused everywhere within a second.
+const ENDED_POLL: Duration = Duration::from_millis(500);
+/// How often the store is tried.
+const STORE_CHECK: Duration = Duration::from_secs(1);
+/// How often accounts that are over are collected.
+const COLLECT: Duration = Duration::from_secs(30);
+/// Connections to the built-in EIM that wait to be taken: there are two, each with one attempt at a time.
+const IN_PROCESS_CONNECTIONS: usize = 4;
+/// How long sockets are given, after they were told, to finish what they have under way.
+const GOING_AWAY: Duration = Duration::from_secs(2);
+
+/// Runs the gateway to its end. `demonstrate`: make and print what a newcomer needs.
+pub async fn serve(config: Config, demonstrate: bool) -> Result<Outcome, Failure> {
+    log::init(&config.log, std::env::var("RUST_LOG").ok().as_deref())?;
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let config = Arc::new(config);
+    let mut lifecycle = Lifecycle::new(config.limits.drain);
+    lifecycle.listen_to_signals()?;
+    let tracker = TaskTracker::new();
+
+    let schema = Arc::new(Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| errors.join("\n"))?);
+    let store = Store::open(&config.store).await?;
+    let http = HttpDoor::open(http_settings(&config)?).await?;
+    let admin = Admin::open(AdminSettings { listen: config.admin.listen, token: config.admin.token.clone() }).await?;
+    let (http_address, admin_address) = (http.address(), admin.address());
+
+    let (eim, inbound) = start_eim(&config, &store, &mut lifecycle, &tracker).await?;
+    let calls = Calls::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
+    let (conferences, happenings) =
+        Conferences::new(calls.clone(), limits(&config), config.node.id.clone(), tracker.clone());
+    let sockets = Sockets::new(conferences.clone());
+    let secrets = secrets(&config, &store).await?;
+    let pool = Pool::start(&config.callgw, &secrets.first, &tracker, &lifecycle.hard());
+    let web_address = web_address(&config, http_address);
+    let Secrets { keys, sealer, .. } = secrets;
+    let entry = Entry::new(config.clone(), web_address, keys, sealer, store.clone(), calls.clone(), eim.clone());
+
+    let door = Arc::new(Door {
+        schema,
+        config: config.clone(),
+        entry: entry.clone(),
+        conferences: conferences.clone(),
+        sockets: sockets.clone(),
+        calls: calls.clone(),
+        eim: eim.clone(),
+        pool: pool.clone(),
+        store: store.clone(),
+    });
+
+    let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
+    let (tell_store, store_health) = watch::channel(Health::up());
+    lifecycle.wire("store", until(hard.clone(), watch_store(store.clone(), tell_store)));
+    lifecycle.wire(
+        "events",
+        until(hard.clone(), take_inbound(inbound, conferences.clone(), entry.clone(), tracker.clone())),
+    );
+    lifecycle.wire("happenings", until(hard.clone(), take_happenings(happenings, entry.clone())));
+    lifecycle.wire("ended families", until(hard.clone(), poll_ended(entry.clone())));
+    lifecycle.wire("collector", until(hard.clone(), collect(entry.clone())));
+    lifecycle.wire("health", until(hard.clone(), tell_health(eim.clone(), sockets.clone())));
+    lifecycle.door("sockets", drain_sockets(sockets, soft.clone(), config.limits.drain));
+    lifecycle.wire("admin", serve_admin(admin, readiness(store_health, &eim, &pool, &soft), metrics, hard.clone()));
+    lifecycle.door("http", serve_http(http, door.clone(), soft, hard));
+
+    tracing::info!(http = %http_address, admin = %admin_address, "listening");
+    lifecycle.wire("start", after_start(door, demonstrate, lifecycle.hard()));
+    Ok(lifecycle.run().await)
+}
+
+/// Runs the built-in EIM as components of an XMPP server.
+pub async fn serve_eim(config: Config) -> Result<Outcome, Failure> {
+    log::init(&config.log, std::env::var("RUST_LOG").ok().as_deref())?;
+    let mut lifecycle = Lifecycle::new(config.limits.drain);
+    lifecycle.listen_to_signals()?;
+    let store = Store::open(&config.store).await?;
+    let hard = lifecycle.hard();
+    let (eim, persist) = (builtin_eim(&config, &store).await?, keeping(&store));
+    let server = builtin::shell::Server {
+        host: config.eim.host().to_owned(),
+        port: config.eim.port(),
+        secret: config.eim.secret.clone().unwrap_or_default(),
+        timeout: config.eim.timeout,
+        reconnect_min: config.eim.reconnect_min,
+        reconnect_max: config.eim.reconnect_max,
+    };
+    lifecycle.wire("eim", async move {
+        builtin::shell::serve_components(eim, server, persist, hard).await;
+        Ok(())
+    });
+    Ok(lifecycle.run().await)
+}
+
+async fn serve_http(
+    http: HttpDoor,
+    door: Arc<Door>,
+    soft: CancellationToken,
+    hard: CancellationToken,
+) -> Result<(), Failure> {
+    http.serve(page::router(door), soft, hard).await;
+    Ok(())
+}
+
+async fn serve_admin(
+    admin: Admin,
+    readiness: ReadinessSource,
+    metrics: PrometheusHandle,
+    hard: CancellationToken,
+) -> Result<(), Failure> {
+    admin.serve(readiness, metrics, axum::Router::new(), hard).await;
+    Ok(())
+}
+
+/// A wire's work, which ends at the hard stop.
+async fn until(hard: CancellationToken, work: impl Future<Output = ()>) -> Result<(), Failure> {
+    hard.run_until_cancelled(work).await;
+    Ok(())
+}
+
+/// What can only be done once everything runs; then there is nothing more to do until the end.
+async fn after_start(door: Arc<Door>, demonstrate: bool, hard: CancellationToken) -> Result<(), Failure> {
+    let restoring = async {
+        restore(&door).await;
+        if demonstrate {
+            demo::prepare(&door).await?;
+        }
+        Ok::<(), Failure>(())
+    };
+    if let Some(outcome) = hard.run_until_cancelled(restoring).await {
+        outcome?;
+    }
+    hard.cancelled().await;
+    Ok(())
+}
+
+/// What was before the start goes on: sessions, and seats whose people may come back.
+async fn restore(door: &Door) {
+    if let Err(refusal) = door.entry.restore_sessions().await {
+        tracing::warn!(key = refusal.key, "guests' sessions could not be opened again");
+    }
+    match door.conferences.restore().await {
+        Ok(0) => {}
+        Ok(seats) => tracing::info!(seats, "waiting for who was here before the start"),
+        Err(refusal) => tracing::info!(key = refusal.key, "the EIM can't say who was here before the start"),
+    }
+}
+
+/// Hands the EIM's news to those whom it concerns.
+async fn take_inbound(
+    mut inbound: mpsc::Receiver<Inbound>,
+    conferences: Conferences,
+    entry: Entry,
+    tracker: TaskTracker,
+) {
+    while let Some(news) = inbound.recv().await {
+        match news {
+            Inbound::Event { body, .. } => match serde_json::from_str::<Event>(&body) {
+                Ok(event) => conferences.event(event).await,
+                Err(error) => {
+                    metrics::counter!("confgate_events_unreadable_total").increment(1);
+                    tracing::warn!(%error, "an event of the EIM's can't be read");
+                }
+            },
+            Inbound::Up | Inbound::SessionUp(_) => conferences.link_up().await,
+            Inbound::Down | Inbound::SessionDown(_) => {}
+            Inbound::WebAddress { conf_id, role, reply } => {
+                let entry = entry.clone();
+                tracker.spawn(async move {
+                    let role = if role.as_deref() == Some("chair") { Role::Chair } else { Role::Guest };
+                    let made = entry.web_address(&conf_id, role).await;
+                    // The EIM may have stopped waiting.
+                    let _ = reply.send(made.ok().map(|link| WebAddress { url: link.url, code: link.code }));
+                });
+            }
+        }
+    }
+}
+
+async fn take_happenings(mut happenings: mpsc::Receiver<(ConfId, Happening)>, entry: Entry) {
+    while let Some((conf, happening)) = happenings.recv().await {
+        let done = match happening {
+            Happening::Removed { user, banned } => entry.removed(&conf, &user, banned).await,
+            Happening::Ended => entry.conference_ended(&conf).await,
+        };
+        if let Err(refusal) = done {
+            tracing::warn!(%conf, key = refusal.key, "the end of a stay could not be carried out");
+        }
+    }
+}
+
+async fn poll_ended(entry: Entry) {
+    let mut tick = interval(ENDED_POLL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut since = 0;
+    loop {
+        tick.tick().await;
+        let now = now_ms();
+        if entry.poll_ended(since).await.is_ok() {
+            // A moment of overlap: another node's clock or commit may be a little behind.
+            since = now.saturating_sub(5000);
+        }
+    }
+}
+
+async fn collect(entry: Entry) {
+    let mut tick = interval(COLLECT);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(refusal) = entry.collect_due().await {
+            tracing::debug!(key = refusal.key, "collecting");
+        }
+    }
+}
+
+/// Tells every socket when the EIM goes and comes back.
+async fn tell_health(eim: Eim, sockets: Sockets) {
+    let mut health = eim.health();
+    let mut up = health.borrow_and_update().up;
+    while health.changed().await.is_ok() {
+        let now = health.borrow_and_update().clone();
+        if now.up == up {
+            continue;
+        }
+        up = now.up;
+        let frame = match up {
+            true => notification("restored", &json!({"part": "eim"})),
+            false => notification("degraded", &json!({"part": "eim", "since": now.since_ms})),
+        };
+        sockets.broadcast(&frame.into());
+    }
+}
+
+/// Tries the store now and then, and tells how it is.
+async fn watch_store(store: Store, tell: watch::Sender<Health>) {
+    let mut tick = interval(STORE_CHECK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let now = match store.check().await {
+            Ok(()) => Health::up(),
+            Err(error) => Health::down(error.to_string()),
+        };
+        tell.send_if_modified(|known| {
+            let changed = known.up != now.up;
+            if changed {
+                tracing::info!(up = now.up, why = now.why, "store");
+                *known = now;
+            }
+            changed
+        });
+    }
+}
+
+/// At the soft stop everybody is told, and a moment later sent to another node, or back here after a restart.
+async fn drain_sockets(sockets: Sockets, soft: CancellationToken, drain: Duration) -> Result<(), Failure> {
+    soft.cancelled().await;
+    if sockets.count() > 0 {
+        let deadline = now_ms() + GOING_AWAY.min(drain).as_millis() as u64;
+        sockets.broadcast(&notification("goingAway", &json!({"deadlineMs": deadline})).into());
+        tokio::time::sleep(GOING_AWAY.min(drain)).await;
+        sockets.close_all(Close::GoingAway);
+    }
+    Ok(())
+}
+
+fn readiness(store: watch::Receiver<Health>, eim: &Eim, pool: &Pool, soft: &CancellationToken) -> ReadinessSource {
+    let (health, pool, soft) = (eim.health(), pool.clone(), soft.clone());
+    let part = |name: &str, up: bool, since: u64, vital: bool| Part {
+        name: name.to_owned(),
+        state: if up { PartState::Up } else { PartState::Down },
+        since,
+        vital,
+    };
+    Arc::new(move || {
+        let (eim, kept) = (health.borrow().clone(), store.borrow().clone());
+        let mut parts = vec![part("store", kept.up, kept.since_ms, true), part("eim", eim.up, eim.since_ms, false)];
+        for gateway in pool.reports() {
+            parts.push(part(&format!("callgw.{}", gateway.id), gateway.state.up, gateway.state.since, false));
+        }
+        Readiness { phase: if soft.is_cancelled() { Phase::Draining } else { Phase::Serving }, parts }
+    })
+}
+
+/// The link to the EIM; in the embedded default also the EIM, behind in-process streams.
+async fn start_eim(
+    config: &Config,
+    store: &Store,
+    lifecycle: &mut Lifecycle,
+    tracker: &TaskTracker,
+) -> Result<(Eim, mpsc::Receiver<Inbound>), Failure> {
+    let mut settings = crate::eim::settings::EimConfig::from(&config.eim);
+    if config.eim.mode != EimMode::Builtin {
+        return Ok(Eim::start(&settings, None, tracker, lifecycle.hard())?);
+    }
+    let secret = Secret::new(random_text(32));
+    (settings.secret, settings.admin_secret) = (secret.clone(), secret.clone());
+    let (connect, connections) = mpsc::channel(IN_PROCESS_CONNECTIONS);
+    let eim = builtin_eim(config, store).await?;
+    let components = vec![settings.component.clone(), settings.admin_domain.clone().unwrap_or_default()];
+    let (persist, hard) = (keeping(store), lifecycle.hard());
+    lifecycle.wire("built-in EIM", async move {
+        builtin::shell::serve_in_process(eim, components, secret, connections, persist, hard).await;
+        Ok(())
+    });
+    Ok(Eim::start(&settings, Some(InProcess { connect }), tracker, lifecycle.hard())?)
+}
+
+/// The built-in EIM as it was left.
+async fn builtin_eim(config: &Config, store: &Store) -> Result<builtin::Eim, Failure> {
+    let users = config.eim.users.iter().map(|user| builtin::ConfiguredUser {
+        user_id: user.user_id.to_string(),
+        name: user.name.clone(),
+        password: user.password.clone(),
+        department: user.department.clone(),
+        mobile: user.mobile.clone(),
+        email: user.email.clone(),
+    });
+    let settings = builtin::Settings {
+        domain: config.eim.domain.clone(),
+        components: config.eim.trusted_components(),
+        admin_domains: config.eim.provisioning_domain().into_iter().collect(),
+        users: users.collect(),
+        limits: builtin::Limits {
+            conferences: config.limits.conferences,
+            conference_members: config.limits.conference_members,
+            ..builtin::Limits::default()
+        },
+    };
+    Ok(builtin::Eim::load(settings, store.documents().await?)?)
+}
+
+/// How the built-in EIM keeps what it must.
+fn keeping(
+    store: &Store,
+) -> impl FnMut(Vec<builtin::Write>) -> BoxFuture<'static, Result<(), String>> + Send + 'static {
+    let store = store.clone();
+    move |writes| {
+        let store = store.clone();
+        Box::pin(async move {
+            let changes = writes.into_iter().map(|w| (w.kind.to_owned(), w.key, w.body)).collect();
+            store.write_documents(changes).await.map_err(|error| error.to_string())
+        })
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        grace_ms: config.limits.grace.as_millis() as u64,
+        window_ms: config.limits.resume_window.as_millis() as u64,
+        log: config.limits.event_log,
+    }
+}
+
+/// What signs and seals.
+struct Secrets {
+    keys: Keys,
+    sealer: Sealer,
+    first: Secret,
+}
+
+/// The signing keys: configured, or made once and kept in the store.
+async fn secrets(config: &Config, store: &Store) -> Result<Secrets, Failure> {
+    let mut keys: Vec<(String, Secret)> = config.auth.keys.iter().map(|k| (k.id.clone(), k.secret.clone())).collect();
+    if keys.is_empty() {
+        let made = store.get_or_create("auth.key", || random_text(43)).await?;
+        keys.push(("made".into(), Secret::new(made)));
+    }
+    let all: Vec<Secret> = keys.iter().map(|(_, secret)| secret.clone()).collect();
+    let sealer = Sealer::new(&all).ok_or("no key to seal with")?;
+    Ok(Secrets { keys: Keys::new(&keys), sealer, first: all[0].clone() })
+}
+
+/// What links begin with.
+fn web_address(config: &Config, listening: std::net::SocketAddr) -> String {
+    let origin = config.http.public_url.as_ref().map(|url| url.as_str().to_owned());
+    let origin = origin.unwrap_or_else(|| format!("https://{listening}"));
+    format!("{origin}{}", config.http.base_path)
+}
+
+fn http_settings(config: &Config) -> Result<HttpSettings, Failure> {
+    let http = &config.http;
+    let certificate = match (&http.cert, &http.key) {
+        (Some(cert), Some(key)) => Certificate::Files(CertificateFiles { cert: cert.clone(), key: key.clone() }),
+        _ => {
+            let public = http.public_url.as_ref().and_then(|url| url.as_str().split("://").nth(1).map(str::to_owned));
+            let names = [Some(http.listen.ip().to_string()), public].into_iter().flatten().collect();
+            Certificate::SelfSigned { dir: "certs".into(), names }
+        }
+    };
+    let networks = |list: &[ipnet::IpNet]| Networks::parse(&list.iter().map(ToString::to_string).collect::<Vec<_>>());
+    Ok(HttpSettings {
+        listen: http.listen.to_string(),
+        certificate,
+        guard: GuardSettings {
+            public_url: http.public_url.as_ref().map(|url| url.as_str().to_owned()),
+            allowed_origins: http.allowed_origins.iter().map(|o| o.as_str().to_owned()).collect(),
+            connect_urls: config
+                .callgw
+                .nodes
+                .iter()
+                .filter_map(|n| n.url.as_ref())
+                .map(|u| u.as_str().to_owned())
+                .collect(),
+        },
+        admission: Admission { allowed: networks(&http.allowed_networks)?, denied: networks(&http.denied_networks)? },
+        trusted_proxies: networks(&http.trusted_proxies)?,
+        connections: u32::try_from(config.limits.connections)?,
+        body_bytes: config.limits.body_bytes as u64,
+        timeouts: Timeouts {
+            tls_handshake: http.tls_handshake_timeout,
+            header: config.limits.header_timeout,
+            ..Timeouts::default()
+        },
+    })
+}

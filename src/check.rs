@@ -1,0 +1,65 @@
+//! `confgate check`: every configured part tried for real, a line each.
+
+use crate::config::{Config, EimMode};
+use crate::eim::settings::EimConfig;
+use crate::http::{CertificateFiles, Tls};
+use crate::schema::Schema;
+use crate::store::Store;
+use crate::{callgw, eim};
+
+/// Tries everything and prints what came of it; true where all is well.
+pub async fn run(config: Config) -> bool {
+    let mut report = Report { well: true };
+    report.line("certificate", certificate(&config));
+    report.line("schema", schema(&config));
+    report.line("database", database(&config).await);
+    if config.eim.mode == EimMode::Builtin {
+        report.line("eim", Ok("built in".into()));
+    } else {
+        for probed in eim::probe(&EimConfig::from(&config.eim), None).await {
+            report.line(&probed.part, probed.outcome);
+        }
+    }
+    for node in &config.callgw.nodes {
+        let Some(url) = &node.url else { continue };
+        let outcome = callgw::check(url.as_str(), config.callgw.probe_timeout).await;
+        report.line(&format!("callgw {}", node.id), outcome.map(|()| url.to_string()));
+    }
+    report.well
+}
+
+struct Report {
+    well: bool,
+}
+
+impl Report {
+    fn line(&mut self, part: &str, outcome: Result<String, String>) {
+        match outcome {
+            Ok(what) => println!("ok     {part}: {what}"),
+            Err(why) => {
+                self.well = false;
+                println!("FAILED {part}: {why}");
+            }
+        }
+    }
+}
+
+fn certificate(config: &Config) -> Result<String, String> {
+    match (&config.http.cert, &config.http.key) {
+        (Some(cert), Some(key)) => {
+            let files = CertificateFiles { cert: cert.clone(), key: key.clone() };
+            Tls::load(files).map_err(|error| error.to_string())?;
+            Ok(cert.display().to_string())
+        }
+        _ => Ok("self-signed, in certs/".into()),
+    }
+}
+
+fn schema(config: &Config) -> Result<String, String> {
+    let schema = Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| errors.join("; "))?;
+    Ok(format!("{} methods", schema.methods().count()))
+}
+
+async fn database(config: &Config) -> Result<String, String> {
+    Store::open(&config.store).await.map(|_| "open, migrated".into()).map_err(|error| error.to_string())
+}

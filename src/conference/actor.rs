@@ -1,0 +1,253 @@
+//! The shell of one conference: owns its core, its sockets' queues and its requests to the EIM.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::eim::calls::Calls;
+use crate::event::{Event, Roster};
+use crate::ids::{ConfId, UserId, now_ms};
+use crate::refusal::{Refusal, code};
+
+use super::core::{Ask, Core, Effect, Failure};
+use super::log::Position;
+use super::outbox::Outbox;
+use super::{Conferences, MAILBOX};
+
+/// How often graces and retries are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+pub enum Command {
+    Attach { user: UserId, generation: u64, position: Option<Position>, outbox: Outbox },
+    Detach { user: UserId, generation: u64 },
+    Joined { user: UserId, generation: u64 },
+    Seat { user: UserId, generation: u64 },
+    Event(Event),
+    LinkUp,
+    Roster(oneshot::Sender<Option<Arc<Roster>>>),
+}
+
+/// The conference's mailbox: [`MAILBOX`] commands; a full one makes the sender wait. While anybody holds a handle
+/// from the registry the task does not end, so that no command is lost.
+pub struct Handle(mpsc::Sender<Command>);
+
+impl Handle {
+    pub async fn send(&self, command: Command) {
+        // The task ends only when its handle is off the map and nobody holds it; at a stop nothing is lost that the
+        // EIM doesn't hold.
+        if self.0.send(command).await.is_err() {
+            tracing::debug!("a conference was stopped with a command under way");
+        }
+    }
+}
+
+pub fn spawn(registry: Conferences, conf: ConfId) -> Arc<Handle> {
+    let (sender, receiver) = mpsc::channel(MAILBOX);
+    let tracker = registry.0.tracker.clone();
+    let core = Core::new(conf, registry.0.limits, now_ms());
+    let actor = Actor { core, registry, sockets: HashMap::new(), asks: JoinSet::new(), receiver };
+    tracker.spawn(actor.run());
+    Arc::new(Handle(sender))
+}
+
+enum Told {
+    Subscribe(UserId, Result<Roster, Failure>),
+    Presence(UserId, Result<(), Failure>),
+    Snapshot(Result<Roster, Failure>),
+}
+
+/// Owns everything of one conference on this node; nobody else touches it.
+struct Actor {
+    core: Core,
+    registry: Conferences,
+    sockets: HashMap<UserId, (u64, Outbox)>,
+    /// Requests to the EIM under way: at most one for each user and one for the roster.
+    asks: JoinSet<Told>,
+    receiver: mpsc::Receiver<Command>,
+}
+
+impl Actor {
+    async fn run(mut self) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let effects = tokio::select! {
+                command = self.receiver.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => return,
+                },
+                Some(told) = self.asks.join_next() => match told {
+                    Ok(told) => self.told(told),
+                    Err(error) => {
+                        Refusal::fault(error);
+                        Vec::new()
+                    }
+                },
+                _ = tick.tick() => {
+                    let now = now_ms();
+                    let idle = self.core.is_idle(now) && self.asks.is_empty();
+                    if idle && self.registry.retire(self.core.conf_id(), || !self.receiver.is_empty()) {
+                        return;
+                    }
+                    self.core.tick(now)
+                }
+            };
+            for effect in effects {
+                self.carry_out(effect).await;
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Vec<Effect> {
+        let now = now_ms();
+        match command {
+            Command::Attach { user, generation, position, outbox } => {
+                self.sockets.insert(user.clone(), (generation, outbox));
+                self.core.attach(user, generation, position, now)
+            }
+            Command::Detach { user, generation } => {
+                if self.sockets.get(&user).is_some_and(|(g, _)| *g == generation) {
+                    self.sockets.remove(&user);
+                }
+                self.core.detach(&user, generation, now)
+            }
+            Command::Joined { user, generation } => self.core.joined(&user, generation, now),
+            Command::Seat { user, generation } => {
+                self.core.away_since_restart(&user, generation, now);
+                Vec::new()
+            }
+            Command::Event(event) => self.core.event(event, now),
+            Command::LinkUp => self.core.link_up(now),
+            Command::Roster(reply) => {
+                let roster = self.core.roster().filter(|_| self.core.is_live());
+                // Who asked may have gone meanwhile.
+                let _ = reply.send(roster.cloned().map(Arc::new));
+                Vec::new()
+            }
+        }
+    }
+
+    fn told(&mut self, told: Told) -> Vec<Effect> {
+        let now = now_ms();
+        match told {
+            Told::Subscribe(user, answer) => self.core.told_subscribe(&user, answer, now),
+            Told::Presence(user, answer) => self.core.told_presence(&user, answer, now),
+            Told::Snapshot(answer) => self.core.told_snapshot(answer, now),
+        }
+    }
+
+    async fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { user, generation, frame } => {
+                if let Some(outbox) = self.socket(&user, generation) {
+                    outbox.send(frame);
+                }
+            }
+            Effect::Close { user, generation, why } => {
+                if let Some(outbox) = self.socket(&user, generation) {
+                    outbox.close(why);
+                    self.sockets.remove(&user);
+                }
+            }
+            Effect::Ask(ask) => {
+                let calls = self.registry.0.calls.clone();
+                let (conf, node) = (self.core.conf_id().clone(), self.registry.0.node.clone());
+                self.asks.spawn(async move { perform(ask, &calls, &conf, &node).await });
+            }
+            Effect::Tell(happening) => {
+                let told = (self.core.conf_id().clone(), happening);
+                if self.registry.0.happenings.send(told).await.is_err() {
+                    tracing::debug!("a happening after the stop");
+                }
+            }
+        }
+    }
+
+    fn socket(&self, user: &UserId, generation: u64) -> Option<&Outbox> {
+        self.sockets.get(user).filter(|(g, _)| *g == generation).map(|(_, outbox)| outbox)
+    }
+}
+
+async fn perform(ask: Ask, calls: &Calls, conf: &ConfId, node: &str) -> Told {
+    let base = |user: &UserId, generation: u64| json!({"confId": conf, "userId": user, "node": node, "generation": generation});
+    match ask {
+        Ask::Subscribe { user, generation } => {
+            let answer = calls.as_user("eim.subscribe", &user, &object(base(&user, generation))).await;
+            Told::Subscribe(user, roster(answer))
+        }
+        Ask::Unsubscribe { user, generation, linger_ms } => {
+            let mut params = object(base(&user, generation));
+            params.insert("lingerMs".into(), linger_ms.into());
+            let answer = calls.as_user("eim.unsubscribe", &user, &params).await;
+            Told::Presence(user, done(answer))
+        }
+        Ask::Away { user, generation } => {
+            let mut params = object(base(&user, generation));
+            params.insert("state".into(), "reconnecting".into());
+            let answer = calls.as_gateway("eim.presence", &params).await;
+            Told::Presence(user, done(answer))
+        }
+        Ask::Gone { user, generation, keep_ms } => {
+            let mut params = object(base(&user, generation));
+            params.insert("state".into(), "gone".into());
+            params.insert("keepMs".into(), keep_ms.into());
+            let answer = calls.as_gateway("eim.presence", &params).await;
+            Told::Presence(user, done(answer))
+        }
+        Ask::Snapshot => {
+            Told::Snapshot(roster(calls.as_gateway("eim.snapshot", &object(json!({"confId": conf}))).await))
+        }
+    }
+}
+
+/// Tells the EIM that this node has started anew; answers who was on it.
+pub async fn reset_node(calls: &Calls, node: &str, generation: u64) -> Result<Vec<(ConfId, UserId)>, Refusal> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Seat {
+        conf_id: ConfId,
+        user_id: UserId,
+    }
+    let params = object(json!({"node": node, "generation": generation}));
+    let answer = calls.as_gateway("eim.resetNode", &params).await?;
+    let seats: Vec<Seat> = answer
+        .get("seats")
+        .cloned()
+        .map(serde_json::from_value)
+        .transpose()
+        .map_err(Refusal::fault)?
+        .unwrap_or_default();
+    Ok(seats.into_iter().map(|s| (s.conf_id, s.user_id)).collect())
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn roster(answer: Result<Value, Refusal>) -> Result<Roster, Failure> {
+    let value = answer.map_err(|refusal| failure(&refusal))?;
+    serde_json::from_value(value).map_err(|error| {
+        tracing::warn!(%error, "the EIM's roster can't be read");
+        Failure::Unreachable
+    })
+}
+
+fn done(answer: Result<Value, Refusal>) -> Result<(), Failure> {
+    answer.map(drop).map_err(|refusal| failure(&refusal))
+}
+
+fn failure(refusal: &Refusal) -> Failure {
+    match refusal.code {
+        code::EIM_UNREACHABLE | code::EIM_TIMEOUT | code::TOO_MANY | code::INTERNAL => Failure::Unreachable,
+        code::NOT_FOUND | code::NOT_OPEN => Failure::NoConference,
+        _ => Failure::Refused,
+    }
+}

@@ -1,0 +1,534 @@
+//! One conference as this node sees it: who listens, what they have seen, and what the EIM has been told of them.
+//! Pure: time is an argument, and everything to be done comes out as an [`Effect`].
+
+use std::collections::HashMap;
+
+use axum::extract::ws::Utf8Bytes;
+
+use crate::event::{Change, ENDED, Event, LeftReason, Roster, WaitingReason};
+use crate::ids::{ConfId, UserId};
+
+use super::log::{Applied, Log, Position, Reason, full_snapshot, outside_snapshot};
+use super::outbox::Close;
+
+/// Most events held back while a fresh roster is on its way; more than that and the roster is asked for again.
+const HELD_MAX: usize = 256;
+/// How long events that another stream may still bring are waited for before everybody gets a snapshot.
+const CATCH_UP_MS: u64 = 500;
+/// How long until a request that failed is made again.
+const RETRY_MS: u64 = 2000;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A closed socket's member has left after this.
+    pub grace_ms: u64,
+    /// A closed socket's seat is kept for this.
+    pub window_ms: u64,
+    /// Events kept.
+    pub log: usize,
+}
+
+/// What the core wants done, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    Send { user: UserId, generation: u64, frame: Utf8Bytes },
+    Close { user: UserId, generation: u64, why: Close },
+    Ask(Ask),
+    Tell(Happening),
+}
+
+/// A request to the EIM. Each is answered by one of the core's `told_*` functions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// The user's socket is open: present, and events wanted.
+    Subscribe { user: UserId, generation: u64 },
+    /// The user's socket is closed; events are still wanted for `linger_ms`, so that it can resume.
+    Unsubscribe { user: UserId, generation: u64, linger_ms: u64 },
+    /// The user joined and has no socket.
+    Away { user: UserId, generation: u64 },
+    /// The grace is over. The seat is to be kept for `keep_ms` more.
+    Gone { user: UserId, generation: u64, keep_ms: u64 },
+    /// A fresh roster is needed.
+    Snapshot,
+}
+
+/// What others of the program must know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    Removed { user: UserId, banned: bool },
+    Ended,
+}
+
+/// How a request to the EIM failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It may work later.
+    Unreachable,
+    /// The EIM said no.
+    Refused,
+    /// The EIM knows of no such conference, or it is over.
+    NoConference,
+}
+
+/// A socket that listens.
+struct Listener {
+    generation: u64,
+    /// Until its first frame: the position it wants to resume from.
+    pending: Option<Option<Position>>,
+    /// Whether it gets the numbered events.
+    full: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Want {
+    Online,
+    Away,
+    Gone,
+}
+
+/// What the EIM is to know of a user, and what it has been told. One request at a time for each user, so that none
+/// can overtake another.
+struct Presence {
+    generation: u64,
+    want: Want,
+    told: Option<(u64, Want)>,
+    asking: Option<(u64, Want)>,
+    /// Whether the EIM was ever subscribed for this user.
+    subscribed: bool,
+    /// When the grace ends, while away.
+    grace_until: u64,
+    retry_at: u64,
+}
+
+pub struct Core {
+    conf_id: ConfId,
+    limits: Limits,
+    log: Option<Log>,
+    listeners: HashMap<UserId, Listener>,
+    presence: HashMap<UserId, Presence>,
+    /// Events that wait for a fresh roster.
+    held: Vec<Event>,
+    /// A fresh roster has been asked for, and when it may be asked for again.
+    syncing: Option<u64>,
+    /// A roster newer than the log, and until when the events between may still come by themselves.
+    newer: Option<(Roster, u64)>,
+    ended: bool,
+    /// Since when nobody listens.
+    idle_since: Option<u64>,
+}
+
+type Effects = Vec<Effect>;
+
+impl Core {
+    pub fn new(conf_id: ConfId, limits: Limits, now: u64) -> Self {
+        Self {
+            conf_id,
+            limits,
+            log: None,
+            listeners: HashMap::new(),
+            presence: HashMap::new(),
+            held: Vec::new(),
+            syncing: None,
+            newer: None,
+            ended: false,
+            idle_since: Some(now),
+        }
+    }
+
+    /// The roster as far as it is known here.
+    pub fn roster(&self) -> Option<&Roster> {
+        self.log.as_ref().map(Log::roster)
+    }
+
+    /// Whether the roster follows the EIM's: somebody listens, or did a moment ago.
+    pub fn is_live(&self) -> bool {
+        !self.listeners.is_empty() && self.syncing.is_none()
+    }
+
+    /// A socket opened. `position`: where it left off, if it says so.
+    pub fn attach(&mut self, user: UserId, generation: u64, position: Option<Position>, now: u64) -> Effects {
+        let mut out = Vec::new();
+        self.idle_since = None;
+        self.listeners.insert(user.clone(), Listener { generation, pending: Some(position), full: false });
+        self.want(&user, generation, Want::Online, now, &mut out);
+        out
+    }
+
+    /// A socket closed. Of an older generation than the one that listens now: nothing.
+    pub fn detach(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
+        let mut out = Vec::new();
+        if self.listeners.get(user).is_none_or(|l| l.generation != generation) {
+            return out;
+        }
+        self.listeners.remove(user);
+        if self.listeners.is_empty() {
+            self.idle_since = Some(now);
+        }
+        if !self.ended {
+            self.want(user, generation, Want::Away, now, &mut out);
+        }
+        out
+    }
+
+    /// The user joined by a request. Without a socket they are away at once.
+    pub fn joined(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
+        let mut out = Vec::new();
+        if !self.listeners.contains_key(user) && !self.presence.contains_key(user) {
+            self.want(user, generation, Want::Away, now, &mut out);
+        }
+        out
+    }
+
+    /// The EIM has it from another source that the user was here before this node started and is away now.
+    pub fn away_since_restart(&mut self, user: &UserId, generation: u64, now: u64) {
+        let told = Some((generation, Want::Away));
+        let presence = Presence {
+            generation,
+            want: Want::Away,
+            told,
+            asking: None,
+            subscribed: false,
+            grace_until: now + self.limits.grace_ms,
+            retry_at: 0,
+        };
+        self.presence.entry(user.clone()).or_insert(presence);
+    }
+
+    fn want(&mut self, user: &UserId, generation: u64, want: Want, now: u64, out: &mut Effects) {
+        let presence = self.presence.entry(user.clone()).or_insert(Presence {
+            generation,
+            want,
+            told: None,
+            asking: None,
+            subscribed: false,
+            grace_until: 0,
+            retry_at: 0,
+        });
+        presence.generation = generation;
+        presence.want = want;
+        if want == Want::Away {
+            presence.grace_until = now + self.limits.grace_ms;
+        }
+        self.reconcile(user, out);
+    }
+
+    /// Asks for what the user's presence lacks, unless a request is under way.
+    fn reconcile(&mut self, user: &UserId, out: &mut Effects) {
+        let Some(p) = self.presence.get_mut(user) else { return };
+        let wanted = (p.generation, p.want);
+        if p.asking.is_some() || p.told == Some(wanted) {
+            return;
+        }
+        p.asking = Some(wanted);
+        p.retry_at = 0;
+        let (user, generation) = (user.clone(), p.generation);
+        out.push(Effect::Ask(match p.want {
+            Want::Online => Ask::Subscribe { user, generation },
+            Want::Away if p.subscribed => Ask::Unsubscribe { user, generation, linger_ms: self.limits.window_ms },
+            Want::Away => Ask::Away { user, generation },
+            Want::Gone => {
+                let keep_ms = self.limits.window_ms.saturating_sub(self.limits.grace_ms);
+                Ask::Gone { user, generation, keep_ms }
+            }
+        }));
+    }
+
+    /// The EIM answered [`Ask::Subscribe`] with the roster as it is now.
+    pub fn told_subscribe(&mut self, user: &UserId, answer: Result<Roster, Failure>, now: u64) -> Effects {
+        let mut out = Vec::new();
+        let failure = answer.as_ref().err().copied();
+        if let Ok(roster) = answer {
+            if let Some(p) = self.presence.get_mut(user) {
+                p.subscribed = true;
+            }
+            self.fresh(roster, now, false, &mut out);
+        }
+        self.answered(user, failure, now, &mut out);
+        let generation = self.listeners.get(user).map(|l| l.generation);
+        match (failure, generation) {
+            (Some(Failure::NoConference), Some(generation)) => {
+                out.push(Effect::Close { user: user.clone(), generation, why: Close::Over });
+            }
+            // Someone whom the EIM doesn't let listen hears nothing; their socket serves their other requests.
+            (Some(Failure::Refused), Some(_)) => {
+                self.listeners.remove(user);
+                self.presence.remove(user);
+            }
+            // From what is known here, if anything is: the socket stays open and is told when the EIM is back.
+            _ => self.greet(user, &mut out),
+        }
+        out
+    }
+
+    /// The EIM answered [`Ask::Unsubscribe`], [`Ask::Away`] or [`Ask::Gone`].
+    pub fn told_presence(&mut self, user: &UserId, answer: Result<(), Failure>, now: u64) -> Effects {
+        let mut out = Vec::new();
+        self.answered(user, answer.err(), now, &mut out);
+        out
+    }
+
+    fn answered(&mut self, user: &UserId, failure: Option<Failure>, now: u64, out: &mut Effects) {
+        let Some(p) = self.presence.get_mut(user) else { return };
+        let asked = p.asking.take();
+        if failure == Some(Failure::Unreachable) {
+            p.retry_at = now + RETRY_MS;
+            return;
+        }
+        p.told = asked;
+        if p.told == Some((p.generation, Want::Gone)) {
+            self.presence.remove(user);
+            return;
+        }
+        self.reconcile(user, out);
+    }
+
+    /// The EIM answered [`Ask::Snapshot`].
+    pub fn told_snapshot(&mut self, answer: Result<Roster, Failure>, now: u64) -> Effects {
+        let mut out = Vec::new();
+        match answer {
+            Ok(roster) => self.fresh(roster, now, true, &mut out),
+            Err(Failure::NoConference) => self.over(&mut out),
+            Err(_) => self.syncing = Some(now + RETRY_MS),
+        }
+        out
+    }
+
+    /// A roster straight from the EIM. `asked`: because of a gap, so that nothing between will come by itself.
+    fn fresh(&mut self, roster: Roster, now: u64, asked: bool, out: &mut Effects) {
+        let Some(log) = &self.log else {
+            self.log = Some(Log::new(roster, self.limits.log));
+            self.syncing = None;
+            self.release_held(now, out);
+            return;
+        };
+        let ours = log.roster();
+        let same_epoch = roster.epoch == ours.epoch;
+        if same_epoch && roster.seq > ours.seq && !asked && self.syncing.is_none() {
+            self.newer = Some((roster, now + CATCH_UP_MS));
+            return;
+        }
+        self.renew(roster, now, out);
+    }
+
+    fn renew(&mut self, roster: Roster, now: u64, out: &mut Effects) {
+        self.syncing = None;
+        self.newer = None;
+        let Some(log) = &mut self.log else { return };
+        if let Some(reason) = log.renew(roster) {
+            let users: Vec<_> = self.listeners.keys().cloned().collect();
+            for user in users {
+                self.send_snapshot(&user, reason, out);
+            }
+            if self.roster().is_some_and(|r| r.conference.state == ENDED) {
+                self.over(out);
+                return;
+            }
+        }
+        self.release_held(now, out);
+    }
+
+    fn release_held(&mut self, now: u64, out: &mut Effects) {
+        for event in std::mem::take(&mut self.held) {
+            out.extend(self.event(event, now));
+        }
+    }
+
+    /// An event from the EIM.
+    pub fn event(&mut self, event: Event, now: u64) -> Effects {
+        let mut out = Vec::new();
+        if self.syncing.is_some() || self.log.is_none() {
+            // Nobody listens yet and nobody asked: a snapshot will hold it.
+            if self.log.is_none() && self.presence.is_empty() {
+                return out;
+            }
+            if self.held.len() >= HELD_MAX {
+                self.held.clear();
+            }
+            self.held.push(event);
+            return out;
+        }
+        let before: Vec<(UserId, bool)> = self.listeners.iter().map(|(u, l)| (u.clone(), l.full)).collect();
+        let log = self.log.as_mut().expect("checked above");
+        match log.apply(event.clone()) {
+            Applied::Repeat => return out,
+            Applied::Gap => {
+                self.held.push(event);
+                self.resync(now, &mut out);
+                return out;
+            }
+            Applied::New => {}
+        }
+        for (user, was_full) in before {
+            self.pass_on(&user, was_full, &event, &mut out);
+        }
+        match &event.change {
+            Change::Ended(_) => self.over(&mut out),
+            Change::MemberLeft(left) => self.removed(&left.user_id, left.reason, &mut out),
+            Change::WaitingRemoved(gone) if gone.reason == WaitingReason::Denied => {
+                self.turn_away(&gone.user_id, false, Close::Denied, &mut out);
+            }
+            _ => {}
+        }
+        if self.newer.as_ref().is_some_and(|(r, _)| self.roster().is_some_and(|ours| ours.seq >= r.seq)) {
+            self.newer = None;
+        }
+        out
+    }
+
+    fn resync(&mut self, now: u64, out: &mut Effects) {
+        self.syncing = Some(now + 10 * RETRY_MS);
+        out.push(Effect::Ask(Ask::Snapshot));
+    }
+
+    /// Gives a listener the event, or a snapshot if it has just come to see more or less.
+    fn pass_on(&mut self, user: &UserId, was_full: bool, event: &Event, out: &mut Effects) {
+        let Some(listener) = self.listeners.get(user) else { return };
+        if listener.pending.is_some() {
+            return;
+        }
+        let is_full = self.sees_all(user);
+        if was_full {
+            self.send_last(user, out);
+            self.set_full(user, is_full);
+            return;
+        }
+        let about_them = matches!(&event.change, Change::WaitingAdded(m) if m.user_id == *user);
+        if is_full || about_them {
+            self.send_snapshot(user, Reason::Join, out);
+        }
+    }
+
+    fn sees_all(&self, user: &UserId) -> bool {
+        self.roster().is_some_and(|r| r.member(user).is_some() || r.conference.chair == *user)
+    }
+
+    fn set_full(&mut self, user: &UserId, full: bool) {
+        if let Some(listener) = self.listeners.get_mut(user) {
+            listener.full = full;
+        }
+    }
+
+    fn removed(&mut self, user: &UserId, reason: LeftReason, out: &mut Effects) {
+        match reason {
+            LeftReason::Kicked => self.turn_away(user, false, Close::Kicked, out),
+            LeftReason::Banned => self.turn_away(user, true, Close::Kicked, out),
+            LeftReason::Left => {
+                // Their socket may stay; there is nothing left to be graceful about.
+                if !self.listeners.contains_key(user) {
+                    self.presence.remove(user);
+                }
+            }
+            LeftReason::Timeout | LeftReason::Ended => {}
+        }
+    }
+
+    fn turn_away(&mut self, user: &UserId, banned: bool, why: Close, out: &mut Effects) {
+        if let Some(listener) = self.listeners.remove(user) {
+            out.push(Effect::Close { user: user.clone(), generation: listener.generation, why });
+        }
+        self.presence.remove(user);
+        out.push(Effect::Tell(Happening::Removed { user: user.clone(), banned }));
+    }
+
+    fn over(&mut self, out: &mut Effects) {
+        self.ended = true;
+        self.presence.clear();
+        for (user, listener) in self.listeners.drain() {
+            out.push(Effect::Close { user, generation: listener.generation, why: Close::Over });
+        }
+        self.idle_since = Some(0);
+        out.push(Effect::Tell(Happening::Ended));
+    }
+
+    /// The first frames of a new listener: what it missed, or a snapshot.
+    fn greet(&mut self, user: &UserId, out: &mut Effects) {
+        if self.log.is_none() {
+            return;
+        }
+        let Some(listener) = self.listeners.get_mut(user) else { return };
+        let Some(position) = listener.pending.take() else { return };
+        let generation = listener.generation;
+        let full = self.sees_all(user);
+        let Some(log) = &self.log else { return };
+        let resumed = match (&position, full) {
+            (Some(position), true) => log.since_for(user, position),
+            _ => Err(Reason::Join),
+        };
+        let frame = |e: &super::log::Entry| Effect::Send { user: user.clone(), generation, frame: e.frame.clone() };
+        match resumed.map(|entries| out.extend(entries.map(frame))) {
+            Ok(()) => self.set_full(user, true),
+            Err(reason) => self.send_snapshot(user, reason, out),
+        }
+    }
+
+    fn send_snapshot(&mut self, user: &UserId, reason: Reason, out: &mut Effects) {
+        let full = self.sees_all(user);
+        let Some(roster) = self.log.as_ref().map(Log::roster) else { return };
+        let text = if full { full_snapshot(roster, reason) } else { outside_snapshot(roster, user, reason) };
+        let Some(listener) = self.listeners.get_mut(user) else { return };
+        listener.pending = None;
+        listener.full = full;
+        out.push(Effect::Send { user: user.clone(), generation: listener.generation, frame: text.into() });
+    }
+
+    fn send_last(&self, user: &UserId, out: &mut Effects) {
+        let (Some(listener), Some(entry)) = (self.listeners.get(user), self.log.as_ref().and_then(Log::last)) else {
+            return;
+        };
+        out.push(Effect::Send { user: user.clone(), generation: listener.generation, frame: entry.frame.clone() });
+    }
+
+    /// The link to the EIM is back: events may have been lost, and the EIM may have forgotten who listens.
+    pub fn link_up(&mut self, now: u64) -> Effects {
+        let mut out = Vec::new();
+        let users: Vec<_> = self.presence.keys().cloned().collect();
+        for user in users {
+            let p = self.presence.get_mut(&user).expect("just listed");
+            if p.want == Want::Online {
+                p.told = None;
+            }
+            self.reconcile(&user, &mut out);
+        }
+        if self.log.is_some() {
+            self.resync(now, &mut out);
+        }
+        out
+    }
+
+    /// Time passes: graces end, failed requests are made again.
+    pub fn tick(&mut self, now: u64) -> Effects {
+        let mut out = Vec::new();
+        let users: Vec<_> = self.presence.keys().cloned().collect();
+        for user in users {
+            let p = self.presence.get_mut(&user).expect("just listed");
+            if p.want == Want::Away && now >= p.grace_until {
+                p.want = Want::Gone;
+            }
+            if p.retry_at <= now {
+                self.reconcile(&user, &mut out);
+            }
+        }
+        if self.newer.as_ref().is_some_and(|(_, until)| *until <= now) {
+            let (roster, _) = self.newer.take().expect("checked above");
+            self.renew(roster, now, &mut out);
+        }
+        if self.syncing.is_some_and(|at| at <= now) {
+            self.resync(now, &mut out);
+        }
+        out
+    }
+
+    /// Whether nobody has listened for as long as somebody could resume, and the EIM knows all that it should.
+    pub fn is_idle(&self, now: u64) -> bool {
+        let long_ago = self.idle_since.is_some_and(|since| now >= since + self.limits.window_ms);
+        self.listeners.is_empty() && self.presence.is_empty() && (long_ago || self.ended)
+    }
+
+    pub fn conf_id(&self) -> &ConfId {
+        &self.conf_id
+    }
+}
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

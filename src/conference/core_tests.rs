@@ -1,0 +1,309 @@
+use serde_json::Value;
+
+use super::*;
+use crate::event::*;
+
+const LIMITS: Limits = Limits { grace_ms: 20_000, window_ms: 60_000, log: 8 };
+
+fn user(id: &str) -> UserId {
+    UserId::parse(id).unwrap()
+}
+
+fn member(id: &str, joined_at: u64) -> Member {
+    Member {
+        user_id: user(id),
+        name: id.to_uppercase(),
+        role: Role::Guest,
+        state: MemberState::Joined,
+        audio: Audio::On,
+        video: Video::Off,
+        hand: false,
+        joined_at,
+    }
+}
+
+fn conference(state: u8) -> Conference {
+    Conference {
+        conf_id: ConfId::parse("c1").unwrap(),
+        conf_name: "Weekly".into(),
+        state,
+        start_at: None,
+        chair: user("chair"),
+        locked: false,
+        lobby: true,
+        mute_policy: MutePolicy::Free,
+        main_video: None,
+    }
+}
+
+/// A stand-in for the EIM's side of the numbering: the roster that is true, and its events.
+struct Truth(Roster);
+
+impl Truth {
+    fn new(members: &[&str]) -> Self {
+        let members = members.iter().enumerate().map(|(i, id)| member(id, i as u64)).collect();
+        Self(Roster {
+            epoch: "e1".into(),
+            seq: 10,
+            conference: conference(OPEN),
+            members,
+            waiting: vec![],
+            messages: vec![],
+        })
+    }
+
+    fn event(&mut self, change: Change) -> Event {
+        self.0.apply(&change);
+        self.0.seq += 1;
+        let conf_id = self.0.conference.conf_id.clone();
+        Event { epoch: self.0.epoch.clone(), seq: self.0.seq, conf_id, time: 0, change, actor: None }
+    }
+}
+
+fn core() -> Core {
+    Core::new(ConfId::parse("c1").unwrap(), LIMITS, 0)
+}
+
+/// A core with these users' sockets attached, their first frames taken.
+fn attached(truth: &Truth, users: &[&str]) -> Core {
+    let mut core = core();
+    for id in users {
+        core.attach(user(id), 1, None, 0);
+        core.told_subscribe(&user(id), Ok(truth.0.clone()), 0);
+    }
+    core
+}
+
+/// The frames for one user, as (method, params).
+fn frames(effects: &[Effect], id: &str) -> Vec<(String, Value)> {
+    let frame = |e: &Effect| match e {
+        Effect::Send { user, frame, .. } if user.as_str() == id => {
+            let mut value: Value = serde_json::from_str(frame).unwrap();
+            Some((value["method"].as_str().unwrap().to_owned(), value["params"].take()))
+        }
+        _ => None,
+    };
+    effects.iter().filter_map(frame).collect()
+}
+
+fn asks(effects: &[Effect]) -> Vec<&Ask> {
+    effects.iter().filter_map(|e| if let Effect::Ask(ask) = e { Some(ask) } else { None }).collect()
+}
+
+#[test]
+fn a_new_socket_is_subscribed_and_gets_a_snapshot() {
+    let truth = Truth::new(&["a", "b"]);
+    let mut core = core();
+    let out = core.attach(user("a"), 1, None, 0);
+    assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 1 }]);
+    let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
+    let [(method, params)] = &frames(&out, "a")[..] else { panic!("one frame") };
+    assert_eq!(method, "conference.snapshot");
+    assert_eq!(params["reason"], "join");
+    assert_eq!(params["seq"], 10);
+    assert_eq!(params["members"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn events_go_to_everybody_in_order_and_repeats_to_nobody() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["a", "b"]);
+    let event = truth.event(Change::MemberJoined(member("c", 9)));
+    let out = core.event(event.clone(), 0);
+    assert_eq!(frames(&out, "a")[0].1["type"], "member.joined");
+    assert_eq!(frames(&out, "b")[0].1["seq"], 11);
+    assert_eq!(core.event(event, 0), []);
+}
+
+#[test]
+fn a_resumed_socket_gets_the_missed_events_and_nothing_else() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["a", "b"]);
+    core.detach(&user("a"), 1, 0);
+    for at in 0..3 {
+        core.event(truth.event(Change::MemberUpdated(member("b", at))), 0);
+    }
+    core.attach(user("a"), 2, Some(Position { epoch: "e1".into(), seq: 11 }), 0);
+    core.told_presence(&user("a"), Ok(()), 0);
+    let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
+    let seqs: Vec<_> = frames(&out, "a").iter().map(|(_, p)| p["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, [12, 13]);
+}
+
+#[test]
+fn a_position_that_does_not_serve_gets_a_snapshot_with_the_reason() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["b"]);
+    for at in 0..20 {
+        core.event(truth.event(Change::MemberUpdated(member("b", at))), 0);
+    }
+    let mut reason = |generation, epoch: &str, seq| {
+        core.attach(user("a"), generation, Some(Position { epoch: epoch.into(), seq }), 0);
+        let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
+        frames(&out, "a")[0].1["reason"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(reason(1, "other", 12), "epoch");
+    assert_eq!(reason(2, "e1", 11), "expired");
+    assert_eq!(reason(3, "e1", 99), "gap");
+}
+
+#[test]
+fn a_gap_is_closed_by_a_fresh_roster_for_everybody() {
+    let mut truth = Truth::new(&["a"]);
+    let mut core = attached(&truth, &["a"]);
+    truth.event(Change::MemberJoined(member("b", 5)));
+    let later = truth.event(Change::MemberJoined(member("c", 6)));
+    let out = core.event(later, 0);
+    assert_eq!(asks(&out), [&Ask::Snapshot]);
+    assert!(frames(&out, "a").is_empty());
+    let out = core.told_snapshot(Ok(truth.0.clone()), 0);
+    assert_eq!(frames(&out, "a").len(), 1);
+    assert_eq!(frames(&out, "a")[0].1["reason"], "gap");
+    let out = core.event(truth.event(Change::MemberJoined(member("d", 7))), 0);
+    assert_eq!(frames(&out, "a")[0].1["seq"], 13);
+}
+
+#[test]
+fn an_older_sockets_end_removes_nobody() {
+    let truth = Truth::new(&["a"]);
+    let mut core = attached(&truth, &["a"]);
+    core.attach(user("a"), 2, None, 0);
+    core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
+    assert_eq!(core.detach(&user("a"), 1, 0), []);
+    assert_eq!(core.tick(1_000_000), []);
+    assert!(core.is_live());
+}
+
+#[test]
+fn a_closed_socket_is_away_at_once_and_gone_after_the_grace() {
+    let truth = Truth::new(&["a"]);
+    let mut core = attached(&truth, &["a"]);
+    let out = core.detach(&user("a"), 1, 1000);
+    assert_eq!(asks(&out), [&Ask::Unsubscribe { user: user("a"), generation: 1, linger_ms: 60_000 }]);
+    core.told_presence(&user("a"), Ok(()), 1000);
+    assert_eq!(core.tick(20_999), []);
+    let out = core.tick(21_000);
+    assert_eq!(asks(&out), [&Ask::Gone { user: user("a"), generation: 1, keep_ms: 40_000 }]);
+    core.told_presence(&user("a"), Ok(()), 21_000);
+    assert!(!core.is_idle(60_999));
+    assert!(core.is_idle(61_000));
+}
+
+#[test]
+fn who_is_back_within_the_grace_is_never_gone() {
+    let truth = Truth::new(&["a"]);
+    let mut core = attached(&truth, &["a"]);
+    core.detach(&user("a"), 1, 0);
+    let out = core.attach(user("a"), 2, None, 10);
+    assert_eq!(asks(&out), Vec::<&Ask>::new(), "one request at a time, so that none overtakes another");
+    let out = core.told_presence(&user("a"), Ok(()), 20);
+    assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 2 }]);
+    core.told_subscribe(&user("a"), Ok(truth.0.clone()), 30);
+    assert_eq!(core.tick(1_000_000), []);
+}
+
+#[test]
+fn who_joins_without_a_socket_is_away() {
+    let mut core = core();
+    let out = core.joined(&user("a"), 5, 0);
+    assert_eq!(asks(&out), [&Ask::Away { user: user("a"), generation: 5 }]);
+    core.told_presence(&user("a"), Ok(()), 0);
+    assert_eq!(core.joined(&user("a"), 6, 10), []);
+    assert!(matches!(asks(&core.tick(20_000))[..], [Ask::Gone { .. }]));
+}
+
+#[test]
+fn a_waiting_guest_sees_themselves_only_until_they_are_admitted() {
+    let mut truth = Truth::new(&["chair"]);
+    let mut guest = member("g", 50);
+    guest.state = MemberState::Waiting;
+    truth.event(Change::WaitingAdded(guest.clone()));
+    let mut core = attached(&truth, &["chair"]);
+    core.attach(user("g"), 1, None, 0);
+    let out = core.told_subscribe(&user("g"), Ok(truth.0.clone()), 0);
+    let snapshot = &frames(&out, "g")[0].1;
+    assert_eq!(snapshot["members"].as_array().unwrap().len(), 1);
+    assert_eq!(snapshot["members"][0]["state"], "waiting");
+    assert!(snapshot.get("messages").is_none() && snapshot.get("waiting").is_none());
+    let message = Message { message_id: "m".into(), user_id: user("chair"), text: "secret".into(), time: 0 };
+    let out = core.event(truth.event(Change::Message(message)), 0);
+    assert_eq!((frames(&out, "g").len(), frames(&out, "chair").len()), (0, 1));
+    let gone = WaitingRemoved { user_id: user("g"), reason: WaitingReason::Admitted };
+    assert!(frames(&core.event(truth.event(Change::WaitingRemoved(gone)), 0), "g").is_empty());
+    let out = core.event(truth.event(Change::MemberJoined(member("g", 50))), 0);
+    let snapshot = &frames(&out, "g")[0].1;
+    assert_eq!((snapshot["reason"].as_str(), snapshot["members"].as_array().unwrap().len()), (Some("join"), 2));
+    assert_eq!(snapshot["messages"][0]["text"], "secret");
+}
+
+#[test]
+fn who_was_waiting_at_their_position_gets_a_snapshot_instead_of_events() {
+    let mut truth = Truth::new(&["chair"]);
+    let mut guest = member("g", 50);
+    guest.state = MemberState::Waiting;
+    truth.event(Change::WaitingAdded(guest));
+    let mut core = attached(&truth, &["chair", "g"]);
+    let position = Position { epoch: "e1".into(), seq: truth.0.seq };
+    core.detach(&user("g"), 1, 0);
+    core.told_presence(&user("g"), Ok(()), 0);
+    let gone = WaitingRemoved { user_id: user("g"), reason: WaitingReason::Admitted };
+    core.event(truth.event(Change::WaitingRemoved(gone)), 0);
+    core.event(truth.event(Change::MemberJoined(member("g", 50))), 0);
+    core.attach(user("g"), 2, Some(position), 0);
+    let out = core.told_subscribe(&user("g"), Ok(truth.0.clone()), 0);
+    assert_eq!(frames(&out, "g")[0].0, "conference.snapshot");
+}
+
+#[test]
+fn a_kicked_member_hears_of_it_is_closed_and_reported() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["a", "b"]);
+    let left = Left { user_id: user("a"), reason: LeftReason::Kicked };
+    let out = core.event(truth.event(Change::MemberLeft(left)), 0);
+    assert_eq!(frames(&out, "a")[0].1["data"]["reason"], "kicked");
+    assert!(out.contains(&Effect::Close { user: user("a"), generation: 1, why: Close::Kicked }));
+    assert!(out.contains(&Effect::Tell(Happening::Removed { user: user("a"), banned: false })));
+    assert_eq!(core.detach(&user("a"), 1, 0), [], "nothing is left to be told of them");
+}
+
+#[test]
+fn the_end_closes_every_socket() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["a", "b"]);
+    let out = core.event(truth.event(Change::Ended(conference(ENDED))), 0);
+    assert_eq!(frames(&out, "b")[0].1["type"], "conference.ended");
+    assert_eq!(out.iter().filter(|e| matches!(e, Effect::Close { why: Close::Over, .. })).count(), 2);
+    assert!(out.contains(&Effect::Tell(Happening::Ended)));
+    assert!(core.is_idle(1));
+}
+
+#[test]
+fn while_the_eim_is_away_nothing_is_lost_and_everything_is_asked_again() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["a", "b"]);
+    core.detach(&user("b"), 1, 0);
+    core.told_presence(&user("b"), Err(Failure::Unreachable), 0);
+    assert_eq!(core.tick(RETRY_MS - 1), []);
+    assert!(matches!(asks(&core.tick(RETRY_MS))[..], [Ask::Unsubscribe { .. }]));
+    core.told_presence(&user("b"), Ok(()), RETRY_MS);
+    truth.event(Change::MemberUpdated(member("b", 1)));
+    let out = core.link_up(RETRY_MS);
+    assert!(asks(&out).contains(&&Ask::Subscribe { user: user("a"), generation: 1 }));
+    assert!(asks(&out).contains(&&Ask::Snapshot));
+    core.told_subscribe(&user("a"), Ok(truth.0.clone()), RETRY_MS);
+    let out = core.told_snapshot(Ok(truth.0.clone()), RETRY_MS);
+    assert!(frames(&out, "a").len() <= 1, "told at most once what was missed");
+}
+
+#[test]
+fn a_roster_that_another_stream_brings_early_waits_for_its_events() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["a"]);
+    let joined = truth.event(Change::MemberJoined(member("c", 9)));
+    core.attach(user("b"), 1, None, 0);
+    let out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0);
+    assert_eq!(frames(&out, "b")[0].1["seq"], 10);
+    let out = core.event(joined, 10);
+    assert_eq!((frames(&out, "a").len(), frames(&out, "b").len()), (1, 1));
+    assert_eq!(core.tick(CATCH_UP_MS + 1), [], "the events came by themselves");
+}

@@ -1,0 +1,202 @@
+//! One conference's ordered log: the roster after the newest event, and the events that led there, for resuming.
+//! Pure: no clock, no socket.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::event::{Change, Event, Roster};
+use crate::ids::{ConfId, UserId};
+
+/// Where a client stands: the last event that it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    pub epoch: String,
+    pub seq: u64,
+}
+
+/// Why a client gets a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// It is new here, or has just been admitted.
+    Join,
+    /// Events between its position and now are not to be had.
+    Gap,
+    /// The EIM has started counting anew.
+    Epoch,
+    /// Its position is older than what is kept.
+    Expired,
+}
+
+/// What became of an event from the EIM.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Applied {
+    New,
+    /// Seen before; dropped.
+    Repeat,
+    /// Events before it are missing, or the epoch is another: a fresh roster is needed.
+    Gap,
+}
+
+/// An event with the text that every socket is sent, written once.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub event: Arc<Event>,
+    pub frame: axum::extract::ws::Utf8Bytes,
+}
+
+pub struct Log {
+    roster: Roster,
+    entries: VecDeque<Entry>,
+    /// Most entries kept.
+    keep: usize,
+    /// Whether entries were dropped because there were more than `keep`.
+    trimmed: bool,
+}
+
+impl Log {
+    pub fn new(roster: Roster, keep: usize) -> Self {
+        Self { roster, entries: VecDeque::new(), keep, trimmed: false }
+    }
+
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Puts the event in its place, or says why it has none.
+    pub fn apply(&mut self, event: Event) -> Applied {
+        if event.epoch != self.roster.epoch {
+            return Applied::Gap;
+        }
+        if event.seq <= self.roster.seq {
+            return Applied::Repeat;
+        }
+        if event.seq != self.roster.seq + 1 {
+            return Applied::Gap;
+        }
+        self.roster.apply(&event.change);
+        self.roster.seq = event.seq;
+        let frame = notification("conference.event", &event).into();
+        self.entries.push_back(Entry { event: Arc::new(event), frame });
+        if self.entries.len() > self.keep {
+            self.entries.pop_front();
+            self.trimmed = true;
+        }
+        Applied::New
+    }
+
+    /// The newest entry.
+    pub fn last(&self) -> Option<&Entry> {
+        self.entries.back()
+    }
+
+    /// Takes a fresh roster from the EIM in place of what is known, unless ours is at least as new.
+    /// The reason is what clients are to be told; `None` where nothing changed.
+    pub fn renew(&mut self, roster: Roster) -> Option<Reason> {
+        let reason = if roster.epoch != self.roster.epoch {
+            Reason::Epoch
+        } else if roster.seq > self.roster.seq {
+            Reason::Gap
+        } else {
+            return None;
+        };
+        self.roster = roster;
+        self.entries.clear();
+        self.trimmed = false;
+        Some(reason)
+    }
+
+    /// The events after `position`, oldest first; or why only a snapshot serves.
+    pub fn since(&self, position: &Position) -> Result<impl Iterator<Item = &Entry> + Clone, Reason> {
+        if position.epoch != self.roster.epoch {
+            return Err(Reason::Epoch);
+        }
+        // Before the oldest entry by one, at the most.
+        let oldest = self.entries.front().map_or(self.roster.seq, |e| e.event.seq - 1);
+        if position.seq < oldest {
+            return Err(if self.trimmed { Reason::Expired } else { Reason::Gap });
+        }
+        if position.seq > self.roster.seq {
+            return Err(Reason::Gap);
+        }
+        Ok(self.entries.iter().skip((position.seq - oldest) as usize))
+    }
+
+    /// The events after `position` for one who was in then: who was not yet a member at their position has a
+    /// restricted snapshot only, which events can't be replayed over.
+    pub fn since_for(
+        &self,
+        user: &UserId,
+        position: &Position,
+    ) -> Result<impl Iterator<Item = &Entry> + Clone, Reason> {
+        let entries = self.since(position)?;
+        let first = entries.clone().find_map(|e| match &e.event.change {
+            Change::MemberJoined(m) if m.user_id == *user => Some(true),
+            Change::MemberLeft(l) if l.user_id == *user => Some(false),
+            _ => None,
+        });
+        let always = self.roster.conference.chair == *user;
+        if first == Some(true) && !always { Err(Reason::Join) } else { Ok(entries) }
+    }
+}
+
+/// What `conference.snapshot` says.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Snapshot<'a> {
+    conf_id: &'a ConfId,
+    epoch: &'a str,
+    seq: u64,
+    reason: Reason,
+    conference: &'a crate::event::Conference,
+    members: &'a [crate::event::Member],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<&'a [crate::event::Member]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<&'a [crate::event::Message]>,
+}
+
+/// A snapshot notification with everything in it.
+pub fn full_snapshot(roster: &Roster, reason: Reason) -> String {
+    let snapshot = Snapshot {
+        conf_id: &roster.conference.conf_id,
+        epoch: &roster.epoch,
+        seq: roster.seq,
+        reason,
+        conference: &roster.conference,
+        members: &roster.members,
+        waiting: Some(&roster.waiting),
+        messages: Some(&roster.messages),
+    };
+    notification("conference.snapshot", &snapshot)
+}
+
+/// A snapshot notification for one who is not admitted: the conference, and themselves where they wait.
+pub fn outside_snapshot(roster: &Roster, user: &UserId, reason: Reason) -> String {
+    let own: Vec<_> = roster.waiter(user).cloned().into_iter().collect();
+    let snapshot = Snapshot {
+        conf_id: &roster.conference.conf_id,
+        epoch: &roster.epoch,
+        seq: roster.seq,
+        reason,
+        conference: &roster.conference,
+        members: &own,
+        waiting: None,
+        messages: None,
+    };
+    notification("conference.snapshot", &snapshot)
+}
+
+/// A JSON-RPC notification's text.
+pub fn notification(method: &str, params: &impl Serialize) -> String {
+    #[derive(Serialize)]
+    struct Notification<'a, P> {
+        jsonrpc: &'static str,
+        method: &'a str,
+        params: &'a P,
+    }
+    serde_json::to_string(&Notification { jsonrpc: "2.0", method, params })
+        .expect("the vocabulary has string keys only")
+}

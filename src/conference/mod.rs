@@ -1,0 +1,153 @@
+//! The conferences whose people this node holds: one task for each, around a pure core, and the log that sockets
+//! resume from. The EIM alone numbers events; here they are kept, handed on and asked for again.
+
+mod actor;
+mod core;
+mod log;
+mod outbox;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::eim::calls::Calls;
+use crate::event::{Event, Roster};
+use crate::ids::{ConfId, UserId, now_ms};
+
+pub use self::core::{Happening, Limits};
+pub use self::log::{Position, notification};
+pub use self::outbox::{Close, Inbox, Outbox, outbox};
+use actor::{Command, Handle};
+
+/// How many commands wait at one conference. When it is full the sender waits: sockets and the EIM link slow down.
+const MAILBOX: usize = 1024;
+/// How many happenings wait to be carried out.
+pub const HAPPENINGS: usize = 1024;
+
+/// The registry: hands out the conferences' mailboxes. Cloneable; owns the map, the tasks own their conferences.
+#[derive(Clone)]
+pub struct Conferences(Arc<Inner>);
+
+struct Inner {
+    actors: Mutex<HashMap<ConfId, Arc<Handle>>>,
+    calls: Calls,
+    limits: Limits,
+    node: String,
+    happenings: mpsc::Sender<(ConfId, Happening)>,
+    /// Grows over restarts too: it starts from the clock.
+    generations: AtomicU64,
+    tracker: TaskTracker,
+}
+
+impl Conferences {
+    pub fn new(
+        calls: Calls,
+        limits: Limits,
+        node: String,
+        tracker: TaskTracker,
+    ) -> (Self, mpsc::Receiver<(ConfId, Happening)>) {
+        let (happenings, receiver) = mpsc::channel(HAPPENINGS);
+        let generations = AtomicU64::new(now_ms() * 1000);
+        let actors = Mutex::default();
+        (Self(Arc::new(Inner { actors, calls, limits, node, happenings, generations, tracker })), receiver)
+    }
+
+    /// The next generation of a socket or of a presence: greater than all before, also than those before a restart.
+    pub fn next_generation(&self) -> u64 {
+        self.0.generations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The user's socket listens to the conference from now on.
+    pub async fn attach(
+        &self,
+        conf: &ConfId,
+        user: &UserId,
+        generation: u64,
+        position: Option<Position>,
+        outbox: Outbox,
+    ) {
+        let command = Command::Attach { user: user.clone(), generation, position, outbox };
+        self.actor(conf).send(command).await;
+    }
+
+    /// The user's socket is gone. Of an older generation than the one that listens: nothing happens.
+    pub async fn detach(&self, conf: &ConfId, user: &UserId, generation: u64) {
+        if let Some(actor) = self.existing(conf) {
+            actor.send(Command::Detach { user: user.clone(), generation }).await;
+        }
+    }
+
+    /// The user joined by a request; without a socket they are away from now on.
+    pub async fn joined(&self, conf: &ConfId, user: &UserId) {
+        let generation = self.next_generation();
+        self.actor(conf).send(Command::Joined { user: user.clone(), generation }).await;
+    }
+
+    /// An event from the EIM; for a conference that nobody here is in, nothing.
+    pub async fn event(&self, event: Event) {
+        if let Some(actor) = self.existing(&event.conf_id) {
+            actor.send(Command::Event(event)).await;
+        }
+    }
+
+    /// The link to the EIM is back.
+    pub async fn link_up(&self) {
+        let all: Vec<_> = self.lock().values().cloned().collect();
+        for actor in all {
+            actor.send(Command::LinkUp).await;
+        }
+    }
+
+    /// The roster, where it is followed here.
+    pub async fn roster(&self, conf: &ConfId) -> Option<Arc<Roster>> {
+        let actor = self.existing(conf)?;
+        let (reply, answer) = oneshot::channel();
+        actor.send(Command::Roster(reply)).await;
+        answer.await.ok().flatten()
+    }
+
+    /// After a start: whoever was here before is away until they come back.
+    pub async fn restore(&self) -> Result<usize, crate::refusal::Refusal> {
+        let generation = self.next_generation();
+        let seats = actor::reset_node(&self.0.calls, &self.0.node, generation).await?;
+        let count = seats.len();
+        for (conf, user) in seats {
+            self.actor(&conf).send(Command::Seat { user, generation }).await;
+        }
+        Ok(count)
+    }
+
+    fn existing(&self, conf: &ConfId) -> Option<Arc<Handle>> {
+        self.lock().get(conf).cloned()
+    }
+
+    fn actor(&self, conf: &ConfId) -> Arc<Handle> {
+        let mut actors = self.lock();
+        if let Some(handle) = actors.get(conf) {
+            return handle.clone();
+        }
+        let handle = actor::spawn(self.clone(), conf.clone());
+        actors.insert(conf.clone(), handle.clone());
+        metrics::gauge!("confgate_conferences").set(actors.len() as f64);
+        handle
+    }
+
+    /// Takes the conference off the map, unless somebody holds its handle or has left a command.
+    fn retire(&self, conf: &ConfId, has_commands: impl FnOnce() -> bool) -> bool {
+        let mut actors = self.lock();
+        let unused = actors.get(conf).is_none_or(|handle| Arc::strong_count(handle) == 1) && !has_commands();
+        if unused {
+            actors.remove(conf);
+            metrics::gauge!("confgate_conferences").set(actors.len() as f64);
+        }
+        unused
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ConfId, Arc<Handle>>> {
+        // The map is whole between any two statements, so a panic elsewhere doesn't spoil it.
+        self.0.actors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,146 @@
+//! What leads from a conference to a socket: a queue bounded in frames and bytes, and the order to close.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::{mpsc, watch};
+
+/// Why a socket is closed by us: the codes of the event socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    Token,
+    Kicked,
+    Denied,
+    Over,
+    TooSlow,
+    TakenOver,
+    GoingAway,
+    /// The client does not answer pings.
+    Silent,
+}
+
+impl Close {
+    pub fn code(self) -> u16 {
+        match self {
+            Close::Token => 4001,
+            Close::Kicked | Close::Denied => 4003,
+            Close::Over => 4004,
+            Close::TooSlow => 4008,
+            Close::TakenOver => 4009,
+            Close::GoingAway | Close::Silent => 1001,
+        }
+    }
+
+    pub fn reason(self) -> &'static str {
+        match self {
+            Close::Token => "token no longer valid",
+            Close::Kicked => "kicked",
+            Close::Denied => "denied",
+            Close::Over => "conference ended",
+            Close::TooSlow => "too slow, resume",
+            Close::TakenOver => "taken over by another socket",
+            Close::GoingAway => "going away",
+            Close::Silent => "no answer to pings",
+        }
+    }
+}
+
+/// The sending side: cloneable, never waits. When the queue is full the socket is closed as too slow and whatever is
+/// sent later is dropped: the client resumes from the last event that it has.
+#[derive(Clone)]
+pub struct Outbox {
+    frames: mpsc::Sender<Utf8Bytes>,
+    queued_bytes: Arc<AtomicUsize>,
+    max_bytes: usize,
+    close: watch::Sender<Option<Close>>,
+}
+
+/// The socket's side.
+pub struct Inbox {
+    frames: mpsc::Receiver<Utf8Bytes>,
+    queued_bytes: Arc<AtomicUsize>,
+    pub close: watch::Receiver<Option<Close>>,
+}
+
+pub fn outbox(max_frames: usize, max_bytes: usize) -> (Outbox, Inbox) {
+    let (tx, rx) = mpsc::channel(max_frames);
+    let (close_tx, close_rx) = watch::channel(None);
+    let queued_bytes = Arc::new(AtomicUsize::new(0));
+    let outbox = Outbox { frames: tx, queued_bytes: queued_bytes.clone(), max_bytes, close: close_tx };
+    (outbox, Inbox { frames: rx, queued_bytes, close: close_rx })
+}
+
+impl Outbox {
+    pub fn send(&self, frame: Utf8Bytes) {
+        if self.close.borrow().is_some() {
+            return;
+        }
+        let size = frame.len();
+        let queued = self.queued_bytes.fetch_add(size, Ordering::Relaxed) + size;
+        if queued > self.max_bytes || self.frames.try_send(frame).is_err() {
+            self.queued_bytes.fetch_sub(size, Ordering::Relaxed);
+            metrics::counter!("confgate_socket_lagged_total").increment(1);
+            self.close(Close::TooSlow);
+        }
+    }
+
+    /// The first reason stands. What was queued before is still sent.
+    pub fn close(&self, why: Close) {
+        self.close.send_if_modified(|now| {
+            let first = now.is_none();
+            if first {
+                *now = Some(why);
+            }
+            first
+        });
+    }
+}
+
+impl Inbox {
+    pub async fn next(&mut self) -> Option<Utf8Bytes> {
+        let frame = self.frames.recv().await?;
+        self.queued_bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+        Some(frame)
+    }
+
+    /// What is queued now, without waiting.
+    pub fn try_next(&mut self) -> Option<Utf8Bytes> {
+        let frame = self.frames.try_recv().ok()?;
+        self.queued_bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+        Some(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_closes_the_socket_as_too_slow_and_keeps_what_was_queued() {
+        let (out, mut inbox) = outbox(2, 100);
+        for text in ["a", "b", "c", "d"] {
+            out.send(text.into());
+        }
+        assert_eq!(*inbox.close.borrow(), Some(Close::TooSlow));
+        assert_eq!(inbox.try_next().as_deref(), Some("a"));
+        assert_eq!(inbox.try_next().as_deref(), Some("b"));
+        assert_eq!(inbox.try_next(), None);
+    }
+
+    #[test]
+    fn a_queue_is_bounded_in_bytes_too() {
+        let (out, inbox) = outbox(100, 10);
+        out.send("12345".into());
+        out.send("123456".into());
+        assert_eq!(*inbox.close.borrow(), Some(Close::TooSlow));
+    }
+
+    #[test]
+    fn the_first_reason_to_close_stands() {
+        let (out, inbox) = outbox(1, 10);
+        out.close(Close::Kicked);
+        out.close(Close::Over);
+        assert_eq!(*inbox.close.borrow(), Some(Close::Kicked));
+    }
+}

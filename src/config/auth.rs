@@ -1,0 +1,154 @@
+//! `[auth]`: who may ask for tokens, and the keys that sign them.
+
+use std::fmt;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::check::Findings;
+use super::{DAY_S, Range, values};
+use crate::ids::{Secret, UserId};
+
+/// A right beyond those of one's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Scope {
+    #[serde(rename = "user.create")]
+    UserCreate,
+    #[serde(rename = "iq.any")]
+    IqAny,
+    #[serde(rename = "conference.create")]
+    ConferenceCreate,
+    #[serde(rename = "contacts.read")]
+    ContactsRead,
+    #[serde(rename = "call.start")]
+    CallStart,
+    #[serde(rename = "live.admin")]
+    LiveAdmin,
+    #[serde(rename = "operator")]
+    Operator,
+}
+
+impl Scope {
+    /// As it stands in tokens and in the schema.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UserCreate => "user.create",
+            Self::IqAny => "iq.any",
+            Self::ConferenceCreate => "conference.create",
+            Self::ContactsRead => "contacts.read",
+            Self::CallStart => "call.start",
+            Self::LiveAdmin => "live.admin",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// `[[auth.clients]]`: a program that logs in with `client_credentials`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    #[serde(deserialize_with = "values::id")]
+    pub id: String,
+    #[serde(default)]
+    pub secret: Option<Secret>,
+    /// May log in without a secret, from `networks` only.
+    #[serde(default)]
+    pub open: bool,
+    /// Where it may log in from; empty: from anywhere.
+    #[serde(default, with = "values::networks")]
+    pub networks: Vec<IpNet>,
+    /// See [`Client::speaks_as`].
+    #[serde(default)]
+    pub user_id: Option<UserId>,
+    #[serde(default)]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub scopes: Vec<Scope>,
+    /// That user's password at the EIM, for `eim.mode = "c2s"`.
+    #[serde(default)]
+    pub password: Option<Secret>,
+}
+
+/// `[[auth.keys]]`: a signing secret. The first signs, all verify.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    #[serde(deserialize_with = "values::id")]
+    pub id: String,
+    pub secret: Secret,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    pub clients: Vec<Client>,
+    /// Empty: one is generated and kept in the store.
+    pub keys: Vec<Key>,
+    #[serde(rename = "access_ttl_s", with = "values::seconds")]
+    pub access_ttl: Duration,
+    #[serde(rename = "refresh_ttl_s", with = "values::seconds")]
+    pub refresh_ttl: Duration,
+    pub strict_jsonrpc: bool,
+    pub raw_password: bool,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            clients: Vec::new(),
+            keys: Vec::new(),
+            access_ttl: Duration::from_secs(4620),
+            refresh_ttl: Duration::from_secs(14 * DAY_S),
+            strict_jsonrpc: false,
+            raw_password: true,
+        }
+    }
+}
+
+/// Shortest secret that signs tokens, in bytes: a shorter one can be searched for offline, given one token.
+pub(super) const SIGNING_SECRET_MIN: usize = 16;
+
+impl Auth {
+    // The store keeps an ended family for a day, so no access token may outlive that.
+    pub(super) const RANGES: &[Range] = &[("auth.access_ttl_s", 1, DAY_S), ("auth.refresh_ttl_s", 1, 365 * DAY_S)];
+
+    pub(super) fn check(&self, found: &mut Findings) {
+        found.refuse_repeats("auth.clients", "id", self.clients.iter().map(|client| &client.id));
+        found.refuse_repeats("auth.keys", "id", self.keys.iter().map(|key| &key.id));
+        for (i, key) in self.keys.iter().enumerate() {
+            if key.secret.expose().len() < SIGNING_SECRET_MIN {
+                found.refuse(&format!("auth.keys[{i}].secret"), "a text of 16 bytes or more");
+            }
+        }
+        for (i, client) in self.clients.iter().enumerate() {
+            client.check(&format!("auth.clients[{i}]"), found);
+        }
+    }
+}
+
+impl Client {
+    /// Whom it speaks as at the EIM: `user_id`, else its id in lower case.
+    pub fn speaks_as(&self) -> UserId {
+        let own = || UserId::parse(&self.id.to_ascii_lowercase()).expect("a client's id in lower case is a user's");
+        self.user_id.clone().unwrap_or_else(own)
+    }
+
+    fn check(&self, at: &str, found: &mut Findings) {
+        if self.secret.as_ref().is_some_and(Secret::is_empty) {
+            found.refuse(&format!("{at}.secret"), "a text that isn't empty");
+        }
+        if self.secret.is_none() && !self.open {
+            found.refuse(&format!("{at}.secret"), "a secret, or open = true with networks");
+        }
+        if self.open && self.networks.is_empty() {
+            found.refuse(&format!("{at}.networks"), "the networks that an open client may log in from");
+        }
+    }
+}

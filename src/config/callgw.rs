@@ -1,0 +1,237 @@
+//! `[callgw]` and `[live]`: the media nodes, and the live rooms.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::addresses::Url;
+use super::auth::SIGNING_SECRET_MIN;
+use super::check::Findings;
+use super::{DAY_S, HOUR_MS, Range, values};
+use crate::ids::Secret;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeKind {
+    /// In this process.
+    Builtin,
+    /// Another `confgate media`.
+    Confgate,
+    /// Janus with its VideoRoom, behind our signalling.
+    Janus,
+    /// Any server with WHIP and WHEP, behind our signalling.
+    Whip,
+}
+
+/// `[[callgw.nodes]]`: one call gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallNode {
+    #[serde(deserialize_with = "values::id")]
+    pub id: String,
+    pub kind: NodeKind,
+    /// The ws(s) address that browsers are given; `None`: this gateway's own.
+    #[serde(default)]
+    pub url: Option<Url>,
+    /// Where this gateway reaches the node itself.
+    #[serde(default)]
+    pub admin_url: Option<Url>,
+    /// What signs this node's tokens; `None`: derived from `auth.keys`.
+    #[serde(default)]
+    pub secret: Option<Secret>,
+    #[serde(default)]
+    pub region: Option<String>,
+}
+
+/// `[callgw.turn]`: a TURN server with time-limited credentials.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Turn {
+    pub urls: Vec<String>,
+    pub secret: Secret,
+    #[serde(default = "Turn::default_ttl", rename = "ttl_s", with = "values::seconds")]
+    pub ttl: Duration,
+}
+
+impl Turn {
+    fn default_ttl() -> Duration {
+        Duration::from_secs(86_400)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Callgw {
+    pub nodes: Vec<CallNode>,
+    pub open: bool,
+    /// `None`: any free port at `http.listen`'s address.
+    pub udp_listen: Option<SocketAddr>,
+    pub tcp_listen: Option<SocketAddr>,
+    /// Addresses for the candidates; empty: those listened at.
+    pub announce: Vec<IpAddr>,
+    /// `ws(s)://host[:port]` that streams may be pulled from, beside the nodes.
+    pub pull_allow: Vec<Url>,
+    pub turn: Option<Turn>,
+    #[serde(rename = "probe_interval_ms", with = "values::millis")]
+    pub probe_interval: Duration,
+    #[serde(rename = "probe_timeout_ms", with = "values::millis")]
+    pub probe_timeout: Duration,
+    /// How long a token serves for connecting.
+    #[serde(rename = "token_ttl_s", with = "values::seconds")]
+    pub token_ttl: Duration,
+}
+
+impl Default for Callgw {
+    fn default() -> Self {
+        let builtin = CallNode {
+            id: "builtin".to_owned(),
+            kind: NodeKind::Builtin,
+            url: None,
+            admin_url: None,
+            secret: None,
+            region: None,
+        };
+        Self {
+            nodes: vec![builtin],
+            open: false,
+            udp_listen: None,
+            tcp_listen: None,
+            announce: Vec::new(),
+            pull_allow: Vec::new(),
+            turn: None,
+            probe_interval: Duration::from_secs(1),
+            probe_timeout: Duration::from_secs(2),
+            token_ttl: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Callgw {
+    pub(super) const RANGES: &[Range] = &[
+        ("callgw.probe_interval_ms", 1, HOUR_MS),
+        ("callgw.probe_timeout_ms", 1, HOUR_MS),
+        ("callgw.token_ttl_s", 1, DAY_S),
+        ("callgw.turn.ttl_s", 1, 30 * DAY_S),
+    ];
+
+    pub(super) fn check(&self, found: &mut Findings) {
+        found.refuse_repeats("callgw.nodes", "id", self.nodes.iter().map(|node| &node.id));
+        for (i, node) in self.nodes.iter().enumerate() {
+            node.check(&format!("callgw.nodes[{i}]"), found);
+        }
+        let builtin = self.nodes.iter().filter(|node| node.kind == NodeKind::Builtin);
+        if builtin.count() > 1 {
+            found.refuse("callgw.nodes", "at most one node of kind \"builtin\": it is this process");
+        }
+        for (i, url) in self.pull_allow.iter().enumerate() {
+            if !is_ws(url) || !matches!(url.uri().path(), "" | "/") {
+                found.refuse(&format!("callgw.pull_allow[{i}]"), "ws(s)://HOST[:PORT]");
+            }
+        }
+        if let Some(turn) = &self.turn {
+            turn.check(found);
+        }
+    }
+}
+
+impl CallNode {
+    fn check(&self, at: &str, found: &mut Findings) {
+        if self.url.as_ref().is_some_and(|url| !is_ws(url)) {
+            found.refuse(&format!("{at}.url"), "ws(s)://HOST[:PORT][/PATH]");
+        }
+        if self.kind == NodeKind::Confgate && self.url.is_none() {
+            found.refuse(&format!("{at}.url"), "the node's ws(s) address, since it is another process");
+        }
+        let known = ["http", "https", "ws", "wss"];
+        if self.admin_url.as_ref().is_some_and(|url| !known.contains(&url.scheme())) {
+            found.refuse(&format!("{at}.admin_url"), "an http(s) or ws(s) URL");
+        }
+        if matches!(self.kind, NodeKind::Janus | NodeKind::Whip) && self.admin_url.is_none() {
+            found.refuse(
+                &format!("{at}.admin_url"),
+                "where the media server is reached: ws(s) for janus, http(s) for whip",
+            );
+        }
+        match &self.secret {
+            None if self.kind == NodeKind::Confgate => {
+                found.refuse(&format!("{at}.secret"), "the secret that the node is configured with too");
+            }
+            Some(secret) if secret.expose().len() < SIGNING_SECRET_MIN => {
+                found.refuse(&format!("{at}.secret"), "a text of 16 bytes or more");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Turn {
+    fn check(&self, found: &mut Findings) {
+        let known = |url: &String| ["turn:", "turns:", "stun:", "stuns:"].iter().any(|scheme| url.starts_with(scheme));
+        if self.urls.is_empty() || !self.urls.iter().all(known) {
+            found.refuse("callgw.turn.urls", "one or more URLs, each turn:, turns:, stun: or stuns:");
+        }
+        if self.secret.is_empty() {
+            found.refuse("callgw.turn.secret", "the secret that the TURN server is configured with too");
+        }
+    }
+}
+
+fn is_ws(url: &Url) -> bool {
+    matches!(url.scheme(), "ws" | "wss")
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Live {
+    /// `None`: no call-backs.
+    pub callback_listen: Option<SocketAddr>,
+    /// A path that only the cloud knows: held as a secret.
+    pub callback_path: Option<Secret>,
+    pub callback_key: Option<Secret>,
+    /// Empty: from anywhere.
+    #[serde(with = "values::networks")]
+    pub callback_networks: Vec<IpNet>,
+    pub push_key: Option<Secret>,
+    #[serde(rename = "flush_ms", with = "values::millis")]
+    pub flush: Duration,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            callback_listen: None,
+            callback_path: None,
+            callback_key: None,
+            callback_networks: Vec::new(),
+            push_key: None,
+            flush: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Live {
+    pub(super) const RANGES: &[Range] = &[("live.flush_ms", 1, HOUR_MS)];
+
+    pub(super) fn check(&self, found: &mut Findings) {
+        let is_path = |path: &Secret| {
+            let text = path.expose();
+            text.len() > 1
+                && text.starts_with('/')
+                && text.bytes().all(|b| b.is_ascii_graphic() && !b"?#{}".contains(&b))
+        };
+        if self.callback_path.as_ref().is_some_and(|path| !is_path(path)) {
+            found.refuse("live.callback_path", "a path such as /cb/3vK9...; no ?, #, { or }");
+        }
+        if self.callback_listen.is_none() {
+            return;
+        }
+        if self.callback_path.is_none() {
+            found.refuse("live.callback_path", "a secret path, since live.callback_listen is set");
+        }
+        if self.callback_key.as_ref().is_none_or(Secret::is_empty) {
+            found.refuse("live.callback_key", "the cloud's call-back key, since live.callback_listen is set");
+        }
+    }
+}

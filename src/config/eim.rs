@@ -1,0 +1,299 @@
+//! `[eim]` and `[events]`: the enterprise's XMPP server, and how its events arrive.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::check::Findings;
+use super::{HOUR_MS, Range, values};
+use crate::ids::{Secret, UserId};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EimMode {
+    /// The EIM in this process.
+    Builtin,
+    /// XEP-0114: one connection for all users.
+    Component,
+    /// A session for each user.
+    C2s,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EimTls {
+    Off,
+    Starttls,
+    Direct,
+}
+
+/// How a user is named on the component's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JidScheme {
+    /// The component's own address, with the user's in its local part: routed back by every server.
+    #[serde(rename = "user%domain@component/resource")]
+    Component,
+    /// The user's own address, for servers that route the answer back to the component.
+    #[serde(rename = "user@domain/resource")]
+    User,
+}
+
+/// `[[eim.users]]`: a person of the built-in EIM's address book.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EimUser {
+    pub user_id: UserId,
+    pub name: String,
+    /// `None`: listed, but cannot sign in.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    #[serde(default)]
+    pub department: Option<String>,
+    #[serde(default)]
+    pub mobile: Option<String>,
+    #[serde(default)]
+    pub email: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Eim {
+    pub mode: EimMode,
+    #[serde(deserialize_with = "values::domain")]
+    pub domain: String,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub c2s_port: u16,
+    #[serde(deserialize_with = "values::some_domain")]
+    pub component: Option<String>,
+    pub secret: Option<Secret>,
+    #[serde(deserialize_with = "values::some_domain")]
+    pub admin_domain: Option<String>,
+    pub admin_secret: Option<Secret>,
+    pub admin_host: Option<String>,
+    pub admin_port: Option<u16>,
+    pub tls: EimTls,
+    /// PEM file of the authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    pub jid_scheme: JidScheme,
+    pub resource: String,
+    pub schema_dir: Option<PathBuf>,
+    /// How long a request waits for a link that is down.
+    #[serde(rename = "wait_ms", with = "values::millis")]
+    pub wait: Duration,
+    /// How long an answer may take.
+    #[serde(rename = "timeout_ms", with = "values::millis")]
+    pub timeout: Duration,
+    #[serde(rename = "reconnect_min_ms", with = "values::millis")]
+    pub reconnect_min: Duration,
+    #[serde(rename = "reconnect_max_ms", with = "values::millis")]
+    pub reconnect_max: Duration,
+    /// A link on which nothing came for so long is pinged.
+    #[serde(rename = "keepalive_ms", with = "values::millis")]
+    pub keepalive: Duration,
+    /// Most requests sent and not yet answered.
+    pub under_way: usize,
+    pub guest_namespaces: Vec<String>,
+    /// With `{domain}` for `domain`; see [`Eim::guest_addresses`].
+    #[serde(deserialize_with = "values::domain_templates")]
+    pub guest_destinations: Vec<String>,
+    #[serde(deserialize_with = "values::domains")]
+    pub components: Vec<String>,
+    pub users: Vec<EimUser>,
+}
+
+impl Default for Eim {
+    fn default() -> Self {
+        Self {
+            mode: EimMode::Builtin,
+            domain: "ips3000".to_owned(),
+            host: None,
+            port: None,
+            c2s_port: 5222,
+            component: None,
+            secret: None,
+            admin_domain: None,
+            admin_secret: None,
+            admin_host: None,
+            admin_port: None,
+            tls: EimTls::Off,
+            ca: None,
+            jid_scheme: JidScheme::Component,
+            resource: "uc".to_owned(),
+            schema_dir: None,
+            wait: Duration::from_secs(3),
+            timeout: Duration::from_secs(10),
+            reconnect_min: Duration::from_millis(250),
+            reconnect_max: Duration::from_secs(10),
+            keepalive: Duration::from_secs(30),
+            under_way: 1024,
+            guest_namespaces: vec!["je:x:client:config".to_owned()],
+            guest_destinations: vec!["jeprivacy.{domain}".to_owned()],
+            components: Vec::new(),
+            users: Vec::new(),
+        }
+    }
+}
+
+impl Eim {
+    pub(super) const RANGES: &[Range] = &[
+        ("eim.port", 1, 65_535),
+        ("eim.c2s_port", 1, 65_535),
+        ("eim.admin_port", 1, 65_535),
+        ("eim.wait_ms", 0, HOUR_MS),
+        ("eim.timeout_ms", 1, HOUR_MS),
+        ("eim.reconnect_min_ms", 1, HOUR_MS),
+        ("eim.reconnect_max_ms", 1, HOUR_MS),
+        ("eim.keepalive_ms", 1000, HOUR_MS),
+        ("eim.under_way", 1, 1_000_000),
+    ];
+
+    /// The domain that users speak from: `component`, else `webconf.<domain>`.
+    pub fn component_domain(&self) -> String {
+        self.component.clone().unwrap_or_else(|| format!("webconf.{}", self.domain))
+    }
+
+    /// The domain that holds the gateway's own rights: `admin_domain`, else `webconf-admin.<domain>` at the built-in
+    /// EIM; `None` where provisioning goes from the bare component domain.
+    pub fn provisioning_domain(&self) -> Option<String> {
+        let own = || (self.mode == EimMode::Builtin).then(|| format!("webconf-admin.{}", self.domain));
+        self.admin_domain.clone().or_else(own)
+    }
+
+    /// Component domains whose `user%domain@component` addresses the built-in EIM believes.
+    pub fn trusted_components(&self) -> Vec<String> {
+        if self.components.is_empty() { vec![self.component_domain()] } else { self.components.clone() }
+    }
+
+    /// `guest_destinations` with the domain filled in.
+    pub fn guest_addresses(&self) -> Vec<String> {
+        self.guest_destinations.iter().map(|to| to.replace("{domain}", &self.domain)).collect()
+    }
+
+    /// The XMPP server's host; the domain itself where none is configured.
+    pub fn host(&self) -> &str {
+        self.host.as_deref().unwrap_or(&self.domain)
+    }
+
+    /// `port`, else the mode's own: 5347 for components, `c2s_port` for sessions.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(if self.mode == EimMode::C2s { self.c2s_port } else { 5347 })
+    }
+
+    /// Where sessions go and where passwords are verified.
+    pub fn session_port(&self) -> u16 {
+        if self.mode == EimMode::C2s { self.port() } else { self.c2s_port }
+    }
+
+    /// Host and port of the provisioning component's connection.
+    pub fn provisioning_address(&self) -> (&str, u16) {
+        (
+            self.admin_host.as_deref().unwrap_or_else(|| self.host()),
+            self.admin_port.unwrap_or(match self.mode {
+                EimMode::C2s => 5347,
+                _ => self.port(),
+            }),
+        )
+    }
+
+    pub(super) fn check(&self, found: &mut Findings) {
+        found.refuse_repeats("eim.users", "user_id", self.users.iter().map(|user| &user.user_id));
+        if self.mode != EimMode::Builtin {
+            self.check_external(found);
+        }
+        if self.provisioning_domain().as_ref() == Some(&self.component_domain()) {
+            found.refuse(
+                "eim.admin_domain",
+                "a domain other than eim.component: the one that callers speak from holds no rights",
+            );
+        }
+        if self.component_domain() == self.domain {
+            found.refuse("eim.component", "a domain other than eim.domain");
+        }
+        if self.reconnect_min > self.reconnect_max {
+            found.refuse("eim.reconnect_min_ms", "at most eim.reconnect_max_ms");
+        }
+        if self.resource.is_empty() || self.resource.len() > 64 || !self.resource.bytes().all(|b| b.is_ascii_graphic())
+        {
+            found.refuse("eim.resource", "1 to 64 printable ASCII characters without space");
+        }
+    }
+
+    fn check_external(&self, found: &mut Findings) {
+        if self.host.as_deref().is_none_or(str::is_empty) {
+            found.refuse("eim.host", "a host name or address, since eim.mode is not \"builtin\"");
+        }
+        let set = |secret: &Option<Secret>| secret.as_ref().is_some_and(|secret| !secret.is_empty());
+        if self.mode == EimMode::Component && !set(&self.secret) {
+            found.refuse("eim.secret", "the component's secret at the XMPP server, since eim.mode is \"component\"");
+        }
+        if self.admin_domain.is_some() && !set(&self.admin_secret) {
+            found.refuse(
+                "eim.admin_secret",
+                "that component's secret at the XMPP server, since eim.admin_domain is set",
+            );
+        }
+    }
+
+    /// What `confgate eim` needs on top: a server to be a component of.
+    pub(super) fn check_service(&self, found: &mut Findings) {
+        if self.host.as_deref().is_none_or(str::is_empty) {
+            found.refuse("eim.host", "the XMPP server's host name or address");
+        }
+        if self.secret.as_ref().is_none_or(Secret::is_empty) {
+            found.refuse("eim.secret", "the components' secret at the XMPP server");
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventsMode {
+    /// From the built-in EIM, in this process.
+    Inproc,
+    /// Headlines on the XMPP link.
+    Xmpp,
+    /// A topic exchange.
+    Amqp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Events {
+    /// Where it isn't set: `inproc` with the built-in EIM, `xmpp` with an external one.
+    pub mode: EventsMode,
+    /// `amqp(s)://[user:password@]host[:port][/vhost]`. Held as a secret because of the password.
+    pub url: Option<Secret>,
+    pub exchange: String,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { mode: EventsMode::Inproc, url: None, exchange: "eim.conference".to_owned() }
+    }
+}
+
+impl Events {
+    pub(super) fn check(&self, eim: EimMode, found: &mut Findings) {
+        if self.mode == EventsMode::Inproc && eim != EimMode::Builtin {
+            found.refuse("events.mode", "\"xmpp\" or \"amqp\", since eim.mode is not \"builtin\"");
+        }
+        match &self.url {
+            Some(url) if !is_amqp(url.expose()) => {
+                found.refuse("events.url", "amqp(s)://[USER:PASSWORD@]HOST[:PORT][/VHOST]")
+            }
+            None if self.mode == EventsMode::Amqp => {
+                found.refuse("events.url", "the broker's URL, since events.mode is \"amqp\"")
+            }
+            _ => {}
+        }
+        if self.exchange.is_empty() || self.exchange.len() > 127 {
+            found.refuse("events.exchange", "1 to 127 bytes");
+        }
+    }
+}
+
+fn is_amqp(url: &str) -> bool {
+    url.parse::<http::Uri>().is_ok_and(|uri| matches!(uri.scheme_str(), Some("amqp" | "amqps")) && uri.host().is_some())
+}

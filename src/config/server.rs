@@ -1,0 +1,246 @@
+//! The sections of the program itself: listeners, this node, the store, logs.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+use super::addresses::{BasePath, Origin};
+use super::check::Findings;
+use super::{Config, HOUR_MS, Range, values};
+use crate::ids::Secret;
+
+/// `[http]`: the one HTTPS listener.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub base_path: BasePath,
+    /// How browsers reach this server, where that differs from the request's own authority.
+    pub public_url: Option<Origin>,
+    /// PEM files; `None` for both: a self-signed certificate in `certs/`.
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub allowed_origins: Vec<Origin>,
+    /// Empty: everybody.
+    #[serde(with = "values::networks")]
+    pub allowed_networks: Vec<IpNet>,
+    #[serde(with = "values::networks")]
+    pub denied_networks: Vec<IpNet>,
+    #[serde(with = "values::networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    #[serde(rename = "tls_handshake_timeout_ms", with = "values::millis")]
+    pub tls_handshake_timeout: Duration,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: loopback(9092),
+            base_path: BasePath::parse("/gzbwclient").expect("the default is well-formed"),
+            public_url: None,
+            cert: None,
+            key: None,
+            allowed_origins: Vec::new(),
+            allowed_networks: Vec::new(),
+            denied_networks: Vec::new(),
+            trusted_proxies: Vec::new(),
+            tls_handshake_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Http {
+    /// Paths at the port's root that are the call gateway's (aliases of Kurento's pages).
+    const CALL_GATEWAY_ALIASES: [&str; 3] = ["groupcall", "one2one", "call"];
+
+    pub(super) const RANGES: &[Range] = &[("http.tls_handshake_timeout_ms", 1, HOUR_MS)];
+
+    pub(super) fn check(&self, found: &mut Findings) {
+        match (&self.cert, &self.key) {
+            (Some(_), None) => found.refuse("http.key", "a PEM file: http.cert and http.key are set both or neither"),
+            (None, Some(_)) => found.refuse("http.cert", "a PEM file: http.cert and http.key are set both or neither"),
+            _ => {}
+        }
+        if self.public_url.as_ref().is_some_and(|origin| !origin.is_https()) {
+            found.refuse("http.public_url", "https://HOST[:PORT]: browsers are served over HTTPS only");
+        }
+        let first = self.base_path.as_str().split('/').nth(1).unwrap_or_default();
+        if Self::CALL_GATEWAY_ALIASES.contains(&first) {
+            found.refuse(
+                "http.base_path",
+                "a path that doesn't begin with /groupcall, /one2one or /call: those are the call gateway's",
+            );
+        }
+    }
+}
+
+/// `[admin]`: health, metrics and operators' calls, over plain HTTP.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    pub token: Option<Secret>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: loopback(9093), token: None }
+    }
+}
+
+impl Admin {
+    pub(super) fn check(&self, found: &mut Findings) {
+        if self.token.as_ref().is_some_and(Secret::is_empty) {
+            found.refuse("admin.token", "a text that isn't empty");
+        } else if self.token.is_none() && !self.listen.ip().is_loopback() {
+            found.refuse("admin.token", "a token, since admin.listen is reachable from beyond loopback");
+        }
+    }
+}
+
+/// `[node]`: this process among the others of the same store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    #[serde(deserialize_with = "values::id")]
+    pub id: String,
+    /// How long the lease lasts that this node holds in the store; renewed at a third of it.
+    #[serde(rename = "lease_ms", with = "values::millis")]
+    pub lease: Duration,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { id: "node1".to_owned(), lease: Duration::from_secs(15) }
+    }
+}
+
+impl Node {
+    pub(super) const RANGES: &[Range] = &[("node.lease_ms", 1000, HOUR_MS)];
+}
+
+/// What a commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The program's end, however sudden. A power failure may undo the last moments, never corrupt.
+    Process,
+    /// A power failure too, at the price of a disk flush for each commit.
+    Power,
+}
+
+/// `[store]`: the database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// `sqlite:PATH`. Held as a secret because a database's URL may carry a password.
+    pub url: Secret,
+    pub durability: Durability,
+    /// Connections that read; one more writes.
+    pub readers: u32,
+    /// Requests waiting for a connection or using one; more are refused at once.
+    pub queue: u32,
+    /// How long a request waits for a connection, and a connection for another process's lock.
+    #[serde(rename = "wait_ms", with = "values::millis")]
+    pub wait: Duration,
+    /// How long the audit of control actions is kept.
+    #[serde(rename = "audit_keep_s", with = "values::seconds")]
+    pub audit_keep: Duration,
+    /// Most entries of that audit; the oldest go first.
+    pub audit_rows: u32,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            url: Secret::new("sqlite:data/confgate.db"),
+            durability: Durability::Process,
+            readers: 4,
+            queue: 1024,
+            wait: Duration::from_secs(5),
+            audit_keep: Duration::from_secs(90 * 86_400),
+            audit_rows: 100_000,
+        }
+    }
+}
+
+impl Store {
+    pub(super) const RANGES: &[Range] = &[
+        ("store.readers", 1, 64),
+        ("store.queue", 1, 1_000_000),
+        ("store.wait_ms", 1, HOUR_MS),
+        ("store.audit_keep_s", 1, 10 * 365 * 86_400),
+        ("store.audit_rows", 1, 100_000_000),
+    ];
+
+    /// The file behind `sqlite:PATH` or `sqlite://PATH`; `None` for any other kind of URL.
+    pub fn sqlite_path(&self) -> Option<PathBuf> {
+        let path = self.url.expose().strip_prefix("sqlite:")?;
+        let path = path.strip_prefix("//").unwrap_or(path);
+        let plain = !path.is_empty() && !path.contains(['?', '#']) && !path.contains(":memory:");
+        plain.then(|| PathBuf::from(path))
+    }
+
+    pub(super) fn check(&self, found: &mut Findings) {
+        if self.sqlite_path().is_none() {
+            found.refuse("store.url", "sqlite:PATH");
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// `[log]`: what is written to stderr.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+    /// In `RUST_LOG`'s language, which wins over it.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+impl Log {
+    pub(super) fn check(&self, found: &mut Findings) {
+        if EnvFilter::try_new(&self.filter).is_err() {
+            found.refuse(
+                "log.filter",
+                "LEVEL or TARGET=LEVEL, comma-separated; levels: error, warn, info, debug, trace, off",
+            );
+        }
+    }
+}
+
+/// No two listeners share an address (port 0 is any free one).
+pub(super) fn check_listeners(config: &Config, found: &mut Findings) {
+    let listeners = [
+        ("http.listen", Some(config.http.listen)),
+        ("admin.listen", Some(config.admin.listen)),
+        ("live.callback_listen", config.live.callback_listen),
+        ("callgw.tcp_listen", config.callgw.tcp_listen),
+    ];
+    for (i, (key, address)) in listeners.iter().enumerate() {
+        let Some(address) = address.filter(|address| address.port() != 0) else { continue };
+        if let Some((other, _)) = listeners[..i].iter().find(|(_, earlier)| *earlier == Some(address)) {
+            found.refuse(key, &format!("an address other than {other}'s"));
+        }
+    }
+}
+
+pub(super) fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}

@@ -1,0 +1,201 @@
+//! What we answer when somebody asks us by IQ. Pure.
+
+use crate::eim::address::is_eims;
+use crate::eim::xml::{Element, Stanza};
+use crate::ids::ConfId;
+
+pub const STANZAS_NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+/// The dialect's namespace of conferences, in which the EIM asks for a web address.
+const CONFERENCE_NS: &str = "je:x:client:conference";
+const EVENT_NS: &str = "je:x:client:event";
+const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
+const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+const PING: &str = "urn:xmpp:ping";
+const VERSION: &str = "jabber:iq:version";
+
+/// Where a conference is joined from a browser: the answer to `getWebAddress`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebAddress {
+    pub url: String,
+    pub code: String,
+}
+
+/// What is to be done with a request that came in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    Reply(Stanza),
+    /// The EIM asks for a conference's web address: others must find it, then see [`web_address`].
+    WebAddress {
+        conf_id: ConfId,
+        role: Option<String>,
+    },
+    /// It is not a request that could be answered.
+    Nothing,
+}
+
+/// Judges an IQ of type get or set. Only the EIM's own addresses may ask for a web address; ping, disco and version
+/// are answered to everybody who can reach us.
+pub fn answer(iq: &Stanza, eim_domain: &str) -> Answer {
+    let (Some(kind @ ("get" | "set")), Some(_)) = (iq.attr("type"), iq.attr("id")) else { return Answer::Nothing };
+    let payload = match iq.children() {
+        Ok(children) if children.len() == 1 => children.into_iter().next(),
+        _ => return Answer::Reply(error(iq, "modify", "bad-request")),
+    };
+    let Some(payload) = payload else { return Answer::Reply(error(iq, "modify", "bad-request")) };
+    let reply = match (kind, payload.ns.as_str(), payload.name.as_str()) {
+        ("get", PING, "ping") => result(iq, None),
+        ("get", DISCO_INFO, "query") if payload.attr("node").is_some() => error(iq, "cancel", "item-not-found"),
+        ("get", DISCO_INFO, "query") => result(iq, Some(&about_us())),
+        ("get", DISCO_ITEMS, "query") => result(iq, Some(&Element::new("query", DISCO_ITEMS))),
+        ("get", VERSION, "query") => result(iq, Some(&version())),
+        ("get", CONFERENCE_NS, "jeExtension") if iq.attr("from").is_some_and(|f| is_eims(f, eim_domain)) => {
+            return wanted(iq, &payload);
+        }
+        _ => error(iq, "cancel", "service-unavailable"),
+    };
+    Answer::Reply(reply)
+}
+
+/// The answer to `getWebAddress`. `None`: there is no such conference.
+pub fn web_address(iq: &Stanza, found: Option<&WebAddress>) -> Stanza {
+    let Some(found) = found else { return error(iq, "cancel", "item-not-found") };
+    let operation = Element::new("getWebAddress", CONFERENCE_NS).with("url", &found.url).with("code", &found.code);
+    result(iq, Some(&Element::new("jeExtension", CONFERENCE_NS).with_child(operation)))
+}
+
+fn wanted(iq: &Stanza, extension: &Element) -> Answer {
+    let Some(operation) = extension.child("getWebAddress") else {
+        return Answer::Reply(error(iq, "cancel", "service-unavailable"));
+    };
+    match operation.attr("confId").and_then(ConfId::parse) {
+        Some(conf_id) => Answer::WebAddress { conf_id, role: operation.attr("role").map(str::to_owned) },
+        None => Answer::Reply(error(iq, "modify", "bad-request")),
+    }
+}
+
+/// The JSON text of an event that a message carries; `None` for every message that is no event from the EIM itself.
+pub fn event_body(message: &Stanza, eim_domain: &str) -> Option<String> {
+    if message.attr("type") == Some("error") || !message.attr("from").is_some_and(|f| is_eims(f, eim_domain)) {
+        return None;
+    }
+    let children = message.children().ok()?;
+    children.iter().find(|c| c.name == "event" && c.ns == EVENT_NS).map(Element::text)
+}
+
+/// An IQ result back to whoever sent `iq`.
+pub fn result(iq: &Stanza, payload: Option<&Element>) -> Stanza {
+    let mut reply = back(iq, "result");
+    if let Some(payload) = payload {
+        payload.write(&mut reply.inner, "");
+    }
+    reply
+}
+
+/// An IQ error back to whoever sent `iq`: error type and condition of RFC 6120 section 8.3.
+pub fn error(iq: &Stanza, kind: &str, condition: &str) -> Stanza {
+    let mut reply = back(iq, "error");
+    let error = Element::new("error", "").with("type", kind).with_child(Element::new(condition, STANZAS_NS));
+    error.write(&mut reply.inner, "");
+    reply
+}
+
+fn back(iq: &Stanza, kind: &str) -> Stanza {
+    let mut reply = Stanza { name: "iq".into(), ..Stanza::default() }.with("type", kind);
+    for (name, theirs) in [("from", "to"), ("to", "from"), ("id", "id")] {
+        if let Some(value) = iq.attr(theirs) {
+            reply.set(name, value);
+        }
+    }
+    reply
+}
+
+fn about_us() -> Element {
+    let identity = Element::new("identity", DISCO_INFO).with("category", "component").with("type", "generic");
+    let features = [DISCO_INFO, DISCO_ITEMS, PING, VERSION];
+    let query = Element::new("query", DISCO_INFO).with_child(identity.with("name", "confgate"));
+    features.iter().fold(query, |q, f| q.with_child(Element::new("feature", DISCO_INFO).with("var", *f)))
+}
+
+fn version() -> Element {
+    let field = |name: &str, text: &str| Element::new(name, VERSION).with_text(text);
+    let name = Element::new("query", VERSION).with_child(field("name", "confgate"));
+    name.with_child(field("version", env!("CARGO_PKG_VERSION")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(kind: &str, from: &str, payload: &str) -> Stanza {
+        let text = format!("<iq type='{kind}' id='7' from='{from}' to='webconf.ips3000'>{payload}</iq>");
+        Stanza::parse(&text).unwrap()
+    }
+
+    fn replied(iq: &Stanza) -> Stanza {
+        match answer(iq, "ips3000") {
+            Answer::Reply(reply) => reply,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_request_gets_its_answer_back_to_the_sender() {
+        let cases = [
+            ("get", "<ping xmlns='urn:xmpp:ping'/>", "result"),
+            ("get", "<query xmlns='http://jabber.org/protocol/disco#info'/>", "result"),
+            ("get", "<query xmlns='http://jabber.org/protocol/disco#items'/>", "result"),
+            ("get", "<query xmlns='jabber:iq:version'/>", "result"),
+            ("get", "<query xmlns='http://jabber.org/protocol/disco#info' node='x'/>", "item-not-found"),
+            ("set", "<ping xmlns='urn:xmpp:ping'/>", "service-unavailable"),
+            ("get", "<query xmlns='jabber:iq:roster'/>", "service-unavailable"),
+            ("get", "", "bad-request"),
+            ("get", "<a/><b/>", "bad-request"),
+        ];
+        for (kind, payload, expected) in cases {
+            let reply = replied(&ask(kind, "somebody@else.where/x", payload));
+            assert_eq!(reply.attr("to"), Some("somebody@else.where/x"));
+            assert_eq!((reply.attr("from"), reply.attr("id")), (Some("webconf.ips3000"), Some("7")));
+            let is_it = reply.attr("type") == Some(expected) || reply.inner.contains(expected);
+            assert!(is_it, "{payload}: {}", reply.to_xml());
+        }
+        for no_request in ["<iq type='result' id='7'/>", "<iq type='get'/>", "<iq/>", "<iq type='x' id='7'/>"] {
+            assert_eq!(answer(&Stanza::parse(no_request).unwrap(), "ips3000"), Answer::Nothing);
+        }
+    }
+
+    #[test]
+    fn only_the_eim_may_ask_for_a_web_address() {
+        let payload =
+            "<jeExtension xmlns='je:x:client:conference'><getWebAddress confId='c1' role='chair'/></jeExtension>";
+        let iq = ask("get", "jeconference.ips3000", payload);
+        let conf_id = ConfId::parse("c1").unwrap();
+        assert_eq!(answer(&iq, "ips3000"), Answer::WebAddress { conf_id, role: Some("chair".into()) });
+        for from in ["u1@ips3000", "u1%ips3000@webconf.ips3000/uc", "evil.example"] {
+            assert!(replied(&ask("get", from, payload)).inner.contains("service-unavailable"));
+        }
+        let found = WebAddress { url: "https://x/conference/~a&b".into(), code: "~a&b".into() };
+        let reply = web_address(&iq, Some(&found)).payload().unwrap().unwrap();
+        assert_eq!(reply.child("getWebAddress").and_then(|o| o.attr("url")), Some(found.url.as_str()));
+        assert!(web_address(&iq, None).inner.contains("item-not-found"));
+        let without = ask(
+            "get",
+            "jeconference.ips3000",
+            "<jeExtension xmlns='je:x:client:conference'><getWebAddress/></jeExtension>",
+        );
+        assert!(replied(&without).inner.contains("bad-request"));
+    }
+
+    #[test]
+    fn events_are_believed_from_the_eim_only() {
+        let message = |from: &str, kind: &str| {
+            let text = format!(
+                "<message type='{kind}' from='{from}' to='x'><event xmlns='je:x:client:event'>{{\"a\":\"&lt;\"}}</event></message>"
+            );
+            event_body(&Stanza::parse(&text).unwrap(), "ips3000")
+        };
+        assert_eq!(message("jeconference.ips3000", "headline").as_deref(), Some("{\"a\":\"<\"}"));
+        assert_eq!(message("u1@ips3000/x", "headline"), None);
+        assert_eq!(message("jeconference.evil", "headline"), None);
+        assert_eq!(message("jeconference.ips3000", "error"), None);
+    }
+}

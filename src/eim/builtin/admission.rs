@@ -1,0 +1,217 @@
+//! Who comes in, who waits, who has to go.
+
+use super::address::Visitor;
+use super::deny::{Condition, Deny};
+use super::room::{Cause, Room};
+use crate::event::{
+    Audio, Change, Left, LeftReason, Member, MemberState, MutePolicy, NOT_STARTED, Role, Video, WaitingReason,
+    WaitingRemoved,
+};
+use crate::ids::UserId;
+
+/// Most people of one conference whose silence is remembered after they left; whoever comes beyond that is bound by
+/// the mute policy only.
+const SILENCED_MAX: usize = 1000;
+
+impl Room {
+    /// Takes the visitor in or lets them wait. Checks in this order: banned, started, locked, full, lobby. Who is in
+    /// already, or waits, gets their entry again; the chair is only ever stopped by the end; who has a kept seat
+    /// was admitted before.
+    pub fn join(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Result<Member, Deny> {
+        let user = &visitor.id;
+        if let Some(member) = self.roster.member(user) {
+            return Ok(member.clone());
+        }
+        if self.banned.contains(user) {
+            return Err(Deny::forbidden("conference.banned"));
+        }
+        self.check_started(user)?;
+        if let Some(member) = self.return_to_seat(cause, user) {
+            return Ok(member);
+        }
+        if self.is_chair(user) {
+            self.start(cause);
+            return Ok(self.take_in(cause, visitor, name));
+        }
+        if let Some(waiter) = self.roster.waiter(user) {
+            return Ok(waiter.clone());
+        }
+        if self.roster.conference.locked {
+            return Err(Deny::forbidden("conference.locked"));
+        }
+        if self.is_full(cause) {
+            return Err(Deny::constraint("conference.full"));
+        }
+        if self.roster.conference.lobby {
+            self.let_wait(cause, visitor, name)
+        } else {
+            Ok(self.take_in(cause, visitor, name))
+        }
+    }
+
+    fn check_started(&self, user: &UserId) -> Result<(), Deny> {
+        if self.is_over() {
+            return Err(Deny::ended());
+        }
+        if self.roster.conference.state == NOT_STARTED && !self.is_chair(user) {
+            return Err(Deny::new(Condition::UnexpectedRequest, "conference.notStarted"));
+        }
+        Ok(())
+    }
+
+    /// A kept seat is a place taken.
+    fn is_full(&self, cause: &Cause<'_>) -> bool {
+        self.roster.members.len() + self.seats.len() >= cause.limits.conference_members
+    }
+
+    fn take_in(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Member {
+        let member = self.newcomer(cause, visitor, name);
+        self.emit(cause, Change::MemberJoined(member.clone()));
+        member
+    }
+
+    fn let_wait(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Result<Member, Deny> {
+        if self.roster.waiting.len() >= cause.limits.conference_members {
+            return Err(Deny::constraint("conference.full"));
+        }
+        let waiter = Member { state: MemberState::Waiting, ..self.newcomer(cause, visitor, name) };
+        self.emit(cause, Change::WaitingAdded(waiter.clone()));
+        Ok(waiter)
+    }
+
+    fn newcomer(&self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Member {
+        let role = match visitor.temporary {
+            _ if self.is_chair(&visitor.id) => Role::Chair,
+            true => Role::Guest,
+            false => Role::Member,
+        };
+        Member {
+            user_id: visitor.id.clone(),
+            name: name.to_owned(),
+            role,
+            state: MemberState::Joined,
+            audio: self.first_audio(&visitor.id),
+            // A camera is opened by its owner, never by coming in.
+            video: Video::Off,
+            hand: false,
+            joined_at: cause.now,
+        }
+    }
+
+    /// What the mute policy leaves to somebody who comes in.
+    fn first_audio(&self, user: &UserId) -> Audio {
+        if self.is_chair(user) {
+            return Audio::On;
+        }
+        if self.silenced.contains(user) {
+            return Audio::ForcedOff;
+        }
+        match self.roster.conference.mute_policy {
+            MutePolicy::Free => Audio::On,
+            MutePolicy::JoinMuted => Audio::Off,
+            MutePolicy::Locked => Audio::ForcedOff,
+        }
+    }
+
+    /// Takes in whom nothing keeps waiting any more: the lobby is off, the conference not locked, a place free.
+    pub fn settle_lobby(&mut self, cause: &Cause<'_>) {
+        let conference = &self.roster.conference;
+        if conference.lobby || conference.locked || !self.is_open() {
+            return;
+        }
+        while let Some(first) = self.roster.waiting.first().map(|m| m.user_id.clone()) {
+            if self.admit(cause, &first).is_err() {
+                return;
+            }
+        }
+    }
+
+    pub fn admit(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
+        let waiter = self.roster.waiter(user).ok_or(Deny::not_found("member.notFound"))?.clone();
+        if self.is_full(cause) {
+            return Err(Deny::constraint("conference.full"));
+        }
+        let removed = WaitingRemoved { user_id: user.clone(), reason: WaitingReason::Admitted };
+        self.emit(cause, Change::WaitingRemoved(removed));
+        let online = self.presence.get(user).is_none_or(|p| p.online);
+        let member = Member {
+            state: if online { MemberState::Joined } else { MemberState::Reconnecting },
+            // The policy may have changed since they knocked.
+            audio: self.first_audio(user),
+            joined_at: cause.now,
+            ..waiter
+        };
+        self.emit(cause, Change::MemberJoined(member));
+        Ok(())
+    }
+
+    /// As many as there is room for, in the order in which they came.
+    pub fn admit_all(&mut self, cause: &Cause<'_>) -> Result<(), Deny> {
+        let waiting: Vec<UserId> = self.roster.waiting.iter().map(|m| m.user_id.clone()).collect();
+        for (admitted, user) in waiting.iter().enumerate() {
+            match self.admit(cause, user) {
+                Err(full) if admitted == 0 => return Err(full),
+                Err(_) => return Ok(()),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub fn refuse_waiter(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
+        if !self.is_waiting(user) {
+            return Err(Deny::not_found("member.notFound"));
+        }
+        let denied = WaitingRemoved { user_id: user.clone(), reason: WaitingReason::Denied };
+        self.emit(cause, Change::WaitingRemoved(denied));
+        self.drop_presence(user);
+        Ok(())
+    }
+
+    /// The user goes, from wherever they are. Their subscription stays as long as their socket does.
+    pub fn leave(&mut self, cause: &Cause<'_>, user: &UserId) {
+        if self.is_member(user) {
+            self.remove_member(cause, user, LeftReason::Left);
+        } else if self.is_waiting(user) {
+            let left = WaitingRemoved { user_id: user.clone(), reason: WaitingReason::Left };
+            self.emit(cause, Change::WaitingRemoved(left));
+            self.forget_stranger(user);
+        } else {
+            self.drop_seat(user);
+        }
+    }
+
+    /// Puts somebody out, from wherever they are, and keeps nothing of theirs.
+    pub fn expel(&mut self, cause: &Cause<'_>, user: &UserId, reason: LeftReason) -> Result<(), Deny> {
+        if self.is_member(user) {
+            self.remove_member(cause, user, reason);
+        } else if self.is_waiting(user) {
+            self.refuse_waiter(cause, user)?;
+        } else if self.drop_seat(user).is_none() {
+            return Err(Deny::not_found("member.notFound"));
+        }
+        self.drop_presence(user);
+        Ok(())
+    }
+
+    /// Takes a member out of the roster, and their picture off the main place.
+    pub fn remove_member(&mut self, cause: &Cause<'_>, user: &UserId, reason: LeftReason) {
+        if let Some(member) = self.roster.member(user).cloned() {
+            self.remember_silence(&member);
+        }
+        self.emit(cause, Change::MemberLeft(Left { user_id: user.clone(), reason }));
+        if self.roster.conference.main_video.as_ref() == Some(user) {
+            let cleared = self.conference_with(|c| c.main_video = None);
+            self.emit(cause, Change::MainVideo(cleared));
+        }
+        self.forget_stranger(user);
+    }
+
+    /// Somebody whom the chair forced to be silent stays so when they come back.
+    pub fn remember_silence(&mut self, member: &Member) {
+        if member.audio == Audio::ForcedOff && self.silenced.len() < SILENCED_MAX {
+            self.silenced.insert(member.user_id.clone());
+            self.pending.head = true;
+        }
+    }
+}

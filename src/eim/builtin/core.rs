@@ -1,0 +1,317 @@
+//! The EIM's state, and the way of one stanza through it.
+
+use std::collections::BTreeMap;
+
+use rand::{Rng, RngExt};
+
+use super::address::{self, Caller, Sender, Visitor};
+use super::deny::{Deny, Envelope};
+use super::dialect::{self, Module};
+use super::directory::{Directory, Stored};
+use super::org::Work;
+use super::people::People;
+use super::record::{self, LoadError, Write};
+use super::room::{Cause, Room};
+use super::settings::Settings;
+use super::{events, service, tabs};
+use crate::eim::xml::{Element, Stanza};
+use crate::ids::{ConfId, UserId};
+
+/// What handling a stanza or the passing of time leads to. The writes must be durable before a stanza is sent; the
+/// stanzas are sent in their order: the answer, then events by number.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub stanzas: Vec<Stanza>,
+    pub writes: Vec<Write>,
+    pub jobs: Vec<Job>,
+}
+
+/// Work of tens of milliseconds that is done elsewhere, so that nobody waits for somebody's password.
+#[derive(Debug)]
+pub struct Job {
+    envelope: Envelope,
+    work: Work,
+}
+
+/// A job's outcome, for [`Eim::finish`].
+#[derive(Debug)]
+pub struct Done {
+    envelope: Envelope,
+    outcome: super::org::Outcome,
+}
+
+impl Job {
+    /// Blocks for tens of milliseconds.
+    pub fn run(self) -> Done {
+        Done { envelope: self.envelope, outcome: self.work.run() }
+    }
+}
+
+/// One call of the EIM under way.
+pub(super) struct Turn<'a> {
+    /// Milliseconds since 1970.
+    pub now: u64,
+    pub rng: &'a mut dyn Rng,
+    events: Vec<Stanza>,
+    pub writes: Vec<Write>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(now: u64, rng: &'a mut dyn Rng) -> Self {
+        Self { now, rng, events: Vec::new(), writes: Vec::new() }
+    }
+
+    fn output(self, answer: Option<Stanza>) -> Output {
+        let stanzas = answer.into_iter().chain(self.events).collect();
+        Output { stanzas, writes: self.writes, jobs: Vec::new() }
+    }
+
+    /// Random decimal digits.
+    pub fn digits(&mut self, n: usize) -> String {
+        self.pick(b"0123456789", n)
+    }
+
+    /// Random text of `[a-z0-9]`.
+    pub fn text(&mut self, n: usize) -> String {
+        self.pick(b"abcdefghijklmnopqrstuvwxyz0123456789", n)
+    }
+
+    fn pick(&mut self, alphabet: &[u8], n: usize) -> String {
+        (0..n).map(|_| alphabet[self.rng.random_range(0..alphabet.len())] as char).collect()
+    }
+}
+
+/// What an operation leads to.
+pub(super) enum Answer {
+    Now(Element),
+    Later(Work),
+}
+
+/// The built-in EIM. No task, no lock, no clock: whoever owns it calls it with the time.
+#[derive(Debug, PartialEq)]
+pub struct Eim {
+    pub(super) settings: Settings,
+    pub(super) directory: Directory,
+    pub(super) people: People,
+    /// How often each gateway node has been reset.
+    pub(super) nodes: BTreeMap<String, u64>,
+}
+
+impl Eim {
+    /// An EIM that knows nobody but the configured users.
+    pub fn new(settings: Settings) -> Self {
+        let people = People::load(&settings, &BTreeMap::new()).expect("nothing is read");
+        Self { settings, directory: Directory::default(), people, nodes: BTreeMap::new() }
+    }
+
+    /// The EIM that wrote these documents: `(kind, key, body)`, in any order.
+    ///
+    /// # Errors
+    /// A document that can't be read: to go on without it would lose what was acknowledged.
+    pub fn load(
+        settings: Settings,
+        documents: impl IntoIterator<Item = (String, String, String)>,
+    ) -> Result<Self, LoadError> {
+        let (mut stored, mut users, mut nodes) = (Stored::default(), BTreeMap::new(), BTreeMap::new());
+        for (kind, key, body) in documents {
+            match kind.as_str() {
+                record::CONFERENCE => drop(stored.conferences.insert(key, body)),
+                record::PERSON => drop(stored.people.insert(key, body)),
+                record::MESSAGE => drop(stored.messages.insert(key, body)),
+                record::USER => drop(users.insert(key, body)),
+                record::NODE => {
+                    let resets = record::read(record::NODE, &key, &body)?;
+                    nodes.insert(key, resets);
+                }
+                _ => return Err(LoadError { kind, key, why: "an unknown kind".into() }),
+            }
+        }
+        let directory = Directory::load(stored, &settings.limits)?;
+        let people = People::load(&settings, &users)?;
+        Ok(Self { settings, directory, people, nodes })
+    }
+
+    /// Whether the EIM itself is at this address.
+    pub fn is_at(&self, address: &str) -> bool {
+        let domain = address::domain_of(address);
+        domain.eq_ignore_ascii_case(&self.settings.domain)
+            || self.module_addresses().any(|module| domain.eq_ignore_ascii_case(&module))
+    }
+
+    pub fn domain(&self) -> &str {
+        &self.settings.domain
+    }
+
+    /// `je<module>.<domain>`.
+    pub fn module_addresses(&self) -> impl Iterator<Item = String> {
+        Module::ALL.into_iter().map(|module| format!("{}.{}", module.host(), self.settings.domain))
+    }
+
+    /// Handles one stanza whose `from` the server vouches for. Requests are always answered; what needs no answer
+    /// (presence, messages, answers to us) is without effect.
+    pub fn handle(&mut self, stanza: &Stanza, now: u64, rng: &mut dyn Rng) -> Output {
+        let mut turn = Turn::new(now, rng);
+        let kind = stanza.attr("type").unwrap_or_default();
+        if stanza.name != "iq" || matches!(kind, "result" | "error") {
+            return Output::default();
+        }
+        self.pass_time(&mut turn);
+        let envelope = Envelope::answering(stanza);
+        let mut jobs = Vec::new();
+        let answer = match self.answer(stanza, kind, &mut turn) {
+            Ok(Some(Answer::Later(work))) => {
+                jobs.push(Job { envelope, work });
+                None
+            }
+            Ok(Some(Answer::Now(payload))) => Some(bounded(envelope, Some(&payload))),
+            Ok(None) => Some(envelope.result(None)),
+            Err(deny) => Some(envelope.error(&deny)),
+        };
+        Output { jobs, ..turn.output(answer) }
+    }
+
+    /// Does what has become due. To be called at [`Eim::next_due`].
+    pub fn tick(&mut self, now: u64, rng: &mut dyn Rng) -> Output {
+        let mut turn = Turn::new(now, rng);
+        self.pass_time(&mut turn);
+        turn.output(None)
+    }
+
+    /// When there is something to do without anybody asking, in milliseconds since 1970.
+    pub fn next_due(&self) -> Option<u64> {
+        self.directory.next_due()
+    }
+
+    /// Takes a job's outcome and answers the request that it was for.
+    pub fn finish(&mut self, done: Done, now: u64, rng: &mut dyn Rng) -> Output {
+        let mut turn = Turn::new(now, rng);
+        let answer = match self.conclude(done.outcome, &mut turn) {
+            Ok(payload) => bounded(done.envelope, Some(&wrapped(Module::Org, payload))),
+            Err(deny) => done.envelope.error(&deny),
+        };
+        turn.output(Some(answer))
+    }
+
+    /// Answers a job's request that there is too much to do, instead of doing it.
+    pub fn refuse(&mut self, job: Job) -> Output {
+        self.abandon(&job.work);
+        let answer = job.envelope.error(&Deny::constraint("eim.busy"));
+        Output { stanzas: vec![answer], ..Output::default() }
+    }
+
+    fn answer(&mut self, stanza: &Stanza, kind: &str, turn: &mut Turn<'_>) -> Result<Option<Answer>, Deny> {
+        let children = stanza.children().map_err(|_| Deny::argument("iq"))?;
+        let [request] = children.as_slice() else { return Err(Deny::argument("iq")) };
+        if !matches!(kind, "get" | "set") {
+            return Err(Deny::argument("type"));
+        }
+        let to = stanza.attr("to").unwrap_or(&self.settings.domain);
+        if kind == "get"
+            && let Some(answer) = service::answer(request, to, &self.settings.domain)
+        {
+            return answer.map(|payload| payload.map(Answer::Now));
+        }
+        let module = Module::of_ns(&request.ns).filter(|_| request.name == "jeExtension");
+        let module = module.ok_or(Deny::unavailable("service.unknown"))?;
+        let caller = self.caller(stanza.attr("from").unwrap_or_default())?;
+        let mut operations = request.children();
+        let (Some(operation), None) = (operations.next(), operations.next()) else {
+            return Err(Deny::argument("jeExtension"));
+        };
+        let answer = self.operate(module, &caller, kind, operation, turn)?;
+        Ok(Some(match answer {
+            Answer::Now(payload) => Answer::Now(wrapped(module, payload)),
+            later => later,
+        }))
+    }
+
+    fn operate(
+        &mut self,
+        module: Module,
+        caller: &Caller,
+        kind: &str,
+        operation: &Element,
+        turn: &mut Turn<'_>,
+    ) -> Result<Answer, Deny> {
+        match module {
+            Module::Conference => self.conference(caller, kind, operation, turn).map(Answer::Now),
+            Module::Contacts => self.contacts(caller, kind, operation).map(Answer::Now),
+            Module::Org => self.org(caller, kind, operation, turn),
+            Module::Config => tabs::answer(kind, operation).map(Answer::Now),
+        }
+    }
+
+    fn caller(&self, from: &str) -> Result<Caller, Deny> {
+        match address::sender(from, &self.settings) {
+            None => Err(Deny::forbidden("caller.unknown")),
+            Some(Sender::Gateway) => Ok(Caller::Gateway),
+            Some(Sender::User(id)) => {
+                let account = self.people.get(&id);
+                Ok(Caller::User(Visitor {
+                    address: from.to_owned(),
+                    name: account.map(|a| a.name.clone()),
+                    temporary: account.is_some_and(|a| a.temporary),
+                    guest_of: account.and_then(|a| a.guest_of.clone()),
+                    id,
+                }))
+            }
+        }
+    }
+
+    /// Does one operation on a conference, and whatever follows from it.
+    pub(super) fn in_room<T>(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: &ConfId,
+        actor: Option<&UserId>,
+        operation: impl FnOnce(&mut Room, &Cause<'_>) -> Result<T, Deny>,
+    ) -> Result<T, Deny> {
+        let cause = Cause { now: turn.now, actor, limits: &self.settings.limits };
+        let room = self.directory.get_mut(id)?;
+        let result = operation(room, &cause);
+        room.settle_lobby(&cause);
+        self.settle(turn, id);
+        result
+    }
+
+    /// Takes what has happened in a conference.
+    pub(super) fn settle(&mut self, turn: &mut Turn<'_>, id: &ConfId) {
+        let from = format!("{}.{}", Module::Conference.host(), self.settings.domain);
+        let posted = self.directory.settle(id, &self.settings.limits, &mut turn.writes);
+        turn.events.extend(posted.into_iter().flat_map(|posted| events::stanzas(&from, posted)));
+    }
+
+    fn pass_time(&mut self, turn: &mut Turn<'_>) {
+        while let Some(id) = self.directory.pop_due(turn.now) {
+            let kept_ms = self.settings.limits.ended_kept_ms;
+            let ended = self.directory.get(&id).ok().and_then(|room| room.ended_at);
+            if ended.is_some_and(|at| at.saturating_add(kept_ms) <= turn.now) {
+                self.forget(&id, turn);
+                continue;
+            }
+            // The conference is there: it was due.
+            let _ = self.in_room(turn, &id, None, |room, cause| {
+                room.tick(cause);
+                Ok(())
+            });
+        }
+    }
+
+    /// A conference that is over long enough goes, and the guests' accounts that were made for it.
+    fn forget(&mut self, id: &ConfId, turn: &mut Turn<'_>) {
+        self.directory.forget(id, &mut turn.writes);
+        for guest in self.people.guests_of(id) {
+            turn.writes.extend(self.people.delete(&guest).ok());
+        }
+    }
+}
+
+fn wrapped(module: Module, payload: Element) -> Element {
+    Element::new("jeExtension", module.ns()).with_child(payload)
+}
+
+/// The answer, if a stream can carry it.
+fn bounded(envelope: Envelope, payload: Option<&Element>) -> Stanza {
+    let answer = envelope.clone().result(payload);
+    if dialect::sendable(&answer.inner) { answer } else { envelope.error(&Deny::constraint("answer.tooLarge")) }
+}

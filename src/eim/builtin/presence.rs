@@ -1,0 +1,201 @@
+//! Who is there: subscriptions, and what gateway nodes tell of their users' sockets.
+//!
+//! A user's presence in a conference has one holder, a node with a generation. On the same node an older generation
+//! is stale. Between nodes the counters don't compare: who comes takes over, who goes is heard only if they hold it,
+//! and a generation that was taken over never takes it back.
+
+use serde::{Deserialize, Serialize};
+
+use super::address::Visitor;
+use super::deny::Deny;
+use super::room::{Cause, Room, Seat};
+use crate::event::{Change, LeftReason, Member, MemberState, WaitingReason, WaitingRemoved};
+use crate::ids::UserId;
+
+/// A node's claim on a user's presence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Claim {
+    pub node: String,
+    /// How often the node has been reset; generations of before a reset don't compare with those after it.
+    pub resets: u64,
+    pub generation: u64,
+}
+
+impl Claim {
+    fn covers(&self, other: &Claim) -> bool {
+        (&self.node, self.resets) == (&other.node, other.resets) && other.generation <= self.generation
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Presence {
+    pub holder: Claim,
+    /// Whether a socket is open, as far as the holder told.
+    pub online: bool,
+    /// Where events go; `None`: not subscribed.
+    pub address: Option<String>,
+    /// When the subscription was made, in milliseconds since 1970.
+    pub since: u64,
+    /// The claim that the holder took over from.
+    pub superseded: Option<Claim>,
+}
+
+/// What a gateway tells of a user's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    Online,
+    Reconnecting,
+    /// Away for good; the seat is kept for so many milliseconds.
+    Gone {
+        keep_ms: u64,
+    },
+}
+
+impl Room {
+    /// Registers where the user's events go. Who was reconnecting is back, who has a kept seat returns to it.
+    pub fn subscribe(&mut self, cause: &Cause<'_>, visitor: &Visitor, claim: Claim) -> Result<(), Deny> {
+        let user = &visitor.id;
+        if self.is_over() {
+            return Err(Deny::ended());
+        }
+        if self.banned.contains(user) {
+            return Err(Deny::forbidden("conference.banned"));
+        }
+        if !(self.concerns(user) || self.seats.contains_key(user) || visitor.is_guest_of(self.id())) {
+            return Err(Deny::forbidden("conference.notMember"));
+        }
+        if !self.accepts(user, &claim, true) {
+            return Err(Deny::conflict("presence.superseded"));
+        }
+        // Members and waiting people, and a few who look on: the chair, guests who have not come in yet.
+        let bound = cause.limits.conference_members.saturating_mul(3);
+        if !self.presence.contains_key(user) && self.presence.len() > bound {
+            return Err(Deny::constraint("conference.full"));
+        }
+        self.arrive(cause, user);
+        self.hold(user, claim, true, Some((visitor.address.clone(), cause.now)));
+        Ok(())
+    }
+
+    /// The user's socket on that node is closed; without effect where the node doesn't hold the presence any more.
+    pub fn unsubscribe(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim) {
+        if self.knows(user) && self.accepts(user, &claim, false) {
+            self.depart(cause, user, claim);
+        }
+    }
+
+    /// What a node tells of a user's socket. A stale claim is without effect.
+    pub fn tell(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim, told: Told) -> Result<(), Deny> {
+        let known = self.knows(user);
+        if told == Told::Online && !known {
+            return Err(Deny::not_found("member.notFound"));
+        }
+        if !known || !self.accepts(user, &claim, told == Told::Online) {
+            return Ok(());
+        }
+        match told {
+            Told::Online => {
+                self.arrive(cause, user);
+                let kept = self.presence.get(user).filter(|p| p.holder.node == claim.node);
+                let address = kept.and_then(|p| Some((p.address.clone()?, p.since)));
+                self.hold(user, claim, true, address);
+            }
+            Told::Reconnecting => self.depart(cause, user, claim),
+            Told::Gone { keep_ms } => {
+                self.depart_quietly(user, claim);
+                self.give_up(cause, user, keep_ms);
+            }
+        }
+        Ok(())
+    }
+
+    /// The node that held the user's presence has started anew. Returns whether the user has a place to lose.
+    pub fn reset(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim) -> bool {
+        self.depart(cause, user, claim);
+        self.has_place(user)
+    }
+
+    /// Whether the user is in the conference or waits for it.
+    pub fn has_place(&self, user: &UserId) -> bool {
+        self.is_member(user) || self.is_waiting(user)
+    }
+
+    /// Takes over what another claim holds or, for one who goes, what nobody holds.
+    fn accepts(&self, user: &UserId, claim: &Claim, comes: bool) -> bool {
+        let Some(known) = self.presence.get(user) else { return true };
+        if known.holder.node == claim.node {
+            return claim.generation >= known.holder.generation;
+        }
+        let stale = known.superseded.as_ref().is_some_and(|old| old.covers(claim));
+        !stale && (comes || !known.online)
+    }
+
+    fn knows(&self, user: &UserId) -> bool {
+        self.concerns(user) || self.seats.contains_key(user) || self.presence.contains_key(user)
+    }
+
+    fn arrive(&mut self, cause: &Cause<'_>, user: &UserId) {
+        if self.return_to_seat(cause, user).is_none() {
+            self.update_member(cause, user, |m| m.state = MemberState::Joined);
+        }
+    }
+
+    fn depart(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim) {
+        self.depart_quietly(user, claim);
+        self.update_member(cause, user, |m| m.state = MemberState::Reconnecting);
+    }
+
+    fn depart_quietly(&mut self, user: &UserId, claim: Claim) {
+        self.hold(user, claim, false, None);
+        self.forget_stranger(user);
+    }
+
+    /// Away for good: out of the roster, the seat kept.
+    fn give_up(&mut self, cause: &Cause<'_>, user: &UserId, keep_ms: u64) {
+        if self.is_waiting(user) {
+            let gone = WaitingRemoved { user_id: user.clone(), reason: WaitingReason::Left };
+            self.emit(cause, Change::WaitingRemoved(gone));
+        }
+        let Some(member) = self.roster.member(user).cloned() else {
+            self.forget_stranger(user);
+            return;
+        };
+        let keep_ms = keep_ms.min(cause.limits.seat_max_ms);
+        if keep_ms > 0 {
+            self.keep_seat(member, cause.now.saturating_add(keep_ms));
+        }
+        self.remove_member(cause, user, LeftReason::Timeout);
+    }
+
+    fn keep_seat(&mut self, member: Member, until: u64) {
+        let user = member.user_id.clone();
+        self.seats.insert(user, Seat { member: Member { state: MemberState::Joined, ..member }, until });
+    }
+
+    fn hold(&mut self, user: &UserId, claim: Claim, online: bool, subscription: Option<(String, u64)>) {
+        let before = self.presence.remove(user);
+        let superseded = match before {
+            Some(before) if before.holder.node != claim.node => Some(before.holder),
+            Some(before) => before.superseded,
+            None => None,
+        };
+        let (address, since) = subscription.map_or((None, 0), |(address, since)| (Some(address), since));
+        self.presence.insert(user.clone(), Presence { holder: claim, online, address, since, superseded });
+        self.pending.people.insert(user.clone());
+    }
+
+    /// Drops the presence of somebody who has no place here and no socket open.
+    pub fn forget_stranger(&mut self, user: &UserId) {
+        let may_return = self.has_place(user) || self.seats.contains_key(user);
+        if !may_return && self.presence.get(user).is_some_and(|p| !p.online) {
+            self.drop_presence(user);
+        }
+    }
+
+    /// Nobody tells this user anything any more.
+    pub fn drop_presence(&mut self, user: &UserId) {
+        if self.presence.remove(user).is_some() {
+            self.pending.people.insert(user.clone());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What the built-in EIM is told at its start.
+
+use crate::ids::Secret;
+
+/// A day in milliseconds.
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// The domain that the built-in EIM serves, whom it believes, its address book and its bounds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The EIM's domain; its modules are at `je<module>.<domain>`.
+    pub domain: String,
+    /// Component domains whose `user%domain@component` addresses are believed.
+    pub components: Vec<String>,
+    /// Domains that provision: their bare address may do what no user may.
+    pub admin_domains: Vec<String>,
+    /// The part of the address book that stands in the configuration. It wins over a stored account of the same id.
+    pub users: Vec<ConfiguredUser>,
+    pub limits: Limits,
+}
+
+/// One person of the configured address book.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ConfiguredUser {
+    /// `[a-z0-9._-]{1,64}`; an entry with another id is left out (the configuration refuses it before).
+    pub user_id: String,
+    pub name: String,
+    /// Absent: the user can't sign in with a password.
+    pub password: Option<Secret>,
+    pub department: Option<String>,
+    pub mobile: Option<String>,
+    pub email: Option<String>,
+}
+
+/// Bounds of what the EIM keeps. Each is reached only with a refusal of `resource-constraint`, never by dropping
+/// what was acknowledged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Conferences that are not over.
+    pub conferences: usize,
+    /// Members of one conference, kept seats counted; as many may wait beside them.
+    pub conference_members: usize,
+    /// Accounts, temporary ones counted.
+    pub users: usize,
+    /// Conferences that are over and still known by name; the oldest are forgotten first.
+    pub ended_kept: usize,
+    /// How long a conference that is over is known by name.
+    pub ended_kept_ms: u64,
+    /// After so long without anybody in it, an open conference ends: nobody's forgotten conference may occupy a
+    /// password and a place for ever.
+    pub abandoned_ms: u64,
+    /// Messages of one conference that can be read back.
+    pub messages: usize,
+    /// Longest time that the seat of somebody who is away is kept.
+    pub seat_max_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            conferences: 10_000,
+            conference_members: 500,
+            users: 100_000,
+            ended_kept: 10_000,
+            ended_kept_ms: DAY_MS,
+            abandoned_ms: 30 * DAY_MS,
+            messages: 1000,
+            seat_max_ms: 3600 * 1000,
+        }
+    }
+}

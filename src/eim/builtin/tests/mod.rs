@@ -1,0 +1,9 @@
+//! Promises of the built-in EIM, kept through its stanzas alone.
+
+mod admission;
+mod control;
+mod dialect;
+mod histories;
+mod people;
+mod presence;
+mod world;

@@ -1,0 +1,136 @@
+//! An error of the EIM to a refusal.
+
+use serde_json::json;
+
+use crate::eim::xml::{Element, Stanza};
+use crate::event;
+use crate::refusal::{Refusal, code};
+use crate::schema::XIq;
+
+/// Conditions and their text: RFC 6120 section 8.3.
+const STANZAS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+/// `<reason>`: the stable key of a refusal, in our own dialect.
+const REASON: &str = "je:x:client:error";
+/// Longest reason, in bytes; one that is longer is none of our dialect.
+const KEY_MAX: usize = 64;
+/// Longest text of the EIM that is told to the client, in characters.
+const TEXT_MAX: usize = 500;
+/// The condition of an error that names none.
+const UNDEFINED: &str = "undefined-condition";
+
+/// What `<error>` holds.
+struct StanzaError {
+    kind: String,
+    condition: String,
+    text: Option<String>,
+    reason: Option<String>,
+}
+
+/// The refusal that an answer of `type="error"` stands for. What the entry's `errors` says of the condition comes
+/// first; then, for an error with a `<reason>`, the dialect's own meaning; anything else is -32012 with the EIM's
+/// words in `data`.
+pub(super) fn refusal(x_iq: &XIq, answer: &Stanza) -> Refusal {
+    let error = StanzaError::of(answer);
+    let by_dialect = || error.reason.as_ref().and_then(|_| code_of(&error.condition));
+    let Some(code) = x_iq.code(&error.condition).or_else(by_dialect) else {
+        return eim_refused(&error);
+    };
+    if code == code::EIM_REFUSED {
+        return eim_refused(&error);
+    }
+    let (key, message) = words(code);
+    let key = error.reason.as_deref().unwrap_or(key);
+    let text = error.text.as_deref();
+    match code {
+        code::NOT_OPEN => Refusal::new(code, key, text.unwrap_or(message)).with("state", state_of(&error.condition)),
+        // In our dialect the text names the argument.
+        code::INVALID_PARAMS => {
+            let path = text.filter(|text| is_key(text)).unwrap_or_default();
+            let errors = json!([{"path": path, "message": "is not accepted by the EIM"}]);
+            Refusal::new(code, key, message).with("errors", errors)
+        }
+        _ => Refusal::new(code, key, text.unwrap_or(message)),
+    }
+}
+
+/// For an answer that can't be read: the EIM's fault, told in the EIM's terms.
+pub(super) fn bad_answer(why: &str) -> Refusal {
+    eim_refused(&StanzaError {
+        kind: "cancel".to_owned(),
+        condition: UNDEFINED.to_owned(),
+        text: Some(cut(why)),
+        reason: Some("eim.badAnswer".to_owned()),
+    })
+}
+
+fn eim_refused(error: &StanzaError) -> Refusal {
+    let key = error.reason.as_deref().unwrap_or("eim.refused");
+    Refusal::new(code::EIM_REFUSED, key, "the EIM refused the request")
+        .with("type", error.kind.as_str())
+        .with("condition", error.condition.as_str())
+        .with("text", error.text.clone())
+}
+
+/// The meaning of a condition that comes with a `<reason>`.
+fn code_of(condition: &str) -> Option<i32> {
+    Some(match condition {
+        "forbidden" => code::FORBIDDEN,
+        "item-not-found" => code::NOT_FOUND,
+        "conflict" => code::CONFLICT,
+        "gone" | "unexpected-request" => code::NOT_OPEN,
+        "resource-constraint" => code::TOO_MANY,
+        "bad-request" => code::INVALID_PARAMS,
+        _ => return None,
+    })
+}
+
+/// `data.state` of "conference not open".
+fn state_of(condition: &str) -> u8 {
+    match condition {
+        "unexpected-request" => event::NOT_STARTED,
+        "item-not-found" => event::UNKNOWN,
+        _ => event::ENDED,
+    }
+}
+
+/// Key and message for an error that brings none of its own.
+fn words(code: i32) -> (&'static str, &'static str) {
+    match code {
+        code::UNAUTHENTICATED => ("auth.failed", "the credentials are not accepted"),
+        code::FORBIDDEN => ("eim.forbidden", "the EIM does not allow it"),
+        code::NOT_FOUND => ("eim.notFound", "the EIM knows no such thing"),
+        code::CONFLICT => ("eim.conflict", "it conflicts with what is there"),
+        code::NOT_OPEN => ("conference.notOpen", "the conference is not open"),
+        code::TOO_MANY => ("eim.tooMany", "there is no room for more"),
+        code::INVALID_PARAMS => ("rpc.invalidParams", "the EIM does not accept the params"),
+        code::EIM_TIMEOUT => ("eim.timeout", "the EIM did not answer in time"),
+        code::EIM_UNREACHABLE => ("eim.unreachable", "the EIM cannot be reached"),
+        _ => ("eim.refused", "the EIM refused the request"),
+    }
+}
+
+impl StanzaError {
+    fn of(answer: &Stanza) -> Self {
+        let children = answer.children().unwrap_or_default();
+        let error = children.into_iter().find(|e| e.name == "error").unwrap_or_default();
+        let defined = |name: &str| error.children().find(|e| e.ns == STANZAS && e.name == name);
+        let condition = error.children().find(|e| e.ns == STANZAS && e.name != "text");
+        let reason = error.children().find(|e| e.ns == REASON && e.name == "reason").map(Element::text);
+        Self {
+            kind: cut(error.attr("type").unwrap_or("cancel")),
+            condition: condition.map_or(UNDEFINED.to_owned(), |e| cut(&e.name)),
+            text: defined("text").map(|e| cut(&e.text())),
+            reason: reason.filter(|key| is_key(key)),
+        }
+    }
+}
+
+/// Keys are what a page translates: names, not sentences.
+fn is_key(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    !text.is_empty() && text.len() <= KEY_MAX && text.bytes().all(allowed)
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(TEXT_MAX).collect()
+}

@@ -1,0 +1,103 @@
+//! Params to an IQ.
+
+use serde_json::{Map, Value};
+
+use crate::eim::xml::{Element, Node, STANZA_MAX, Stanza, is_xml_char};
+use crate::refusal::Refusal;
+use crate::schema::{Place, Step, WriteForm, WriteRule, XIq};
+
+/// What the content of a request may take of a stanza; the rest is for the addresses on its envelope.
+const CONTENT_MAX: usize = STANZA_MAX - 8 * 1024;
+/// Integers beyond it have no exact floating-point form (IEEE 754 double: 53 bits).
+const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
+
+/// The IQ that asks the EIM, with `type` and `to`; `from` and `id` are the link's. Params that are absent or null
+/// are not written.
+///
+/// # Errors
+/// -32602 for a value that XML can't carry, that has not the declared type, or that is too large for a stanza.
+pub fn to_iq(x_iq: &XIq, params: &Map<String, Value>, domain: &str) -> Result<Stanza, Refusal> {
+    let mut operation = Element::new(&x_iq.element, &x_iq.ns);
+    for rule in &x_iq.params {
+        if let Some(value) = params.get(&rule.name).filter(|value| !value.is_null()) {
+            put(&mut operation, x_iq, rule, value).map_err(|why| Refusal::invalid_params(&rule.name, why))?;
+        }
+    }
+    let payload = match &x_iq.wrapper {
+        Some(wrapper) => {
+            let ns = wrapper.ns.as_deref().unwrap_or(&x_iq.ns);
+            Element::new(&wrapper.element, ns).with_child(operation)
+        }
+        None => operation,
+    };
+    let iq = Stanza::iq(x_iq.kind.as_str(), &payload).with("to", x_iq.address(domain));
+    if iq.inner.len() > CONTENT_MAX {
+        return Err(Refusal::invalid_params("", "too large for one request to the EIM"));
+    }
+    Ok(iq)
+}
+
+fn put(operation: &mut Element, x_iq: &XIq, rule: &WriteRule, value: &Value) -> Result<(), &'static str> {
+    match &rule.place {
+        Place::Attr(steps, name) => descend(operation, steps, &x_iq.ns).set(name, text(value, rule.form)?),
+        Place::Text => operation.nodes.push(Node::Text(text(value, rule.form)?)),
+        Place::Child(steps) => {
+            let (last, before) = steps.split_last().ok_or("has no place in the request")?;
+            let parent = descend(operation, before, &x_iq.ns);
+            match (rule.form, value) {
+                (WriteForm::List, Value::Array(entries)) => {
+                    for entry in entries {
+                        add(parent, last, &x_iq.ns, text(entry, WriteForm::String)?);
+                    }
+                }
+                (WriteForm::List, _) => return Err("is not a list"),
+                (form, value) => {
+                    // Another param may have written an attribute of the same element.
+                    let text = text(value, form)?;
+                    descend(parent, std::slice::from_ref(last), &x_iq.ns).nodes.push(Node::Text(text));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn add(parent: &mut Element, step: &Step, ns: &str, text: String) {
+    let child = Element::new(&step.name, step.ns.as_deref().unwrap_or(ns)).with_text(text);
+    parent.nodes.push(Node::Element(child));
+}
+
+/// The descendant at the path, made where it isn't there.
+fn descend<'e>(element: &'e mut Element, steps: &[Step], ns: &str) -> &'e mut Element {
+    let Some((step, rest)) = steps.split_first() else { return element };
+    let wanted = step.ns.as_deref().unwrap_or(ns);
+    let is_it = |node: &Node| matches!(node, Node::Element(e) if e.name == step.name && e.ns == wanted);
+    let at = element.nodes.iter().position(is_it).unwrap_or_else(|| {
+        element.nodes.push(Node::Element(Element::new(&step.name, wanted)));
+        element.nodes.len() - 1
+    });
+    match &mut element.nodes[at] {
+        Node::Element(child) => descend(child, rest, ns),
+        Node::Text(_) => unreachable!("the position is an element's"),
+    }
+}
+
+fn text(value: &Value, form: WriteForm) -> Result<String, &'static str> {
+    let text = match (form, value) {
+        (WriteForm::Json, value) => value.to_string(),
+        (WriteForm::Integer, Value::Number(n)) => match n.as_f64() {
+            // JSON has one kind of number: 3.0 is an integer for a JSON Schema.
+            Some(float) if n.is_f64() && float.fract() == 0.0 && float.abs() < EXACT_FLOAT => format!("{float:.0}"),
+            _ if n.is_f64() => return Err("is not an integer"),
+            _ => n.to_string(),
+        },
+        (WriteForm::Integer, _) => return Err("is not an integer"),
+        (WriteForm::Boolean, Value::Bool(flag)) => flag.to_string(),
+        (WriteForm::Boolean, _) => return Err("is not a boolean"),
+        (_, Value::String(text)) => text.clone(),
+        (_, Value::Number(n)) => n.to_string(),
+        (_, Value::Bool(flag)) => flag.to_string(),
+        _ => return Err("is not a text"),
+    };
+    if text.chars().all(is_xml_char) { Ok(text) } else { Err("holds a character that XML does not allow") }
+}

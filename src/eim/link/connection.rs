@@ -1,0 +1,239 @@
+//! One connection of a link: owns the stream and the requests under way on it, from handshake to end.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::requests::{Stray, UnderWay};
+use super::task::Task;
+use super::{Connected, EimError, Reply, Request, Strays};
+use crate::eim::answer::{self, Answer, WebAddress};
+use crate::eim::inbound::Inbound;
+use crate::eim::negotiate::ConnectError;
+use crate::eim::stream::{StreamError, XmppStream};
+use crate::eim::xml::{Element, Stanza};
+
+/// Queued bytes at which no more requests are taken from the mailbox.
+const WRITE_HIGH: usize = 256 * 1024;
+/// Queued bytes at which the stream is not read either: a peer that asks without reading our answers.
+const WRITE_MAX: usize = 1024 * 1024;
+/// Requests taken from the mailbox at once.
+const BATCH: usize = 64;
+/// Questions of the EIM for a web address that may be open at once.
+const QUESTIONS_MAX: usize = 64;
+/// How long the goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Who awaits the answer to a request.
+enum Waiter {
+    Caller(Reply),
+    /// Our own ping, sent at that time.
+    Ping(Instant),
+}
+
+/// A web address that was asked for, or nothing where the one who should know it is gone.
+type Found = Result<Option<WebAddress>, oneshot::error::RecvError>;
+/// An open question of the EIM: gives its IQ back with what was found.
+type Question = Pin<Box<dyn Future<Output = (Stanza, Found)> + Send>>;
+
+/// Why a connection is over. `None`: we were told to stop.
+type End = Option<ConnectError>;
+
+/// See the module.
+pub(super) struct Connection<'a> {
+    task: &'a mut Task,
+    stream: XmppStream,
+    address: String,
+    under_way: UnderWay<Waiter>,
+    questions: FuturesUnordered<Question>,
+    last_read: Instant,
+    pinged: bool,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(task: &'a mut Task, connected: Connected) -> Self {
+        let under_way = UnderWay::new(connected.implied);
+        let (stream, address, questions) = (connected.stream, connected.address, FuturesUnordered::new());
+        Self { task, stream, address, under_way, questions, last_read: Instant::now(), pinged: false }
+    }
+
+    pub(super) async fn serve(mut self) -> End {
+        for request in std::mem::take(&mut self.task.parked) {
+            self.send(request);
+        }
+        let end = self.serve_until_end().await;
+        if end.is_none() {
+            let _ = timeout(GOODBYE, self.stream.close()).await;
+        }
+        for waiter in self.under_way.drain() {
+            if let Waiter::Caller(reply) = waiter {
+                reply.send(Err(EimError::Unreachable { sent: true }));
+            }
+        }
+        end
+    }
+
+    async fn serve_until_end(&mut self) -> End {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let queued = self.stream.queued();
+            let read = self.task.outbox.is_clear() && queued < WRITE_MAX;
+            let timer = self.next_timer();
+            // In this order each round first collects all that is to be written, then writes it at once.
+            tokio::select! {
+                biased;
+                () = self.task.stop.cancelled() => return None,
+                n = self.task.requests.recv_many(&mut batch, BATCH), if queued < WRITE_HIGH => {
+                    if n == 0 {
+                        return None;
+                    }
+                    batch.drain(..).for_each(|request| self.send(request));
+                }
+                Some((iq, found)) = self.questions.next() => self.reply_web_address(&iq, found),
+                stanza = self.stream.next_when(read) => match stanza {
+                    Ok(stanza) => self.take_in(stanza),
+                    Err(e) => return Some(ended(e)),
+                },
+                stanza = Strays::recv(&mut self.task.settings.strays) => self.take_stray(stanza),
+                () = self.task.outbox.drain() => {}
+                () = sleep_until(timer) => {
+                    if let Err(dead) = self.on_timer(Instant::now()) {
+                        return Some(dead);
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, request: Request) {
+        let Request { mut stanza, deadline, reply, .. } = request;
+        if reply.to.is_closed() {
+            return;
+        }
+        let to = stanza.attr("to").unwrap_or("").to_owned();
+        stanza.set("id", self.under_way.add(&to, deadline, Waiter::Caller(reply)));
+        self.stream.queue_stanza(&stanza);
+    }
+
+    fn take_in(&mut self, stanza: Stanza) {
+        self.last_read = Instant::now();
+        match (stanza.name.as_str(), stanza.attr("type")) {
+            ("iq", Some("result" | "error")) => self.take_answer(stanza),
+            ("iq", _) => self.take_request(stanza),
+            ("message", _) => self.take_message(&stanza),
+            _ => {}
+        }
+    }
+
+    fn take_answer(&mut self, stanza: Stanza) {
+        let Err((stray, stanza)) = self.deliver(stanza) else { return };
+        let beside = self.task.settings.strays.as_ref().filter(|_| stray == Stray::UnknownId);
+        if beside.is_none_or(|strays| strays.to.try_send(stanza).is_err()) {
+            drop_stray(stray);
+        }
+    }
+
+    /// An answer that came in on the link beside this one.
+    fn take_stray(&mut self, stanza: Stanza) {
+        match (self.deliver(stanza), &self.task.settings.strays) {
+            (Ok(()), Some(strays)) => strays.note(),
+            (Ok(()), None) => {}
+            (Err((stray, _)), _) => drop_stray(stray),
+        }
+    }
+
+    fn deliver(&mut self, stanza: Stanza) -> Result<(), (Stray, Stanza)> {
+        match self.under_way.answer(stanza.attr("id").unwrap_or(""), stanza.attr("from")) {
+            Ok(Waiter::Caller(reply)) => reply.send(Ok(stanza)),
+            Ok(Waiter::Ping(_)) => self.pinged = false,
+            Err(stray) => return Err((stray, stanza)),
+        }
+        Ok(())
+    }
+
+    fn take_request(&mut self, iq: Stanza) {
+        match answer::answer(&iq, &self.task.settings.eim_domain) {
+            Answer::Reply(reply) => self.stream.queue_stanza(&reply),
+            Answer::WebAddress { .. } if self.questions.len() >= QUESTIONS_MAX => {
+                self.stream.queue_stanza(&answer::error(&iq, "wait", "resource-constraint"));
+            }
+            Answer::WebAddress { conf_id, role } => {
+                let (reply, found) = oneshot::channel();
+                self.task.outbox.push(Inbound::WebAddress { conf_id, role, reply });
+                self.questions.push(Box::pin(async move { (iq, found.await) }));
+            }
+            Answer::Nothing => {}
+        }
+    }
+
+    fn reply_web_address(&mut self, iq: &Stanza, found: Found) {
+        let reply = match found {
+            Ok(found) => answer::web_address(iq, found.as_ref()),
+            Err(_) => answer::error(iq, "wait", "internal-server-error"),
+        };
+        self.stream.queue_stanza(&reply);
+    }
+
+    fn take_message(&mut self, message: &Stanza) {
+        let address = |name| message.attr(name).unwrap_or("").to_owned();
+        match answer::event_body(message, &self.task.settings.eim_domain) {
+            Some(body) => self.task.outbox.push(Inbound::Event { from: address("from"), to: address("to"), body }),
+            None => metrics::counter!("confgate_eim_messages_ignored_total").increment(1),
+        }
+    }
+
+    fn next_timer(&self) -> Instant {
+        let quiet = self.last_read + self.task.settings.timing.keepalive;
+        // With a ping out its own deadline is what to wait for.
+        let ping = if self.pinged { None } else { Some(quiet) };
+        let far = self.last_read + Duration::from_secs(3600);
+        ping.into_iter().chain(self.under_way.next_deadline()).min().unwrap_or(far)
+    }
+
+    /// Ends what is past its deadline, pings where it was quiet. An error: the ping was not answered either.
+    fn on_timer(&mut self, now: Instant) -> Result<(), ConnectError> {
+        while let Some(waiter) = self.under_way.expire(now) {
+            match waiter {
+                Waiter::Caller(reply) => reply.send(Err(EimError::Timeout)),
+                Waiter::Ping(at) => {
+                    self.pinged = false;
+                    // Whoever is not reading cannot blame the peer for silence.
+                    if self.last_read < at && self.task.outbox.is_clear() {
+                        let limit = self.task.settings.timing.timeout;
+                        return Err(ConnectError::Timeout(limit.as_millis() as u64));
+                    }
+                    self.last_read = now;
+                }
+            }
+        }
+        if !self.pinged && now >= self.last_read + self.task.settings.timing.keepalive {
+            self.ping(now);
+        }
+        Ok(())
+    }
+
+    fn ping(&mut self, now: Instant) {
+        let domain = &self.task.settings.eim_domain;
+        let id = self.under_way.add(domain, now + self.task.settings.timing.timeout, Waiter::Ping(now));
+        let ping = Stanza::iq("get", &Element::new("ping", "urn:xmpp:ping"));
+        self.stream.queue_stanza(&ping.with("from", &self.address).with("to", domain).with("id", id));
+        self.pinged = true;
+    }
+}
+
+fn drop_stray(stray: Stray) {
+    metrics::counter!("confgate_eim_stray_answers_total", "why" => stray.label()).increment(1);
+}
+
+/// A stream that ended by itself after it was good: only a conflict says that somebody else has our place.
+fn ended(e: StreamError) -> ConnectError {
+    match e {
+        StreamError::Ended(why) if !matches!(why.as_str(), "closed" | "conflict" | "not-authorized") => {
+            ConnectError::Protocol(format!("the server ended the stream: {why}"))
+        }
+        e => e.into(),
+    }
+}

@@ -1,0 +1,144 @@
+//! The link's task: connects, serves, pauses, again; parks the requests that come in between.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Connection;
+use super::requests::Backoff;
+use super::{Connected, EimError, Health, LinkSettings, Request, Strays};
+use crate::eim::inbound::Outbox;
+use crate::eim::negotiate::ConnectError;
+
+/// A connection that lasted so long was a good one: the next pause is the shortest again.
+const STEADY: Duration = Duration::from_secs(10);
+pub(super) struct Task {
+    pub(super) settings: LinkSettings,
+    pub(super) requests: mpsc::Receiver<Request>,
+    health: watch::Sender<Health>,
+    pub(super) outbox: Outbox,
+    pub(super) stop: CancellationToken,
+    backoff: Backoff,
+    /// Requests that wait for the link, in order.
+    pub(super) parked: VecDeque<Request>,
+}
+
+impl Task {
+    pub(super) fn new(
+        settings: LinkSettings,
+        requests: mpsc::Receiver<Request>,
+        health: watch::Sender<Health>,
+        outbox: Outbox,
+        stop: CancellationToken,
+    ) -> Self {
+        let backoff = Backoff::new(settings.timing.reconnect_min, settings.timing.reconnect_max);
+        Self { settings, requests, health, outbox, stop, backoff, parked: VecDeque::new() }
+    }
+
+    /// `first`: a connection that is there already.
+    pub(super) async fn run(mut self, mut first: Option<Connected>) {
+        loop {
+            let connected = match first.take() {
+                Some(connected) => connected,
+                None => match self.connect().await {
+                    Some(connected) => connected,
+                    None => break,
+                },
+            };
+            let began = Instant::now();
+            self.health.send_replace(Health::up());
+            self.outbox.up();
+            tracing::info!(link = self.settings.name, address = %connected.address, "EIM link up");
+            let up = metrics::gauge!("confgate_eim_links_up", "link" => self.settings.name);
+            up.increment(1.0);
+            let end = Connection::new(&mut self, connected).serve().await;
+            up.decrement(1.0);
+            self.outbox.down();
+            let Some(why) = end else { break };
+            if began.elapsed() >= STEADY {
+                self.backoff.reset();
+            }
+            self.report(&why);
+            if self.pause(why.is_lasting()).await.is_none() {
+                break;
+            }
+        }
+        self.health.send_replace(Health::down("stopped"));
+        self.refuse_the_rest();
+    }
+
+    /// Tries until there is a connection. `None`: told to stop.
+    async fn connect(&mut self) -> Option<Connected> {
+        loop {
+            metrics::counter!("confgate_eim_connects_total", "link" => self.settings.name).increment(1);
+            let (dial, limit) = (self.settings.dial.clone(), self.settings.timing.timeout);
+            match self.meanwhile(dial.connect(limit)).await? {
+                Ok(connected) => return Some(connected),
+                Err(why) => {
+                    self.report(&why);
+                    self.pause(why.is_lasting()).await?;
+                }
+            }
+        }
+    }
+
+    async fn pause(&mut self, lasting: bool) -> Option<()> {
+        let pause = self.backoff.pause(lasting, rand::random());
+        self.meanwhile(sleep(pause)).await
+    }
+
+    fn report(&self, why: &ConnectError) {
+        let why = why.to_string();
+        self.health.send_if_modified(|health| {
+            // The first reason is when it began; later ones only say more.
+            let since_ms = if health.up { Health::down("").since_ms } else { health.since_ms };
+            let changed = health.up || health.why != why;
+            if changed {
+                tracing::warn!(link = self.settings.name, %why, "EIM link down");
+            }
+            *health = Health { up: false, since_ms, why };
+            changed
+        });
+    }
+
+    /// Waits for `work` with the link down: requests are parked, and given up when they have waited long enough.
+    /// `None`: told to stop, or nobody holds the link any more.
+    async fn meanwhile<F: Future>(&mut self, work: F) -> Option<F::Output> {
+        let mut work = pin!(work);
+        loop {
+            let next = self.parked.iter().map(|r| r.wait_until).min();
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                done = &mut work => return Some(done),
+                request = self.requests.recv() => self.parked.push_back(request?),
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.give_up(Instant::now()),
+                // Answers to a connection that is gone.
+                _ = Strays::recv(&mut self.settings.strays) => {}
+                () = self.outbox.drain() => {}
+            }
+        }
+    }
+
+    fn give_up(&mut self, now: Instant) {
+        for request in std::mem::take(&mut self.parked) {
+            if request.wait_until <= now {
+                request.reply.send(Err(EimError::Unreachable { sent: false }));
+            } else {
+                self.parked.push_back(request);
+            }
+        }
+    }
+
+    fn refuse_the_rest(&mut self) {
+        self.requests.close();
+        let rest = std::mem::take(&mut self.parked);
+        for request in rest.into_iter().chain(std::iter::from_fn(|| self.requests.try_recv().ok())) {
+            request.reply.send(Err(EimError::Unreachable { sent: false }));
+        }
+    }
+}

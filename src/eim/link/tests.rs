@@ -1,0 +1,298 @@
+//! The link against a server of this process that speaks XEP-0114 over in-process pipes. No clock is waited for but
+//! the link's own deadlines.
+
+use super::*;
+use crate::eim::negotiate::{ConnectError, component_server};
+use crate::eim::stream::XmppStream;
+use crate::eim::xml::Element;
+use crate::ids::Secret;
+
+const ONE_MS: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_secs(30);
+
+fn timing() -> Timing {
+    Timing { timeout: LONG, wait: LONG, reconnect_min: ONE_MS, reconnect_max: ONE_MS * 20, keepalive: LONG }
+}
+
+/// The far side: takes the link's connection attempts.
+struct Server {
+    attempts: mpsc::Receiver<tokio::io::DuplexStream>,
+}
+
+impl Server {
+    async fn accept(&mut self) -> XmppStream {
+        self.try_accept("secret").await.expect("the link knows the secret")
+    }
+
+    async fn try_accept(&mut self, secret: &str) -> Result<XmppStream, ConnectError> {
+        let pipe = self.attempts.recv().await.expect("the link tries");
+        let secret = Secret::new(secret);
+        component_server(Box::new(pipe), |_| Some(secret.clone())).await.map(|(stream, _)| stream)
+    }
+}
+
+struct Rig {
+    link: Link,
+    server: Server,
+    inbound: mpsc::Receiver<Inbound>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+fn rig(timing: Timing, under_way: usize, inbound_max: usize) -> Rig {
+    let (connect, attempts) = mpsc::channel(8);
+    let (to, inbound) = mpsc::channel(inbound_max);
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let around = Surroundings::new(under_way, to, tracker.clone());
+    let link = Link::start(settings(timing, connect), None, &around, stop.clone());
+    Rig { link, server: Server { attempts }, inbound, tracker, stop }
+}
+
+fn settings(timing: Timing, connect: mpsc::Sender<tokio::io::DuplexStream>) -> LinkSettings {
+    let endpoint = Endpoint::InProcess(InProcess { connect });
+    let (domain, secret) = ("webconf.ips3000".to_owned(), Secret::new("secret"));
+    LinkSettings {
+        name: "callers",
+        dial: Dial::Component { endpoint, domain, secret, tls: None },
+        eim_domain: "ips3000".into(),
+        timing,
+        announce: Announce::Link,
+        strays: None,
+    }
+}
+
+fn question(n: usize) -> Stanza {
+    let payload = Element::new("q", "x").with("n", n.to_string());
+    Stanza::iq("get", &payload).with("from", "u%ips3000@webconf.ips3000/uc").with("to", "je.ips3000")
+}
+
+fn answer_to(asked: &Stanza) -> Stanza {
+    let mut answer = Stanza { inner: asked.inner.clone(), ..question(0) };
+    for (name, value) in [("type", "result"), ("from", "je.ips3000"), ("to", asked.attr("from").unwrap_or(""))] {
+        answer.set(name, value);
+    }
+    answer.with("id", asked.attr("id").unwrap_or(""))
+}
+
+/// Asks without waiting.
+fn ask(link: &Link, n: usize, timeout: Duration) -> tokio::task::JoinHandle<Result<Stanza, EimError>> {
+    let link = link.clone();
+    tokio::spawn(async move { link.request(question(n), timeout).await })
+}
+
+async fn send(stream: &mut XmppStream, stanza: &Stanza) {
+    stream.queue_stanza(stanza);
+    stream.flush().await.unwrap();
+}
+
+#[tokio::test]
+async fn answers_find_their_requests_in_whatever_order_they_come() {
+    let mut rig = rig(timing(), 64, 16);
+    let asked: Vec<_> = (0..64).map(|n| ask(&rig.link, n, LONG)).collect();
+    let mut stream = rig.server.accept().await;
+    let mut got = Vec::new();
+    for _ in 0..64 {
+        got.push(stream.next().await.unwrap());
+    }
+    got.reverse();
+    got.iter().for_each(|iq| stream.queue_stanza(&answer_to(iq)));
+    stream.flush().await.unwrap();
+    for (n, asked) in asked.into_iter().enumerate() {
+        assert_eq!(asked.await.unwrap().unwrap().inner, question(n).inner);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_from_somebody_else_is_dropped_and_the_right_one_still_counts() {
+    let mut rig = rig(timing(), 8, 16);
+    let asked = ask(&rig.link, 1, LONG);
+    let mut stream = rig.server.accept().await;
+    let iq = stream.next().await.unwrap();
+    let forged = Stanza { inner: "<forged xmlns='x'/>".into(), ..answer_to(&iq) };
+    stream.queue_stanza(&forged.clone().with("from", "evil.ips3000"));
+    stream.queue_stanza(&forged.clone().with("id", "1"));
+    stream.queue_stanza(&answer_to(&iq));
+    stream.queue_stanza(&forged);
+    stream.flush().await.unwrap();
+    assert_eq!(asked.await.unwrap().unwrap().inner, question(1).inner);
+}
+
+#[tokio::test]
+async fn a_hundred_requests_under_way_learn_that_the_link_was_cut() {
+    let mut rig = rig(timing(), 128, 16);
+    let asked: Vec<_> = (0..100).map(|n| ask(&rig.link, n, LONG)).collect();
+    let mut stream = rig.server.accept().await;
+    for _ in 0..100 {
+        stream.next().await.unwrap();
+    }
+    drop(stream);
+    for asked in asked {
+        assert_eq!(asked.await.unwrap(), Err(EimError::Unreachable { sent: true }));
+    }
+    let asked = ask(&rig.link, 1, LONG);
+    let mut stream = rig.server.accept().await;
+    let iq = stream.next().await.unwrap();
+    send(&mut stream, &answer_to(&iq)).await;
+    assert!(asked.await.unwrap().is_ok(), "the link did not come back");
+    assert!(matches!(rig.inbound.recv().await, Some(Inbound::Up)));
+    assert!(matches!(rig.inbound.recv().await, Some(Inbound::Down)));
+    assert!(matches!(rig.inbound.recv().await, Some(Inbound::Up)));
+}
+
+#[tokio::test]
+async fn a_request_made_while_the_link_is_down_waits_no_longer_than_it_may() {
+    let rig = rig(Timing { wait: ONE_MS * 30, ..timing() }, 8, 16);
+    assert_eq!(rig.link.request(question(1), LONG).await, Err(EimError::Unreachable { sent: false }));
+    assert_eq!(rig.link.request(question(1), ONE_MS).await, Err(EimError::Unreachable { sent: false }));
+}
+
+#[tokio::test]
+async fn a_deadline_ends_one_request_and_nothing_else() {
+    let mut rig = rig(timing(), 8, 16);
+    let asked = ask(&rig.link, 1, ONE_MS * 50);
+    let mut stream = rig.server.accept().await;
+    let late = stream.next().await.unwrap();
+    assert_eq!(asked.await.unwrap(), Err(EimError::Timeout));
+    let asked = ask(&rig.link, 2, LONG);
+    let iq = stream.next().await.unwrap();
+    stream.queue_stanza(&answer_to(&late));
+    stream.queue_stanza(&answer_to(&iq));
+    stream.flush().await.unwrap();
+    assert_eq!(asked.await.unwrap().unwrap().inner, question(2).inner);
+}
+
+#[tokio::test]
+async fn requests_beyond_the_bound_are_refused_at_once_and_an_answer_makes_room() {
+    let mut rig = rig(timing(), 2, 16);
+    let asked = [ask(&rig.link, 1, LONG), ask(&rig.link, 2, LONG)];
+    let mut stream = rig.server.accept().await;
+    let iqs = [stream.next().await.unwrap(), stream.next().await.unwrap()];
+    assert_eq!(rig.link.request(question(3), LONG).await, Err(EimError::TooManyUnderWay));
+    for (iq, asked) in iqs.iter().zip(asked) {
+        send(&mut stream, &answer_to(iq)).await;
+        asked.await.unwrap().unwrap();
+    }
+    let asked = ask(&rig.link, 4, LONG);
+    assert_eq!(stream.next().await.unwrap().inner, question(4).inner);
+    asked.abort();
+}
+
+#[tokio::test]
+async fn a_peer_that_is_silent_is_pinged_and_one_that_stays_silent_is_left() {
+    let quick = Timing { keepalive: ONE_MS * 20, timeout: ONE_MS * 200, ..timing() };
+    let mut rig = rig(quick, 8, 16);
+    let mut stream = rig.server.accept().await;
+    for _ in 0..3 {
+        let ping = stream.next().await.unwrap();
+        assert_eq!((ping.attr("from"), ping.attr("to")), (Some("webconf.ips3000"), Some("ips3000")));
+        assert!(ping.inner.contains("urn:xmpp:ping"));
+        send(&mut stream, &answer_to(&ping).with("from", "ips3000")).await;
+    }
+    assert!(rig.link.health().borrow().up);
+    let again = rig.server.accept();
+    tokio::pin!(again);
+    tokio::select! {
+        _ = &mut again => {}
+        () = async { while stream.next().await.is_ok() {} } => { again.await; }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_told_and_not_tried_in_a_tight_loop() {
+    let slow = Timing { reconnect_max: LONG, ..timing() };
+    let mut rig = rig(slow, 8, 16);
+    assert!(rig.server.try_accept("another").await.is_err());
+    let mut health = rig.link.health();
+    let health = health.wait_for(|h| h.why.contains("not-authorized")).await.unwrap().clone();
+    assert!(!health.up);
+    assert!(rig.server.attempts.try_recv().is_err(), "tried again at once");
+    rig.stop.cancel();
+    rig.tracker.close();
+    rig.tracker.wait().await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_behind_holds_the_server_back_and_loses_nothing() {
+    let mut rig = rig(timing(), 8, 2);
+    let mut stream = rig.server.accept().await;
+    assert!(matches!(rig.inbound.recv().await, Some(Inbound::Up)));
+    let sent = 5000;
+    let sender = tokio::spawn(async move {
+        for n in 0..sent {
+            let event = Element::new("event", "je:x:client:event").with_text(n.to_string());
+            let mut message = Stanza { name: "message".into(), ..Stanza::default() };
+            event.write(&mut message.inner, "");
+            send(&mut stream, &message.with("from", "je.ips3000").with("to", "u%ips3000@webconf.ips3000/uc")).await;
+        }
+        stream
+    });
+    for n in 0..sent {
+        let Some(Inbound::Event { body, .. }) = rig.inbound.recv().await else { panic!("not an event") };
+        assert_eq!(body, n.to_string());
+    }
+    drop(sender.await.unwrap());
+}
+
+#[tokio::test]
+async fn the_eim_asks_for_a_web_address_and_always_gets_an_answer() {
+    let mut rig = rig(timing(), 8, 16);
+    let mut stream = rig.server.accept().await;
+    assert!(matches!(rig.inbound.recv().await, Some(Inbound::Up)));
+    let operation = Element::new("getWebAddress", "je:x:client:conference").with("confId", "c1").with("role", "chair");
+    let payload = Element::new("jeExtension", "je:x:client:conference").with_child(operation);
+    let iq = Stanza::iq("get", &payload).with("id", "w").with("from", "je.ips3000").with("to", "webconf.ips3000");
+    for gone in [false, true] {
+        send(&mut stream, &iq).await;
+        let Some(Inbound::WebAddress { conf_id, reply, .. }) = rig.inbound.recv().await else { panic!("no question") };
+        assert_eq!(conf_id.as_str(), "c1");
+        if gone {
+            drop(reply);
+        } else {
+            let found = crate::eim::answer::WebAddress { url: "https://h/c/~x".into(), code: "~x".into() };
+            reply.send(Some(found)).unwrap();
+        }
+        let answer = stream.next().await.unwrap();
+        assert_eq!(answer.attr("id"), Some("w"));
+        assert_eq!(answer.inner.contains("internal-server-error"), gone);
+        assert_eq!(answer.inner.contains("https://h/c/~x"), !gone);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_came_on_the_link_beside_is_handed_over() {
+    let (connect, attempts) = mpsc::channel(8);
+    let (to, _inbound) = mpsc::channel(16);
+    let around = Surroundings::new(8, to, TaskTracker::new());
+    let (one, other) = Strays::crossing();
+    let seen = one.seen();
+    let mut server = Server { attempts };
+    let start = |strays| {
+        let settings = LinkSettings { strays: Some(strays), ..settings(timing(), connect.clone()) };
+        Link::start(settings, None, &around, CancellationToken::new())
+    };
+    let link = start(one);
+    let mut stream = server.accept().await;
+    let _beside = start(other);
+    let mut stream_beside = server.accept().await;
+    let asked = ask(&link, 1, LONG);
+    let iq = stream.next().await.unwrap();
+    send(&mut stream_beside, &answer_to(&iq).with("from", "evil.ips3000")).await;
+    send(&mut stream_beside, &answer_to(&iq)).await;
+    assert_eq!(asked.await.unwrap().unwrap().inner, question(1).inner);
+    assert!(seen.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn told_to_stop_it_says_goodbye_and_refuses_what_is_left() {
+    let mut rig = rig(timing(), 8, 16);
+    let asked = ask(&rig.link, 1, LONG);
+    let mut stream = rig.server.accept().await;
+    stream.next().await.unwrap();
+    rig.stop.cancel();
+    rig.tracker.close();
+    rig.tracker.wait().await;
+    assert_eq!(asked.await.unwrap(), Err(EimError::Unreachable { sent: true }));
+    assert_eq!(rig.link.request(question(1), LONG).await, Err(EimError::Unreachable { sent: false }));
+    assert!(stream.next().await.is_err());
+    assert!(!rig.link.health().borrow().up);
+}

@@ -1,0 +1,217 @@
+//! Users' own sessions at the server: proving a password, and in mode `c2s` a link for each user who is signed in.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as Turn, Semaphore, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::eim::inbound::Announce;
+use crate::eim::link::{Connected, Dial, EimError, Endpoint, Health, Link, LinkSettings, Surroundings, Timing, offer};
+use crate::eim::negotiate::ConnectError;
+use crate::eim::negotiate::client::{self, Security};
+use crate::ids::{Secret, UserId};
+
+/// Passwords proved at once: each costs the server as much as a login.
+const PROOFS_MAX: usize = 32;
+/// Users signed in at once, as many as `limits.connections` lets in by default.
+const SESSIONS_MAX: usize = 10_000;
+
+/// The server's door for users.
+#[derive(Clone)]
+pub struct Door {
+    pub endpoint: Endpoint,
+    pub domain: String,
+    pub security: Security,
+    proofs: Arc<Semaphore>,
+    /// How the last attempt to get in went.
+    health: Arc<watch::Sender<Health>>,
+}
+
+impl Door {
+    pub fn new(endpoint: Endpoint, domain: String, security: Security) -> Self {
+        let health = Arc::new(watch::channel(Health::up()).0);
+        Self { endpoint, domain, security, proofs: Arc::new(Semaphore::new(PROOFS_MAX)), health }
+    }
+
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// Whether the server takes the password (SASL without binding a resource: no session of the user is disturbed).
+    pub async fn proves(&self, user: &UserId, password: &Secret, limit: Duration) -> Result<bool, EimError> {
+        let _place = self.proofs.try_acquire().map_err(|_| EimError::TooManyUnderWay)?;
+        let proof = async {
+            let offer = offer(&self.endpoint, &self.domain, &self.security).await?;
+            client::authenticate(offer, &self.domain, user, password).await
+        };
+        let late = |_| Err(ConnectError::Timeout(limit.as_millis() as u64));
+        self.judge(timeout(limit, proof).await.unwrap_or_else(late)).map(|opened| opened.is_some())
+    }
+
+    /// Opens a session. `None`: the server refuses the password.
+    async fn enter(&self, dial: &Dial, limit: Duration) -> Result<Option<Connected>, EimError> {
+        self.judge(dial.connect(limit).await)
+    }
+
+    /// A password that is refused is an answer; all else is the server's trouble.
+    fn judge<T>(&self, outcome: Result<T, ConnectError>) -> Result<Option<T>, EimError> {
+        let (outcome, health) = match outcome {
+            Ok(opened) => (Ok(Some(opened)), Health::up()),
+            Err(ConnectError::NotAuthorized(_)) => (Ok(None), Health::up()),
+            Err(e @ ConnectError::Timeout(_)) => (Err(EimError::Timeout), Health::down(e.to_string())),
+            Err(e) => {
+                tracing::warn!(why = %e, "a user cannot be signed in at the EIM");
+                (Err(EimError::Unreachable { sent: false }), Health::down(e.to_string()))
+            }
+        };
+        self.health.send_if_modified(|last| {
+            let changed = last.up != health.up;
+            if changed {
+                *last = health;
+            }
+            changed
+        });
+        outcome
+    }
+}
+
+struct Session {
+    link: Link,
+    password: Secret,
+    stop: CancellationToken,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// A user's place: at most one session, and one at a time who opens it. (A second session with the same resource
+/// would throw the first one out.)
+#[derive(Default)]
+struct Place {
+    turn: Arc<Turn<()>>,
+    session: Option<Session>,
+}
+
+/// All sessions of mode `c2s`. The map's lock is held for look-ups only, never while waiting.
+pub struct Sessions {
+    door: Door,
+    resource: String,
+    timing: Timing,
+    around: Surroundings,
+    stop: CancellationToken,
+    places: Mutex<HashMap<UserId, Place>>,
+}
+
+impl Sessions {
+    pub fn new(door: Door, resource: String, timing: Timing, around: Surroundings, stop: CancellationToken) -> Self {
+        Self { door, resource, timing, around, stop, places: Mutex::new(HashMap::new()) }
+    }
+
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// The user's link, if the user is signed in.
+    pub fn link(&self, user: &UserId) -> Option<Link> {
+        self.lock().get(user)?.session.as_ref().map(|s| s.link.clone())
+    }
+
+    /// Signs the user in, unless they are already with this password. `false`: the server refuses the password; a
+    /// session that is open stays so. Credentials are kept in memory, for reconnecting, until [`Sessions::close`].
+    pub async fn open(&self, user: &UserId, password: &Secret) -> Result<bool, EimError> {
+        let turn = self.place(user)?;
+        let _turn = turn.lock().await;
+        let open = self.open_in_turn(user, password).await;
+        if !matches!(open, Ok(true)) {
+            self.tidy(user);
+        }
+        open
+    }
+
+    async fn open_in_turn(&self, user: &UserId, password: &Secret) -> Result<bool, EimError> {
+        let now = self.lock().get(user).and_then(|p| p.session.as_ref().map(|s| s.state(password)));
+        if let Some((is_up, same_password)) = now {
+            if is_up && same_password {
+                return Ok(true);
+            }
+            if !self.door.proves(user, password, self.timing.timeout).await? {
+                return Ok(false);
+            }
+        }
+        let dial = self.dial(user, password);
+        let Some(connected) = self.door.enter(&dial, self.timing.timeout).await? else { return Ok(false) };
+        let settings = LinkSettings {
+            name: "session",
+            dial,
+            eim_domain: self.door.domain.clone(),
+            timing: self.timing,
+            announce: Announce::Session(user.clone()),
+            strays: None,
+        };
+        let stop = self.stop.child_token();
+        let link = Link::start(settings, Some(connected), &self.around, stop.clone());
+        let session = Session { link, password: password.clone(), stop };
+        // Whoever closed in the meantime has taken the place away: then the session ends here.
+        if let Some(place) = self.lock().get_mut(user) {
+            place.session = Some(session);
+        }
+        self.count();
+        Ok(true)
+    }
+
+    /// Signs the user out and forgets the password.
+    pub fn close(&self, user: &UserId) {
+        self.lock().remove(user);
+        self.count();
+    }
+
+    fn dial(&self, user: &UserId, password: &Secret) -> Dial {
+        Dial::Session {
+            endpoint: self.door.endpoint.clone(),
+            domain: self.door.domain.clone(),
+            security: self.door.security.clone(),
+            user: user.clone(),
+            password: password.clone(),
+            resource: self.resource.clone(),
+        }
+    }
+
+    fn place(&self, user: &UserId) -> Result<Arc<Turn<()>>, EimError> {
+        let mut places = self.lock();
+        if places.len() >= SESSIONS_MAX && !places.contains_key(user) {
+            return Err(EimError::TooManyUnderWay);
+        }
+        Ok(Arc::clone(&places.entry(user.clone()).or_default().turn))
+    }
+
+    /// Takes an empty place away unless others wait for their turn in it (they hold the turn, and so do we and it).
+    fn tidy(&self, user: &UserId) {
+        let mut places = self.lock();
+        if places.get(user).is_some_and(|p| p.session.is_none() && Arc::strong_count(&p.turn) <= 2) {
+            places.remove(user);
+        }
+    }
+
+    fn count(&self) {
+        let open = self.lock().values().filter(|p| p.session.is_some()).count();
+        metrics::gauge!("confgate_eim_sessions").set(open as f64);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    /// Whether its link is up, and whether it was opened with this password.
+    fn state(&self, password: &Secret) -> (bool, bool) {
+        let health: Health = self.link.health().borrow().clone();
+        (health.up, self.password.matches(password.expose()))
+    }
+}

@@ -1,0 +1,104 @@
+//! What the link to the EIM needs to know. The names are those of the configuration's section `eim`.
+
+use std::time::Duration;
+
+use crate::config;
+use crate::eim::address::JidScheme;
+use crate::ids::Secret;
+
+/// Where the EIM is and how it is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The EIM inside this process, over in-process pipes.
+    Builtin,
+    /// One component of an XMPP server speaks for all users.
+    Component,
+    /// A session for each user.
+    C2s,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    Off,
+    /// Clients' sessions begin in the clear and switch; a component's link stays in the clear (XEP-0114 has no switch).
+    Starttls,
+    /// TLS from the first byte, for sessions and components alike.
+    Direct,
+}
+
+/// Section `eim`, as far as the wire needs it.
+#[derive(Debug, Clone)]
+pub struct EimConfig {
+    pub mode: Mode,
+    /// The EIM's XMPP domain, where accounts live.
+    pub domain: String,
+    /// Where components connect to; in mode `c2s`, where sessions do.
+    pub host: String,
+    pub port: u16,
+    /// Our component's domain, from which users speak. It must hold no rights on the server.
+    pub component: String,
+    pub secret: Secret,
+    /// The component domain for provisioning and the gateway's own requests; `None`: those come from `component`.
+    pub admin_domain: Option<String>,
+    pub admin_secret: Secret,
+    pub admin_host: String,
+    pub admin_port: u16,
+    /// Where passwords are verified by SASL in mode `component`.
+    pub c2s_port: u16,
+    pub tls: TlsMode,
+    /// PEM file of the certificate authorities to trust; empty: the system's.
+    pub ca: String,
+    pub jid_scheme: JidScheme,
+    pub resource: String,
+    /// How long a request waits for a link that is down.
+    pub wait_ms: u64,
+    /// How long connecting, and the answer to a keep-alive ping, may take.
+    pub timeout_ms: u64,
+    /// Most requests under way at once, parked ones included; in mode `c2s` over all sessions.
+    pub under_way: usize,
+    pub reconnect_min_ms: u64,
+    pub reconnect_max_ms: u64,
+    /// A link on which nothing came for so long is pinged. Servers cut idle streams after a minute at the earliest.
+    pub keepalive_ms: u64,
+}
+
+impl From<&config::Eim> for EimConfig {
+    fn from(eim: &config::Eim) -> Self {
+        let (admin_host, admin_port) = eim.provisioning_address();
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            mode: match eim.mode {
+                config::EimMode::Builtin => Mode::Builtin,
+                config::EimMode::Component => Mode::Component,
+                config::EimMode::C2s => Mode::C2s,
+            },
+            domain: eim.domain.clone(),
+            host: eim.host().to_owned(),
+            port: eim.port(),
+            component: eim.component_domain(),
+            secret: eim.secret.clone().unwrap_or_default(),
+            admin_domain: eim.provisioning_domain(),
+            admin_secret: eim.admin_secret.clone().unwrap_or_default(),
+            admin_host: admin_host.to_owned(),
+            admin_port,
+            c2s_port: eim.session_port(),
+            tls: match eim.tls {
+                config::EimTls::Off => TlsMode::Off,
+                config::EimTls::Starttls => TlsMode::Starttls,
+                config::EimTls::Direct => TlsMode::Direct,
+            },
+            ca: eim.ca.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            jid_scheme: match eim.jid_scheme {
+                config::JidScheme::Component => JidScheme::Escaped,
+                config::JidScheme::User => JidScheme::Own,
+            },
+            resource: eim.resource.clone(),
+            wait_ms: millis(eim.wait),
+            timeout_ms: millis(eim.timeout),
+            under_way: eim.under_way,
+            reconnect_min_ms: millis(eim.reconnect_min),
+            reconnect_max_ms: millis(eim.reconnect_max),
+            keepalive_ms: millis(eim.keepalive),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Who is calling: what a valid access token proves.
+
+use crate::config::Scope;
+use crate::ids::{ConfId, UserId};
+use crate::token::Access;
+
+/// A caller with a valid access token.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub user_id: UserId,
+    /// The name to show.
+    pub name: String,
+    /// The only conference that the caller may enter: a guest's, or that of a chair's link.
+    pub confined_to: Option<ConfId>,
+    /// The refresh family: the token ends with it.
+    pub family: String,
+    /// When the token ends, in milliseconds since 1970.
+    pub deadline: u64,
+    scope: String,
+}
+
+impl Caller {
+    pub fn new(claims: Access) -> Self {
+        Self {
+            user_id: claims.user_id,
+            name: claims.user_name,
+            confined_to: claims.conf_id,
+            family: claims.sid,
+            deadline: claims.deadline,
+            scope: claims.scope,
+        }
+    }
+
+    /// Confined to one conference, with no rights beyond it.
+    pub fn is_guest(&self) -> bool {
+        self.confined_to.is_some()
+    }
+
+    pub fn has(&self, scope: &str) -> bool {
+        self.scope.split(' ').any(|s| s == scope)
+    }
+
+    pub fn can(&self, scope: Scope) -> bool {
+        self.has(scope.as_str())
+    }
+
+    /// Whether the caller may know of the conference at all.
+    pub fn may_see(&self, conf: &ConfId) -> bool {
+        self.confined_to.as_ref().is_none_or(|own| own == conf)
+    }
+}

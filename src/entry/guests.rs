@@ -1,0 +1,253 @@
+//! Guests: temporary accounts at the EIM, from a link to the end of their stay.
+
+use serde_json::json;
+
+use crate::config::EimMode;
+use crate::eim::ProvisionError;
+use crate::event::{ENDED, NOT_STARTED, OPEN, Role};
+use crate::ids::{ConfId, Secret, UserId, now_ms, random_digits, random_text};
+use crate::refusal::{Refusal, code as codes};
+use crate::store::{Account, LinkUse};
+use crate::token::LinkClaims;
+
+use super::lookup::LookUp;
+use super::session::{Identity, Session};
+use super::{Entry, From, object};
+
+/// Longest name of a guest, in characters.
+const NAME_MAX: usize = 64;
+/// Digits of a temporary account's id.
+const ID_DIGITS: usize = 12;
+/// Most accounts that one collection deletes.
+const COLLECTED_AT_ONCE: u32 = 1000;
+/// Characters of a temporary account's password.
+const PASSWORD: usize = 32;
+
+impl Entry {
+    pub(super) async fn guest_login(&self, link: &str, name: &str, from: &From) -> Result<Session, Refusal> {
+        self.0.limits.join(from.address)?;
+        let name = guest_name(name)?;
+        let (conference, claims) = match self.look_up(link, from.address).await? {
+            LookUp::Found { conference, link } => (conference, link),
+            LookUp::NotYet(_) => return Err(Refusal::not_open(NOT_STARTED)),
+            LookUp::Expired => return Err(Refusal::forbidden("link.expired", "the link has expired")),
+            LookUp::Revoked => return Err(Refusal::forbidden("link.revoked", "the link has been revoked")),
+            LookUp::Unknown => return Err(Refusal::not_found("link").with("state", 32)),
+        };
+        let conf = conference.conf_id.clone();
+        self.not_barred(&conf, from).await?;
+        let is_chair = claims.as_ref().is_some_and(|c| c.role == Role::Chair);
+        if conference.state == ENDED || (conference.state != OPEN && !is_chair) {
+            return Err(Refusal::not_open(conference.state));
+        }
+        if conference.locked && !is_chair {
+            return Err(Refusal::forbidden("conference.locked", "the conference is locked"));
+        }
+        let link_id = claims.as_ref().map(|c| c.jti.clone());
+        self.use_link(claims.as_ref()).await?;
+        if is_chair {
+            return self.begin(identity(conference.chair, name, conf)).await;
+        }
+        match self.new_guest(&conf, name, link_id.clone(), from).await {
+            Ok(session) => Ok(session),
+            Err(refusal) => {
+                // A use is a successful login.
+                if let Some(link_id) = &link_id {
+                    self.0.store.give_back_use(link_id).await.map_err(Refusal::fault)?;
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn not_barred(&self, conf: &ConfId, from: &From) -> Result<(), Refusal> {
+        let Some(device) = &from.device else { return Ok(()) };
+        if self.0.store.is_barred(device, conf, now_ms()).await.map_err(Refusal::fault)? {
+            return Err(Refusal::forbidden("conference.banned", "this browser was sent out of the conference"));
+        }
+        Ok(())
+    }
+
+    /// Counts a use of a signed link.
+    async fn use_link(&self, claims: Option<&LinkClaims>) -> Result<(), Refusal> {
+        let Some(claims) = claims else { return Ok(()) };
+        match self.0.store.use_link(&claims.jti, now_ms()).await.map_err(Refusal::fault)? {
+            LinkUse::Counted => Ok(()),
+            LinkUse::Exhausted => {
+                Err(Refusal::forbidden("link.exhausted", "the link has been used as often as it may"))
+            }
+            LinkUse::Revoked => Err(Refusal::forbidden("link.revoked", "the link has been revoked")),
+            LinkUse::Expired => Err(Refusal::forbidden("link.expired", "the link has expired")),
+            LinkUse::NotYet => Err(Refusal::not_open(NOT_STARTED)),
+            LinkUse::Unknown => Err(Refusal::not_found("link").with("state", 32)),
+        }
+    }
+
+    /// Applies to the EIM for a temporary account, and logs it in.
+    async fn new_guest(
+        &self,
+        conf: &ConfId,
+        name: String,
+        link_id: Option<String>,
+        from: &From,
+    ) -> Result<Session, Refusal> {
+        let user = UserId::parse(&format!("g{}", random_digits(ID_DIGITS))).expect("a letter and digits");
+        let password = Secret::new(random_text(PASSWORD));
+        let now = now_ms();
+        let account = Account {
+            user_id: user.clone(),
+            conf_id: conf.clone(),
+            // Those who come by the password share one bound for each conference.
+            link_id: Some(link_id.unwrap_or_else(|| conf.to_string())),
+            name: name.clone(),
+            device: from.device.clone(),
+            expires_at: now + self.0.config.auth.refresh_ttl.as_millis() as u64,
+            sealed_password: (self.0.config.eim.mode == EimMode::C2s)
+                .then(|| self.0.sealer.seal(user.as_str(), &password)),
+        };
+        // Written down before it is made, so that a crash in between leaves nothing that isn't collected.
+        let bound = Some(self.0.config.limits.guests_per_link);
+        if !self.0.store.put_account(&account, bound, now).await.map_err(Refusal::fault)? {
+            return Err(Refusal::too_many("link.full", 60_000));
+        }
+        if let Err(refusal) = self.make_account(&user, &password, &name, conf).await {
+            self.collect(&user).await;
+            return Err(refusal);
+        }
+        self.begin(identity(user, name, conf.clone())).await
+    }
+
+    async fn make_account(&self, user: &UserId, password: &Secret, name: &str, conf: &ConfId) -> Result<(), Refusal> {
+        // Only a session of its own needs a login at the XMPP server; over a component a guest is but an address.
+        if self.0.config.eim.mode == EimMode::C2s {
+            match self.0.eim.create_account(user, password, name).await {
+                Ok(()) => {}
+                Err(ProvisionError::Taken) => return Err(Refusal::fault("a random account id was taken")),
+                Err(other) => return Err(other.into()),
+            }
+            self.open_session(user, password).await?;
+        }
+        let params =
+            json!({"userId": user, "name": name, "password": password.expose(), "temporary": true, "confId": conf});
+        self.0.calls.as_gateway("eim.account.create", &object(params)).await.map(drop)
+    }
+
+    /// A guest has gone for good: out of the conference, and their account with them.
+    pub(super) async fn guest_left(&self, conf: &ConfId, user: &UserId) -> Result<(), Refusal> {
+        let left = self.0.calls.as_user("conference.leave", user, &object(json!({"confId": conf}))).await;
+        if let Err(refusal) = left {
+            tracing::debug!(%user, key = refusal.key, "leaving at logout");
+        }
+        self.end_account(user).await
+    }
+
+    async fn end_account(&self, user: &UserId) -> Result<(), Refusal> {
+        if self.0.store.end_account(user, now_ms()).await.map_err(Refusal::fault)? {
+            self.collect(user).await;
+        }
+        Ok(())
+    }
+
+    async fn delete_account(&self, user: &UserId) -> Result<(), Refusal> {
+        match self.0.calls.as_gateway("eim.account.delete", &object(json!({"userId": user}))).await {
+            Ok(_) => {}
+            Err(refusal) if refusal.code == codes::NOT_FOUND => {}
+            Err(refusal) => return Err(refusal),
+        }
+        if self.0.config.eim.mode == EimMode::C2s {
+            self.0.eim.close_session(user);
+            self.0.eim.delete_account(user).await.map_err(Refusal::from)?;
+        }
+        self.0.store.delete_account(user).await.map_err(Refusal::fault).map(drop)
+    }
+
+    /// The chair sent the user out: their tokens end, and their browser stays out for `limits.kick_s`, or, banned,
+    /// as long as the conference lasts.
+    pub async fn removed(&self, conf: &ConfId, user: &UserId, banned: bool) -> Result<(), Refusal> {
+        let now = now_ms();
+        if let Some(Account { device: Some(device), .. }) = self.0.store.account(user).await.map_err(Refusal::fault)? {
+            let until = (!banned).then(|| now + self.0.config.limits.kick.as_millis() as u64);
+            self.0.store.bar(&device, conf, until).await.map_err(Refusal::fault)?;
+        }
+        let families = self.0.store.end_families_of(user, conf, now).await.map_err(Refusal::fault)?;
+        self.announce(families);
+        self.end_account(user).await
+    }
+
+    /// The conference is over: links, guest tokens and accounts with it.
+    pub async fn conference_ended(&self, conf: &ConfId) -> Result<(), Refusal> {
+        let families = self.0.store.conference_over(conf, now_ms()).await.map_err(Refusal::fault)?;
+        self.announce(families);
+        self.collect_accounts().await
+    }
+
+    /// Deletes what is over: also what a crash left behind.
+    pub async fn collect_due(&self) -> Result<(), Refusal> {
+        self.collect_accounts().await?;
+        for conf in self.0.store.conferences_with_accounts(now_ms()).await.map_err(Refusal::fault)? {
+            match self.conference(&conf).await {
+                Ok(conference) if conference.state != ENDED => {}
+                Ok(_) => self.conference_ended(&conf).await?,
+                Err(refusal) if refusal.code == codes::NOT_FOUND => self.conference_ended(&conf).await?,
+                // The EIM can't say now; another time.
+                Err(_) => {}
+            }
+        }
+        self.0.store.collect(now_ms()).await.map_err(Refusal::fault).map(drop)
+    }
+
+    /// Deletes the accounts whose time is up, or whose conference is.
+    async fn collect_accounts(&self) -> Result<(), Refusal> {
+        for account in self.0.store.due_accounts(now_ms(), COLLECTED_AT_ONCE).await.map_err(Refusal::fault)? {
+            self.collect(&account.user_id).await;
+        }
+        Ok(())
+    }
+
+    /// What fails now is tried again at the next collection: the row stays until the account is gone.
+    async fn collect(&self, user: &UserId) {
+        if let Err(refusal) = self.delete_account(user).await {
+            tracing::warn!(%user, key = refusal.key, "a temporary account could not be deleted yet");
+        }
+    }
+
+    /// After a start: sessions again for the temporary accounts that live (c2s).
+    pub async fn restore_sessions(&self) -> Result<(), Refusal> {
+        if self.0.config.eim.mode != EimMode::C2s {
+            return Ok(());
+        }
+        for account in self.0.store.live_accounts(now_ms()).await.map_err(Refusal::fault)? {
+            let sealed = account.sealed_password.as_deref().unwrap_or_default();
+            let Some(password) = self.0.sealer.open(account.user_id.as_str(), sealed) else { continue };
+            if let Err(refusal) = self.open_session(&account.user_id, &password).await {
+                tracing::warn!(user = %account.user_id, key = refusal.key, "a guest's session could not be opened again");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn identity(user_id: UserId, name: String, conf: ConfId) -> Identity {
+    let grant = "conference_link".into();
+    Identity { grant, user_id, name, scope: String::new(), conf_id: Some(conf), client_id: None }
+}
+
+/// A name to show: something visible, no control characters, not too long.
+fn guest_name(name: &str) -> Result<String, Refusal> {
+    let name = name.trim();
+    let visible = !name.is_empty() && name.chars().count() <= NAME_MAX && !name.chars().any(char::is_control);
+    if visible { Ok(name.to_owned()) } else { Err(Refusal::invalid_params("name", "1 to 64 visible characters")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guests_name_is_visible_and_short() {
+        assert_eq!(guest_name("  张三 ").unwrap(), "张三");
+        for bad in ["", "  ", "a\nb", "\u{0}", &"x".repeat(65)] {
+            assert!(guest_name(bad).is_err());
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Links: made, listed, revoked.
+
+use serde::Serialize;
+
+use crate::event::Role;
+use crate::ids::{ConfId, UserId, now_ms, random_text};
+use crate::refusal::Refusal;
+use crate::store::{self, NewLink};
+use crate::token::LinkClaims;
+
+use super::Entry;
+
+/// Characters of a link's id.
+const LINK_ID: usize = 12;
+
+/// What a link is to allow. Times in milliseconds since 1970.
+#[derive(Debug, Clone)]
+pub struct LinkTerms {
+    /// [`Role::Guest`], or [`Role::Chair`]: who has that link enters as the conference's chair.
+    pub role: Role,
+    pub not_before: Option<u64>,
+    pub expires_at: Option<u64>,
+    pub max_uses: Option<u64>,
+}
+
+impl LinkTerms {
+    /// For guests, as often and as long as the conference lasts.
+    pub fn guest() -> Self {
+        Self { role: Role::Guest, not_before: None, expires_at: None, max_uses: None }
+    }
+
+    pub fn chair() -> Self {
+        Self { role: Role::Chair, ..Self::guest() }
+    }
+}
+
+/// A link as its maker gets it, once.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    pub link_id: String,
+    pub url: String,
+    pub code: String,
+}
+
+/// A link as the chair sees it later: without its code, which is not kept.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListedLink {
+    pub link_id: String,
+    pub role: Role,
+    pub not_before: Option<u64>,
+    pub expires_at: Option<u64>,
+    pub max_uses: Option<u64>,
+    pub uses: u64,
+    pub revoked: bool,
+    pub created_at: u64,
+}
+
+impl From<store::Link> for ListedLink {
+    fn from(row: store::Link) -> Self {
+        let store::Link { link, uses, revoked_at } = row;
+        Self {
+            link_id: link.link_id,
+            role: link.role,
+            not_before: link.not_before,
+            expires_at: link.expires_at,
+            max_uses: link.max_uses,
+            uses,
+            revoked: revoked_at.is_some(),
+            created_at: link.created_at,
+        }
+    }
+}
+
+impl Entry {
+    pub async fn create_link(&self, conf: &ConfId, terms: LinkTerms, maker: &UserId) -> Result<Link, Refusal> {
+        let link_id = random_text(LINK_ID);
+        let new = NewLink {
+            link_id: link_id.clone(),
+            conf_id: conf.clone(),
+            role: terms.role,
+            not_before: terms.not_before,
+            expires_at: terms.expires_at,
+            max_uses: terms.max_uses,
+            created_by: maker.clone(),
+            created_at: now_ms(),
+        };
+        if !self.0.store.create_link(&new).await.map_err(Refusal::fault)? {
+            return Err(Refusal::too_many("link.tooMany", 60_000));
+        }
+        let claims = LinkClaims {
+            nbf: terms.not_before.map(|ms| ms / 1000),
+            exp: terms.expires_at.map(|ms| ms / 1000),
+            max: terms.max_uses,
+            ..LinkClaims::new(link_id.clone(), conf.clone(), terms.role)
+        };
+        let code = format!("~{}", self.0.keys.link.sign(&claims));
+        Ok(Link { link_id, url: format!("{}/conference/{code}", self.0.web_address), code })
+    }
+
+    pub async fn revoke_link(&self, conf: &ConfId, link_id: &str) -> Result<(), Refusal> {
+        let revoked = self.0.store.revoke_link(conf, link_id, now_ms()).await.map_err(Refusal::fault)?;
+        if revoked { Ok(()) } else { Err(Refusal::not_found("link")) }
+    }
+
+    pub async fn links(&self, conf: &ConfId) -> Result<Vec<ListedLink>, Refusal> {
+        let rows = self.0.store.links_of(conf).await.map_err(Refusal::fault)?;
+        Ok(rows.into_iter().map(ListedLink::from).collect())
+    }
+
+    /// The conference's web address for the EIM, which hands it to the chair's app.
+    pub async fn web_address(&self, conf: &ConfId, role: Role) -> Result<Link, Refusal> {
+        let conference = self.conference(conf).await?;
+        let terms = if role == Role::Chair { LinkTerms::chair() } else { LinkTerms::guest() };
+        self.create_link(conf, terms, &conference.chair).await
+    }
+}

@@ -1,0 +1,182 @@
+//! Who may come in: logins of every kind, links, the guess limiter, and what ends a guest's stay.
+
+mod caller;
+mod code;
+mod guests;
+mod limits;
+mod link;
+mod lookup;
+mod session;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+
+use crate::config::Config;
+use crate::eim::Eim;
+use crate::eim::calls::Calls;
+use crate::event::{Conference, Member};
+use crate::ids::{ConfId, UserId, now_ms};
+use crate::refusal::{Refusal, code as codes};
+use crate::store::Store;
+use crate::store::seal::Sealer;
+use crate::token::{Access, Keys};
+
+pub use caller::Caller;
+pub use limits::Limits;
+pub use link::{Link, LinkTerms, ListedLink};
+pub use lookup::{LookUp, Page};
+pub use session::{Grant, Session};
+
+/// How many ended families a slow listener may miss before it has to look at all of them.
+const ENDED_QUEUE: usize = 1024;
+
+/// Where a login comes from.
+#[derive(Debug, Clone)]
+pub struct From {
+    pub address: IpAddr,
+    /// The browser's name.
+    pub device: Option<String>,
+}
+
+/// The service: a cloneable handle. The store owns what lasts; here are only the families that have ended lately (so
+/// that no request asks the store) and the limiters.
+#[derive(Clone)]
+pub struct Entry(Arc<Inner>);
+
+struct Inner {
+    config: Arc<Config>,
+    /// `https://host:port{base}`: what links begin with.
+    web_address: String,
+    keys: Keys,
+    sealer: Sealer,
+    store: Store,
+    calls: Calls,
+    eim: Eim,
+    limits: Limits,
+    /// Ended families and when they were; kept as long as an access token of theirs could live.
+    ended: RwLock<HashMap<String, u64>>,
+    ended_news: broadcast::Sender<String>,
+}
+
+impl Entry {
+    pub fn new(
+        config: Arc<Config>,
+        web_address: String,
+        keys: Keys,
+        sealer: Sealer,
+        store: Store,
+        calls: Calls,
+        eim: Eim,
+    ) -> Self {
+        let limits = Limits::new(&config.limits);
+        let (ended_news, _) = broadcast::channel(ENDED_QUEUE);
+        let ended = RwLock::default();
+        Self(Arc::new(Inner { config, web_address, keys, sealer, store, calls, eim, limits, ended, ended_news }))
+    }
+
+    /// Where a user signs in.
+    pub fn home(&self) -> String {
+        format!("{}/", self.0.web_address)
+    }
+
+    /// The caller behind an access token.
+    pub fn authenticate(&self, token: &str) -> Result<Caller, Refusal> {
+        let claims: Access = self.0.keys.access.verify(token).map_err(|_| Refusal::unauthenticated())?;
+        if claims.typ != Access::typ() {
+            return Err(Refusal::unauthenticated());
+        }
+        self.valid(Caller::new(claims))
+    }
+
+    /// The caller again, unless their token has ended since.
+    pub fn still_valid(&self, caller: Arc<Caller>) -> Result<Arc<Caller>, Refusal> {
+        self.check(&caller).map(|()| caller)
+    }
+
+    fn valid(&self, caller: Caller) -> Result<Caller, Refusal> {
+        self.check(&caller).map(|()| caller)
+    }
+
+    fn check(&self, caller: &Caller) -> Result<(), Refusal> {
+        if caller.deadline <= now_ms() {
+            return Err(Refusal::token_expired());
+        }
+        if self.read_ended().contains_key(&caller.family) {
+            return Err(Refusal::unauthenticated());
+        }
+        Ok(())
+    }
+
+    /// A name for a browser that has none, and the cookie that carries it.
+    pub fn new_device(&self) -> (String, String) {
+        self.0.keys.new_device()
+    }
+
+    /// The browser's name, if the cookie is ours.
+    pub fn device(&self, cookie: &str) -> Option<String> {
+        self.0.keys.device(cookie)
+    }
+
+    /// Families as they end: a socket of one of them is closed.
+    pub fn ended_families(&self) -> broadcast::Receiver<String> {
+        self.0.ended_news.subscribe()
+    }
+
+    /// The conference as the EIM says.
+    pub async fn conference(&self, conf: &ConfId) -> Result<Conference, Refusal> {
+        let found = self.0.calls.as_gateway("eim.conference.get", &object(json!({"confId": conf}))).await?;
+        serde_json::from_value(found).map_err(Refusal::fault)
+    }
+
+    /// The conference's members as the EIM tells them to the user.
+    pub async fn members(&self, conf: &ConfId, user: &UserId) -> Result<Vec<Member>, Refusal> {
+        let found = self.0.calls.as_user("conference.members", user, &object(json!({"confId": conf}))).await?;
+        serde_json::from_value(found["members"].clone()).map_err(Refusal::fault)
+    }
+
+    /// The user's own member, if they are in the conference.
+    pub async fn member(&self, conf: &ConfId, user: &UserId) -> Result<Option<Member>, Refusal> {
+        match self.members(conf, user).await {
+            Ok(members) => Ok(members.into_iter().find(|m| m.user_id == *user)),
+            Err(refusal) if matches!(refusal.code, codes::FORBIDDEN | codes::NOT_OPEN) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn read_ended(&self) -> std::sync::RwLockReadGuard<'_, HashMap<String, u64>> {
+        // Whole between any two statements.
+        self.0.ended.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes it known on this node that the families have ended.
+    fn announce(&self, families: Vec<String>) {
+        let now = now_ms();
+        let longest = self.0.config.auth.access_ttl.as_millis() as u64;
+        let mut ended = self.0.ended.write().unwrap_or_else(PoisonError::into_inner);
+        ended.retain(|_, at| *at + longest > now);
+        for family in families {
+            if ended.insert(family.clone(), now).is_none() {
+                // Nobody listens while no socket is open.
+                let _ = self.0.ended_news.send(family);
+            }
+        }
+    }
+
+    /// Learns which families other nodes have ended, or this one before it was started anew.
+    pub async fn poll_ended(&self, since: u64) -> Result<(), Refusal> {
+        let ended = self.0.store.ended_since(since).await.map_err(Refusal::fault)?;
+        self.announce(ended.into_iter().map(|(family, _)| family).collect());
+        Ok(())
+    }
+}
+
+fn object(value: Value) -> serde_json::Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => serde_json::Map::new(),
+    }
+}

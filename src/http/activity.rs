@@ -1,0 +1,216 @@
+//! What one connection is doing: written by its socket and its requests, read by the task that decides when to cut it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::time::Instant;
+
+use super::Timeouts;
+use super::listener::Slot;
+
+const NEVER: u64 = u64::MAX;
+
+/// Looking more often than this would be spinning, whatever the header time is set to.
+const LEAST_LOOK: Duration = Duration::from_millis(10);
+
+/// All times in ms since `begun`. Each field is a hint on its own, so no ordering between them is needed.
+pub struct Activity {
+    begun: Instant,
+    /// HTTP/2 speaks between requests too (pings, window updates), so there a first byte means nothing.
+    bytes_mean_a_head: bool,
+    /// Requests whose answer has not begun yet.
+    under_way: AtomicU32,
+    /// When the last such request ended; `NEVER` before the first.
+    ended: AtomicU64,
+    /// When the first byte after that was read.
+    heard: AtomicU64,
+    upgraded: AtomicBool,
+}
+
+/// What to do with the connection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Look again then, at the latest.
+    Until(Instant),
+    /// It became another protocol's, whose door watches it.
+    Forever,
+    /// Nothing is under way and nothing came: end it in good order.
+    Idle,
+    /// A head began and does not come: cut it.
+    SlowHead,
+}
+
+impl Activity {
+    pub fn new(begun: Instant, http2: bool) -> Self {
+        Self {
+            begun,
+            bytes_mean_a_head: !http2,
+            under_way: AtomicU32::new(0),
+            ended: AtomicU64::new(NEVER),
+            heard: AtomicU64::new(NEVER),
+            upgraded: AtomicBool::new(false),
+        }
+    }
+
+    /// One request more, until the returned value is dropped.
+    pub fn begin_request(&self) -> UnderWay<'_> {
+        self.under_way.fetch_add(1, Relaxed);
+        UnderWay(self)
+    }
+
+    pub fn set_upgraded(&self) {
+        self.upgraded.store(true, Relaxed);
+    }
+
+    /// Judges the connection at `now`. A slow head is noticed at most a quarter of its time late.
+    pub fn patience(&self, now: Instant, timeouts: &Timeouts) -> Patience {
+        if self.upgraded.load(Relaxed) {
+            return Patience::Forever;
+        }
+        let look_again = now + (timeouts.header / 4).max(LEAST_LOOK);
+        if self.under_way.load(Relaxed) > 0 {
+            return Patience::Until(look_again);
+        }
+        let (ended, heard) = (self.ended.load(Relaxed), self.heard.load(Relaxed));
+        let head_since = if ended == NEVER { Some(0) } else { (heard != NEVER).then_some(heard) };
+        let (deadline, over) = match head_since {
+            Some(since) => (self.at(since) + timeouts.header, Patience::SlowHead),
+            None => (self.at(ended) + timeouts.idle, Patience::Idle),
+        };
+        if now >= deadline { over } else { Patience::Until(deadline.min(look_again)) }
+    }
+
+    fn at(&self, since_begun_ms: u64) -> Instant {
+        self.begun + Duration::from_millis(since_begun_ms)
+    }
+
+    fn now(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64
+    }
+
+    fn hear(&self) {
+        if self.bytes_mean_a_head && self.heard.load(Relaxed) == NEVER {
+            self.heard.store(self.now(), Relaxed);
+        }
+    }
+}
+
+/// A request under way.
+pub struct UnderWay<'a>(&'a Activity);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.ended.store(self.0.now(), Relaxed);
+        self.0.heard.store(NEVER, Relaxed);
+        self.0.under_way.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A connection's socket: reports what it hears, and holds the connection's slot for as long as it is open, also after
+/// it was upgraded and handed to another task.
+pub struct Heard<IO> {
+    io: IO,
+    activity: Arc<Activity>,
+    _slot: Slot,
+}
+
+impl<IO> Heard<IO> {
+    pub fn new(io: IO, activity: Arc<Activity>, slot: Slot) -> Self {
+        Self { io, activity, _slot: slot }
+    }
+}
+
+impl<IO: Read + Unpin> Read for Heard<IO> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<std::io::Result<()>> {
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if polled.is_ready() {
+            self.activity.hear();
+        }
+        polled
+    }
+}
+
+impl<IO: Write + Unpin> Write for Heard<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Duration = Duration::from_secs(10);
+    const IDLE: Duration = Duration::from_secs(75);
+
+    fn timeouts() -> Timeouts {
+        Timeouts { header: HEADER, idle: IDLE, ..Timeouts::default() }
+    }
+
+    #[tokio::test]
+    async fn the_first_request_must_come_within_the_header_time_on_either_protocol() {
+        for http2 in [false, true] {
+            let begun = Instant::now();
+            let activity = Activity::new(begun, http2);
+            assert_eq!(activity.patience(begun, &timeouts()), Patience::Until(begun + HEADER / 4));
+            let late = begun + HEADER - Duration::from_millis(1);
+            assert_eq!(activity.patience(late, &timeouts()), Patience::Until(begun + HEADER));
+            assert_eq!(activity.patience(begun + HEADER, &timeouts()), Patience::SlowHead);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_is_waited_for_and_then_the_connection_is_idle() {
+        let begun = Instant::now();
+        let activity = Activity::new(begun, false);
+        activity.hear();
+        let request = activity.begin_request();
+        assert!(matches!(activity.patience(begun + 100 * IDLE, &timeouts()), Patience::Until(_)));
+        drop(request);
+        let ended = Instant::now();
+        assert!(matches!(activity.patience(ended + IDLE - HEADER, &timeouts()), Patience::Until(_)));
+        assert_eq!(activity.patience(ended + IDLE, &timeouts()), Patience::Idle);
+    }
+
+    #[tokio::test]
+    async fn a_later_head_has_the_header_time_from_its_first_byte() {
+        for (http2, after_the_header_time) in [(false, true), (true, false)] {
+            let activity = Activity::new(Instant::now(), http2);
+            drop(activity.begin_request());
+            activity.hear();
+            let over = activity.patience(Instant::now() + HEADER, &timeouts());
+            assert_eq!(over == Patience::SlowHead, after_the_header_time, "http2: {http2}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upgraded_connection_is_left_alone() {
+        let activity = Activity::new(Instant::now(), false);
+        activity.set_upgraded();
+        assert_eq!(activity.patience(Instant::now() + 100 * IDLE, &timeouts()), Patience::Forever);
+    }
+}

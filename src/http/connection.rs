@@ -1,0 +1,234 @@
+//! One connection, from the first byte to the last answer.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use super::activity::{Activity, Heard, Patience};
+use super::listener::{Slot, refused};
+use super::networks::Admission;
+use super::service::{Answers, Caller};
+use super::tls::Tls;
+use super::{Timeouts, proxy};
+
+/// Longest request line and header fields together, in bytes: room for a token and a few resume positions in the query.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Longest stretch of a body that HTTP/1.1 buffers for a reader.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+/// Requests at once on one HTTP/2 connection. RFC 9113, section 6.5.2, recommends no less than 100.
+const MAX_STREAMS: u32 = 100;
+/// What one HTTP/2 stream may send before it is read (a whole body of the usual limit), and all of a connection's
+/// streams together.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What is kept for a client that does not read, for each HTTP/2 stream.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
+
+/// What all connections are served by.
+pub struct Household {
+    pub tls: Tls,
+    pub answers: Arc<Answers>,
+    pub admission: Admission,
+    pub timeouts: Timeouts,
+    http1: hyper::server::conn::http1::Builder,
+    http2: hyper::server::conn::http2::Builder<TokioExecutor>,
+}
+
+/// Why a connection ended other than in good order. Logged at debug: clients come and go as they like.
+#[derive(Debug, thiserror::Error)]
+enum Cut {
+    #[error("socket: {0}")]
+    Socket(io::Error),
+    #[error("PROXY header: {0}")]
+    Proxy(io::Error),
+    #[error("no PROXY header in time")]
+    ProxyTime,
+    #[error("TLS handshake: {0}")]
+    Handshake(io::Error),
+    #[error("no TLS handshake in time")]
+    HandshakeTime,
+    #[error("no request's head in time")]
+    SlowHead,
+    #[error("HTTP: {0}")]
+    Http(hyper::Error),
+}
+
+impl Household {
+    pub fn new(tls: Tls, answers: Arc<Answers>, admission: Admission, timeouts: Timeouts) -> Self {
+        let mut http1 = hyper::server::conn::http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(None) // ours tells a slow head from an idle connection
+            .max_buf_size(MAX_BUFFER_BYTES)
+            .max_header_size(MAX_HEAD_BYTES);
+        let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .enable_connect_protocol()
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEAD_BYTES as u32)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(SEND_BUFFER_BYTES)
+            .keep_alive_interval(timeouts.ping_interval)
+            .keep_alive_timeout(timeouts.ping);
+        Self { tls, answers, admission, timeouts, http1, http2 }
+    }
+
+    /// Serves one accepted socket until its end, until `soft` and the requests then under way, or until `hard`.
+    /// `trusted`: the socket is a trusted proxy's, whose own address was not asked for at the door.
+    pub async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: IpAddr,
+        trusted: bool,
+        slot: Slot,
+        soft: CancellationToken,
+        hard: CancellationToken,
+    ) {
+        let served = hard.run_until_cancelled(self.converse(stream, peer, trusted, slot, &soft)).await;
+        if let Some(Err(cut)) = served {
+            count(&cut);
+            tracing::debug!(%peer, reason = %cut, "connection cut");
+        }
+    }
+
+    async fn converse(
+        &self,
+        mut stream: TcpStream,
+        peer: IpAddr,
+        trusted: bool,
+        slot: Slot,
+        soft: &CancellationToken,
+    ) -> Result<(), Cut> {
+        stream.set_nodelay(true).map_err(Cut::Socket)?;
+        let mut address = peer;
+        if trusted {
+            let said = timeout(self.timeouts.header, proxy::read(&mut stream)).await.map_err(|_| Cut::ProxyTime)?;
+            address = said.map_err(Cut::Proxy)?.unwrap_or(peer);
+            if address != peer && !self.admission.admits(address) {
+                refused("network");
+                return Ok(());
+            }
+        }
+        let handshake = timeout(self.timeouts.tls_handshake, TlsAcceptor::from(self.tls.current()).accept(stream));
+        let Some(done) = soft.run_until_cancelled(handshake).await else { return Ok(()) };
+        let tls = done.map_err(|_| Cut::HandshakeTime)?.map_err(Cut::Handshake)?;
+        self.speak(tls, address, slot, soft).await
+    }
+
+    /// HTTP/2 is what was agreed on by ALPN, and nothing else (RFC 9113, section 3.2).
+    async fn speak(
+        &self,
+        tls: TlsStream<TcpStream>,
+        address: IpAddr,
+        slot: Slot,
+        soft: &CancellationToken,
+    ) -> Result<(), Cut> {
+        let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+        let activity = Arc::new(Activity::new(Instant::now(), http2));
+        let io = Heard::new(TokioIo::new(tls), activity.clone(), slot);
+        let caller = Arc::new(Caller { answers: self.answers.clone(), address, activity: activity.clone() });
+        let service = service_fn(move |request| {
+            let caller = caller.clone();
+            async move { Ok::<_, Infallible>(caller.answer(request).await) }
+        });
+        if http2 {
+            drive(pin!(self.http2.serve_connection(io, service)), &activity, &self.timeouts, soft).await
+        } else {
+            let connection = self.http1.serve_connection(io, service).with_upgrades();
+            drive(pin!(connection), &activity, &self.timeouts, soft).await
+        }
+    }
+}
+
+/// Runs a connection, and ends it by the clock or the stop.
+async fn drive<C: Connection>(
+    mut connection: Pin<&mut C>,
+    activity: &Activity,
+    timeouts: &Timeouts,
+    soft: &CancellationToken,
+) -> Result<(), Cut> {
+    /// Far enough that it never comes, near enough for the timer.
+    const NO_MORE: Duration = Duration::from_secs(365 * 86_400);
+    let mut timer = pin!(sleep_until(Instant::now() + timeouts.header.min(timeouts.idle)));
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            done = connection.as_mut() => return done.map_err(Cut::Http),
+            () = soft.cancelled(), if !ending => {
+                ending = true;
+                connection.as_mut().end_in_order();
+            }
+            () = timer.as_mut() => {
+                let now = Instant::now();
+                match activity.patience(now, timeouts) {
+                    Patience::Until(then) => timer.as_mut().reset(then),
+                    Patience::Forever => timer.as_mut().reset(now + NO_MORE),
+                    Patience::SlowHead => return Err(Cut::SlowHead),
+                    Patience::Idle if ending => return Ok(()),
+                    Patience::Idle => {
+                        ending = true;
+                        connection.as_mut().end_in_order();
+                        timer.as_mut().reset(now + timeouts.header);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What HTTP/1.1 and HTTP/2 connections have in common for [`drive`].
+trait Connection: Future<Output = hyper::Result<()>> {
+    /// No new requests; those under way are answered.
+    fn end_in_order(self: Pin<&mut Self>);
+}
+
+type Socket = Heard<TokioIo<TlsStream<TcpStream>>>;
+
+impl<S> Connection for hyper::server::conn::http1::UpgradeableConnection<Socket, S>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = axum::body::Body> + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn end_in_order(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Connection for hyper::server::conn::http2::Connection<Socket, S, TokioExecutor>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = axum::body::Body> + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Future: Send + 'static,
+{
+    fn end_in_order(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+fn count(cut: &Cut) {
+    let reason = match cut {
+        Cut::Socket(_) => "socket",
+        Cut::Proxy(_) | Cut::ProxyTime => "proxy",
+        Cut::Handshake(_) | Cut::HandshakeTime => {
+            metrics::counter!("confgate_http_handshakes_failed_total").increment(1);
+            return;
+        }
+        Cut::SlowHead => "slow_head",
+        Cut::Http(_) => "http",
+    };
+    metrics::counter!("confgate_http_connections_cut_total", "reason" => reason).increment(1);
+}

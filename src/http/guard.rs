@@ -1,0 +1,297 @@
+//! The origin rule, CORS, and the security headers that every answer carries.
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Uri, Version};
+
+const CORS_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PATCH, DELETE, OPTIONS");
+const CORS_REQUEST_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, if-match");
+/// `Location`, `ETag` and `Link` are WHIP's and WHEP's; `Retry-After` comes with 429.
+const CORS_EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("Location, ETag, Link, Retry-After");
+/// Seconds that a browser may remember a preflight: the longest that Chromium honours.
+const CORS_MAX_AGE_S: HeaderValue = HeaderValue::from_static("7200");
+
+/// A year, the usual least for preload lists. Not for subdomains: they are not ours to speak for.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// What of the configuration concerns browsers.
+#[derive(Debug, Clone, Default)]
+pub struct GuardSettings {
+    /// Where browsers reach us, if that isn't the address they name in `Host`: `https://meet.example.org`.
+    pub public_url: Option<String>,
+    /// Other origins whose pages may call and embed us: `https://intranet.example.org`.
+    pub allowed_origins: Vec<String>,
+    /// Addresses beside our own that our page connects to: `wss://` and `https://` of the call gateways.
+    pub connect_urls: Vec<String>,
+}
+
+/// A setting that is no origin, or no address with one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an origin like https://meet.example.org")]
+pub struct GuardError(String);
+
+/// What the guard decided on a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// No browser, or our own page.
+    Own,
+    /// A page of an allowed origin; its answer names that origin.
+    Cors(&'a HeaderValue),
+    /// A browser asks in the name of such a page whether it may; to be answered here.
+    Preflight(&'a HeaderValue),
+    /// A page of any other origin (`null` too): 403.
+    Foreign,
+    /// HTTP/1.1 without exactly one `Host`: 400 (RFC 9112, section 3.2).
+    NoHost,
+}
+
+/// Decides by configuration alone; holds no state.
+pub struct Guard {
+    own: Option<HeaderValue>,
+    allowed: Vec<HeaderValue>,
+    content_security_policy: HeaderValue,
+}
+
+impl Guard {
+    pub fn new(settings: &GuardSettings) -> Result<Self, GuardError> {
+        let own = settings.public_url.as_deref().map(origin_of_url).transpose()?;
+        let allowed = settings.allowed_origins.iter().map(|text| parse_origin(text)).collect::<Result<Vec<_>, _>>()?;
+        let connect = settings.connect_urls.iter().map(|text| origin_of_url(text)).collect::<Result<Vec<_>, _>>()?;
+        let policy = content_security_policy(&allowed, &connect);
+        Ok(Self {
+            own: own.as_deref().map(header_value).transpose()?,
+            allowed: allowed.iter().map(|origin| header_value(origin)).collect::<Result<_, _>>()?,
+            content_security_policy: header_value(&policy)?,
+        })
+    }
+
+    /// Applies the origin rule.
+    pub fn judge<B>(&self, request: &Request<B>) -> Verdict<'_> {
+        let headers = request.headers();
+        if request.version() == Version::HTTP_11 && headers.get_all(header::HOST).iter().take(2).count() != 1 {
+            return Verdict::NoHost;
+        }
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        let Some(origin) = origins.next() else { return Verdict::Own };
+        if origins.next().is_some() {
+            return Verdict::Foreign;
+        }
+        if self.own.as_ref() == Some(origin) || is_own_authority(origin, request.uri(), headers) {
+            return Verdict::Own;
+        }
+        match self.allowed.iter().find(|allowed| *allowed == origin) {
+            None => Verdict::Foreign,
+            Some(origin) if is_preflight(request) => Verdict::Preflight(origin),
+            Some(origin) => Verdict::Cors(origin),
+        }
+    }
+
+    /// Writes the headers that every answer carries; a policy that a page set for itself stays.
+    pub fn dress(&self, verdict: Verdict<'_>, headers: &mut HeaderMap) {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+        headers.insert(header::REFERRER_POLICY, NO_REFERRER);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        headers.entry(header::CONTENT_SECURITY_POLICY).or_insert_with(|| self.content_security_policy.clone());
+        if !self.allowed.is_empty() {
+            headers.append(header::VARY, HeaderValue::from_static("origin"));
+        }
+        match verdict {
+            Verdict::Cors(origin) => {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+                headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, CORS_EXPOSED_HEADERS);
+            }
+            Verdict::Preflight(origin) => {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+                headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, CORS_METHODS);
+                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, CORS_REQUEST_HEADERS);
+                headers.insert(header::ACCESS_CONTROL_MAX_AGE, CORS_MAX_AGE_S);
+            }
+            Verdict::Own | Verdict::Foreign | Verdict::NoHost => {}
+        }
+    }
+}
+
+fn is_preflight<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// True where the page came from the authority that this request was sent to. Only `https`: nothing else is served here.
+fn is_own_authority(origin: &HeaderValue, uri: &Uri, headers: &HeaderMap) -> bool {
+    let asked = match uri.authority() {
+        Some(authority) => authority.as_str().as_bytes(),
+        None => headers.get(header::HOST).map_or(&[][..], HeaderValue::as_bytes),
+    };
+    let Some(page) = origin.as_bytes().strip_prefix(b"https://") else { return false };
+    let port = |authority: &'_ [u8]| authority.strip_suffix(b":443").map_or(authority.len(), <[u8]>::len);
+    let (page, asked) = (&page[..port(page)], &asked[..port(asked)]);
+    !page.is_empty() && page.eq_ignore_ascii_case(asked)
+}
+
+/// `scheme://host[:port]` as a browser writes it: lower case, without the scheme's own port.
+fn parse_origin(text: &str) -> Result<String, GuardError> {
+    let wrong = || GuardError(text.to_owned());
+    let lower = text.trim().trim_end_matches('/').to_ascii_lowercase();
+    let (scheme, authority) = lower.split_once("://").ok_or_else(wrong)?;
+    let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    // No `*`, no user, and nothing that would begin another directive of the policy.
+    let authority_fits =
+        !authority.is_empty() && authority.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b));
+    if !scheme_fits || !authority_fits || authority.parse::<http::uri::Authority>().is_err() {
+        return Err(wrong());
+    }
+    let own_port = match scheme {
+        "https" | "wss" => ":443",
+        "http" | "ws" => ":80",
+        _ => "",
+    };
+    Ok(format!("{scheme}://{}", authority.strip_suffix(own_port).unwrap_or(authority)))
+}
+
+/// The origin of an address that may have a path.
+fn origin_of_url(text: &str) -> Result<String, GuardError> {
+    let wrong = || GuardError(text.to_owned());
+    let (scheme, rest) = text.trim().split_once("://").ok_or_else(wrong)?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    parse_origin(&format!("{scheme}://{authority}")).map_err(|_| wrong())
+}
+
+/// Our own scripts and styles only, nothing inline; media comes over WebRTC and needs no source.
+fn content_security_policy(embedders: &[String], connect: &[String]) -> String {
+    let mut connect_sources = vec!["'self'"];
+    connect_sources.extend(connect.iter().map(String::as_str));
+    let ancestors = if embedders.is_empty() { "'none'".to_owned() } else { embedders.join(" ") };
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; \
+         media-src 'self' blob:; connect-src {}; worker-src 'self'; manifest-src 'self'; base-uri 'none'; \
+         form-action 'self'; frame-ancestors {ancestors}",
+        connect_sources.join(" ")
+    )
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, GuardError> {
+    HeaderValue::from_str(text).map_err(|_| GuardError(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard() -> Guard {
+        Guard::new(&GuardSettings {
+            public_url: Some("https://Meet.example.org:443/gzbwclient".into()),
+            allowed_origins: vec!["https://intranet.example.org/".into(), "http://localhost:3000".into()],
+            connect_urls: vec!["wss://sfu1.example.org:8443/groupcall".into(), "https://whip.example.org/".into()],
+        })
+        .expect("settings")
+    }
+
+    fn request(host: &str, origin: Option<&str>) -> Request<()> {
+        let mut request = Request::post("/gzbwclient/jsonrpc").header("host", host);
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        request.body(()).expect("a request")
+    }
+
+    #[test]
+    fn the_origin_rule_holds_line_by_line() {
+        let guard = guard();
+        let intranet = HeaderValue::from_static("https://intranet.example.org");
+        let local = HeaderValue::from_static("http://localhost:3000");
+        let table: &[(&str, Option<&str>, Verdict<'_>)] = &[
+            ("a:9092", None, Verdict::Own),
+            ("a:9092", Some("https://a:9092"), Verdict::Own),
+            ("A:9092", Some("https://a:9092"), Verdict::Own),
+            ("a", Some("https://a:443"), Verdict::Own),
+            ("a:443", Some("https://a"), Verdict::Own),
+            ("[::1]:9092", Some("https://[::1]:9092"), Verdict::Own),
+            ("a:9092", Some("https://meet.example.org"), Verdict::Own),
+            ("a:9092", Some("https://intranet.example.org"), Verdict::Cors(&intranet)),
+            ("a:9092", Some("http://localhost:3000"), Verdict::Cors(&local)),
+            ("a:9092", Some("http://a:9092"), Verdict::Foreign),
+            ("a:9092", Some("https://a:9093"), Verdict::Foreign),
+            ("a:9092", Some("https://a"), Verdict::Foreign),
+            ("a:9092", Some("null"), Verdict::Foreign),
+            ("a:9092", Some(""), Verdict::Foreign),
+            ("a:9092", Some("https://"), Verdict::Foreign),
+            ("a:9092", Some("https://a:9092.evil.example"), Verdict::Foreign),
+            ("a:9092", Some("https://intranet.example.org.evil.example"), Verdict::Foreign),
+            ("a:9092", Some("http://intranet.example.org"), Verdict::Foreign),
+            ("a:9092", Some("http://localhost:3001"), Verdict::Foreign),
+        ];
+        for (host, origin, verdict) in table {
+            assert_eq!(guard.judge(&request(host, *origin)), *verdict, "{host} {origin:?}");
+        }
+    }
+
+    #[test]
+    fn two_origins_are_foreign_and_no_host_is_no_request() {
+        let mut twice = request("a", Some("https://a"));
+        twice.headers_mut().append("origin", HeaderValue::from_static("https://a"));
+        assert_eq!(guard().judge(&twice), Verdict::Foreign);
+        let mut hosts = request("a", None);
+        hosts.headers_mut().append("host", HeaderValue::from_static("b"));
+        assert_eq!(guard().judge(&hosts), Verdict::NoHost);
+        hosts.headers_mut().remove("host");
+        assert_eq!(guard().judge(&hosts), Verdict::NoHost);
+        *hosts.version_mut() = Version::HTTP_10;
+        assert_eq!(guard().judge(&hosts), Verdict::Own);
+    }
+
+    #[test]
+    fn a_preflight_is_answered_for_allowed_origins_only_and_never_with_credentials() {
+        let guard = guard();
+        let mut preflight = request("a", Some("https://intranet.example.org"));
+        *preflight.method_mut() = Method::OPTIONS;
+        preflight.headers_mut().insert("access-control-request-method", HeaderValue::from_static("POST"));
+        let verdict = guard.judge(&preflight);
+        assert!(matches!(verdict, Verdict::Preflight(_)));
+        let mut headers = HeaderMap::new();
+        guard.dress(verdict, &mut headers);
+        assert_eq!(headers["access-control-allow-origin"], "https://intranet.example.org");
+        assert_eq!(headers["vary"], "origin");
+        assert!(!headers.contains_key("access-control-allow-credentials"));
+        preflight.headers_mut().insert("origin", HeaderValue::from_static("https://evil.example"));
+        assert_eq!(guard.judge(&preflight), Verdict::Foreign);
+    }
+
+    #[test]
+    fn every_answer_carries_the_security_headers() {
+        let mut headers = HeaderMap::new();
+        guard().dress(Verdict::Own, &mut headers);
+        assert_eq!(headers["strict-transport-security"], "max-age=31536000");
+        assert_eq!(headers["referrer-policy"], "no-referrer");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        let policy = headers["content-security-policy"].to_str().expect("text");
+        assert!(
+            policy.contains("connect-src 'self' wss://sfu1.example.org:8443 https://whip.example.org;"),
+            "{policy}"
+        );
+        assert!(policy.ends_with("frame-ancestors https://intranet.example.org http://localhost:3000"), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains('*'));
+        assert!(!headers.contains_key("access-control-allow-origin"));
+        let mut headers = HeaderMap::new();
+        Guard::new(&GuardSettings::default()).expect("settings").dress(Verdict::Own, &mut headers);
+        assert!(headers["content-security-policy"].to_str().is_ok_and(|p| p.ends_with("frame-ancestors 'none'")));
+        assert!(!headers.contains_key("vary"));
+    }
+
+    #[test]
+    fn a_setting_that_is_no_origin_is_refused() {
+        for text in [
+            "*",
+            "null",
+            "example.org",
+            "https://",
+            "https://*.example.org",
+            "https://a/b",
+            "https://a;b",
+            "https://u@a",
+        ] {
+            let settings = GuardSettings { allowed_origins: vec![text.into()], ..GuardSettings::default() };
+            assert!(Guard::new(&settings).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The accept loop, and the end of it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::HttpSettings;
+use super::connection::Household;
+use super::guard::{Guard, GuardError};
+use super::service::Answers;
+use super::tls::{Tls, TlsError};
+
+/// Waits after an accept that failed for want of something (files, memory): the first, and the longest.
+const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
+const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Why the door can't open.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    #[error("listening on {listen}: {source}")]
+    Listen { listen: String, source: io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Origin(#[from] GuardError),
+}
+
+/// One open socket out of `limits.connections`; given back when the socket is dropped, wherever it went.
+pub struct Slot {
+    _permit: OwnedSemaphorePermit,
+    open: metrics::Gauge,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.open.decrement(1.0);
+    }
+}
+
+/// Counts a connection that was closed as soon as it was known who it was from.
+pub fn refused(reason: &'static str) {
+    metrics::counter!("confgate_http_connections_refused_total", "reason" => reason).increment(1);
+}
+
+/// The listening socket with all that it needs to serve.
+pub struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+    settings: HttpSettings,
+    guard: Guard,
+    tls: Tls,
+    slots: Arc<Semaphore>,
+}
+
+impl Door {
+    /// Loads (or makes) the certificate and takes the address. Connections wait in the system's queue until
+    /// [`serve`](Self::serve).
+    pub async fn open(settings: HttpSettings) -> Result<Self, DoorError> {
+        let guard = Guard::new(&settings.guard)?;
+        let tls = Tls::load(settings.certificate.files()?)?;
+        let listen = |source| DoorError::Listen { listen: settings.listen.clone(), source };
+        let listener = TcpListener::bind(&settings.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let slots = Arc::new(Semaphore::new(settings.connections as usize));
+        Ok(Self { listener, address, settings, guard, tls, slots })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves `router` until `soft`; then takes no more connections and returns when the requests under way are
+    /// answered and every socket, upgraded ones too, is closed, or at `hard`.
+    pub async fn serve(self, router: Router, soft: CancellationToken, hard: CancellationToken) {
+        let Self { listener, settings, guard, tls, slots, .. } = self;
+        let answers = Arc::new(Answers {
+            router,
+            guard,
+            admission: settings.admission.clone(),
+            trusted_proxies: settings.trusted_proxies.clone(),
+            body_bytes: settings.body_bytes,
+            body_within: settings.timeouts.body,
+            responses: ["1xx", "2xx", "3xx", "4xx", "5xx"]
+                .map(|class| metrics::counter!("confgate_http_responses_total", "class" => class)),
+        });
+        let household = Arc::new(Household::new(tls, answers, settings.admission.clone(), settings.timeouts));
+        let entrance = Entrance { settings, slots, household, soft, hard, connections: TaskTracker::new() };
+        tokio::select! {
+            () = entrance.accept(listener) => entrance.drain().await,
+            () = entrance.household.tls.watch(entrance.settings.timeouts.certificate_check) => {}
+        }
+    }
+}
+
+struct Entrance {
+    settings: HttpSettings,
+    slots: Arc<Semaphore>,
+    household: Arc<Household>,
+    soft: CancellationToken,
+    hard: CancellationToken,
+    connections: TaskTracker,
+}
+
+impl Entrance {
+    /// Until the soft stop; with its return the listening socket is closed, and who comes later is told so at once.
+    async fn accept(&self, listener: TcpListener) {
+        let mut backoff = ACCEPT_BACKOFF_MIN;
+        while let Some(accepted) = self.soft.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((stream, peer)) => {
+                    backoff = ACCEPT_BACKOFF_MIN;
+                    self.admit(stream, peer.ip().to_canonical());
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    metrics::counter!("confgate_http_accept_errors_total").increment(1);
+                    tracing::warn!(%error, wait_ms = backoff.as_millis() as u64, "can't accept connections");
+                    self.soft.run_until_cancelled(tokio::time::sleep(backoff)).await;
+                    backoff = (backoff * 2).min(ACCEPT_BACKOFF_MAX);
+                }
+            }
+        }
+    }
+
+    /// Starts the connection's task, or closes the connection by dropping it.
+    fn admit(&self, stream: TcpStream, peer: IpAddr) {
+        // A trusted proxy's own address is not its clients': they are judged when it has named them.
+        let trusted = self.settings.trusted_proxies.contains(peer);
+        if !trusted && !self.settings.admission.admits(peer) {
+            refused("network");
+            tracing::debug!(%peer, "network not allowed");
+            return;
+        }
+        let Ok(permit) = self.slots.clone().try_acquire_owned() else {
+            refused("limit");
+            tracing::debug!(%peer, limit = self.settings.connections, "too many connections");
+            return;
+        };
+        let open = metrics::gauge!("confgate_http_connections_open");
+        open.increment(1.0);
+        let slot = Slot { _permit: permit, open };
+        let serving = self.household.clone().serve(stream, peer, trusted, slot, self.soft.clone(), self.hard.clone());
+        self.connections.spawn(serving);
+    }
+
+    async fn drain(&self) {
+        self.connections.close();
+        let closed = async {
+            self.connections.wait().await;
+            // Upgraded sockets have left their connection's task: all are closed when all slots are back.
+            let _all = self.slots.acquire_many(self.settings.connections).await;
+        };
+        self.hard.run_until_cancelled(closed).await;
+    }
+}
+
+/// Errors that concern the one connection which was about to be accepted (accept(2)); the next may be well.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, PermissionDenied};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | PermissionDenied)
+}

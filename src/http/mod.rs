@@ -1,0 +1,80 @@
+//! The door: one listener with TLS, who may come in, and what every answer carries.
+//!
+//! ```text
+//! accept -> networks -> a free slot -> PROXY v2 (trusted proxies) -> TLS -> HTTP/1.1 or HTTP/2 -> guard -> router
+//! ```
+//!
+//! Each connection is one task, tracked by [`Door::serve`]; each open socket, upgraded ones too, holds one slot.
+
+mod activity;
+pub mod client;
+mod client_addr;
+mod connection;
+mod guard;
+mod listener;
+mod networks;
+mod proxy;
+mod service;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use guard::{Guard, GuardError, GuardSettings};
+pub use listener::{Door, DoorError};
+pub use networks::{Admission, NetworkError, Networks};
+pub use tls::{Certificate, CertificateFiles, Tls, TlsError, self_signed};
+
+/// All that the door is told.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// `host:port`; port 0 takes a free one.
+    pub listen: String,
+    pub certificate: Certificate,
+    pub guard: GuardSettings,
+    /// Who may connect, by the client's address, before TLS.
+    pub admission: Admission,
+    /// Whose PROXY v2 header and `X-Forwarded-For` are believed.
+    pub trusted_proxies: Networks,
+    /// Sockets open at once, upgraded ones included; one more is closed as soon as it is accepted.
+    pub connections: u32,
+    /// Largest request body; more is answered with 413.
+    pub body_bytes: u64,
+    pub timeouts: Timeouts,
+}
+
+/// How long the door waits for its clients.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For the TLS handshake as a whole.
+    pub tls_handshake: Duration,
+    /// For a PROXY v2 header, and for a request's head: from the end of the handshake for the first one, from its
+    /// first byte for a later one.
+    pub header: Duration,
+    /// For a request's body as a whole.
+    pub body: Duration,
+    /// How long a connection is kept with no request under way.
+    pub idle: Duration,
+    /// After this long a silent HTTP/2 connection is pinged.
+    pub ping_interval: Duration,
+    /// For the answer to such a ping.
+    pub ping: Duration,
+    /// How often the certificate files are looked at.
+    pub certificate_check: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            tls_handshake: Duration::from_secs(10),
+            header: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            idle: Duration::from_secs(75), // longer than the 60 s that load balancers keep theirs, so that they close first
+            ping_interval: Duration::from_secs(20),
+            ping: Duration::from_secs(10),
+            certificate_check: Duration::from_secs(1),
+        }
+    }
+}

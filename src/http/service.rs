@@ -1,0 +1,95 @@
+//! One request: the guard around the app's router.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use hyper::body::{Body as _, Incoming};
+use tower::Service;
+
+use super::activity::Activity;
+use super::client_addr::client_address;
+use super::guard::{Guard, Verdict};
+use super::networks::{Admission, Networks};
+use crate::address::ClientAddr;
+use crate::body::{BodyRefused, BoundedBody, discard};
+
+/// What all connections share; never changed after start.
+pub struct Answers {
+    pub router: Router,
+    pub guard: Guard,
+    pub admission: Admission,
+    pub trusted_proxies: Networks,
+    pub body_bytes: u64,
+    pub body_within: std::time::Duration,
+    /// By the status code's first digit, 1xx first: looked up once, not for every request.
+    pub responses: [metrics::Counter; 5],
+}
+
+/// What the requests of one connection share.
+pub struct Caller {
+    pub answers: Arc<Answers>,
+    /// The socket's address, or the one out of its PROXY header.
+    pub address: IpAddr,
+    pub activity: Arc<Activity>,
+}
+
+impl Caller {
+    /// Answers one request; there is always an answer.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response {
+        let under_way = self.activity.begin_request();
+        let answers = &*self.answers;
+        let verdict = answers.guard.judge(&request);
+        let asks_upgrade = request.method() == Method::CONNECT;
+        let mut response = match verdict {
+            Verdict::Own | Verdict::Cors(_) => self.pass(request).await,
+            Verdict::Preflight(_) => StatusCode::NO_CONTENT.into_response(),
+            Verdict::Foreign => (StatusCode::FORBIDDEN, "this origin is not allowed").into_response(),
+            Verdict::NoHost => (StatusCode::BAD_REQUEST, "one Host header is required").into_response(),
+        };
+        answers.guard.dress(verdict, response.headers_mut());
+        let status = response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS || (asks_upgrade && status.is_success()) {
+            self.activity.set_upgraded();
+        }
+        if let Some(counter) = answers.responses.get(usize::from(status.as_u16() / 100).wrapping_sub(1)) {
+            counter.increment(1);
+        }
+        drop(under_way);
+        response
+    }
+
+    async fn pass(&self, mut request: Request<Incoming>) -> Response {
+        let answers = &*self.answers;
+        let client = client_address(self.address, request.headers(), &answers.trusted_proxies);
+        if client != self.address && !answers.admission.admits(client) {
+            return (StatusCode::FORBIDDEN, "this network is not allowed").into_response();
+        }
+        if request.body().size_hint().lower() > answers.body_bytes {
+            return self.refuse_large(request).await;
+        }
+        request.extensions_mut().insert(ClientAddr(client));
+        let request = request.map(|body| Body::new(BoundedBody::new(body, answers.body_bytes, answers.body_within)));
+        match answers.router.clone().call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// A declared length above the limit. An HTTP/1.1 client that did not ask first is already writing, and reads only
+    /// afterwards; then the connection is of no more use. HTTP/2 resets the one stream.
+    async fn refuse_large(&self, request: Request<Incoming>) -> Response {
+        let http1 = request.version() <= Version::HTTP_11;
+        if http1 && !request.headers().contains_key(header::EXPECT) {
+            discard(BoundedBody::new(request.into_body(), self.answers.body_bytes, self.answers.body_within)).await;
+        }
+        let mut response = BodyRefused::TooLarge.into_response();
+        if http1 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}

@@ -1,0 +1,334 @@
+//! The HTTP routes: the JSON-RPC door, the event socket's upgrade, the guest page and what belongs to it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Request, State, WebSocketUpgrade};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{any, get, post};
+use bytes::Bytes;
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, ETAG, IF_NONE_MATCH, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL,
+    SET_COOKIE,
+};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
+use rust_embed::RustEmbed;
+use serde_json::{Value, json};
+
+use crate::address::{AddressBlock, ClientAddr};
+use crate::body::bounded_body;
+use crate::ids::now_ms;
+use crate::limiter::{Limiter, Rate};
+use crate::refusal::{Refusal, code};
+use crate::rpc::{Context, Door};
+use crate::wss;
+
+/// The page's files, in the binary.
+#[derive(RustEmbed)]
+#[folder = "web/"]
+#[exclude = "test/*"]
+#[exclude = "*.md"]
+#[exclude = "package.json"]
+struct Files;
+
+const COOKIE_NAME: &str = "confgate_device";
+/// A browser keeps its name for a year.
+const COOKIE_AGE_S: u32 = 31_536_000;
+/// Most addresses whose request budgets are remembered.
+const ADDRESSES: usize = 65_536;
+/// Largest message that a client may send over the event socket is a body's; tungstenite's own default is 64 MiB.
+const READ_BUFFER: usize = 4096;
+
+/// What the routes share.
+pub struct Site {
+    pub door: Arc<Door>,
+    base: String,
+    budget: Mutex<Limiter<AddressBlock>>,
+}
+
+pub fn router(door: Arc<Door>) -> Router {
+    let base = door.config.http.base_path.as_str().to_owned();
+    let rate = Rate::per_minute(door.config.limits.requests_per_minute);
+    let budget = Mutex::new(Limiter::new(rate, ADDRESSES));
+    let at = |path: &str| format!("{base}{path}");
+    Router::new()
+        .route(&at("/jsonrpc"), post(jsonrpc))
+        .route(&at("/websck"), any(websck))
+        .route(&at("/conference/{*code}"), get(guest_page).post(conference))
+        .route(&base, get(to_home))
+        .route(&at("/"), get(home))
+        .route(&at("/docs"), get(docs))
+        .route(&at("/openrpc.json"), get(openrpc))
+        .route(&at("/asyncapi.json"), get(asyncapi))
+        .route(&at("/assets/{*file}"), get(asset))
+        .with_state(Arc::new(Site { door, base: base.clone(), budget }))
+}
+
+impl Site {
+    /// Counts one request. `Some`: the address is over its budget, and that is the answer.
+    fn over_budget(&self, address: ClientAddr) -> Option<Response> {
+        let block = AddressBlock::host(address.0);
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.allow(&block, now_ms()).err().map(too_many)
+    }
+
+    fn device(&self, headers: &HeaderMap) -> Option<String> {
+        let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let (_, value) = pairs.find(|(name, _)| *name == COOKIE_NAME)?;
+        self.door.entry.device(value)
+    }
+
+    fn set_cookie(&self, headers: &mut HeaderMap, value: &str) {
+        let base = &self.base;
+        let cookie =
+            format!("{COOKIE_NAME}={value}; Path={base}; Max-Age={COOKIE_AGE_S}; HttpOnly; Secure; SameSite=Strict");
+        if let Ok(cookie) = HeaderValue::try_from(cookie) {
+            headers.append(SET_COOKIE, cookie);
+        }
+    }
+}
+
+async fn jsonrpc(State(site): State<Arc<Site>>, request: Request) -> Response {
+    let Some(address) = request.extensions().get::<ClientAddr>().copied() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    if let Some(response) = site.over_budget(address) {
+        return response;
+    }
+    let (head, body) = request.into_parts();
+    let body = match bounded_body(body, site.door.config.limits.body_bytes).await {
+        Ok(body) => body,
+        Err(error) => return error.into_response(),
+    };
+    let context = Context {
+        address: address.0,
+        token: bearer(&head.headers),
+        device: site.device(&head.headers),
+        socket: None,
+        set_device: Mutex::default(),
+    };
+    let Some(reply) = site.door.answer(&context, &body).await else {
+        return StatusCode::NO_CONTENT.into_response();
+    };
+    let mut response = json_response(reply);
+    if let Some(cookie) = context.set_device.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        site.set_cookie(response.headers_mut(), &cookie);
+    }
+    response
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750 section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The token of a subprotocol `bearer.T`, offered beside `confgate`.
+fn offered(headers: &HeaderMap) -> Option<&str> {
+    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    offers.flat_map(|offers| offers.split(',')).find_map(|offer| offer.trim().strip_prefix("bearer."))
+}
+
+/// The parameters of a query, decoded.
+fn query<'a>(uri: &'a Uri, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    pairs
+        .filter(move |(key, _)| *key == name)
+        .map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+async fn websck(
+    State(site): State<Arc<Site>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
+) -> Response {
+    let Some(address) = request.extensions().get::<ClientAddr>().copied() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    if let Some(response) = site.over_budget(address) {
+        return response;
+    }
+    let (headers, uri) = (request.headers(), request.uri());
+    let in_query = query(uri, "token").next();
+    let token = offered(headers).or_else(|| bearer(headers)).or(in_query.as_deref());
+    let caller = match token.map(|token| site.door.entry.authenticate(token)) {
+        Some(Ok(caller)) => caller,
+        Some(Err(refusal)) => return refused(StatusCode::UNAUTHORIZED, &refusal),
+        None => return refused(StatusCode::UNAUTHORIZED, &Refusal::unauthenticated()),
+    };
+    let resume: Vec<String> = query(uri, "resume").collect();
+    let positions = match wss::positions(resume.iter().map(String::as_str)) {
+        Ok(positions) => positions,
+        Err(refusal) => return refused(StatusCode::BAD_REQUEST, &refusal),
+    };
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
+    };
+    let opening = wss::Opening { caller, address: address.0, device: site.device(headers), positions };
+    let door = site.door.clone();
+    let max = door.config.limits.body_bytes;
+    upgrade
+        .protocols(["confgate"])
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(max)
+        .max_frame_size(max)
+        .on_upgrade(move |socket| wss::serve(door, socket, opening))
+}
+
+fn refused(status: StatusCode, refusal: &Refusal) -> Response {
+    let body = json!({"code": refusal.code, "message": refusal.message, "data": {"key": refusal.key}});
+    (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// The code of a link: everything after `conference/`, decoded, slashes included. What is no UTF-8 matches nothing.
+fn code_of(uri: &Uri, base: &str) -> String {
+    let path = uri.path().strip_prefix(base).and_then(|path| path.strip_prefix("/conference/")).unwrap_or_default();
+    percent_decode_str(path).decode_utf8().map(|code| code.into_owned()).unwrap_or_default()
+}
+
+async fn conference(State(site): State<Arc<Site>>, request: Request) -> Response {
+    let Some(address) = request.extensions().get::<ClientAddr>().copied() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    if let Some(response) = site.over_budget(address) {
+        return response;
+    }
+    match site.door.entry.page(&code_of(request.uri(), &site.base), address.0).await {
+        Ok(page) => {
+            let mut response = json_response(serde_json::to_vec(&page).expect("a page has string keys"));
+            give_device(&site, request.headers(), &mut response);
+            response
+        }
+        Err(refusal) if refusal.code == code::TOO_MANY => {
+            too_many(refusal.data.get("retryAfterMs").and_then(Value::as_u64).unwrap_or(1000))
+        }
+        Err(refusal) => {
+            let mut response = refused(StatusCode::SERVICE_UNAVAILABLE, &refusal);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            response
+        }
+    }
+}
+
+/// Gives a browser without a name one.
+fn give_device(site: &Site, headers: &HeaderMap, response: &mut Response) {
+    if site.device(headers).is_none() {
+        site.set_cookie(response.headers_mut(), &site.door.entry.new_device().1);
+    }
+}
+
+fn too_many(wait_ms: u64) -> Response {
+    let refusal = Refusal::too_many("http.tooMany", wait_ms);
+    let body = json!({"code": refusal.code, "message": refusal.message, "data": {"key": refusal.key, "retryAfterMs": wait_ms}});
+    let seconds = wait_ms.div_ceil(1000).max(1).to_string();
+    let headers = [(CONTENT_TYPE, "application/json".to_owned()), (RETRY_AFTER, seconds)];
+    (StatusCode::TOO_MANY_REQUESTS, headers, body.to_string()).into_response()
+}
+
+fn json_response(body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn to_home(State(site): State<Arc<Site>>) -> Response {
+    Redirect::permanent(&format!("{}/", site.base)).into_response()
+}
+
+async fn guest_page(State(site): State<Arc<Site>>, request: Request) -> Response {
+    let mut response = html(&site, "guest.html");
+    give_device(&site, request.headers(), &mut response);
+    response
+}
+
+async fn home(State(site): State<Arc<Site>>) -> Response {
+    html(&site, "home.html")
+}
+
+async fn docs(State(site): State<Arc<Site>>) -> Response {
+    html(&site, "docs.html")
+}
+
+async fn openrpc(State(site): State<Arc<Site>>) -> Response {
+    json_response(site.door.schema.openrpc().to_string().into_bytes())
+}
+
+async fn asyncapi(State(site): State<Arc<Site>>) -> Response {
+    json_response(site.door.schema.asyncapi().to_string().into_bytes())
+}
+
+/// A page, told where it lives.
+fn html(site: &Site, name: &str) -> Response {
+    let Some(file) = Files::get(name) else { return StatusCode::NOT_FOUND.into_response() };
+    let text = String::from_utf8_lossy(&file.data).replace("__BASE__", &site.base);
+    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CACHE_CONTROL, "no-store")];
+    (headers, text).into_response()
+}
+
+async fn asset(State(site): State<Arc<Site>>, request: Request) -> Response {
+    let prefix = format!("{}/assets/", site.base);
+    let name = request.uri().path().strip_prefix(&prefix).unwrap_or_default();
+    let file = Files::get(name).filter(|_| !name.ends_with(".html"));
+    let Some(file) = file else { return StatusCode::NOT_FOUND.into_response() };
+    let tag: String = file.metadata.sha256_hash()[..12].iter().map(|b| format!("{b:02x}")).collect();
+    let tag = format!("\"{tag}\"");
+    let headers = [(ETAG, tag.clone()), (CACHE_CONTROL, "no-cache".to_owned())];
+    if request.headers().get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    let body = match file.data {
+        std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
+    };
+    (headers, [(CONTENT_TYPE, content_type(name))], body).into_response()
+}
+
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("json") => "application/json",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_everything_after_conference_decoded() {
+        let code = |uri: &str| code_of(&uri.parse().unwrap(), "/b");
+        assert_eq!(code("/b/conference/xY7aMTIzNDU2"), "xY7aMTIzNDU2");
+        assert_eq!(code("/b/conference/ab%2Fcd/e%2Bf?x=1"), "ab/cd/e+f");
+        assert_eq!(code("/b/conference/%E4%BC%9A"), "会");
+        assert_eq!(code("/b/conference/%ff"), "");
+    }
+
+    #[test]
+    fn a_token_comes_from_the_subprotocol_or_the_authorization() {
+        let mut headers = HeaderMap::new();
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("confgate, bearer.a.b.c"));
+        assert_eq!(offered(&headers), Some("a.b.c"));
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("bearer x.y.z"));
+        assert_eq!(bearer(&headers), Some("x.y.z"));
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic abc"));
+        assert_eq!(bearer(&headers), None);
+    }
+
+    #[test]
+    fn a_query_is_decoded() {
+        let uri: Uri = "/x?token=a%2Eb&resume=c1:e%3A1:7&resume=c2:e:8".parse().unwrap();
+        assert_eq!(query(&uri, "token").next().as_deref(), Some("a.b"));
+        assert_eq!(query(&uri, "resume").collect::<Vec<_>>(), ["c1:e:1:7", "c2:e:8"]);
+    }
+}

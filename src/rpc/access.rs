@@ -1,0 +1,75 @@
+//! Who may call what: the schema's `x-access`, held against the caller and the conference.
+
+use crate::entry::Caller;
+use crate::event::Conference;
+use crate::ids::ConfId;
+use crate::refusal::Refusal;
+use crate::schema::{Access, Method};
+
+use super::{Door, Params, conf_id};
+
+impl Door {
+    pub(super) async fn authorize(&self, caller: &Caller, method: &Method, params: &Params) -> Result<(), Refusal> {
+        match &method.access {
+            Access::Open | Access::Token => Ok(()),
+            Access::User if caller.is_guest() => Err(not_for_guests()),
+            Access::User => Ok(()),
+            Access::Scope(scope) if caller.has(scope) => Ok(()),
+            Access::GuestOr(scope) if caller.is_guest() || caller.has(scope) => Ok(()),
+            Access::GuestOr(_) | Access::Scope(_) => {
+                Err(Refusal::forbidden("auth.scopeMissing", "the token lacks the method's scope"))
+            }
+            // Not among the methods that clients may name.
+            Access::Internal => Err(Refusal::not_found("method")),
+            Access::Invited => visible(caller, &conf_id(params)?),
+            Access::Conference => self.belongs(caller, &conf_id(params)?).await,
+            Access::Chair => self.is_chair(caller, &conf_id(params)?).await,
+        }
+    }
+
+    /// A guest to their own conference; a user to those that they chair or are in.
+    async fn belongs(&self, caller: &Caller, conf: &ConfId) -> Result<(), Refusal> {
+        visible(caller, conf)?;
+        if caller.is_guest() {
+            return Ok(());
+        }
+        if let Some(roster) = self.conferences.roster(conf).await {
+            let user = &caller.user_id;
+            let there = roster.member(user).is_some() || roster.waiter(user).is_some();
+            if there || roster.conference.chair == *user {
+                return Ok(());
+            }
+        }
+        // The EIM knows best: asked as the user, it answers for conferences that they belong to only.
+        let own = super::own_conferences(&self.calls, caller).await?;
+        if own.contains(conf) || self.conference(conf).await?.chair == caller.user_id {
+            return Ok(());
+        }
+        Err(Refusal::forbidden("conference.notMember", "not a member of that conference"))
+    }
+
+    async fn is_chair(&self, caller: &Caller, conf: &ConfId) -> Result<(), Refusal> {
+        visible(caller, conf)?;
+        if self.conference(conf).await?.chair == caller.user_id {
+            return Ok(());
+        }
+        Err(Refusal::forbidden("conference.chairOnly", "for that conference's chair only"))
+    }
+
+    /// The conference as it is now: as followed here, else as the EIM says.
+    pub(super) async fn conference(&self, conf: &ConfId) -> Result<Conference, Refusal> {
+        if let Some(roster) = self.conferences.roster(conf).await {
+            return Ok(roster.conference.clone());
+        }
+        self.entry.conference(conf).await
+    }
+}
+
+/// A conference that isn't a guest's own does not exist for them.
+fn visible(caller: &Caller, conf: &ConfId) -> Result<(), Refusal> {
+    if caller.may_see(conf) { Ok(()) } else { Err(Refusal::not_found("conference")) }
+}
+
+fn not_for_guests() -> Refusal {
+    Refusal::forbidden("auth.notForGuests", "not for guests")
+}

@@ -1,0 +1,91 @@
+//! `conference.*` where the gateway has a part of its own; the rest is the schema's conversion alone.
+
+use serde_json::{Value, json};
+
+use crate::eim::calls::Calls;
+use crate::entry::{Caller, LinkTerms};
+use crate::event::{Member, MemberState};
+use crate::ids::ConfId;
+use crate::refusal::Refusal;
+use crate::schema::Method;
+use crate::store::AuditEntry;
+
+use super::links::{qr, wants_qr};
+use super::{Door, Outcome, Params, conf_id, text, typed};
+
+impl Door {
+    pub(super) async fn create_conference(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
+        let mut result = self.calls.as_user_method(method, &caller.user_id, params).await?;
+        let conf: ConfId = serde_json::from_value(result["confId"].clone()).map_err(Refusal::fault)?;
+        let link = self.entry.create_link(&conf, LinkTerms::guest(), &caller.user_id).await?;
+        result["link"] = serde_json::to_value(&link).map_err(Refusal::fault)?;
+        if wants_qr(params) {
+            result["link"]["qr"] = qr(&link.url)?.into();
+        }
+        self.sockets.attach(&caller.user_id, &conf).await;
+        Ok(result)
+    }
+
+    pub(super) async fn join(&self, method: &Method, caller: &Caller, mut params: Params) -> Outcome {
+        let conf = conf_id(&params)?;
+        params.insert("name".into(), caller.name.clone().into());
+        let answer = self.calls.as_user_method(method, &caller.user_id, &params).await?;
+        let member: Member = serde_json::from_value(answer["member"].clone()).map_err(Refusal::fault)?;
+        if !self.sockets.attach(&caller.user_id, &conf).await {
+            self.conferences.joined(&conf, &caller.user_id).await;
+        }
+        let gateway = match member.state {
+            MemberState::Waiting => Value::Null,
+            _ => self.gateway_for(caller, &conf, member.role).await.unwrap_or(Value::Null),
+        };
+        Ok(json!({"confId": conf, "member": member, "callGateway": gateway}))
+    }
+
+    pub(super) async fn control(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
+        let conf = conf_id(params)?;
+        let outcome = self.calls.as_user_method(method, &caller.user_id, params).await;
+        let action = text(params, "action").unwrap_or_default();
+        let said = outcome.as_ref().err().map_or("done", |refusal| refusal.key.as_str());
+        let entry = AuditEntry {
+            time: crate::ids::now_ms(),
+            actor: Some(caller.user_id.clone()),
+            conf_id: conf.clone(),
+            action: action.to_owned(),
+            target: text(params, "userId").map(str::to_owned),
+            outcome: said.to_owned(),
+        };
+        // What was done is done; that its record could not be kept is ours to know, not the chair's.
+        if let Err(error) = self.store.append_audit(&entry).await {
+            Refusal::fault(error);
+        }
+        if outcome.is_ok() {
+            self.after_control(&conf, action, params).await?;
+        }
+        outcome
+    }
+
+    /// What a control means for tokens and links, at once, whether or not the conference's events come by here.
+    async fn after_control(&self, conf: &ConfId, action: &str, params: &Params) -> Result<(), Refusal> {
+        match action {
+            "end" => self.entry.conference_ended(conf).await,
+            "kick" | "ban" => self.entry.removed(conf, &typed(params, "userId")?, action == "ban").await,
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn end(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
+        let result = self.calls.as_user_method(method, &caller.user_id, params).await?;
+        self.entry.conference_ended(&conf_id(params)?).await?;
+        Ok(result)
+    }
+}
+
+/// The conferences that a caller belongs to: a guest's own, a user's as the EIM lists them.
+pub async fn own_conferences(calls: &Calls, caller: &Caller) -> Result<Vec<ConfId>, Refusal> {
+    if let Some(own) = &caller.confined_to {
+        return Ok(vec![own.clone()]);
+    }
+    let listed = calls.as_user("conference.list", &caller.user_id, &Params::new()).await?;
+    let listed = listed["conferences"].as_array().cloned().unwrap_or_default();
+    listed.into_iter().map(|c| serde_json::from_value(c["confId"].clone()).map_err(Refusal::fault)).collect()
+}

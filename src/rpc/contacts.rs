@@ -1,0 +1,33 @@
+//! `org.contacts.*`: the EIM's address book; for a guest, their conference's members only.
+
+use serde_json::{Value, json};
+
+use crate::entry::Caller;
+use crate::schema::Method;
+
+use super::{Door, Outcome, Params, text};
+
+impl Door {
+    pub(super) async fn contacts(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
+        let Some(conf) = &caller.confined_to else {
+            return self.calls.as_user_method(method, &caller.user_id, params).await;
+        };
+        if method.name == "org.contacts.departments" {
+            return Ok(json!({"departments": []}));
+        }
+        let query = text(params, "query").unwrap_or_default().to_lowercase();
+        let users: Vec<Value> = self
+            .entry
+            .members(conf, &caller.user_id)
+            .await?
+            .into_iter()
+            .filter(|m| m.name.to_lowercase().contains(&query))
+            .map(|m| json!({"userId": m.user_id, "name": m.name}))
+            .collect();
+        let number = |name: &str| params.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+        let total = users.len();
+        let page: Vec<Value> =
+            users.into_iter().skip(number("offset").unwrap_or(0)).take(number("limit").unwrap_or(usize::MAX)).collect();
+        Ok(json!({"users": page, "total": total}))
+    }
+}

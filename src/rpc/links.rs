@@ -1,0 +1,51 @@
+//! `conference.createLink`, `revokeLink`, `listLinks`.
+
+use qrcode::QrCode;
+use qrcode::render::svg;
+use serde_json::{Map, Value, json};
+
+use crate::entry::{Caller, LinkTerms};
+use crate::event::Role;
+use crate::refusal::Refusal;
+
+use super::{Door, Outcome, Params, conf_id, text, typed};
+
+/// Smallest side of a QR picture, in pixels.
+const QR_SIDE: u32 = 240;
+
+impl Door {
+    pub(super) async fn create_link(&self, caller: &Caller, params: &Params) -> Outcome {
+        let number = |name: &str| params.get(name).and_then(Value::as_u64);
+        let terms = LinkTerms {
+            role: typed::<Option<Role>>(params, "role")?.unwrap_or(Role::Guest),
+            not_before: number("notBefore"),
+            expires_at: number("expiresAt"),
+            max_uses: number("maxUses"),
+        };
+        let link = self.entry.create_link(&conf_id(params)?, terms, &caller.user_id).await?;
+        let mut result = serde_json::to_value(&link).map_err(Refusal::fault)?;
+        if wants_qr(params) {
+            result["qr"] = qr(&link.url)?.into();
+        }
+        Ok(result)
+    }
+
+    pub(super) async fn revoke_link(&self, params: &Params) -> Outcome {
+        self.entry.revoke_link(&conf_id(params)?, text(params, "linkId").unwrap_or_default()).await?;
+        Ok(Value::Object(Map::new()))
+    }
+
+    pub(super) async fn list_links(&self, params: &Params) -> Outcome {
+        Ok(json!({"links": self.entry.links(&conf_id(params)?).await?}))
+    }
+}
+
+pub(super) fn wants_qr(params: &Params) -> bool {
+    params.get("qr") == Some(&Value::Bool(true))
+}
+
+/// The address as a picture to be photographed, as SVG text.
+pub(super) fn qr(url: &str) -> Result<String, Refusal> {
+    let code = QrCode::new(url.as_bytes()).map_err(Refusal::fault)?;
+    Ok(code.render::<svg::Color>().min_dimensions(QR_SIDE, QR_SIDE).build())
+}

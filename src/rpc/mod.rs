@@ -1,0 +1,225 @@
+//! The JSON-RPC door: reads requests, checks them against the schema and the caller's rights, and has them done.
+//! The same over POST and over the event socket.
+
+mod access;
+mod callgw;
+mod conference;
+mod contacts;
+mod envelope;
+mod iq;
+mod links;
+mod login;
+mod properties;
+mod users;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use futures_util::future::join_all;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::callgw::Pool;
+use crate::conference::{Conferences, Position};
+use crate::config::Config;
+use crate::eim::Eim;
+use crate::eim::calls::Calls;
+use crate::entry::{Caller, Entry};
+use crate::ids::ConfId;
+use crate::refusal::{Refusal, code};
+use crate::schema::{Access, Method, Schema};
+use crate::store::Store;
+use envelope::{Body, Rejected, Request};
+
+pub use conference::own_conferences;
+
+/// The parts that methods work with. All are handles; the door owns no state.
+pub struct Door {
+    pub schema: Arc<Schema>,
+    pub config: Arc<Config>,
+    pub entry: Entry,
+    pub conferences: Conferences,
+    pub sockets: crate::sockets::Sockets,
+    pub calls: Calls,
+    pub eim: Eim,
+    pub pool: Pool,
+    pub store: Store,
+}
+
+/// Where a request comes from.
+pub struct Context<'a> {
+    pub address: IpAddr,
+    /// The access token as presented, not yet looked at.
+    pub token: Option<&'a str>,
+    /// The browser, where its cookie is ours.
+    pub device: Option<String>,
+    /// The event socket that it came over.
+    pub socket: Option<&'a dyn SocketSide>,
+    /// A device cookie to be set with the reply.
+    pub set_device: Mutex<Option<String>>,
+}
+
+/// What methods may do with the event socket that a request came over.
+pub trait SocketSide: Send + Sync {
+    /// Whom the socket belongs to now.
+    fn caller(&self) -> Arc<Caller>;
+    /// The positions that the client resumes from, for conferences that have not been sent a snapshot yet.
+    fn resume(&self, positions: Vec<(ConfId, Position)>);
+    /// A new token for the same user: the socket lives as long as that one.
+    fn renew(&self, caller: Caller);
+}
+
+type Params = Map<String, Value>;
+type Outcome = Result<Value, Refusal>;
+
+impl Door {
+    /// Answers a body; `None` where nothing is left to say.
+    pub async fn answer(&self, context: &Context<'_>, body: &[u8]) -> Option<Vec<u8>> {
+        match envelope::parse(body, self.config.limits.batch, self.config.auth.strict_jsonrpc) {
+            Body::Single(entry) => self.answer_one(context, entry).await,
+            Body::Batch(entries) => {
+                let replies = join_all(entries.into_iter().map(|entry| self.answer_one(context, entry))).await;
+                let replies: Vec<Vec<u8>> = replies.into_iter().flatten().collect();
+                if replies.is_empty() {
+                    return None;
+                }
+                let mut out = replies.join(&b',');
+                out.insert(0, b'[');
+                out.push(b']');
+                Some(out)
+            }
+        }
+    }
+
+    async fn answer_one(&self, context: &Context<'_>, entry: Result<Request<'_>, Rejected<'_>>) -> Option<Vec<u8>> {
+        let (id, outcome) = match entry {
+            Err(rejected) => (Some(rejected.id), Err(rejected.refusal)),
+            Ok(request) => (request.id.map(Some), self.perform(context, &request).await),
+        };
+        let id: Option<&RawValue> = id?;
+        let mut out = Vec::with_capacity(256);
+        envelope::write_reply(&mut out, id, outcome.as_ref());
+        Some(out)
+    }
+
+    async fn perform(&self, context: &Context<'_>, request: &Request<'_>) -> Outcome {
+        let Some(method) = self.schema.method(&request.method) else {
+            metrics::counter!("confgate_rpc_requests_total", "method" => "unknown", "outcome" => "refused")
+                .increment(1);
+            return Err(Refusal::new(code::METHOD_NOT_FOUND, "rpc.methodNotFound", "no such method"));
+        };
+        let outcome = self.perform_method(context, method, request).await;
+        let kind = match &outcome {
+            Ok(_) => "done",
+            Err(refusal) if refusal.code == code::INTERNAL => "fault",
+            Err(_) => "refused",
+        };
+        metrics::counter!("confgate_rpc_requests_total", "method" => method.name.clone(), "outcome" => kind)
+            .increment(1);
+        tracing::debug!(method = %method.name, outcome = kind, "rpc");
+        outcome
+    }
+
+    async fn perform_method(&self, context: &Context<'_>, method: &Method, request: &Request<'_>) -> Outcome {
+        let caller = self.identify(context, method)?;
+        let params = request.named_params()?;
+        if let Err(errors) = method.validate_params(&params) {
+            let errors = serde_json::to_value(errors).map_err(Refusal::fault)?;
+            return Err(
+                Refusal::new(code::INVALID_PARAMS, "rpc.invalidParams", "invalid params").with("errors", errors)
+            );
+        }
+        match caller {
+            None => self.open_method(context, method, params).await,
+            Some(caller) => {
+                self.authorize(&caller, method, &params).await?;
+                self.method(context, method, &caller, params).await
+            }
+        }
+    }
+
+    /// The caller, as far as the method asks for one.
+    fn identify(&self, context: &Context<'_>, method: &Method) -> Result<Option<Arc<Caller>>, Refusal> {
+        if method.name == "auth.http.login" {
+            return Ok(None);
+        }
+        let caller = match (context.socket, context.token) {
+            (Some(socket), _) => Some(self.entry.still_valid(socket.caller())?),
+            (None, Some(token)) => Some(Arc::new(self.entry.authenticate(token)?)),
+            (None, None) => None,
+        };
+        if caller.is_none() && method.access != Access::Open {
+            return Err(Refusal::unauthenticated());
+        }
+        Ok(caller)
+    }
+
+    /// Methods that need no token, called without one.
+    async fn open_method(&self, context: &Context<'_>, method: &Method, params: Params) -> Outcome {
+        match method.name.as_str() {
+            "auth.http.login" => self.login(context, params).await,
+            "config.getProperties" => self.properties(None, &params),
+            "rpc.discover" => Ok(self.schema.openrpc().clone()),
+            // An integrator's own method; the gateway itself asks.
+            _ => self.calls.as_gateway_method(method, &params).await,
+        }
+    }
+
+    async fn method(&self, context: &Context<'_>, method: &Method, caller: &Caller, params: Params) -> Outcome {
+        match method.name.as_str() {
+            "auth.http.logout" => self.logout(caller).await,
+            "config.getProperties" => self.properties(Some(caller), &params),
+            "rpc.discover" => Ok(self.schema.openrpc().clone()),
+            "org.user.processIQ" => self.process_iq(caller, &params).await,
+            "org.user.createUser" => self.create_user(&params).await,
+            "org.contacts.users" | "org.contacts.search" | "org.contacts.departments" => {
+                self.contacts(method, caller, &params).await
+            }
+            "conference.create" => self.create_conference(method, caller, &params).await,
+            "conference.join" => self.join(method, caller, params).await,
+            "conference.control" => self.control(method, caller, &params).await,
+            "conference.end" => self.end(method, caller, &params).await,
+            "conference.createLink" => self.create_link(caller, &params).await,
+            "conference.revokeLink" => self.revoke_link(&params).await,
+            "conference.listLinks" => self.list_links(&params).await,
+            "callgw.allocate" => self.allocate(caller, &params).await,
+            "callgw.release" => self.release(caller),
+            "callgw.report" => self.report(caller, &params),
+            "callgw.list" => self.list_gateways(),
+            "events.resume" => resume(context, &params),
+            _ => self.calls.as_user_method(method, &caller.user_id, &params).await,
+        }
+    }
+}
+
+fn resume(context: &Context<'_>, params: &Params) -> Outcome {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        conf_id: ConfId,
+        epoch: String,
+        seq: u64,
+    }
+    let socket = context.socket.ok_or_else(|| {
+        Refusal::new(code::INVALID_REQUEST, "events.socketOnly", "this method is for the event socket")
+    })?;
+    let named: Vec<Named> = typed(params, "positions")?;
+    socket.resume(named.into_iter().map(|n| (n.conf_id, Position { epoch: n.epoch, seq: n.seq })).collect());
+    Ok(Value::Object(Map::new()))
+}
+
+/// A param that the schema demands, in its type.
+fn typed<T: serde::de::DeserializeOwned>(params: &Params, name: &str) -> Result<T, Refusal> {
+    let value = params.get(name).cloned().unwrap_or(Value::Null);
+    serde_json::from_value(value).map_err(|error| Refusal::invalid_params(name, &error.to_string()))
+}
+
+fn text<'a>(params: &'a Params, name: &str) -> Option<&'a str> {
+    params.get(name).and_then(Value::as_str)
+}
+
+/// The conference that the params name.
+fn conf_id(params: &Params) -> Result<ConfId, Refusal> {
+    typed(params, "confId")
+}

@@ -1,0 +1,86 @@
+//! The RPC schema, loaded: what each method takes, gives, demands of its caller and says to the EIM.
+//!
+//! `rpc-schema/` is built into the binary; the files of `eim.schema_dir` lie over it. Everything is checked once, at
+//! start, so that nothing is looked up, parsed or compiled while a request runs.
+
+mod access;
+mod compile;
+mod document;
+mod files;
+mod method;
+mod param_error;
+mod x_iq;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+pub use access::Access;
+pub use method::Method;
+pub use param_error::ParamError;
+pub use x_iq::{IqKind, Place, Speaker, Step, ValueForm, ValueRule, Where, Wrapper, WriteForm, WriteRule, XIq};
+
+/// All methods and internal entries. Immutable after [`Schema::load`]; shared as `Arc<Schema>`.
+pub struct Schema {
+    methods: BTreeMap<String, Method>,
+    internal: BTreeMap<String, Method>,
+    openrpc: Value,
+    asyncapi: Value,
+}
+
+impl Schema {
+    /// Loads the built-in schema and, over it, the files of `dir`: each overrides or adds the method that it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong, one line each: file, place in the file, what.
+    pub fn load(dir: Option<&Path>) -> Result<Self, Vec<String>> {
+        let mut errors = Vec::new();
+        let files = files::Files::read(dir, &mut errors);
+        let compiler = compile::Compiler::new(&files, &mut errors);
+        let (mut methods, mut internal) = (BTreeMap::new(), BTreeMap::new());
+        for file in files.methods.values() {
+            if let Some(method) = compiler.method(file, &mut errors) {
+                let list = if method.access == Access::Internal { &mut internal } else { &mut methods };
+                list.insert(method.name.clone(), method);
+            }
+        }
+        let openrpc = document::openrpc(&files);
+        let asyncapi = document::asyncapi(&files, &mut errors);
+        if errors.is_empty() { Ok(Self { methods, internal, openrpc, asyncapi }) } else { Err(errors) }
+    }
+
+    /// A method that clients may name.
+    pub fn method(&self, name: &str) -> Option<&Method> {
+        self.methods.get(name)
+    }
+
+    /// An entry that only the gateway itself uses towards the EIM (`eim.*`).
+    pub fn internal(&self, name: &str) -> Option<&Method> {
+        self.internal.get(name)
+    }
+
+    /// The methods that clients may name, by name.
+    pub fn methods(&self) -> impl Iterator<Item = &Method> {
+        self.methods.values()
+    }
+
+    /// The entries that only the gateway itself uses, by name.
+    pub fn internals(&self) -> impl Iterator<Item = &Method> {
+        self.internal.values()
+    }
+
+    /// The whole OpenRPC document: the answer of `rpc.discover`. `x-access`, `x-params` and `x-iq` are kept, for those
+    /// who read what a method demands and says to the EIM.
+    pub fn openrpc(&self) -> &Value {
+        &self.openrpc
+    }
+
+    /// The AsyncAPI document of the event socket; shapes that OpenRPC has too are taken from there.
+    pub fn asyncapi(&self) -> &Value {
+        &self.asyncapi
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! The event sockets open on this node: one for each user; a second one takes over.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::ws::Utf8Bytes;
+
+use crate::conference::{Close, Conferences, Outbox, Position};
+use crate::ids::{ConfId, UserId};
+
+/// The registry: cloneable; owns who is connected, not the connections.
+#[derive(Clone)]
+pub struct Sockets(Arc<Inner>);
+
+struct Inner {
+    conferences: Conferences,
+    live: Mutex<HashMap<UserId, Live>>,
+}
+
+struct Live {
+    generation: u64,
+    /// The refresh family that admitted it.
+    family: String,
+    outbox: Outbox,
+    attached: HashSet<ConfId>,
+}
+
+impl Sockets {
+    pub fn new(conferences: Conferences) -> Self {
+        Self(Arc::new(Inner { conferences, live: Mutex::default() }))
+    }
+
+    /// Registers the user's socket; one that they had before is closed as taken over. Answers its generation.
+    pub fn open(&self, user: &UserId, family: &str, outbox: Outbox) -> u64 {
+        let generation = self.0.conferences.next_generation();
+        let live = Live { generation, family: family.to_owned(), outbox, attached: HashSet::new() };
+        let mut all = self.lock();
+        if let Some(old) = all.insert(user.clone(), live) {
+            old.outbox.close(Close::TakenOver);
+        }
+        metrics::gauge!("confgate_sockets").set(all.len() as f64);
+        generation
+    }
+
+    /// Lets the socket listen to the conference, unless it does or is no longer the user's.
+    pub async fn attach_at(&self, user: &UserId, generation: u64, conf: &ConfId, position: Option<Position>) {
+        let outbox = {
+            let mut all = self.lock();
+            let Some(live) = all.get_mut(user).filter(|live| live.generation == generation) else { return };
+            if !live.attached.insert(conf.clone()) {
+                return;
+            }
+            live.outbox.clone()
+        };
+        self.0.conferences.attach(conf, user, generation, position, outbox).await;
+    }
+
+    /// Lets the user's socket, if they have one, listen to the conference; answers whether they have one.
+    pub async fn attach(&self, user: &UserId, conf: &ConfId) -> bool {
+        let generation = self.lock().get(user).map(|live| live.generation);
+        let Some(generation) = generation else { return false };
+        self.attach_at(user, generation, conf, None).await;
+        true
+    }
+
+    /// The socket has ended. One that was taken over removes nobody: its successor listens in its place.
+    pub async fn closed(&self, user: &UserId, generation: u64) {
+        let ended = {
+            let mut all = self.lock();
+            let is_last = all.get(user).is_some_and(|live| live.generation == generation);
+            let ended = if is_last { all.remove(user) } else { None };
+            metrics::gauge!("confgate_sockets").set(all.len() as f64);
+            ended
+        };
+        for conf in ended.into_iter().flat_map(|live| live.attached) {
+            self.0.conferences.detach(&conf, user, generation).await;
+        }
+    }
+
+    /// Says the same to everybody.
+    pub fn broadcast(&self, frame: &Utf8Bytes) {
+        for live in self.lock().values() {
+            live.outbox.send(frame.clone());
+        }
+    }
+
+    /// Closes every socket that the family admitted.
+    pub fn close_family(&self, family: &str, why: Close) {
+        for live in self.lock().values().filter(|live| live.family == family) {
+            live.outbox.close(why);
+        }
+    }
+
+    pub fn close_all(&self, why: Close) {
+        for live in self.lock().values() {
+            live.outbox.close(why);
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<UserId, Live>> {
+        // Whole between any two statements.
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,101 @@
+//! Who did what in which conference. Never message text, names or secrets.
+
+use super::{Store, StoreError, big, unsigned};
+use crate::ids::{ConfId, UserId, random_text};
+
+/// One control action. Longer texts than the bounds given are cut, so that an entry is never lost to its length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Milliseconds since 1970.
+    pub time: u64,
+    /// `None`: the gateway itself.
+    pub actor: Option<UserId>,
+    pub conf_id: ConfId,
+    /// As in `conference.control`; up to 64 bytes.
+    pub action: String,
+    /// The member or link acted on; up to 191 bytes.
+    pub target: Option<String>,
+    /// `ok`, or the refusal's key; up to 191 bytes.
+    pub outcome: String,
+}
+
+type Row = (i64, Option<String>, String, String, Option<String>, String);
+
+impl Store {
+    /// # Errors
+    /// A fault of the store.
+    pub async fn append_audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        let mut write = self.write().await?;
+        sqlx::query(
+            "INSERT INTO audit (entry_id, happened_at, actor, conf_id, action, target, outcome) \
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(random_text(20))
+        .bind(big(entry.time))
+        .bind(entry.actor.as_ref().map(UserId::as_str))
+        .bind(entry.conf_id.as_str())
+        .bind(cut(&entry.action, 64))
+        .bind(entry.target.as_deref().map(|target| cut(target, 191)))
+        .bind(cut(&entry.outcome, 191))
+        .execute(write.on())
+        .await?;
+        write.commit().await
+    }
+
+    /// A conference's entries, newest first, at most `most`.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn audit_of(&self, conf: &ConfId, most: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        let mut read = self.read().await?;
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT happened_at, actor, conf_id, action, target, outcome FROM audit \
+             WHERE conf_id = ? ORDER BY happened_at DESC LIMIT ?",
+        )
+        .bind(conf.as_str())
+        .bind(i64::from(most))
+        .fetch_all(read.on())
+        .await?;
+        rows.into_iter().map(from_row).collect()
+    }
+}
+
+fn from_row((time, actor, conf_id, action, target, outcome): Row) -> Result<AuditEntry, StoreError> {
+    let actor = actor.map(|text| UserId::parse(&text).ok_or(StoreError::Damaged("audit entry"))).transpose()?;
+    let conf_id = ConfId::parse(&conf_id).ok_or(StoreError::Damaged("audit entry"))?;
+    Ok(AuditEntry { time: unsigned(time), actor, conf_id, action, target, outcome })
+}
+
+fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::store::tests::{conf, fresh, user};
+
+    pub fn entry(time: u64, conf_id: &str) -> AuditEntry {
+        AuditEntry {
+            time,
+            actor: Some(user("chair")),
+            conf_id: conf(conf_id),
+            action: "kick".to_owned(),
+            target: Some("u1".to_owned()),
+            outcome: "ok".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn entries_come_back_newest_first_and_none_is_lost_to_its_length() {
+        let (store, _folder) = fresh().await;
+        let long = AuditEntry { actor: None, target: Some("é".repeat(200)), ..entry(1, "c") };
+        for entry in [long, entry(2, "c"), entry(3, "d")] {
+            store.append_audit(&entry).await.unwrap();
+        }
+        let found = store.audit_of(&conf("c"), 10).await.unwrap();
+        assert_eq!(found[0], entry(2, "c"));
+        assert_eq!(found[1].target.as_deref(), Some("é".repeat(95).as_str()));
+        assert_eq!(store.audit_of(&conf("c"), 1).await.unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,115 @@
+//! Deleting what has served its time.
+
+use super::{Store, StoreError, big};
+
+const DAY_MS: u64 = 86_400_000;
+
+/// An ended family is the revocation of its access tokens, none of which lives longer than this (`auth.access_ttl_s`).
+const KEEP_FAMILIES_MS: u64 = DAY_MS;
+/// Links are listed for a while after their end, so that a chair sees what became of them.
+const KEEP_LINKS_MS: u64 = 30 * DAY_MS;
+
+/// How many rows were deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Collected {
+    pub links: u64,
+    pub families: u64,
+    pub bars: u64,
+    pub audit: u64,
+}
+
+impl Store {
+    /// Deletes what is of no more use: links revoked or expired 30 days ago, families ended or expired a day ago, bars
+    /// that ran out, and of the audit what is older or more than configured. Accounts are not deleted here but when the
+    /// EIM has deleted them: see [`Store::due_accounts`]. In a transaction for each kind, so that others get between.
+    ///
+    /// # Errors
+    /// A fault of the store; what was deleted before it stays so.
+    pub async fn collect(&self, now: u64) -> Result<Collected, StoreError> {
+        let links = now.saturating_sub(KEEP_LINKS_MS);
+        let families = now.saturating_sub(KEEP_FAMILIES_MS);
+        Ok(Collected {
+            links: self.delete("DELETE FROM links WHERE revoked_at <= ? OR expires_at <= ?", &[links, links]).await?,
+            families: self
+                .delete(
+                    "DELETE FROM families WHERE ended_at <= ? OR (ended_at IS NULL AND expires_at <= ?)",
+                    &[families, families],
+                )
+                .await?,
+            bars: self.delete("DELETE FROM bars WHERE barred_until <= ?", &[now]).await?,
+            audit: self.collect_audit(now).await?,
+        })
+    }
+
+    async fn collect_audit(&self, now: u64) -> Result<u64, StoreError> {
+        let keep = u64::try_from(self.audit_keep.as_millis()).unwrap_or(u64::MAX);
+        let newest_beyond: Option<i64> = {
+            let mut read = self.read().await?;
+            sqlx::query_scalar("SELECT happened_at FROM audit ORDER BY happened_at DESC LIMIT 1 OFFSET ?")
+                .bind(i64::from(self.audit_rows))
+                .fetch_optional(read.on())
+                .await?
+        };
+        let until = now.saturating_sub(keep).max(newest_beyond.map_or(0, super::unsigned));
+        self.delete("DELETE FROM audit WHERE happened_at <= ?", &[until]).await
+    }
+
+    async fn delete(&self, sql: &'static str, times: &[u64]) -> Result<u64, StoreError> {
+        let mut write = self.write().await?;
+        let query = times.iter().fold(sqlx::query(sql), |query, time| query.bind(big(*time)));
+        let deleted = query.execute(write.on()).await?.rows_affected();
+        write.commit().await?;
+        Ok(deleted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{conf, fresh};
+    use crate::store::{NewLink, Store, audit, families, links};
+
+    #[tokio::test]
+    async fn what_has_served_its_time_is_deleted_and_nothing_else() {
+        let (store, _folder) = fresh().await;
+        let now = 100 * DAY_MS;
+        let expiring = |id: &str, at: u64| NewLink { expires_at: Some(at), ..links::tests::link(id, "c") };
+        for link in
+            [expiring("old", now - KEEP_LINKS_MS), expiring("recent", now - 1), links::tests::link("always", "c")]
+        {
+            store.create_link(&link).await.unwrap();
+        }
+        for id in ["ended-long-ago", "ended-now", "live"] {
+            let mut family = families::tests::family(id, "u1", None);
+            family.family.expires_at = 2 * now;
+            store.create_family(&family, 1).await.unwrap();
+        }
+        store.end_family("ended-long-ago", now - DAY_MS).await.unwrap();
+        store.end_family("ended-now", now).await.unwrap();
+        store.bar("over", &conf("c"), Some(now)).await.unwrap();
+        store.bar("kicked", &conf("c"), Some(now + 1)).await.unwrap();
+        store.bar("banned", &conf("c"), None).await.unwrap();
+
+        let collected = store.collect(now).await.unwrap();
+        assert_eq!(collected, Collected { links: 1, families: 1, bars: 1, audit: 0 });
+        assert_eq!(store.collect(now).await.unwrap(), Collected::default());
+        assert_eq!(store.ended_since(0).await.unwrap(), [("ended-now".to_owned(), now)]);
+        assert!(store.is_barred("kicked", &conf("c"), now).await.unwrap());
+        assert!(store.is_barred("banned", &conf("c"), now).await.unwrap());
+        assert_eq!(store.links_of(&conf("c")).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_audit_is_bounded_in_age_and_in_number() {
+        let (store, _folder) = fresh().await;
+        let store = Store { audit_keep: std::time::Duration::from_millis(50), audit_rows: 3, ..store };
+        for time in 1..=10 {
+            store.append_audit(&audit::tests::entry(time, "c")).await.unwrap();
+        }
+        assert_eq!(store.collect(20).await.unwrap().audit, 7);
+        let times = |entries: Vec<crate::store::AuditEntry>| entries.iter().map(|entry| entry.time).collect::<Vec<_>>();
+        assert_eq!(times(store.audit_of(&conf("c"), 100).await.unwrap()), [10, 9, 8]);
+        assert_eq!(store.collect(59).await.unwrap().audit, 2);
+        assert_eq!(times(store.audit_of(&conf("c"), 100).await.unwrap()), [10]);
+    }
+}

@@ -1,0 +1,77 @@
+//! Why the store could not do what it was asked.
+
+use sqlx::migrate::MigrateError;
+
+// https://www.sqlite.org/rescode.html
+const BUSY: u32 = 5;
+const READONLY: u32 = 8;
+const CORRUPT: u32 = 11;
+const FULL: u32 = 13;
+const CANTOPEN: u32 = 14;
+const NOTADB: u32 = 26;
+
+/// A fault of the store. None is the fault of a request, save [`StoreError::TooLong`].
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store {path} cannot be opened: {reason}")]
+    Open { path: String, reason: String },
+    #[error("too many requests wait for the store")]
+    Full,
+    #[error("the store was busy for too long")]
+    Busy,
+    /// Another process has taken this node's lease: this one must stop.
+    #[error("another process runs under this node's id")]
+    Fenced,
+    #[error("{what} is longer than {max} bytes")]
+    TooLong { what: &'static str, max: usize },
+    #[error("the store holds an unreadable {0}")]
+    Damaged(&'static str),
+    #[error("the store failed: {0}")]
+    Database(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match (&error, sqlite_code(&error)) {
+            (sqlx::Error::PoolTimedOut, _) | (_, Some(BUSY)) => Self::Busy,
+            (_, Some(CORRUPT | NOTADB)) => Self::Damaged("page"),
+            _ => Self::Database(error),
+        }
+    }
+}
+
+/// SQLite's primary result code.
+fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}
+
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    sqlite_code(error) == Some(BUSY)
+}
+
+/// Why the file could not be opened, in words an operator can act on.
+pub(super) fn open_reason(error: &sqlx::Error) -> String {
+    match sqlite_code(error) {
+        Some(BUSY) => "another process holds it locked".to_owned(),
+        Some(READONLY) => "the file or its folder may not be written".to_owned(),
+        Some(CORRUPT) => "the file is damaged".to_owned(),
+        Some(FULL) => "the disk is full".to_owned(),
+        Some(CANTOPEN) => "the file cannot be opened, or its folder may not be written".to_owned(),
+        Some(NOTADB) => "the file is not an SQLite database".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+pub(super) fn migrate_reason(error: &MigrateError) -> String {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => open_reason(error),
+        MigrateError::VersionMissing(version) => {
+            format!("it was made by a newer confgate (migration {version} is unknown here)")
+        }
+        MigrateError::VersionMismatch(version) => {
+            format!("its migration {version} is not this confgate's")
+        }
+        other => other.to_string(),
+    }
+}

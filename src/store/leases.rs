@@ -1,0 +1,136 @@
+//! Node leases with fencing numbers: of two processes under one node id, only the later one writes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::SqliteConnection;
+
+use super::{Store, StoreError, big, fits, unsigned};
+use crate::ids::ID_MAX;
+
+/// A node's right to write. The number grows by one with each process that takes the node's id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub node_id: String,
+    pub fence: u64,
+    /// Whether the lease before this one had not run out: its process crashed a moment ago, or still runs.
+    pub took_over: bool,
+}
+
+impl Store {
+    /// Takes the node's lease for `ttl` from `now` (ms since 1970). It is never refused: a restart after a crash must not
+    /// wait, and whoever held it before is fenced off.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn acquire_lease(&self, node_id: &str, now: u64, ttl: Duration) -> Result<Lease, StoreError> {
+        fits("a node's id", node_id, ID_MAX)?;
+        let mut write = self.write().await?;
+        let before: Option<(i64, i64)> = sqlx::query_as("SELECT fence, expires_at FROM nodes WHERE node_id = ?")
+            .bind(node_id)
+            .fetch_optional(write.on())
+            .await?;
+        let (last, expires_at) = before.unwrap_or_default();
+        let fence = last + 1;
+        sqlx::query("REPLACE INTO nodes (node_id, fence, expires_at) VALUES (?, ?, ?)")
+            .bind(node_id)
+            .bind(fence)
+            .bind(deadline(now, ttl))
+            .execute(write.on())
+            .await?;
+        write.commit().await?;
+        Ok(Lease { node_id: node_id.to_owned(), fence: unsigned(fence), took_over: unsigned(expires_at) > now })
+    }
+
+    /// A handle whose every write is refused ([`StoreError::Fenced`]) once another process has taken the lease.
+    pub fn under(&self, lease: &Lease) -> Self {
+        Self { lease: Some(Arc::new(lease.clone())), ..self.clone() }
+    }
+
+    /// # Errors
+    /// [`StoreError::Fenced`] where another process has taken it: this one must stop. Else a fault of the store.
+    pub async fn renew_lease(&self, lease: &Lease, now: u64, ttl: Duration) -> Result<(), StoreError> {
+        let mut write = self.write().await?;
+        demand(lease, write.on()).await?;
+        set_deadline(lease, deadline(now, ttl), write.on()).await?;
+        write.commit().await
+    }
+
+    /// Lets the lease run out now, so that the others see the node gone; the number stays used.
+    ///
+    /// # Errors
+    /// As for [`Store::renew_lease`].
+    pub async fn release_lease(&self, lease: &Lease, now: u64) -> Result<(), StoreError> {
+        self.renew_lease(lease, now, Duration::ZERO).await
+    }
+
+    /// Ids of the nodes whose lease has not run out.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn live_nodes(&self, now: u64) -> Result<Vec<String>, StoreError> {
+        let mut read = self.read().await?;
+        let live = sqlx::query_scalar("SELECT node_id FROM nodes WHERE expires_at > ? ORDER BY node_id").bind(big(now));
+        Ok(live.fetch_all(read.on()).await?)
+    }
+}
+
+/// Refuses a lease that is not the node's newest.
+pub(super) async fn demand(lease: &Lease, on: &mut SqliteConnection) -> Result<(), StoreError> {
+    let newest: Option<i64> =
+        sqlx::query_scalar("SELECT fence FROM nodes WHERE node_id = ?").bind(&lease.node_id).fetch_optional(on).await?;
+    if newest == Some(big(lease.fence)) { Ok(()) } else { Err(StoreError::Fenced) }
+}
+
+async fn set_deadline(lease: &Lease, deadline: i64, on: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query("UPDATE nodes SET expires_at = ? WHERE node_id = ? AND fence = ?")
+        .bind(deadline)
+        .bind(&lease.node_id)
+        .bind(big(lease.fence))
+        .execute(on)
+        .await?;
+    Ok(())
+}
+
+fn deadline(now: u64, ttl: Duration) -> i64 {
+    big(now.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::fresh;
+
+    const TTL: Duration = Duration::from_millis(100);
+
+    #[tokio::test]
+    async fn a_write_under_an_older_number_is_refused() {
+        let (store, _folder) = fresh().await;
+        let first = store.acquire_lease("node1", 10, TTL).await.unwrap();
+        assert!(!first.took_over);
+        let under_first = store.under(&first);
+        under_first.get_or_create("a", || "1".to_owned()).await.unwrap();
+
+        let second = store.acquire_lease("node1", 50, TTL).await.unwrap();
+        assert_eq!((second.fence, second.took_over), (first.fence + 1, true));
+        let late = under_first.get_or_create("b", || "2".to_owned()).await;
+        assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
+        assert!(matches!(store.renew_lease(&first, 60, TTL).await, Err(StoreError::Fenced)));
+        assert_eq!(under_first.setting("a").await.unwrap().as_deref(), Some("1"), "reading is harmless");
+        store.under(&second).get_or_create("b", || "3".to_owned()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_node_is_live_while_it_renews_and_its_numbers_are_never_used_again() {
+        let (store, _folder) = fresh().await;
+        let lease = store.acquire_lease("node1", 0, TTL).await.unwrap();
+        store.acquire_lease("node2", 0, TTL).await.unwrap();
+        assert_eq!(store.live_nodes(99).await.unwrap(), ["node1", "node2"]);
+        store.renew_lease(&lease, 99, TTL).await.unwrap();
+        assert_eq!(store.live_nodes(100).await.unwrap(), ["node1"]);
+        store.release_lease(&lease, 120).await.unwrap();
+        assert_eq!(store.live_nodes(120).await.unwrap(), Vec::<String>::new());
+        let next = store.acquire_lease("node1", 130, TTL).await.unwrap();
+        assert_eq!((next.fence, next.took_over), (lease.fence + 1, false));
+    }
+}

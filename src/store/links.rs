@@ -1,0 +1,298 @@
+//! Links into conferences, and the counting of their uses.
+
+use super::{Store, StoreError, big, fits, unsigned};
+use crate::event::Role;
+use crate::ids::{ConfId, ID_MAX, UserId};
+
+/// Most links that a conference may have at a time, revoked ones not counted: a bound for a chair who scripts.
+const LINKS_PER_CONFERENCE: i64 = 1000;
+
+/// A link as its maker wishes it. Times in ms since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLink {
+    pub link_id: String,
+    pub conf_id: ConfId,
+    pub role: Role,
+    pub not_before: Option<u64>,
+    pub expires_at: Option<u64>,
+    /// `None`: any number.
+    pub max_uses: Option<u64>,
+    pub created_by: UserId,
+    pub created_at: u64,
+}
+
+/// A link as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    pub link: NewLink,
+    pub uses: u64,
+    pub revoked_at: Option<u64>,
+}
+
+/// What came of an attempt to use a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkUse {
+    /// It was good, and one use of it is spent.
+    Counted,
+    NotYet,
+    Expired,
+    Exhausted,
+    Revoked,
+    Unknown,
+}
+
+type Row = (String, String, String, Option<i64>, Option<i64>, Option<i64>, i64, String, i64, Option<i64>);
+
+impl Store {
+    /// Keeps a new link; `false` where its conference has as many as it may.
+    ///
+    /// # Errors
+    /// A fault of the store, an id in use included.
+    pub async fn create_link(&self, link: &NewLink) -> Result<bool, StoreError> {
+        fits("a link's id", &link.link_id, ID_MAX)?;
+        let mut write = self.write().await?;
+        let live: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM links WHERE conf_id = ? AND revoked_at IS NULL")
+            .bind(link.conf_id.as_str())
+            .fetch_one(write.on())
+            .await?;
+        if live >= LINKS_PER_CONFERENCE {
+            return Ok(false);
+        }
+        sqlx::query(
+            "INSERT INTO links (link_id, conf_id, role, not_before, expires_at, max_uses, uses, created_by, created_at, \
+             revoked_at) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, NULL)",
+        )
+        .bind(&link.link_id)
+        .bind(link.conf_id.as_str())
+        .bind(role_text(link.role))
+        .bind(link.not_before.map(big))
+        .bind(link.expires_at.map(big))
+        .bind(link.max_uses.map(big))
+        .bind(link.created_by.as_str())
+        .bind(big(link.created_at))
+        .execute(write.on())
+        .await?;
+        write.commit().await?;
+        Ok(true)
+    }
+
+    /// # Errors
+    /// A fault of the store.
+    pub async fn link(&self, link_id: &str) -> Result<Option<Link>, StoreError> {
+        let mut read = self.read().await?;
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT link_id, conf_id, role, not_before, expires_at, max_uses, uses, created_by, created_at, revoked_at \
+             FROM links WHERE link_id = ?",
+        )
+        .bind(link_id)
+        .fetch_optional(read.on())
+        .await?;
+        row.map(from_row).transpose()
+    }
+
+    /// A conference's links, oldest first; those long revoked or expired may be gone.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn links_of(&self, conf_id: &ConfId) -> Result<Vec<Link>, StoreError> {
+        let mut read = self.read().await?;
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT link_id, conf_id, role, not_before, expires_at, max_uses, uses, created_by, created_at, revoked_at \
+             FROM links WHERE conf_id = ? ORDER BY created_at, link_id",
+        )
+        .bind(conf_id.as_str())
+        .fetch_all(read.on())
+        .await?;
+        rows.into_iter().map(from_row).collect()
+    }
+
+    /// Revokes a conference's link; `false` where it has no such link that isn't revoked yet.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn revoke_link(&self, conf_id: &ConfId, link_id: &str, now: u64) -> Result<bool, StoreError> {
+        let mut write = self.write().await?;
+        let done =
+            sqlx::query("UPDATE links SET revoked_at = ? WHERE link_id = ? AND conf_id = ? AND revoked_at IS NULL")
+                .bind(big(now))
+                .bind(link_id)
+                .bind(conf_id.as_str())
+                .execute(write.on())
+                .await?;
+        write.commit().await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Spends one use, if the link is good: however many try at once, never more than `max_uses` succeed.
+    ///
+    /// # Errors
+    /// A fault of the store; the use may then be spent or not.
+    pub async fn use_link(&self, link_id: &str, now: u64) -> Result<LinkUse, StoreError> {
+        let mut write = self.write().await?;
+        let spent = sqlx::query(
+            "UPDATE links SET uses = uses + 1 WHERE link_id = ? AND revoked_at IS NULL \
+             AND (max_uses IS NULL OR uses < max_uses) \
+             AND (not_before IS NULL OR not_before <= ?) AND (expires_at IS NULL OR expires_at > ?)",
+        )
+        .bind(link_id)
+        .bind(big(now))
+        .bind(big(now))
+        .execute(write.on())
+        .await?;
+        write.commit().await?;
+        if spent.rows_affected() == 1 {
+            return Ok(LinkUse::Counted);
+        }
+        Ok(self.link(link_id).await?.map_or(LinkUse::Unknown, |link| why_not(&link, now)))
+    }
+
+    /// Gives back a use whose login failed after all.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn give_back_use(&self, link_id: &str) -> Result<(), StoreError> {
+        let mut write = self.write().await?;
+        sqlx::query("UPDATE links SET uses = uses - 1 WHERE link_id = ? AND uses > 0")
+            .bind(link_id)
+            .execute(write.on())
+            .await?;
+        write.commit().await
+    }
+}
+
+fn why_not(link: &Link, now: u64) -> LinkUse {
+    match &link.link {
+        _ if link.revoked_at.is_some() => LinkUse::Revoked,
+        NewLink { expires_at: Some(at), .. } if *at <= now => LinkUse::Expired,
+        NewLink { not_before: Some(at), .. } if *at > now => LinkUse::NotYet,
+        _ => LinkUse::Exhausted,
+    }
+}
+
+fn from_row(row: Row) -> Result<Link, StoreError> {
+    let (link_id, conf_id, role, not_before, expires_at, max_uses, uses, created_by, created_at, revoked_at) = row;
+    let link = NewLink {
+        link_id,
+        conf_id: ConfId::parse(&conf_id).ok_or(StoreError::Damaged("link"))?,
+        role: parse_role(&role).ok_or(StoreError::Damaged("link"))?,
+        not_before: not_before.map(unsigned),
+        expires_at: expires_at.map(unsigned),
+        max_uses: max_uses.map(unsigned),
+        created_by: UserId::parse(&created_by).ok_or(StoreError::Damaged("link"))?,
+        created_at: unsigned(created_at),
+    };
+    Ok(Link { link, uses: unsigned(uses), revoked_at: revoked_at.map(unsigned) })
+}
+
+fn role_text(role: Role) -> &'static str {
+    match role {
+        Role::Chair => "chair",
+        Role::Member => "member",
+        Role::Guest => "guest",
+    }
+}
+
+fn parse_role(text: &str) -> Option<Role> {
+    [Role::Chair, Role::Member, Role::Guest].into_iter().find(|role| role_text(*role) == text)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::store::tests::{conf, fresh, user};
+
+    pub fn link(link_id: &str, conf_id: &str) -> NewLink {
+        NewLink {
+            link_id: link_id.to_owned(),
+            conf_id: conf(conf_id),
+            role: Role::Guest,
+            not_before: None,
+            expires_at: None,
+            max_uses: None,
+            created_by: user("chair"),
+            created_at: 1,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn of_fifty_at_once_only_max_uses_get_in() {
+        let (store, _folder) = fresh().await;
+        store.create_link(&NewLink { max_uses: Some(7), ..link("l", "c") }).await.unwrap();
+        let tasks: Vec<_> = (0..50)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { store.use_link("l", 10).await.unwrap() })
+            })
+            .collect();
+        let mut counted = 0;
+        for task in tasks {
+            match task.await.unwrap() {
+                LinkUse::Counted => counted += 1,
+                other => assert_eq!(other, LinkUse::Exhausted),
+            }
+        }
+        assert_eq!(counted, 7);
+        assert_eq!(store.link("l").await.unwrap().unwrap().uses, 7);
+    }
+
+    #[tokio::test]
+    async fn a_use_given_back_can_be_spent_again() {
+        let (store, _folder) = fresh().await;
+        store.create_link(&NewLink { max_uses: Some(1), ..link("l", "c") }).await.unwrap();
+        assert_eq!(store.use_link("l", 10).await.unwrap(), LinkUse::Counted);
+        store.give_back_use("l").await.unwrap();
+        store.give_back_use("l").await.unwrap();
+        assert_eq!(store.use_link("l", 10).await.unwrap(), LinkUse::Counted);
+        assert_eq!(store.use_link("l", 10).await.unwrap(), LinkUse::Exhausted);
+    }
+
+    #[tokio::test]
+    async fn a_link_that_is_no_good_says_why() {
+        let (store, _folder) = fresh().await;
+        store.create_link(&NewLink { not_before: Some(10), expires_at: Some(20), ..link("l", "c") }).await.unwrap();
+        let uses = [(9, LinkUse::NotYet), (10, LinkUse::Counted), (19, LinkUse::Counted), (20, LinkUse::Expired)];
+        for (now, expected) in uses {
+            assert_eq!(store.use_link("l", now).await.unwrap(), expected, "at {now}");
+        }
+        assert_eq!(store.use_link("other", 10).await.unwrap(), LinkUse::Unknown);
+        assert!(!store.revoke_link(&conf("another"), "l", 12).await.unwrap());
+        assert!(store.revoke_link(&conf("c"), "l", 12).await.unwrap());
+        assert!(!store.revoke_link(&conf("c"), "l", 13).await.unwrap());
+        assert_eq!(store.use_link("l", 15).await.unwrap(), LinkUse::Revoked);
+    }
+
+    #[tokio::test]
+    async fn a_link_is_kept_as_it_was_made() {
+        let (store, _folder) = fresh().await;
+        let made = NewLink {
+            role: Role::Chair,
+            not_before: Some(1),
+            expires_at: Some(u64::MAX >> 1),
+            max_uses: Some(3),
+            ..link("l", "c")
+        };
+        assert!(store.create_link(&made).await.unwrap());
+        let kept = Link { link: made.clone(), uses: 0, revoked_at: None };
+        assert_eq!(store.link("l").await.unwrap(), Some(kept.clone()));
+        assert_eq!(store.links_of(&conf("c")).await.unwrap(), [kept]);
+        assert!(store.create_link(&made).await.is_err(), "an id serves once");
+    }
+
+    #[tokio::test]
+    async fn a_conference_has_a_bounded_number_of_links() {
+        let (store, _folder) = fresh().await;
+        let mut write = store.write().await.unwrap();
+        for n in 0..LINKS_PER_CONFERENCE {
+            sqlx::query("INSERT INTO links VALUES (?, 'c', 'guest', NULL, NULL, NULL, 0, 'u', 1, NULL)")
+                .bind(n.to_string())
+                .execute(write.on())
+                .await
+                .unwrap();
+        }
+        write.commit().await.unwrap();
+        assert!(!store.create_link(&link("one-more", "c")).await.unwrap());
+        assert!(store.create_link(&link("one-more", "another")).await.unwrap());
+        assert!(store.revoke_link(&conf("c"), "5", 2).await.unwrap());
+        assert!(store.create_link(&link("in-its-place", "c")).await.unwrap());
+    }
+}

@@ -1,0 +1,1 @@
+CREATE INDEX families_by_conference ON families (conf_id)

@@ -1,0 +1,1 @@
+CREATE INDEX families_by_end ON families (ended_at)

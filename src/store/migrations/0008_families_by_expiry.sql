@@ -1,0 +1,1 @@
+CREATE INDEX families_by_expiry ON families (expires_at)

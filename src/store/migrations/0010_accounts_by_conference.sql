@@ -1,0 +1,1 @@
+CREATE INDEX accounts_by_conference ON accounts (conf_id)

@@ -1,0 +1,1 @@
+CREATE INDEX accounts_by_expiry ON accounts (expires_at)

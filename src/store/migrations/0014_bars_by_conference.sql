@@ -1,0 +1,1 @@
+CREATE INDEX bars_by_conference ON bars (conf_id)

@@ -1,0 +1,109 @@
+//! Opening the database: the file made private, WAL, the schema brought up to date.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use sqlx::migrate::MigrateError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlitePool};
+use tokio::sync::Semaphore;
+
+use super::error::{is_busy, migrate_reason, open_reason};
+use super::{Store, StoreError, migrations};
+use crate::config::{self, Durability};
+
+impl Store {
+    /// Opens the file, making it (mode 0600) and its folder (0700) where they are not there, and brings its schema up
+    /// to date. Two processes may do so at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] with the path and what is wrong with it.
+    pub async fn open(config: &config::Store) -> Result<Self, StoreError> {
+        // The configuration's own check has refused any other URL.
+        let path = config.sqlite_path().ok_or_else(|| refused(Path::new("store.url"), "it is not sqlite:PATH"))?;
+        make_folder(&path).map_err(|error| refused(&path, &format!("its folder cannot be made: {error}")))?;
+        make_private(&path).map_err(|error| refused(&path, &error.to_string()))?;
+        let writer = open_writer(&path, config).await.map_err(|error| refused(&path, &open_reason(&error)))?;
+        migrate(&writer).await.map_err(|error| refused(&path, &migrate_reason(&error)))?;
+        Ok(Self {
+            writer,
+            readers: readers(&path, config),
+            queue: Arc::new(Semaphore::new(config.queue as usize)),
+            audit_keep: config.audit_keep,
+            audit_rows: config.audit_rows,
+            lease: None,
+        })
+    }
+}
+
+fn refused(path: &Path, reason: &str) -> StoreError {
+    StoreError::Open { path: path.display().to_string(), reason: reason.to_owned() }
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => DirBuilder::new().recursive(true).mode(0o700).create(folder),
+        None => Ok(()),
+    }
+}
+
+/// SQLite would make the file readable by all; the files of its log take their mode from this one.
+fn make_private(path: &Path) -> io::Result<()> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map(drop)
+}
+
+fn options(path: &Path, config: &config::Store) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(config.wait)
+        .foreign_keys(true)
+        .synchronous(match config.durability {
+            Durability::Process => SqliteSynchronous::Normal,
+            Durability::Power => SqliteSynchronous::Full,
+        })
+        .disable_statement_logging()
+}
+
+fn pool(connections: u32, config: &config::Store) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(config.wait)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+}
+
+/// One connection, since SQLite writes one at a time: waiting here is fair, waiting for the file's lock is not.
+async fn open_writer(path: &Path, config: &config::Store) -> Result<SqlitePool, sqlx::Error> {
+    let options = options(path, config).journal_mode(SqliteJournalMode::Wal);
+    let deadline = Instant::now() + config.wait;
+    // Turning a new file to WAL needs it alone, and SQLite does not wait for that: another process may be doing the same.
+    loop {
+        match pool(1, config).connect_with(options.clone()).await {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                let pause = rand::rng().random_range(5..50);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+fn readers(path: &Path, config: &config::Store) -> SqlitePool {
+    let options = options(path, config).pragma("query_only", "ON");
+    pool(config.readers, config).connect_lazy_with(options)
+}
+
+/// All steps in one transaction that holds the write lock, so that a second process waits and then finds them done.
+async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
+    let mut whole = writer.begin_with("BEGIN IMMEDIATE").await?;
+    // Not `run`: its future isn't Send (`Acquire` is not general enough), so nothing that opens a store could be spawned.
+    migrations::migrator().run_direct(None, &mut *whole, false).await?;
+    whole.commit().await?;
+    Ok(())
+}

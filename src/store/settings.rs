@@ -1,0 +1,49 @@
+//! Values made once and kept: a generated signing key, the demo conference.
+
+use super::{Store, StoreError, fits};
+
+impl Store {
+    /// # Errors
+    /// A fault of the store.
+    pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let mut read = self.read().await?;
+        let value = sqlx::query_scalar("SELECT value FROM settings WHERE name = ?").bind(name);
+        Ok(value.fetch_optional(read.on()).await?)
+    }
+
+    /// Sets it, whatever it was.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let mut write = self.write().await?;
+        let set = sqlx::query("REPLACE INTO settings (name, value) VALUES (?, ?)").bind(name).bind(value);
+        set.execute(write.on()).await?;
+        write.commit().await
+    }
+
+    /// The value kept under the name (up to 64 bytes); where there is none, `make`'s is kept first. All callers, in
+    /// whatever process, get the same.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn get_or_create(&self, name: &str, make: impl FnOnce() -> String + Send) -> Result<String, StoreError> {
+        fits("a setting's name", name, 64)?;
+        let mut write = self.write().await?;
+        let kept: Option<String> = sqlx::query_scalar("SELECT value FROM settings WHERE name = ?")
+            .bind(name)
+            .fetch_optional(write.on())
+            .await?;
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
+        let made = make();
+        sqlx::query("INSERT INTO settings (name, value) VALUES (?, ?)")
+            .bind(name)
+            .bind(&made)
+            .execute(write.on())
+            .await?;
+        write.commit().await?;
+        Ok(made)
+    }
+}

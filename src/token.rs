@@ -1,0 +1,278 @@
+//! Signed tokens: access, link and call-gateway tokens, each kind with a key of its own, so that none passes for
+//! another. HS256 (RFC 7518 section 3.2) and nothing else; the keys come from the configured ones by HKDF (RFC 5869).
+
+use aws_lc_rs::{hkdf, hmac};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::event::Role;
+use crate::ids::{ConfId, Secret, UserId, random_text};
+
+/// Longest token that is looked at, in bytes.
+pub const TOKEN_MAX: usize = 4096;
+const AUDIENCE: &str = "confgate";
+
+/// A token's kind; its name is part of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Access,
+    Link,
+    /// Signed with a call gateway's own secret, for that node.
+    CallGateway,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Access => "access",
+            Kind::Link => "link",
+            Kind::CallGateway => "call gateway",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Invalid;
+
+/// What an access token says: seed 001's claims, and `typ`, `aud`, `scope`, `confId`, `sid`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Access {
+    pub typ: String,
+    pub aud: String,
+    pub grant_type: String,
+    /// Milliseconds since 1970.
+    pub creation_date: u64,
+    #[serde(rename = "userName")]
+    pub user_name: String,
+    /// Milliseconds since 1970.
+    pub deadline: u64,
+    /// Seconds since 1970: the deadline as RFC 7519 has it.
+    pub exp: u64,
+    pub nonce: String,
+    #[serde(rename = "userId")]
+    pub user_id: UserId,
+    #[serde(rename = "userClientType")]
+    pub user_client_type: String,
+    #[serde(rename = "corpId")]
+    pub corp_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client_id: Option<String>,
+    /// Scopes, separated by blanks (RFC 8693 section 4.2).
+    pub scope: String,
+    /// The only conference that the bearer may enter: a guest's.
+    #[serde(rename = "confId", skip_serializing_if = "Option::is_none", default)]
+    pub conf_id: Option<ConfId>,
+    /// The refresh family: ends with it.
+    pub sid: String,
+}
+
+/// What a link's code says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinkClaims {
+    pub typ: String,
+    pub aud: String,
+    /// Revocation id.
+    pub jti: String,
+    pub cid: ConfId,
+    pub role: Role,
+    /// Seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub nbf: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub exp: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max: Option<u64>,
+}
+
+/// What a call gateway is shown: who may enter which conference there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CallGatewayClaims {
+    pub typ: String,
+    pub aud: String,
+    #[serde(rename = "gatewayId")]
+    pub gateway_id: String,
+    #[serde(rename = "confId")]
+    pub conf_id: ConfId,
+    #[serde(rename = "userId")]
+    pub user_id: UserId,
+    pub role: Role,
+    pub nonce: String,
+    /// Seconds since 1970.
+    pub exp: u64,
+}
+
+impl CallGatewayClaims {
+    pub fn new(gateway_id: &str, conf_id: ConfId, user_id: UserId, role: Role, exp: u64) -> Self {
+        let typ = Kind::CallGateway.name().into();
+        let nonce = random_text(16);
+        Self { typ, aud: audience(), gateway_id: gateway_id.into(), conf_id, user_id, role, nonce, exp }
+    }
+}
+
+/// The keys for one kind of token.
+pub struct KindKeys {
+    signing: EncodingKey,
+    /// By key id; the first is the one that signs.
+    verifying: Vec<(String, DecodingKey)>,
+    validation: Validation,
+}
+
+/// All keys for our own tokens. Never printed.
+pub struct Keys {
+    pub access: KindKeys,
+    pub link: KindKeys,
+    device: hmac::Key,
+}
+
+impl Keys {
+    /// From the configured keys (id, secret), of which the first signs and all verify.
+    ///
+    /// # Panics
+    /// Without any key: configuration or the store provides one.
+    pub fn new(configured: &[(String, Secret)]) -> Self {
+        Self {
+            access: KindKeys::new(configured, Kind::Access),
+            link: KindKeys::new(configured, Kind::Link),
+            device: hmac::Key::new(hmac::HMAC_SHA256, &derive(configured[0].1.expose(), "device")),
+        }
+    }
+
+    /// A browser's name and its signature: the device cookie's value.
+    pub fn new_device(&self) -> (String, String) {
+        let device = random_text(22);
+        let tag = URL_SAFE_NO_PAD.encode(hmac::sign(&self.device, device.as_bytes()));
+        let cookie = format!("{device}.{tag}");
+        (device, cookie)
+    }
+
+    /// The browser's name, if the cookie's value is ours.
+    pub fn device(&self, cookie: &str) -> Option<String> {
+        let (device, tag) = cookie.split_once('.')?;
+        let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
+        hmac::verify(&self.device, device.as_bytes(), &tag).ok()?;
+        Some(device.to_owned())
+    }
+}
+
+impl KindKeys {
+    /// # Panics
+    /// Without any key.
+    pub fn new(configured: &[(String, Secret)], kind: Kind) -> Self {
+        assert!(!configured.is_empty(), "there is a signing key");
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_required_spec_claims(&["aud"]);
+        // Deadlines are compared in milliseconds, by the caller, so that expired and invalid tokens differ.
+        validation.validate_exp = false;
+        let derived = |secret: &Secret| derive(secret.expose(), kind.name());
+        Self {
+            signing: EncodingKey::from_secret(&derived(&configured[0].1)),
+            verifying: configured.iter().map(|(id, s)| (id.clone(), DecodingKey::from_secret(&derived(s)))).collect(),
+            validation,
+        }
+    }
+
+    pub fn sign(&self, claims: &impl Serialize) -> String {
+        let kid = self.verifying.first().map(|(id, _)| id.clone());
+        let header = Header { kid, ..Header::new(Algorithm::HS256) };
+        encode(&header, claims, &self.signing).expect("claims have string keys and the key is symmetric")
+    }
+
+    /// The claims, if the signature is one of ours for that kind. The deadline is not looked at.
+    pub fn verify<T: DeserializeOwned>(&self, token: &str) -> Result<T, Invalid> {
+        if token.len() > TOKEN_MAX {
+            return Err(Invalid);
+        }
+        let key = match self.verifying.as_slice() {
+            [(_, only)] => only,
+            several => {
+                let kid = decode_header(token).map_err(|_| Invalid)?.kid.ok_or(Invalid)?;
+                several.iter().find(|(id, _)| *id == kid).map(|(_, key)| key).ok_or(Invalid)?
+            }
+        };
+        decode(token, key, &self.validation).map(|data| data.claims).map_err(|_| Invalid)
+    }
+}
+
+impl Access {
+    pub fn typ() -> String {
+        Kind::Access.name().into()
+    }
+}
+
+impl LinkClaims {
+    pub fn new(jti: String, cid: ConfId, role: Role) -> Self {
+        let (typ, aud) = (Kind::Link.name().into(), audience());
+        Self { typ, aud, jti, cid, role, nbf: None, exp: None, max: None }
+    }
+}
+
+pub fn audience() -> String {
+    AUDIENCE.into()
+}
+
+/// A key for one purpose.
+pub fn derive(secret: &str, purpose: &str) -> [u8; 32] {
+    let info = [b"confgate ", purpose.as_bytes()];
+    let mut key = [0; 32];
+    hkdf::Salt::new(hkdf::HKDF_SHA256, b"confgate")
+        .extract(secret.as_bytes())
+        .expand(&info, hkdf::HKDF_SHA256)
+        .and_then(|okm| okm.fill(&mut key))
+        .expect("HKDF-SHA256 gives 32 bytes");
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(ids: &[&str]) -> Keys {
+        Keys::new(&ids.iter().map(|id| (id.to_string(), Secret::new(format!("secret of {id}")))).collect::<Vec<_>>())
+    }
+
+    fn claims() -> LinkClaims {
+        LinkClaims::new("r1".into(), ConfId::parse("c1").unwrap(), Role::Guest)
+    }
+
+    #[test]
+    fn a_token_passes_for_its_own_kind_only() {
+        let keys = keys(&["a"]);
+        let token = keys.link.sign(&claims());
+        assert_eq!(keys.link.verify::<LinkClaims>(&token), Ok(claims()));
+        assert!(keys.access.verify::<LinkClaims>(&token).is_err());
+    }
+
+    #[test]
+    fn the_first_key_signs_and_all_verify() {
+        let old = keys(&["a"]).link.sign(&claims());
+        let new = keys(&["b", "a"]);
+        assert!(new.link.verify::<LinkClaims>(&old).is_ok());
+        assert!(keys(&["b"]).link.verify::<LinkClaims>(&old).is_err());
+        assert!(keys(&["b", "c"]).link.verify::<LinkClaims>(&old).is_err());
+    }
+
+    #[test]
+    fn unsigned_and_foreign_tokens_are_refused() {
+        let keys = keys(&["a"]);
+        let body = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims()).unwrap());
+        let none = format!("{}.{body}.", URL_SAFE_NO_PAD.encode(br#"{"alg":"none"}"#));
+        let token = keys.link.sign(&claims());
+        let (head, _) = token.rsplit_once('.').unwrap();
+        for bad in [none, format!("{head}."), format!("{head}.AAAA"), String::new(), "a.b.c".into(), "x".repeat(9999)] {
+            assert!(keys.link.verify::<LinkClaims>(&bad).is_err());
+        }
+    }
+
+    #[test]
+    fn a_device_cookie_is_believed_only_as_signed() {
+        let keys = keys(&["a"]);
+        let (device, cookie) = keys.new_device();
+        assert_eq!(keys.device(&cookie), Some(device));
+        assert_eq!(keys.device(&format!("x{cookie}")), None);
+        assert_eq!(keys.device("x"), None);
+    }
+}

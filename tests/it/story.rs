@@ -1,0 +1,153 @@
+//! The main job, end to end: a guest walks in by a link, sees and is seen, speaks, is controlled, leaves; played on
+//! the embedded default and over real XMPP servers.
+
+use serde_json::json;
+
+use crate::stage::Stage;
+use crate::support::client::Client;
+use crate::support::event_socket::EventSocket;
+use crate::support::xmpp_server::XmppServer;
+
+/// Who is in, on a socket of their own.
+struct Participant {
+    client: Client,
+    socket: EventSocket,
+}
+
+impl Participant {
+    async fn enter(client: Client, conf: &str) -> Self {
+        let mut socket = client.open_socket().await;
+        let hello = socket.expect("hello").await;
+        assert_eq!((hello["heartbeatMs"].as_u64(), hello["resumeWindowMs"].as_u64()), (Some(10_000), Some(60_000)));
+        let joined = socket.call("conference.join", json!({ "confId": conf })).await.result();
+        assert_eq!(joined["confId"], conf);
+        assert_eq!(joined["member"]["userId"], client.user_id());
+        Self { client, socket }
+    }
+
+    async fn control(&self, conf: &str, action: &str, user: Option<&str>) -> crate::support::client::Answer {
+        let mut params = json!({ "confId": conf, "action": action });
+        if let Some(user) = user {
+            params["userId"] = user.into();
+        }
+        self.client.rpc("conference.control", params).await
+    }
+}
+
+async fn whole_story(stage: Stage) {
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let page =
+        stage.gateway.client().request(http::Method::POST, &format!("/gzbwclient/conference/{code}"), &[], "").await;
+    assert_eq!(page.json(), json!({ "confId": conf, "confName": "周会 Weekly", "state": 0, "code": 200 }));
+
+    let mut chair = Participant::enter(chair, &conf).await;
+    let mut guest = Participant::enter(stage.guest(&code, "张三").await, &conf).await;
+    let guest_id = guest.client.user_id().to_owned();
+    let seen = chair.socket.expect_event("member.joined").await;
+    let seen = if seen["data"]["userId"] == guest_id.as_str() {
+        seen
+    } else {
+        chair.socket.expect_event("member.joined").await
+    };
+    assert_eq!((seen["data"]["name"].as_str(), seen["data"]["role"].as_str()), (Some("张三"), Some("guest")));
+
+    mutes_and_words(&conf, &mut chair, &mut guest).await;
+    let mut guest = blip(&conf, &mut chair, guest).await;
+
+    // A second guest is sent out, and stays out.
+    let mut rude = Participant::enter(stage.guest(&code, "Rude").await, &conf).await;
+    let rude_id = rude.client.user_id().to_owned();
+    chair.control(&conf, "kick", Some(&rude_id)).await.result();
+    assert_eq!(rude.socket.close_code().await, 4003);
+    rude.client.rpc("conference.members", json!({ "confId": conf })).await.refused(-32001);
+
+    chair.control(&conf, "lock", None).await.result();
+    let params = json!({ "grantType": "conference_link", "link": code, "name": "Late" });
+    assert!(stage.gateway.client().try_login(params).await.is_err());
+
+    chair.control(&conf, "end", None).await.result();
+    assert_eq!(guest.socket.close_code().await, 4004);
+    assert_eq!(chair.socket.close_code().await, 4004);
+    guest.client.rpc("conference.members", json!({ "confId": conf })).await.refused(-32001);
+}
+
+async fn mutes_and_words(conf: &str, chair: &mut Participant, guest: &mut Participant) {
+    let guest_id = guest.client.user_id().to_owned();
+    guest.control(conf, "muteSelf", None).await.result();
+    let event = chair.socket.expect_event("member.updated").await;
+    assert_eq!((event["data"]["audio"].as_str(), event["actor"].as_str()), (Some("off"), Some(guest_id.as_str())));
+    guest.control(conf, "unmuteSelf", None).await.result();
+    chair.control(conf, "mute", Some(&guest_id)).await.result();
+    guest.control(conf, "unmuteSelf", None).await.refused(-32003);
+    guest.control(conf, "mute", Some(chair.client.user_id())).await.refused(-32003);
+    chair.control(conf, "allowUnmute", Some(&guest_id)).await.result();
+    guest.control(conf, "unmuteSelf", None).await.result();
+    guest.control(conf, "openCamera", None).await.result();
+    guest.control(conf, "raiseHand", None).await.result();
+    let message = json!({ "confId": conf, "text": "你好 <b>&</b>" });
+    guest.socket.call("conference.sendMessage", message).await.result();
+    let event = chair.socket.expect_event("message").await;
+    assert_eq!(event["data"]["text"], "你好 <b>&</b>");
+    guest.socket.expect_event("message").await;
+    let member = chair.socket.follower.roster(conf).member(&guest_id.parse_user()).expect("the guest is in").clone();
+    assert_eq!(serde_json::to_value(&member).unwrap()["video"], "on");
+    assert!(member.hand);
+}
+
+/// The guest's socket breaks and comes back: the chair sees it, and the guest misses nothing.
+async fn blip(conf: &str, chair: &mut Participant, guest: Participant) -> Participant {
+    let guest_id = guest.client.user_id().to_owned();
+    let left_off = guest.socket.vanish();
+    let event = chair.socket.expect_event("member.updated").await;
+    assert_eq!(
+        (event["data"]["userId"].as_str(), event["data"]["state"].as_str()),
+        (Some(&*guest_id), Some("reconnecting"))
+    );
+    chair.client.rpc("conference.sendMessage", json!({ "confId": conf, "text": "still there?" })).await.result();
+    let mut socket = guest.client.resume_socket(left_off).await;
+    socket.expect("hello").await;
+    let first = socket.expect("conference.event").await;
+    assert_eq!(first["data"]["state"], "reconnecting", "the missed events and nothing else");
+    assert_eq!(socket.expect_event("message").await["data"]["text"], "still there?");
+    let back = chair.socket.expect_event("member.updated").await;
+    assert_eq!(back["data"]["state"], "joined");
+    socket.expect_event("member.updated").await;
+    assert_eq!(socket.follower.roster(conf), chair.socket.follower.roster(conf));
+    Participant { client: guest.client, socket }
+}
+
+trait ParseUser {
+    fn parse_user(&self) -> confgate::ids::UserId;
+}
+
+impl ParseUser for String {
+    fn parse_user(&self) -> confgate::ids::UserId {
+        confgate::ids::UserId::parse(self).expect("a user id")
+    }
+}
+
+#[tokio::test]
+async fn a_guest_walks_in_embedded() {
+    whole_story(Stage::embedded().await).await;
+}
+
+#[tokio::test]
+async fn ejabberd_a_guest_walks_in_over_a_component() {
+    whole_story(Stage::component(XmppServer::ejabberd().await, "").await).await;
+}
+
+#[tokio::test]
+async fn prosody_a_guest_walks_in_over_a_component() {
+    whole_story(Stage::component(XmppServer::prosody().await, "").await).await;
+}
+
+#[tokio::test]
+async fn ejabberd_a_guest_walks_in_over_sessions() {
+    whole_story(Stage::c2s(XmppServer::ejabberd().await, "starttls", "").await).await;
+}
+
+#[tokio::test]
+async fn prosody_a_guest_walks_in_over_sessions() {
+    whole_story(Stage::c2s(XmppServer::prosody().await, "starttls", "").await).await;
+}

@@ -1,0 +1,74 @@
+// What the reader may do about a member and about the conference: the entries of the menus, as data.
+
+/**
+ * `control` goes to the server as `conference.control`; `local` concerns this browser's stage only. `confirm` is the
+ * catalogue prefix of a question asked first.
+ * @typedef {{id: string, say: string, icon: string, control?: [string, object], local?: "pick"|"unpick"|"close"|"reopen",
+ *   confirm?: string, danger?: boolean}} Action
+ */
+
+/**
+ * @param {import("./roster.js").Member} self
+ * @param {import("./roster.js").Member} member
+ * @param {{mainVideo: string|null, picked: string|null, isClosed: boolean}} stage
+ * @returns {Action[]}
+ */
+export function memberActions(self, member, stage) {
+  const isSelf = member.userId === self.userId;
+  return [...(isSelf ? [] : stageActions(member, stage)), ...(self.role === "chair" ? chairActions(member, isSelf, stage) : [])];
+}
+
+/** @param {import("./roster.js").Member} member @param {{picked: string|null, isClosed: boolean}} stage @returns {Action[]} */
+function stageActions({ userId }, { picked, isClosed }) {
+  const pick = picked === userId
+    ? /** @type {Action} */ ({ id: "unpick", say: "member.unpick", icon: "pin", local: "unpick" })
+    : /** @type {Action} */ ({ id: "pick", say: "member.pick", icon: "pin", local: "pick" });
+  const close = isClosed
+    ? /** @type {Action} */ ({ id: "reopen", say: "member.reopen", icon: "show", local: "reopen" })
+    : /** @type {Action} */ ({ id: "hide", say: "member.close", icon: "hide", local: "close" });
+  return [pick, close];
+}
+
+/**
+ * @param {import("./roster.js").Member} member
+ * @param {boolean} isSelf
+ * @param {{mainVideo: string|null}} stage
+ * @returns {Action[]}
+ */
+function chairActions({ userId, audio, hand }, isSelf, { mainVideo }) {
+  const main = mainVideo === userId
+    ? { id: "unmain", say: "member.unmain", icon: "screen", control: act("setMainVideo") }
+    : { id: "main", say: "member.main", icon: "screen", control: act("setMainVideo", userId) };
+  if (isSelf) return [main];
+  const microphone = audio === "forcedOff"
+    ? { id: "unmute", say: "member.allowUnmute", icon: "mic", control: act("allowUnmute", userId) }
+    : { id: "mute", say: "member.mute", icon: "micHeld", control: act("mute", userId) };
+  return [
+    microphone,
+    ...(hand ? [{ id: "lower", say: "member.lowerHand", icon: "hand", control: act("lowerHand", userId) }] : []),
+    main,
+    { id: "chair", say: "member.makeChair", icon: "chair", control: act("setChair", userId), confirm: "confirm.chair" },
+    { id: "kick", say: "member.kick", icon: "remove", control: act("kick", userId), confirm: "confirm.kick", danger: true },
+    { id: "ban", say: "member.ban", icon: "ban", control: act("ban", userId), confirm: "confirm.ban", danger: true },
+  ];
+}
+
+/** @param {string} action @param {string} [userId] @returns {[string, object]} */
+function act(action, userId) {
+  return [action, userId === undefined ? {} : { userId }];
+}
+
+/**
+ * @param {import("./roster.js").Conference} conference
+ * @returns {(Action & {checked?: boolean, update?: object})[]} `update` goes to the server as `conference.update`
+ */
+export function conferenceActions({ locked, lobby }) {
+  return [
+    { id: "mute-all", say: "manage.muteAll", icon: "micOff", control: ["muteAll", {}] },
+    { id: "hold-all", say: "manage.holdAll", icon: "micHeld", control: ["muteAll", { value: "locked" }] },
+    { id: "unmute-all", say: "manage.unmuteAll", icon: "mic", control: ["unmuteAll", {}] },
+    { id: "lock", say: "manage.lock", icon: "lock", checked: locked, control: [locked ? "unlock" : "lock", {}] },
+    { id: "lobby", say: "manage.lobby", icon: "lobby", checked: lobby, update: { lobby: !lobby } },
+    { id: "end", say: "manage.end", icon: "end", control: ["end", {}], confirm: "confirm.end", danger: true },
+  ];
+}

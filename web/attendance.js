@@ -1,0 +1,98 @@
+// From entering a conference to its end, screen by screen; the guest page and the home page share it.
+
+import { ConferenceView } from "./conference-view.js";
+import { LiveConference } from "./live.js";
+import { errorText, onLanguage } from "./i18n.js";
+import { showScreen } from "./chrome.js";
+import { statement } from "./guest-screens.js";
+
+/** Pictures of the reasons for an end. @type {Record<string, string>} */
+const PICTURES = { left: "leave", ended: "clock", takenOver: "screen", notStarted: "clock", signedOut: "lock", refused: "warn", unknown: "warn" };
+
+/** Not an animation frame: a hidden page has none, and should be up to date when it is looked at. */
+const FRAME_MS = 16;
+
+/**
+ * @typedef {object} AttendanceOptions
+ * @property {string} confId
+ * @property {string} confName
+ * @property {import("./rpc.js").Rpc} rpc
+ * @property {import("./toasts.js").Toasts} toasts
+ * @property {(reason: string) => {say: string, testid: string, quiet?: boolean, onSelect: () => void}[]} waysOn what
+ *   the page offers when it is over
+ * @property {(reason: string) => void} [onOver]
+ */
+
+export class Attendance {
+  /** @type {ConferenceView|null} */
+  #view = null;
+  #shown = "";
+  #pending = 0;
+
+  /** @param {AttendanceOptions} options */
+  constructor(options) {
+    this.options = options;
+    this.live = new LiveConference(options.confId, options.rpc);
+    this.live.addEventListener("change", () => this.#drawSoon());
+    onLanguage(() => this.draw());
+  }
+
+  /** @param {boolean} isReload whether the login is from before a reload */
+  start(isReload) {
+    this.draw();
+    if (isReload) this.live.comeBack();
+    else this.options.toasts.attempt(() => this.live.enter());
+  }
+
+  /** Events come in bursts (everybody is muted at once); they are drawn together. */
+  #drawSoon() {
+    if (this.live.phase !== "in" || !this.#view) return this.draw();
+    this.#pending ||= setTimeout(() => this.draw(), FRAME_MS);
+  }
+
+  draw() {
+    clearTimeout(this.#pending);
+    this.#pending = 0;
+    const { phase, reason } = this.live;
+    if (phase === "in") return this.#drawConference();
+    // After a short cut the last picture is better than none.
+    if (phase === "connecting" && this.#view && this.live.self) return this.#view.update();
+    this.#view?.stop();
+    this.#view = null;
+    const screen = phase === "over" ? `over:${reason}` : `${phase}:${this.live.error?.key ?? ""}`;
+    if (screen === this.#shown) return;
+    this.#shown = screen;
+    if (phase === "over") this.#drawEnd(reason ?? "left");
+    else this.#drawDoor(phase);
+  }
+
+  #drawConference() {
+    this.#shown = "in";
+    if (!this.#view) {
+      this.#view = new ConferenceView(this.live, this.options.toasts);
+      showScreen("conference", this.#view.element);
+    }
+    this.#view.update();
+  }
+
+  /** @param {"connecting"|"waiting"} phase */
+  #drawDoor(phase) {
+    const title = this.live.roster?.conference.confName ?? this.options.confName;
+    const leave = { say: "control.leave", testid: "leave", quiet: true, onSelect: () => void this.live.leave() };
+    const { error } = this.live;
+    const key = phase === "waiting" ? "lobby.waiting" : error ? "door.retrying" : "door.connecting";
+    const params = { why: error ? errorText(error) : "" };
+    showScreen(phase, statement({ title, key, params, picture: phase === "waiting" ? "lobby" : "", isWaiting: true, actions: [leave] }));
+  }
+
+  /** @param {string} reason */
+  #drawEnd(reason) {
+    const { error } = this.live;
+    this.options.onOver?.(reason);
+    const title = this.live.roster?.conference.confName ?? this.options.confName;
+    const takeBack = { say: "over.here", testid: "take-back", onSelect: () => this.live.takeBack() };
+    const actions = [...(reason === "takenOver" ? [takeBack] : []), ...this.options.waysOn(reason)];
+    const params = { why: error ? errorText(error) : "" };
+    showScreen(reason, statement({ title, key: `over.${reason}`, params, picture: PICTURES[reason] ?? "remove", actions }));
+  }
+}

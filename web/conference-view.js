@@ -1,0 +1,200 @@
+// The view of a conference that one is in: the same for guests, members and the chair, who has more to press.
+
+import { h } from "./dom.js";
+import { isKnown, say, t } from "./i18n.js";
+import { icon } from "./icons.js";
+import { ChatPanel } from "./chat.js";
+import { ConferenceHeader } from "./header.js";
+import { ControlBar } from "./controls.js";
+import { LocalCamera } from "./camera.js";
+import { MembersPanel } from "./members.js";
+import { SidePanels } from "./panels.js";
+import { Stage } from "./stage.js";
+import { confirmed } from "./dialog.js";
+import { conferenceActions, memberActions } from "./actions.js";
+import { openInvite } from "./invite.js";
+import { openMenu } from "./menu.js";
+import { wordsFor } from "./notices.js";
+
+export class ConferenceView {
+  /** Passing words about people who knock, by user. @type {Map<string, () => void>} */
+  #knocks = new Map();
+  #wasFilming = false;
+
+  /**
+   * @param {import("./live.js").LiveConference} live
+   * @param {import("./toasts.js").Toasts} toasts
+   */
+  constructor(live, toasts) {
+    this.live = live;
+    this.toasts = toasts;
+    this.camera = new LocalCamera(() => this.update());
+    this.header = new ConferenceHeader({ onInvite: () => this.#invite() });
+    this.stage = new Stage({ onChoice: () => this.update() });
+    this.members = this.#membersPanel();
+    this.chat = new ChatPanel({
+      send: (words) => this.#try(() => live.rpc.call("conference.sendMessage", { confId: live.confId, text: words })),
+      older: (before, limit) => this.#older(before, limit),
+    });
+    this.side = new SidePanels(this.members.element, this.chat.element);
+    this.controls = this.#controlBar();
+    this.banner = h("div", { class: "banner", role: "status", testid: "banner", hidden: true }, icon("warn"), h("span", {}));
+    this.element = h(
+      "div",
+      { class: "conference", testid: "conference" },
+      this.header.element,
+      h("main", { class: "centre" }, this.stage.element, this.banner),
+      this.side.element,
+      this.controls.element,
+    );
+    live.addEventListener("notice", (event) => this.#notice(/** @type {CustomEvent} */ (event).detail));
+  }
+
+  /** Draws what is true now. */
+  update() {
+    const { roster, self, isChair } = this.live;
+    if (!roster || !self) return;
+    this.#followCamera(self);
+    this.header.update(this.live);
+    this.stage.update(roster, self.userId, this.camera.stream);
+    this.members.update(roster, self.userId, isChair);
+    this.chat.update(roster, self.userId);
+    this.side.update(roster, isChair);
+    this.controls.update(self);
+    this.#forgetKnocks();
+    this.#drawBanner();
+  }
+
+  stop() {
+    this.#forgetKnocks();
+    this.camera.close();
+    this.header.stop();
+  }
+
+  /** @param {() => Promise<any>} work */
+  #try(work) {
+    return this.toasts.attempt(work);
+  }
+
+  /** @param {string} before @param {number} limit */
+  async #older(before, limit) {
+    const { rpc, confId } = this.live;
+    const answer = await this.#try(() => rpc.call("conference.messages", { confId, before, limit }));
+    return answer?.messages;
+  }
+
+  #membersPanel() {
+    return new MembersPanel({
+      onMenu: (member, anchor) => this.#memberMenu(member, anchor),
+      onAnswer: (action, userId) => void this.#try(() => this.live.control(action, { userId })),
+      onAdmitAll: () => void this.#try(() => this.live.control("admit", { value: "all" })),
+    });
+  }
+
+  #controlBar() {
+    return new ControlBar({
+      onMicrophone: () => this.#microphone(),
+      onCamera: () => this.#turnCamera(),
+      onHand: () => this.#try(() => this.live.control(this.live.self?.hand ? "lowerHand" : "raiseHand")),
+      onManage: (anchor) => this.#manageMenu(anchor),
+      onLeave: () => this.live.leave(),
+    });
+  }
+
+  async #microphone() {
+    const audio = this.live.self?.audio;
+    if (audio === "forcedOff") {
+      const raise = { say: "control.raiseHand", testid: "toast-hand", onSelect: () => void this.#try(() => this.live.control("raiseHand")) };
+      return this.toasts.show("notice.held", {}, this.live.self?.hand ? undefined : raise);
+    }
+    await this.#try(() => this.live.control(audio === "on" ? "muteSelf" : "unmuteSelf"));
+  }
+
+  async #turnCamera() {
+    if (this.live.self?.video === "on") return this.#try(() => this.live.control("closeCamera"));
+    // The browser may ask the reader first, for as long as they like: nothing waits for that.
+    this.camera.open().then((hasPicture) => hasPicture || this.toasts.show("notice.noCamera"));
+    const done = await this.#try(() => this.live.control("openCamera"));
+    if (!done) this.camera.close();
+  }
+
+  /** The roster says whether one's camera is on; the local picture follows it. @param {import("./roster.js").Member} self */
+  #followCamera(self) {
+    if (self.video === "off" && this.#wasFilming) this.camera.close();
+    if (self.video === "on" && !this.#wasFilming) this.camera.open();
+    this.#wasFilming = self.video === "on";
+  }
+  /** @param {import("./roster.js").Member} member @param {HTMLElement} anchor */
+  #memberMenu(member, anchor) {
+    const { self, roster } = this.live;
+    if (!self || !roster) return;
+    const { picked, closed } = this.stage.choice;
+    const stage = { mainVideo: roster.conference.mainVideo, picked, isClosed: closed.has(member.userId) };
+    const items = memberActions(self, member, stage).map((action) => ({
+      ...action,
+      testid: `${action.id}-${member.userId}`,
+      onSelect: () => this.#act(action, member),
+    }));
+    openMenu(anchor, items);
+  }
+
+  /** @param {HTMLElement} anchor */
+  #manageMenu(anchor) {
+    const { roster } = this.live;
+    if (!roster) return;
+    const invite = { testid: "manage-invite", say: "invite.open", icon: "link", onSelect: () => this.#invite() };
+    const items = conferenceActions(roster.conference).map((action) => ({
+      ...action,
+      testid: action.id,
+      onSelect: () => this.#act(action),
+    }));
+    openMenu(anchor, [invite, ...items]);
+  }
+
+  /** @param {import("./actions.js").Action & {update?: object}} action @param {import("./roster.js").Member} [member] */
+  async #act({ control, local, update, confirm, danger }, member) {
+    const name = member?.name ?? this.live.roster?.conference.confName ?? "";
+    if (confirm && !(await confirmed(confirm, { name }, Boolean(danger)))) return;
+    const { rpc, confId } = this.live;
+    if (local && member) this.stage.choose(local, member.userId);
+    if (control) await this.#try(() => this.live.control(...control));
+    if (update) await this.#try(() => rpc.call("conference.update", { confId, ...update }));
+  }
+
+  #invite() {
+    openInvite(this.live.confId, this.live.rpc, this.toasts);
+  }
+
+  /** @param {{event: import("./roster.js").ConferenceEvent, before: import("./roster.js").Roster}} detail */
+  #notice(detail) {
+    const { self, isChair } = this.live;
+    const words = self && wordsFor(detail, self.userId, isChair);
+    if (detail.event.type === "message" && detail.event.data.userId !== self?.userId) this.side.markUnread();
+    if (!words) return;
+    if (!words.canAdmit) return void this.toasts.show(words.key, words.params);
+    if (this.side.isSeen("members")) return; // the list of those who wait is there, and says it too
+    const { userId } = detail.event.data;
+    const admit = { say: "waiting.admit", testid: `toast-admit-${userId}`, onSelect: () => void this.#try(() => this.live.control("admit", { userId })) };
+    this.#knocks.set(userId, this.toasts.show(words.key, words.params, admit));
+  }
+
+  /** Takes away what is shown about people who no longer wait. */
+  #forgetKnocks() {
+    const waiting = new Set(this.live.phase === "in" ? this.live.roster?.waiting.map(({ userId }) => userId) : []);
+    for (const [userId, away] of this.#knocks) {
+      if (waiting.has(userId)) continue;
+      away();
+      this.#knocks.delete(userId);
+    }
+  }
+
+  #drawBanner() {
+    const { isOnline, troubles } = this.live;
+    const [first] = troubles;
+    this.banner.hidden = isOnline && !first;
+    const words = /** @type {Element} */ (this.banner.lastElementChild);
+    if (!isOnline) say(words, "banner.offline");
+    else if (first === "goingAway") say(words, "banner.goingAway");
+    else if (first) say(words, "banner.degraded", { part: isKnown(`part.${first}`) ? t(`part.${first}`) : first });
+  }
+}

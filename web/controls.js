@@ -1,0 +1,67 @@
+// The bar below the stage: one's own microphone, camera and hand, the chair's menu, leaving.
+
+import { attribute, h } from "./dom.js";
+import { icon, redraw } from "./icons.js";
+import { say } from "./i18n.js";
+import { audioIcon } from "./avatar.js";
+
+class ControlButton {
+  #icon;
+  #label = h("span", { class: "control-label" });
+  #isBusy = false;
+
+  /** @param {string} testid @param {string} name @param {() => Promise<unknown>|void} onPress */
+  constructor(testid, name, onPress) {
+    this.#icon = icon(name);
+    this.element = h("button", { class: "control", type: "button", testid }, h("span", { class: "control-disc" }, this.#icon), this.#label);
+    this.element.addEventListener("click", () => this.#press(onPress));
+  }
+
+  /** One press at a time: what is shown is the server's word, and it is awaited. @param {() => Promise<unknown>|void} onPress */
+  async #press(onPress) {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    this.element.setAttribute("aria-busy", "true");
+    await onPress();
+    this.#isBusy = false;
+    this.element.removeAttribute("aria-busy");
+  }
+
+  /** @param {{name: string, key: string, isOn?: boolean, look?: string}} state `isOn` makes it a toggle */
+  update({ name, key, isOn, look = "" }) {
+    redraw(this.#icon, name);
+    say(this.#label, key);
+    attribute(this.element, "aria-pressed", isOn === undefined ? null : String(isOn));
+    this.element.dataset.look = look;
+  }
+}
+
+export class ControlBar {
+  /**
+   * @param {{onMicrophone: () => Promise<unknown>, onCamera: () => Promise<unknown>, onHand: () => Promise<unknown>,
+   *   onManage: (anchor: HTMLElement) => void, onLeave: () => Promise<unknown>}} owner
+   */
+  constructor({ onMicrophone, onCamera, onHand, onManage, onLeave }) {
+    this.mute = new ControlButton("mute", "mic", onMicrophone);
+    this.camera = new ControlButton("camera", "camera", onCamera);
+    this.hand = new ControlButton("hand", "hand", onHand);
+    this.manage = new ControlButton("manage", "shield", () => onManage(this.manage.element));
+    this.leave = new ControlButton("leave", "leave", onLeave);
+    attribute(this.manage.element, "aria-haspopup", "menu");
+    this.manage.update({ name: "shield", key: "control.manage" });
+    this.leave.update({ name: "leave", key: "control.leave", look: "leave" });
+    const buttons = [this.mute, this.camera, this.hand, this.manage, this.leave].map(({ element }) => element);
+    const toolbar = h("div", { class: "controls", role: "toolbar", sayLabel: "control.label" }, ...buttons);
+    this.element = h("footer", { class: "bar" }, toolbar);
+  }
+
+  /** @param {import("./roster.js").Member} self */
+  update({ audio, video, hand, role }) {
+    const microphone = { on: "control.mute", off: "control.unmute", forcedOff: "control.held" }[audio];
+    this.mute.update({ name: audioIcon(audio), key: microphone, isOn: audio === "on", look: audio });
+    const isFilming = video === "on";
+    this.camera.update({ name: isFilming ? "camera" : "cameraOff", key: isFilming ? "control.cameraOff" : "control.cameraOn", isOn: isFilming, look: video });
+    this.hand.update({ name: "hand", key: hand ? "control.lowerHand" : "control.raiseHand", isOn: hand, look: hand ? "raised" : "" });
+    this.manage.element.hidden = role !== "chair";
+  }
+}

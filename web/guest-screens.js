@@ -1,0 +1,82 @@
+// What a guest sees before and after the conference. Each screen says where things stand, and what can be done.
+
+import { h } from "./dom.js";
+import { icon } from "./icons.js";
+import { say } from "./i18n.js";
+import { cardPage } from "./chrome.js";
+
+/** Longest name a guest may give. */
+export const NAME_LENGTH = 64;
+
+/**
+ * The screen before the conference: its name, its state, and the reader's name.
+ */
+export class DoorScreen {
+  #title = h("h1", { class: "card-title", testid: "conf-name" });
+  #state = h("p", { class: "card-state", role: "status", testid: "state-text" });
+  #pulse = h("span", { class: "pulse", "aria-hidden": "true" });
+  #error = h("p", { class: "form-error", role: "alert", testid: "error-text" });
+  #button = h("button", { class: "button primary big", type: "submit", testid: "enter", say: "door.enter" });
+  /** When the name was last typed at, ms of `performance.now()`. */
+  typedAt = -Infinity;
+
+  /** @param {{name: string, onEnter: (name: string) => void}} options */
+  constructor({ name, onEnter }) {
+    this.input = h("input", {
+      class: "field",
+      id: "name",
+      name: "name",
+      autocomplete: "nickname",
+      maxlength: String(NAME_LENGTH),
+      required: true,
+      testid: "name-input",
+      sayPlaceholder: "door.namePlaceholder",
+    });
+    this.input.value = name;
+    this.input.addEventListener("input", () => (this.typedAt = performance.now()));
+    const submit = (/** @type {Event} */ event) => {
+      event.preventDefault();
+      if (this.name) onEnter(this.name);
+    };
+    const label = h("label", { class: "label", for: "name", say: "door.name" });
+    const form = h("form", { class: "stack", on: { submit } }, label, this.input, this.#error, this.#button);
+    this.element = cardPage(this.#title, h("div", { class: "state-line" }, this.#pulse, this.#state), form);
+  }
+
+  get name() {
+    return this.input.value.trim();
+  }
+
+  /**
+   * @param {{confName: string, stateKey: string, isWaiting: boolean, isBusy?: boolean, error?: string}} what
+   */
+  update({ confName, stateKey, isWaiting, isBusy = false, error = "" }) {
+    this.#title.textContent = confName;
+    say(this.#state, stateKey);
+    this.#pulse.hidden = !isWaiting;
+    this.#error.textContent = error;
+    this.#button.hidden = isWaiting;
+    this.#button.disabled = isBusy;
+    say(this.#button, isBusy ? "door.entering" : "door.enter");
+  }
+}
+
+/**
+ * A screen with one statement and at most one thing to do.
+ * @param {{title: string, key?: string, text?: string, params?: Record<string, string|number>, picture?: string, isWaiting?: boolean,
+ *   actions?: {say: string, testid: string, quiet?: boolean, onSelect: () => void}[]}} what `title` and `text` are text,
+ *   `key` is in the catalogue; a `text` changes by itself, so it is not read out again each time
+ */
+export function statement({ title, key, text, params = {}, picture = "", isWaiting = false, actions = [] }) {
+  const state = h("p", { class: "card-state", role: text ? "timer" : "status", testid: "state-text" }, text);
+  if (key) say(state, key, params);
+  const buttons = actions.map(({ say, testid, quiet, onSelect }) =>
+    h("button", { class: `button big ${quiet ? "quiet" : "primary"}`, type: "button", say, testid, on: { click: onSelect } }),
+  );
+  return cardPage(
+    picture && h("div", { class: `card-picture ${picture}`, "aria-hidden": "true" }, icon(picture)),
+    title && h("h1", { class: "card-title", testid: "conf-name" }, title),
+    h("div", { class: "state-line" }, isWaiting && h("span", { class: "pulse", "aria-hidden": "true" }), state),
+    ...(buttons.length ? [h("div", { class: "stack" }, ...buttons)] : []),
+  );
+}

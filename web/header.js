@@ -1,0 +1,56 @@
+// The line above the stage: which conference, since when, and whether we are connected.
+
+import { h, text } from "./dom.js";
+import { icon } from "./icons.js";
+import { say, t } from "./i18n.js";
+import { elapsed, startOf } from "./clock.js";
+import { languageSwitch } from "./chrome.js";
+
+export class ConferenceHeader {
+  #name = h("h1", { class: "conf-name", testid: "conf-name" });
+  #locked = h("span", { class: "chip", testid: "chip-locked" }, icon("lock"), h("span", { say: "chip.locked" }));
+  #lobby = h("span", { class: "chip", testid: "chip-lobby" }, icon("lobby"), h("span", { say: "chip.lobby" }));
+  #clock = h("span", { class: "clock", testid: "elapsed", role: "timer", sayTitle: "header.elapsed" });
+  #state = h("span", { class: "link-state", testid: "state-text", role: "status" });
+  /** @type {import("./roster.js").Roster|null} */
+  #roster = null;
+  #ticker = 0;
+
+  /** @param {{onInvite: () => void}} owner */
+  constructor({ onInvite }) {
+    this.invite = h("button", { class: "button quiet invite", type: "button", testid: "invite", hidden: true, on: { click: onInvite } });
+    this.invite.append(icon("link"), h("span", { say: "invite.open" }));
+    this.element = h(
+      "header",
+      { class: "conf-head" },
+      h("div", { class: "conf-title" }, this.#name, this.#locked, this.#lobby),
+      h("div", { class: "conf-meta" }, this.#state, this.#clock),
+      h("div", { class: "conf-tools" }, this.invite, languageSwitch()),
+    );
+    this.#ticker = setInterval(() => this.#tick(), 1000);
+  }
+
+  /** @param {import("./live.js").LiveConference} live */
+  update({ roster, isOnline, isChair }) {
+    this.#roster = roster;
+    if (!roster) return;
+    const { confName, locked, lobby } = roster.conference;
+    text(this.#name, confName);
+    document.title = t("title.in", { name: confName });
+    this.#locked.hidden = !locked;
+    this.#lobby.hidden = !lobby;
+    this.invite.hidden = !isChair;
+    this.#state.dataset.online = String(isOnline);
+    say(this.#state, isOnline ? "state.connected" : "state.reconnecting");
+    this.#tick();
+  }
+
+  stop() {
+    clearInterval(this.#ticker);
+  }
+
+  #tick() {
+    const now = Date.now();
+    if (this.#roster) text(this.#clock, elapsed(now - startOf(this.#roster, now)));
+  }
+}

@@ -1,0 +1,31 @@
+// How a person is drawn without a picture: initials on one of a few calm colours.
+
+/** How many `hue-N` classes the style sheet has. */
+export const HUES = 8;
+
+const CJK = /\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Script=Hangul}/u;
+
+/**
+ * At most two characters. Chinese, Japanese and Korean names show their last two (the given name), others the first
+ * letters of the first and the last word.
+ * @param {string} name any text: names come from strangers
+ */
+export function initials(name) {
+  const words = name.trim().split(/\s+/u).filter(Boolean);
+  if (words.length === 0) return "?";
+  if (CJK.test(name)) return graphemes(words.join("")).slice(-2).join("");
+  const last = words.length > 1 ? graphemes(words[words.length - 1])[0] : "";
+  return (graphemes(words[0])[0] + last).toUpperCase();
+}
+
+/** A steady number from 0 to HUES - 1 for an id. @param {string} userId */
+export function hue(userId) {
+  let hash = 0;
+  for (const char of userId) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) >>> 0;
+  return hash % HUES;
+}
+
+/** @param {string} text @returns {string[]} what a reader sees as single characters */
+function graphemes(text) {
+  return Array.from(new Intl.Segmenter().segment(text), ({ segment }) => segment);
+}

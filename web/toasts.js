@@ -1,0 +1,62 @@
+// Passing words at the edge of the page, read out by screen readers. Nothing else on the page moves for them.
+
+import { h } from "./dom.js";
+import { icon } from "./icons.js";
+import { errorText, t } from "./i18n.js";
+import { RpcError } from "./rpc.js";
+
+const SHOWN_MS = 6_000;
+/** More would hide the page. */
+const AT_MOST = 4;
+
+export class Toasts {
+  element = h("div", { class: "toasts", role: "status", "aria-live": "polite", testid: "toasts" });
+
+  /**
+   * @param {string} key @param {Record<string, string|number>} [params]
+   * @param {{say: string, testid: string, onSelect: () => void}} [action] a button in the toast
+   * @returns {() => void} takes it away before its time
+   */
+  show(key, params = {}, action) {
+    return this.#add(t(key, params), "", action);
+  }
+
+  /** A failed call in the reader's words; anything else is a fault of this page and goes on to the console. @param {unknown} error */
+  failure(error) {
+    if (!(error instanceof RpcError)) throw error;
+    this.#add(errorText(error), "bad");
+  }
+
+  /**
+   * Does something that may be refused, and says so if it is.
+   * @template T @param {() => Promise<T>} work @returns {Promise<T|undefined>}
+   */
+  async attempt(work) {
+    try {
+      return await work();
+    } catch (error) {
+      this.failure(error);
+      return undefined;
+    }
+  }
+
+  /** @param {string} words @param {string} kind @param {{say: string, testid: string, onSelect: () => void}} [action] */
+  #add(words, kind, action) {
+    const toast = h("div", { class: `toast ${kind}` }, kind === "bad" && icon("warn"), h("span", {}, words));
+    const away = () => toast.remove();
+    if (action) {
+      const select = () => {
+        away();
+        action.onSelect();
+      };
+      toast.append(h("button", { class: "button small", type: "button", say: action.say, testid: action.testid, on: { click: select } }));
+    }
+    for (const former of [...this.element.children]) {
+      if (former.querySelector("span")?.textContent === words) former.remove(); // said again, shown once
+    }
+    this.element.append(toast);
+    while (this.element.children.length > AT_MOST) this.element.firstElementChild?.remove();
+    setTimeout(away, SHOWN_MS);
+    return away;
+  }
+}
