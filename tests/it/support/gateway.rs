@@ -240,8 +240,10 @@ pub async fn eim(server: &XmppServer) -> Eim {
     std::fs::write(directory.path().join("confgate.toml"), server.eim_section()).expect("the directory is writable");
     let mut command = Command::new(env!("CARGO_BIN_EXE_confgate"));
     command.args(["eim", "--config", "confgate.toml"]).current_dir(directory.path());
-    let process = Process::start("confgate eim", &mut command);
+    let mut process = Process::start("confgate eim", &mut command);
     let connected = until(PATIENCE, async || {
+        let ended = process.exited();
+        assert!(ended.is_none(), "confgate eim ended: {ended:?}");
         let lines = process.lines();
         let modules = MODULES.iter().filter(|module| {
             lines.iter().any(|line| line.text.contains("module connected") && line.text.contains(**module))

@@ -177,9 +177,10 @@ impl XmppServer {
     /// The same over a [`super::chaos::ChaosProxy`] to the modules' door.
     pub fn eim_section_via(&self, address: SocketAddr) -> String {
         let (port, secret) = (address.port(), self.door(MODULES[0]).secret);
+        let admin_secret = self.door(ADMIN_COMPONENT).secret;
         format!(
             "[eim]\nmode = \"component\"\ndomain = \"{DOMAIN}\"\nhost = \"127.0.0.1\"\nport = {port}\n\
-             secret = \"{secret}\"\nadmin_domain = \"{ADMIN_COMPONENT}\"\n\
+             secret = \"{secret}\"\nadmin_domain = \"{ADMIN_COMPONENT}\"\nadmin_secret = \"{admin_secret}\"\n\
              components = [\"{COMPONENT}\", \"{SECOND_COMPONENT}\"]\n"
         )
     }
