@@ -246,7 +246,9 @@ pub async fn eim(server: &XmppServer) -> Eim {
         assert!(ended.is_none(), "confgate eim ended: {ended:?}");
         let lines = process.lines();
         let modules = MODULES.iter().filter(|module| {
-            lines.iter().any(|line| line.text.contains("module connected") && line.text.contains(**module))
+            lines
+                .iter()
+                .any(|line| line.text.contains("the EIM's address is connected") && line.text.contains(**module))
         });
         (modules.count() == MODULES.len()).then_some(())
     });
