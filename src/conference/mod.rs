@@ -6,6 +6,9 @@ mod core;
 mod log;
 mod outbox;
 
+#[cfg(test)]
+mod histories;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,0 +1,351 @@
+//! Random histories: the built-in EIM on one side, clients on the other, the conference's core between, and a link
+//! that breaks. Whatever happened, replaying the events over the snapshots gives the EIM's roster.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::core::{Ask, Core, Effect, Failure, Limits};
+use super::log::Position;
+use crate::eim::builtin::{Eim, Settings};
+use crate::eim::convert;
+use crate::eim::xml::Stanza;
+use crate::event::{Event, Roster};
+use crate::ids::{ConfId, UserId};
+use crate::refusal::Refusal;
+use crate::schema::Schema;
+
+const LIMITS: Limits = Limits { grace_ms: 2000, window_ms: 6000, log: 12 };
+const USERS: usize = 4;
+const ACTIONS: [&str; 6] = ["muteSelf", "unmuteSelf", "raiseHand", "lowerHand", "openCamera", "closeCamera"];
+
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::load(None).expect("the built-in schema is right"));
+
+#[derive(Debug, Clone)]
+enum Step {
+    Join(usize),
+    Leave(usize),
+    /// A socket opens, in place of one that is open; `bool`: it says where it left off.
+    Open(usize, bool),
+    Close(usize),
+    Act(usize, usize),
+    Say(usize),
+    Kick(usize),
+    Lobby(bool),
+    Admit,
+    /// The EIM answers the oldest request.
+    Answer,
+    Cut,
+    Mend,
+    Pass(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let user = 0..USERS;
+    let step = prop_oneof![
+        4 => user.clone().prop_map(Step::Join),
+        1 => user.clone().prop_map(Step::Leave),
+        5 => (user.clone(), any::<bool>()).prop_map(|(u, resumes)| Step::Open(u, resumes)),
+        3 => user.clone().prop_map(Step::Close),
+        5 => (user.clone(), 0..ACTIONS.len()).prop_map(|(u, a)| Step::Act(u, a)),
+        2 => user.clone().prop_map(Step::Say),
+        1 => (1..USERS).prop_map(Step::Kick),
+        1 => any::<bool>().prop_map(Step::Lobby),
+        1 => Just(Step::Admit),
+        8 => Just(Step::Answer),
+        1 => Just(Step::Cut),
+        2 => Just(Step::Mend),
+        2 => (1..4000u64).prop_map(Step::Pass),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+/// A client of the event socket.
+#[derive(Default)]
+struct Client {
+    /// The generation of the socket that is open.
+    open: Option<u64>,
+    roster: Option<Roster>,
+}
+
+struct World {
+    eim: Eim,
+    conf: ConfId,
+    core: Core,
+    clients: HashMap<UserId, Client>,
+    asks: VecDeque<Ask>,
+    connected: bool,
+    generation: u64,
+    now: u64,
+}
+
+fn user(n: usize) -> UserId {
+    UserId::parse(&format!("u{n}")).unwrap()
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap_or_default()
+}
+
+impl World {
+    fn new() -> Self {
+        let mut eim = Eim::new(Settings {
+            domain: "ips3000".into(),
+            components: vec!["webconf.ips3000".into()],
+            admin_domains: vec!["webconf-admin.ips3000".into()],
+            users: vec![],
+            limits: Default::default(),
+        });
+        let now = 1_000_000;
+        let made = ask(&mut eim, "conference.create", Some(&user(0)), json!({"name": "Random"}), now, &mut Vec::new());
+        let conf: ConfId = serde_json::from_value(made.unwrap()["confId"].clone()).unwrap();
+        let core = Core::new(conf.clone(), LIMITS, now);
+        let clients = (0..USERS).map(|n| (user(n), Client::default())).collect();
+        Self { eim, conf, core, clients, asks: VecDeque::new(), connected: true, generation: 0, now }
+    }
+
+    /// Asks the EIM, and brings its events over the link if that is up.
+    fn ask(&mut self, name: &str, as_user: Option<&UserId>, mut params: Value) -> Result<Value, Refusal> {
+        params["confId"] = self.conf.as_str().into();
+        let mut events = Vec::new();
+        let answer = ask(&mut self.eim, name, as_user, params, self.now, &mut events);
+        self.bring(events);
+        answer
+    }
+
+    fn bring(&mut self, events: Vec<Event>) {
+        if !self.connected {
+            return;
+        }
+        for event in events {
+            let effects = self.core.event(event, self.now);
+            self.carry_out(effects);
+        }
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send { user, generation, frame } => self.receive(&user, generation, &frame),
+                Effect::Close { user, generation, .. } => {
+                    let client = self.clients.get_mut(&user).unwrap();
+                    if client.open == Some(generation) {
+                        *client = Client::default();
+                    }
+                }
+                Effect::Ask(ask) => self.asks.push_back(ask),
+                Effect::Tell(_) => {}
+            }
+        }
+    }
+
+    fn receive(&mut self, user: &UserId, generation: u64, frame: &str) {
+        let client = self.clients.get_mut(user).unwrap();
+        if client.open != Some(generation) {
+            return;
+        }
+        let frame: Value = serde_json::from_str(frame).unwrap();
+        if frame["method"] == "conference.snapshot" {
+            client.roster = Some(serde_json::from_value(frame["params"].clone()).unwrap());
+            return;
+        }
+        let event: Event = serde_json::from_value(frame["params"].clone()).unwrap();
+        let roster = client.roster.as_mut().expect("a snapshot precedes the first event");
+        assert_eq!((&event.epoch, event.seq), (&roster.epoch, roster.seq + 1), "no gap, no repeat");
+        roster.apply(&event.change);
+        roster.seq = event.seq;
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Join(n) => {
+                let who = user(*n);
+                if self.ask("conference.join", Some(&who), json!({})).is_ok() && self.clients[&who].open.is_none() {
+                    self.generation += 1;
+                    let effects = self.core.joined(&who, self.generation, self.now);
+                    self.carry_out(effects);
+                }
+            }
+            Step::Leave(n) => drop(self.ask("conference.leave", Some(&user(*n)), json!({}))),
+            Step::Open(n, resumes) => self.open(&user(*n), *resumes),
+            Step::Close(n) => self.close(&user(*n)),
+            Step::Act(n, action) => {
+                drop(self.ask("conference.control", Some(&user(*n)), json!({"action": ACTIONS[*action]})));
+            }
+            Step::Say(n) => drop(self.ask("conference.sendMessage", Some(&user(*n)), json!({"text": "hm"}))),
+            Step::Kick(n) => {
+                let params = json!({"action": "kick", "userId": user(*n)});
+                drop(self.ask("conference.control", Some(&user(0)), params));
+            }
+            Step::Lobby(on) => drop(self.ask("conference.update", Some(&user(0)), json!({"lobby": on}))),
+            Step::Admit => {
+                drop(self.ask("conference.control", Some(&user(0)), json!({"action": "admit", "value": "all"})));
+            }
+            Step::Answer => self.answer(),
+            Step::Cut => self.connected = false,
+            Step::Mend => self.mend(),
+            Step::Pass(ms) => self.pass(*ms),
+        }
+    }
+
+    fn open(&mut self, who: &UserId, resumes: bool) {
+        self.generation += 1;
+        let generation = self.generation;
+        let client = self.clients.get_mut(who).unwrap();
+        if !resumes {
+            client.roster = None;
+        }
+        client.open = Some(generation);
+        let position = client.roster.as_ref().map(|r| Position { epoch: r.epoch.clone(), seq: r.seq });
+        let effects = self.core.attach(who.clone(), generation, position, self.now);
+        self.carry_out(effects);
+    }
+
+    fn close(&mut self, who: &UserId) {
+        if let Some(generation) = self.clients.get_mut(who).unwrap().open.take() {
+            let effects = self.core.detach(who, generation, self.now);
+            self.carry_out(effects);
+        }
+    }
+
+    fn answer(&mut self) {
+        let Some(ask) = self.asks.pop_front() else { return };
+        let up = self.connected;
+        let failed = |refusal: Refusal| match refusal.code {
+            crate::refusal::code::NOT_FOUND | crate::refusal::code::NOT_OPEN => Failure::NoConference,
+            _ => Failure::Refused,
+        };
+        let claim = |generation: &u64| json!({"node": "n1", "generation": generation});
+        let effects = match &ask {
+            Ask::Subscribe { user, generation } => {
+                let mut answer = Err(Failure::Unreachable);
+                if up {
+                    answer = self.ask("eim.subscribe", Some(user), claim(generation)).map_err(failed);
+                    if answer.as_ref().is_ok_and(|own| own["restricted"] == true) {
+                        answer = self.ask("eim.snapshot", None, json!({})).map_err(failed);
+                    }
+                }
+                let roster = answer.map(|value| serde_json::from_value(value).unwrap());
+                self.core.told_subscribe(user, roster, self.now)
+            }
+            Ask::Snapshot => {
+                let answer = if up {
+                    self.ask("eim.snapshot", None, json!({})).map_err(failed)
+                } else {
+                    Err(Failure::Unreachable)
+                };
+                self.core.told_snapshot(answer.map(|value| serde_json::from_value(value).unwrap()), self.now)
+            }
+            Ask::Unsubscribe { user, generation, linger_ms } => {
+                let mut params = claim(generation);
+                params["lingerMs"] = (*linger_ms).into();
+                let answer = if up {
+                    self.ask("eim.unsubscribe", Some(user), params).map_err(failed)
+                } else {
+                    Err(Failure::Unreachable)
+                };
+                self.core.told_presence(user, answer.map(drop), self.now)
+            }
+            Ask::Away { user, generation } | Ask::Gone { user, generation, .. } => {
+                let mut params = claim(generation);
+                params["userId"] = user.as_str().into();
+                params["state"] = "reconnecting".into();
+                if let Ask::Gone { keep_ms, .. } = &ask {
+                    params["state"] = "gone".into();
+                    params["keepMs"] = (*keep_ms).into();
+                }
+                let answer =
+                    if up { self.ask("eim.presence", None, params).map_err(failed) } else { Err(Failure::Unreachable) };
+                self.core.told_presence(user, answer.map(drop), self.now)
+            }
+        };
+        self.carry_out(effects);
+    }
+
+    fn mend(&mut self) {
+        if !self.connected {
+            self.connected = true;
+            let effects = self.core.link_up(self.now);
+            self.carry_out(effects);
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now += ms;
+        let mut events = Vec::new();
+        take(self.eim.tick(self.now, &mut rand::rng()).stanzas, &mut events);
+        self.bring(events);
+        let effects = self.core.tick(self.now);
+        self.carry_out(effects);
+    }
+
+    /// Lets everything that is under way come to its end.
+    fn settle(&mut self) {
+        self.mend();
+        for _ in 0..200 {
+            while !self.asks.is_empty() {
+                self.answer();
+            }
+            self.pass(100);
+        }
+    }
+
+    fn truth(&mut self) -> Roster {
+        serde_json::from_value(self.ask("eim.snapshot", None, json!({})).unwrap()).unwrap()
+    }
+}
+
+/// One request over the schema's conversion, and the events that came of it.
+fn ask(
+    eim: &mut Eim,
+    name: &str,
+    as_user: Option<&UserId>,
+    params: Value,
+    now: u64,
+    events: &mut Vec<Event>,
+) -> Result<Value, Refusal> {
+    let method = SCHEMA.internal(name).or_else(|| SCHEMA.method(name)).unwrap();
+    let x_iq = method.x_iq.as_ref().unwrap();
+    let mut iq = convert::to_iq(x_iq, &object(params), "ips3000")?;
+    let from = as_user.map_or("webconf-admin.ips3000".to_owned(), |u| format!("{u}%ips3000@webconf.ips3000/uc"));
+    iq.set("from", from);
+    iq.set("id", "1");
+    let mut stanzas = eim.handle(&iq, now, &mut rand::rng()).stanzas;
+    let at = stanzas.iter().position(|s| s.name == "iq").expect("every request is answered");
+    let answer = stanzas.remove(at);
+    take(stanzas, events);
+    convert::from_iq(x_iq, &answer)
+}
+
+fn take(stanzas: Vec<Stanza>, events: &mut Vec<Event>) {
+    for message in stanzas {
+        let body = message.payload().unwrap().expect("an event").text();
+        events.push(serde_json::from_str(&body).unwrap());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 3, ..ProptestConfig::default() })]
+
+    #[test]
+    fn replaying_events_over_snapshots_gives_the_eims_roster_through_cuts_resumes_and_takeovers(steps in steps()) {
+        let mut world = World::new();
+        for step in &steps {
+            world.step(step);
+        }
+        world.settle();
+        let truth = world.truth();
+        for (who, client) in &world.clients {
+            let (Some(_), Some(roster)) = (client.open, &client.roster) else { continue };
+            if truth.member(who).is_some() || truth.conference.chair == *who {
+                prop_assert_eq!(roster, &truth, "{}", who);
+            }
+        }
+        // Whoever has no socket has left once the grace was over.
+        for member in &truth.members {
+            prop_assert!(world.clients[&member.user_id].open.is_some(), "{} is a ghost", member.user_id);
+        }
+    }
+}
