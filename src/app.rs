@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -111,13 +110,14 @@ pub async fn serve_eim(config: Config) -> Result<Outcome, Failure> {
     let store = Store::open(&config.store).await?;
     let hard = lifecycle.hard();
     let (eim, persist) = (builtin_eim(&config, &store).await?, keeping(&store));
-    let server = builtin::shell::Server {
+    let server = builtin::shell::ComponentSettings {
         host: config.eim.host().to_owned(),
         port: config.eim.port(),
         secret: config.eim.secret.clone().unwrap_or_default(),
         timeout: config.eim.timeout,
         reconnect_min: config.eim.reconnect_min,
         reconnect_max: config.eim.reconnect_max,
+        keepalive: config.eim.keepalive,
     };
     lifecycle.wire("eim", async move {
         builtin::shell::serve_components(eim, server, persist, hard).await;
@@ -332,10 +332,11 @@ async fn start_eim(
     (settings.secret, settings.admin_secret) = (secret.clone(), secret.clone());
     let (connect, connections) = mpsc::channel(IN_PROCESS_CONNECTIONS);
     let eim = builtin_eim(config, store).await?;
-    let components = vec![settings.component.clone(), settings.admin_domain.clone().unwrap_or_default()];
+    let domains = [Some(settings.component.clone()), settings.admin_domain.clone()];
+    let secrets = domains.into_iter().flatten().map(|domain| (domain, secret.clone())).collect();
     let (persist, hard) = (keeping(store), lifecycle.hard());
     lifecycle.wire("built-in EIM", async move {
-        builtin::shell::serve_in_process(eim, components, secret, connections, persist, hard).await;
+        builtin::shell::serve_in_process(eim, connections, secrets, persist, hard).await;
         Ok(())
     });
     Ok(Eim::start(&settings, Some(InProcess { connect }), tracker, lifecycle.hard())?)
@@ -366,17 +367,15 @@ async fn builtin_eim(config: &Config, store: &Store) -> Result<builtin::Eim, Fai
 }
 
 /// How the built-in EIM keeps what it must.
-fn keeping(
-    store: &Store,
-) -> impl FnMut(Vec<builtin::Write>) -> BoxFuture<'static, Result<(), String>> + Send + 'static {
+fn keeping(store: &Store) -> builtin::shell::Persist {
     let store = store.clone();
-    move |writes| {
+    Arc::new(move |writes| {
         let store = store.clone();
         Box::pin(async move {
-            let changes = writes.into_iter().map(|w| (w.kind.to_owned(), w.key, w.body)).collect();
-            store.write_documents(changes).await.map_err(|error| error.to_string())
+            let change = |w: &builtin::Write| (w.kind.to_owned(), w.key.clone(), w.body.clone());
+            store.write_documents(writes.iter().map(change).collect()).await.map_err(|error| error.to_string())
         })
-    }
+    })
 }
 
 fn limits(config: &Config) -> Limits {

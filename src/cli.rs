@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Value, json};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigError};
 use crate::http::client::post_json;
 use crate::lifecycle::Failure;
 use crate::schema::Schema;
@@ -114,20 +114,18 @@ pub fn run() -> ExitCode {
 
 async fn perform(command: Command) -> ExitCode {
     match command {
-        Command::Serve(serve) => match load(&serve.file.config) {
-            Ok(mut config) => {
-                if let Err(code) = listen_at(&mut config, serve.listen.as_deref()) {
-                    return code;
-                }
-                ended(app::serve(config, serve.file.config.is_none()).await)
+        Command::Serve(serve) => match load(&serve.file.config, serve.listen.as_deref()) {
+            Ok(config) => ended(app::serve(config, serve.file.config.is_none()).await),
+            Err(code) => code,
+        },
+        Command::Eim(file) => {
+            let loaded = Config::load_eim_service(file.config.as_deref(), config::process_environment());
+            match loaded.map_err(wrong_configuration) {
+                Ok(config) => ended(app::serve_eim(config).await),
+                Err(code) => code,
             }
-            Err(code) => code,
-        },
-        Command::Eim(file) => match load(&file.config) {
-            Ok(config) => ended(app::serve_eim(config).await),
-            Err(code) => code,
-        },
-        Command::Check(file) => match load(&file.config) {
+        }
+        Command::Check(file) => match load(&file.config, None) {
             Ok(config) => ExitCode::from(u8::from(!check::run(config).await)),
             Err(code) => code,
         },
@@ -160,31 +158,20 @@ fn failed(error: &Failure) -> ExitCode {
 }
 
 /// The configuration, or all that is wrong with it on stderr.
-fn load(file: &Option<PathBuf>) -> Result<Config, ExitCode> {
-    Config::load(file.as_deref(), std::env::vars()).map_err(|errors| {
-        for error in errors {
-            eprintln!("confgate: {error}");
-        }
-        ExitCode::from(WRONG_USAGE)
-    })
+fn load(file: &Option<PathBuf>, listen: Option<&str>) -> Result<Config, ExitCode> {
+    let listen = listen.map(|address| ("CONFGATE_HTTP__LISTEN".to_owned(), address.to_owned()));
+    Config::load(file.as_deref(), config::process_environment().chain(listen)).map_err(wrong_configuration)
 }
 
-fn listen_at(config: &mut Config, listen: Option<&str>) -> Result<(), ExitCode> {
-    let Some(listen) = listen else { return Ok(()) };
-    match listen.parse() {
-        Ok(address) => {
-            config.http.listen = address;
-            Ok(())
-        }
-        Err(_) => {
-            eprintln!("confgate: --listen {listen:?}: allowed is IP:PORT");
-            Err(ExitCode::from(WRONG_USAGE))
-        }
+fn wrong_configuration(errors: Vec<ConfigError>) -> ExitCode {
+    for error in errors {
+        eprintln!("confgate: {error}");
     }
+    ExitCode::from(WRONG_USAGE)
 }
 
 fn print_schema(file: &ConfigFile, part: fn(&Schema) -> &Value) -> ExitCode {
-    let config = match load(&file.config) {
+    let config = match load(&file.config, None) {
         Ok(config) => config,
         Err(code) => return code,
     };

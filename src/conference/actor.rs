@@ -178,6 +178,11 @@ async fn perform(ask: Ask, calls: &Calls, conf: &ConfId, node: &str) -> Told {
     match ask {
         Ask::Subscribe { user, generation } => {
             let answer = calls.as_user("eim.subscribe", &user, &object(base(&user, generation))).await;
+            // Whoever isn't admitted is told of themselves only; the log needs the whole.
+            let answer = match answer {
+                Ok(own) if own["restricted"] == true => calls.as_gateway("eim.snapshot", &conference(conf)).await,
+                other => other,
+            };
             Told::Subscribe(user, roster(answer))
         }
         Ask::Unsubscribe { user, generation, linger_ms } => {
@@ -199,9 +204,7 @@ async fn perform(ask: Ask, calls: &Calls, conf: &ConfId, node: &str) -> Told {
             let answer = calls.as_gateway("eim.presence", &params).await;
             Told::Presence(user, done(answer))
         }
-        Ask::Snapshot => {
-            Told::Snapshot(roster(calls.as_gateway("eim.snapshot", &object(json!({"confId": conf}))).await))
-        }
+        Ask::Snapshot => Told::Snapshot(roster(calls.as_gateway("eim.snapshot", &conference(conf)).await)),
     }
 }
 
@@ -223,6 +226,10 @@ pub async fn reset_node(calls: &Calls, node: &str, generation: u64) -> Result<Ve
         .map_err(Refusal::fault)?
         .unwrap_or_default();
     Ok(seats.into_iter().map(|s| (s.conf_id, s.user_id)).collect())
+}
+
+fn conference(conf: &ConfId) -> Map<String, Value> {
+    object(json!({"confId": conf}))
 }
 
 fn object(value: Value) -> Map<String, Value> {

@@ -76,15 +76,22 @@ impl Config {
         Self::from_table(table, environment)
     }
 
-    /// What `confgate eim` needs beyond a right configuration: an XMPP server and the components' secret.
+    /// As [`Config::load`], for `confgate eim`: there the EIM is the built-in one whatever `eim.mode` says to the
+    /// gateway, and an XMPP server and the components' secret are needed.
     ///
     /// # Errors
-    /// All that is missing; never empty.
-    pub fn check_eim_service(&self) -> Result<(), Vec<ConfigError>> {
+    /// All that is wrong or missing; never empty.
+    pub fn load_eim_service(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let mode = ("CONFGATE_EIM__MODE".to_owned(), "builtin".to_owned());
+        let config =
+            Self::load(path, environment.into_iter().filter(|(name, _)| *name != mode.0).chain([mode.clone()]))?;
         let (table, variables) = (Table::new(), BTreeMap::new());
         let mut found = check::Findings::new(&table, &variables);
-        self.eim.check_service(&mut found);
-        found.into_result()
+        config.eim.check_service(&mut found);
+        found.into_result().map(|()| config)
     }
 
     fn from_table(

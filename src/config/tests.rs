@@ -309,7 +309,7 @@ fn a_client_speaks_as_the_user_it_names_or_is_named_like() {
 
 #[test]
 fn serving_as_the_eim_needs_a_server_and_a_secret() {
-    let errors = Config::default().check_eim_service().unwrap_err();
+    let errors = Config::load_eim_service(None, []).unwrap_err();
     assert_eq!(errors.iter().map(|error| error.key.as_str()).collect::<Vec<_>>(), ["eim.host", "eim.secret"]);
 }
 

@@ -127,6 +127,52 @@ impl ParseUser for String {
     }
 }
 
+/// Nobody else of the conference is on this node, so that only the subscription that lingers brings what is missed.
+#[tokio::test]
+async fn who_comes_back_alone_gets_exactly_what_they_missed() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let guest = stage.guest(&code, "Alone").await;
+    let mut socket = guest.open_socket().await;
+    socket.wait_for("conference.snapshot").await;
+    socket.call("conference.join", json!({ "confId": conf })).await.result();
+    socket.wait_for("conference.snapshot").await;
+    let left_off = socket.vanish();
+    chair.rpc("conference.control", json!({ "confId": conf, "action": "lock" })).await.result();
+    let mut socket = guest.resume_socket(left_off).await;
+    socket.expect("hello").await;
+    let missed = [socket.expect("conference.event").await, socket.expect("conference.event").await];
+    let mut kinds = missed.each_ref().map(|event| event["type"].as_str().unwrap_or_default());
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["conference.locked", "member.updated"]);
+}
+
+#[tokio::test]
+async fn a_waiting_guest_sees_themselves_only_and_everything_once_admitted() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({ "lobby": true })).await;
+    let guest = stage.guest(&code, "Knocking").await;
+    let mut socket = guest.open_socket().await;
+    let joined = socket.call("conference.join", json!({ "confId": conf })).await.result();
+    assert_eq!((joined["member"]["state"].as_str(), &joined["callGateway"]), (Some("waiting"), &json!(null)));
+    guest.rpc("callgw.allocate", json!({ "confId": conf })).await.refused(-32003);
+    let mut chair = Participant::enter(chair, &conf).await;
+    let roster = chair.client.rpc("conference.members", json!({ "confId": conf })).await.result();
+    assert_eq!(roster["members"].as_array().map(Vec::len), Some(1), "{roster}");
+    chair.control(&conf, "admit", Some(guest.user_id())).await.result();
+    chair.socket.expect_event("member.joined").await;
+    loop {
+        let snapshot = socket.wait_for("conference.snapshot").await;
+        if snapshot.get("waiting").is_some() {
+            assert_eq!(snapshot["members"].as_array().map(Vec::len), Some(2), "{snapshot}");
+            break;
+        }
+        assert!(snapshot["members"].as_array().is_some_and(|m| m.len() <= 1), "{snapshot}");
+    }
+}
+
 #[tokio::test]
 async fn a_guest_walks_in_embedded() {
     whole_story(Stage::embedded().await).await;

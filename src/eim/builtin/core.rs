@@ -131,15 +131,16 @@ impl Eim {
         Ok(Self { settings, directory, people, nodes })
     }
 
+    /// The domain that the EIM serves.
+    pub fn domain(&self) -> &str {
+        &self.settings.domain
+    }
+
     /// Whether the EIM itself is at this address.
     pub fn is_at(&self, address: &str) -> bool {
         let domain = address::domain_of(address);
         domain.eq_ignore_ascii_case(&self.settings.domain)
             || self.module_addresses().any(|module| domain.eq_ignore_ascii_case(&module))
-    }
-
-    pub fn domain(&self) -> &str {
-        &self.settings.domain
     }
 
     /// `je<module>.<domain>`.

@@ -6,7 +6,7 @@
 use super::deny::Deny;
 use crate::eim::xml::{Element, STANZA_MAX};
 use crate::event::{Audio, Conference, Member, MemberState, Message, MutePolicy, Role, Roster, Video};
-use crate::ids::{ConfId, Secret, UserId};
+use crate::ids::{ConfId, ID_MAX, Secret, UserId};
 
 /// Longest display name, conference name or password, in characters.
 pub(super) const NAME_MAX: usize = 128;
@@ -139,9 +139,10 @@ impl<'a> Args<'a> {
         })
     }
 
-    /// The id of a gateway node.
+    /// The id of a gateway node: printable ASCII, as it becomes a key of what is kept.
     pub fn node(self) -> Result<&'a str, Deny> {
-        self.need_text("node", NAME_MAX)
+        let node = self.need_text("node", ID_MAX)?;
+        if node.bytes().all(|b| b.is_ascii_graphic()) { Ok(node) } else { Err(Deny::argument("node")) }
     }
 }
 

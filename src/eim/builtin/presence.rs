@@ -36,6 +36,10 @@ pub(super) struct Presence {
     pub address: Option<String>,
     /// When the subscription was made, in milliseconds since 1970.
     pub since: u64,
+    /// Until when events still go to the address of a closed socket, so that its gateway can give the one who comes
+    /// back what they missed. `None`: as long as the socket is open.
+    #[serde(default)]
+    pub lingers_until: Option<u64>,
     /// The claim that the holder took over from.
     pub superseded: Option<Claim>,
 }
@@ -77,11 +81,17 @@ impl Room {
         Ok(())
     }
 
-    /// The user's socket on that node is closed; without effect where the node doesn't hold the presence any more.
-    pub fn unsubscribe(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim) {
-        if self.knows(user) && self.accepts(user, &claim, false) {
-            self.depart(cause, user, claim);
+    /// The user's socket on that node is closed; events go on to its address for `linger_ms`. Without effect where the
+    /// node doesn't hold the presence any more.
+    pub fn unsubscribe(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim, linger_ms: u64) {
+        if !(self.knows(user) && self.accepts(user, &claim, false)) {
+            return;
         }
+        if let Some(presence) = self.presence.get_mut(user) {
+            let linger_ms = linger_ms.min(cause.limits.seat_max_ms);
+            presence.lingers_until = (linger_ms > 0).then(|| cause.now.saturating_add(linger_ms));
+        }
+        self.depart(cause, user, claim);
     }
 
     /// What a node tells of a user's socket. A stale claim is without effect.
@@ -174,13 +184,20 @@ impl Room {
 
     fn hold(&mut self, user: &UserId, claim: Claim, online: bool, subscription: Option<(String, u64)>) {
         let before = self.presence.remove(user);
+        let lingering =
+            before.as_ref().filter(|_| !online).and_then(|p| Some((p.address.clone()?, p.since, p.lingers_until?)));
         let superseded = match before {
             Some(before) if before.holder.node != claim.node => Some(before.holder),
             Some(before) => before.superseded,
             None => None,
         };
-        let (address, since) = subscription.map_or((None, 0), |(address, since)| (Some(address), since));
-        self.presence.insert(user.clone(), Presence { holder: claim, online, address, since, superseded });
+        let (address, since, lingers_until) = match (subscription, lingering) {
+            (Some((address, since)), _) => (Some(address), since, None),
+            (None, Some((address, since, until))) => (Some(address), since, Some(until)),
+            (None, None) => (None, 0, None),
+        };
+        let presence = Presence { holder: claim, online, address, since, lingers_until, superseded };
+        self.presence.insert(user.clone(), presence);
         self.pending.people.insert(user.clone());
     }
 

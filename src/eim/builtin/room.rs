@@ -173,7 +173,7 @@ impl Room {
         }
         let empty = self.is_open() && self.roster.members.is_empty();
         self.empty_since = empty.then(|| self.empty_since.unwrap_or(cause.now));
-        let to = events::audience(self, &change);
+        let to = events::audience(self, &change, cause.now);
         if !to.is_empty() {
             let event = Event {
                 epoch: self.roster.epoch.clone(),

@@ -31,8 +31,9 @@ impl Eim {
     pub(super) fn unsubscribe(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
         let id = self.named(user, args)?;
         let claim = self.claim(args)?;
+        let linger_ms = args.number("lingerMs")?.unwrap_or(0);
         self.in_room(turn, &id, None, |room, cause| {
-            room.unsubscribe(cause, &user.id, claim);
+            room.unsubscribe(cause, &user.id, claim, linger_ms);
             Ok(element("unsubscribe"))
         })
     }

@@ -6,6 +6,8 @@ use crate::support::dialogue::{Captures, Dialogue};
 
 const TEXT: &str = r#"
 // A conference is made and found again.
+>> hello
+<< "who?"
 as: chair
 >> {"method": "conference.create"}
 << {"result": {"confId": "<capture:conf>", "link": {"url": "<string>", "...": "..."}, "state": "<int>"}}
@@ -29,6 +31,7 @@ async fn replay(text: &str, members: &str) -> Vec<String> {
                 json!({ "result": { "confId": "c\"1", "link": { "url": "x", "code": "y" }, "state": 0 } }).to_string()
             }
             r#"{"method": "note"}"# => String::new(),
+            "hello" => json!("who?").to_string(),
             "no json" => json!({ "error": -32700 }).to_string(),
             _ => format!(r#"{{ "result": {{ "confId": "c\"1", "members": {members} }} }}"#),
         }
@@ -40,15 +43,15 @@ async fn replay(text: &str, members: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_dialogue_is_said_as_written_with_what_was_captured() {
-    assert_eq!(Dialogue::parse("test", TEXT).roles(), ["chair", "guest"]);
     let said = replay(TEXT, r#"["u1", "u2", "u3"]"#).await;
-    assert_eq!(said[0], r#"chair: {"method": "conference.create"}"#);
-    assert_eq!(said[1], r#"guest: {"method": "conference.get", "params": {"confId": "c\"1"}}"#);
-    assert_eq!(said.len(), 4);
+    assert_eq!(said[0], "nobody: hello");
+    assert_eq!(said[1], r#"chair: {"method": "conference.create"}"#);
+    assert_eq!(said[2], r#"guest: {"method": "conference.get", "params": {"confId": "c\"1"}}"#);
+    assert_eq!(said.len(), 5);
 }
 
 #[tokio::test]
-#[should_panic(expected = "test:8: $.result.members[0] is \"u2\", not \"u1\"")]
+#[should_panic(expected = "test:10: $.result.members[0] is \"u2\", not \"u1\"")]
 async fn a_reply_that_differs_fails_with_its_place() {
     replay(TEXT, r#"["u2"]"#).await;
 }
@@ -63,4 +66,10 @@ async fn a_member_that_nobody_expected_fails() {
 #[should_panic(expected = "test:1: not a line of a dialogue")]
 fn a_line_of_another_kind_fails() {
     Dialogue::parse("test", "hello");
+}
+
+#[test]
+#[should_panic(expected = "test:2: a request and its reply come in pairs")]
+fn a_request_without_a_reply_fails() {
+    Dialogue::parse("test", "// why\n>> {}\n>> {}\n<<");
 }

@@ -5,6 +5,7 @@ mod chaos;
 mod client;
 mod dialogue;
 mod event_socket;
+mod gateway;
 mod process;
 mod tls_server;
 mod xmpp;

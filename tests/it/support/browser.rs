@@ -5,13 +5,12 @@ use std::process::Command;
 
 use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
-use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use super::plain_http::exchange;
 use super::ports::Port;
 use super::process::Process;
 use super::wait::{PATIENCE, until, until_true};
@@ -161,15 +160,10 @@ impl Browser {
     /// A command that chromedriver has beyond the WebDriver standard: the `value` that it answers.
     async fn vendor(&self, command: &str, body: &Value) -> Value {
         let path = format!("/session/{}/{command}", self.session);
-        let socket = TcpStream::connect(self.driver.address()).await.expect("chromedriver listens");
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await;
-        let (mut sender, connection) = handshake.expect("chromedriver speaks HTTP");
-        tokio::spawn(connection);
         let request = http::Request::post(&path).header("host", "localhost").header("content-type", "application/json");
-        let request = request.body(Full::<bytes::Bytes>::from(body.to_string())).expect("the request is well-formed");
-        let reply = sender.send_request(request).await.expect("chromedriver answers");
-        let bytes = reply.into_body().collect().await.expect("chromedriver answers").to_bytes();
-        let answer: Value = serde_json::from_slice(&bytes).expect("chromedriver answers JSON");
+        let request = request.body(body.to_string().into()).expect("the request is well-formed");
+        let (_, answer) = exchange(self.driver.address(), request).await.expect("chromedriver answers");
+        let answer: Value = serde_json::from_str(&answer).expect("chromedriver answers JSON");
         assert!(answer["value"].get("error").is_none(), "{command}: {answer}");
         answer["value"].clone()
     }

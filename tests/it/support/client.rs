@@ -35,14 +35,13 @@ pub struct Client {
 
 /// Where, and whom to trust there.
 #[derive(Clone)]
-pub(super) struct Server {
-    pub address: SocketAddr,
+struct Server {
+    address: SocketAddr,
     tls: Arc<ClientConfig>,
 }
 
 impl Server {
-    /// A new connection that offers that protocol only (ALPN).
-    pub async fn connect(&self, protocol: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    async fn connect(&self, protocol: &str) -> std::io::Result<TlsStream<TcpStream>> {
         let mut tls = ClientConfig::clone(&self.tls);
         tls.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         let socket = TcpStream::connect(self.address).await?;
@@ -122,8 +121,13 @@ impl Client {
         Self { login: Some(json!({ "accessToken": token })), ..self.stranger() }
     }
 
-    pub(super) fn server(&self) -> &Server {
-        &self.server
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// A bare TLS connection that offers that protocol (ALPN), for a test that writes HTTP by hand.
+    pub async fn connect(&self, protocol: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        self.server.connect(protocol).await
     }
 
     /// The access token, where one is borne.

@@ -9,6 +9,9 @@ use serde_json::Value;
 /// Values that a reply gave to a name, for the lines after it.
 pub type Captures = BTreeMap<String, Value>;
 
+/// Who speaks where no `as:` says otherwise: a client without a token.
+pub const NOBODY: &str = "nobody";
+
 /// One file.
 #[derive(Debug, Clone)]
 pub struct Dialogue {
@@ -69,34 +72,25 @@ impl Dialogue {
             };
             steps.push(Step { line: number, kind });
         }
+        let spoken: Vec<&Step> = steps.iter().filter(|step| !matches!(step.kind, Kind::Role(_))).collect();
+        for pair in spoken.chunks(2) {
+            let paired = matches!(pair, [Step { kind: Kind::Request(_), .. }, Step { kind: Kind::Reply(_), .. }]);
+            assert!(paired, "{name}:{}: a request and its reply come in pairs", pair[0].line);
+        }
         Self { name: name.to_owned(), steps }
     }
 
-    /// The roles that speak, in order of appearance.
-    pub fn roles(&self) -> Vec<&str> {
-        let mut roles = Vec::new();
-        for step in &self.steps {
-            if let Kind::Role(role) = &step.kind
-                && !roles.contains(&role.as_str())
-            {
-                roles.push(role.as_str());
-            }
-        }
-        roles
-    }
-
     /// Says each request by `say(role, text)`, which gives the reply's body, empty where there is none, and compares.
-    /// The role is empty before the first `as:`. Gives what was captured.
+    /// The role is [`NOBODY`] before the first `as:`. Gives what was captured.
     pub async fn replay(&self, mut captures: Captures, mut say: impl AsyncFnMut(&str, String) -> String) -> Captures {
-        let mut role = "";
-        let mut came = None;
+        let mut role = NOBODY;
+        let mut came = String::new();
         for Step { line, kind } in &self.steps {
             let place = format!("{}:{line}", self.name);
             match kind {
                 Kind::Role(next) => role = next,
-                Kind::Request(text) => came = Some(say(role, filled(text, &captures, &place)).await),
+                Kind::Request(text) => came = say(role, filled(text, &captures, &place)).await,
                 Kind::Reply(expected) => {
-                    let came = came.take().unwrap_or_else(|| panic!("{place}: a reply without a request"));
                     compare(expected.as_ref(), &came, &mut captures).unwrap_or_else(|e| panic!("{place}: {e}\n{came}"));
                 }
             }

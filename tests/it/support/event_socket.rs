@@ -64,7 +64,7 @@ impl Client {
     /// Asks for the upgrade with that query and those headers only; the reply where it is refused.
     pub async fn upgrade(&self, query: &str, headers: &[(&str, &str)]) -> Result<EventSocket, Reply> {
         let mark = if query.is_empty() { "" } else { "?" };
-        let address = format!("wss://{}{BASE}/websck{mark}{query}", self.server().address);
+        let address = format!("wss://{}{BASE}/websck{mark}{query}", self.address());
         let mut request = address.into_client_request().expect("the address is well-formed");
         for (name, value) in headers {
             let name: http::HeaderName = name.parse().expect("the test's headers are well-formed");
@@ -72,7 +72,7 @@ impl Client {
                 .headers_mut()
                 .insert(name, HeaderValue::from_str(value).expect("the test's headers are well-formed"));
         }
-        let stream: Box<dyn Stream> = Box::new(self.server().connect("http/1.1").await.expect("the gateway listens"));
+        let stream: Box<dyn Stream> = Box::new(self.connect("http/1.1").await.expect("the gateway listens"));
         match client_async(request, stream).await {
             Ok((socket, reply)) => Ok(EventSocket::new(socket, reply.headers().clone())),
             Err(SocketError::Http(reply)) => {
@@ -85,12 +85,12 @@ impl Client {
 
     /// The same over HTTP/2: an extended CONNECT (RFC 8441).
     pub async fn upgrade_http2(&self, headers: &[(&str, &str)]) -> Result<EventSocket, Reply> {
-        let stream = self.server().connect("h2").await.expect("the gateway listens");
+        let stream = self.connect("h2").await.expect("the gateway listens");
         let (mut sender, driver) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .expect("the gateway speaks HTTP/2");
         tokio::spawn(driver);
-        let mut request = Request::connect(format!("https://{}{BASE}/websck", self.server().address))
+        let mut request = Request::connect(format!("https://{}{BASE}/websck", self.address()))
             .header("sec-websocket-version", "13")
             .extension(hyper::ext::Protocol::from_static("websocket"));
         for (name, value) in headers {

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use http::StatusCode;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::certificate::Certificate;
 use super::client::Client;
+use super::plain_http::get;
 use super::ports::Port;
 use super::process::{Line, Output, Process};
 use super::wait::{PATIENCE, until};
@@ -112,7 +114,7 @@ impl Gateway {
     }
 
     /// A GET at the admin listener: status and body.
-    pub async fn admin_get(&self, path: &str) -> (u16, String) {
+    pub async fn admin_get(&self, path: &str) -> (StatusCode, String) {
         get(self.admin, path).await.unwrap_or_else(|e| panic!("{path} of the admin listener: {e}"))
     }
 
@@ -238,11 +240,15 @@ pub async fn eim(server: &XmppServer) -> Eim {
     std::fs::write(directory.path().join("confgate.toml"), server.eim_section()).expect("the directory is writable");
     let mut command = Command::new(env!("CARGO_BIN_EXE_confgate"));
     command.args(["eim", "--config", "confgate.toml"]).current_dir(directory.path());
-    let process = Process::start("confgate eim", &mut command);
+    let mut process = Process::start("confgate eim", &mut command);
     let connected = until(PATIENCE, async || {
+        let ended = process.exited();
+        assert!(ended.is_none(), "confgate eim ended: {ended:?}");
         let lines = process.lines();
         let modules = MODULES.iter().filter(|module| {
-            lines.iter().any(|line| line.text.contains("module connected") && line.text.contains(**module))
+            lines
+                .iter()
+                .any(|line| line.text.contains("the EIM's address is connected") && line.text.contains(**module))
         });
         (modules.count() == MODULES.len()).then_some(())
     });
@@ -268,7 +274,7 @@ async fn ready(process: &mut Process) -> (SocketAddr, SocketAddr) {
     let is_ready = until(PATIENCE, async || {
         let ended = process.exited();
         assert!(ended.is_none(), "confgate ended: {ended:?}");
-        get(admin, "/readyz").await.ok().filter(|(status, _)| *status == 200)
+        get(admin, "/readyz").await.ok().filter(|(status, _)| *status == StatusCode::OK)
     });
     assert!(is_ready.await.is_some(), "confgate is not ready within {PATIENCE:?}");
     (http, admin)
@@ -295,27 +301,6 @@ fn without_colours(line: &str) -> String {
     let mut parts = line.split('\u{1b}');
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |plain, part| plain + part.split_once('m').map_or(part, |(_, rest)| rest))
-}
-
-/// A GET over plain HTTP on a connection of its own.
-async fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    use http_body_util::{BodyExt, Empty};
-    let socket = tokio::net::TcpStream::connect(address).await?;
-    let io = hyper_util::rt::TokioIo::new(socket);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(std::io::Error::other)?;
-    let exchange = async {
-        let request = hyper::Request::get(path).header("host", address.to_string());
-        let request = request.body(Empty::<bytes::Bytes>::new()).map_err(std::io::Error::other)?;
-        let reply = sender.send_request(request).await.map_err(std::io::Error::other)?;
-        let status = reply.status().as_u16();
-        let body = reply.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
-        Ok((status, String::from_utf8_lossy(&body).into_owned()))
-    };
-    let driver = async {
-        let _closed = connection.await;
-        std::future::pending().await
-    };
-    tokio::select! { done = exchange => done, never = driver => never }
 }
 
 #[cfg(test)]

@@ -138,14 +138,17 @@ impl XmppServer {
         self.site.path("cert.pem")
     }
 
-    /// The `[eim]` section of a gateway that reaches this server as that component; for passwords it asks the door
-    /// of the users.
+    /// The `[eim]` section of a gateway that reaches this server as that component; for passwords it asks the users'
+    /// port.
     pub fn component_section(&self, component: &str) -> String {
-        let door = self.door(component);
+        self.component_section_via(self.door(component).port.address(), component)
+    }
+
+    /// The same over a [`super::chaos::ChaosProxy`] to the component's door. Provisioning goes straight.
+    pub fn component_section_via(&self, address: SocketAddr, component: &str) -> String {
+        let (port, secret) = (address.port(), self.door(component).secret);
         self.section(&format!(
-            "mode = \"component\"\nport = {}\ncomponent = \"{component}\"\nsecret = \"{}\"\n",
-            door.port.number(),
-            door.secret
+            "mode = \"component\"\nport = {port}\ncomponent = \"{component}\"\nsecret = \"{secret}\"\n"
         ))
     }
 
@@ -168,13 +171,17 @@ impl XmppServer {
 
     /// The `[eim]` section of `confgate eim` at this server.
     pub fn eim_section(&self) -> String {
-        let door = self.door(MODULES[0]);
+        self.eim_section_via(self.door(MODULES[0]).port.address())
+    }
+
+    /// The same over a [`super::chaos::ChaosProxy`] to the modules' door.
+    pub fn eim_section_via(&self, address: SocketAddr) -> String {
+        let (port, secret) = (address.port(), self.door(MODULES[0]).secret);
+        let admin_secret = self.door(ADMIN_COMPONENT).secret;
         format!(
-            "[eim]\nmode = \"component\"\ndomain = \"{DOMAIN}\"\nhost = \"127.0.0.1\"\nport = {}\n\
-             secret = \"{}\"\nadmin_domain = \"{ADMIN_COMPONENT}\"\n\
-             components = [\"{COMPONENT}\", \"{SECOND_COMPONENT}\"]\n",
-            door.port.number(),
-            door.secret
+            "[eim]\nmode = \"component\"\ndomain = \"{DOMAIN}\"\nhost = \"127.0.0.1\"\nport = {port}\n\
+             secret = \"{secret}\"\nadmin_domain = \"{ADMIN_COMPONENT}\"\nadmin_secret = \"{admin_secret}\"\n\
+             components = [\"{COMPONENT}\", \"{SECOND_COMPONENT}\"]\n"
         )
     }
 
