@@ -383,6 +383,9 @@ fn limits(config: &Config) -> Limits {
         grace_ms: config.limits.grace.as_millis() as u64,
         window_ms: config.limits.resume_window.as_millis() as u64,
         log: config.limits.event_log,
+        // Half of the queue: events go on while the other half is replayed.
+        replay: config.limits.socket_queue_frames / 2,
+        replay_bytes: config.limits.socket_queue_bytes / 2,
     }
 }
 

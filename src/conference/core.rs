@@ -26,6 +26,10 @@ pub struct Limits {
     pub window_ms: u64,
     /// Events kept.
     pub log: usize,
+    /// Most events that are replayed to one who resumes, and most bytes of them. Whoever missed more gets a snapshot:
+    /// a replay that a socket's queue can't hold would end the socket, and the next one in the same way.
+    pub replay: usize,
+    pub replay_bytes: usize,
 }
 
 /// What the core wants done, in order.
@@ -454,6 +458,12 @@ impl Core {
             (Some(position), true) => log.since_for(user, position),
             _ => Err(Reason::Join),
         };
+        let (replay, replay_bytes) = (self.limits.replay, self.limits.replay_bytes);
+        let resumed = resumed.and_then(|entries| {
+            let fits = entries.clone().count() <= replay
+                && entries.clone().map(|e| e.frame.len()).sum::<usize>() <= replay_bytes;
+            if fits { Ok(entries) } else { Err(Reason::Expired) }
+        });
         let frame = |e: &super::log::Entry| Effect::Send { user: user.clone(), generation, frame: e.frame.clone() };
         match resumed.map(|entries| out.extend(entries.map(frame))) {
             Ok(()) => self.set_full(user, true),

@@ -3,7 +3,7 @@ use serde_json::Value;
 use super::*;
 use crate::event::*;
 
-const LIMITS: Limits = Limits { grace_ms: 20_000, window_ms: 60_000, log: 8 };
+const LIMITS: Limits = Limits { grace_ms: 20_000, window_ms: 60_000, log: 8, replay: 8, replay_bytes: 100_000 };
 
 fn user(id: &str) -> UserId {
     UserId::parse(id).unwrap()

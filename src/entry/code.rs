@@ -2,11 +2,9 @@
 
 use base64::Engine;
 use base64::alphabet;
-#[cfg(test)]
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-#[cfg(test)]
 use crate::ids::random_text;
 
 /// Longest code that is looked at, in bytes.
@@ -55,7 +53,6 @@ fn legacy(code: &str) -> Option<String> {
     (!password.is_empty() && password.len() <= PASSWORD_MAX).then_some(password)
 }
 
-#[cfg(test)]
 /// Seed 001's code: four random characters and the password in base64.
 pub fn legacy_code(password: &str) -> String {
     random_text(SALT) + &URL_SAFE_NO_PAD.encode(password)

@@ -1,6 +1,7 @@
 //! Links: made, listed, revoked.
 
 use serde::Serialize;
+use serde_json::json;
 
 use crate::event::Role;
 use crate::ids::{ConfId, UserId, now_ms, random_text};
@@ -8,7 +9,8 @@ use crate::refusal::Refusal;
 use crate::store::{self, NewLink};
 use crate::token::LinkClaims;
 
-use super::Entry;
+use super::code::legacy_code;
+use super::{Entry, object};
 
 /// Characters of a link's id.
 const LINK_ID: usize = 12;
@@ -38,7 +40,9 @@ impl LinkTerms {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {
-    pub link_id: String,
+    /// What it is revoked by; a legacy link is the password itself, which only a new password revokes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link_id: Option<String>,
     pub url: String,
     pub code: String,
 }
@@ -96,7 +100,20 @@ impl Entry {
             ..LinkClaims::new(link_id.clone(), conf.clone(), terms.role)
         };
         let code = format!("~{}", self.0.keys.link.sign(&claims));
-        Ok(Link { link_id, url: format!("{}/conference/{code}", self.0.web_address), code })
+        Ok(self.link(Some(link_id), code))
+    }
+
+    /// The conference's link in seed 001's form, for apps that know no other: as good as the password, for guests.
+    pub async fn legacy_link(&self, conf: &ConfId, chair: &UserId) -> Result<Link, Refusal> {
+        // Asked in the chair's own name: the EIM tells the password to nobody else.
+        let found = self.0.calls.as_user("conference.get", chair, &object(json!({"confId": conf}))).await?;
+        let password = found["password"].as_str().filter(|password| !password.is_empty());
+        let password = password.ok_or_else(|| Refusal::not_found("password"))?;
+        Ok(self.link(None, legacy_code(password)))
+    }
+
+    fn link(&self, link_id: Option<String>, code: String) -> Link {
+        Link { link_id, url: format!("{}/conference/{code}", self.0.web_address), code }
     }
 
     pub async fn revoke_link(&self, conf: &ConfId, link_id: &str) -> Result<(), Refusal> {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::event::{Conference, NOT_STARTED, UNKNOWN};
+use crate::event::{Conference, ENDED, NOT_STARTED, UNKNOWN};
 use crate::ids::now_ms;
 use crate::refusal::{Refusal, code as codes};
 use crate::token::LinkClaims;
@@ -75,7 +75,9 @@ impl Entry {
         let row = self.0.store.link(&claims.jti).await.map_err(Refusal::fault)?;
         let Some(row) = row else { return Ok(LookUp::Unknown) };
         if row.revoked_at.is_some() {
-            return Ok(LookUp::Revoked);
+            // The end of a conference revokes its links: whoever comes by one is told of the end.
+            let over = self.conference(&claims.cid).await.ok().filter(|conference| conference.state == ENDED);
+            return Ok(over.map_or(LookUp::Revoked, |conference| LookUp::Found { conference, link: Some(claims) }));
         }
         let now = now_ms() / 1000;
         if claims.exp.is_some_and(|exp| exp <= now) {

@@ -15,14 +15,11 @@ const QR_SIDE: u32 = 240;
 
 impl Door {
     pub(super) async fn create_link(&self, caller: &Caller, params: &Params) -> Outcome {
-        let number = |name: &str| params.get(name).and_then(Value::as_u64);
-        let terms = LinkTerms {
-            role: typed::<Option<Role>>(params, "role")?.unwrap_or(Role::Guest),
-            not_before: number("notBefore"),
-            expires_at: number("expiresAt"),
-            max_uses: number("maxUses"),
+        let conf = conf_id(params)?;
+        let link = match params.get("legacy") {
+            Some(Value::Bool(true)) => self.entry.legacy_link(&conf, &caller.user_id).await?,
+            _ => self.entry.create_link(&conf, terms(params)?, &caller.user_id).await?,
         };
-        let link = self.entry.create_link(&conf_id(params)?, terms, &caller.user_id).await?;
         let mut result = serde_json::to_value(&link).map_err(Refusal::fault)?;
         if wants_qr(params) {
             result["qr"] = qr(&link.url)?.into();
@@ -38,6 +35,16 @@ impl Door {
     pub(super) async fn list_links(&self, params: &Params) -> Outcome {
         Ok(json!({"links": self.entry.links(&conf_id(params)?).await?}))
     }
+}
+
+fn terms(params: &Params) -> Result<LinkTerms, Refusal> {
+    let number = |name: &str| params.get(name).and_then(Value::as_u64);
+    Ok(LinkTerms {
+        role: typed::<Option<Role>>(params, "role")?.unwrap_or(Role::Guest),
+        not_before: number("notBefore"),
+        expires_at: number("expiresAt"),
+        max_uses: number("maxUses"),
+    })
 }
 
 pub(super) fn wants_qr(params: &Params) -> bool {

@@ -1,7 +1,12 @@
 //! Everything that is tested from outside: the real binary, real XMPP servers, a real browser. One binary, so that
 //! it is linked once; each module is a subject, and `support` is the vocabulary they share.
 
+mod callgw;
+mod commands;
+mod door;
 mod harness;
+mod links;
+mod sockets;
 mod stage;
 mod story;
 mod support;

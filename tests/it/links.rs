@@ -1,0 +1,356 @@
+//! Links: what a code leads to, who comes in by it and how often, and what keeps the others out.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use confgate::ids::now_ms;
+use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+use crate::support::client::{Answer, BASE, Client, Reply};
+
+/// In base64 it has `+` and `/`, or `-` and `_`.
+const AWKWARD: &str = "a?b>~~ÿÿ?>1";
+const HOUR_MS: u64 = 3_600_000;
+
+/// What the guest page asks: `POST {base}/conference/{code}`.
+async fn post(stage: &Stage, code: &str) -> Reply {
+    stage.gateway.client().request(Method::POST, &format!("{BASE}/conference/{code}"), &[], "").await
+}
+
+/// Its answer, which always comes with 200.
+async fn page(stage: &Stage, code: &str) -> Value {
+    let reply = post(stage, code).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply.json()
+}
+
+async fn state(stage: &Stage, code: &str) -> i64 {
+    page(stage, code).await["state"].as_i64().expect("a page has a state")
+}
+
+fn unknown() -> Value {
+    json!({ "confId": "", "confName": "", "state": 32, "code": 200 })
+}
+
+fn legacy(password: &str) -> String {
+    format!("xY7a{}", URL_SAFE_NO_PAD.encode(password))
+}
+
+async fn link(chair: &Client, conf: &str, terms: Value) -> Value {
+    let mut params = terms;
+    params["confId"] = conf.into();
+    chair.rpc("conference.createLink", params).await.result()
+}
+
+async fn code(chair: &Client, conf: &str, terms: Value) -> String {
+    link(chair, conf, terms).await["code"].as_str().expect("a link has a code").to_owned()
+}
+
+fn by_link(code: &str) -> Value {
+    json!({ "grantType": "conference_link", "link": code, "name": "Guest" })
+}
+
+/// The refusal of a login by that code.
+async fn turned_away(stage: &Stage, code: &str) -> Answer {
+    stage.gateway.client().try_login(by_link(code)).await.err().expect("the login is refused")
+}
+
+fn key(answer: &Answer) -> String {
+    answer.error()["data"]["key"].as_str().expect("every error has a key").to_owned()
+}
+
+#[tokio::test]
+async fn a_legacy_code_is_read_in_both_alphabets_padded_or_not_and_with_its_slashes_encoded() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, _) = stage.conference(&chair, json!({ "password": AWKWARD })).await;
+    let expected = json!({ "confId": conf, "confName": "周会 Weekly", "state": 0, "code": 200 });
+    let standard = STANDARD.encode(AWKWARD);
+    assert!(standard.contains('+') && standard.contains('/') && standard.ends_with('='), "{standard}");
+    let forms = [standard, STANDARD_NO_PAD.encode(AWKWARD), URL_SAFE.encode(AWKWARD), URL_SAFE_NO_PAD.encode(AWKWARD)];
+    for form in forms {
+        let code = format!("Ab9z{form}");
+        assert_eq!(page(&stage, &code).await, expected, "{code}");
+        let encoded = utf8_percent_encode(&code, NON_ALPHANUMERIC).to_string();
+        assert_eq!(page(&stage, &encoded).await, expected, "{encoded}");
+        assert_eq!(stage.guest(&code, "Guest").await.login()["confId"], conf.as_str());
+    }
+}
+
+#[tokio::test]
+async fn a_link_made_for_the_seeds_apps_is_url_safe_and_unpadded() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, _) = stage.conference(&chair, json!({ "password": AWKWARD })).await;
+    let made = link(&chair, &conf, json!({ "legacy": true })).await;
+    let code = made["code"].as_str().expect("a link has a code");
+    assert_eq!(code[4..], URL_SAFE_NO_PAD.encode(AWKWARD));
+    assert!(code[..4].bytes().all(|b| b.is_ascii_alphanumeric()), "{code}");
+    assert!(made["url"].as_str().unwrap().ends_with(&format!("{BASE}/conference/{code}")));
+    assert_eq!(made.get("linkId"), None);
+    stage.guest(code, "Guest").await;
+    let terms = json!({ "confId": conf, "legacy": true, "role": "chair" });
+    chair.rpc("conference.createLink", terms).await.refused(-32602);
+    let (other, _) = stage.conference(&chair, json!({ "password": "1234" })).await;
+    let guest = stage.guest(code, "Guest").await;
+    guest.rpc("conference.createLink", json!({ "confId": other, "legacy": true })).await.refused(-32004);
+    guest.rpc("conference.createLink", json!({ "confId": conf, "legacy": true })).await.refused(-32003);
+}
+
+#[tokio::test]
+async fn a_link_tells_its_conferences_state_before_during_and_after_it() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let later = json!({ "password": "tomorrow-1", "startAt": now_ms() + 24 * HOUR_MS });
+    let (conf, signed) = stage.conference(&chair, later).await;
+    let told = |state: u8| json!({ "confId": conf, "confName": "周会 Weekly", "state": state, "code": 200 });
+    let codes = [signed, legacy("tomorrow-1"), "tomorrow-1".to_owned()];
+    for code in &codes {
+        assert_eq!(page(&stage, code).await, told(30), "{code}");
+        assert_eq!(turned_away(&stage, code).await.refused(-32006)["data"]["state"], 30);
+    }
+    // The chair who comes starts it.
+    chair.rpc("conference.join", json!({ "confId": conf })).await.result();
+    for code in &codes {
+        assert_eq!(page(&stage, code).await, told(0), "{code}");
+    }
+    chair.rpc("conference.end", json!({ "confId": conf })).await.result();
+    for code in &codes {
+        assert_eq!(page(&stage, code).await, told(31), "{code}");
+        assert_eq!(turned_away(&stage, code).await.refused(-32006)["data"]["state"], 31);
+    }
+}
+
+#[tokio::test]
+async fn a_code_that_leads_nowhere_is_unknown_however_ill_formed_it_is() {
+    let stage = Stage::embedded().await;
+    let long = "x".repeat(4000);
+    let codes =
+        ["12345678", "xY7a!!!!", "xY7a/w==", "~", "~a.b.c", "~~~", "%ff%fe", "%00", "a/b/c", "%E4%BC%9A", &long];
+    for code in codes {
+        assert_eq!(page(&stage, code).await, unknown(), "{code}");
+    }
+    let refused = turned_away(&stage, "12345678").await.refused(-32004);
+    assert_eq!(refused["data"]["state"], 32);
+}
+
+#[tokio::test]
+async fn the_raw_password_serves_unless_it_is_turned_off() {
+    for (config, found) in [("", true), ("[auth]\nraw_password = false", false)] {
+        let stage = Stage::with(config).await;
+        let chair = stage.chair().await;
+        stage.conference(&chair, json!({ "password": "open sesame" })).await;
+        assert_eq!(state(&stage, "open%20sesame").await == 0, found);
+        assert_eq!(stage.gateway.client().try_login(by_link("open sesame")).await.is_ok(), found);
+        assert_eq!(state(&stage, &legacy("open sesame")).await, 0, "a legacy code is another thing");
+    }
+}
+
+#[tokio::test]
+async fn a_signed_link_holds_its_terms() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, _) = stage.conference(&chair, json!({})).await;
+
+    let expired = code(&chair, &conf, json!({ "expiresAt": now_ms() - 2000 })).await;
+    assert_eq!(page(&stage, &expired).await, unknown());
+    assert_eq!(key(&turned_away(&stage, &expired).await), "link.expired");
+
+    let early = code(&chair, &conf, json!({ "notBefore": now_ms() + HOUR_MS })).await;
+    assert_eq!(state(&stage, &early).await, 30);
+    assert_eq!(turned_away(&stage, &early).await.refused(-32006)["data"]["state"], 30);
+
+    let revoked = link(&chair, &conf, json!({})).await;
+    let revoked_code = revoked["code"].as_str().unwrap();
+    assert_eq!(state(&stage, revoked_code).await, 0);
+    let params = json!({ "confId": conf, "linkId": revoked["linkId"] });
+    chair.rpc("conference.revokeLink", params).await.result();
+    assert_eq!(page(&stage, revoked_code).await, unknown());
+    assert_eq!(key(&turned_away(&stage, revoked_code).await), "link.revoked");
+
+    let forged = format!("{}x", code(&chair, &conf, json!({})).await);
+    assert_eq!(page(&stage, &forged).await, unknown());
+}
+
+#[tokio::test]
+async fn a_chairs_link_makes_its_bearer_the_chair_and_nothing_beyond_the_conference() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, guest_code) = stage.conference(&chair, json!({ "startAt": now_ms() + HOUR_MS })).await;
+    let (other, _) = stage.conference(&chair, json!({})).await;
+    let bearer = stage.guest(&code(&chair, &conf, json!({ "role": "chair" })).await, "Boss").await;
+    let joined = bearer.rpc("conference.join", json!({ "confId": conf })).await.result();
+    assert_eq!(joined["member"]["role"], "chair");
+    assert_eq!(state(&stage, &guest_code).await, 0, "the chair who comes starts it");
+    bearer.rpc("conference.control", json!({ "confId": conf, "action": "lock" })).await.result();
+    bearer.rpc("conference.control", json!({ "confId": other, "action": "lock" })).await.refused(-32004);
+}
+
+#[tokio::test]
+async fn a_use_is_one_successful_login_and_nothing_else() {
+    let stage = Stage::with("[limits]\nguests_per_link = 2").await;
+    let chair = stage.chair().await;
+    let (conf, _) = stage.conference(&chair, json!({})).await;
+    let made = link(&chair, &conf, json!({ "maxUses": 3 })).await;
+    let code = made["code"].as_str().unwrap();
+    let uses = async || {
+        let all = chair.rpc("conference.listLinks", json!({ "confId": conf })).await.result();
+        let mut links = all["links"].as_array().unwrap().iter();
+        links.find(|l| l["linkId"] == made["linkId"]).expect("the link is listed")["uses"].as_u64().unwrap()
+    };
+
+    let guest = stage.guest(code, "Guest").await;
+    assert_eq!(uses().await, 1);
+    // Looking, refreshing, joining, and a socket that breaks and resumes use nothing.
+    assert_eq!(state(&stage, code).await, 0);
+    let guest = guest.refreshed().await;
+    let mut socket = guest.open_socket().await;
+    socket.call("conference.join", json!({ "confId": conf })).await.result();
+    socket.wait_for("conference.snapshot").await;
+    let mut again = guest.resume_socket(socket.vanish()).await;
+    again.expect("hello").await;
+    assert_eq!(uses().await, 1);
+
+    // Two live accounts are all that the link may have: the third login fails and gives its use back.
+    stage.guest(code, "Second").await;
+    let full = turned_away(&stage, code).await;
+    assert_eq!((key(&full), uses().await), ("link.full".into(), 2));
+    assert!(full.refused(-32029)["data"]["retryAfterMs"].as_u64().is_some());
+    // Who leaves for good makes room.
+    guest.rpc("auth.http.logout", json!({})).await.result();
+    let third = stage.guest(code, "Third").await;
+    third.rpc("auth.http.logout", json!({})).await.result();
+    assert_eq!((key(&turned_away(&stage, code).await), uses().await), ("link.exhausted".into(), 3));
+}
+
+#[tokio::test]
+async fn a_password_is_one_live_conferences_own() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (first, _) = stage.conference(&chair, json!({ "password": "20260101" })).await;
+    let operator = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+    let again = json!({ "name": "Other", "password": "20260101" });
+    let refused = operator.rpc("conference.create", again.clone()).await.refused(-32005);
+    assert!(!refused.to_string().contains(&first), "whose it is, is not said: {refused}");
+
+    chair.rpc("conference.end", json!({ "confId": first })).await.result();
+    assert_eq!(page(&stage, &legacy("20260101")).await["confId"], first.as_str(), "ended, and no other has it");
+    let second = operator.rpc("conference.create", again).await.result();
+    assert_eq!(page(&stage, &legacy("20260101")).await["confId"], second["confId"], "one that goes on comes first");
+    let made = operator.rpc("conference.create", json!({ "name": "Third" })).await.result();
+    let password = made["password"].as_str().expect("the chair is told the password");
+    assert!(password.len() >= 8 && password.bytes().all(|b| b.is_ascii_digit()), "{password}");
+}
+
+#[tokio::test]
+async fn twenty_wrong_guesses_a_minute_are_enough_and_a_signed_link_works_meanwhile() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (_, signed) = stage.conference(&chair, json!({ "password": "right-one" })).await;
+    // Right ones are no guesses.
+    for _ in 0..25 {
+        assert_eq!(state(&stage, &legacy("right-one")).await, 0);
+    }
+    for guess in 0..20 {
+        assert_eq!(page(&stage, &legacy(&format!("wrong-{guess}"))).await, unknown());
+    }
+    let refused = post(&stage, &legacy("wrong-20")).await;
+    assert_eq!(refused.status, 429);
+    let wait: u64 = refused.header("retry-after").parse().expect("Retry-After in seconds");
+    assert!((1..=60).contains(&wait), "{wait}");
+    let login = turned_away(&stage, &legacy("wrong-21")).await.refused(-32029);
+    assert!((1..=60_000).contains(&login["data"]["retryAfterMs"].as_u64().unwrap()), "{login}");
+
+    assert_eq!(state(&stage, &signed).await, 0);
+    stage.guest(&signed, "Guest").await;
+}
+
+/// Logs in with that device cookie, if any: the reply and the cookie that it sets.
+async fn login_in_browser(stage: &Stage, code: &str, cookie: Option<&str>) -> (Answer, Option<String>) {
+    let body = json!({ "id": 1, "method": "auth.http.login", "params": by_link(code) }).to_string();
+    let headers: Vec<(&str, &str)> = cookie.map(|cookie| ("cookie", cookie)).into_iter().collect();
+    let reply = stage.gateway.client().raw(body, &headers).await;
+    let set = reply.header("set-cookie").to_owned();
+    if set.is_empty() {
+        return (reply.answer(), None);
+    }
+    for attribute in ["; HttpOnly", "; Secure", "; SameSite=Strict"] {
+        assert!(set.contains(attribute), "{set}");
+    }
+    (reply.answer(), set.split(';').next().map(str::to_owned))
+}
+
+/// Comes in with a browser of its own and is sent out by that action: the browser's cookie.
+async fn sent_out(stage: &Stage, chair: &Client, conf: &str, code: &str, action: &str) -> String {
+    let (login, cookie) = login_in_browser(stage, code, None).await;
+    let login = login.result();
+    let guest = stage.gateway.client().bearing(login["accessToken"].as_str().unwrap());
+    guest.rpc("conference.join", json!({ "confId": conf })).await.result();
+    let params = json!({ "confId": conf, "action": action, "userId": login["userId"] });
+    chair.rpc("conference.control", params).await.result();
+    guest.rpc("conference.members", json!({ "confId": conf })).await.refused(-32001);
+    cookie.expect("a browser is given a name")
+}
+
+#[tokio::test]
+async fn a_kick_bars_the_browser_for_a_while_and_a_ban_for_the_conference() {
+    let stage = Stage::with("[limits]\nkick_s = 0").await;
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let kicked = sent_out(&stage, &chair, &conf, &code, "kick").await;
+    login_in_browser(&stage, &code, Some(&kicked)).await.0.result();
+    let banned = sent_out(&stage, &chair, &conf, &code, "ban").await;
+    let (refused, _) = login_in_browser(&stage, &code, Some(&banned)).await;
+    assert_eq!((refused.refused(-32003)["code"].as_i64(), key(&refused)), (Some(-32003), "conference.banned".into()));
+    // Another browser may, and so may this one elsewhere.
+    login_in_browser(&stage, &code, None).await.0.result();
+    let (_, other) = stage.conference(&chair, json!({})).await;
+    login_in_browser(&stage, &other, Some(&banned)).await.0.result();
+}
+
+#[tokio::test]
+async fn a_kicked_browser_is_turned_away_and_a_forged_cookie_is_nobodys() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let kicked = sent_out(&stage, &chair, &conf, &code, "kick").await;
+    let (refused, cookie) = login_in_browser(&stage, &code, Some(&kicked)).await;
+    assert_eq!((key(&refused), cookie), ("conference.banned".into(), None));
+    let forged = format!("{kicked}x");
+    let (login, cookie) = login_in_browser(&stage, &code, Some(&forged)).await;
+    login.result();
+    assert!(cookie.is_some(), "a cookie that isn't ours is replaced");
+}
+
+#[tokio::test]
+async fn checks_come_in_order_link_banned_started_locked_full_lobby() {
+    let stage = Stage::with("[limits]\nconference_members = 2").await;
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({ "startAt": now_ms() + HOUR_MS })).await;
+    let control = async |action: &str, user: Value| {
+        let params = json!({ "confId": conf, "action": action, "userId": user });
+        chair.rpc("conference.control", params).await.result();
+    };
+    let enter = async |cookie: Option<&str>| -> Answer {
+        let (login, _) = login_in_browser(&stage, &code, cookie).await;
+        let Some(token) = login.0["result"]["accessToken"].as_str() else { return login };
+        let guest = stage.gateway.client().bearing(token);
+        guest.rpc("conference.join", json!({ "confId": conf })).await
+    };
+    assert_eq!(enter(None).await.refused(-32006)["data"]["state"], 30, "not started comes before full and lobby");
+    chair.rpc("conference.join", json!({ "confId": conf })).await.result();
+    let banned = sent_out(&stage, &chair, &conf, &code, "ban").await;
+
+    chair.rpc("conference.update", json!({ "confId": conf, "lobby": true })).await.result();
+    let waiting = enter(None).await.result();
+    assert_eq!((&waiting["member"]["state"], &waiting["callGateway"]), (&json!("waiting"), &Value::Null));
+    control("admit", waiting["member"]["userId"].clone()).await;
+    assert_eq!(key(&enter(None).await), "conference.full", "full comes before the lobby");
+    control("lock", Value::Null).await;
+    assert_eq!(key(&enter(None).await), "conference.locked", "locked comes before full");
+    assert_eq!(key(&enter(Some(&banned)).await), "conference.banned", "banned comes before locked");
+    let (login, _) = login_in_browser(&stage, "xY7aMTIzNDU2", Some(&banned)).await;
+    assert_eq!(login.refused(-32004)["data"]["state"], 32, "the link comes before all");
+}
