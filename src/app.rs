@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::callgw::Pool;
 use crate::conference::{Close, Conferences, Happening, Limits, notification};
-use crate::config::{Config, EimMode};
+use crate::config::{Config, EimMode, EventsMode};
 use crate::eim::answer::WebAddress;
 use crate::eim::calls::Calls;
 use crate::eim::inbound::Inbound;
@@ -28,8 +28,8 @@ use crate::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::rpc::Door;
 use crate::schema::Schema;
 use crate::sockets::Sockets;
-use crate::store::Store;
 use crate::store::seal::Sealer;
+use crate::store::{Store, StoreError};
 use crate::token::Keys;
 use crate::{demo, log, page};
 
@@ -53,8 +53,9 @@ pub async fn serve(config: Config, demonstrate: bool) -> Result<Outcome, Failure
     lifecycle.listen_to_signals()?;
     let tracker = TaskTracker::new();
 
+    built(&config)?;
     let schema = Arc::new(Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| errors.join("\n"))?);
-    let store = Store::open(&config.store).await?;
+    let store = leased(&config, Store::open(&config.store).await?, &mut lifecycle).await?;
     let http = HttpDoor::open(http_settings(&config)?).await?;
     let admin = Admin::open(AdminSettings { listen: config.admin.listen, token: config.admin.token.clone() }).await?;
     let (http_address, admin_address) = (http.address(), admin.address());
@@ -100,6 +101,42 @@ pub async fn serve(config: Config, demonstrate: bool) -> Result<Outcome, Failure
     tracing::info!(http = %http_address, admin = %admin_address, "listening");
     lifecycle.wire("start", after_start(door, demonstrate, lifecycle.hard()));
     Ok(lifecycle.run().await)
+}
+
+/// What the configuration may say and this version can't do yet is refused, rather than left undone in silence.
+fn built(config: &Config) -> Result<(), Failure> {
+    if config.events.mode == EventsMode::Amqp {
+        return Err("events.mode = \"amqp\" is not available in this version; allowed: inproc, xmpp".into());
+    }
+    if config.live.callback_listen.is_some() {
+        return Err("live.callback_listen is not available in this version".into());
+    }
+    Ok(())
+}
+
+/// The store under this node's lease: whoever takes the node's name over fences our writes off, and we end.
+async fn leased(config: &Config, store: Store, lifecycle: &mut Lifecycle) -> Result<Store, Failure> {
+    let ttl = config.node.lease;
+    let lease = store.acquire_lease(&config.node.id, now_ms(), ttl).await?;
+    let (leased, hard) = (store.under(&lease), lifecycle.hard());
+    lifecycle.wire("lease", async move {
+        let mut tick = interval(ttl / 3);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => match store.renew_lease(&lease, now_ms(), ttl).await {
+                    Err(StoreError::Fenced) => return Err(StoreError::Fenced.into()),
+                    Err(error) => tracing::warn!(%error, "the node's lease could not be renewed yet"),
+                    Ok(()) => {}
+                },
+                () = hard.cancelled() => {
+                    store.release_lease(&lease, now_ms()).await?;
+                    return Ok(());
+                }
+            }
+        }
+    });
+    Ok(leased)
 }
 
 /// Runs the built-in EIM as components of an XMPP server.

@@ -1,4 +1,30 @@
 //! confgate: anybody enters an enterprise's XMPP conference from a plain browser.
+//!
+//! A request walks down by calling handles; news climbs up as values on channels.
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 4 roof | `cli`, `app` (the recipe), `demo`, `check`, `lifecycle`, `http` (one listener, TLS) |
+//! | 3 doors | `rpc`, `wss`, `page`, `admin` |
+//! | 2 rooms | `conference` (registry, one actor each, a pure core), `sockets`, `entry` (logins, links, guests) |
+//! | 1 wires | `store` (SQL), `eim` (XMPP, conversion, the built-in EIM), `callgw` (the pool) |
+//! | 0 ground | `ids`, `refusal`, `event`, `address`, `limiter`, `token`, `body`, `config`, `schema`, `log` |
+//!
+//! All tasks, who starts them and what they own:
+//!
+//! | task | started by | owns |
+//! |---|---|---|
+//! | a connection | `http::Door::serve` | its socket, its TLS, its requests |
+//! | an event socket | `wss::serve` (in its connection's task) | both halves, its inbox, its requests under way |
+//! | a conference | `conference::Conferences`, on first use | its core, its sockets' outboxes, its requests to the EIM |
+//! | a link to the EIM | `eim::Eim::start` (callers, gateway; a session each in mode `c2s`) | the stream, the requests under way |
+//! | the built-in EIM's worker | `eim::builtin::shell` | all of the built-in EIM's state |
+//! | the built-in EIM's links | `eim::builtin::shell` | a stream each |
+//! | events, happenings | `app::serve` | the receiving ends of the channels that lead up |
+//! | ended families, collector, health, store, lease | `app::serve` | nothing: they ask and tell at intervals |
+//! | a call gateway's probe | `callgw::Pool::start` | whether that gateway ever answered |
+//! | admin | `app::serve` | the admin listener |
+//! | signals | `lifecycle` | the soft and hard stop |
 
 pub mod address;
 pub mod admin;

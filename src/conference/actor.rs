@@ -38,6 +38,7 @@ pub struct Handle(mpsc::Sender<Command>);
 
 impl Handle {
     pub async fn send(&self, command: Command) {
+        metrics::gauge!("confgate_conference_mailbox_commands").set((MAILBOX - self.0.capacity()) as f64);
         // The task ends only when its handle is off the map and nobody holds it; at a stop nothing is lost that the
         // EIM doesn't hold.
         if self.0.send(command).await.is_err() {

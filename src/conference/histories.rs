@@ -17,7 +17,7 @@ use crate::ids::{ConfId, UserId};
 use crate::refusal::Refusal;
 use crate::schema::Schema;
 
-const LIMITS: Limits = Limits { grace_ms: 2000, window_ms: 6000, log: 12 };
+const LIMITS: Limits = Limits { grace_ms: 2000, window_ms: 6000, log: 12, replay: 10, replay_bytes: 1 << 20 };
 const USERS: usize = 4;
 const ACTIONS: [&str; 6] = ["muteSelf", "unmuteSelf", "raiseHand", "lowerHand", "openCamera", "closeCamera"];
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::entry::Caller;
+use crate::refusal::code;
 use crate::schema::Method;
 
 use super::{Door, Outcome, Params, text};
@@ -16,10 +17,12 @@ impl Door {
             return Ok(json!({"departments": []}));
         }
         let query = text(params, "query").unwrap_or_default().to_lowercase();
-        let users: Vec<Value> = self
-            .entry
-            .members(conf, &caller.user_id)
-            .await?
+        let members = match self.entry.members(conf, &caller.user_id).await {
+            // Who isn't in sees nobody.
+            Err(refusal) if refusal.code == code::FORBIDDEN => Vec::new(),
+            members => members?,
+        };
+        let users: Vec<Value> = members
             .into_iter()
             .filter(|m| m.name.to_lowercase().contains(&query))
             .map(|m| json!({"userId": m.user_id, "name": m.name}))

@@ -4,6 +4,7 @@
 mod callgw;
 mod commands;
 mod door;
+mod floors;
 mod harness;
 mod links;
 mod sockets;
