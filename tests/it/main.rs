@@ -3,6 +3,7 @@
 
 mod callgw;
 mod commands;
+mod cuts;
 mod door;
 mod floors;
 mod harness;

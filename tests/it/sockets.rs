@@ -279,6 +279,7 @@ async fn who_vanishes_is_reconnecting_at_once_gone_after_the_grace_and_back_in_t
     let left_off = socket.vanish();
     room.seen(&guest, Some("reconnecting")).await;
     let noticed = gone_at.elapsed();
+    println!("others see `reconnecting`: {noticed:?}");
     assert!(noticed < Duration::from_secs(1), "noticed after {noticed:?}");
     let left = room.socket.expect_event("member.left").await;
     assert_eq!(left["data"], json!({ "userId": guest.user_id(), "reason": "timeout" }));
@@ -356,6 +357,7 @@ async fn a_kick_a_ban_and_the_end_close_sockets_and_tokens_for_good() {
         let acted = Instant::now();
         room.control(&room.chair, action, Some(&guest)).await;
         assert_eq!(socket.close_code().await, 4003, "{action}");
+        println!("closed after a {action}: {:?}", acted.elapsed());
         assert!(acted.elapsed() < Duration::from_secs(1), "{action}: {:?}", acted.elapsed());
         guest.rpc("callgw.allocate", json!({ "confId": room.conf })).await.refused(-32001);
         let offer = format!("confgate, bearer.{}", guest.token().unwrap());

@@ -70,7 +70,7 @@ impl Stage {
         Self::external(server, &section, more).await
     }
 
-    async fn external(server: XmppServer, section: &str, more: &str) -> Self {
+    pub async fn external(server: XmppServer, section: &str, more: &str) -> Self {
         let eim = crate::support::gateway::eim(&server).await;
         let gateway = Gateway::with(&format!("{CLIENTS}\n{section}\n{more}")).start().await;
         Self { gateway, chair: client("chair"), _eim: Some(eim), server: Some(server) }
