@@ -46,7 +46,7 @@ const IN_PROCESS_CONNECTIONS: usize = 4;
 const GOING_AWAY: Duration = Duration::from_secs(2);
 
 /// Runs the gateway to its end. `demonstrate`: make and print what a newcomer needs.
-pub async fn serve(config: Config, demonstrate: bool) -> Result<Outcome, Failure> {
+pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<Outcome, Failure> {
     log::init(&config.log, std::env::var("RUST_LOG").ok().as_deref())?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let config = Arc::new(config);
@@ -54,7 +54,7 @@ pub async fn serve(config: Config, demonstrate: bool) -> Result<Outcome, Failure
     lifecycle.listen_to_signals()?;
     let tracker = TaskTracker::new();
 
-    let schema = Arc::new(Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| errors.join("\n"))?);
+    let schema = Arc::new(schema);
     let store = Store::open(&config.store).await?;
     let http = HttpDoor::open(http_settings(&config)?).await?;
     let admin = Admin::open(AdminSettings { listen: config.admin.listen, token: config.admin.token.clone() }).await?;
