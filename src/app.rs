@@ -15,6 +15,7 @@ use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, Read
 use crate::callgw::Pool;
 use crate::conference::{Close, Conferences, Happening, Limits, notification};
 use crate::config::{Config, EimMode};
+use crate::eim::address::Peers;
 use crate::eim::answer::WebAddress;
 use crate::eim::calls::Calls;
 use crate::eim::inbound::Inbound;
@@ -60,7 +61,7 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     let admin = Admin::open(AdminSettings { listen: config.admin.listen, token: config.admin.token.clone() }).await?;
     let (http_address, admin_address) = (http.address(), admin.address());
 
-    let (eim, inbound) = start_eim(&config, &store, &mut lifecycle, &tracker).await?;
+    let (eim, inbound) = start_eim(&config, &schema, &store, &mut lifecycle, &tracker).await?;
     let calls = Calls::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
     let (conferences, happenings) =
         Conferences::new(calls.clone(), limits(&config), config.node.id.clone(), tracker.clone());
@@ -320,11 +321,15 @@ fn readiness(store: watch::Receiver<Health>, eim: &Eim, pool: &Pool, soft: &Canc
 /// The link to the EIM; in the embedded default also the EIM, behind in-process streams.
 async fn start_eim(
     config: &Config,
+    schema: &Schema,
     store: &Store,
     lifecycle: &mut Lifecycle,
     tracker: &TaskTracker,
 ) -> Result<(Eim, mpsc::Receiver<Inbound>), Failure> {
     let mut settings = crate::eim::settings::EimConfig::from(&config.eim);
+    let entries = schema.methods().chain(schema.internals());
+    let asked_at = entries.filter_map(|entry| entry.x_iq.as_ref()).map(|x_iq| x_iq.address(&config.eim.domain));
+    settings.peers = Peers::new(&config.eim.domain, asked_at);
     if config.eim.mode != EimMode::Builtin {
         return Ok(Eim::start(&settings, None, tracker, lifecycle.hard())?);
     }
