@@ -37,6 +37,8 @@ use crate::{demo, log, page};
 
 /// How often families that other nodes ended are asked for: an ended token is refused everywhere within a second.
 const ENDED_POLL: Duration = Duration::from_millis(500);
+/// Between attempts to learn from the EIM what was before the start.
+const RESTORE_RETRY: Duration = Duration::from_secs(2);
 /// How often the store is tried.
 const STORE_CHECK: Duration = Duration::from_secs(1);
 /// How often accounts that are over are collected.
@@ -155,8 +157,9 @@ async fn until(hard: CancellationToken, work: impl Future<Output = ()>) -> Resul
 
 /// What can only be done once everything runs; then there is nothing more to do until the end.
 async fn after_start(door: Arc<Door>, demonstrate: bool, hard: CancellationToken) -> Result<(), Failure> {
+    let generation = door.conferences.next_generation();
     let restoring = async {
-        restore(&door).await;
+        restore(&door, generation).await;
         if demonstrate {
             demo::prepare(&door).await?;
         }
@@ -169,15 +172,24 @@ async fn after_start(door: Arc<Door>, demonstrate: bool, hard: CancellationToken
     Ok(())
 }
 
-/// What was before the start goes on: sessions, and seats whose people may come back.
-async fn restore(door: &Door) {
-    if let Err(refusal) = door.entry.restore_sessions().await {
-        tracing::warn!(key = refusal.key, "guests' sessions could not be opened again");
+/// What was before the start goes on: sessions, and seats whose people may come back. The EIM may come up later.
+async fn restore(door: &Door, generation: u64) {
+    while let Err(refusal) = door.entry.restore_sessions().await {
+        tracing::info!(key = refusal.key, "guests' sessions can't be opened again yet");
+        tokio::time::sleep(RESTORE_RETRY).await;
     }
-    match door.conferences.restore().await {
-        Ok(0) => {}
-        Ok(seats) => tracing::info!(seats, "waiting for who was here before the start"),
-        Err(refusal) => tracing::info!(key = refusal.key, "the EIM can't say who was here before the start"),
+    loop {
+        match door.conferences.restore(generation).await {
+            Ok(0) => return,
+            Ok(seats) => return tracing::info!(seats, "waiting for who was here before the start"),
+            Err(refusal) => {
+                tracing::info!(key = refusal.key, "the EIM can't say who was here before the start");
+                if !refusal.is_passing() {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(RESTORE_RETRY).await;
     }
 }
 
