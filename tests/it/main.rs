@@ -1,7 +1,10 @@
 //! Everything that is tested from outside: the real binary, real XMPP servers, a real browser. One binary, so that
 //! it is linked once; each module is a subject, and `support` is the vocabulary they share.
 
+mod eim_faults;
 mod harness;
+mod schema_dir;
 mod stage;
 mod story;
 mod support;
+mod xmpp;
