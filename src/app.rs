@@ -14,6 +14,7 @@ use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, Read
 use crate::callgw::Pool;
 use crate::conference::{Close, Conferences, Happening, Limits, notification};
 use crate::config::{Config, EimMode, EventsMode};
+use crate::eim::address::Peers;
 use crate::eim::answer::WebAddress;
 use crate::eim::calls::Calls;
 use crate::eim::inbound::Inbound;
@@ -35,6 +36,8 @@ use crate::{demo, log, page};
 
 /// How often families that other nodes ended are asked for: an ended token is refused everywhere within a second.
 const ENDED_POLL: Duration = Duration::from_millis(500);
+/// Between attempts to learn from the EIM what was before the start.
+const RESTORE_RETRY: Duration = Duration::from_secs(2);
 /// How often the store is tried.
 const STORE_CHECK: Duration = Duration::from_secs(1);
 /// How often accounts that are over are collected.
@@ -45,7 +48,7 @@ const IN_PROCESS_CONNECTIONS: usize = 4;
 const GOING_AWAY: Duration = Duration::from_secs(2);
 
 /// Runs the gateway to its end. `demonstrate`: make and print what a newcomer needs.
-pub async fn serve(config: Config, demonstrate: bool) -> Result<Outcome, Failure> {
+pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<Outcome, Failure> {
     log::init(&config.log, std::env::var("RUST_LOG").ok().as_deref())?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let config = Arc::new(config);
@@ -54,13 +57,13 @@ pub async fn serve(config: Config, demonstrate: bool) -> Result<Outcome, Failure
     let tracker = TaskTracker::new();
 
     built(&config)?;
-    let schema = Arc::new(Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| errors.join("\n"))?);
+    let schema = Arc::new(schema);
     let store = leased(&config, Store::open(&config.store).await?, &mut lifecycle).await?;
     let http = HttpDoor::open(http_settings(&config)?).await?;
     let admin = Admin::open(AdminSettings { listen: config.admin.listen, token: config.admin.token.clone() }).await?;
     let (http_address, admin_address) = (http.address(), admin.address());
 
-    let (eim, inbound) = start_eim(&config, &store, &mut lifecycle, &tracker).await?;
+    let (eim, inbound) = start_eim(&config, &schema, &store, &mut lifecycle, &tracker).await?;
     let calls = Calls::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
     let (conferences, happenings) =
         Conferences::new(calls.clone(), limits(&config), config.node.id.clone(), tracker.clone());
@@ -191,8 +194,9 @@ async fn until(hard: CancellationToken, work: impl Future<Output = ()>) -> Resul
 
 /// What can only be done once everything runs; then there is nothing more to do until the end.
 async fn after_start(door: Arc<Door>, demonstrate: bool, hard: CancellationToken) -> Result<(), Failure> {
+    let generation = door.conferences.next_generation();
     let restoring = async {
-        restore(&door).await;
+        restore(&door, generation).await;
         if demonstrate {
             demo::prepare(&door).await?;
         }
@@ -205,15 +209,24 @@ async fn after_start(door: Arc<Door>, demonstrate: bool, hard: CancellationToken
     Ok(())
 }
 
-/// What was before the start goes on: sessions, and seats whose people may come back.
-async fn restore(door: &Door) {
-    if let Err(refusal) = door.entry.restore_sessions().await {
-        tracing::warn!(key = refusal.key, "guests' sessions could not be opened again");
+/// What was before the start goes on: sessions, and seats whose people may come back. The EIM may come up later.
+async fn restore(door: &Door, generation: u64) {
+    while let Err(refusal) = door.entry.restore_sessions().await {
+        tracing::info!(key = refusal.key, "guests' sessions can't be opened again yet");
+        tokio::time::sleep(RESTORE_RETRY).await;
     }
-    match door.conferences.restore().await {
-        Ok(0) => {}
-        Ok(seats) => tracing::info!(seats, "waiting for who was here before the start"),
-        Err(refusal) => tracing::info!(key = refusal.key, "the EIM can't say who was here before the start"),
+    loop {
+        match door.conferences.restore(generation).await {
+            Ok(0) => return,
+            Ok(seats) => return tracing::info!(seats, "waiting for who was here before the start"),
+            Err(refusal) => {
+                tracing::info!(key = refusal.key, "the EIM can't say who was here before the start");
+                if !refusal.is_passing() {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(RESTORE_RETRY).await;
     }
 }
 
@@ -357,11 +370,15 @@ fn readiness(store: watch::Receiver<Health>, eim: &Eim, pool: &Pool, soft: &Canc
 /// The link to the EIM; in the embedded default also the EIM, behind in-process streams.
 async fn start_eim(
     config: &Config,
+    schema: &Schema,
     store: &Store,
     lifecycle: &mut Lifecycle,
     tracker: &TaskTracker,
 ) -> Result<(Eim, mpsc::Receiver<Inbound>), Failure> {
     let mut settings = crate::eim::settings::EimConfig::from(&config.eim);
+    let entries = schema.methods().chain(schema.internals());
+    let asked_at = entries.filter_map(|entry| entry.x_iq.as_ref()).map(|x_iq| x_iq.address(&config.eim.domain));
+    settings.peers = Peers::new(&config.eim.domain, asked_at);
     if config.eim.mode != EimMode::Builtin {
         return Ok(Eim::start(&settings, None, tracker, lifecycle.hard())?);
     }

@@ -115,7 +115,10 @@ pub fn run() -> ExitCode {
 async fn perform(command: Command) -> ExitCode {
     match command {
         Command::Serve(serve) => match load(&serve.file.config, serve.listen.as_deref()) {
-            Ok(config) => ended(app::serve(config, serve.file.config.is_none()).await),
+            Ok(config) => match load_schema(&config) {
+                Ok(schema) => ended(app::serve(config, schema, serve.file.config.is_none()).await),
+                Err(code) => code,
+            },
             Err(code) => code,
         },
         Command::Eim(file) => {
@@ -175,18 +178,23 @@ fn print_schema(file: &ConfigFile, part: fn(&Schema) -> &Value) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match Schema::load(config.eim.schema_dir.as_deref()) {
+    match load_schema(&config) {
         Ok(schema) => {
             println!("{:#}", part(&schema));
             ExitCode::SUCCESS
         }
-        Err(errors) => {
-            for error in errors {
-                eprintln!("confgate: {error}");
-            }
-            ExitCode::from(WRONG_USAGE)
-        }
+        Err(code) => code,
     }
+}
+
+/// The schema with the configuration's own files, or all that is wrong with them on stderr.
+fn load_schema(config: &Config) -> Result<Schema, ExitCode> {
+    Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| {
+        for error in errors {
+            eprintln!("confgate: {error}");
+        }
+        ExitCode::from(WRONG_USAGE)
+    })
 }
 
 async fn create_conference(create: &Create) -> Result<String, Failure> {

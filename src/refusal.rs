@@ -91,6 +91,21 @@ impl Refusal {
         Self::new(code::EIM_TIMEOUT, "eim.timeout", "the EIM did not answer in time")
     }
 
+    /// Whether the same request may go well later, without anybody's doing. Besides our own reasons: what an XMPP server
+    /// answers (RFC 6120 section 8.3) while the EIM's component is away. Where it may not look for other servers,
+    /// ejabberd calls that forbidden; the EIM's own `forbidden` has a reason, and so another code.
+    pub fn is_passing(&self) -> bool {
+        let said = |member: &str| self.data.get(member).and_then(Value::as_str).unwrap_or_default();
+        match self.code {
+            code::EIM_UNREACHABLE | code::EIM_TIMEOUT | code::TOO_MANY | code::INTERNAL => true,
+            code::EIM_REFUSED => {
+                let away = ["service-unavailable", "remote-server-not-found", "remote-server-timeout", "forbidden"];
+                said("type") == "wait" || away.contains(&said("condition"))
+            }
+            _ => false,
+        }
+    }
+
     /// A fault of ours: logged here, once, with what happened; the client learns the incident id only.
     pub fn fault(what: impl std::fmt::Display) -> Self {
         let incident = crate::ids::random_text(12);

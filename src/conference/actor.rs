@@ -254,7 +254,7 @@ fn done(answer: Result<Value, Refusal>) -> Result<(), Failure> {
 
 fn failure(refusal: &Refusal) -> Failure {
     match refusal.code {
-        code::EIM_UNREACHABLE | code::EIM_TIMEOUT | code::TOO_MANY | code::INTERNAL => Failure::Unreachable,
+        _ if refusal.is_passing() => Failure::Unreachable,
         code::NOT_FOUND | code::NOT_OPEN => Failure::NoConference,
         _ => Failure::Refused,
     }

@@ -112,9 +112,9 @@ impl Conferences {
         answer.await.ok().flatten()
     }
 
-    /// After a start: whoever was here before is away until they come back.
-    pub async fn restore(&self) -> Result<usize, crate::refusal::Refusal> {
-        let generation = self.next_generation();
+    /// After a start: whoever was here before is away until they come back. `generation`: from before any socket was
+    /// opened, so that those who are back already stay so.
+    pub async fn restore(&self, generation: u64) -> Result<usize, crate::refusal::Refusal> {
         let seats = actor::reset_node(&self.0.calls, &self.0.node, generation).await?;
         let count = seats.len();
         for (conf, user) in seats {

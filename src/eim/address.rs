@@ -4,6 +4,7 @@
 //! own domain, so that every server routes the answer back to it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::ids::UserId;
 
@@ -73,12 +74,22 @@ fn is_domain(text: &str) -> bool {
     text.chars().all(allowed) && text.split('.').all(label)
 }
 
-/// Whether the address is one of the EIM's own: its domain or one below, and nobody's account there.
-pub fn is_eims(address: &str, eim_domain: &str) -> bool {
-    let Some(jid) = Jid::parse(address) else { return false };
-    let (domain, eim) = (jid.domain.to_ascii_lowercase(), eim_domain.to_ascii_lowercase());
-    let below = domain.strip_suffix(&eim).is_some_and(|sub| sub.is_empty() || sub.ends_with('.'));
-    jid.local.is_empty() && below
+/// Who speaks for the EIM: whose events are believed, and who may ask for links. Others live below its domain too:
+/// rooms, other gateways, uploads.
+#[derive(Debug, Clone)]
+pub struct Peers(Arc<[String]>);
+
+impl Peers {
+    /// The EIM's domain, and the addresses at which it is asked.
+    pub fn new(eim_domain: &str, asked_at: impl IntoIterator<Item = String>) -> Self {
+        Self(asked_at.into_iter().chain([eim_domain.to_owned()]).collect())
+    }
+
+    /// Whether the address is one of theirs, whatever its resource.
+    pub fn include(&self, address: &str) -> bool {
+        let bare = address.split_once('/').map_or(address, |(bare, _)| bare);
+        Jid::parse(address).is_some() && self.0.iter().any(|peer| same_address(peer, bare))
+    }
 }
 
 /// Which address a user's request bears on the component's stream.
@@ -186,14 +197,24 @@ mod tests {
     }
 
     #[test]
-    fn the_eims_addresses_are_its_domain_and_those_below_without_accounts() {
-        for yes in ["ips3000", "jeconference.ips3000", "JeConference.IPS3000", "a.b.ips3000/x"] {
-            assert!(is_eims(yes, "ips3000"), "{yes}");
+    fn only_the_eims_domain_and_where_it_is_asked_speak_for_it() {
+        let peers = Peers::new("ips3000", ["jeconference.ips3000".to_owned()]);
+        for yes in ["ips3000", "jeconference.ips3000", "JeConference.IPS3000", "jeconference.ips3000/x"] {
+            assert!(peers.include(yes), "{yes}");
         }
-        for no in
-            ["u1@ips3000", "u1%ips3000@webconf.ips3000", "evilips3000", "ips3000.evil", "", "evil/ips3000", "@ips3000"]
-        {
-            assert!(!is_eims(no, "ips3000"), "{no}");
+        for no in [
+            "u1@ips3000",
+            "u1%ips3000@webconf.ips3000",
+            "webconf-2.ips3000",
+            "x@jeconference.ips3000",
+            "evilips3000",
+            "ips3000.evil",
+            "",
+            "evil/ips3000",
+            "@ips3000",
+            "ips3000/",
+        ] {
+            assert!(!peers.include(no), "{no}");
         }
     }
 

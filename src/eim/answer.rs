@@ -1,6 +1,6 @@
 //! What we answer when somebody asks us by IQ. Pure.
 
-use crate::eim::address::is_eims;
+use crate::eim::address::Peers;
 use crate::eim::xml::{Element, Stanza};
 use crate::ids::ConfId;
 
@@ -35,7 +35,7 @@ pub enum Answer {
 
 /// Judges an IQ of type get or set. Only the EIM's own addresses may ask for a web address; ping, disco and version
 /// are answered to everybody who can reach us.
-pub fn answer(iq: &Stanza, eim_domain: &str) -> Answer {
+pub fn answer(iq: &Stanza, peers: &Peers) -> Answer {
     let (Some(kind @ ("get" | "set")), Some(_)) = (iq.attr("type"), iq.attr("id")) else { return Answer::Nothing };
     let payload = match iq.children() {
         Ok(children) if children.len() == 1 => children.into_iter().next(),
@@ -48,7 +48,7 @@ pub fn answer(iq: &Stanza, eim_domain: &str) -> Answer {
         ("get", DISCO_INFO, "query") => result(iq, Some(&about_us())),
         ("get", DISCO_ITEMS, "query") => result(iq, Some(&Element::new("query", DISCO_ITEMS))),
         ("get", VERSION, "query") => result(iq, Some(&version())),
-        ("get", CONFERENCE_NS, "jeExtension") if iq.attr("from").is_some_and(|f| is_eims(f, eim_domain)) => {
+        ("get", CONFERENCE_NS, "jeExtension") if iq.attr("from").is_some_and(|f| peers.include(f)) => {
             return wanted(iq, &payload);
         }
         _ => error(iq, "cancel", "service-unavailable"),
@@ -74,8 +74,8 @@ fn wanted(iq: &Stanza, extension: &Element) -> Answer {
 }
 
 /// The JSON text of an event that a message carries; `None` for every message that is no event from the EIM itself.
-pub fn event_body(message: &Stanza, eim_domain: &str) -> Option<String> {
-    if message.attr("type") == Some("error") || !message.attr("from").is_some_and(|f| is_eims(f, eim_domain)) {
+pub fn event_body(message: &Stanza, peers: &Peers) -> Option<String> {
+    if message.attr("type") == Some("error") || !message.attr("from").is_some_and(|f| peers.include(f)) {
         return None;
     }
     let children = message.children().ok()?;
@@ -126,13 +126,17 @@ fn version() -> Element {
 mod tests {
     use super::*;
 
+    fn peers() -> Peers {
+        Peers::new("ips3000", ["jeconference.ips3000".to_owned()])
+    }
+
     fn ask(kind: &str, from: &str, payload: &str) -> Stanza {
         let text = format!("<iq type='{kind}' id='7' from='{from}' to='webconf.ips3000'>{payload}</iq>");
         Stanza::parse(&text).unwrap()
     }
 
     fn replied(iq: &Stanza) -> Stanza {
-        match answer(iq, "ips3000") {
+        match answer(iq, &peers()) {
             Answer::Reply(reply) => reply,
             other => panic!("{other:?}"),
         }
@@ -159,7 +163,7 @@ mod tests {
             assert!(is_it, "{payload}: {}", reply.to_xml());
         }
         for no_request in ["<iq type='result' id='7'/>", "<iq type='get'/>", "<iq/>", "<iq type='x' id='7'/>"] {
-            assert_eq!(answer(&Stanza::parse(no_request).unwrap(), "ips3000"), Answer::Nothing);
+            assert_eq!(answer(&Stanza::parse(no_request).unwrap(), &peers()), Answer::Nothing);
         }
     }
 
@@ -169,8 +173,8 @@ mod tests {
             "<jeExtension xmlns='je:x:client:conference'><getWebAddress confId='c1' role='chair'/></jeExtension>";
         let iq = ask("get", "jeconference.ips3000", payload);
         let conf_id = ConfId::parse("c1").unwrap();
-        assert_eq!(answer(&iq, "ips3000"), Answer::WebAddress { conf_id, role: Some("chair".into()) });
-        for from in ["u1@ips3000", "u1%ips3000@webconf.ips3000/uc", "evil.example"] {
+        assert_eq!(answer(&iq, &peers()), Answer::WebAddress { conf_id, role: Some("chair".into()) });
+        for from in ["u1@ips3000", "u1%ips3000@webconf.ips3000/uc", "rooms.ips3000", "evil.example"] {
             assert!(replied(&ask("get", from, payload)).inner.contains("service-unavailable"));
         }
         let found = WebAddress { url: "https://x/conference/~a&b".into(), code: "~a&b".into() };
@@ -191,7 +195,7 @@ mod tests {
             let text = format!(
                 "<message type='{kind}' from='{from}' to='x'><event xmlns='je:x:client:event'>{{\"a\":\"&lt;\"}}</event></message>"
             );
-            event_body(&Stanza::parse(&text).unwrap(), "ips3000")
+            event_body(&Stanza::parse(&text).unwrap(), &peers())
         };
         assert_eq!(message("jeconference.ips3000", "headline").as_deref(), Some("{\"a\":\"<\"}"));
         assert_eq!(message("u1@ips3000/x", "headline"), None);

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::eim::address::Peers;
 use crate::eim::inbound::{Announce, Inbound, Outbox};
 use crate::eim::xml::Stanza;
 use crate::ids::now_ms;
@@ -87,8 +88,10 @@ pub struct LinkSettings {
     /// The metrics' label: `callers`, `gateway`, `session`.
     pub name: &'static str,
     pub dial: Dial,
-    /// The EIM's domain: pinged, and believed in what comes in.
+    /// The EIM's domain, which is pinged.
     pub eim_domain: String,
+    /// Who is believed in what comes in.
+    pub peers: Peers,
     pub timing: Timing,
     pub announce: Announce,
     /// To and from the link beside this one, where there is one.

@@ -86,8 +86,8 @@ impl Eim {
             Some(settings) => Callers::Component(Link::start(settings, None, &around(), stop.clone())),
             None => {
                 let door = plan.door.clone().ok_or("mode c2s without a server")?;
-                let resource = config.resource.clone();
-                let sessions = Sessions::new(door, resource, plan.timing, around(), stop.clone());
+                let (resource, peers) = (config.resource.clone(), config.peers.clone());
+                let sessions = Sessions::new(door, resource, peers, plan.timing, around(), stop.clone());
                 Callers::Sessions(Box::new(sessions))
             }
         };

@@ -101,7 +101,15 @@ impl<'a> Plan<'a> {
     }
 
     fn link(&self, name: &'static str, dial: Dial, announce: Announce) -> LinkSettings {
-        LinkSettings { name, dial, eim_domain: self.config.domain.clone(), timing: self.timing, announce, strays: None }
+        LinkSettings {
+            name,
+            dial,
+            eim_domain: self.config.domain.clone(),
+            peers: self.config.peers.clone(),
+            timing: self.timing,
+            announce,
+            strays: None,
+        }
     }
 
     pub(super) fn provision(&self, link: Link, from: String) -> Provision {

@@ -8,6 +8,7 @@ use tokio::sync::{Mutex as Turn, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::eim::address::Peers;
 use crate::eim::inbound::Announce;
 use crate::eim::link::{Connected, Dial, EimError, Endpoint, Health, Link, LinkSettings, Surroundings, Timing, offer};
 use crate::eim::negotiate::ConnectError;
@@ -102,6 +103,7 @@ struct Place {
 pub struct Sessions {
     door: Door,
     resource: String,
+    peers: Peers,
     timing: Timing,
     around: Surroundings,
     stop: CancellationToken,
@@ -109,8 +111,15 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    pub fn new(door: Door, resource: String, timing: Timing, around: Surroundings, stop: CancellationToken) -> Self {
-        Self { door, resource, timing, around, stop, places: Mutex::new(HashMap::new()) }
+    pub fn new(
+        door: Door,
+        resource: String,
+        peers: Peers,
+        timing: Timing,
+        around: Surroundings,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { door, resource, peers, timing, around, stop, places: Mutex::new(HashMap::new()) }
     }
 
     pub fn door(&self) -> &Door {
@@ -150,6 +159,7 @@ impl Sessions {
             name: "session",
             dial,
             eim_domain: self.door.domain.clone(),
+            peers: self.peers.clone(),
             timing: self.timing,
             announce: Announce::Session(user.clone()),
             strays: None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config;
-use crate::eim::address::JidScheme;
+use crate::eim::address::{JidScheme, Peers};
 use crate::ids::Secret;
 
 /// Where the EIM is and how it is spoken to.
@@ -32,6 +32,8 @@ pub struct EimConfig {
     pub mode: Mode,
     /// The EIM's XMPP domain, where accounts live.
     pub domain: String,
+    /// Who speaks for the EIM. From the configuration alone it is the domain; the schema knows the modules.
+    pub peers: Peers,
     /// Where components connect to; in mode `c2s`, where sessions do.
     pub host: String,
     pub port: u16,
@@ -73,6 +75,7 @@ impl From<&config::Eim> for EimConfig {
                 config::EimMode::C2s => Mode::C2s,
             },
             domain: eim.domain.clone(),
+            peers: Peers::new(&eim.domain, []),
             host: eim.host().to_owned(),
             port: eim.port(),
             component: eim.component_domain(),

@@ -12,6 +12,7 @@ fn config() -> EimConfig {
     EimConfig {
         mode: Mode::Builtin,
         domain: "ips3000".into(),
+        peers: address::Peers::new("ips3000", []),
         host: String::new(),
         port: 0,
         component: "webconf.ips3000".into(),

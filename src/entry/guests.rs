@@ -219,8 +219,13 @@ impl Entry {
         for account in self.0.store.live_accounts(now_ms()).await.map_err(Refusal::fault)? {
             let sealed = account.sealed_password.as_deref().unwrap_or_default();
             let Some(password) = self.0.sealer.open(account.user_id.as_str(), sealed) else { continue };
-            if let Err(refusal) = self.open_session(&account.user_id, &password).await {
-                tracing::warn!(user = %account.user_id, key = refusal.key, "a guest's session could not be opened again");
+            match self.open_session(&account.user_id, &password).await {
+                Err(refusal) if refusal.is_passing() => return Err(refusal),
+                Err(refusal) => {
+                    let (user, key) = (&account.user_id, refusal.key);
+                    tracing::warn!(%user, key, "a guest's session could not be opened again");
+                }
+                Ok(()) => {}
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ pub struct Stage {
 }
 
 /// A client of the configuration who speaks as the user `chair`, one as an operator, one who makes users.
-const CLIENTS: &str = r#"
+pub const CLIENTS: &str = r#"
 [[auth.clients]]
 id = "chair"
 secret = "the chair's secret"
@@ -68,6 +68,11 @@ impl Stage {
         }
         let section = server.c2s_section(tls);
         Self::external(server, &section, more).await
+    }
+
+    /// Parts that were started by somebody else.
+    pub fn of(gateway: Gateway, eim: Eim, server: XmppServer) -> Self {
+        Self { gateway, chair: client("chair"), _eim: Some(eim), server: Some(server) }
     }
 
     pub async fn external(server: XmppServer, section: &str, more: &str) -> Self {

@@ -34,7 +34,7 @@ impl Participant {
     }
 }
 
-async fn whole_story(stage: Stage) {
+pub async fn whole_story(stage: Stage) {
     let chair = stage.chair().await;
     let (conf, code) = stage.conference(&chair, json!({})).await;
     let page =

@@ -155,7 +155,7 @@ impl<'a> Connection<'a> {
     }
 
     fn take_request(&mut self, iq: Stanza) {
-        match answer::answer(&iq, &self.task.settings.eim_domain) {
+        match answer::answer(&iq, &self.task.settings.peers) {
             Answer::Reply(reply) => self.stream.queue_stanza(&reply),
             Answer::WebAddress { .. } if self.questions.len() >= QUESTIONS_MAX => {
                 self.stream.queue_stanza(&answer::error(&iq, "wait", "resource-constraint"));
@@ -179,7 +179,7 @@ impl<'a> Connection<'a> {
 
     fn take_message(&mut self, message: &Stanza) {
         let address = |name| message.attr(name).unwrap_or("").to_owned();
-        match answer::event_body(message, &self.task.settings.eim_domain) {
+        match answer::event_body(message, &self.task.settings.peers) {
             Some(body) => self.task.outbox.push(Inbound::Event { from: address("from"), to: address("to"), body }),
             None => metrics::counter!("confgate_eim_messages_ignored_total").increment(1),
         }

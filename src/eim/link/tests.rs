@@ -55,6 +55,7 @@ fn settings(timing: Timing, connect: mpsc::Sender<tokio::io::DuplexStream>) -> L
         name: "callers",
         dial: Dial::Component { endpoint, domain, secret, tls: None },
         eim_domain: "ips3000".into(),
+        peers: Peers::new("ips3000", ["je.ips3000".into(), "jeconference.ips3000".into()]),
         timing,
         announce: Announce::Link,
         strays: None,

@@ -46,8 +46,10 @@ impl Component {
 
     /// The next IQ request whose payload mentions that word; others that come first are refused as a server would.
     pub async fn request(&mut self, word: &str) -> Stanza {
+        let deadline = tokio::time::Instant::now() + super::wait::PATIENCE;
         loop {
-            let stanza = self.next().await;
+            let next = tokio::time::timeout_at(deadline, self.next()).await;
+            let stanza = next.unwrap_or_else(|_| panic!("nobody asks for {word}"));
             let asks = stanza.name == "iq" && matches!(stanza.attr("type"), "get" | "set");
             if asks && stanza.text.contains(word) {
                 return stanza;

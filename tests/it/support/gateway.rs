@@ -235,9 +235,14 @@ impl Builder {
 
 /// `confgate eim` at that server; ready when all its modules are connected.
 pub async fn eim(server: &XmppServer) -> Eim {
+    eim_with(&server.eim_section()).await
+}
+
+/// `confgate eim` with that configuration; ready when all its modules are connected.
+pub async fn eim_with(config: &str) -> Eim {
     let directory = tempfile::Builder::new().prefix("confgate-eim-").tempdir();
     let directory = directory.expect("the system's directory for temporary files is writable");
-    std::fs::write(directory.path().join("confgate.toml"), server.eim_section()).expect("the directory is writable");
+    std::fs::write(directory.path().join("confgate.toml"), config).expect("the directory is writable");
     let mut command = Command::new(env!("CARGO_BIN_EXE_confgate"));
     command.args(["eim", "--config", "confgate.toml"]).current_dir(directory.path());
     let mut process = Process::start("confgate eim", &mut command);

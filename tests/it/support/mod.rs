@@ -20,6 +20,7 @@ pub mod ports;
 pub mod process;
 pub mod prosody;
 pub mod wait;
+pub mod xml_meaning;
 pub mod xml_stream;
 pub mod xmpp_server;
 

@@ -27,6 +27,9 @@ pub const ADMIN_COMPONENT: &str = "webconf-admin.ips3000";
 /// The EIM's modules.
 pub const MODULES: [&str; 4] = ["jeconference.ips3000", "jeprivacy.ips3000", "jeorg.ips3000", "jecontacts.ips3000"];
 
+/// An EIM of another dialect.
+pub const DIALECT: &str = "acme.ips3000";
+
 /// What one kind of server has of its own.
 pub trait Flavor {
     fn name(&self) -> &'static str;
@@ -54,7 +57,7 @@ pub struct Site {
     directory: TempDir,
     pub c2s: Port,
     pub c2s_direct_tls: Port,
-    pub doors: [Door; 4],
+    pub doors: [Door; 5],
 }
 
 impl Site {
@@ -70,6 +73,7 @@ impl Site {
                 door("secret-of-webconf-2", &[SECOND_COMPONENT]),
                 door("secret-of-webconf-admin", &[ADMIN_COMPONENT]),
                 door("secret-of-the-eim", &MODULES),
+                door("secret-of-acme", &[DIALECT]),
             ],
         }
     }
