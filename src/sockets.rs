@@ -42,14 +42,13 @@ impl Sockets {
         generation
     }
 
-    /// Lets the socket listen to the conference, unless it does or is no longer the user's.
+    /// Lets the socket listen to the conference, unless it is no longer the user's. For one that listens already,
+    /// nothing changes.
     pub async fn attach_at(&self, user: &UserId, generation: u64, conf: &ConfId, position: Option<Position>) {
         let outbox = {
             let mut all = self.lock();
             let Some(live) = all.get_mut(user).filter(|live| live.generation == generation) else { return };
-            if !live.attached.insert(conf.clone()) {
-                return;
-            }
+            live.attached.insert(conf.clone());
             live.outbox.clone()
         };
         self.0.conferences.attach(conf, user, generation, position, outbox).await;

@@ -149,9 +149,12 @@ impl Core {
         !self.listeners.is_empty() && self.syncing.is_none()
     }
 
-    /// A socket opened. `position`: where it left off, if it says so.
+    /// A socket opened, or one that the EIM didn't let listen may now. `position`: where it left off, if it says so.
     pub fn attach(&mut self, user: UserId, generation: u64, position: Option<Position>, now: u64) -> Effects {
         let mut out = Vec::new();
+        if self.listeners.get(&user).is_some_and(|l| l.generation == generation) {
+            return out;
+        }
         self.idle_since = None;
         self.listeners.insert(user.clone(), Listener { generation, pending: Some(position), full: false });
         self.want(&user, generation, Want::Online, now, &mut out);
@@ -177,7 +180,7 @@ impl Core {
     /// The user joined by a request. Without a socket they are away at once.
     pub fn joined(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
         let mut out = Vec::new();
-        if !self.listeners.contains_key(user) && !self.presence.contains_key(user) {
+        if !self.listeners.contains_key(user) {
             self.want(user, generation, Want::Away, now, &mut out);
         }
         out

@@ -208,8 +208,21 @@ fn who_joins_without_a_socket_is_away() {
     let out = core.joined(&user("a"), 5, 0);
     assert_eq!(asks(&out), [&Ask::Away { user: user("a"), generation: 5 }]);
     core.told_presence(&user("a"), Ok(()), 0);
-    assert_eq!(core.joined(&user("a"), 6, 10), []);
     assert!(matches!(asks(&core.tick(20_000))[..], [Ask::Gone { .. }]));
+}
+
+#[test]
+fn who_was_not_let_listen_does_so_once_they_have_joined() {
+    let mut truth = Truth::new(&["a"]);
+    let mut core = attached(&truth, &["a"]);
+    core.attach(user("b"), 1, None, 0);
+    core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
+    core.event(truth.event(Change::MemberJoined(member("b", 9))), 0);
+    assert_eq!(asks(&core.attach(user("b"), 1, None, 0)), [&Ask::Subscribe { user: user("b"), generation: 1 }]);
+    let out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0);
+    assert_eq!(frames(&out, "b")[0].0, "conference.snapshot");
+    assert_eq!(core.attach(user("b"), 1, None, 0), [], "who listens already goes on listening");
+    assert!(matches!(asks(&core.detach(&user("b"), 1, 0))[..], [Ask::Unsubscribe { .. }]));
 }
 
 #[test]

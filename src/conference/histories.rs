@@ -162,9 +162,13 @@ impl World {
         match step {
             Step::Join(n) => {
                 let who = user(*n);
-                if self.ask("conference.join", Some(&who), json!({})).is_ok() && self.clients[&who].open.is_none() {
+                if self.ask("conference.join", Some(&who), json!({})).is_ok() {
+                    let open = self.clients[&who].open;
                     self.generation += 1;
-                    let effects = self.core.joined(&who, self.generation, self.now);
+                    let effects = match open {
+                        Some(generation) => self.core.attach(who, generation, None, self.now),
+                        None => self.core.joined(&who, self.generation, self.now),
+                    };
                     self.carry_out(effects);
                 }
             }
