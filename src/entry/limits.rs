@@ -91,6 +91,19 @@ impl Limits {
         Ok(())
     }
 
+    /// Whether the address and the id have failures left; takes none.
+    pub fn may_login(&self, address: IpAddr, id: &str) -> Result<(), Refusal> {
+        self.try_login(address, id)?;
+        self.login_was_no_failure(address, id);
+        Ok(())
+    }
+
+    /// Takes one failure, as far as there are any left.
+    pub fn login_failed(&self, address: IpAddr, id: &str) {
+        // Those who tried at the same time may have taken the last one.
+        let _ = self.try_login(address, id);
+    }
+
     /// The login was right, or failed for no fault of the caller's.
     pub fn login_was_no_failure(&self, address: IpAddr, id: &str) {
         let mut inner = self.lock();

@@ -64,7 +64,7 @@ impl Entry {
             }
             Grant::Password { user_id, password } => self.password_login(&user_id, &password, from.address).await,
             Grant::ConferenceLink { link, name } => self.guest_login(&link, &name, from).await,
-            Grant::RefreshToken { token } => self.refresh(&token).await,
+            Grant::RefreshToken { token } => self.refresh_login(&token, from.address).await,
         }
     }
 
@@ -125,12 +125,27 @@ impl Entry {
         if self.0.eim.open_session(user, password).await? { Ok(()) } else { Err(failed()) }
     }
 
-    async fn refresh(&self, token: &Secret) -> Result<Session, Refusal> {
-        let (family, old_hash) = read_refresh(token).ok_or_else(Refusal::unauthenticated)?;
-        let (next, new_hash) = new_refresh(&family);
+    /// Counted once it has failed, unlike a password: nobody guesses a refresh token by trying many at a time, and
+    /// after a cut everybody behind one address refreshes at once.
+    async fn refresh_login(&self, token: &Secret, address: IpAddr) -> Result<Session, Refusal> {
+        let read = read_refresh(token);
+        let id = read.as_ref().map_or("", |(family, _)| family);
+        self.0.limits.may_login(address, id)?;
+        let refreshed = match &read {
+            Some((family, hash)) => self.refresh(family, hash).await,
+            None => Err(Refusal::unauthenticated()),
+        };
+        if refreshed.as_ref().is_err_and(|refusal| refusal.code == codes::UNAUTHENTICATED) {
+            self.0.limits.login_failed(address, id);
+        }
+        refreshed
+    }
+
+    async fn refresh(&self, family: &str, old_hash: &str) -> Result<Session, Refusal> {
+        let (next, new_hash) = new_refresh(family);
         let now = now_ms();
         let until = now + self.0.config.auth.refresh_ttl.as_millis() as u64;
-        let rotated = self.0.store.rotate_family(&family, &old_hash, &new_hash, now, until).await;
+        let rotated = self.0.store.rotate_family(family, old_hash, &new_hash, now, until).await;
         match rotated.map_err(Refusal::fault)? {
             Rotation::Rotated(kept) => {
                 let identity: Identity =
@@ -139,12 +154,12 @@ impl Entry {
                     // A guest's account lives as long as they keep coming.
                     self.0.store.extend_account(&identity.user_id, until, now).await.map_err(Refusal::fault)?;
                 }
-                Ok(self.session(identity, &family, next))
+                Ok(self.session(identity, family, next))
             }
             Rotation::Reused(_) => {
                 // Somebody has a token that was used before: whoever they are, the session is no longer one person's.
                 tracing::warn!(family, "a refresh token was used twice; its family has ended");
-                self.announce(vec![family]);
+                self.announce(vec![family.to_owned()]);
                 Err(Refusal::unauthenticated())
             }
             Rotation::Gone => Err(Refusal::unauthenticated()),
@@ -232,8 +247,9 @@ fn failed() -> Refusal {
     Refusal::new(codes::UNAUTHENTICATED, "auth.failed", "wrong id, password or secret")
 }
 
+/// Whether the EIM says that the password is not the user's, in whatever words.
 fn is_no(refusal: &Refusal) -> bool {
-    matches!(refusal.code, codes::EIM_REFUSED | codes::FORBIDDEN | codes::NOT_FOUND)
+    matches!(refusal.code, codes::UNAUTHENTICATED | codes::EIM_REFUSED | codes::FORBIDDEN | codes::NOT_FOUND)
 }
 
 /// A fresh refresh token of the family, and what the store keeps of it.
