@@ -16,7 +16,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use rust_embed::RustEmbed;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::address::{AddressBlock, ClientAddr};
 use crate::body::bounded_body;
@@ -182,8 +182,7 @@ async fn websck(
 }
 
 fn refused(status: StatusCode, refusal: &Refusal) -> Response {
-    let body = json!({"code": refusal.code, "message": refusal.message, "data": {"key": refusal.key}});
-    (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (status, [(CONTENT_TYPE, "application/json")], refusal.to_json().to_string()).into_response()
 }
 
 /// The code of a link: everything after `conference/`, decoded, slashes included. What is no UTF-8 matches nothing.
@@ -225,10 +224,9 @@ fn give_device(site: &Site, headers: &HeaderMap, response: &mut Response) {
 
 fn too_many(wait_ms: u64) -> Response {
     let refusal = Refusal::too_many("http.tooMany", wait_ms);
-    let body = json!({"code": refusal.code, "message": refusal.message, "data": {"key": refusal.key, "retryAfterMs": wait_ms}});
     let seconds = wait_ms.div_ceil(1000).max(1).to_string();
     let headers = [(CONTENT_TYPE, "application/json".to_owned()), (RETRY_AFTER, seconds)];
-    (StatusCode::TOO_MANY_REQUESTS, headers, body.to_string()).into_response()
+    (StatusCode::TOO_MANY_REQUESTS, headers, refusal.to_json().to_string()).into_response()
 }
 
 fn json_response(body: Vec<u8>) -> Response {

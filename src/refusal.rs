@@ -22,6 +22,9 @@ pub mod code {
     pub const TOO_MANY: i32 = -32029;
 }
 
+/// Characters of a trace id.
+const TRACE_ID: usize = 12;
+
 /// What a client is told instead of a result: `{code, message, data: {key, ...}}`.
 /// `key` is stable and is what a page translates; `message` is English for developers.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,9 +109,19 @@ impl Refusal {
         }
     }
 
+    /// As clients get it: `{code, message, data: {key, traceId, ...}}`. The trace id is the incident's where there is
+    /// one.
+    pub fn to_json(&self) -> Value {
+        let mut data = Map::new();
+        data.insert("key".into(), self.key.clone().into());
+        data.insert("traceId".into(), crate::ids::random_text(TRACE_ID).into());
+        data.extend(self.data.iter().map(|(k, v)| (k.clone(), v.clone())));
+        json!({"code": self.code, "message": self.message, "data": data})
+    }
+
     /// A fault of ours: logged here, once, with what happened; the client learns the incident id only.
     pub fn fault(what: impl std::fmt::Display) -> Self {
-        let incident = crate::ids::random_text(12);
+        let incident = crate::ids::random_text(TRACE_ID);
         tracing::error!(incident, error = %what, "fault");
         Self::new(code::INTERNAL, "internal", "internal error").with("traceId", incident)
     }

@@ -5,9 +5,8 @@ use std::borrow::Cow;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::ids::random_text;
 use crate::refusal::{Refusal, code};
 
 /// Longest string id, in bytes.
@@ -155,7 +154,7 @@ pub fn write_reply(out: &mut Vec<u8>, id: Option<&RawValue>, outcome: Result<&Va
         }
         Err(refusal) => {
             out.extend_from_slice(br#"{"jsonrpc":"2.0","error":"#);
-            write_json(out, &error_object(refusal));
+            write_json(out, &refusal.to_json());
         }
     }
     out.extend_from_slice(br#","id":"#);
@@ -167,19 +166,11 @@ fn write_json(out: &mut Vec<u8>, value: &Value) {
     serde_json::to_writer(out, value).expect("a JSON value is written to memory");
 }
 
-/// `{code, message, data: {key, traceId, ...}}`; the incident id of a fault is its trace id and all that is said.
-fn error_object(refusal: &Refusal) -> Value {
-    let mut data = Map::new();
-    data.insert("key".into(), refusal.key.clone().into());
-    data.insert("traceId".into(), refusal.data.get("traceId").cloned().unwrap_or_else(|| random_text(12).into()));
-    data.extend(refusal.data.iter().map(|(k, v)| (k.clone(), v.clone())));
-    json!({"code": refusal.code, "message": refusal.message, "data": data})
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn single(text: &str) -> Result<Request<'_>, Rejected<'_>> {
         match parse(text.as_bytes(), 50, false) {
