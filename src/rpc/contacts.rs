@@ -25,12 +25,15 @@ impl Door {
         let users: Vec<Value> = members
             .into_iter()
             .filter(|m| m.name.to_lowercase().contains(&query))
-            .map(|m| json!({"userId": m.user_id, "name": m.name}))
+            .map(|m| json!({"userId": m.user_id, "name": m.name, "departmentId": null, "mobile": null, "email": null}))
             .collect();
         let number = |name: &str| params.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
         let total = users.len();
         let page: Vec<Value> =
             users.into_iter().skip(number("offset").unwrap_or(0)).take(number("limit").unwrap_or(usize::MAX)).collect();
-        Ok(json!({"users": page, "total": total}))
+        match method.name.as_str() {
+            "org.contacts.search" => Ok(json!({"users": page})),
+            _ => Ok(json!({"users": page, "total": total})),
+        }
     }
 }
