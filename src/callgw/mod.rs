@@ -24,33 +24,31 @@ const REMEMBERED: usize = 65_536;
 /// A call gateway as configured, with what probing it showed.
 struct Node {
     id: String,
+    kind: config::NodeKind,
     url: String,
     region: Option<String>,
     keys: KindKeys,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone)]
 pub struct State {
     pub up: bool,
     /// Milliseconds since 1970.
     pub since: u64,
     /// Why it is down.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Conferences that we have sent there.
     pub assigned: u64,
 }
 
 /// A node as operators see it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Report {
     pub id: String,
+    pub kind: config::NodeKind,
     pub url: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    #[serde(flatten)]
     pub state: State,
 }
 
@@ -147,6 +145,7 @@ impl Pool {
     pub fn reports(&self) -> Vec<Report> {
         let report = |n: &Arc<Node>| Report {
             id: n.id.clone(),
+            kind: n.kind,
             url: n.url.clone(),
             region: n.region.clone(),
             state: n.lock().clone(),
@@ -187,7 +186,7 @@ impl Node {
         let keys = KindKeys::new(&[(config.id.clone(), secret.clone())], Kind::CallGateway);
         let state = State { up: false, since: now_ms(), reason: Some("not yet probed".into()), assigned: 0 };
         let (id, url, region) = (config.id.clone(), config.url.as_ref()?.to_string(), config.region.clone());
-        Some(Self { id, url, region, keys, state: Mutex::new(state) })
+        Some(Self { id, kind: config.kind, url, region, keys, state: Mutex::new(state) })
     }
 
     fn is_up(&self) -> bool {

@@ -28,7 +28,7 @@ impl Door {
     }
 
     /// A guest to their own conference; a user to those that they chair or are in.
-    async fn belongs(&self, caller: &Caller, conf: &ConfId) -> Result<(), Refusal> {
+    pub(super) async fn belongs(&self, caller: &Caller, conf: &ConfId) -> Result<(), Refusal> {
         visible(caller, conf)?;
         if caller.is_guest() {
             return Ok(());

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::callgw::Report;
 use crate::entry::Caller;
 use crate::event::{MemberState, Role};
 use crate::ids::{ConfId, now_ms};
@@ -77,7 +78,10 @@ impl Door {
         Ok(Value::Object(Map::new()))
     }
 
-    pub(super) fn report(&self, caller: &Caller, params: &Params) -> Outcome {
+    pub(super) async fn report(&self, caller: &Caller, params: &Params) -> Outcome {
+        if params.contains_key("confId") {
+            self.belongs(caller, &conf_id(params)?).await?;
+        }
         let (gateway, problem) = (text(params, "gatewayId"), text(params, "problem"));
         metrics::counter!("confgate_call_gateway_reports_total").increment(1);
         tracing::info!(user = %caller.user_id, gateway, problem, "a client reports trouble with a call gateway");
@@ -85,6 +89,23 @@ impl Door {
     }
 
     pub(super) fn list_gateways(&self) -> Outcome {
-        Ok(json!({"nodes": self.pool.reports()}))
+        let nodes: Vec<Value> = self.pool.reports().into_iter().map(listed).collect();
+        Ok(json!({"nodes": nodes}))
     }
+}
+
+/// A node as the schema's `CallGatewayNode` has it. None reports its load or can be drained by us yet.
+fn listed(node: Report) -> Value {
+    json!({
+        "gatewayId": node.id,
+        "kind": node.kind,
+        "url": node.url,
+        "region": node.region,
+        "healthy": node.state.up,
+        "draining": false,
+        "since": node.state.since,
+        "load": null,
+        "assigned": node.state.assigned,
+        "reason": node.state.reason,
+    })
 }

@@ -185,7 +185,7 @@ impl Door {
             "conference.listLinks" => self.list_links(&params).await,
             "callgw.allocate" => self.allocate(caller, &params).await,
             "callgw.release" => self.release(caller),
-            "callgw.report" => self.report(caller, &params),
+            "callgw.report" => self.report(caller, &params).await,
             "callgw.list" => self.list_gateways(),
             "events.resume" => resume(context, &params),
             _ => self.calls.as_user_method(method, &caller.user_id, &params).await,

@@ -6,71 +6,20 @@ use confgate::event::Role;
 use confgate::ids::{Secret, now_ms};
 use confgate::token::{CallGatewayClaims, Kind, KindKeys};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::stage::Stage;
+use crate::support::call_gateway::{Node, SECRET, probed};
 use crate::support::client::Client;
-use crate::support::ports::Port;
 use crate::support::wait::until_true;
 
-const SECRET: &str = "the secret that the node shares";
 /// How soon a dead node is to be gone from the addresses.
 const SOON: Duration = Duration::from_secs(5);
-
-/// A call gateway as far as a probe sees one: it answers WebSocket handshakes.
-struct Node {
-    id: &'static str,
-    port: Port,
-    serving: Option<JoinHandle<()>>,
-}
-
-impl Node {
-    async fn start(id: &'static str) -> Self {
-        let mut node = Self { id, port: Port::claim(), serving: None };
-        node.revive().await;
-        node
-    }
-
-    fn url(&self) -> String {
-        format!("ws://{}/groupcall", self.port.address())
-    }
-
-    fn section(&self) -> String {
-        let (id, url) = (self.id, self.url());
-        format!("[[callgw.nodes]]\nid = \"{id}\"\nkind = \"confgate\"\nurl = \"{url}\"\nsecret = \"{SECRET}\"\n")
-    }
-
-    async fn revive(&mut self) {
-        let listener = TcpListener::bind(self.port.address()).await.expect("the port is ours");
-        self.serving = Some(tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                // A prober that goes away in the middle is none of the node's business.
-                tokio::spawn(async move { tokio_tungstenite::accept_async(stream).await.ok() });
-            }
-        }));
-    }
-
-    async fn kill(&mut self) {
-        if let Some(serving) = self.serving.take() {
-            serving.abort();
-            // Over once the listener is closed.
-            serving.await.ok();
-        }
-    }
-}
 
 async fn stage(nodes: &[&Node]) -> Stage {
     let sections: String = nodes.iter().map(|node| node.section()).collect();
     let stage = Stage::with(&format!("{sections}[callgw]\nprobe_timeout_ms = 500")).await;
-    for node in nodes {
-        until_true("every node is probed", async || {
-            let parts = stage.gateway.readyz().await.to_string();
-            parts.contains(&format!("callgw.{}", node.id)) && !parts.contains("\"down\"")
-        })
-        .await;
-    }
+    probed(&stage.gateway, nodes).await;
     stage
 }
 
@@ -190,5 +139,5 @@ async fn without_a_living_node_operators_alone_are_told_why() {
     let refused = operator.rpc("callgw.allocate", json!({ "confId": conf })).await.refused(-32020);
     assert!(refused["data"]["reasons"]["a"].is_string(), "{refused}");
     let listed = operator.rpc("callgw.list", json!({})).await.result();
-    assert_eq!((&listed["nodes"][0]["id"], &listed["nodes"][0]["up"]), (&json!("a"), &json!(false)));
+    assert_eq!((&listed["nodes"][0]["gatewayId"], &listed["nodes"][0]["healthy"]), (&json!("a"), &json!(false)));
 }

@@ -6,6 +6,7 @@
 
 pub mod browser;
 pub mod c2s;
+pub mod call_gateway;
 pub mod certificate;
 pub mod chaos;
 pub mod client;
