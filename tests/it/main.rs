@@ -1,14 +1,17 @@
 //! Everything that is tested from outside: the real binary, real XMPP servers, a real browser. One binary, so that
 //! it is linked once; each module is a subject, and `support` is the vocabulary they share.
 
+mod access;
 mod callgw;
 mod commands;
 mod cuts;
+mod dialogues;
 mod door;
 mod eim_faults;
 mod floors;
 mod harness;
 mod links;
+mod rpc_shape;
 mod schema_dir;
 mod sockets;
 mod stage;
