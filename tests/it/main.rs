@@ -10,6 +10,7 @@ mod door;
 mod eim_faults;
 mod floors;
 mod harness;
+mod hostile_rpc;
 mod links;
 mod rpc_shape;
 mod schema_dir;
