@@ -1,6 +1,7 @@
 //! Everything that is tested from outside: the real binary, real XMPP servers, a real browser. One binary, so that
 //! it is linked once; each module is a subject, and `support` is the vocabulary they share.
 
+mod browser_story;
 mod callgw;
 mod commands;
 mod cuts;
