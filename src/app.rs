@@ -84,6 +84,7 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
         eim: eim.clone(),
         pool: pool.clone(),
         store: store.clone(),
+        draining: lifecycle.soft(),
     });
 
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());

@@ -256,6 +256,8 @@ export const zh = {
   "error.link.notFound": "链接无效。",
   "error.link.expired": "链接已过期。",
   "error.link.revoked": "链接已被撤销。",
+  "error.node.goingAway": "服务器即将停止，请稍后再试。",
+  "error.address.unknown": "该地址不存在。",
   "error.link.exhausted": "链接的使用次数已用完。",
   "error.link.full": "通过此链接入会的人数已达上限。",
   "error.link.tooMany": "此会议的链接数量已达上限，请先撤销不用的链接。",

@@ -27,6 +27,7 @@ impl Door {
     }
 
     pub(super) async fn join(&self, method: &Method, caller: &Caller, mut params: Params) -> Outcome {
+        self.open_for_joins()?;
         let conf = conf_id(&params)?;
         // Where the name is but the id, the EIM knows a better one.
         if caller.name != caller.user_id.as_str() {

@@ -19,6 +19,7 @@ use std::sync::Mutex;
 use futures_util::future::join_all;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
 
 use crate::callgw::Pool;
 use crate::conference::{Conferences, Position};
@@ -45,6 +46,8 @@ pub struct Door {
     pub eim: Eim,
     pub pool: Pool,
     pub store: Store,
+    /// Cancelled when nobody new is let in any more.
+    pub draining: CancellationToken,
 }
 
 /// Where a request comes from.
@@ -69,6 +72,9 @@ pub trait SocketSide: Send + Sync {
     /// A new token for the same user: the socket lives as long as that one.
     fn renew(&self, caller: Caller);
 }
+
+/// When to try again, at another node or at this one after its restart.
+const GOING_AWAY_RETRY_MS: u64 = 2000;
 
 type Params = Map<String, Value>;
 type Outcome = Result<Value, Refusal>;
@@ -136,6 +142,15 @@ impl Door {
                 self.authorize(&caller, method, &params).await?;
                 self.method(context, method, &caller, params).await
             }
+        }
+    }
+
+    /// Refuses who would come in while the node goes away.
+    fn open_for_joins(&self) -> Result<(), Refusal> {
+        if self.draining.is_cancelled() {
+            Err(Refusal::too_many("node.goingAway", GOING_AWAY_RETRY_MS))
+        } else {
+            Ok(())
         }
     }
 
