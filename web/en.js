@@ -258,6 +258,7 @@ export const en = {
   "error.link.revoked": "The link was revoked.",
   "error.node.goingAway": "The server is about to stop. Please try again in a moment.",
   "error.address.unknown": "There is nothing at that address.",
+  "error.password.notFound": "The conference has no password to make such a link from.",
   "error.link.exhausted": "The link has been used as often as it may.",
   "error.link.full": "As many people as allowed have come in by this link.",
   "error.link.tooMany": "This conference has as many links as allowed. Please revoke one first.",

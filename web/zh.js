@@ -258,6 +258,7 @@ export const zh = {
   "error.link.revoked": "链接已被撤销。",
   "error.node.goingAway": "服务器即将停止，请稍后再试。",
   "error.address.unknown": "该地址不存在。",
+  "error.password.notFound": "该会议没有密码，无法生成此类链接。",
   "error.link.exhausted": "链接的使用次数已用完。",
   "error.link.full": "通过此链接入会的人数已达上限。",
   "error.link.tooMany": "此会议的链接数量已达上限，请先撤销不用的链接。",
