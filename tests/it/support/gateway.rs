@@ -60,6 +60,10 @@ impl Gateway {
         self.http
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }
