@@ -5,6 +5,7 @@ mod access;
 mod callgw;
 mod conference;
 mod contacts;
+mod counters;
 mod envelope;
 mod iq;
 mod links;
@@ -34,10 +35,12 @@ use crate::store::Store;
 use envelope::{Body, Rejected, Request};
 
 pub use conference::own_conferences;
+pub use counters::Counters;
 
 /// The parts that methods work with. All are handles; the door owns no state.
 pub struct Door {
     pub schema: Arc<Schema>,
+    pub counters: Counters,
     pub config: Arc<Config>,
     pub entry: Entry,
     pub conferences: Conferences,
@@ -111,18 +114,11 @@ impl Door {
 
     async fn perform(&self, context: &Context<'_>, request: &Request<'_>) -> Outcome {
         let Some(method) = self.schema.method(&request.method) else {
-            metrics::counter!("confgate_rpc_requests_total", "method" => "unknown", "outcome" => "refused")
-                .increment(1);
+            self.counters.unknown();
             return Err(Refusal::new(code::METHOD_NOT_FOUND, "rpc.methodNotFound", "no such method"));
         };
         let outcome = self.perform_method(context, method, request).await;
-        let kind = match &outcome {
-            Ok(_) => "done",
-            Err(refusal) if refusal.code == code::INTERNAL => "fault",
-            Err(_) => "refused",
-        };
-        metrics::counter!("confgate_rpc_requests_total", "method" => method.name.clone(), "outcome" => kind)
-            .increment(1);
+        let kind = self.counters.count(method, &outcome);
         tracing::debug!(method = %method.name, outcome = kind, "rpc");
         outcome
     }
