@@ -26,7 +26,7 @@ use crate::http::{
 };
 use crate::ids::{ConfId, Secret, now_ms, random_text};
 use crate::lifecycle::{Failure, Lifecycle, Outcome};
-use crate::rpc::Door;
+use crate::rpc::{Counters, Door};
 use crate::schema::Schema;
 use crate::sockets::Sockets;
 use crate::store::seal::Sealer;
@@ -75,6 +75,7 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     let entry = Entry::new(config.clone(), web_address, keys, sealer, store.clone(), calls.clone(), eim.clone());
 
     let door = Arc::new(Door {
+        counters: Counters::new(&schema),
         schema,
         config: config.clone(),
         entry: entry.clone(),
@@ -84,6 +85,7 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
         eim: eim.clone(),
         pool: pool.clone(),
         store: store.clone(),
+        draining: lifecycle.soft(),
     });
 
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());

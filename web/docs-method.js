@@ -18,7 +18,7 @@ export function methodArticle(method, resolve, token) {
   const params = (method.params ?? []).map(resolve);
   const examples = (method.examples ?? []).map(resolve);
   const access = method["x-access"] && h("p", { class: "docs-access" });
-  if (access) say(access, "docs.access", { access: String(method["x-access"]) });
+  if (access) sayAccess(access, String(method["x-access"]));
   return h(
     "article",
     { class: "docs-method", id: method.name, testid: `method-${method.name}` },
@@ -36,10 +36,17 @@ export function methodArticle(method, resolve, token) {
   );
 }
 
+/** Who may call it, in words: `chair`, `scope:operator`, `guest|scope:contacts.read`. @param {HTMLElement} place @param {string} access */
+function sayAccess(place, access) {
+  const [rule, scope] = access.split("scope:");
+  if (scope) say(place, rule ? "docs.access.guestOrScope" : "docs.access.scope", { scope });
+  else say(place, `docs.access.${access}`);
+}
+
 /** @param {any} param @param {Resolve} resolve */
-function paramRows({ name, schema, required, description }, resolve) {
+function paramRows({ name, schema, required, summary, description }, resolve) {
   const inner = resolve(schema);
-  const row = { path: name, type: typeText(inner, resolve), isRequired: Boolean(required), description: description ?? inner.description ?? "" };
+  const row = { path: name, type: typeText(inner, resolve), isRequired: Boolean(required), description: description ?? summary ?? inner.description ?? "" };
   return [row, ...memberRows(inner, resolve, `${name}.`)];
 }
 

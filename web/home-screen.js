@@ -50,7 +50,7 @@ export class HomeScreen {
     const made = await toasts.attempt(() => rpc.call("conference.create", { ...params, qr: true }));
     if (!made) return false;
     toasts.attempt(() => this.refresh());
-    openMade(made, rpc, toasts, this.owner.onEnter);
+    openMade(made, toasts, this.owner.onEnter);
     return true;
   }
 

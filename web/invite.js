@@ -117,7 +117,7 @@ export function linkCard(link, toasts) {
 
 /** As an image the SVG can neither run nor load anything. @param {string} svg */
 function qrPicture(svg) {
-  const image = h("img", { class: "qr", width: "200", height: "200", testid: "qr", src: `data:image/svg+xml,${encodeURIComponent(svg)}` });
+  const image = h("img", { class: "qr", width: "240", height: "240", testid: "qr", src: `data:image/svg+xml,${encodeURIComponent(svg)}` });
   say(image, "invite.qr", {}, "alt");
   return image;
 }

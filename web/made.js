@@ -9,17 +9,15 @@ import { openWindow } from "./dialog.js";
 
 /**
  * @param {Made} made the result of `conference.create`
- * @param {import("./rpc.js").Rpc} rpc
  * @param {import("./toasts.js").Toasts} toasts
  * @param {(conference: import("./roster.js").Conference) => void} onEnter
  */
-export function openMade(made, rpc, toasts, onEnter) {
+export function openMade(made, toasts, onEnter) {
   const lead = h("p", { testid: "made-name" });
   say(lead, "made.lead", { name: made.confName });
   const password = h("p", { testid: "made-password" });
   say(password, "home.password", { password: made.password });
   const card = h("div", { class: "invite-fresh" }, ...linkCard(made.link, toasts));
-  if (!made.link.qr) card.append(qrButton(made.confId, rpc, toasts, card));
   const enter = h("button", { class: "button primary big", type: "button", testid: "made-enter", say: "home.enter" });
   const content = h("div", { class: "invite-body" }, lead, card, password, enter);
   enter.addEventListener("click", () => {
@@ -27,19 +25,4 @@ export function openMade(made, rpc, toasts, onEnter) {
     onEnter(made);
   });
   openWindow("made.title", content);
-}
-
-/**
- * Where the new conference's own link came without a picture, a second link with one takes its place.
- * @param {string} confId
- * @param {import("./rpc.js").Rpc} rpc
- * @param {import("./toasts.js").Toasts} toasts
- * @param {HTMLElement} card
- */
-function qrButton(confId, rpc, toasts, card) {
-  const draw = async () => {
-    const link = await toasts.attempt(() => rpc.call("conference.createLink", { confId, role: "guest", qr: true }));
-    if (link) card.replaceChildren(...linkCard(link, toasts));
-  };
-  return h("button", { class: "button quiet", type: "button", say: "invite.showQr", testid: "show-qr", on: { click: draw } });
 }

@@ -22,6 +22,8 @@ export function openMenu(anchor, items) {
     anchor.setAttribute("aria-expanded", String(event.newState === "open"));
     if (event.newState === "closed") menu.remove();
   });
+  // It stands beside its button, which a turned or narrowed window moves.
+  addEventListener("resize", () => menu.isConnected && menu.hidePopover(), { once: true });
   document.body.append(menu);
   menu.showPopover();
   place(menu, anchor.getBoundingClientRect());

@@ -5,15 +5,18 @@ export const HUES = 8;
 
 const CJK = /\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Script=Hangul}/u;
 
+/** Between words: spaces, and punctuation that does not stand within one. */
+const BETWEEN = /(?:[\s\p{Sm}\p{Sc}\p{Sk}]|[^\P{P}'’-])+/u;
+
 /**
  * At most two characters. Chinese, Japanese and Korean names show their last two (the given name), others the first
  * letters of the first and the last word.
  * @param {string} name any text: names come from strangers
  */
 export function initials(name) {
-  const words = name.trim().split(/\s+/u).filter(Boolean);
-  if (words.length === 0) return "?";
-  if (CJK.test(name)) return graphemes(words.join("")).slice(-2).join("");
+  const words = name.split(BETWEEN).filter(Boolean);
+  if (words.length === 0) return graphemes(name.trim())[0] ?? "?";
+  if (CJK.test(name)) return graphemes(name).filter((character) => CJK.test(character)).slice(-2).join("");
   const last = words.length > 1 ? graphemes(words[words.length - 1])[0] : "";
   return (graphemes(words[0])[0] + last).toUpperCase();
 }

@@ -79,7 +79,7 @@ export async function post(method, params, token, { fetch = globalThis.fetch, ur
 export function tooMany(response) {
   const seconds = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
   const retryAfterMs = Number.isFinite(seconds) ? Math.max(1, seconds) * 1000 : 10_000;
-  return new RpcError(TOO_MANY, "too many requests", { key: "rpc.tooMany", retryAfterMs });
+  return new RpcError(TOO_MANY, "too many requests", { key: "http.tooMany", retryAfterMs });
 }
 
 /**

@@ -19,9 +19,9 @@ export class Session {
 
   /**
    * @param {string} scope what the login is for: a link's code, or `""` for a user of the EIM
-   * @param {{storage?: Storage, send?: typeof post}} [parts] tests pass their own
+   * @param {{storage?: Pick<Storage, "getItem"|"setItem"|"removeItem">, send?: typeof post}} [parts] tests pass their own
    */
-  constructor(scope, { storage = globalThis.sessionStorage, send = post } = {}) {
+  constructor(scope, { storage = tabStorage(), send = post } = {}) {
     this.key = `confgate.session:${scope}`;
     this.storage = storage;
     this.send = send;
@@ -112,6 +112,34 @@ export class Session {
   #keep(loginId, { accessToken, refreshToken, userId, name }) {
     this.#tokens = { loginId, accessToken, refreshToken, userId, name };
     this.storage.setItem(this.key, JSON.stringify(this.#tokens));
+  }
+}
+
+/** Where the browser allows no storage, a login lasts as long as the page. */
+function tabStorage() {
+  try {
+    return globalThis.sessionStorage ?? new PageStorage();
+  } catch {
+    return new PageStorage();
+  }
+}
+
+class PageStorage {
+  #items = new Map();
+
+  /** @param {string} key @returns {string|null} */
+  getItem(key) {
+    return this.#items.get(key) ?? null;
+  }
+
+  /** @param {string} key @param {string} value */
+  setItem(key, value) {
+    this.#items.set(key, value);
+  }
+
+  /** @param {string} key */
+  removeItem(key) {
+    this.#items.delete(key);
   }
 }
 

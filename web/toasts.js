@@ -10,7 +10,8 @@ const SHOWN_MS = 6_000;
 const AT_MOST = 4;
 
 export class Toasts {
-  element = h("div", { class: "toasts", role: "status", "aria-live": "polite", testid: "toasts" });
+  /** A popover, so that it can stand above an open dialog and its backdrop. */
+  element = h("div", { class: "toasts", role: "status", "aria-live": "polite", popover: "manual", testid: "toasts" });
 
   /**
    * @param {string} key @param {Record<string, string|number>} [params]
@@ -55,8 +56,16 @@ export class Toasts {
       if (former.querySelector("span")?.textContent === words) former.remove(); // said again, shown once
     }
     this.element.append(toast);
+    this.#raise();
     while (this.element.children.length > AT_MOST) this.element.firstElementChild?.remove();
     setTimeout(away, SHOWN_MS);
     return away;
+  }
+
+  /** Whatever was shown last lies on top. */
+  #raise() {
+    if (!this.element.isConnected) return;
+    this.element.hidePopover();
+    this.element.showPopover();
   }
 }

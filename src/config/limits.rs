@@ -47,7 +47,7 @@ impl Default for Limits {
             body_bytes: 262_144,
             connections: 10_000,
             header_timeout: Duration::from_secs(10),
-            requests_per_minute: 6000,
+            requests_per_minute: 600_000,
             guests_per_link: 200,
             joins_per_minute: 120,
             guesses_per_minute: 20,

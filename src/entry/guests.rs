@@ -45,8 +45,8 @@ impl Entry {
         }
         let link_id = claims.as_ref().map(|c| c.jti.clone());
         self.use_link(claims.as_ref()).await?;
-        if is_chair {
-            return self.begin(identity(conference.chair, name, conf)).await;
+        if let Some(claims) = claims.as_ref().filter(|_| is_chair) {
+            return self.begin(identity(self.maker(claims).await?, name, conf)).await;
         }
         match self.new_guest(&conf, name, link_id.clone(), from).await {
             Ok(session) => Ok(session),
@@ -66,6 +66,12 @@ impl Entry {
             return Err(Refusal::forbidden("conference.banned", "this browser was sent out of the conference"));
         }
         Ok(())
+    }
+
+    /// Whoever made the link: a chair's link admits as that person, whoever chairs the conference by then.
+    async fn maker(&self, claims: &LinkClaims) -> Result<UserId, Refusal> {
+        let link = self.0.store.link(&claims.jti).await.map_err(Refusal::fault)?;
+        link.map(|row| row.link.created_by).ok_or_else(|| Refusal::not_found("link").with("state", 32))
     }
 
     /// Counts a use of a signed link.

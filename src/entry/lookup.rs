@@ -74,11 +74,6 @@ impl Entry {
     async fn signed(&self, claims: LinkClaims) -> Result<LookUp, Refusal> {
         let row = self.0.store.link(&claims.jti).await.map_err(Refusal::fault)?;
         let Some(row) = row else { return Ok(LookUp::Unknown) };
-        if row.revoked_at.is_some() {
-            // The end of a conference revokes its links: whoever comes by one is told of the end.
-            let over = self.conference(&claims.cid).await.ok().filter(|conference| conference.state == ENDED);
-            return Ok(over.map_or(LookUp::Revoked, |conference| LookUp::Found { conference, link: Some(claims) }));
-        }
         let now = now_ms() / 1000;
         if claims.exp.is_some_and(|exp| exp <= now) {
             return Ok(LookUp::Expired);
@@ -88,6 +83,10 @@ impl Entry {
             Err(refusal) if refusal.code == codes::NOT_FOUND => return Ok(LookUp::Unknown),
             Err(refusal) => return Err(refusal),
         };
+        // The end revokes a conference's links too; who comes late is told of the end.
+        if row.revoked_at.is_some() && conference.state != ENDED {
+            return Ok(LookUp::Revoked);
+        }
         if claims.nbf.is_some_and(|nbf| nbf > now) {
             return Ok(LookUp::NotYet(conference));
         }

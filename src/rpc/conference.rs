@@ -27,8 +27,12 @@ impl Door {
     }
 
     pub(super) async fn join(&self, method: &Method, caller: &Caller, mut params: Params) -> Outcome {
+        self.open_for_joins()?;
         let conf = conf_id(&params)?;
-        params.insert("name".into(), caller.name.clone().into());
+        // Where the name is but the id, the EIM knows a better one.
+        if caller.name != caller.user_id.as_str() {
+            params.insert("name".into(), caller.name.clone().into());
+        }
         let answer = self.calls.as_user_method(method, &caller.user_id, &params).await?;
         let member: Member = serde_json::from_value(answer["member"].clone()).map_err(Refusal::fault)?;
         if !self.sockets.attach(&caller.user_id, &conf).await {

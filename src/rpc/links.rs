@@ -1,7 +1,7 @@
 //! `conference.createLink`, `revokeLink`, `listLinks`.
 
-use qrcode::QrCode;
 use qrcode::render::svg;
+use qrcode::{EcLevel, QrCode};
 use serde_json::{Map, Value, json};
 
 use crate::entry::{Caller, LinkTerms};
@@ -53,6 +53,7 @@ pub(super) fn wants_qr(params: &Params) -> bool {
 
 /// The address as a picture to be photographed, as SVG text.
 pub(super) fn qr(url: &str) -> Result<String, Refusal> {
-    let code = QrCode::new(url.as_bytes()).map_err(Refusal::fault)?;
+    // Links are long and screens are clean: fewer and larger squares are read from farther away.
+    let code = QrCode::with_error_correction_level(url.as_bytes(), EcLevel::L).map_err(Refusal::fault)?;
     Ok(code.render::<svg::Color>().min_dimensions(QR_SIDE, QR_SIDE).build())
 }

@@ -24,6 +24,9 @@ impl Door {
             _ => return Err(Refusal::invalid_params("grantType", "not a known grant type")),
         };
         let by_link = matches!(grant, Grant::ConferenceLink { .. });
+        if by_link {
+            self.open_for_joins()?;
+        }
         let device = if by_link { Some(self.device(context)) } else { context.device.clone() };
         let from = From { address: context.address, device };
         let session = self.entry.login(grant, &from).await?;

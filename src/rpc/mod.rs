@@ -5,6 +5,7 @@ mod access;
 mod callgw;
 mod conference;
 mod contacts;
+mod counters;
 mod envelope;
 mod iq;
 mod links;
@@ -19,6 +20,7 @@ use std::sync::Mutex;
 use futures_util::future::join_all;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
 
 use crate::callgw::Pool;
 use crate::conference::{Conferences, Position};
@@ -33,10 +35,12 @@ use crate::store::Store;
 use envelope::{Body, Rejected, Request};
 
 pub use conference::own_conferences;
+pub use counters::Counters;
 
 /// The parts that methods work with. All are handles; the door owns no state.
 pub struct Door {
     pub schema: Arc<Schema>,
+    pub counters: Counters,
     pub config: Arc<Config>,
     pub entry: Entry,
     pub conferences: Conferences,
@@ -45,6 +49,8 @@ pub struct Door {
     pub eim: Eim,
     pub pool: Pool,
     pub store: Store,
+    /// Cancelled when nobody new is let in any more.
+    pub draining: CancellationToken,
 }
 
 /// Where a request comes from.
@@ -69,6 +75,9 @@ pub trait SocketSide: Send + Sync {
     /// A new token for the same user: the socket lives as long as that one.
     fn renew(&self, caller: Caller);
 }
+
+/// When to try again, at another node or at this one after its restart.
+const GOING_AWAY_RETRY_MS: u64 = 2000;
 
 type Params = Map<String, Value>;
 type Outcome = Result<Value, Refusal>;
@@ -105,18 +114,11 @@ impl Door {
 
     async fn perform(&self, context: &Context<'_>, request: &Request<'_>) -> Outcome {
         let Some(method) = self.schema.method(&request.method) else {
-            metrics::counter!("confgate_rpc_requests_total", "method" => "unknown", "outcome" => "refused")
-                .increment(1);
+            self.counters.unknown();
             return Err(Refusal::new(code::METHOD_NOT_FOUND, "rpc.methodNotFound", "no such method"));
         };
         let outcome = self.perform_method(context, method, request).await;
-        let kind = match &outcome {
-            Ok(_) => "done",
-            Err(refusal) if refusal.code == code::INTERNAL => "fault",
-            Err(_) => "refused",
-        };
-        metrics::counter!("confgate_rpc_requests_total", "method" => method.name.clone(), "outcome" => kind)
-            .increment(1);
+        let kind = self.counters.count(method, &outcome);
         tracing::debug!(method = %method.name, outcome = kind, "rpc");
         outcome
     }
@@ -136,6 +138,15 @@ impl Door {
                 self.authorize(&caller, method, &params).await?;
                 self.method(context, method, &caller, params).await
             }
+        }
+    }
+
+    /// Refuses who would come in while the node goes away.
+    fn open_for_joins(&self) -> Result<(), Refusal> {
+        if self.draining.is_cancelled() {
+            Err(Refusal::too_many("node.goingAway", GOING_AWAY_RETRY_MS))
+        } else {
+            Ok(())
         }
     }
 

@@ -2,6 +2,7 @@
 //! it is linked once; each module is a subject, and `support` is the vocabulary they share.
 
 mod access;
+mod browser_story;
 mod callgw;
 mod commands;
 mod cuts;

@@ -49,8 +49,34 @@ test("params are put in as text, and an unknown one stays visible", () => {
   assert.equal(t("no.such.key"), "no.such.key");
 });
 
+test("every refusal of the server is told in both languages, and nothing else is kept", () => {
+  const told = Object.keys(en)
+    .filter((key) => key.startsWith("error.") && !key.startsWith("error.net."))
+    .map((key) => key.slice("error.".length));
+  assert.deepEqual(told.sort(), [...refusalKeys()].sort());
+});
+
+/** The keys that the server's code gives its refusals, its built-in EIM's among them. */
+function refusalKeys() {
+  const folder = new URL("../../src/", import.meta.url);
+  const files = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith(".rs") && !/tests?(\.rs$|\/)/.test(name));
+  const keys = new Set();
+  for (const name of files) {
+    const [code] = readFileSync(new URL(name, folder), "utf8").split("#[cfg(test)]");
+    for (const [, maker, key] of code.matchAll(MAKERS)) keys.add(maker === "Refusal::not_found" ? `${key}.notFound` : key);
+    if (!WHOLE.has(name)) continue;
+    for (const [, key] of code.matchAll(/"([a-z]+\.[a-zA-Z]+)"/g)) keys.add(key);
+  }
+  return [...keys].filter((key) => key.includes(".") || key === "internal");
+}
+
+/** `Refusal::forbidden("key"`, `Deny::new(Condition::Gone, "key"` and the like. */
+const MAKERS = /((?:Refusal|Deny|Self)::(?:new|forbidden|not_found|conflict|constraint|unavailable|too_many))\(\s*(?:[\w:]+,\s*)?"([\w.]+)"/g;
+/** Files in which every text of a key's form is one. */
+const WHOLE = new Set(["refusal.rs", "eim/builtin/deny.rs", "eim/convert/refused.rs"]);
+
 test("an error is told by its key, and an unknown one in the server's words", () => {
   assert.equal(errorText({ key: "conference.locked", message: "x" }), en["error.conference.locked"]);
-  assert.equal(errorText({ key: "rpc.tooMany", message: "x", data: { retryAfterMs: 1500 } }), "Too many requests. Please try again in 2 s.");
+  assert.equal(errorText({ key: "http.tooMany", message: "x", data: { retryAfterMs: 1500 } }), "Too many requests. Please try again in 2 s.");
   assert.equal(errorText({ key: "dialect.odd", message: "the EIM says no" }), "the EIM says no");
 });

@@ -133,7 +133,7 @@ test("a refused join says why, by the conference's state or by the refusal itsel
 
 test("a join that may succeed later is tried later", async (t) => {
   t.mock.timers.enable();
-  const { live, calls } = scene({ "conference.join": refusal(-32029, "rpc.tooMany", { retryAfterMs: 3_000 }) });
+  const { live, calls } = scene({ "conference.join": refusal(-32029, "http.tooMany", { retryAfterMs: 3_000 }) });
   await live.enter();
   assert.equal(live.phase, "connecting");
   t.mock.timers.tick(2_999);

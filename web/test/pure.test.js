@@ -36,7 +36,7 @@ test("a conference runs since its start, or since the first of those present", (
 });
 
 test("initials suit the script", () => {
-  const expected = { 张三: "张三", 欧阳明月: "明月", "Anna Schmidt": "AS", anna: "A", "Jean Luc Picard": "JP", "  ": "?", "王 小明": "小明", "👩‍👩‍👧 x": "👩‍👩‍👧X" };
+  const expected = { 张三: "张三", 欧阳明月: "明月", "Anna Schmidt": "AS", anna: "A", "Jean Luc Picard": "JP", "  ": "?", "王 小明": "小明", "张伟 Wei": "张伟", "<img src=x>": "IX", "(guest)": "G", "---": "-", "***": "*", "👩‍👩‍👧 x": "👩‍👩‍👧X" };
   for (const [name, drawn] of Object.entries(expected)) assert.equal(initials(name), drawn);
 });
 

@@ -174,9 +174,13 @@ impl Eim {
     fn join(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
         let id = self.named(user, args)?;
         let given = args.text("name", NAME_MAX)?;
-        // The account's name comes first: nobody enters under another's.
-        let name = user.name.as_deref().or(given).unwrap_or(user.id.as_str());
-        let member = self.in_room(turn, &id, Some(&user.id), |room, cause| room.join(cause, user, name))?;
+        let own = user.name.as_deref();
+        let member = self.in_room(turn, &id, Some(&user.id), |room, cause| {
+            // The account's name comes first: nobody enters under another's. The chair is known by the role, and whoever
+            // was given the chair's link goes by the name that they typed.
+            let name = if room.is_chair(&user.id) { given.or(own) } else { own.or(given) };
+            room.join(cause, user, name.unwrap_or(user.id.as_str()))
+        })?;
         let conference = for_user(self.directory.get(&id)?, user);
         Ok(element("join").with_child(dialect::member(&member)).with_child(conference))
     }

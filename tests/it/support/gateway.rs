@@ -62,6 +62,10 @@ impl Gateway {
         self.http
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }

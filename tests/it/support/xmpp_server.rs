@@ -123,6 +123,10 @@ impl XmppServer {
         self.flavor.name()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Plain, STARTTLS offered.
     pub fn c2s_address(&self) -> SocketAddr {
         self.site.c2s.address()

@@ -95,6 +95,15 @@ fn roles_follow_from_the_account_and_names_cannot_be_borrowed() {
 }
 
 #[test]
+fn the_chair_may_go_by_another_name() {
+    let mut world = World::new();
+    let conf = world.conference(&[]);
+    world.set(&via("ann"), "join", &[("confId", &conf), ("name", "Anna Schmidt")]).unwrap();
+    let snapshot = world.snapshot(&conf);
+    assert_eq!((snapshot.members[0].role, snapshot.members[0].name.as_str()), (Role::Chair, "Anna Schmidt"));
+}
+
+#[test]
 fn what_joiners_may_hear_and_say_is_set_by_the_policy_of_that_moment() {
     let mut world = World::new();
     for (policy, audio) in [("free", Audio::On), ("joinMuted", Audio::Off), ("locked", Audio::ForcedOff)] {

@@ -1,0 +1,51 @@
+//! Requests counted by method and outcome.
+
+use std::collections::HashMap;
+
+use metrics::Counter;
+
+use crate::refusal::code;
+use crate::schema::{Method, Schema};
+
+use super::Outcome;
+
+const DONE: usize = 0;
+const REFUSED: usize = 1;
+const FAULT: usize = 2;
+/// The label of each.
+const OUTCOMES: [&str; 3] = ["done", "refused", "fault"];
+
+/// Looked up once for every method, not for every request. Made after the recorder is there.
+pub struct Counters {
+    methods: HashMap<String, [Counter; 3]>,
+    unknown: Counter,
+}
+
+impl Counters {
+    pub fn new(schema: &Schema) -> Self {
+        let of = |method: &Method| (method.name.clone(), OUTCOMES.map(|outcome| counter(&method.name, outcome)));
+        Self { methods: schema.methods().map(of).collect(), unknown: counter("unknown", OUTCOMES[REFUSED]) }
+    }
+
+    /// Counts a request for a method that is none.
+    pub fn unknown(&self) {
+        self.unknown.increment(1);
+    }
+
+    /// Counts one by how it went, and gives that as the label says it.
+    pub fn count(&self, method: &Method, outcome: &Outcome) -> &'static str {
+        let kind = match outcome {
+            Ok(_) => DONE,
+            Err(refusal) if refusal.code == code::INTERNAL => FAULT,
+            Err(_) => REFUSED,
+        };
+        if let Some(counters) = self.methods.get(&method.name) {
+            counters[kind].increment(1);
+        }
+        OUTCOMES[kind]
+    }
+}
+
+fn counter(method: &str, outcome: &'static str) -> Counter {
+    metrics::counter!("confgate_rpc_requests_total", "method" => method.to_owned(), "outcome" => outcome)
+}
