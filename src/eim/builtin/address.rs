@@ -31,14 +31,14 @@ pub(super) struct Visitor {
     pub name: Option<String>,
     /// A temporary account, made for somebody who came by a link.
     pub temporary: bool,
-    /// The only conference that a temporary account may be in.
+    /// The only conference that a temporary account may be in, if it was made for one.
     pub guest_of: Option<ConfId>,
 }
 
 impl Visitor {
     /// Whether a temporary account was made for another conference than this one.
     pub fn belongs_elsewhere(&self, conf: &ConfId) -> bool {
-        self.temporary && self.guest_of.as_ref() != Some(conf)
+        self.temporary && self.guest_of.as_ref().is_some_and(|own| own != conf)
     }
 
     /// Whether the user holds an invitation to this conference: their account was made for it.

@@ -131,6 +131,11 @@ impl Eim {
         Ok(Self { settings, directory, people, nodes })
     }
 
+    /// Conferences that are not over.
+    pub fn conferences(&self) -> usize {
+        self.directory.open_count()
+    }
+
     /// The domain that the EIM serves.
     pub fn domain(&self) -> &str {
         &self.settings.domain

@@ -60,11 +60,13 @@ impl Module {
 pub(super) struct Args<'a>(pub &'a Element);
 
 impl<'a> Args<'a> {
-    /// A text of 1 to `max` characters, not blank.
+    /// A text of 1 to `max` characters, not blank, without control characters.
     pub fn text(self, name: &'static str, max: usize) -> Result<Option<&'a str>, Deny> {
         match self.0.attr(name) {
             None => Ok(None),
-            Some(text) if !text.trim().is_empty() && fits(text, max) => Ok(Some(text)),
+            Some(text) if !text.trim().is_empty() && fits(text, max) && !text.contains(char::is_control) => {
+                Ok(Some(text))
+            }
             Some(_) => Err(Deny::argument(name)),
         }
     }

@@ -84,7 +84,7 @@ impl Room {
     /// The user's socket on that node is closed; events go on to its address for `linger_ms`. Without effect where the
     /// node doesn't hold the presence any more.
     pub fn unsubscribe(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim, linger_ms: u64) {
-        if !(self.knows(user) && self.accepts(user, &claim, false)) {
+        if self.is_over() || !(self.knows(user) && self.accepts(user, &claim, false)) {
             return;
         }
         if let Some(presence) = self.presence.get_mut(user) {
@@ -96,6 +96,9 @@ impl Room {
 
     /// What a node tells of a user's socket. A stale claim is without effect.
     pub fn tell(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim, told: Told) -> Result<(), Deny> {
+        if self.is_over() {
+            return if told == Told::Online { Err(Deny::ended()) } else { Ok(()) };
+        }
         let known = self.knows(user);
         if told == Told::Online && !known {
             return Err(Deny::not_found("member.notFound"));

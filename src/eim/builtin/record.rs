@@ -80,7 +80,6 @@ pub(super) struct HeadRecord {
     seq: u64,
     conference: Conference,
     password: Secret,
-    owner: UserId,
     created: u64,
     banned: BTreeSet<UserId>,
     silenced: BTreeSet<UserId>,
@@ -116,7 +115,7 @@ impl Room {
             waiting: Vec::new(),
             messages: Vec::new(),
         };
-        let mut room = Self::bare(roster, head.password, head.owner, head.created);
+        let mut room = Self::bare(roster, head.password, head.created);
         room.banned = head.banned;
         room.silenced = head.silenced;
         room.ended_at = head.ended_at;
@@ -154,7 +153,6 @@ impl Room {
             seq: self.roster.seq,
             conference: self.roster.conference.clone(),
             password: self.password.clone(),
-            owner: self.owner.clone(),
             created: self.created,
             banned: self.banned.clone(),
             silenced: self.silenced.clone(),

@@ -61,8 +61,6 @@ pub(super) struct Pending {
 pub(super) struct Room {
     pub roster: Roster,
     pub password: Secret,
-    /// Who made the conference.
-    pub owner: UserId,
     /// Milliseconds since 1970.
     pub created: u64,
     pub banned: BTreeSet<UserId>,
@@ -82,7 +80,6 @@ pub(super) struct Room {
 impl Room {
     /// `epoch`: random text that no other conference has.
     pub fn new(conference: Conference, password: Secret, epoch: String, cause: &Cause<'_>) -> Self {
-        let owner = conference.chair.clone();
         let roster = Roster {
             epoch,
             seq: 0,
@@ -91,18 +88,17 @@ impl Room {
             waiting: Vec::new(),
             messages: Vec::new(),
         };
-        let mut room = Self::bare(roster, password, owner, cause.now);
+        let mut room = Self::bare(roster, password, cause.now);
         room.pending.people.insert(conference.chair.clone());
         room.emit(cause, Change::Created(conference));
         room
     }
 
     /// A room with nobody in it and nothing to tell.
-    pub fn bare(roster: Roster, password: Secret, owner: UserId, created: u64) -> Self {
+    pub fn bare(roster: Roster, password: Secret, created: u64) -> Self {
         Self {
             roster,
             password,
-            owner,
             created,
             banned: BTreeSet::new(),
             silenced: BTreeSet::new(),

@@ -105,6 +105,7 @@ impl Worker {
             for inbound in batch.drain(..) {
                 self.take_in(inbound, &mut done);
             }
+            metrics::gauge!("confgate_builtin_eim_conferences").set(self.eim.conferences() as f64);
             if !self.keep(done.writes, &stop).await {
                 return;
             }

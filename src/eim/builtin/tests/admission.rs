@@ -92,6 +92,9 @@ fn roles_follow_from_the_account_and_names_cannot_be_borrowed() {
     // Of somebody without an account the gateway knows more.
     assert_eq!(join(&mut world, "zed", &conf), Ok((Role::Member, "Ann".into())));
     assert_eq!(refusal(join(&mut world, "g1", &other)), "item-not-found conference.notFound");
+    // A temporary account that was made for no conference in particular goes where its gateway sends it.
+    world.org("set", "createUser", &[("name", "Roamer"), ("userId", "g2"), ("temporary", "true")]).unwrap();
+    assert_eq!(join(&mut world, "g2", &other), Ok((Role::Guest, "Roamer".into())));
 }
 
 #[test]

@@ -93,6 +93,7 @@ fn what_is_not_ours_is_unavailable_and_what_is_malformed_is_refused() {
         ("set", ext("<create name=''/>"), "bad-request argument.invalid"),
         ("set", ext(&format!("<create name='{}'/>", "长".repeat(129))), "bad-request argument.invalid"),
         ("set", ext("<create name='a' password=' '/>"), "bad-request argument.invalid"),
+        ("set", ext("<create name='a&#10;b'/>"), "bad-request argument.invalid"),
         ("set", ext("<create name='a' startAt='tomorrow'/>"), "bad-request argument.invalid"),
         ("set", ext("<create name='a' startAt='-1'/>"), "bad-request argument.invalid"),
         ("set", ext("<create name='a' startAt='99999999999999999999'/>"), "bad-request argument.invalid"),

@@ -199,7 +199,7 @@ fn check_state(roster: &Roster) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_history_of_any_kind_is_told_exactly_by_its_events(steps in vec(step(), 1..120)) {

@@ -267,4 +267,9 @@ fn presence_of_somebody_who_is_not_there_is_told_in_vain() {
     world.presence("ben", &conf, &told("n1", "9", "reconnecting")).unwrap();
     world.presence("ben", &conf, &told("n1", "9", "online")).unwrap();
     assert_eq!(state(&mut world, &conf, "ben"), Some(MemberState::Joined));
+    world.control("ann", &conf, &[("action", "end")]).unwrap();
+    assert_eq!(refusal(world.presence("ann", &conf, &told("n1", "9", "online"))), "gone conference.ended");
+    world.presence("ann", &conf, &told("n1", "9", "gone")).unwrap();
+    world.set(&via("ann"), "unsubscribe", &claim(&conf, "n1", "9")).unwrap();
+    assert!(world.disk().keys().all(|(kind, _)| kind != "person"), "nobody is present in what is over");
 }
