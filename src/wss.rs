@@ -31,7 +31,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 
 /// Whoever opens a socket, and from where it resumes.
 pub struct Opening {
-    pub caller: Caller,
+    pub caller: Arc<Caller>,
     pub address: IpAddr,
     pub device: Option<String>,
     pub positions: Vec<(ConfId, Position)>,
@@ -53,8 +53,8 @@ impl SocketSide for Shared {
         self.positions.lock().unwrap_or_else(PoisonError::into_inner).extend(positions);
     }
 
-    fn renew(&self, caller: Caller) {
-        self.caller.send_replace(Arc::new(caller));
+    fn renew(&self, caller: Arc<Caller>) {
+        self.caller.send_replace(caller);
     }
 }
 
@@ -66,10 +66,8 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
     let ended = door.entry.ended_families();
     let generation = door.sockets.open(&user, &opening.caller.family, outbox.clone());
     hello(&door, &outbox);
-    let shared = Arc::new(Shared {
-        caller: watch::Sender::new(Arc::new(opening.caller)),
-        positions: Mutex::new(opening.positions),
-    });
+    let shared =
+        Arc::new(Shared { caller: watch::Sender::new(opening.caller), positions: Mutex::new(opening.positions) });
     let (sink, stream) = socket.split();
     let mut reading = Reading {
         door: door.clone(),

@@ -7,6 +7,7 @@ mod limits;
 mod link;
 mod lookup;
 mod session;
+mod verified;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -24,6 +25,7 @@ use crate::refusal::{Refusal, code as codes};
 use crate::store::Store;
 use crate::store::seal::Sealer;
 use crate::token::{Access, Keys};
+use verified::Verified;
 
 pub use caller::Caller;
 pub use limits::Limits;
@@ -43,7 +45,7 @@ pub struct From {
 }
 
 /// The service: a cloneable handle. The store owns what lasts; here are only the families that have ended lately (so
-/// that no request asks the store) and the limiters.
+/// that no request asks the store), the tokens verified lately and the limiters.
 #[derive(Clone)]
 pub struct Entry(Arc<Inner>);
 
@@ -57,6 +59,7 @@ struct Inner {
     calls: Calls,
     eim: Eim,
     limits: Limits,
+    verified: Verified,
     /// Ended families and when they were; kept as long as an access token of theirs could live.
     ended: RwLock<HashMap<String, u64>>,
     ended_news: broadcast::Sender<String>,
@@ -74,8 +77,19 @@ impl Entry {
     ) -> Self {
         let limits = Limits::new(&config.limits);
         let (ended_news, _) = broadcast::channel(ENDED_QUEUE);
-        let ended = RwLock::default();
-        Self(Arc::new(Inner { config, web_address, keys, sealer, store, calls, eim, limits, ended, ended_news }))
+        Self(Arc::new(Inner {
+            config,
+            web_address,
+            keys,
+            sealer,
+            store,
+            calls,
+            eim,
+            limits,
+            verified: Verified::default(),
+            ended: RwLock::default(),
+            ended_news,
+        }))
     }
 
     /// Where a user signs in.
@@ -84,31 +98,26 @@ impl Entry {
     }
 
     /// The caller behind an access token.
-    pub fn authenticate(&self, token: &str) -> Result<Caller, Refusal> {
-        let claims: Access = self.0.keys.access.verify(token).map_err(|_| Refusal::unauthenticated())?;
-        if claims.typ != Access::typ() {
-            return Err(Refusal::unauthenticated());
-        }
-        self.valid(Caller::new(claims))
+    pub fn authenticate(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
+        let verify = || {
+            let claims: Access = self.0.keys.access.verify(token).map_err(|_| Refusal::unauthenticated())?;
+            if claims.typ != Access::typ() {
+                return Err(Refusal::unauthenticated());
+            }
+            Ok(Caller::new(claims))
+        };
+        self.still_valid(self.0.verified.caller(token, verify)?)
     }
 
     /// The caller again, unless their token has ended since.
     pub fn still_valid(&self, caller: Arc<Caller>) -> Result<Arc<Caller>, Refusal> {
-        self.check(&caller).map(|()| caller)
-    }
-
-    fn valid(&self, caller: Caller) -> Result<Caller, Refusal> {
-        self.check(&caller).map(|()| caller)
-    }
-
-    fn check(&self, caller: &Caller) -> Result<(), Refusal> {
         if caller.deadline <= now_ms() {
             return Err(Refusal::token_expired());
         }
         if self.read_ended().contains_key(&caller.family) {
             return Err(Refusal::unauthenticated());
         }
-        Ok(())
+        Ok(caller)
     }
 
     /// A name for a browser that has none, and the cookie that carries it.

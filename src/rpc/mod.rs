@@ -73,7 +73,7 @@ pub trait SocketSide: Send + Sync {
     /// The positions that the client resumes from, for conferences that have not been sent a snapshot yet.
     fn resume(&self, positions: Vec<(ConfId, Position)>);
     /// A new token for the same user: the socket lives as long as that one.
-    fn renew(&self, caller: Caller);
+    fn renew(&self, caller: Arc<Caller>);
 }
 
 /// When to try again, at another node or at this one after its restart.
@@ -157,7 +157,7 @@ impl Door {
         }
         let caller = match (context.socket, context.token) {
             (Some(socket), _) => Some(self.entry.still_valid(socket.caller())?),
-            (None, Some(token)) => Some(Arc::new(self.entry.authenticate(token)?)),
+            (None, Some(token)) => Some(self.entry.authenticate(token)?),
             (None, None) => None,
         };
         if caller.is_none() && method.access != Access::Open {
