@@ -1,10 +1,10 @@
 //! The recipe: every part by name, in the order in which it is started.
 
+mod tasks;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -12,19 +12,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::callgw::Pool;
-use crate::conference::{Close, Conferences, Happening, Limits, notification};
+use crate::conference::{Conferences, Limits};
 use crate::config::{Config, EimMode, EventsMode};
 use crate::eim::address::Peers;
-use crate::eim::answer::WebAddress;
 use crate::eim::calls::Calls;
 use crate::eim::inbound::Inbound;
 use crate::eim::{Eim, Health, InProcess, builtin};
 use crate::entry::Entry;
-use crate::event::{Event, Role};
 use crate::http::{
     Admission, Certificate, CertificateFiles, Door as HttpDoor, GuardSettings, HttpSettings, Networks, Timeouts,
 };
-use crate::ids::{ConfId, Secret, now_ms, random_text};
+use crate::ids::{Secret, now_ms, random_text};
 use crate::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::rpc::{Counters, Door};
 use crate::schema::Schema;
@@ -32,20 +30,10 @@ use crate::sockets::Sockets;
 use crate::store::seal::Sealer;
 use crate::store::{Store, StoreError};
 use crate::token::Keys;
-use crate::{demo, log, page};
+use crate::{log, page};
 
-/// How often families that other nodes ended are asked for: an ended token is refused everywhere within a second.
-const ENDED_POLL: Duration = Duration::from_millis(500);
-/// Between attempts to learn from the EIM what was before the start.
-const RESTORE_RETRY: Duration = Duration::from_secs(2);
-/// How often the store is tried.
-const STORE_CHECK: Duration = Duration::from_secs(1);
-/// How often accounts that are over are collected.
-const COLLECT: Duration = Duration::from_secs(30);
 /// Connections to the built-in EIM that wait to be taken: there are two, each with one attempt at a time.
 const IN_PROCESS_CONNECTIONS: usize = 4;
-/// How long sockets are given, after they were told, to finish what they have under way.
-const GOING_AWAY: Duration = Duration::from_secs(2);
 
 /// Runs the gateway to its end. `demonstrate`: make and print what a newcomer needs.
 pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<Outcome, Failure> {
@@ -90,21 +78,21 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
 
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
     let (tell_store, store_health) = watch::channel(Health::up());
-    lifecycle.wire("store", until(hard.clone(), watch_store(store.clone(), tell_store)));
+    lifecycle.wire("store", until(hard.clone(), tasks::watch_store(store.clone(), tell_store)));
     lifecycle.wire(
         "events",
-        until(hard.clone(), take_inbound(inbound, conferences.clone(), entry.clone(), tracker.clone())),
+        until(hard.clone(), tasks::take_inbound(inbound, conferences.clone(), entry.clone(), tracker.clone())),
     );
-    lifecycle.wire("happenings", until(hard.clone(), take_happenings(happenings, entry.clone())));
-    lifecycle.wire("ended families", until(hard.clone(), poll_ended(entry.clone())));
-    lifecycle.wire("collector", until(hard.clone(), collect(entry.clone())));
-    lifecycle.wire("health", until(hard.clone(), tell_health(eim.clone(), sockets.clone())));
-    lifecycle.door("sockets", drain_sockets(sockets, soft.clone(), config.limits.drain));
+    lifecycle.wire("happenings", until(hard.clone(), tasks::take_happenings(happenings, entry.clone())));
+    lifecycle.wire("ended families", until(hard.clone(), tasks::poll_ended(entry.clone())));
+    lifecycle.wire("collector", until(hard.clone(), tasks::collect(entry.clone())));
+    lifecycle.wire("health", until(hard.clone(), tasks::tell_health(eim.clone(), sockets.clone())));
+    lifecycle.door("sockets", tasks::drain_sockets(sockets, soft.clone(), config.limits.drain));
     lifecycle.wire("admin", serve_admin(admin, readiness(store_health, &eim, &pool, &soft), metrics, hard.clone()));
     lifecycle.door("http", serve_http(http, door.clone(), soft, hard));
 
     tracing::info!(http = %http_address, admin = %admin_address, "listening");
-    lifecycle.wire("start", after_start(door, demonstrate, lifecycle.hard()));
+    lifecycle.wire("start", tasks::after_start(door, demonstrate, lifecycle.hard()));
     Ok(lifecycle.run().await)
 }
 
@@ -191,163 +179,6 @@ async fn serve_admin(
 /// A wire's work, which ends at the hard stop.
 async fn until(hard: CancellationToken, work: impl Future<Output = ()>) -> Result<(), Failure> {
     hard.run_until_cancelled(work).await;
-    Ok(())
-}
-
-/// What can only be done once everything runs; then there is nothing more to do until the end.
-async fn after_start(door: Arc<Door>, demonstrate: bool, hard: CancellationToken) -> Result<(), Failure> {
-    let generation = door.conferences.next_generation();
-    let restoring = async {
-        restore(&door, generation).await;
-        if demonstrate {
-            demo::prepare(&door).await?;
-        }
-        Ok::<(), Failure>(())
-    };
-    if let Some(outcome) = hard.run_until_cancelled(restoring).await {
-        outcome?;
-    }
-    hard.cancelled().await;
-    Ok(())
-}
-
-/// What was before the start goes on: sessions, and seats whose people may come back. The EIM may come up later.
-async fn restore(door: &Door, generation: u64) {
-    while let Err(refusal) = door.entry.restore_sessions().await {
-        tracing::info!(key = refusal.key, "guests' sessions can't be opened again yet");
-        tokio::time::sleep(RESTORE_RETRY).await;
-    }
-    loop {
-        match door.conferences.restore(generation).await {
-            Ok(0) => return,
-            Ok(seats) => return tracing::info!(seats, "waiting for who was here before the start"),
-            Err(refusal) => {
-                tracing::info!(key = refusal.key, "the EIM can't say who was here before the start");
-                if !refusal.is_passing() {
-                    return;
-                }
-            }
-        }
-        tokio::time::sleep(RESTORE_RETRY).await;
-    }
-}
-
-/// Hands the EIM's news to those whom it concerns.
-async fn take_inbound(
-    mut inbound: mpsc::Receiver<Inbound>,
-    conferences: Conferences,
-    entry: Entry,
-    tracker: TaskTracker,
-) {
-    while let Some(news) = inbound.recv().await {
-        match news {
-            Inbound::Event { body, .. } => match serde_json::from_str::<Event>(&body) {
-                Ok(event) => conferences.event(event).await,
-                Err(error) => {
-                    metrics::counter!("confgate_events_unreadable_total").increment(1);
-                    tracing::warn!(%error, "an event of the EIM's can't be read");
-                }
-            },
-            Inbound::Up | Inbound::SessionUp(_) => conferences.link_up().await,
-            Inbound::Down | Inbound::SessionDown(_) => {}
-            Inbound::WebAddress { conf_id, role, reply } => {
-                let entry = entry.clone();
-                tracker.spawn(async move {
-                    let role = if role.as_deref() == Some("chair") { Role::Chair } else { Role::Guest };
-                    let made = entry.web_address(&conf_id, role).await;
-                    // The EIM may have stopped waiting.
-                    let _ = reply.send(made.ok().map(|link| WebAddress { url: link.url, code: link.code }));
-                });
-            }
-        }
-    }
-}
-
-async fn take_happenings(mut happenings: mpsc::Receiver<(ConfId, Happening)>, entry: Entry) {
-    while let Some((conf, happening)) = happenings.recv().await {
-        let done = match happening {
-            Happening::Removed { user, banned } => entry.removed(&conf, &user, banned).await,
-            Happening::Ended => entry.conference_ended(&conf).await,
-        };
-        if let Err(refusal) = done {
-            tracing::warn!(%conf, key = refusal.key, "the end of a stay could not be carried out");
-        }
-    }
-}
-
-async fn poll_ended(entry: Entry) {
-    let mut tick = interval(ENDED_POLL);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut since = 0;
-    loop {
-        tick.tick().await;
-        let now = now_ms();
-        if entry.poll_ended(since).await.is_ok() {
-            // A moment of overlap: another node's clock or commit may be a little behind.
-            since = now.saturating_sub(5000);
-        }
-    }
-}
-
-async fn collect(entry: Entry) {
-    let mut tick = interval(COLLECT);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        if let Err(refusal) = entry.collect_due().await {
-            tracing::debug!(key = refusal.key, "collecting");
-        }
-    }
-}
-
-/// Tells every socket when the EIM goes and comes back.
-async fn tell_health(eim: Eim, sockets: Sockets) {
-    let mut health = eim.health();
-    let mut up = health.borrow_and_update().up;
-    while health.changed().await.is_ok() {
-        let now = health.borrow_and_update().clone();
-        if now.up == up {
-            continue;
-        }
-        up = now.up;
-        let frame = match up {
-            true => notification("restored", &json!({"part": "eim"})),
-            false => notification("degraded", &json!({"part": "eim", "since": now.since_ms})),
-        };
-        sockets.broadcast(&frame.into());
-    }
-}
-
-/// Tries the store now and then, and tells how it is.
-async fn watch_store(store: Store, tell: watch::Sender<Health>) {
-    let mut tick = interval(STORE_CHECK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        let now = match store.check().await {
-            Ok(()) => Health::up(),
-            Err(error) => Health::down(error.to_string()),
-        };
-        tell.send_if_modified(|known| {
-            let changed = known.up != now.up;
-            if changed {
-                tracing::info!(up = now.up, why = now.why, "store");
-                *known = now;
-            }
-            changed
-        });
-    }
-}
-
-/// At the soft stop everybody is told, and a moment later sent to another node, or back here after a restart.
-async fn drain_sockets(sockets: Sockets, soft: CancellationToken, drain: Duration) -> Result<(), Failure> {
-    soft.cancelled().await;
-    if sockets.count() > 0 {
-        let deadline = now_ms() + GOING_AWAY.min(drain).as_millis() as u64;
-        sockets.broadcast(&notification("goingAway", &json!({"deadlineMs": deadline})).into());
-        tokio::time::sleep(GOING_AWAY.min(drain)).await;
-        sockets.close_all(Close::GoingAway);
-    }
     Ok(())
 }
 
