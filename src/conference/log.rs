@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::event::{Change, Event, Roster};
+use crate::event::{Change, Conference, Event, Member, Message, Roster};
 use crate::ids::{ConfId, UserId};
 
 /// Where a client stands: the last event that it has.
@@ -150,41 +150,36 @@ struct Snapshot<'a> {
     epoch: &'a str,
     seq: u64,
     reason: Reason,
-    conference: &'a crate::event::Conference,
-    members: &'a [crate::event::Member],
+    conference: &'a Conference,
+    members: &'a [Member],
     #[serde(skip_serializing_if = "Option::is_none")]
-    waiting: Option<&'a [crate::event::Member]>,
+    waiting: Option<&'a [Member]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    messages: Option<&'a [crate::event::Message]>,
+    messages: Option<&'a [Message]>,
 }
 
 /// A snapshot notification with everything in it.
 pub fn full_snapshot(roster: &Roster, reason: Reason) -> String {
-    let snapshot = Snapshot {
-        conf_id: &roster.conference.conf_id,
-        epoch: &roster.epoch,
-        seq: roster.seq,
-        reason,
-        conference: &roster.conference,
-        members: &roster.members,
-        waiting: Some(&roster.waiting),
-        messages: Some(&roster.messages),
-    };
-    notification("conference.snapshot", &snapshot)
+    snapshot(roster, reason, &roster.members, Some((&roster.waiting, &roster.messages)))
 }
 
 /// A snapshot notification for one who is not admitted: the conference, and themselves where they wait.
 pub fn outside_snapshot(roster: &Roster, user: &UserId, reason: Reason) -> String {
-    let own: Vec<_> = roster.waiter(user).cloned().into_iter().collect();
+    let own: Vec<Member> = roster.waiter(user).cloned().into_iter().collect();
+    snapshot(roster, reason, &own, None)
+}
+
+/// `inside`: who waits and what was said, for those who are in.
+fn snapshot(roster: &Roster, reason: Reason, members: &[Member], inside: Option<(&[Member], &[Message])>) -> String {
     let snapshot = Snapshot {
         conf_id: &roster.conference.conf_id,
         epoch: &roster.epoch,
         seq: roster.seq,
         reason,
         conference: &roster.conference,
-        members: &own,
-        waiting: None,
-        messages: None,
+        members,
+        waiting: inside.map(|(waiting, _)| waiting),
+        messages: inside.map(|(_, messages)| messages),
     };
     notification("conference.snapshot", &snapshot)
 }

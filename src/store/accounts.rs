@@ -18,6 +18,13 @@ pub struct Account {
     pub sealed_password: Option<String>,
 }
 
+/// A query for whole accounts, in the order of [`Row`].
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT user_id, conf_id, link_id, name, device, expires_at, sealed_password FROM accounts ", $rest)
+    };
+}
+
 type Row = (String, String, Option<String>, String, Option<String>, i64, Option<String>);
 
 impl Store {
@@ -53,12 +60,8 @@ impl Store {
     /// A fault of the store.
     pub async fn account(&self, user: &UserId) -> Result<Option<Account>, StoreError> {
         let mut read = self.read().await?;
-        let row: Option<Row> = sqlx::query_as(
-            "SELECT user_id, conf_id, link_id, name, device, expires_at, sealed_password FROM accounts WHERE user_id = ?",
-        )
-        .bind(user.as_str())
-        .fetch_optional(read.on())
-        .await?;
+        let row: Option<Row> =
+            sqlx::query_as(select!("WHERE user_id = ?")).bind(user.as_str()).fetch_optional(read.on()).await?;
         row.map(from_row).transpose()
     }
 
@@ -68,14 +71,11 @@ impl Store {
     /// A fault of the store.
     pub async fn accounts_of(&self, conf: &ConfId, now: u64) -> Result<Vec<Account>, StoreError> {
         let mut read = self.read().await?;
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT user_id, conf_id, link_id, name, device, expires_at, sealed_password FROM accounts \
-             WHERE conf_id = ? AND expires_at > ? ORDER BY user_id",
-        )
-        .bind(conf.as_str())
-        .bind(big(now))
-        .fetch_all(read.on())
-        .await?;
+        let rows: Vec<Row> = sqlx::query_as(select!("WHERE conf_id = ? AND expires_at > ? ORDER BY user_id"))
+            .bind(conf.as_str())
+            .bind(big(now))
+            .fetch_all(read.on())
+            .await?;
         rows.into_iter().map(from_row).collect()
     }
 
@@ -116,14 +116,11 @@ impl Store {
     /// A fault of the store.
     pub async fn due_accounts(&self, now: u64, most: u32) -> Result<Vec<Account>, StoreError> {
         let mut read = self.read().await?;
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT user_id, conf_id, link_id, name, device, expires_at, sealed_password FROM accounts \
-             WHERE expires_at <= ? ORDER BY expires_at LIMIT ?",
-        )
-        .bind(big(now))
-        .bind(i64::from(most))
-        .fetch_all(read.on())
-        .await?;
+        let rows: Vec<Row> = sqlx::query_as(select!("WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"))
+            .bind(big(now))
+            .bind(i64::from(most))
+            .fetch_all(read.on())
+            .await?;
         rows.into_iter().map(from_row).collect()
     }
 
@@ -133,12 +130,8 @@ impl Store {
     /// A fault of the store.
     pub async fn live_accounts(&self, now: u64) -> Result<Vec<Account>, StoreError> {
         let mut read = self.read().await?;
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT user_id, conf_id, link_id, name, device, expires_at, sealed_password FROM accounts WHERE expires_at > ?",
-        )
-        .bind(big(now))
-        .fetch_all(read.on())
-        .await?;
+        let rows: Vec<Row> =
+            sqlx::query_as(select!("WHERE expires_at > ?")).bind(big(now)).fetch_all(read.on()).await?;
         rows.into_iter().map(from_row).collect()
     }
 
