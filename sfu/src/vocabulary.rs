@@ -1,0 +1,111 @@
+//! What signalling says to a media node, and what the node says back: values, so that either side is tested without
+//! the other. SDP (RFC 8866, offer and answer as RFC 8829 has them) and ICE candidates are texts here.
+
+use std::sync::Arc;
+
+/// A room's name. Signalling gives each of its room spaces a prefix of its own: a node knows one space only.
+pub type RoomId = Arc<str>;
+/// A member's name within a room.
+pub type MemberId = Arc<str>;
+
+/// One peer connection; numbered by signalling, never used again while the node lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointId(pub u64);
+
+/// Which of a member's streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// Camera and microphone.
+    Camera,
+    /// A shared screen, with or without its sound.
+    Screen,
+}
+
+/// A stream within its room: at most one audio and one video track.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId {
+    pub member: MemberId,
+    pub source: Source,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// A client offers to send this stream. It takes the place of an endpoint that sent the same stream before.
+    /// Answered by [`Notice::Answer`] or [`Notice::Refused`].
+    Publish { room: RoomId, endpoint: EndpointId, stream: StreamId, offer: String },
+    /// A client offers to receive the stream; it may be published later, stop, and be published again: the endpoint
+    /// stays. Answered by [`Notice::Answer`] or [`Notice::Refused`].
+    Subscribe { room: RoomId, endpoint: EndpointId, viewer: MemberId, stream: StreamId, offer: String },
+    /// The node is to offer to receive a stream that another node has, and publish it here as `stream`: answered by
+    /// [`Notice::Offer`], completed by [`Command::Answered`].
+    Pull { room: RoomId, endpoint: EndpointId, stream: StreamId },
+    /// The answer to [`Notice::Offer`].
+    Answered { endpoint: EndpointId, answer: String },
+    /// A new offer on a connection that exists: ICE restart, or other directions. Answered as the first was.
+    Renegotiate { endpoint: EndpointId, offer: String },
+    /// The client's candidate (RFC 8839 candidate-attribute, `candidate:` before it or not); empty: there are no more.
+    Candidate { endpoint: EndpointId, candidate: String },
+    /// Ends the connection. Unknown ones are ignored.
+    Close { endpoint: EndpointId },
+    /// From now on the member's audio or video isn't forwarded, whatever their client sends, or is again.
+    Permit { room: RoomId, member: MemberId, audio: bool, video: bool },
+    /// The size, in pixels, at which the viewer shows the endpoint's video; 0 x 0: not at all, so none is sent.
+    View { endpoint: EndpointId, width: u32, height: u32 },
+    /// Ends all of the room's connections and forgets its permits.
+    CloseRoom { room: RoomId },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    /// All of the node's candidates are in it.
+    Answer { endpoint: EndpointId, answer: String },
+    Offer { endpoint: EndpointId, offer: String },
+    Refused { endpoint: EndpointId, refusal: Refusal },
+    /// A candidate of the node that came after its answer.
+    Candidate { endpoint: EndpointId, candidate: String, mid: String, mline: u32 },
+    /// ICE and DTLS are done: media can flow.
+    Connected { endpoint: EndpointId },
+    /// The connection is over, and not by a [`Command`].
+    Closed { endpoint: EndpointId, reason: Reason },
+    /// Who speaks now; `None`: nobody. Said on change only.
+    Speaker { room: RoomId, member: Option<MemberId> },
+}
+
+/// Why a command wasn't done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No SDP that this node can answer: ill-formed, too large, without media, or with no codec in common.
+    BadSdp,
+    /// The endpoint's number is in use or unknown.
+    BadEndpoint,
+    /// The node, or the room's thread, has no room for more packets: later, or at another node.
+    Overloaded,
+    /// The media server behind the node didn't answer as it must.
+    Unavailable,
+}
+
+/// Why a connection ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Another endpoint publishes the stream now.
+    Replaced,
+    /// ICE found no path, or lost it.
+    IceFailed,
+    /// The other side ended it (DTLS close).
+    Hangup,
+    /// Video or connections shed under load.
+    Overload,
+}
+
+/// How busy a node is, by measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Load {
+    /// Packets forwarded in the last second, over all threads.
+    pub packets_per_s: u64,
+    /// What it takes at most.
+    pub packets_per_s_max: u64,
+    /// The busiest thread's share of its own maximum, 0 to 1 (or more, when it is overloaded).
+    pub busiest: f64,
+    pub rooms: u64,
+    pub endpoints: u64,
+}
