@@ -8,7 +8,7 @@
 //! | 3 doors | `rpc`, `wss`, `page`, `admin` |
 //! | 2 rooms | `conference` (registry, one actor each, a pure core), `sockets`, `entry` (logins, links, guests) |
 //! | 1 wires | `store` (SQL), `eim` (XMPP, conversion, the built-in EIM), `callgw` (the pool) |
-//! | 0 ground | `ids`, `refusal`, `event`, `address`, `limiter`, `token`, `body`, `config`, `schema`, `log` |
+//! | 0 ground | `ids`, `refusal`, `event`, `address`, `limiter`, `token`, `body`, `control`, `config`, `schema`, `log` |
 //!
 //! All tasks, who starts them and what they own:
 //!
@@ -35,6 +35,7 @@ pub mod check;
 pub mod cli;
 pub mod conference;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod eim;
 pub mod entry;

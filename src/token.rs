@@ -1,5 +1,7 @@
-//! Signed tokens: access, link and call-gateway tokens, each kind with a key of its own, so that none passes for
+//! Signed tokens: access, link, call-gateway and control tokens, each kind with a key of its own, so that none passes for
 //! another. HS256 (RFC 7518 section 3.2) and nothing else; the keys come from the configured ones by HKDF (RFC 5869).
+
+use std::time::Duration;
 
 use aws_lc_rs::{hkdf, hmac};
 use base64::Engine;
@@ -9,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Role;
-use crate::ids::{ConfId, Secret, UserId, random_text};
+use crate::ids::{ConfId, Secret, UserId, now_ms, random_text};
 
 /// Longest token that is looked at, in bytes.
 pub const TOKEN_MAX: usize = 4096;
@@ -22,6 +24,8 @@ pub enum Kind {
     Link,
     /// Signed with a call gateway's own secret, for that node.
     CallGateway,
+    /// A gateway's own, for a call gateway's control link; signed with that node's secret.
+    Control,
 }
 
 impl Kind {
@@ -30,6 +34,7 @@ impl Kind {
             Kind::Access => "access",
             Kind::Link => "link",
             Kind::CallGateway => "call gateway",
+            Kind::Control => "control",
         }
     }
 }
@@ -100,15 +105,41 @@ pub struct CallGatewayClaims {
     pub user_id: UserId,
     pub role: Role,
     pub nonce: String,
+    /// Milliseconds since 1970: a kick refuses what was issued until then.
+    #[serde(rename = "issuedMs")]
+    pub issued_ms: u64,
     /// Seconds since 1970.
     pub exp: u64,
 }
 
 impl CallGatewayClaims {
-    pub fn new(gateway_id: &str, conf_id: ConfId, user_id: UserId, role: Role, exp: u64) -> Self {
-        let typ = Kind::CallGateway.name().into();
-        let nonce = random_text(16);
-        Self { typ, aud: audience(), gateway_id: gateway_id.into(), conf_id, user_id, role, nonce, exp }
+    /// Issued now, for `ttl`.
+    pub fn new(gateway_id: &str, conf_id: ConfId, user_id: UserId, role: Role, ttl: Duration) -> Self {
+        let (typ, nonce, issued_ms) = (Kind::CallGateway.name().into(), random_text(16), now_ms());
+        let exp = issued_ms / 1000 + ttl.as_secs();
+        Self { typ, aud: audience(), gateway_id: gateway_id.into(), conf_id, user_id, role, nonce, issued_ms, exp }
+    }
+}
+
+/// What a gateway shows a call gateway to open its control link.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ControlClaims {
+    pub typ: String,
+    pub aud: String,
+    /// The call gateway.
+    #[serde(rename = "gatewayId")]
+    pub gateway_id: String,
+    /// The gateway that speaks: `node.id`.
+    pub node: String,
+    pub nonce: String,
+    /// Seconds since 1970.
+    pub exp: u64,
+}
+
+impl ControlClaims {
+    pub fn new(gateway_id: &str, node: &str, ttl: Duration) -> Self {
+        let (typ, nonce, exp) = (Kind::Control.name().into(), random_text(16), now_ms() / 1000 + ttl.as_secs());
+        Self { typ, aud: audience(), gateway_id: gateway_id.into(), node: node.into(), nonce, exp }
     }
 }
 

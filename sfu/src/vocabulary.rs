@@ -58,17 +58,39 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
     /// All of the node's candidates are in it.
-    Answer { endpoint: EndpointId, answer: String },
-    Offer { endpoint: EndpointId, offer: String },
-    Refused { endpoint: EndpointId, refusal: Refusal },
+    Answer {
+        endpoint: EndpointId,
+        answer: String,
+    },
+    Offer {
+        endpoint: EndpointId,
+        offer: String,
+    },
+    Refused {
+        endpoint: EndpointId,
+        refusal: Refusal,
+    },
     /// A candidate of the node that came after its answer.
-    Candidate { endpoint: EndpointId, candidate: String, mid: String, mline: u32 },
+    Candidate {
+        endpoint: EndpointId,
+        candidate: String,
+        mid: String,
+        mline: u32,
+    },
     /// ICE and DTLS are done: media can flow.
-    Connected { endpoint: EndpointId },
+    Connected {
+        endpoint: EndpointId,
+    },
     /// The connection is over, and not by a [`Command`].
-    Closed { endpoint: EndpointId, reason: Reason },
+    Closed {
+        endpoint: EndpointId,
+        reason: Reason,
+    },
     /// Who speaks now; `None`: nobody. Said on change only.
-    Speaker { room: RoomId, member: Option<MemberId> },
+    Speaker {
+        room: RoomId,
+        member: Option<MemberId>,
+    },
 }
 
 /// Why a command wasn't done.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Each module and its floor; within a floor a module may use those listed before it.
 const FLOORS: [&[&str]; 5] = [
-    &["ids", "refusal", "event", "address", "limiter", "token", "body", "config", "schema", "log"],
+    &["ids", "refusal", "event", "address", "limiter", "token", "body", "control", "config", "schema", "log"],
     &["store", "eim", "callgw"],
     &["conference", "sockets", "entry"],
     &["admin", "rpc", "wss", "page"],

@@ -1,0 +1,43 @@
+//! What gateways and call gateway nodes say to each other on a node's control link: JSON text frames over wss, or the
+//! same values over channels where the node is in the same process. A link that is silent for longer than two report
+//! intervals is dead, and so is its node.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ConfId, UserId};
+
+/// Frames that may wait on a control link, each way.
+pub const QUEUE: usize = 1024;
+
+/// From a gateway to a node. All are idempotent; a gateway repeats what holds when a link opens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "id", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ToNode {
+    /// Whether the member's audio and video are forwarded.
+    Permit { room: ConfId, name: UserId, audio: bool, video: bool },
+    /// Ends the member's connections, and refuses their tokens that were issued up to then (ms since 1970).
+    Expel { room: ConfId, name: UserId, issued_until: u64 },
+    /// The room's members go to another node: they are told its address, and new ones aren't let in.
+    Move { room: ConfId, url: String },
+    /// The conference is over.
+    CloseRoom { room: ConfId },
+}
+
+/// From a node to each gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "id", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum FromNode {
+    /// How busy the node is; said at least once in each `callgw.report_interval_ms`.
+    Load {
+        /// Forwarded in the last second.
+        packets_per_s: u64,
+        packets_per_s_max: u64,
+        /// The busiest media thread's share of its own maximum; 1 is full.
+        busiest: f64,
+        rooms: u64,
+        endpoints: u64,
+        draining: bool,
+    },
+    /// The node stops at that time (ms since 1970).
+    Draining { deadline_ms: u64 },
+}
