@@ -186,19 +186,29 @@ impl Core {
         out
     }
 
-    /// The EIM has it from another source that the user was here before this node started and is away now.
-    pub fn away_since_restart(&mut self, user: &UserId, generation: u64, now: u64) {
-        let told = Some((generation, Want::Away));
+    /// The EIM has been told that this node started anew, and gave up what the node had told of the user. Who was here
+    /// before the start is away; who has come since is subscribed again, and hears what they missed in between.
+    pub fn reset(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
+        let mut out = Vec::new();
+        if let Some(presence) = self.presence.get_mut(user) {
+            if presence.want == Want::Online {
+                // Also what is being asked may have been done before: asking twice does no harm.
+                (presence.told, presence.asking) = (None, None);
+                self.reconcile(user, &mut out);
+            }
+            return out;
+        }
         let presence = Presence {
             generation,
             want: Want::Away,
-            told,
+            told: Some((generation, Want::Away)),
             asking: None,
             subscribed: false,
             grace_until: now + self.limits.grace_ms,
             retry_at: 0,
         };
-        self.presence.entry(user.clone()).or_insert(presence);
+        self.presence.insert(user.clone(), presence);
+        out
     }
 
     fn want(&mut self, user: &UserId, generation: u64, want: Want, now: u64, out: &mut Effects) {

@@ -105,6 +105,19 @@ fn a_new_socket_is_subscribed_and_gets_a_snapshot() {
 }
 
 #[test]
+fn who_came_before_the_eim_heard_of_the_restart_is_subscribed_again() {
+    let truth = Truth::new(&["a", "b"]);
+    let mut early = attached(&truth, &["a"]);
+    let mut asking = core();
+    asking.attach(user("a"), 1, None, 0);
+    for core in [&mut early, &mut asking] {
+        let out = core.reset(&user("a"), 0, 0);
+        assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 1 }]);
+        assert_eq!(asks(&core.reset(&user("b"), 0, 0)), Vec::<&Ask>::new(), "away until they come");
+    }
+}
+
+#[test]
 fn events_go_to_everybody_in_order_and_repeats_to_nobody() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);
