@@ -12,11 +12,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::eim::calls::Calls;
 use crate::event::{Event, Roster};
 use crate::ids::{ConfId, UserId, now_ms};
+use crate::outbox::Outbox;
 use crate::refusal::{Refusal, code};
 
 use super::core::{Ask, Core, Effect, Failure};
 use super::log::Position;
-use super::outbox::Outbox;
 use super::{Conferences, MAILBOX};
 
 /// How often graces and retries are looked at.
