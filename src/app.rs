@@ -1,5 +1,6 @@
 //! The recipe: every part by name, in the order in which it is started.
 
+mod media;
 mod tasks;
 
 use std::sync::Arc;
@@ -32,6 +33,8 @@ use crate::store::{Store, StoreError};
 use crate::token::Keys;
 use crate::{log, page};
 
+pub use self::media::{media_config, serve_media};
+
 /// Connections to the built-in EIM that wait to be taken: there are two, each with one attempt at a time.
 const IN_PROCESS_CONNECTIONS: usize = 4;
 
@@ -58,6 +61,7 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     let sockets = Sockets::new(conferences.clone());
     let secrets = secrets(&config, &store).await?;
     let pool = Pool::start(&config.callgw, &secrets.first, &tracker, &lifecycle.hard());
+    let node = media::embedded(&config, http_address, &secrets.first, &mut lifecycle)?;
     let web_address = web_address(&config, http_address);
     let Secrets { keys, sealer, .. } = secrets;
     let entry = Entry::new(config.clone(), web_address, keys, sealer, store.clone(), calls.clone(), eim.clone());
@@ -89,7 +93,7 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     lifecycle.wire("health", until(hard.clone(), tasks::tell_health(eim.clone(), sockets.clone())));
     lifecycle.door("sockets", tasks::drain_sockets(sockets, soft.clone(), config.limits.drain));
     lifecycle.wire("admin", serve_admin(admin, readiness(store_health, &eim, &pool, &soft), metrics, hard.clone()));
-    lifecycle.door("http", serve_http(http, door.clone(), soft, hard));
+    lifecycle.door("http", serve_http(http, page::router(door.clone()).merge(node), soft, hard));
 
     tracing::info!(http = %http_address, admin = %admin_address, "listening");
     lifecycle.wire("start", tasks::after_start(door, demonstrate, lifecycle.hard()));
@@ -158,11 +162,11 @@ pub async fn serve_eim(config: Config) -> Result<Outcome, Failure> {
 
 async fn serve_http(
     http: HttpDoor,
-    door: Arc<Door>,
+    router: axum::Router,
     soft: CancellationToken,
     hard: CancellationToken,
 ) -> Result<(), Failure> {
-    http.serve(page::router(door), soft, hard).await;
+    http.serve(router, soft, hard).await;
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 4 roof | `cli`, `app` (the recipe), `demo`, `check`, `lifecycle`, `http` (one listener, TLS) |
-//! | 3 doors | `rpc`, `wss`, `page`, `admin` |
+//! | 3 doors | `rpc`, `wss`, `signal` (the call gateway's sockets), `page`, `admin` |
 //! | 2 rooms | `conference` (registry, one actor each, a pure core), `sockets`, `entry` (logins, links, guests) |
 //! | 1 wires | `store` (SQL), `eim` (XMPP, conversion, the built-in EIM), `callgw` (the pool), `media` (this process's call gateway node) |
 //! | 0 ground | `ids`, `refusal`, `event`, `address`, `limiter`, `token`, `bearer`, `body`, `outbox`, `control`, `config`, `schema`, `log` |
@@ -52,6 +52,7 @@ pub mod page;
 pub mod refusal;
 pub mod rpc;
 pub mod schema;
+pub mod signal;
 pub mod sockets;
 pub mod store;
 pub mod token;

@@ -11,8 +11,8 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["store", "eim", "callgw", "media"],
     &["conference", "sockets", "entry"],
-    &["admin", "rpc", "wss", "page"],
-    &["http", "lifecycle", "demo", "check", "app", "cli", "main"],
+    &["admin", "rpc", "wss", "signal", "page"],
+    &["http", "lifecycle", "demo", "app", "check", "cli", "main"],
 ];
 
 /// Wires know each other not at all.
