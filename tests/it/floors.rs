@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 5] = [
     &["ids", "refusal", "event", "address", "limiter", "token", "body", "control", "config", "schema", "log"],
     &["store", "eim", "callgw"],
-    &["conference", "sockets", "entry"],
+    &["conference", "sockets", "entry", "placement"],
     &["admin", "rpc", "wss", "page"],
     &["http", "lifecycle", "demo", "check", "app", "cli", "main"],
 ];
