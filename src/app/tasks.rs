@@ -54,7 +54,7 @@ pub(super) async fn after_start(door: Arc<Door>, demonstrate: bool, hard: Cancel
 /// What was before the start goes on: sessions, and seats whose people may come back. The EIM may come up later.
 async fn restore(door: &Door, generation: u64) {
     while let Err(refusal) = door.entry.restore_sessions().await {
-        tracing::info!(key = refusal.key, "guests' sessions can't be opened again yet");
+        tracing::info!(key = refusal.key, "users' sessions can't be opened again yet");
         tokio::time::sleep(RESTORE_RETRY).await;
     }
     loop {

@@ -18,7 +18,7 @@ use crate::refusal::{Refusal, code};
 use super::core::{Ask, Core, Effect, Failure, Rights};
 use super::log::Position;
 use super::outbox::Outbox;
-use super::{Conferences, MAILBOX};
+use super::{Conferences, HAPPENINGS, MAILBOX};
 
 /// How often graces and retries are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -174,7 +174,9 @@ impl Actor {
             Effect::Grant(rights) => self.grant(rights).await,
             Effect::Tell(happening) => {
                 let told = (self.core.conf_id().clone(), happening);
-                if self.registry.0.happenings.send(told).await.is_err() {
+                let happenings = &self.registry.0.happenings;
+                metrics::gauge!("confgate_happenings_waiting").set((HAPPENINGS - happenings.capacity()) as f64);
+                if happenings.send(told).await.is_err() {
                     tracing::debug!("a happening after the stop");
                 }
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::ws::Utf8Bytes;
+use metrics::Gauge;
 use tokio::sync::{mpsc, watch};
 
 /// Why a socket is closed by us: the codes of the event socket.
@@ -51,7 +52,7 @@ impl Close {
 #[derive(Clone)]
 pub struct Outbox {
     frames: mpsc::Sender<Utf8Bytes>,
-    queued_bytes: Arc<AtomicUsize>,
+    queued: Arc<Queued>,
     max_bytes: usize,
     close: watch::Sender<Option<Close>>,
 }
@@ -59,16 +60,41 @@ pub struct Outbox {
 /// The socket's side.
 pub struct Inbox {
     frames: mpsc::Receiver<Utf8Bytes>,
-    queued_bytes: Arc<AtomicUsize>,
+    queued: Arc<Queued>,
     pub close: watch::Receiver<Option<Close>>,
+}
+
+/// The bytes that wait in one queue, and in the gauge those of all.
+struct Queued {
+    bytes: AtomicUsize,
+    all: Gauge,
+}
+
+impl Queued {
+    /// What waited before.
+    fn add(&self, bytes: usize) -> usize {
+        self.all.increment(bytes as f64);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: usize) {
+        self.all.decrement(bytes as f64);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.all.decrement(*self.bytes.get_mut() as f64);
+    }
 }
 
 pub fn outbox(max_frames: usize, max_bytes: usize) -> (Outbox, Inbox) {
     let (tx, rx) = mpsc::channel(max_frames);
     let (close_tx, close_rx) = watch::channel(None);
-    let queued_bytes = Arc::new(AtomicUsize::new(0));
-    let outbox = Outbox { frames: tx, queued_bytes: queued_bytes.clone(), max_bytes, close: close_tx };
-    (outbox, Inbox { frames: rx, queued_bytes, close: close_rx })
+    let queued = Arc::new(Queued { bytes: AtomicUsize::new(0), all: metrics::gauge!("confgate_socket_queue_bytes") });
+    let outbox = Outbox { frames: tx, queued: queued.clone(), max_bytes, close: close_tx };
+    (outbox, Inbox { frames: rx, queued, close: close_rx })
 }
 
 impl Outbox {
@@ -79,9 +105,9 @@ impl Outbox {
         let size = frame.len();
         // What waits already decides, not the frame itself: a page of messages that the client asked for may be larger
         // than the bound, and must not end its socket.
-        let waiting = self.queued_bytes.fetch_add(size, Ordering::Relaxed);
+        let waiting = self.queued.add(size);
         if waiting > self.max_bytes || self.frames.try_send(frame).is_err() {
-            self.queued_bytes.fetch_sub(size, Ordering::Relaxed);
+            self.queued.take(size);
             metrics::counter!("confgate_socket_lagged_total").increment(1);
             self.close(Close::TooSlow);
         }
@@ -102,14 +128,14 @@ impl Outbox {
 impl Inbox {
     pub async fn next(&mut self) -> Option<Utf8Bytes> {
         let frame = self.frames.recv().await?;
-        self.queued_bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+        self.queued.take(frame.len());
         Some(frame)
     }
 
     /// What is queued now, without waiting.
     pub fn try_next(&mut self) -> Option<Utf8Bytes> {
         let frame = self.frames.try_recv().ok()?;
-        self.queued_bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+        self.queued.take(frame.len());
         Some(frame)
     }
 }
