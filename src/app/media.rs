@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::{http_settings, serve_admin, serve_http};
 use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
+use crate::callgw::Embedded;
 use crate::config::{CallNode, Config};
 use crate::http::Door as HttpDoor;
 use crate::ids::{Secret, now_ms};
@@ -20,18 +21,25 @@ use crate::{log, signal};
 /// How long calls go on after the soft stop of a process that is gateway and node in one: as long as its event sockets.
 const EMBEDDED_DRAIN: Duration = Duration::from_secs(2);
 
-/// The node of this process, if the configuration has one: its routes.
+/// The node of the gateway's own process.
+pub(super) struct Local {
+    pub router: Router,
+    /// What the pool holds of it.
+    pub link: Option<Embedded>,
+}
+
+/// The node of this process, if the configuration has one.
 pub(super) fn embedded(
     config: &Config,
     http: SocketAddr,
     own_secret: &Secret,
     lifecycle: &mut Lifecycle,
-) -> Result<Router, Failure> {
-    let Some(node) = config.callgw.builtin() else { return Ok(Router::new()) };
+) -> Result<Local, Failure> {
+    let Some(node) = config.callgw.builtin() else { return Ok(Local { router: Router::new(), link: None }) };
     let secret = node.secret.as_ref().unwrap_or(own_secret);
-    let (router, ends) = start(config, node, secret, http, EMBEDDED_DRAIN.min(config.limits.drain), lifecycle)?;
-    drop(ends);
-    Ok(router)
+    let drain = EMBEDDED_DRAIN.min(config.limits.drain);
+    let (router, Ends { orders, news }) = start(config, node, secret, http, drain, lifecycle)?;
+    Ok(Local { router, link: Some(Embedded { commands: orders, news }) })
 }
 
 /// Runs only a call gateway node.

@@ -1,6 +1,7 @@
 //! `[callgw]` and `[live]`: the media nodes, and the live rooms.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -93,9 +94,17 @@ pub struct Callgw {
     /// `ws(s)://host[:port]` that streams may be pulled from, beside the nodes.
     pub pull_allow: Vec<Url>,
     pub turn: Option<Turn>,
+    /// Where this gateway stands: conferences whose callers name no region go to nodes there.
+    pub region: Option<String>,
+    /// PEM: certificates that nodes may have on their control links besides those that the system trusts.
+    pub ca: Option<PathBuf>,
     /// How often a node tells its load; twice as long without a word, and it is dead.
     #[serde(rename = "report_interval_ms", with = "values::millis")]
     pub report_interval: Duration,
+    #[serde(rename = "reconnect_min_ms", with = "values::millis")]
+    pub reconnect_min: Duration,
+    #[serde(rename = "reconnect_max_ms", with = "values::millis")]
+    pub reconnect_max: Duration,
     #[serde(rename = "probe_interval_ms", with = "values::millis")]
     pub probe_interval: Duration,
     #[serde(rename = "probe_timeout_ms", with = "values::millis")]
@@ -132,7 +141,11 @@ impl Default for Callgw {
             socket_streams: 128,
             pull_allow: Vec::new(),
             turn: None,
+            region: None,
+            ca: None,
             report_interval: Duration::from_secs(1),
+            reconnect_min: Duration::from_millis(200),
+            reconnect_max: Duration::from_secs(2),
             probe_interval: Duration::from_secs(1),
             probe_timeout: Duration::from_secs(2),
             token_ttl: Duration::from_secs(60),
@@ -154,6 +167,8 @@ impl Callgw {
         ("callgw.join_timeout_ms", 10, HOUR_MS),
         ("callgw.messages_per_minute", 1, 100_000_000),
         ("callgw.socket_streams", 1, 10_000),
+        ("callgw.reconnect_min_ms", 1, HOUR_MS),
+        ("callgw.reconnect_max_ms", 1, HOUR_MS),
         ("callgw.token_ttl_s", 1, DAY_S),
         ("callgw.turn.ttl_s", 1, 30 * DAY_S),
     ];
@@ -174,6 +189,9 @@ impl Callgw {
             if !is_ws(url) || !matches!(url.uri().path(), "" | "/") {
                 found.refuse(&format!("callgw.pull_allow[{i}]"), "ws(s)://HOST[:PORT]");
             }
+        }
+        if self.reconnect_min > self.reconnect_max {
+            found.refuse("callgw.reconnect_min_ms", "at most callgw.reconnect_max_ms");
         }
         if let Some(turn) = &self.turn {
             turn.check(found);

@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 5] = [
         "schema", "log",
     ],
     &["store", "eim", "callgw", "media"],
-    &["conference", "sockets", "entry"],
+    &["conference", "sockets", "entry", "placement"],
     &["admin", "rpc", "wss", "signal", "page"],
     &["http", "lifecycle", "demo", "app", "check", "cli", "main"],
 ];

@@ -3,6 +3,8 @@
 
 mod access;
 mod browser_story;
+mod call_enforcement;
+mod call_failover;
 mod callgw;
 mod commands;
 mod cuts;
