@@ -9,6 +9,7 @@ use str0m::rtp::{RtpPacket, RtpWrite, Vp8Descriptor};
 
 use crate::codec;
 use crate::forward::{Origin, PictureNumbers, Rewriter};
+use crate::meter::Meter;
 use crate::vocabulary::EndpointId;
 
 /// A publisher's packet and what was found out about it once, for all viewers.
@@ -50,18 +51,21 @@ pub(crate) struct Track {
     pictures: PictureNumbers,
     /// The viewer's payload type for what the publisher sends under another; looked up once for each.
     payload_types: Vec<(EndpointId, Pt, Option<Pt>)>,
+    /// Packets.
+    pub(crate) sent: Meter,
 }
 
 /// Payload types remembered: a publisher has one for each codec it may change to.
 const PAYLOAD_TYPES_MAX: usize = 16;
 
 impl Track {
-    pub(crate) fn new(mid: Mid, clock_rate: u32) -> Track {
+    pub(crate) fn new(mid: Mid, clock_rate: u32, now: Instant) -> Track {
         Track {
             mid,
             rewriter: Rewriter::new(clock_rate),
             pictures: PictureNumbers::default(),
             payload_types: Vec::new(),
+            sent: Meter::new(now),
         }
     }
 
@@ -73,6 +77,11 @@ impl Track {
     /// Payload types may mean other codecs from now on.
     pub(crate) fn renegotiated(&mut self) {
         self.payload_types.clear();
+    }
+
+    /// Whether the origin's packets are those that the viewer is being sent.
+    pub(crate) fn continues(&self, origin: Origin) -> bool {
+        self.rewriter.continues(origin)
     }
 
     /// Hands the packet to the viewer's connection. Video begins with a key frame.
@@ -107,6 +116,7 @@ impl Track {
         let mut direct = rtc.direct_api();
         let Some(stream) = direct.stream_tx_by_mid(self.mid, None) else { return Written::No };
         stream.write_rtp(write);
+        self.sent.add(1);
         Written::Yes
     }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use str0m::bwe::Bitrate;
 use str0m::media::{Direction, MediaKind};
 use str0m::net::Protocol;
 use str0m::{Input, Output};
@@ -12,6 +13,9 @@ use crate::endpoint::{Endpoint, Ice, Publisher, Role, host_candidate};
 use crate::room::{Allowed, Stream, StreamKey};
 use crate::sdp;
 use crate::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId, StreamId};
+
+/// What a path is taken to carry until it was measured: a small layer and sound.
+const FIRST_ESTIMATE: Bitrate = Bitrate::kbps(600);
 
 impl Worker {
     /// Does what signalling wants; answers are notices. [`Command::Pull`] needs a socket: see [`Worker::pull`].
@@ -31,7 +35,7 @@ impl Worker {
             Command::Permit { room, member, audio, video } => {
                 return self.permit(room, member, Allowed { audio, video });
             }
-            Command::View { endpoint, width, height } => return self.view(endpoint, width, height),
+            Command::View { endpoint, width, height } => return self.view(endpoint, width, height, now),
             Command::CloseRoom { room } => return self.close_room(&room, now),
         };
         if let Err(refusal) = done {
@@ -57,7 +61,7 @@ impl Worker {
         offer: &str,
         now: Instant,
     ) -> Result<(), Refusal> {
-        self.admit(id)?;
+        self.admit(id, now)?;
         let answer = self.answer_to(id, Role::Publisher(Publisher::default()), &room, stream, offer, now)?;
         self.notices.push_back(Notice::Answer { endpoint: id, answer });
         self.take_place(id, now);
@@ -73,6 +77,7 @@ impl Worker {
         {
             self.close(former, Some(Reason::Replaced), now);
         }
+        self.retarget(key, now);
     }
 
     fn subscribe(
@@ -83,7 +88,7 @@ impl Worker {
         offer: &str,
         now: Instant,
     ) -> Result<(), Refusal> {
-        self.admit(id)?;
+        self.admit(id, now)?;
         let role = Role::Subscriber(Box::default());
         let answer = self.answer_to(id, role, &room, stream, offer, now)?;
         self.notices.push_back(Notice::Answer { endpoint: id, answer });
@@ -91,14 +96,15 @@ impl Worker {
         if let Some(stream) = self.streams.get_mut(&key) {
             stream.subscribers.push(id);
         }
+        self.retarget(key, now);
         Ok(())
     }
 
-    fn admit(&self, id: EndpointId) -> Result<(), Refusal> {
+    fn admit(&mut self, id: EndpointId, now: Instant) -> Result<(), Refusal> {
         if self.endpoints.contains_key(&id) {
             return Err(Refusal::BadEndpoint);
         }
-        if self.endpoints.len() >= self.limits.endpoints_max {
+        if self.endpoints.len() >= self.limits.endpoints_max || !self.admission.admit(now) {
             return Err(Refusal::Overloaded);
         }
         Ok(())
@@ -115,13 +121,14 @@ impl Worker {
         now: Instant,
     ) -> Result<String, Refusal> {
         let parsed = sdp::offer(offer)?;
-        let mut rtc = self.factory.rtc(Ice::Lite, None, now);
+        let estimate = matches!(role, Role::Subscriber(_)).then_some(FIRST_ESTIMATE);
+        let mut rtc = self.factory.rtc(Ice::Lite, estimate, now);
         for (proto, address) in &self.locals {
             host_candidate(*proto, *address).and_then(|candidate| rtc.add_local_candidate(candidate).map(|_| ()));
         }
         let answer = rtc.sdp_api().accept_offer(parsed).map_err(|error| bad_sdp(id, &error))?;
         let mut endpoint = Endpoint::new(id, StreamKey(u64::MAX), rtc, role, now + self.limits.connect_timeout);
-        endpoint.note_media(&answer);
+        endpoint.note_media(&answer, now);
         if !endpoint.has_media() {
             return Err(Refusal::BadSdp);
         }
@@ -174,7 +181,7 @@ impl Worker {
         own: SocketAddr,
         now: Instant,
     ) -> Result<String, Refusal> {
-        self.admit(id)?;
+        self.admit(id, now)?;
         let mut rtc = self.factory.rtc(Ice::Full, None, now);
         let candidate = host_candidate(Protocol::Udp, own).ok_or(Refusal::Unavailable)?;
         rtc.add_local_candidate(candidate);
@@ -186,8 +193,8 @@ impl Worker {
         let mut endpoint = Endpoint::new(id, StreamKey(u64::MAX), rtc, role, now + self.limits.connect_timeout);
         endpoint.own_socket = Some(own);
         // str0m tells of media that the other side added only.
-        endpoint.add_media(audio, MediaKind::Audio, Vec::new());
-        endpoint.add_media(video, MediaKind::Video, Vec::new());
+        endpoint.add_media(audio, MediaKind::Audio, Vec::new(), now);
+        endpoint.add_media(video, MediaKind::Video, Vec::new(), now);
         self.insert(endpoint, &room, stream);
         self.drain(id, now);
         Ok(offer.to_sdp_string())
@@ -219,7 +226,7 @@ impl Worker {
         }
         let fragment = endpoint.rtc.direct_api().local_ice_credentials().ufrag;
         mark(&mut self.dirty, endpoint);
-        let answer = answer.inspect(|answer| endpoint.note_media(answer));
+        let answer = answer.inspect(|answer| endpoint.note_media(answer, now));
         self.name(id, fragment);
         let answer = answer?;
         let answer = answer.to_sdp_string();
@@ -289,12 +296,13 @@ impl Worker {
                 stream.allowed = allowed;
             }
         }
+        if !allowed.audio {
+            place.ears.forget(&member);
+        }
         if place.is_idle() {
             self.rooms.remove(&room);
         }
     }
-
-    fn view(&mut self, _id: EndpointId, _width: u32, _height: u32) {}
 }
 
 fn bad_sdp(id: EndpointId, error: &str0m::RtcError) -> Refusal {

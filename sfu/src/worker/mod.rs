@@ -4,6 +4,7 @@
 mod commands;
 mod events;
 mod media;
+mod quality;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use str0m::net::{Protocol, Receive};
 use str0m::{Input, Output};
 
+use crate::admission::Admission;
 use crate::config::Limits;
 use crate::demux::{Demux, Remote};
 use crate::endpoint::{Endpoint, Factory};
@@ -90,6 +92,7 @@ pub struct Worker {
     routing: Vec<Routing>,
     counts: Counts,
     forwarded: Meter,
+    admission: Admission,
 }
 
 impl Worker {
@@ -115,6 +118,7 @@ impl Worker {
             routing: Vec::new(),
             counts: Counts::default(),
             forwarded: Meter::new(now),
+            admission: Admission::new(limits.packets_per_s_max),
         })
     }
 
