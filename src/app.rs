@@ -1,5 +1,6 @@
 //! The recipe: every part by name, in the order in which it is started.
 
+mod media;
 mod tasks;
 
 use std::sync::Arc;
@@ -33,6 +34,8 @@ use crate::store::{Store, StoreError};
 use crate::token::Keys;
 use crate::{log, page};
 
+pub use self::media::{media_config, serve_media};
+
 /// Connections to the built-in EIM that wait to be taken: there are two, each with one attempt at a time.
 const IN_PROCESS_CONNECTIONS: usize = 4;
 
@@ -58,11 +61,13 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     let sockets = Sockets::new(conferences.clone());
     let secrets = secrets(&config, &store).await?;
     let web_address = web_address(&config, http_address);
+    let media::Local { router: call_gateway, link } =
+        media::embedded(&config, http_address, &secrets.first, &mut lifecycle)?;
     let around = Surroundings {
         node: &config.node.id,
         secret: &secrets.first,
         own_url: format!("{}/callgw", web_address.replacen("https://", "wss://", 1)),
-        embedded: None,
+        embedded: link,
     };
     let pool = Pool::start(&config.callgw, around, &tracker, &lifecycle.hard())?;
     let (placement, placing) = Placement::new(pool.clone(), store.clone());
@@ -98,7 +103,7 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     lifecycle.wire("health", until(hard.clone(), tasks::tell_health(eim.clone(), sockets.clone())));
     lifecycle.door("sockets", tasks::drain_sockets(sockets, soft.clone(), config.limits.drain));
     lifecycle.wire("admin", serve_admin(admin, readiness(store_health, &eim, &pool, &soft), metrics, hard.clone()));
-    lifecycle.door("http", serve_http(http, door.clone(), soft, hard));
+    lifecycle.door("http", serve_http(http, page::router(door.clone()).merge(call_gateway), soft, hard));
 
     tracing::info!(http = %http_address, admin = %admin_address, "listening");
     lifecycle.wire("start", tasks::after_start(door, demonstrate, lifecycle.hard()));
@@ -167,11 +172,11 @@ pub async fn serve_eim(config: Config) -> Result<Outcome, Failure> {
 
 async fn serve_http(
     http: HttpDoor,
-    door: Arc<Door>,
+    router: axum::Router,
     soft: CancellationToken,
     hard: CancellationToken,
 ) -> Result<(), Failure> {
-    http.serve(page::router(door), soft, hard).await;
+    http.serve(router, soft, hard).await;
     Ok(())
 }
 

@@ -13,11 +13,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::eim::calls::Calls;
 use crate::event::{Event, Roster};
 use crate::ids::{ConfId, UserId, now_ms};
+use crate::outbox::Outbox;
 use crate::refusal::{Refusal, code};
 
 use super::core::{Ask, Core, Effect, Failure, Rights};
 use super::log::Position;
-use super::outbox::Outbox;
 use super::{Conferences, HAPPENINGS, MAILBOX, RIGHTS};
 
 /// How often graces and retries are looked at.

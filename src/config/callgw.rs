@@ -72,6 +72,25 @@ pub struct Callgw {
     pub tcp_listen: Option<SocketAddr>,
     /// Addresses for the candidates; empty: those listened at.
     pub announce: Vec<IpAddr>,
+    /// Threads that forward media; `None`: one for each core.
+    pub threads: Option<usize>,
+    /// Packets that one of them forwards in a second.
+    pub packets_per_s_max: u64,
+    /// Peer connections of one of them.
+    pub connections: usize,
+    #[serde(rename = "connect_timeout_ms", with = "values::millis")]
+    pub connect_timeout: Duration,
+    #[serde(rename = "lost_timeout_ms", with = "values::millis")]
+    pub lost_timeout: Duration,
+    #[serde(rename = "tcp_idle_timeout_ms", with = "values::millis")]
+    pub tcp_idle_timeout: Duration,
+    /// How long a client's socket may be in no room.
+    #[serde(rename = "join_timeout_ms", with = "values::millis")]
+    pub join_timeout: Duration,
+    /// Messages on one client's socket.
+    pub messages_per_minute: u32,
+    /// Peer connections of one client's socket.
+    pub socket_streams: usize,
     /// `ws(s)://host[:port]` that streams may be pulled from, beside the nodes.
     pub pull_allow: Vec<Url>,
     pub turn: Option<Turn>,
@@ -111,6 +130,15 @@ impl Default for Callgw {
             udp_listen: None,
             tcp_listen: None,
             announce: Vec::new(),
+            threads: None,
+            packets_per_s_max: 45_000,
+            connections: 4000,
+            connect_timeout: Duration::from_secs(30),
+            lost_timeout: Duration::from_secs(10),
+            tcp_idle_timeout: Duration::from_secs(60),
+            join_timeout: Duration::from_secs(10),
+            messages_per_minute: 3000,
+            socket_streams: 128,
             pull_allow: Vec::new(),
             turn: None,
             region: None,
@@ -130,6 +158,15 @@ impl Callgw {
         ("callgw.probe_interval_ms", 1, HOUR_MS),
         ("callgw.probe_timeout_ms", 1, HOUR_MS),
         ("callgw.report_interval_ms", 10, HOUR_MS),
+        ("callgw.threads", 1, 256),
+        ("callgw.packets_per_s_max", 1, 100_000_000),
+        ("callgw.connections", 1, 1_000_000),
+        ("callgw.connect_timeout_ms", 100, HOUR_MS),
+        ("callgw.lost_timeout_ms", 100, HOUR_MS),
+        ("callgw.tcp_idle_timeout_ms", 100, HOUR_MS),
+        ("callgw.join_timeout_ms", 10, HOUR_MS),
+        ("callgw.messages_per_minute", 1, 100_000_000),
+        ("callgw.socket_streams", 1, 10_000),
         ("callgw.reconnect_min_ms", 1, HOUR_MS),
         ("callgw.reconnect_max_ms", 1, HOUR_MS),
         ("callgw.token_ttl_s", 1, DAY_S),
@@ -145,6 +182,9 @@ impl Callgw {
         if builtin.count() > 1 {
             found.refuse("callgw.nodes", "at most one node of kind \"builtin\": it is this process");
         }
+        if self.announce.iter().any(IpAddr::is_unspecified) {
+            found.refuse("callgw.announce", "addresses that browsers can reach");
+        }
         for (i, url) in self.pull_allow.iter().enumerate() {
             if !is_ws(url) || !matches!(url.uri().path(), "" | "/") {
                 found.refuse(&format!("callgw.pull_allow[{i}]"), "ws(s)://HOST[:PORT]");
@@ -155,6 +195,24 @@ impl Callgw {
         }
         if let Some(turn) = &self.turn {
             turn.check(found);
+        }
+    }
+
+    /// The node that this process is, where it is one.
+    pub fn builtin(&self) -> Option<&CallNode> {
+        self.nodes.iter().find(|node| node.kind == NodeKind::Builtin)
+    }
+
+    /// What `confgate media` needs beside: to know which node it is, and what signs that node's tokens.
+    pub(super) fn check_service(&self, node_id: &str, found: &mut Findings) {
+        let Some(at) = self.nodes.iter().position(|n| n.kind == NodeKind::Builtin && n.id == node_id) else {
+            let wanted =
+                format!("a node of kind \"builtin\" with the id {node_id}, as node.id has it: it is this process");
+            return found.refuse("callgw.nodes", &wanted);
+        };
+        if self.nodes[at].secret.is_none() {
+            let wanted = "the secret that gateways are configured with for this node";
+            found.refuse(&format!("callgw.nodes[{at}].secret"), wanted);
         }
     }
 }

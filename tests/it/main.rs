@@ -12,6 +12,7 @@ mod dialogues;
 mod door;
 mod eim_faults;
 mod floors;
+mod groupcall;
 mod harness;
 mod hostile_rpc;
 mod links;
