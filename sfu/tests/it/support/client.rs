@@ -191,9 +191,8 @@ impl Client {
     /// A frame on each layer, those asked for as key frames; half a frame's size, so that each is one packet.
     pub fn send_frames(&mut self, now: Instant) {
         self.picture += 1;
-        for place in 0..self.layers.len().max(1) {
+        for (place, (bytes, size)) in LAYERS.into_iter().enumerate().take(self.layers.len().max(1)) {
             let keyframe = std::mem::take(&mut self.keyframe_due[place]);
-            let (bytes, size) = LAYERS[place];
             self.send_layer(place, keyframe, bytes, size, now);
         }
     }
