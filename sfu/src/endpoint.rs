@@ -12,12 +12,13 @@ use str0m::net::{Protocol, TcpType};
 use str0m::rtp::Ssrc;
 use str0m::{Candidate, Rtc, RtcConfig};
 
+use crate::clock::SenderClock;
 use crate::codec;
 use crate::keyframes::Throttle;
 use crate::layers::{Choice, Shed, View};
-use crate::meter::Meter;
+use crate::meter::{Allowance, Meter};
 use crate::room::StreamKey;
-use crate::track::{Arrived, Track};
+use crate::track::{Arrived, Track, reported};
 use crate::vocabulary::EndpointId;
 
 /// Packets of video kept for a viewer to answer NACKs from: a second of a 1.5 Mbit/s layer is about 160, of a screen's
@@ -56,12 +57,25 @@ pub(crate) enum Role {
     Subscriber(Box<Subscriber>),
 }
 
-#[derive(Default)]
 pub(crate) struct Publisher {
     pub(crate) audio: Option<Mid>,
     pub(crate) video: Option<Video>,
+    pub(crate) clock: SenderClock,
     /// The node's own offer that waits for its answer.
     pub(crate) pending: Option<SdpPendingOffer>,
+    pub(crate) allowance: Allowance,
+}
+
+impl Publisher {
+    pub(crate) fn new(packets_per_s_max: u64, now: Instant) -> Publisher {
+        Publisher {
+            audio: None,
+            video: None,
+            clock: SenderClock::default(),
+            pending: None,
+            allowance: Allowance::new(packets_per_s_max, now),
+        }
+    }
 }
 
 /// A publisher's video track.
@@ -157,6 +171,25 @@ impl Endpoint {
             (Role::Subscriber(subscriber), MediaKind::Video) => {
                 subscriber.video.get_or_insert_with(|| Track::new(mid, codec::clock_rate(kind), now));
             }
+        }
+    }
+
+    /// Whether the publisher may send one more packet now.
+    pub(crate) fn may_send(&mut self, now: Instant) -> bool {
+        match &mut self.role {
+            Role::Publisher(publisher) => publisher.allowance.take(now),
+            Role::Subscriber(_) => false,
+        }
+    }
+
+    /// When the packet was captured, as far as the publisher's reports tell.
+    pub(crate) fn captured(&mut self, arrived: &Arrived<'_>) -> Instant {
+        let (packet, rate) = (arrived.packet, arrived.spec.clock_rate.get());
+        match &mut self.role {
+            Role::Publisher(publisher) => {
+                publisher.clock.captured(reported(packet), packet.header.timestamp, rate, packet.timestamp)
+            }
+            Role::Subscriber(_) => packet.timestamp,
         }
     }
 

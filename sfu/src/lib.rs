@@ -5,6 +5,7 @@
 
 mod addresses;
 mod admission;
+mod clock;
 mod codec;
 mod config;
 mod demux;

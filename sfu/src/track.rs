@@ -7,6 +7,7 @@ use str0m::format::Codec;
 use str0m::media::{Mid, Pt};
 use str0m::rtp::{RtpPacket, RtpWrite, Vp8Descriptor};
 
+use crate::clock::Reported;
 use crate::codec;
 use crate::forward::{Origin, PictureNumbers, Rewriter};
 use crate::meter::Meter;
@@ -19,6 +20,8 @@ pub(crate) struct Arrived<'a> {
     pub(crate) packet: &'a RtpPacket,
     pub(crate) starts_keyframe: bool,
     pub(crate) vp8: Option<Vp8Descriptor>,
+    /// When it was captured, by the node's clock.
+    pub(crate) captured: Instant,
 }
 
 impl<'a> Arrived<'a> {
@@ -29,9 +32,16 @@ impl<'a> Arrived<'a> {
             spec,
             packet,
             starts_keyframe: video && codec::starts_keyframe(spec.codec, &packet.payload),
+            captured: packet.timestamp,
             vp8: (spec.codec == Codec::Vp8).then(|| Vp8Descriptor::parse(&packet.payload).ok()).flatten(),
         }
     }
+}
+
+/// What the sender's last report says of the packet's track.
+pub(crate) fn reported(packet: &RtpPacket) -> Option<Reported> {
+    let info = packet.last_sender_info.as_ref()?;
+    Some(Reported { time: info.ntp_time, timestamp: info.rtp_time.numer() as u32 })
 }
 
 /// What became of a packet on one viewer's track.
@@ -106,7 +116,7 @@ impl Track {
         let mut extensions = packet.header.ext_vals.clone();
         // These name the publisher's lines and layers; str0m writes the viewer's.
         (extensions.mid, extensions.rid, extensions.rid_repair) = (None, None, None);
-        let mut write = RtpWrite::new(pt, seq.into(), timestamp, packet.timestamp, packet.payload.clone())
+        let mut write = RtpWrite::new(pt, seq.into(), timestamp, arrived.captured, packet.payload.clone())
             .marker(packet.header.marker)
             .ext_vals(extensions)
             .nackable(video);

@@ -7,6 +7,9 @@ use str0m::{Event, IceConnectionState};
 use super::{Routing, Worker};
 use crate::vocabulary::{EndpointId, Notice, Reason, Source};
 
+/// Ticks from one weighing of layers and load to the next.
+const WEIGH_TICKS: u64 = 3;
+
 impl Worker {
     pub(super) fn event(&mut self, id: EndpointId, event: Event, now: Instant) {
         match event {
@@ -54,7 +57,10 @@ impl Worker {
         for id in ended {
             self.remove(id, Some(Reason::IceFailed));
         }
-        self.weigh(now);
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(WEIGH_TICKS) {
+            self.weigh(now);
+        }
         self.judge_speakers(now);
         self.ask_for_keyframes(now);
     }

@@ -15,8 +15,13 @@ use crate::vocabulary::{EndpointId, Source};
 impl Worker {
     pub(super) fn packet(&mut self, id: EndpointId, packet: &RtpPacket, now: Instant) {
         let Some(publisher) = self.endpoints.get_mut(&id) else { return };
+        if !publisher.may_send(now) {
+            self.counts.excess += 1;
+            return;
+        }
         let Some(spec) = codec::spec_of(&publisher.rtc, packet.header.payload_type) else { return };
-        let arrived = Arrived::new(id, spec, packet);
+        let mut arrived = Arrived::new(id, spec, packet);
+        arrived.captured = publisher.captured(&arrived);
         let layer = if spec.codec.is_video() {
             let Some(layer) = publisher.layer_of(&arrived) else { return };
             Some(layer)

@@ -4,6 +4,7 @@
 mod commands;
 mod events;
 mod media;
+mod offers;
 mod quality;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -71,6 +72,8 @@ pub struct Counts {
     /// Datagrams that belong to no connection.
     pub stray: u64,
     pub keyframe_requests: u64,
+    /// Packets of publishers that send more than they may.
+    pub excess: u64,
 }
 
 /// Owned by one media thread, which alone calls it: nothing here is shared or locked.
@@ -86,6 +89,7 @@ pub struct Worker {
     demux: Demux,
     timers: BTreeSet<(Instant, EndpointId)>,
     next_tick: Instant,
+    ticks: u64,
     dirty: Vec<EndpointId>,
     transmits: Vec<Transmit>,
     notices: VecDeque<Notice>,
@@ -112,6 +116,7 @@ impl Worker {
             demux: Demux::default(),
             timers: BTreeSet::new(),
             next_tick: now + TICK,
+            ticks: 0,
             dirty: Vec::new(),
             transmits: Vec::new(),
             notices: VecDeque::new(),

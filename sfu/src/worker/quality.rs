@@ -122,7 +122,7 @@ fn retarget(endpoint: &mut Endpoint, seen: &[Seen]) -> Option<usize> {
             current: subscriber.target,
         },
     );
-    if subscriber.probes != Some(choice) && endpoint.connected {
+    if endpoint.connected && subscriber.probes.is_none_or(|probes| differs(probes, choice)) {
         subscriber.probes = Some(choice);
         probe(&mut endpoint.rtc, choice);
     }
@@ -130,6 +130,16 @@ fn retarget(endpoint: &mut Endpoint, seen: &[Seen]) -> Option<usize> {
     let changed = subscriber.target != choice.layer;
     subscriber.target = choice.layer;
     choice.layer.filter(|_| changed && endpoint.connected)
+}
+
+/// Whether what is to be looked for is another: rates vary, and each rise makes str0m probe the path.
+fn differs(before: Choice, now: Choice) -> bool {
+    let far = |before: u64, now: u64| now > before.saturating_mul(5) / 4 || now < before / 2;
+    far(before.wanted_bits_per_s, now.wanted_bits_per_s)
+        || match (before.next_bits_per_s, now.next_bits_per_s) {
+            (Some(before), Some(now)) => far(before, now),
+            (before, now) => before.is_some() != now.is_some(),
+        }
 }
 
 /// Tells str0m how far its estimate is to reach, so that it looks for room for the next layer.

@@ -53,6 +53,24 @@ fn the_least_viewers_lose_their_video_first_and_all_keep_the_sound() {
     assert!(per_s <= 360, "{per_s} packets a second");
 }
 
+#[test]
+fn a_publisher_who_sends_more_than_anybody_may_is_cut_to_that() {
+    let mut network = Network::with(Limits { publisher_packets_per_s_max: 100, ..Limits::default() });
+    let anna = network.publish("anna");
+    let boris = network.watch("boris", "anna");
+    network.call(&[anna], SECOND);
+    let before = network.worker.counts();
+    network.run_with(3 * SECOND, |network| {
+        let now = network.now;
+        network.clients.get_mut(&anna).unwrap().send_audio(-30, now);
+    });
+    let after = network.worker.counts();
+    let forwarded = after.forwarded - before.forwarded;
+    assert!((250..=360).contains(&forwarded), "{forwarded} in 3 s");
+    assert!(after.excess - before.excess > 2_000);
+    assert!(network.clients[&boris].sounds().len() > 200);
+}
+
 fn seen(network: &Network, viewers: &[EndpointId]) -> Vec<(usize, usize)> {
     let of = |viewer| (network.frames(viewer), network.clients[&viewer].sounds().len());
     viewers.iter().map(|viewer| of(*viewer)).collect()

@@ -115,9 +115,9 @@ fn a_layer_that_the_publisher_stops_is_replaced_by_the_next() {
         let client = network.clients.get_mut(&anna).unwrap();
         if passed % 30 == 0 {
             client.picture += 1;
-            for place in 1..3 {
+            for (place, (bytes, size)) in LAYERS.into_iter().enumerate().skip(1) {
                 let keyframe = std::mem::take(&mut client.keyframe_due[place]);
-                client.send_layer(place, keyframe, LAYERS[place].0, LAYERS[place].1, now);
+                client.send_layer(place, keyframe, bytes, size, now);
             }
         }
     });

@@ -60,6 +60,8 @@ pub struct Client {
     next: Vec<(u64, u32)>,
     next_audio: (u64, u32),
     pub picture: u16,
+    /// Whether the first frame was sent, and resending set up.
+    resends: bool,
     /// How loud its sound is, in dBov.
     pub level: i8,
 }
@@ -110,6 +112,7 @@ impl Client {
             next: vec![(100, 1_000); media.layers.len().max(1)],
             next_audio: (7, 3_000),
             picture: 40,
+            resends: false,
             level: -30,
         }
     }
@@ -185,6 +188,10 @@ impl Client {
         self.next[layer] = (seq + 1, timestamp.wrapping_add(3_000));
         let mut direct = self.rtc.direct_api();
         let stream = direct.stream_tx_by_mid(mid, rid).expect("a stream to send on");
+        if !std::mem::replace(&mut self.resends, true) {
+            // Not held back by a share of resends: browsers aren't.
+            stream.set_rtx_cache(500, Duration::from_secs(3), None);
+        }
         stream.write_rtp(RtpWrite::new(pt, seq.into(), timestamp, now, payload).marker(true).nackable(true));
     }
 
