@@ -200,7 +200,10 @@ fn a_client_that_hangs_up_is_gone_at_once() {
     let mut network = Network::new();
     let anna = network.publish("anna");
     network.call(&[anna], SECOND);
-    network.clients.get_mut(&anna).unwrap().rtc.close().unwrap();
+    let now = network.now;
+    let client = network.clients.get_mut(&anna).unwrap();
+    client.rtc.close().unwrap();
+    client.timeout = now;
     network.run(Duration::from_millis(100));
     assert!(network.notices.contains(&Notice::Closed { endpoint: anna, reason: Reason::Hangup }));
 }

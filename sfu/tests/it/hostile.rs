@@ -126,7 +126,7 @@ fn floods_beside_a_running_call_are_dropped_and_counted_and_the_call_goes_on() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn no_datagram_harms_a_node(

@@ -56,6 +56,9 @@ pub struct Client {
     pub keyframe_due: Vec<bool>,
     pub connected: bool,
     pub closed: bool,
+    /// When it wants to be called; whoever writes to it, sets it back.
+    pub timeout: Instant,
+    born: Instant,
     pub layers: &'static [&'static str],
     next: Vec<(u64, u32)>,
     next_audio: (u64, u32),
@@ -108,6 +111,8 @@ impl Client {
             keyframe_due: vec![true; media.layers.len().max(1)],
             connected: false,
             closed: false,
+            timeout: now,
+            born: now,
             layers: media.layers,
             next: vec![(100, 1_000); media.layers.len().max(1)],
             next_audio: (7, 3_000),
@@ -120,6 +125,7 @@ impl Client {
     pub fn answered(&mut self, answer: &str) {
         let answer = SdpAnswer::from_sdp_string(answer).expect("an answer that is SDP");
         let pending = self.pending.take().expect("an offer that waits");
+        self.timeout = self.born;
         self.rtc.sdp_api().accept_answer(pending, answer).expect("an answer that fits");
     }
 
@@ -138,6 +144,7 @@ impl Client {
         self.rtc.direct_api().invalidate_candidate(&old);
         self.rtc.add_local_candidate(Candidate::host(address, Protocol::Udp).unwrap());
         self.address = address;
+        self.timeout = self.born;
     }
 
     /// The number of the next frame's first packet.
@@ -192,6 +199,7 @@ impl Client {
             // Not held back by a share of resends: browsers aren't.
             stream.set_rtx_cache(500, Duration::from_secs(3), None);
         }
+        self.timeout = now;
         stream.write_rtp(RtpWrite::new(pt, seq.into(), timestamp, now, payload).marker(true).nackable(true));
     }
 
@@ -218,6 +226,7 @@ impl Client {
             ..Default::default()
         };
         write = write.ext_vals(extensions);
+        self.timeout = now;
         stream.write_rtp(write);
     }
 
