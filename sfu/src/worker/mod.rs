@@ -72,7 +72,7 @@ pub struct Counts {
     /// Datagrams that belong to no connection.
     pub stray: u64,
     pub keyframe_requests: u64,
-    /// Packets of publishers that send more than they may.
+    /// Packets of publishers that send more, or larger ones, than they may.
     pub excess: u64,
 }
 

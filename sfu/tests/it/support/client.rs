@@ -182,14 +182,28 @@ impl Client {
 
     /// A VP8 frame in one packet of `size` bytes on the layer at this place of those offered.
     pub fn send_layer(&mut self, layer: usize, keyframe: bool, size: usize, (w, h): (u16, u16), now: Instant) {
-        let (Some(mid), true) = (self.video, self.connected) else { return };
+        if self.video.is_none() || !self.connected {
+            return;
+        }
         let codec = self.video_codec();
-        let rid = self.layers.get(layer).map(|rid| Rid::from(*rid));
         let payload = match codec {
             Codec::Vp8 => vp8_frame(keyframe, self.picture + 1_000 * layer as u16, size, w, h),
             Codec::H264 => vec![if keyframe { 0x65 } else { 0x41 }; size],
             codec => panic!("no frames of {codec:?} are made here"),
         };
+        self.write_video(layer, codec, payload, now);
+    }
+
+    /// Any bytes, as video on the only layer.
+    pub fn send_payload(&mut self, payload: Vec<u8>, now: Instant) {
+        if self.connected {
+            self.write_video(0, self.video_codec(), payload, now);
+        }
+    }
+
+    fn write_video(&mut self, layer: usize, codec: Codec, payload: Vec<u8>, now: Instant) {
+        let mid = self.video.expect("a line for video");
+        let rid = self.layers.get(layer).map(|rid| Rid::from(*rid));
         let pt = self.pt(mid, codec);
         let (seq, timestamp) = self.next[layer];
         self.next[layer] = (seq + 1, timestamp.wrapping_add(3_000));
