@@ -1,0 +1,291 @@
+//! One peer connection: str0m's state, and what the node sends or takes on it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::bwe::Bitrate;
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::config::{CryptoProvider, DtlsCert};
+use str0m::media::{MediaKind, Mid, Rid};
+use str0m::net::{Protocol, TcpType};
+use str0m::rtp::Ssrc;
+use str0m::{Candidate, Rtc, RtcConfig};
+
+use crate::clock::SenderClock;
+use crate::codec;
+use crate::keyframes::Throttle;
+use crate::layers::{Choice, Shed, View};
+use crate::meter::{Allowance, Meter};
+use crate::room::StreamKey;
+use crate::track::{Arrived, Track, reported};
+use crate::vocabulary::EndpointId;
+
+/// Packets of video kept for a viewer to answer NACKs from: a second of a 1.5 Mbit/s layer is about 160, of a screen's
+/// key frame some hundred at once.
+const RESEND_VIDEO: usize = 600;
+
+/// How long: a packet that comes later is of no use to a call.
+const RESEND_AGE: Duration = Duration::from_secs(3);
+/// The share of resent packets in all that are sent, from which on no more are resent: the path is full, not lossy.
+/// str0m's own 15 % is some packets a second for a small layer, fewer than a lossy path needs.
+const RESEND_SHARE: f32 = 0.4;
+
+/// Owned by the worker.
+pub(crate) struct Endpoint {
+    pub(crate) id: EndpointId,
+    pub(crate) stream: StreamKey,
+    pub(crate) rtc: Rtc,
+    pub(crate) role: Role,
+    /// ICE and DTLS are done.
+    pub(crate) connected: bool,
+    /// When ICE has failed, if it doesn't come (back) until then.
+    pub(crate) lost_at: Option<Instant>,
+    /// When str0m wants to be called, as the worker's timers have it.
+    pub(crate) timer: Option<Instant>,
+    /// Something was written: to be drained before the worker returns.
+    pub(crate) dirty: bool,
+    pub(crate) candidates: usize,
+    /// The address of the socket that is this endpoint's alone.
+    pub(crate) own_socket: Option<SocketAddr>,
+}
+
+pub(crate) enum Role {
+    /// A client or another node sends the stream here.
+    Publisher(Publisher),
+    /// The stream goes out to a viewer.
+    Subscriber(Box<Subscriber>),
+}
+
+pub(crate) struct Publisher {
+    pub(crate) audio: Option<Mid>,
+    pub(crate) video: Option<Video>,
+    pub(crate) clock: SenderClock,
+    /// The node's own offer that waits for its answer.
+    pub(crate) pending: Option<SdpPendingOffer>,
+    pub(crate) allowance: Allowance,
+}
+
+impl Publisher {
+    pub(crate) fn new(packets_per_s_max: u64, now: Instant) -> Publisher {
+        Publisher {
+            audio: None,
+            video: None,
+            clock: SenderClock::default(),
+            pending: None,
+            allowance: Allowance::new(packets_per_s_max, now),
+        }
+    }
+}
+
+/// A publisher's video track.
+pub(crate) struct Video {
+    pub(crate) mid: Mid,
+    /// Simulcast layers as offered, or the only one.
+    pub(crate) layers: Vec<Layer>,
+    /// Which layer comes under an SSRC: its packets name the layer at the beginning only.
+    sources: Vec<(Ssrc, usize)>,
+}
+
+/// SSRCs of one track that are remembered: its layers', and those of restarted encoders.
+const SOURCES_MAX: usize = 16;
+
+pub(crate) struct Layer {
+    pub(crate) rid: Option<Rid>,
+    pub(crate) throttle: Throttle,
+    /// Of its last key frame.
+    pub(crate) size: Option<(u32, u32)>,
+    pub(crate) bytes: Meter,
+}
+
+#[derive(Default)]
+pub(crate) struct Subscriber {
+    pub(crate) audio: Option<Track>,
+    pub(crate) video: Option<Track>,
+    /// How large the viewer shows it, once they said.
+    pub(crate) view: Option<View>,
+    /// Bits in a second that the path carries, once that is known.
+    pub(crate) estimate: Option<u64>,
+    pub(crate) shed: Shed,
+    /// The publisher offers more than one layer.
+    pub(crate) simulcast: bool,
+    /// The place, among its publisher's layers, of the one that the viewer is to get.
+    pub(crate) target: Option<usize>,
+    /// When the viewer last got a smaller layer.
+    pub(crate) stepped_down: Option<Instant>,
+    /// What the estimate was last asked to look for.
+    pub(crate) probes: Option<Choice>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(id: EndpointId, stream: StreamKey, rtc: Rtc, role: Role, lost_at: Instant) -> Endpoint {
+        Endpoint {
+            id,
+            stream,
+            rtc,
+            role,
+            connected: false,
+            lost_at: Some(lost_at),
+            timer: None,
+            dirty: false,
+            candidates: 0,
+            own_socket: None,
+        }
+    }
+
+    /// Takes down the media lines that serve the endpoint's role, from the node's own answer: str0m tells of them only
+    /// when DTLS is done.
+    pub(crate) fn note_media(&mut self, answer: &SdpAnswer, now: Instant) {
+        for line in answer.media_lines.iter().filter(|line| line.typ.is_media()) {
+            let Some(media) = self.rtc.media(line.mid()) else { continue };
+            let serves = match &self.role {
+                Role::Publisher(_) => media.direction().is_receiving(),
+                Role::Subscriber(_) => media.direction().is_sending(),
+            };
+            if serves && !media.disabled() {
+                let (mid, kind) = (media.mid(), media.kind());
+                self.add_media(mid, kind, line.rids(), now);
+                // A layer is chosen that the path carries; held back in the node it would only come late.
+                if let (Role::Subscriber(_), Some(stream)) =
+                    (&self.role, self.rtc.direct_api().stream_tx_by_mid(mid, None))
+                {
+                    stream.set_unpaced(true);
+                    if kind == MediaKind::Video {
+                        stream.set_rtx_cache(RESEND_VIDEO, RESEND_AGE, Some(RESEND_SHARE));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes a media line that was negotiated; the first of each kind counts.
+    pub(crate) fn add_media(&mut self, mid: Mid, kind: MediaKind, layers: Vec<Rid>, now: Instant) {
+        match (&mut self.role, kind) {
+            (Role::Publisher(publisher), MediaKind::Audio) => {
+                publisher.audio.get_or_insert(mid);
+            }
+            (Role::Publisher(publisher), MediaKind::Video) => {
+                publisher.video.get_or_insert_with(|| Video::new(mid, layers, now));
+            }
+            (Role::Subscriber(subscriber), MediaKind::Audio) => {
+                subscriber.audio.get_or_insert_with(|| Track::new(mid, codec::clock_rate(kind), now));
+            }
+            (Role::Subscriber(subscriber), MediaKind::Video) => {
+                subscriber.video.get_or_insert_with(|| Track::new(mid, codec::clock_rate(kind), now));
+            }
+        }
+    }
+
+    /// Whether the publisher may send one more packet now.
+    pub(crate) fn may_send(&mut self, now: Instant) -> bool {
+        match &mut self.role {
+            Role::Publisher(publisher) => publisher.allowance.take(now),
+            Role::Subscriber(_) => false,
+        }
+    }
+
+    /// When the packet was captured, as far as the publisher's reports tell.
+    pub(crate) fn captured(&mut self, arrived: &Arrived<'_>) -> Instant {
+        let (packet, rate) = (arrived.packet, arrived.spec.clock_rate.get());
+        match &mut self.role {
+            Role::Publisher(publisher) => {
+                publisher.clock.captured(reported(packet), packet.header.timestamp, rate, packet.timestamp)
+            }
+            Role::Subscriber(_) => packet.timestamp,
+        }
+    }
+
+    /// The place of the layer that the packet is of, which is measured by the way. `None`: of no layer that was offered.
+    pub(crate) fn layer_of(&mut self, arrived: &Arrived<'_>) -> Option<usize> {
+        let Role::Publisher(publisher) = &mut self.role else { return None };
+        let video = publisher.video.as_mut()?;
+        let ssrc = arrived.packet.header.ssrc;
+        let place = match video.sources.iter().find(|(source, _)| *source == ssrc) {
+            Some((_, place)) => *place,
+            None => {
+                let rid = self.rtc.direct_api().stream_rx(&ssrc)?.rid();
+                let place = video.layers.iter().position(|layer| layer.rid == rid)?;
+                if video.sources.len() == SOURCES_MAX {
+                    video.sources.remove(0);
+                }
+                video.sources.push((ssrc, place));
+                // Its size is in a key frame.
+                video.layers[place].throttle.want();
+                place
+            }
+        };
+        let layer = &mut video.layers[place];
+        layer.bytes.add(arrived.packet.payload.len() as u64);
+        if arrived.starts_keyframe {
+            layer.throttle.came();
+            layer.size = codec::frame_size(arrived.spec.codec, &arrived.packet.payload).or(layer.size);
+        }
+        Some(place)
+    }
+
+    /// Whether anything can be sent or taken: a line of audio or video with a codec that both sides have.
+    pub(crate) fn has_media(&self) -> bool {
+        match &self.role {
+            Role::Publisher(publisher) => publisher.audio.is_some() || publisher.video.is_some(),
+            Role::Subscriber(subscriber) => subscriber.audio.is_some() || subscriber.video.is_some(),
+        }
+    }
+}
+
+impl Video {
+    fn new(mid: Mid, layers: Vec<Rid>, now: Instant) -> Video {
+        let layer = |rid| Layer { rid, throttle: Throttle::default(), size: None, bytes: Meter::new(now) };
+        let layers = match layers.is_empty() {
+            true => vec![layer(None)],
+            false => layers.into_iter().map(|rid| layer(Some(rid))).collect(),
+        };
+        Video { mid, layers, sources: Vec::new() }
+    }
+}
+
+/// Makes the peer connections of a worker: all with one certificate, whose key would cost more to make than all else.
+pub(crate) struct Factory {
+    crypto: Arc<CryptoProvider>,
+    certificate: DtlsCert,
+}
+
+/// Where a new connection stands towards ICE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ice {
+    /// The other side checks the paths; this node answers only (RFC 8445, 2.5).
+    Lite,
+    /// This node checks: the other side is lite.
+    Full,
+}
+
+impl Factory {
+    /// # Errors
+    /// When the system gives no randomness for the certificate's key.
+    pub(crate) fn new() -> std::io::Result<Factory> {
+        let crypto = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate = crypto
+            .dtls_provider
+            .generate_certificate()
+            .ok_or_else(|| std::io::Error::other("no certificate for DTLS could be made"))?;
+        Ok(Factory { crypto, certificate })
+    }
+
+    pub(crate) fn rtc(&self, ice: Ice, estimate: Option<Bitrate>, now: Instant) -> Rtc {
+        let config = RtcConfig::new()
+            .set_crypto_provider(Arc::clone(&self.crypto))
+            .set_dtls_cert(self.certificate.clone())
+            .set_ice_lite(ice == Ice::Lite)
+            .set_rtp_mode(true)
+            .set_rtcp_report_interval_audio(Duration::from_secs(2))
+            .enable_bwe(estimate);
+        codec::enable(config).build(now)
+    }
+}
+
+/// A host candidate at this address; `None` for addresses no client could use.
+pub(crate) fn host_candidate(proto: Protocol, address: SocketAddr) -> Option<Candidate> {
+    match proto {
+        Protocol::Udp => Candidate::host(address, proto).ok(),
+        _ => Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build().ok(),
+    }
+}

@@ -1,0 +1,137 @@
+//! A packet's way from the publisher to the viewers, and requests for key frames the other way.
+
+use std::time::Instant;
+
+use str0m::media::KeyframeRequestKind;
+use str0m::rtp::RtpPacket;
+
+use super::{Worker, mark};
+use crate::codec;
+use crate::endpoint::{Endpoint, Role, Subscriber};
+use crate::layers::Shed;
+use crate::track::{Arrived, Written};
+use crate::vocabulary::{EndpointId, Source};
+
+/// Bytes of a packet's payload. A path's MTU allows no more; str0m has room for 2 000 with all headers, and takes more
+/// for a fault of ours.
+const PAYLOAD_MAX: usize = 1_500;
+
+impl Worker {
+    pub(super) fn packet(&mut self, id: EndpointId, packet: &RtpPacket, now: Instant) {
+        let Some(publisher) = self.endpoints.get_mut(&id) else { return };
+        if packet.payload.len() > PAYLOAD_MAX || !publisher.may_send(now) {
+            self.counts.excess += 1;
+            return;
+        }
+        let Some(spec) = codec::spec_of(&publisher.rtc, packet.header.payload_type) else { return };
+        let mut arrived = Arrived::new(id, spec, packet);
+        arrived.captured = publisher.captured(&arrived);
+        let layer = if spec.codec.is_video() {
+            let Some(layer) = publisher.layer_of(&arrived) else { return };
+            Some(layer)
+        } else {
+            None
+        };
+        let Some(stream) = self.streams.get(&publisher.stream) else { return };
+        if stream.publisher != Some(id) {
+            return;
+        }
+        let allowed = if layer.is_some() { stream.allowed.video } else { stream.allowed.audio };
+        if let (None, true, Source::Camera, Some(level)) =
+            (layer, allowed, stream.id.source, packet.header.ext_vals.audio_level)
+            && let Some(room) = self.rooms.get_mut(&stream.room)
+        {
+            room.ears.hear(&stream.id.member, level, now);
+        }
+        let mut awaited = false;
+        for subscriber in &stream.subscribers {
+            let Some(endpoint) = self.endpoints.get_mut(subscriber) else { continue };
+            match write(endpoint, &arrived, layer, allowed, now) {
+                Written::Yes => {
+                    self.counts.forwarded += 1;
+                    self.forwarded.add(1);
+                    mark(&mut self.dirty, endpoint);
+                }
+                Written::AwaitsKeyframe => awaited = true,
+                Written::No => {}
+            }
+        }
+        if awaited && let Some(layer) = layer {
+            self.want_layer(id, layer, now);
+        }
+    }
+
+    /// A viewer needs a key frame of the layer that it is to get.
+    pub(super) fn want_keyframe(&mut self, id: EndpointId, now: Instant) {
+        let Some(endpoint) = self.endpoints.get(&id) else { return };
+        let Role::Subscriber(subscriber) = &endpoint.role else { return };
+        let Some(layer) = subscriber.target else { return };
+        if let Some(publisher) = self.streams.get(&endpoint.stream).and_then(|stream| stream.publisher) {
+            self.want_layer(publisher, layer, now);
+        }
+    }
+
+    pub(super) fn want_layer(&mut self, publisher: EndpointId, layer: usize, now: Instant) {
+        let Some(publisher) = self.endpoints.get_mut(&publisher) else { return };
+        if let Role::Publisher(role) = &mut publisher.role
+            && let Some(layer) = role.video.as_mut().and_then(|video| video.layers.get_mut(layer))
+        {
+            layer.throttle.want();
+        }
+        if ask(publisher, now) {
+            self.counts.keyframe_requests += 1;
+            mark(&mut self.dirty, publisher);
+        }
+    }
+
+    /// Asks for what was wanted too early.
+    pub(super) fn ask_for_keyframes(&mut self, now: Instant) {
+        for endpoint in self.endpoints.values_mut() {
+            if ask(endpoint, now) {
+                self.counts.keyframe_requests += 1;
+                mark(&mut self.dirty, endpoint);
+            }
+        }
+    }
+}
+
+/// `layer`: the place of the video's layer among its publisher's; of sound there is none.
+fn write(endpoint: &mut Endpoint, arrived: &Arrived<'_>, layer: Option<usize>, allowed: bool, now: Instant) -> Written {
+    // Before DTLS is done str0m would keep all packets for later.
+    if !endpoint.connected {
+        return Written::No;
+    }
+    let Role::Subscriber(subscriber) = &mut endpoint.role else { return Written::No };
+    let Subscriber { audio, video, target, shed, .. } = &mut **subscriber;
+    let track = if layer.is_some() { video } else { audio };
+    let Some(track) = track else { return Written::No };
+    let wanted = if layer.is_some() { target.is_some() } else { *shed < Shed::All };
+    if !allowed || !wanted {
+        track.pause();
+        return Written::No;
+    }
+    // The layer that is left goes on until the key frame of the one that is begun.
+    if layer != *target && layer.is_some() && !track.continues(arrived.origin) {
+        return Written::No;
+    }
+    track.write(&mut endpoint.rtc, arrived, now)
+}
+
+/// Sends the requests that are due to the publisher's encoder.
+fn ask(publisher: &mut Endpoint, now: Instant) -> bool {
+    let Role::Publisher(role) = &mut publisher.role else { return false };
+    let Some(video) = &mut role.video else { return false };
+    if !publisher.connected {
+        return false;
+    }
+    let mut asked = false;
+    for layer in &mut video.layers {
+        if layer.throttle.due(now)
+            && let Some(stream) = publisher.rtc.direct_api().stream_rx_by_mid(video.mid, layer.rid)
+        {
+            stream.request_keyframe(KeyframeRequestKind::Pli);
+            asked = true;
+        }
+    }
+    asked
+}
