@@ -16,6 +16,7 @@ mod floors;
 mod groupcall;
 mod harness;
 mod hostile_rpc;
+mod janus;
 mod links;
 mod rpc_shape;
 mod schema_dir;
