@@ -31,19 +31,20 @@ export async function openDevices(media, toasts) {
 }
 
 /**
- * All devices of a kind, the chosen one first chosen.
+ * All devices of a kind, with the open one chosen, else that of last time.
  * @param {import("./call/media.js").Media} media
  * @param {import("./call/devices.js").Device} device
  * @param {import("./toasts.js").Toasts} toasts
  */
 async function chooser({ own }, device, toasts) {
   const id = `choose-${device}`;
-  const known = await own.devices.list(device);
+  const found = await own.devices.list(device);
+  const known = found.filter((each) => each.id);
   const options = known.map(({ id: value, label }, at) => h("option", { value }, label || `${t(`devices.${device}`)} ${at + 1}`));
-  const none = h("option", { value: "", say: "devices.none" });
+  const none = h("option", { value: "", say: found.length > 0 ? "devices.unnamed" : "devices.none" });
   const select = h("select", { class: "field", id, testid: id, disabled: known.length === 0 }, ...(known.length > 0 ? options : [none]));
-  const chosen = own.devices.choice[device];
-  if (known.some((each) => each.id === chosen)) select.value = chosen;
+  const current = own.openDevice(device) ?? own.devices.choice[device];
+  if (known.some((each) => each.id === current)) select.value = current;
   select.addEventListener("change", async () => {
     const trouble = await own.choose(device, select.value);
     if (trouble) toasts.show(trouble);

@@ -162,6 +162,7 @@ export const en = {
   "devices.microphone": "Microphone",
   "devices.camera": "Camera",
   "devices.none": "None found",
+  "devices.unnamed": "Named once you have opened one",
   "devices.level": "Microphone level",
   "devices.loudness": "How loud you are",
   "devices.volume": "Volume",

@@ -162,6 +162,7 @@ export const zh = {
   "devices.microphone": "麦克风",
   "devices.camera": "摄像头",
   "devices.none": "没有找到",
+  "devices.unnamed": "打开一次后显示名称",
   "devices.level": "麦克风音量",
   "devices.loudness": "您的声音大小",
   "devices.volume": "播放音量",

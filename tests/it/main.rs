@@ -9,6 +9,7 @@ mod cuts;
 mod dialogues;
 mod door;
 mod eim_faults;
+mod faces;
 mod floors;
 mod harness;
 mod hostile_rpc;

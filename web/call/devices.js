@@ -61,11 +61,11 @@ export class Devices {
     }
   }
 
-  /** All of a kind. Their labels are empty until the reader once allowed one. @param {Device} device @returns {Promise<{id: string, label: string}[]>} */
+  /** All of a kind. They have no names until the reader allowed one. @param {Device} device @returns {Promise<{id: string, label: string}[]>} */
   async list(device) {
     const all = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
     const kind = device === "camera" ? "videoinput" : "audioinput";
-    return all.filter((each) => each.kind === kind && each.deviceId).map(({ deviceId, label }) => ({ id: deviceId, label }));
+    return all.filter((each) => each.kind === kind).map(({ deviceId, label }) => ({ id: deviceId, label }));
   }
 
   /**

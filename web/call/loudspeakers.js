@@ -40,6 +40,7 @@ export class Loudspeakers {
     let player = this.#players.get(name);
     if (!player) {
       player = { audio: document.createElement("audio"), stream: null };
+      player.audio.dataset.stream = name;
       player.audio.volume = this.#volume / 100;
       this.#players.set(name, player);
       this.element.append(player.audio);

@@ -75,6 +75,12 @@ export class OwnMedia {
     return this.#openMicrophone();
   }
 
+  /** The device that is open now. @param {import("./devices.js").Device} device @returns {string|null} */
+  openDevice(device) {
+    const track = device === "camera" ? this.picture?.getVideoTracks()[0] : this.#microphone;
+    return track?.getSettings().deviceId ?? null;
+  }
+
   /** How much of the microphone is sent. @param {number} percent 0 to 100 */
   async setLevel(percent) {
     this.devices.choose({ level: percent });

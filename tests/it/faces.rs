@@ -1,0 +1,216 @@
+//! People see and hear each other: a Chromium for each, with the devices that Chromium makes up (a moving picture and
+//! a beep every second), and the call gateway that is in the binary.
+
+use crate::browser_story::person::id;
+use crate::support::browser::Browser;
+use crate::support::gateway::{Gateway, Printed};
+
+/// Who is in the demo conference, each with a browser, and the users' ids.
+struct Round {
+    gateway: Gateway,
+    printed: Printed,
+    people: Vec<Person>,
+}
+
+struct Person {
+    browser: Browser,
+    user: String,
+}
+
+impl Round {
+    /// The chair and two guests, all with microphone and camera open.
+    async fn start() -> Self {
+        let gateway = Gateway::embedded().start().await;
+        let printed = gateway.printed().await;
+        let mut round = Self { gateway, printed, people: Vec::new() };
+        for name in ["Anna Schmidt", "张伟", "李娜"] {
+            round.enter(name).await;
+        }
+        round
+    }
+
+    async fn enter(&mut self, name: &str) {
+        let link = if self.people.is_empty() { &self.printed.chair } else { &self.printed.guest };
+        let browser = Browser::start().await;
+        browser.watch_media().await;
+        browser.enter(link, name).await;
+        let user = browser.user_named(name).await;
+        browser.press("camera").await;
+        browser.sees(&user, "video", "on").await;
+        self.people.push(Person { browser, user });
+    }
+
+    /// Each pair of who looks and who is looked at.
+    fn pairs(&self) -> impl Iterator<Item = (&Browser, &str)> {
+        let others = |viewer: &Person| {
+            let viewer = viewer.user.clone();
+            self.people.iter().filter(move |person| person.user != viewer)
+        };
+        self.people.iter().flat_map(move |viewer| others(viewer).map(|person| (&viewer.browser, person.user.as_str())))
+    }
+
+    async fn all_see_and_hear_each_other(&self) {
+        for (viewer, user) in self.pairs() {
+            viewer.sees_moving(user).await;
+            viewer.hears_sound(user).await;
+        }
+    }
+
+    async fn assert_quiet_consoles(&self) {
+        for person in &self.people {
+            person.browser.assert_quiet_console().await;
+        }
+    }
+}
+
+fn tile(stream: &str) -> String {
+    format!(".tile[data-stream=\"{stream}\"]")
+}
+
+#[tokio::test]
+async fn browser_three_people_see_and_hear_each_other() {
+    let round = Round::start().await;
+    round.all_see_and_hear_each_other().await;
+    let [anna, zhang, li] = &round.people[..] else { panic!("three came") };
+
+    for (person, name) in [(anna, "chair"), (zhang, "guest")] {
+        person.browser.look_in_both_languages(&format!("faces-{name}")).await;
+    }
+    the_stage_is_as_it_should(&li.browser, &anna.user, &zhang.user).await;
+    the_devices_are_chosen(&zhang.browser).await;
+    round.assert_quiet_consoles().await;
+}
+
+/// A small one and the main one swap, one's own is at the lower right, and what is closed can come back.
+async fn the_stage_is_as_it_should(browser: &Browser, chair: &str, other: &str) {
+    let main = async |stream: &str| {
+        browser.holds(&format!("document.querySelector('{}').dataset.stream === '{stream}'", id("main-tile"))).await;
+    };
+    browser.click(&id(&format!("tile-{other}"))).await;
+    main(other).await;
+    browser.sees_moving(other).await;
+    browser.find(&id(&format!("tile-{chair}"))).await;
+    browser.click(&id(&format!("tile-{chair}"))).await;
+    main(chair).await;
+    browser.sees_moving(chair).await;
+    let sizes = format!(
+        "(() => {{ const box = name => document.querySelector(`[data-testid=\"${{name}}\"]`).getBoundingClientRect();
+            const [small, own, main] = ['tile-{other}', 'self-tile', 'main-tile'].map(box);
+            return small.width === 192 && small.height === 108 && small.bottom <= main.top
+                && Math.abs(main.width / main.height - 16 / 9) < 0.01
+                && main.right - own.right < 20 && main.bottom - own.bottom < 20; }})()"
+    );
+    browser.holds(&sizes).await;
+
+    browser.run(&format!("document.querySelector('{} .tile-face').focus()", tile(other))).await;
+    let keys = browser.page.active_element().await.expect("the tile has the focus");
+    keys.send_keys("\u{e017}").await.expect("the Delete key is pressed");
+    browser.has(&format!("tile-{other}"), false).await;
+    browser.hears_sound(other).await;
+    browser.does_to(other, "reopen").await;
+    browser.sees_moving(other).await;
+}
+
+async fn the_devices_are_chosen(browser: &Browser) {
+    browser.press("devices").await;
+    let choices = "[...document.querySelectorAll('select')].every(each => each.options.length > 0 && each.value)";
+    browser.holds(choices).await;
+    browser.holds(&format!("document.querySelector('{}').value > 0", id("loudness"))).await;
+    let slide = "const slider = document.querySelector('[data-testid=\"volume\"]');
+        slider.value = 30; slider.dispatchEvent(new Event('input'));";
+    browser.run(slide).await;
+    browser.holds("[...document.querySelectorAll('audio')].every(each => each.volume === 0.3)").await;
+    browser.look("devices").await;
+    browser.press("dialog-close").await;
+}
+
+#[tokio::test]
+async fn browser_mute_camera_and_screen_reach_the_others() {
+    let round = Round::start().await;
+    round.all_see_and_hear_each_other().await;
+    let [anna, zhang, li] = &round.people[..] else { panic!("three came") };
+
+    anna.browser.does_to(&zhang.user, "mute").await;
+    for viewer in [anna, li] {
+        viewer.browser.sees(&zhang.user, "audio", "forcedOff").await;
+        viewer.browser.hears_nothing(&zhang.user, &zhang.user).await;
+    }
+    zhang.browser.has("chip-enforced", true).await;
+    anna.browser.does_to(&zhang.user, "unmute").await;
+    zhang.browser.has("chip-enforced", false).await;
+    zhang.browser.press("mute").await;
+    for viewer in [anna, li] {
+        viewer.browser.hears_sound(&zhang.user).await;
+    }
+
+    zhang.browser.press("camera").await;
+    for viewer in [anna, li] {
+        viewer.browser.sees(&zhang.user, "video", "off").await;
+        viewer.browser.holds(&format!("!document.querySelector('{} video')", tile(&zhang.user))).await;
+    }
+    zhang.browser.press("camera").await;
+    for viewer in [anna, li] {
+        viewer.browser.sees_moving(&zhang.user).await;
+    }
+    a_screen_is_shared(anna, zhang, li).await;
+    round.assert_quiet_consoles().await;
+}
+
+async fn a_screen_is_shared(anna: &Person, zhang: &Person, li: &Person) {
+    let screen = format!("{}/screen", zhang.user);
+    zhang.browser.press("share").await;
+    for viewer in [anna, li] {
+        viewer.browser.holds(&format!("document.querySelector('{}')", tile(&screen))).await;
+        viewer.browser.sees_moving(&screen).await;
+        viewer.browser.sees_moving(&zhang.user).await;
+    }
+    anna.browser.look("faces-screen").await;
+    zhang.browser.press("share").await;
+    for viewer in [anna, li] {
+        viewer.browser.holds(&format!("!document.querySelector('{}')", tile(&screen))).await;
+    }
+}
+
+#[tokio::test]
+async fn browser_a_reload_and_the_gateways_restart_bring_the_pictures_back() {
+    let mut round = Round::start().await;
+    round.all_see_and_hear_each_other().await;
+    round.people[1].browser.page.refresh().await.expect("a page reloads");
+    round.people[1].browser.is_on("conference").await;
+    round.all_see_and_hear_each_other().await;
+    round.assert_quiet_consoles().await;
+
+    round.gateway.restart().await;
+    for person in &round.people {
+        person.browser.has("banner", false).await;
+    }
+    round.all_see_and_hear_each_other().await;
+}
+
+#[tokio::test]
+async fn browser_somebody_without_devices_watches_and_is_told_why() {
+    let gateway = Gateway::embedded().start().await;
+    let printed = gateway.printed().await;
+    let (anna, zhang) = tokio::join!(Browser::start(), Browser::start());
+    let refusing = "navigator.mediaDevices.getUserMedia = async () => {
+        throw new DOMException('Permission denied', 'NotAllowedError'); };";
+    zhang.devtools("Page.addScriptToEvaluateOnNewDocument", serde_json::json!({ "source": refusing })).await;
+    for browser in [&anna, &zhang] {
+        browser.watch_media().await;
+    }
+    anna.enter(&printed.chair, "Anna Schmidt").await;
+    anna.press("camera").await;
+    zhang.enter(&printed.guest, "张伟").await;
+    zhang.shows(&id("toasts"), "microphone").await;
+    let (user, chair) = (anna.user_named("张伟").await, zhang.user_named("Anna Schmidt").await);
+    anna.sees(&user, "audio", "off").await;
+    zhang.sees_moving(&chair).await;
+    zhang.hears_sound(&chair).await;
+    zhang.press("camera").await;
+    zhang.shows(&id("toasts"), "camera").await;
+    anna.sees(&user, "video", "off").await;
+    zhang.look("faces-watching").await;
+    for browser in [&anna, &zhang] {
+        browser.assert_quiet_console().await;
+    }
+}
