@@ -6,9 +6,6 @@ import { GroupCall } from "./group-call.js";
 import { Peer } from "./peer.js";
 import { sourceOf } from "./streams.js";
 
-/** Refusals of an allocation that waiting won't change: not signed in, not in the conference, no such one, over. */
-const FINAL = new Set([-32001, -32003, -32004, -32006]);
-
 /**
  * @typedef {object} CallOwner
  * @property {string} userId
@@ -117,8 +114,7 @@ export class Call {
       this.#step({ is: "allocated", gateway: await rpc.call("callgw.allocate", { confId }) });
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;
-      const { code, key, data } = error;
-      this.#step({ is: "notAllocated", isFinal: FINAL.has(code), problem: key, retryAfterMs: data.retryAfterMs });
+      this.#step({ is: "notAllocated", problem: error.key, retryAfterMs: error.data.retryAfterMs });
     }
   }
 

@@ -120,11 +120,10 @@ export class GroupCall {
     this.#connect();
   }
 
-  /** @param {{isFinal: boolean, problem: string, retryAfterMs?: number}} refusal */
-  #notAllocated({ isFinal, problem, retryAfterMs = 0 }) {
+  /** Whatever the reason, it may pass: who is no member any more is told so elsewhere. @param {{problem: string, retryAfterMs?: number}} refusal */
+  #notAllocated({ problem, retryAfterMs = 0 }) {
     if (this.phase !== "allocating") return;
     this.problem = problem;
-    if (isFinal) return this.#disconnect("ended");
     this.#restart(Math.max(retryAfterMs, this.#backoff.next()));
   }
 

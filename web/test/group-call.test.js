@@ -225,18 +225,18 @@ test("expelled, replaced and over are final", () => {
   }
 });
 
-test("without a gateway one asks again, later each time; who may not have one doesn't", () => {
+test("without a gateway one asks again, later each time", () => {
   const { take, call } = scene();
   take("start");
   const waits = [1, 2, 3].map(() => {
-    const [timer] = take("notAllocated", { isFinal: false, problem: "callgw.none" }).filter((action) => action.name === "retry" && action.do === "timer");
+    const [timer] = take("notAllocated", { problem: "callgw.none" }).filter((action) => action.name === "retry" && action.do === "timer");
     take("timer", { name: "retry" });
     return timer.ms;
   });
   assert.ok(waits[0] < waits[1] && waits[1] < waits[2], String(waits));
   assert.equal(call.problem, "callgw.none");
-  assert.deepEqual(timers(take("notAllocated", { isFinal: true, problem: "conference.notMember" })), []);
-  assert.equal(call.phase, "ended");
+  const told = take("notAllocated", { problem: "http.tooMany", retryAfterMs: 9_000 });
+  assert.equal(told.find((action) => action.do === "timer").ms, 9_000);
 });
 
 test("a shared screen is a second stream, and its end is told", () => {
