@@ -136,7 +136,7 @@ export class ConferenceView {
     const { self, roster } = this.live;
     if (!self || !roster) return;
     const { picked, closed } = this.stage.choice;
-    const stage = { mainVideo: roster.conference.mainVideo, picked, isClosed: closed.has(member.userId) };
+    const stage = { mainVideo: roster.conference.mainVideo, picked, isClosed: closed.has(member.userId), closedScreen: this.stage.closedScreenOf(member.userId) };
     const items = memberActions(self, member, stage).map((action) => ({
       ...action,
       testid: `${action.id}-${member.userId}`,
@@ -159,11 +159,11 @@ export class ConferenceView {
   }
 
   /** @param {import("./actions.js").Action & {update?: object}} action @param {import("./roster.js").Member} [member] */
-  async #act({ control, local, update, confirm, danger }, member) {
+  async #act({ control, local, stream, update, confirm, danger }, member) {
     const name = member?.name ?? this.live.roster?.conference.confName ?? "";
     if (confirm && !(await confirmed(confirm, { name }, Boolean(danger)))) return;
     const { rpc, confId } = this.live;
-    if (local && member) this.stage.choose(local, member.userId);
+    if (local && member) this.stage.choose(local, stream ?? member.userId);
     if (control) await this.#try(() => this.live.control(...control));
     if (update) await this.#try(() => rpc.call("conference.update", { confId, ...update }));
   }

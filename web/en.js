@@ -64,6 +64,7 @@ export const en = {
   "member.unpick": "Undo my main video",
   "member.close": "Close this video",
   "member.reopen": "Show video again",
+  "member.reopenScreen": "Show their screen again",
   "member.mute": "Mute",
   "member.allowUnmute": "Allow to unmute",
   "member.lowerHand": "Lower hand",

@@ -61,6 +61,11 @@ export class Stage {
     this.onChoice();
   }
 
+  /** A screen of theirs that the reader closed. @param {string} userId */
+  closedScreenOf(userId) {
+    return [...this.choice.closed].find((stream) => sourceOf(stream) === "screen" && ownerOf(stream) === userId);
+  }
+
   /**
    * @param {import("./roster.js").Roster} roster with oneself as the devices are
    * @param {string} selfId

@@ -64,6 +64,7 @@ export const zh = {
   "member.unpick": "取消我的主视频选择",
   "member.close": "关闭此画面",
   "member.reopen": "重新显示画面",
+  "member.reopenScreen": "重新显示其屏幕",
   "member.mute": "禁言",
   "member.allowUnmute": "解除禁言",
   "member.lowerHand": "放下其举手",

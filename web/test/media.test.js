@@ -5,6 +5,7 @@ import { parseChoice, troubleKey, UNCHOSEN } from "../call/devices.js";
 import { withDtx } from "../call/sdp.js";
 import { sizeFor } from "../call/view-sizes.js";
 import { statusOf } from "../tile.js";
+import { memberActions } from "../actions.js";
 import { arrange } from "../layout.js";
 
 test("each reason why a device can't be had has words in both languages", () => {
@@ -78,4 +79,11 @@ test("a screen stands beside its owner, and can be closed without them", () => {
   assert.deepEqual(arrange(stage(all), "me", { picked: "chair", closed: new Set() }, call).strip, ["b", "b/screen", "d"]);
   assert.deepEqual(arrange(stage(all), "me", { picked: "chair", closed: new Set(["b/screen"]) }, call).strip, ["b", "d"]);
   assert.equal(arrange(stage(all), "me", noChoice, call).corner, true);
+});
+
+test("a screen that was closed can be shown again, from its owner's menu", () => {
+  const [self, other] = people("me", "b");
+  const ids = (closedScreen) => memberActions(self, other, { mainVideo: null, picked: null, isClosed: false, closedScreen }).map(({ id }) => id);
+  assert.deepEqual(ids(undefined), ["pick", "hide"]);
+  assert.deepEqual(ids("b/screen"), ["pick", "hide", "reopen-screen"]);
 });
