@@ -23,10 +23,14 @@ export async function openDevices(media, toasts) {
     h("section", { class: "device" }, slider("devices.volume", "volume", own.devices.choice.volume, (percent) => media.setVolume(percent), "speaker")),
   );
   openWindow("devices.title", content);
-  await own.measure();
+  await own.measure(true);
+  const done = () => {
+    clearInterval(measuring);
+    own.measure(false);
+  };
   const measuring = setInterval(() => {
-    if (!content.isConnected) return clearInterval(measuring);
-    meter.value = own.loudness();
+    if (content.isConnected) meter.value = own.loudness();
+    else done();
   }, METER_MS);
 }
 

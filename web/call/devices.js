@@ -77,10 +77,20 @@ export class Devices {
   async open(device) {
     if (!navigator.mediaDevices) throw new DOMException("no secure context", "SecurityError");
     const wished = this.choice[device];
-    const which = wished ? { deviceId: { ideal: wished } } : {};
-    const stream = await navigator.mediaDevices.getUserMedia(device === "camera" ? { video: { ...PICTURE, ...which } } : { audio: { ...SOUND, ...which } });
-    return stream.getTracks()[0];
+    if (!wished) return capture(device, {});
+    try {
+      return await capture(device, { deviceId: { exact: wished } });
+    } catch (error) {
+      if (TROUBLES[/** @type {DOMException} */ (error).name] !== "missing") throw error;
+      return capture(device, {});
+    }
   }
+}
+
+/** @param {Device} device @param {object} which constraints beside our own */
+async function capture(device, which) {
+  const wishes = device === "camera" ? { video: { ...PICTURE, ...which } } : { audio: { ...SOUND, ...which } };
+  return (await navigator.mediaDevices.getUserMedia(wishes)).getTracks()[0];
 }
 
 const PICTURE = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };

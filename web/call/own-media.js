@@ -25,6 +25,7 @@ export class OwnMedia {
   #microphone = null;
   /** @type {MicrophoneLevel|null} */
   #level = null;
+  #isMeasured = false;
   /** @type {MediaStreamTrack|null} what is sent: the microphone, or it at another level */
   #sound = null;
 
@@ -92,9 +93,9 @@ export class OwnMedia {
     return this.isSpeaking ? (this.#level?.loudness() ?? 0) : 0;
   }
 
-  /** Measuring is for those who look at it. */
-  async measure() {
-    if (this.#microphone && !this.#level) this.#level = new MicrophoneLevel(this.#microphone);
+  /** Measuring is for those who look at it. @param {boolean} isMeasured */
+  async measure(isMeasured) {
+    this.#isMeasured = isMeasured;
     await this.#applyLevel();
   }
 
@@ -154,12 +155,16 @@ export class OwnMedia {
     const microphone = this.#microphone;
     if (!microphone) return;
     const { level } = this.devices.choice;
-    if (level < 100) this.#level ??= new MicrophoneLevel(microphone);
+    const isNeeded = level < 100 || this.#isMeasured;
+    if (isNeeded) this.#level ??= new MicrophoneLevel(microphone);
     this.#level?.set(level);
     const isLevelled = level < 100 && (await this.#level?.isRunning());
     if (microphone !== this.#microphone) return;
     this.#sound = isLevelled && this.#level ? this.#level.track : microphone;
     this.owner.onTrack("camera", "audio", this.#sound);
+    if (isNeeded) return;
+    this.#level?.close();
+    this.#level = null;
   }
 
   #hush() {
