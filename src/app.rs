@@ -331,10 +331,6 @@ fn http_settings(config: &Config) -> Result<HttpSettings, Failure> {
         trusted_proxies: networks(&http.trusted_proxies)?,
         connections: u32::try_from(config.limits.connections)?,
         body_bytes: config.limits.body_bytes as u64,
-        timeouts: Timeouts {
-            tls_handshake: http.tls_handshake_timeout,
-            header: config.limits.header_timeout,
-            ..Timeouts::default()
-        },
+        timeouts: Timeouts::new(http, config.limits.header_timeout),
     })
 }

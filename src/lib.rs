@@ -7,8 +7,8 @@
 //! | 4 roof | `cli`, `app` (the recipe), `demo`, `check`, `lifecycle`, `http` (one listener, TLS) |
 //! | 3 doors | `rpc`, `wss`, `page`, `admin` |
 //! | 2 rooms | `conference` (registry, one actor each, a pure core), `sockets`, `entry` (logins, links, guests) |
-//! | 1 wires | `store` (SQL), `eim` (XMPP, conversion, the built-in EIM), `callgw` (the pool) |
-//! | 0 ground | `ids`, `refusal`, `event`, `address`, `limiter`, `token`, `body`, `control`, `config`, `schema`, `log` |
+//! | 1 wires | `store` (SQL), `eim` (XMPP, conversion, the built-in EIM), `callgw` (the pool), `media` (this process's call gateway node) |
+//! | 0 ground | `ids`, `refusal`, `event`, `address`, `limiter`, `token`, `bearer`, `body`, `outbox`, `control`, `config`, `schema`, `log` |
 //!
 //! All tasks, who starts them and what they own:
 //!
@@ -29,6 +29,7 @@
 pub mod address;
 pub mod admin;
 pub mod app;
+pub mod bearer;
 pub mod body;
 pub mod callgw;
 pub mod check;
@@ -45,6 +46,8 @@ pub mod ids;
 pub mod lifecycle;
 pub mod limiter;
 pub mod log;
+pub mod media;
+pub mod outbox;
 pub mod page;
 pub mod refusal;
 pub mod rpc;

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::conference::{Close, Conferences, Happening, notification};
+use crate::conference::{Conferences, Happening, notification};
 use crate::demo;
 use crate::eim::answer::WebAddress;
 use crate::eim::inbound::Inbound;
@@ -19,6 +19,7 @@ use crate::entry::Entry;
 use crate::event::{Event, Role};
 use crate::ids::{ConfId, now_ms};
 use crate::lifecycle::Failure;
+use crate::outbox::Close;
 use crate::rpc::Door;
 use crate::sockets::Sockets;
 use crate::store::Store;
@@ -54,7 +55,7 @@ pub(super) async fn after_start(door: Arc<Door>, demonstrate: bool, hard: Cancel
 /// What was before the start goes on: sessions, and seats whose people may come back. The EIM may come up later.
 async fn restore(door: &Door, generation: u64) {
     while let Err(refusal) = door.entry.restore_sessions().await {
-        tracing::info!(key = refusal.key, "guests' sessions can't be opened again yet");
+        tracing::info!(key = refusal.key, "users' sessions can't be opened again yet");
         tokio::time::sleep(RESTORE_RETRY).await;
     }
     loop {

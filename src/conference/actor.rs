@@ -12,12 +12,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::eim::calls::Calls;
 use crate::event::{Event, Roster};
 use crate::ids::{ConfId, UserId, now_ms};
+use crate::outbox::Outbox;
 use crate::refusal::{Refusal, code};
 
 use super::core::{Ask, Core, Effect, Failure};
 use super::log::Position;
-use super::outbox::Outbox;
-use super::{Conferences, MAILBOX};
+use super::{Conferences, HAPPENINGS, MAILBOX};
 
 /// How often graces and retries are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -162,7 +162,9 @@ impl Actor {
             }
             Effect::Tell(happening) => {
                 let told = (self.core.conf_id().clone(), happening);
-                if self.registry.0.happenings.send(told).await.is_err() {
+                let happenings = &self.registry.0.happenings;
+                metrics::gauge!("confgate_happenings_waiting").set((HAPPENINGS - happenings.capacity()) as f64);
+                if happenings.send(told).await.is_err() {
                     tracing::debug!("a happening after the stop");
                 }
             }

@@ -7,9 +7,9 @@ use axum::extract::ws::Utf8Bytes;
 
 use crate::event::{Change, ENDED, Event, LeftReason, Roster, WaitingReason};
 use crate::ids::{ConfId, UserId};
+use crate::outbox::Close;
 
 use super::log::{Applied, Log, Position, Reason, full_snapshot, outside_snapshot};
-use super::outbox::Close;
 
 /// Most events held back while a fresh roster is on its way; more than that and the roster is asked for again.
 const HELD_MAX: usize = 256;

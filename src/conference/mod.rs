@@ -4,7 +4,6 @@
 mod actor;
 mod core;
 mod log;
-mod outbox;
 
 #[cfg(test)]
 mod histories;
@@ -19,10 +18,10 @@ use tokio_util::task::TaskTracker;
 use crate::eim::calls::Calls;
 use crate::event::{Event, Roster};
 use crate::ids::{ConfId, UserId, now_ms};
+use crate::outbox::Outbox;
 
 pub use self::core::{Happening, Limits};
 pub use self::log::{Position, notification};
-pub use self::outbox::{Close, Inbox, Outbox, outbox};
 use actor::{Command, Handle};
 
 /// How many commands wait at one conference. When it is full the sender waits: sockets and the EIM link slow down.

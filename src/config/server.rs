@@ -34,6 +34,18 @@ pub struct Http {
     pub trusted_proxies: Vec<IpNet>,
     #[serde(rename = "tls_handshake_timeout_ms", with = "values::millis")]
     pub tls_handshake_timeout: Duration,
+    /// For a request's body as a whole.
+    #[serde(rename = "body_timeout_ms", with = "values::millis")]
+    pub body_timeout: Duration,
+    /// How long a connection is kept with no request under way.
+    #[serde(rename = "idle_timeout_ms", with = "values::millis")]
+    pub idle_timeout: Duration,
+    /// After this long a silent HTTP/2 connection is pinged.
+    #[serde(rename = "ping_interval_ms", with = "values::millis")]
+    pub ping_interval: Duration,
+    /// For the answer to such a ping.
+    #[serde(rename = "ping_timeout_ms", with = "values::millis")]
+    pub ping_timeout: Duration,
 }
 
 impl Default for Http {
@@ -49,6 +61,11 @@ impl Default for Http {
             denied_networks: Vec::new(),
             trusted_proxies: Vec::new(),
             tls_handshake_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            // Longer than the 60 s that load balancers keep theirs, so that they close first.
+            idle_timeout: Duration::from_secs(75),
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -57,7 +74,13 @@ impl Http {
     /// Paths at the port's root that are the call gateway's (aliases of Kurento's pages).
     const CALL_GATEWAY_ALIASES: [&str; 3] = ["groupcall", "one2one", "call"];
 
-    pub(super) const RANGES: &[Range] = &[("http.tls_handshake_timeout_ms", 1, HOUR_MS)];
+    pub(super) const RANGES: &[Range] = &[
+        ("http.tls_handshake_timeout_ms", 1, HOUR_MS),
+        ("http.body_timeout_ms", 1, HOUR_MS),
+        ("http.idle_timeout_ms", 1, HOUR_MS),
+        ("http.ping_interval_ms", 1, HOUR_MS),
+        ("http.ping_timeout_ms", 1, HOUR_MS),
+    ];
 
     pub(super) fn check(&self, found: &mut Findings) {
         match (&self.cert, &self.key) {

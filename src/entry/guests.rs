@@ -217,24 +217,34 @@ impl Entry {
         }
     }
 
-    /// After a start: sessions again for the temporary accounts that live (c2s).
+    /// After a start: sessions again for those whose credentials are kept, since their tokens go on (c2s): configured
+    /// clients, and the temporary accounts that live.
     pub async fn restore_sessions(&self) -> Result<(), Refusal> {
         if self.0.config.eim.mode != EimMode::C2s {
             return Ok(());
         }
+        for client in &self.0.config.auth.clients {
+            let Some(password) = &client.password else { continue };
+            self.restore_session(&client.speaks_as(), password).await?;
+        }
         for account in self.0.store.live_accounts(now_ms()).await.map_err(Refusal::fault)? {
             let sealed = account.sealed_password.as_deref().unwrap_or_default();
             let Some(password) = self.0.sealer.open(account.user_id.as_str(), sealed) else { continue };
-            match self.open_session(&account.user_id, &password).await {
-                Err(refusal) if refusal.is_passing() => return Err(refusal),
-                Err(refusal) => {
-                    let (user, key) = (&account.user_id, refusal.key);
-                    tracing::warn!(%user, key, "a guest's session could not be opened again");
-                }
-                Ok(()) => {}
-            }
+            self.restore_session(&account.user_id, &password).await?;
         }
         Ok(())
+    }
+
+    /// An error is the server's trouble, which passes; who isn't let in must log in again.
+    async fn restore_session(&self, user: &UserId, password: &Secret) -> Result<(), Refusal> {
+        match self.open_session(user, password).await {
+            Err(refusal) if refusal.is_passing() => Err(refusal),
+            Err(refusal) => {
+                tracing::warn!(%user, key = refusal.key, "a user's session could not be opened again");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 }
 

@@ -173,6 +173,7 @@ impl Entry {
                 let _ = self.0.ended_news.send(family);
             }
         }
+        metrics::gauge!("confgate_ended_families_waiting").set(self.0.ended_news.len() as f64);
     }
 
     /// Learns which families other nodes have ended, or this one before it was started anew.

@@ -163,12 +163,13 @@ impl<IO: Write + Unpin> Write for Heard<IO> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     const HEADER: Duration = Duration::from_secs(10);
     const IDLE: Duration = Duration::from_secs(75);
 
     fn timeouts() -> Timeouts {
-        Timeouts { header: HEADER, idle: IDLE, ..Timeouts::default() }
+        Timeouts { idle: IDLE, ..Timeouts::new(&config::Http::default(), HEADER) }
     }
 
     #[tokio::test]

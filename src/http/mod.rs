@@ -22,6 +22,8 @@ mod tests;
 
 use std::time::Duration;
 
+use crate::config;
+
 pub use guard::{Guard, GuardError, GuardSettings};
 pub use listener::{Door, DoorError};
 pub use networks::{Admission, NetworkError, Networks};
@@ -65,16 +67,20 @@ pub struct Timeouts {
     pub certificate_check: Duration,
 }
 
-impl Default for Timeouts {
-    fn default() -> Self {
+/// How often the certificate files are looked at.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(1);
+
+impl Timeouts {
+    /// `header` is `limits.header_timeout_ms`.
+    pub fn new(http: &config::Http, header: Duration) -> Self {
         Self {
-            tls_handshake: Duration::from_secs(10),
-            header: Duration::from_secs(10),
-            body: Duration::from_secs(30),
-            idle: Duration::from_secs(75), // longer than the 60 s that load balancers keep theirs, so that they close first
-            ping_interval: Duration::from_secs(20),
-            ping: Duration::from_secs(10),
-            certificate_check: Duration::from_secs(1),
+            tls_handshake: http.tls_handshake_timeout,
+            header,
+            body: http.body_timeout,
+            idle: http.idle_timeout,
+            ping_interval: http.ping_interval,
+            ping: http.ping_timeout,
+            certificate_check: CERTIFICATE_CHECK,
         }
     }
 }

@@ -153,6 +153,7 @@ async fn an_address_over_its_budget_is_told_when_to_come_back() {
     assert_eq!(last.status, 429);
     assert!(last.header("retry-after").parse::<u64>().is_ok_and(|s| (1..=60).contains(&s)), "{last:?}");
     assert_eq!(last.json()["code"], -32029);
+    assert!(last.json()["data"]["traceId"].as_str().is_some_and(|id| !id.is_empty()), "{last:?}");
 }
 
 #[tokio::test]

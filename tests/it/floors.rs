@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 /// Each module and its floor; within a floor a module may use those listed before it.
 const FLOORS: [&[&str]; 5] = [
-    &["ids", "refusal", "event", "address", "limiter", "token", "body", "control", "config", "schema", "log"],
-    &["store", "eim", "callgw"],
+    &[
+        "ids", "refusal", "event", "address", "limiter", "token", "bearer", "body", "outbox", "control", "config",
+        "schema", "log",
+    ],
+    &["store", "eim", "callgw", "media"],
     &["conference", "sockets", "entry"],
     &["admin", "rpc", "wss", "page"],
     &["http", "lifecycle", "demo", "check", "app", "cli", "main"],

@@ -581,6 +581,18 @@ async fn history(seed: u64) {
 }
 
 #[tokio::test]
+async fn frames_that_are_no_text_are_answered_and_one_too_large_ends_its_socket_alone() {
+    let mut room = Room::open("", json!({})).await;
+    let (guest, mut socket) = room.member("Guest").await;
+    socket.send_frame(Message::binary(&b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"conference.list\"}"[..])).await;
+    assert_eq!(socket.answer_to_nobody().await["error"]["code"], -32700);
+    socket.call("conference.get", json!({ "confId": room.conf })).await.result();
+    socket.send_in_vain(Message::text("x".repeat(300 * 1024))).await;
+    room.seen(&guest, Some("reconnecting")).await;
+    room.socket.call("conference.get", json!({ "confId": room.conf })).await.result();
+}
+
+#[tokio::test]
 async fn whatever_sockets_go_through_everybody_ends_up_with_the_eims_roster() {
     let seed = rand::rng().next_u64();
     println!("seed {seed}");

@@ -158,6 +158,22 @@ on_each_server! {
     }
 }
 
+on_each_server! {
+    async fn a_configured_clients_session_is_opened_again_after_a_restart(server) {
+        let _eim = crate::support::gateway::eim(server).await;
+        server.register("u1074808", "pass").await;
+        server.register("operator", "pass").await;
+        let mut gateway = Gateway::with(&format!("{}{CALLERS}", server.c2s_section("starttls"))).start().await;
+        let caller = gateway.client().login_client("u1074808", "s").await;
+        gateway.restart().await;
+        let iq = json!({"reqXml": r#"<iq to="jeprivacy.ips3000" type="get" id="01"><jeExtension xmlns="je:x:client:config"><getMainTabs/></jeExtension></iq>"#});
+        until_true("the token of before the restart serves again", async || {
+            caller.rpc("org.user.processIQ", iq.clone()).await.0.get("result").is_some()
+        })
+        .await;
+    }
+}
+
 /// `confgate check`: its exit code, and what it printed.
 async fn check(config: &str) -> (Option<i32>, String) {
     let directory = tempfile::Builder::new().prefix("confgate-check-").tempdir();

@@ -58,6 +58,11 @@ impl Drop for House {
     }
 }
 
+/// The defaults.
+fn timeouts() -> Timeouts {
+    Timeouts::new(&config::Http::default(), Duration::from_secs(10))
+}
+
 impl House {
     async fn open(adjust: impl FnOnce(&mut HttpSettings)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
@@ -71,7 +76,7 @@ impl House {
             trusted_proxies: Networks::default(),
             connections: 100,
             body_bytes: BODY_BYTES as u64,
-            timeouts: Timeouts { certificate_check: Duration::from_millis(50), ..Timeouts::default() },
+            timeouts: Timeouts { certificate_check: Duration::from_millis(50), ..timeouts() },
         };
         adjust(&mut settings);
         let door = Door::open(settings).await.expect("a free port");

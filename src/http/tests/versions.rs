@@ -96,8 +96,7 @@ async fn a_web_socket_opens_over_http2() {
 
 #[tokio::test]
 async fn a_changed_certificate_is_served_within_two_seconds_and_open_connections_go_on() {
-    let house =
-        House::open(|settings| settings.timeouts.certificate_check = Timeouts::default().certificate_check).await;
+    let house = House::open(|settings| settings.timeouts.certificate_check = timeouts().certificate_check).await;
     let mut old = house.http1().await;
     assert_eq!(old.get("/who").await.status, StatusCode::OK);
     swap_certificate(&house);

@@ -172,8 +172,17 @@ impl EventSocket {
         self.answer(&id).await
     }
 
+    /// The answer to what had no id that could be read.
+    pub async fn answer_to_nobody(&mut self) -> Value {
+        self.answer_under(Value::Null).await.0
+    }
+
     /// The answer under that id, whenever it was asked for.
     pub async fn answer(&mut self, id: &str) -> Answer {
+        self.answer_under(id.into()).await
+    }
+
+    async fn answer_under(&mut self, id: Value) -> Answer {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let Some(text) = self.text_by(deadline).await else { panic!("no answer to {id} within {PATIENCE:?}") };
@@ -196,6 +205,13 @@ impl EventSocket {
     /// Sends any frame.
     pub async fn send_frame(&mut self, frame: Message) {
         self.socket.send(frame).await.expect("the event socket is open");
+    }
+
+    /// Sends a frame that the server doesn't take: it is gone, before the last byte or after it.
+    pub async fn send_in_vain(&mut self, frame: Message) {
+        if self.socket.send(frame).await.is_ok() {
+            assert_eq!(self.close_code().await, 1006);
+        }
     }
 
     /// Reads until the server closes: its code; 1006 (RFC 6455 section 7.4.1) where it went without one.

@@ -190,7 +190,12 @@ impl Worker {
         }
         for (domain, batch) in by_link {
             let n = batch.len() as u64;
-            let sent = self.links.get(&domain).is_some_and(|link| link.batches.try_send(batch).is_ok());
+            let link = self.links.get(&domain);
+            if let Some(link) = link {
+                let waiting = link.batches.max_capacity() - link.batches.capacity();
+                metrics::gauge!("confgate_builtin_eim_link_batches", "link" => domain.clone()).set(waiting as f64);
+            }
+            let sent = link.is_some_and(|link| link.batches.try_send(batch).is_ok());
             let outcome = if sent { "sent" } else { "dropped" };
             metrics::counter!("confgate_builtin_eim_stanzas_total", "outcome" => outcome).increment(n);
             if !sent && let Some(link) = self.links.remove(&domain) {

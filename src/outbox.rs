@@ -1,12 +1,13 @@
-//! What leads from a conference to a socket: a queue bounded in frames and bytes, and the order to close.
+//! What leads to a client's socket: a queue bounded in frames and bytes, and the order to close.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::ws::Utf8Bytes;
+use metrics::Gauge;
 use tokio::sync::{mpsc, watch};
 
-/// Why a socket is closed by us: the codes of the event socket.
+/// Why a socket is closed by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
     Token,
@@ -18,17 +19,28 @@ pub enum Close {
     GoingAway,
     /// The client does not answer pings.
     Silent,
+    /// Nothing that admits to where the client wants to go.
+    Unauthorized,
+    /// More messages than a client may send.
+    TooMany,
+    /// A message longer than any may be.
+    TooLarge,
+    /// There is no room for the client now.
+    Later,
 }
 
 impl Close {
     pub fn code(self) -> u16 {
         match self {
-            Close::Token => 4001,
+            Close::Token | Close::Unauthorized => 4001,
             Close::Kicked | Close::Denied => 4003,
             Close::Over => 4004,
-            Close::TooSlow => 4008,
+            Close::TooSlow | Close::TooMany => 4008,
             Close::TakenOver => 4009,
             Close::GoingAway | Close::Silent => 1001,
+            // RFC 6455 section 7.4.1, and its registry.
+            Close::TooLarge => 1009,
+            Close::Later => 1013,
         }
     }
 
@@ -42,6 +54,10 @@ impl Close {
             Close::TakenOver => "taken over by another socket",
             Close::GoingAway => "going away",
             Close::Silent => "no answer to pings",
+            Close::Unauthorized => "no token that admits",
+            Close::TooMany => "too many messages",
+            Close::TooLarge => "message too long",
+            Close::Later => "try again later",
         }
     }
 }
@@ -51,7 +67,7 @@ impl Close {
 #[derive(Clone)]
 pub struct Outbox {
     frames: mpsc::Sender<Utf8Bytes>,
-    queued_bytes: Arc<AtomicUsize>,
+    queued: Arc<Queued>,
     max_bytes: usize,
     close: watch::Sender<Option<Close>>,
 }
@@ -59,16 +75,41 @@ pub struct Outbox {
 /// The socket's side.
 pub struct Inbox {
     frames: mpsc::Receiver<Utf8Bytes>,
-    queued_bytes: Arc<AtomicUsize>,
+    queued: Arc<Queued>,
     pub close: watch::Receiver<Option<Close>>,
+}
+
+/// The bytes that wait in one queue, and in the gauge those of all.
+struct Queued {
+    bytes: AtomicUsize,
+    all: Gauge,
+}
+
+impl Queued {
+    /// What waited before.
+    fn add(&self, bytes: usize) -> usize {
+        self.all.increment(bytes as f64);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: usize) {
+        self.all.decrement(bytes as f64);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.all.decrement(*self.bytes.get_mut() as f64);
+    }
 }
 
 pub fn outbox(max_frames: usize, max_bytes: usize) -> (Outbox, Inbox) {
     let (tx, rx) = mpsc::channel(max_frames);
     let (close_tx, close_rx) = watch::channel(None);
-    let queued_bytes = Arc::new(AtomicUsize::new(0));
-    let outbox = Outbox { frames: tx, queued_bytes: queued_bytes.clone(), max_bytes, close: close_tx };
-    (outbox, Inbox { frames: rx, queued_bytes, close: close_rx })
+    let queued = Arc::new(Queued { bytes: AtomicUsize::new(0), all: metrics::gauge!("confgate_socket_queue_bytes") });
+    let outbox = Outbox { frames: tx, queued: queued.clone(), max_bytes, close: close_tx };
+    (outbox, Inbox { frames: rx, queued, close: close_rx })
 }
 
 impl Outbox {
@@ -79,12 +120,17 @@ impl Outbox {
         let size = frame.len();
         // What waits already decides, not the frame itself: a page of messages that the client asked for may be larger
         // than the bound, and must not end its socket.
-        let waiting = self.queued_bytes.fetch_add(size, Ordering::Relaxed);
+        let waiting = self.queued.add(size);
         if waiting > self.max_bytes || self.frames.try_send(frame).is_err() {
-            self.queued_bytes.fetch_sub(size, Ordering::Relaxed);
+            self.queued.take(size);
             metrics::counter!("confgate_socket_lagged_total").increment(1);
             self.close(Close::TooSlow);
         }
+    }
+
+    /// Whether the order to close was given.
+    pub fn is_closed(&self) -> bool {
+        self.close.borrow().is_some()
     }
 
     /// The first reason stands. What was queued before is still sent.
@@ -102,14 +148,14 @@ impl Outbox {
 impl Inbox {
     pub async fn next(&mut self) -> Option<Utf8Bytes> {
         let frame = self.frames.recv().await?;
-        self.queued_bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+        self.queued.take(frame.len());
         Some(frame)
     }
 
     /// What is queued now, without waiting.
     pub fn try_next(&mut self) -> Option<Utf8Bytes> {
         let frame = self.frames.try_recv().ok()?;
-        self.queued_bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+        self.queued.take(frame.len());
         Some(frame)
     }
 }

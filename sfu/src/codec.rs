@@ -1,0 +1,71 @@
+//! Which codecs the node forwards, what is a key frame in them, and which of a viewer's payload types carries what a
+//! publisher sends.
+
+use str0m::RtcConfig;
+use str0m::format::{
+    Codec, CodecSpec, detect_av1_keyframe, detect_h264_keyframe, detect_vp8_keyframe, detect_vp9_keyframe,
+};
+use str0m::media::{MediaKind, Pt};
+use str0m::{Rtc, media::Mid};
+
+/// The codecs in the order in which the node answers them: VP8 first, which every browser sends with simulcast.
+pub(crate) fn enable(config: RtcConfig) -> RtcConfig {
+    config.clear_codecs().enable_opus(true, false).enable_vp8(true).enable_h264(true).enable_vp9(true).enable_av1(true)
+}
+
+/// Whether the payload is the first packet of a frame that needs none before it.
+pub(crate) fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
+    match codec {
+        Codec::Vp8 => detect_vp8_keyframe(payload),
+        Codec::H264 => detect_h264_keyframe(payload),
+        Codec::Vp9 => detect_vp9_keyframe(payload),
+        Codec::Av1 => detect_av1_keyframe(payload),
+        _ => false,
+    }
+}
+
+/// What the publisher sends under the payload type.
+pub(crate) fn spec_of(rtc: &Rtc, pt: Pt) -> Option<CodecSpec> {
+    rtc.codec_config().params().iter().find(|params| params.pt() == pt).map(|params| params.spec())
+}
+
+/// The viewer's payload type for the publisher's codec; `None`: the viewer didn't offer it.
+pub(crate) fn payload_type(viewer: &Rtc, mid: Mid, sent: &CodecSpec) -> Option<Pt> {
+    let offered = viewer.media(mid)?.remote_pts();
+    viewer
+        .codec_config()
+        .params()
+        .iter()
+        .find(|params| offered.contains(&params.pt()) && decodes(&params.spec(), sent))
+        .map(|params| params.pt())
+}
+
+/// The profile in an H.264 `profile-level-id`: its first two bytes. The level is a matter of size, and both sides
+/// allow an asymmetric one.
+fn h264_profile(spec: &CodecSpec) -> u32 {
+    const CONSTRAINED_BASELINE: u32 = 0x42e01f;
+    spec.format.profile_level_id.unwrap_or(CONSTRAINED_BASELINE) >> 8
+}
+
+fn decodes(viewer: &CodecSpec, sent: &CodecSpec) -> bool {
+    if viewer.codec != sent.codec {
+        return false;
+    }
+    match sent.codec {
+        Codec::H264 => {
+            let mode = |spec: &CodecSpec| spec.format.packetization_mode.unwrap_or(0);
+            mode(viewer) == mode(sent) && h264_profile(viewer) == h264_profile(sent)
+        }
+        Codec::Vp9 => viewer.format.profile_id.unwrap_or(0) == sent.format.profile_id.unwrap_or(0),
+        Codec::Av1 => viewer.format.profile.unwrap_or(0) == sent.format.profile.unwrap_or(0),
+        _ => true,
+    }
+}
+
+/// Ticks of the RTP timestamp in a second for the codecs of [`enable`].
+pub(crate) fn clock_rate(kind: MediaKind) -> u32 {
+    match kind {
+        MediaKind::Audio => 48_000,
+        MediaKind::Video => 90_000,
+    }
+}

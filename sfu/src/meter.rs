@@ -1,0 +1,66 @@
+//! How many in the last second.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// A bucket's length. The last second is read with this precision.
+const BUCKET: Duration = Duration::from_millis(100);
+const BUCKETS: usize = 10;
+
+/// Owned by what it counts for; [`Meter::tick`] is to be called about every [`BUCKET`].
+#[derive(Debug)]
+pub(crate) struct Meter {
+    full: VecDeque<u64>,
+    sum: u64,
+    current: u64,
+    began: Instant,
+}
+
+impl Meter {
+    pub(crate) fn new(now: Instant) -> Meter {
+        Meter { full: VecDeque::with_capacity(BUCKETS + 1), sum: 0, current: 0, began: now }
+    }
+
+    pub(crate) fn add(&mut self, count: u64) {
+        self.current += count;
+    }
+
+    /// Closes the buckets whose time is over.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        let over = now.saturating_duration_since(self.began).as_millis() / BUCKET.as_millis();
+        for _ in 0..over.min(BUCKETS as u128 + 1) {
+            let count = std::mem::take(&mut self.current);
+            self.sum += count;
+            self.full.push_back(count);
+            if self.full.len() > BUCKETS {
+                self.sum -= self.full.pop_front().unwrap_or(0);
+            }
+        }
+        if over > 0 {
+            self.began = now;
+        }
+    }
+
+    /// The count of the last full second.
+    pub(crate) fn per_s(&self) -> u64 {
+        self.sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_second_counts_and_no_longer() {
+        let start = Instant::now();
+        let mut meter = Meter::new(start);
+        for step in 1..=20 {
+            meter.add(5);
+            meter.tick(start + BUCKET * step);
+        }
+        assert_eq!(meter.per_s(), 50);
+        meter.tick(start + BUCKET * 20 + Duration::from_secs(5));
+        assert_eq!(meter.per_s(), 0, "a pause empties it");
+    }
+}

@@ -1,0 +1,8 @@
+//! Threads, sockets and clocks around the workers.
+
+mod node;
+mod tcp;
+mod thread;
+mod udp;
+
+pub use node::{Full, Node};

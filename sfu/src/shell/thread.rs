@@ -1,0 +1,319 @@
+//! A media thread: a worker, its socket and its clock. All it waits for, it waits for here.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use str0m::net::Protocol;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+
+use super::node::Gauges;
+use super::tcp::{self, Connections, Handover, Slots};
+use super::udp::{bind, dressed, plain};
+use crate::router::Router;
+use crate::vocabulary::{Command, EndpointId, Notice, Refusal};
+use crate::worker::{Datagram, Socket, Transmit, Worker};
+
+/// Datagrams read in a row before what they cause is sent.
+const BATCH: usize = 64;
+/// The largest datagram: more than any path's MTU.
+const DATAGRAM_MAX: usize = 2_048;
+/// Datagrams of other sockets that wait for the thread.
+const INCOMING_MAX: usize = 1_024;
+/// Notices that wait for room in the channel; from here on commands wait too.
+const BACKLOG_MAX: usize = 256;
+
+/// What a thread is asked to do.
+pub(crate) enum Task {
+    Do(Command),
+    Refuse {
+        endpoint: EndpointId,
+        refusal: Refusal,
+    },
+    /// A TCP connection whose first packet was for a connection of this thread.
+    Tcp(Handover),
+}
+
+/// A datagram that came by another way than the thread's own socket.
+pub(crate) struct Incoming {
+    pub(crate) socket: Socket,
+    pub(crate) proto: Protocol,
+    pub(crate) source: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What a thread is made of.
+pub(crate) struct Parts {
+    pub(crate) worker: Worker,
+    pub(crate) socket: std::net::UdpSocket,
+    pub(crate) tasks: mpsc::Receiver<Task>,
+    pub(crate) notices: mpsc::Sender<Notice>,
+    pub(crate) router: Arc<Mutex<Router>>,
+    pub(crate) gauges: Arc<Gauges>,
+    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) stop_all: Arc<watch::Sender<bool>>,
+    pub(crate) _alive: mpsc::Sender<()>,
+    /// On one thread of the node.
+    pub(crate) listener: Option<TcpListener>,
+    pub(crate) slots: Slots,
+    /// The queues of all threads, for TCP connections. Weak: the node's end is the threads' end.
+    pub(crate) queues: Vec<mpsc::WeakSender<Task>>,
+    pub(crate) tcp_idle_timeout: Duration,
+    pub(crate) announced: Vec<IpAddr>,
+}
+
+/// A thread that dies takes the node with it: half a node that looks alive is worse than none.
+struct Fuse(Arc<watch::Sender<bool>>);
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.send_replace(true);
+        }
+    }
+}
+
+pub(crate) fn start(index: usize, parts: Parts) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("media-{index}")).spawn(move || {
+        let _fuse = Fuse(Arc::clone(&parts.stop_all));
+        runtime.block_on(async move {
+            match Media::new(parts) {
+                Ok(media) => media.run().await,
+                Err(error) => tracing::error!(%error, "a media thread can't use its socket"),
+            }
+        });
+    })?;
+    Ok(())
+}
+
+/// The thread's state: nobody else has any of it.
+struct Media {
+    worker: Worker,
+    socket: UdpSocket,
+    socket_is_ipv6: bool,
+    tasks: mpsc::Receiver<Task>,
+    notices: mpsc::Sender<Notice>,
+    backlog: VecDeque<Notice>,
+    router: Arc<Mutex<Router>>,
+    gauges: Arc<Gauges>,
+    stop: watch::Receiver<bool>,
+    incoming: mpsc::Receiver<Incoming>,
+    incoming_sender: mpsc::Sender<Incoming>,
+    connections: Connections,
+    /// Sockets of pulled streams; each with a task that reads it, ended with it.
+    own: HashMap<EndpointId, Own>,
+    announced: Vec<IpAddr>,
+    buffer: Box<[u8; DATAGRAM_MAX]>,
+    _alive: mpsc::Sender<()>,
+}
+
+struct Own {
+    socket: Arc<UdpSocket>,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl Media {
+    fn new(parts: Parts) -> io::Result<Media> {
+        let socket_is_ipv6 = parts.socket.local_addr()?.is_ipv6();
+        let (incoming_sender, incoming) = mpsc::channel(INCOMING_MAX);
+        if let Some(listener) = parts.listener {
+            let router = Arc::clone(&parts.router);
+            tokio::spawn(tcp::accept(tokio::net::TcpListener::from_std(listener)?, parts.slots, router, parts.queues));
+        }
+        Ok(Media {
+            worker: parts.worker,
+            socket: UdpSocket::from_std(parts.socket)?,
+            socket_is_ipv6,
+            tasks: parts.tasks,
+            notices: parts.notices,
+            backlog: VecDeque::new(),
+            router: parts.router,
+            gauges: parts.gauges,
+            stop: parts.stop,
+            incoming,
+            connections: Connections::new(incoming_sender.clone(), parts.tcp_idle_timeout),
+            incoming_sender,
+            own: HashMap::new(),
+            announced: parts.announced,
+            buffer: Box::new([0; DATAGRAM_MAX]),
+            _alive: parts._alive,
+        })
+    }
+
+    async fn run(mut self) {
+        let notices = self.notices.clone();
+        while !*self.stop.borrow() {
+            let next = tokio::time::Instant::from_std(self.worker.next_timeout());
+            tokio::select! {
+                _ = self.stop.changed() => {}
+                ready = self.socket.readable() => {
+                    if ready.is_ok() {
+                        self.read();
+                    }
+                }
+                Some(incoming) = self.incoming.recv() => self.take(incoming),
+                place = notices.reserve(), if !self.backlog.is_empty() => match place {
+                    Ok(place) => {
+                        if let Some(notice) = self.backlog.pop_front() {
+                            place.send(notice);
+                        }
+                    }
+                    // Nobody listens any more: whoever started the node has gone.
+                    Err(_) => break,
+                },
+                task = self.tasks.recv(), if self.backlog.len() < BACKLOG_MAX => match task {
+                    Some(task) => self.task(task),
+                    None => break,
+                },
+                () = tokio::time::sleep_until(next) => {}
+            }
+            self.turn();
+        }
+        self.worker.close_all(Instant::now());
+        self.send();
+    }
+
+    /// What follows everything that happened.
+    fn turn(&mut self) {
+        let now = Instant::now();
+        if self.worker.next_timeout() <= now {
+            self.worker.timeout(now);
+            self.gauges.packets_per_s.store(self.worker.packets_per_s(), Ordering::Relaxed);
+            self.gauges.endpoints.store(self.worker.endpoints() as u64, Ordering::Relaxed);
+        }
+        self.send();
+        let routing = self.worker.take_routing();
+        if !routing.is_empty() {
+            let mut router = self.router.lock().unwrap_or_else(PoisonError::into_inner);
+            for news in routing {
+                if let crate::worker::Routing::Ended { endpoint } = &news {
+                    self.own.remove(endpoint);
+                }
+                router.note(news);
+            }
+        }
+        while let Some(notice) = self.worker.poll_notice() {
+            self.tell(notice);
+        }
+    }
+
+    /// A notice goes out at once or, when signalling is slow, waits in order. None is lost: what a thread has to say
+    /// of itself is bounded by its endpoints and rooms, and commands, which cause the rest, wait as well.
+    fn tell(&mut self, notice: Notice) {
+        if self.backlog.is_empty() {
+            match self.notices.try_send(notice) {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+                Err(mpsc::error::TrySendError::Full(notice)) => self.backlog.push_back(notice),
+            }
+            return;
+        }
+        if let Notice::Speaker { room, .. } = &notice {
+            // Who spoke before is of no interest any more.
+            self.backlog.retain(|waiting| !matches!(waiting, Notice::Speaker { room: of, .. } if of == room));
+        }
+        self.backlog.push_back(notice);
+    }
+
+    fn task(&mut self, task: Task) {
+        let now = Instant::now();
+        match task {
+            Task::Do(Command::Pull { room, endpoint, stream }) => match self.own_socket(endpoint) {
+                Ok(address) => self.worker.pull(room, endpoint, stream, address, now),
+                Err(error) => {
+                    tracing::warn!(%error, "no socket for a pulled stream");
+                    self.worker.refuse(endpoint, Refusal::Unavailable);
+                }
+            },
+            Task::Do(command) => self.worker.command(command, now),
+            Task::Refuse { endpoint, refusal } => self.worker.refuse(endpoint, refusal),
+            Task::Tcp(handover) => {
+                let (source, bytes) = (handover.source, handover.first.clone());
+                if self.connections.add(handover) {
+                    self.take(Incoming { socket: Socket::Shared, proto: Protocol::Tcp, source, bytes });
+                }
+            }
+        }
+    }
+
+    /// A socket for one endpoint; gives the address it announces.
+    fn own_socket(&mut self, endpoint: EndpointId) -> io::Result<SocketAddr> {
+        let listen = self.socket.local_addr()?.ip();
+        let socket = Arc::new(UdpSocket::from_std(bind(SocketAddr::new(listen, 0))?)?);
+        let port = socket.local_addr()?.port();
+        let ip = self.announced.first().copied().unwrap_or(listen);
+        let reader = tokio::spawn(read_own(endpoint, Arc::clone(&socket), self.incoming_sender.clone()));
+        self.own.insert(endpoint, Own { socket, reader });
+        Ok(SocketAddr::new(ip, port))
+    }
+
+    fn read(&mut self) {
+        let now = Instant::now();
+        for _ in 0..BATCH {
+            let Ok((length, source)) = self.socket.try_recv_from(&mut self.buffer[..]) else { break };
+            let datagram = Datagram {
+                socket: Socket::Shared,
+                proto: Protocol::Udp,
+                source: plain(source),
+                bytes: &self.buffer[..length],
+            };
+            self.worker.datagram(datagram, now);
+        }
+        self.worker.flush(now);
+    }
+
+    fn take(&mut self, incoming: Incoming) {
+        let now = Instant::now();
+        let mut next = Some(incoming);
+        for _ in 0..BATCH {
+            let Some(incoming) = next else { break };
+            let Incoming { socket, proto, source, bytes } = &incoming;
+            let datagram = Datagram { socket: *socket, proto: *proto, source: *source, bytes };
+            self.worker.datagram(datagram, now);
+            next = self.incoming.try_recv().ok();
+        }
+        self.worker.flush(now);
+    }
+
+    /// Sends what there is. What a socket doesn't take now is lost, as on any network: the receiver asks again.
+    fn send(&mut self) {
+        let mut transmits = std::mem::take(self.worker.transmits());
+        for transmit in transmits.drain(..) {
+            let Transmit { socket, proto, destination, bytes } = transmit;
+            match (proto, socket) {
+                (Protocol::Udp, Socket::Shared) => {
+                    let _ = self.socket.try_send_to(&bytes, dressed(destination, self.socket_is_ipv6));
+                }
+                (Protocol::Udp, Socket::Of(endpoint)) => {
+                    if let Some(own) = self.own.get(&endpoint) {
+                        let _ = own.socket.try_send_to(&bytes, dressed(destination, self.socket_is_ipv6));
+                    }
+                }
+                _ => self.connections.send(destination, bytes),
+            }
+        }
+        // The allocation is used again.
+        *self.worker.transmits() = transmits;
+    }
+}
+
+async fn read_own(endpoint: EndpointId, socket: Arc<UdpSocket>, to: mpsc::Sender<Incoming>) {
+    let mut buffer = [0; DATAGRAM_MAX];
+    while let Ok((length, source)) = socket.recv_from(&mut buffer).await {
+        let bytes = buffer[..length].to_vec();
+        let incoming = Incoming { socket: Socket::Of(endpoint), proto: Protocol::Udp, source: plain(source), bytes };
+        if to.send(incoming).await.is_err() {
+            return;
+        }
+    }
+}

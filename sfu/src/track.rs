@@ -1,0 +1,128 @@
+//! A viewer's track: what was sent on it, and how a publisher's packet is written to it.
+
+use std::time::Instant;
+
+use str0m::Rtc;
+use str0m::format::Codec;
+use str0m::media::{Mid, Pt};
+use str0m::rtp::{RtpPacket, RtpWrite, Vp8Descriptor};
+
+use crate::codec;
+use crate::forward::{Origin, PictureNumbers, Rewriter};
+use crate::vocabulary::EndpointId;
+
+/// A publisher's packet and what was found out about it once, for all viewers.
+pub(crate) struct Arrived<'a> {
+    pub(crate) origin: Origin,
+    pub(crate) spec: str0m::format::CodecSpec,
+    pub(crate) packet: &'a RtpPacket,
+    pub(crate) starts_keyframe: bool,
+    pub(crate) vp8: Option<Vp8Descriptor>,
+}
+
+impl<'a> Arrived<'a> {
+    pub(crate) fn new(endpoint: EndpointId, spec: str0m::format::CodecSpec, packet: &'a RtpPacket) -> Arrived<'a> {
+        let video = spec.codec.is_video();
+        Arrived {
+            origin: Origin { endpoint, ssrc: *packet.header.ssrc },
+            spec,
+            packet,
+            starts_keyframe: video && codec::starts_keyframe(spec.codec, &packet.payload),
+            vp8: (spec.codec == Codec::Vp8).then(|| Vp8Descriptor::parse(&packet.payload).ok()).flatten(),
+        }
+    }
+}
+
+/// What became of a packet on one viewer's track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    Yes,
+    /// Not for this viewer now.
+    No,
+    /// The viewer shows nothing until a key frame comes.
+    AwaitsKeyframe,
+}
+
+/// Owned by its endpoint.
+pub(crate) struct Track {
+    pub(crate) mid: Mid,
+    rewriter: Rewriter,
+    pictures: PictureNumbers,
+    /// The viewer's payload type for what the publisher sends under another; looked up once for each.
+    payload_types: Vec<(EndpointId, Pt, Option<Pt>)>,
+}
+
+/// Payload types remembered: a publisher has one for each codec it may change to.
+const PAYLOAD_TYPES_MAX: usize = 16;
+
+impl Track {
+    pub(crate) fn new(mid: Mid, clock_rate: u32) -> Track {
+        Track {
+            mid,
+            rewriter: Rewriter::new(clock_rate),
+            pictures: PictureNumbers::default(),
+            payload_types: Vec::new(),
+        }
+    }
+
+    /// Nothing is sent until the next key frame, and what is sent then follows on what was sent last.
+    pub(crate) fn pause(&mut self) {
+        self.rewriter.cut();
+    }
+
+    /// Payload types may mean other codecs from now on.
+    pub(crate) fn renegotiated(&mut self) {
+        self.payload_types.clear();
+    }
+
+    /// Hands the packet to the viewer's connection. Video begins with a key frame.
+    pub(crate) fn write(&mut self, rtc: &mut Rtc, arrived: &Arrived<'_>, now: Instant) -> Written {
+        let packet = arrived.packet;
+        let Some(pt) = self.payload_type(rtc, arrived) else { return Written::No };
+        let video = arrived.spec.codec.is_video();
+        let switched = !self.rewriter.continues(arrived.origin);
+        if switched && video && !arrived.starts_keyframe {
+            return Written::AwaitsKeyframe;
+        }
+        let (seq, timestamp) = (*packet.seq_no, packet.header.timestamp);
+        let Some((seq, timestamp)) = self.rewriter.rewrite(arrived.origin, seq, timestamp, now) else {
+            return Written::No;
+        };
+        let patch = arrived.vp8.as_ref().and_then(|descriptor| {
+            if switched {
+                self.pictures.switch(descriptor);
+            }
+            self.pictures.patch(descriptor)
+        });
+        let mut extensions = packet.header.ext_vals.clone();
+        // These name the publisher's lines and layers; str0m writes the viewer's.
+        (extensions.mid, extensions.rid, extensions.rid_repair) = (None, None, None);
+        let mut write = RtpWrite::new(pt, seq.into(), timestamp, packet.timestamp, packet.payload.clone())
+            .marker(packet.header.marker)
+            .ext_vals(extensions)
+            .nackable(video);
+        if let Some(patch) = patch {
+            write = write.vp8_patch(patch);
+        }
+        let mut direct = rtc.direct_api();
+        let Some(stream) = direct.stream_tx_by_mid(self.mid, None) else { return Written::No };
+        stream.write_rtp(write);
+        Written::Yes
+    }
+
+    fn payload_type(&mut self, rtc: &Rtc, arrived: &Arrived<'_>) -> Option<Pt> {
+        let (endpoint, sent) = (arrived.origin.endpoint, arrived.packet.header.payload_type);
+        if let Some((_, _, found)) = self.payload_types.iter().find(|(of, pt, _)| *of == endpoint && *pt == sent) {
+            return *found;
+        }
+        let found = codec::payload_type(rtc, self.mid, &arrived.spec);
+        if found.is_none() {
+            tracing::info!(codec = ?arrived.spec.codec, "a viewer didn't offer the publisher's codec: not forwarded to them");
+        }
+        if self.payload_types.len() == PAYLOAD_TYPES_MAX {
+            self.payload_types.remove(0);
+        }
+        self.payload_types.push((endpoint, sent, found));
+        found
+    }
+}

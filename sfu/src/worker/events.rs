@@ -1,0 +1,90 @@
+//! What str0m tells of a connection, and the end of endpoints.
+
+use std::time::Instant;
+
+use str0m::{Event, IceConnectionState};
+
+use super::{Routing, Worker};
+use crate::vocabulary::{EndpointId, Notice, Reason};
+
+impl Worker {
+    pub(super) fn event(&mut self, id: EndpointId, event: Event, now: Instant) {
+        match event {
+            Event::RtpPacket(packet) => self.packet(id, &packet, now),
+            Event::KeyframeRequest(_) => self.want_keyframe(id, now),
+            Event::Connected => self.connected(id, now),
+            Event::IceConnectionStateChange(state) => self.ice(id, state, now),
+            Event::Closed => self.remove(id, Some(Reason::Hangup)),
+            _ => {}
+        }
+    }
+
+    fn connected(&mut self, id: EndpointId, now: Instant) {
+        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
+        if !std::mem::replace(&mut endpoint.connected, true) {
+            endpoint.lost_at = None;
+            self.notices.push_back(Notice::Connected { endpoint: id });
+        }
+        self.want_keyframe(id, now);
+    }
+
+    /// A path that is lost may come back (another network, an ICE restart): for some seconds.
+    fn ice(&mut self, id: EndpointId, state: IceConnectionState, now: Instant) {
+        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
+        match state {
+            IceConnectionState::Disconnected => {
+                endpoint.lost_at.get_or_insert(now + self.limits.reconnect_timeout);
+            }
+            IceConnectionState::Connected | IceConnectionState::Completed if endpoint.connected => {
+                endpoint.lost_at = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// What is done at intervals.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.forwarded.tick(now);
+        let lost = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let ended: Vec<EndpointId> =
+            self.endpoints.values().filter(|endpoint| lost(endpoint.lost_at)).map(|endpoint| endpoint.id).collect();
+        for id in ended {
+            self.remove(id, Some(Reason::IceFailed));
+        }
+        self.ask_for_keyframes(now);
+    }
+
+    /// Takes the endpoint out of its stream and room.
+    pub(super) fn detach(&mut self, id: EndpointId) {
+        let Some(key) = self.endpoints.get(&id).map(|endpoint| endpoint.stream) else { return };
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        if stream.publisher == Some(id) {
+            stream.publisher = None;
+        }
+        stream.subscribers.retain(|subscriber| *subscriber != id);
+        if !stream.is_idle() {
+            return;
+        }
+        let Some(stream) = self.streams.remove(&key) else { return };
+        if let Some(room) = self.rooms.get_mut(&stream.room) {
+            room.streams.remove(&stream.id);
+            if room.is_idle() {
+                self.rooms.remove(&stream.room);
+            }
+        }
+    }
+
+    /// The endpoint is no more. A `reason` is told to signalling.
+    pub(super) fn remove(&mut self, id: EndpointId, reason: Option<Reason>) {
+        self.detach(id);
+        let Some(endpoint) = self.endpoints.remove(&id) else { return };
+        self.demux.forget(id);
+        if let Some(at) = endpoint.timer {
+            self.timers.remove(&(at, id));
+        }
+        self.routing.push(Routing::Ended { endpoint: id });
+        if let Some(reason) = reason {
+            self.notices.push_back(Notice::Closed { endpoint: id, reason });
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The node's promises, kept against real WebRTC peers: over a simulated network in virtual time, and over loopback.
+
+mod calls;
+mod hostile;
+mod nodes;
+mod support;

@@ -1,0 +1,8 @@
+//! Clients, and the network between them and a worker.
+
+mod client;
+mod network;
+pub mod wire;
+
+pub use client::{Client, Media};
+pub use network::{Network, camera, member, room};

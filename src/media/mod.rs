@@ -1,0 +1,4 @@
+//! This process as a call gateway node: signalling without sockets.
+
+pub mod group;
+pub mod message;
