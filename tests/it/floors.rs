@@ -10,9 +10,9 @@ const FLOORS: [&[&str]; 5] = [
         "schema", "log",
     ],
     &["store", "eim", "callgw", "media"],
-    &["conference", "sockets", "entry"],
-    &["admin", "rpc", "wss", "page"],
-    &["http", "lifecycle", "demo", "check", "app", "cli", "main"],
+    &["conference", "sockets", "entry", "placement"],
+    &["admin", "rpc", "wss", "signal", "page"],
+    &["http", "lifecycle", "demo", "app", "check", "cli", "main"],
 ];
 
 /// Wires know each other not at all.

@@ -3,6 +3,8 @@
 
 mod access;
 mod browser_story;
+mod call_enforcement;
+mod call_failover;
 mod callgw;
 mod commands;
 mod cuts;
@@ -11,6 +13,7 @@ mod door;
 mod eim_faults;
 mod faces;
 mod floors;
+mod groupcall;
 mod harness;
 mod hostile_rpc;
 mod links;

@@ -78,8 +78,11 @@ impl<'a> Connection<'a> {
 
     async fn serve_until_end(&mut self) -> End {
         let mut batch = Vec::with_capacity(BATCH);
+        // Requests came since others last had their turn: whoever has one ready now is to share the write.
+        let mut gathering = false;
         loop {
             let queued = self.stream.queued();
+            gathering &= queued < WRITE_HIGH;
             let read = self.task.outbox.is_clear() && queued < WRITE_MAX;
             let timer = self.next_timer();
             // In this order each round first collects all that is to be written, then writes it at once.
@@ -91,9 +94,11 @@ impl<'a> Connection<'a> {
                         return None;
                     }
                     batch.drain(..).for_each(|request| self.send(request));
+                    gathering = true;
                 }
+                () = tokio::task::yield_now(), if gathering => gathering = false,
                 Some((iq, found)) = self.questions.next() => self.reply_web_address(&iq, found),
-                stanza = self.stream.next_when(read) => match stanza {
+                stanza = self.stream.next_when(read), if !gathering => match stanza {
                     Ok(stanza) => self.take_in(stanza),
                     Err(e) => return Some(ended(e)),
                 },
