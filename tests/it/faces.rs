@@ -1,14 +1,28 @@
 //! People see and hear each other: a Chromium for each, with the devices that Chromium makes up (a moving picture and
 //! a beep every second), and the call gateway that is in the binary.
 
-use crate::browser_story::person::id;
-use crate::support::browser::Browser;
-use crate::support::gateway::{Gateway, Printed};
+use std::time::Duration;
 
-/// Who is in the demo conference, each with a browser, and the users' ids.
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::browser_story::person::id;
+use crate::stage::Stage;
+use crate::support::browser::Browser;
+use crate::support::call_gateway::Trust;
+use crate::support::client::BASE;
+use crate::support::gateway::Gateway;
+use crate::support::media::{NODE_SECRET, builtin_node};
+use crate::support::ports::Port;
+use crate::support::wait::until_true;
+
+/// How soon after a call gateway's death everybody is to be on another.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Who is in a conference, each with a browser.
 struct Round {
-    gateway: Gateway,
-    printed: Printed,
+    /// The first one's link, and the others'.
+    links: [String; 2],
     people: Vec<Person>,
 }
 
@@ -18,11 +32,15 @@ struct Person {
 }
 
 impl Round {
-    /// The chair and two guests, all with microphone and camera open.
-    async fn start() -> Self {
+    /// The demo conference's chair and two guests, all with microphone and camera open.
+    async fn start() -> (Gateway, Self) {
         let gateway = Gateway::embedded().start().await;
         let printed = gateway.printed().await;
-        let mut round = Self { gateway, printed, people: Vec::new() };
+        (gateway, Self::of([printed.chair, printed.guest]).await)
+    }
+
+    async fn of(links: [String; 2]) -> Self {
+        let mut round = Self { links, people: Vec::new() };
         for name in ["Anna Schmidt", "张伟", "李娜"] {
             round.enter(name).await;
         }
@@ -30,7 +48,7 @@ impl Round {
     }
 
     async fn enter(&mut self, name: &str) {
-        let link = if self.people.is_empty() { &self.printed.chair } else { &self.printed.guest };
+        let link = &self.links[usize::from(!self.people.is_empty())];
         let browser = Browser::start().await;
         browser.watch_media().await;
         browser.enter(link, name).await;
@@ -69,7 +87,7 @@ fn tile(stream: &str) -> String {
 
 #[tokio::test]
 async fn browser_three_people_see_and_hear_each_other() {
-    let round = Round::start().await;
+    let (_gateway, round) = Round::start().await;
     round.all_see_and_hear_each_other().await;
     let [anna, zhang, li] = &round.people[..] else { panic!("three came") };
 
@@ -126,7 +144,7 @@ async fn the_devices_are_chosen(browser: &Browser) {
 
 #[tokio::test]
 async fn browser_mute_camera_and_screen_reach_the_others() {
-    let round = Round::start().await;
+    let (_gateway, round) = Round::start().await;
     round.all_see_and_hear_each_other().await;
     let [anna, zhang, li] = &round.people[..] else { panic!("three came") };
 
@@ -173,14 +191,14 @@ async fn a_screen_is_shared(anna: &Person, zhang: &Person, li: &Person) {
 
 #[tokio::test]
 async fn browser_a_reload_and_the_gateways_restart_bring_the_pictures_back() {
-    let mut round = Round::start().await;
+    let (mut gateway, round) = Round::start().await;
     round.all_see_and_hear_each_other().await;
     round.people[1].browser.page.refresh().await.expect("a page reloads");
     round.people[1].browser.is_on("conference").await;
     round.all_see_and_hear_each_other().await;
     round.assert_quiet_consoles().await;
 
-    round.gateway.restart().await;
+    gateway.restart().await;
     for person in &round.people {
         person.browser.has("banner", false).await;
     }
@@ -194,7 +212,7 @@ async fn browser_somebody_without_devices_watches_and_is_told_why() {
     let (anna, zhang) = tokio::join!(Browser::start(), Browser::start());
     let refusing = "navigator.mediaDevices.getUserMedia = async () => {
         throw new DOMException('Permission denied', 'NotAllowedError'); };";
-    zhang.devtools("Page.addScriptToEvaluateOnNewDocument", serde_json::json!({ "source": refusing })).await;
+    zhang.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": refusing })).await;
     for browser in [&anna, &zhang] {
         browser.watch_media().await;
     }
@@ -212,5 +230,53 @@ async fn browser_somebody_without_devices_watches_and_is_told_why() {
     zhang.look("faces-watching").await;
     for browser in [&anna, &zhang] {
         browser.assert_quiet_console().await;
+    }
+}
+
+/// A `confgate media` for the pages of that origin, with that certificate.
+async fn media_node(id: &str, origin: &str, trust: &Trust) -> Gateway {
+    let [cert, key] = trust.files();
+    let http = format!("[http]\nallowed_origins = [{origin:?}]\ncert = {cert:?}\nkey = {key:?}\n");
+    let node = format!("[node]\nid = {id:?}\n[callgw]\nthreads = 1\nreport_interval_ms = 200\n");
+    Gateway::media(&format!("{http}{node}{}", builtin_node(id))).start().await
+}
+
+#[tokio::test]
+async fn browser_when_a_call_gateway_dies_all_are_on_the_other_soon_and_no_picture_vanishes() {
+    let (trust, page) = (Trust::new(), Port::claim());
+    let origin = format!("https://{}", page.address());
+    let mut nodes = [media_node("n1", &origin, &trust).await, media_node("n2", &origin, &trust).await];
+    let section = |(at, node): (usize, &Gateway)| {
+        let url = format!("wss://{}{BASE}/callgw", node.http());
+        let id = at + 1;
+        format!("[[callgw.nodes]]\nid = \"n{id}\"\nkind = \"confgate\"\nurl = {url:?}\nsecret = {NODE_SECRET:?}\n")
+    };
+    let sections: String = nodes.iter().enumerate().map(section).collect();
+    let stage = Stage::with(&format!("[http]\nlisten = \"{}\"\n{sections}{}", page.address(), trust.section())).await;
+    let chair = stage.chair().await;
+    let (_, code) = stage.conference(&chair, json!({})).await;
+    let link = format!("{origin}{BASE}/conference/{code}");
+    let round = Round::of([link.clone(), link]).await;
+    round.all_see_and_hear_each_other().await;
+
+    let members = async |node: &Gateway| node.metric("confgate_groupcall_members").await.unwrap_or_default();
+    let here = usize::from(members(&nodes[1]).await > 0.0);
+    assert_eq!(members(&nodes[here]).await, 3.0, "a conference is on one node");
+    let watch = "window.vanished = 0; new MutationObserver(() => {
+        const tiles = [...document.querySelectorAll('.tile[data-kind=\"member\"]')];
+        vanished += tiles.filter(tile => !tile.querySelector('video')).length;
+    }).observe(document.body, { childList: true, subtree: true });";
+    for person in &round.people {
+        person.browser.run(watch).await;
+    }
+    nodes[here].kill();
+    let killed = Instant::now();
+    until_true("all are on the other node", async || members(&nodes[1 - here]).await == 3.0).await;
+    println!("all are on the other node after {:?}", killed.elapsed());
+    round.all_see_and_hear_each_other().await;
+    println!("all see and hear each other after {:?}", killed.elapsed());
+    assert!(killed.elapsed() < SOON, "it took {:?}", killed.elapsed());
+    for person in &round.people {
+        assert_eq!(person.browser.run("return vanished").await, json!(0), "no tile was without its picture");
     }
 }
