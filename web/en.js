@@ -51,6 +51,7 @@ export const en = {
   "stage.strip": "Members' videos",
   "stage.main": "Main video",
   "stage.alone": "You are the only one here; others will appear in this place",
+  "stage.you": "You",
   "stage.screenOf": "{name} · screen",
 
   "members.tab": "Members",

@@ -32,7 +32,7 @@ export class Stage {
       onClose: () => this.choose("close", stream),
     }));
     this.main = this.#list(this.#main, () => ({ testid: "main-tile" }));
-    this.corner = this.#list(this.#corner, () => ({ testid: "self-tile" }));
+    this.corner = this.#list(this.#corner, () => ({ testid: "self-tile", you: "stage.you" }));
   }
 
   /** @param {HTMLElement} container @param {(stream: string) => object} handlers */

@@ -31,9 +31,11 @@ export class Tile {
 
   /**
    * @param {string} stream
-   * @param {{onPick?: () => void, onClose?: () => void, testid?: string}} [handlers] without them it only shows
+   * @param {{onPick?: () => void, onClose?: () => void, testid?: string, you?: string}} [handlers] without them it only
+   *   shows; `you`: the catalogue key for oneself
    */
-  constructor(stream, { onPick, onClose, testid = `tile-${stream}` } = {}) {
+  constructor(stream, { onPick, onClose, testid = `tile-${stream}`, you = "member.you" } = {}) {
+    this.you = you;
     const label = h("span", { class: "tile-label" }, this.#audio, this.#camera, this.#name);
     this.#face = h(onPick ? "button" : "div", { class: "tile-face", type: onPick && "button" }, this.#media, this.#status, label, this.#hand);
     this.element = h("div", { class: "tile", testid }, this.#face);
@@ -73,7 +75,7 @@ export class Tile {
 
   /** @param {Place} place */
   #describe({ member, isSelf, isScreen, isSpeaking, phase }) {
-    const whose = isSelf ? "member.you" : isScreen ? "stage.screenOf" : null;
+    const whose = isSelf ? this.you : isScreen ? "stage.screenOf" : null;
     const name = whose ? t(whose, { name: member.name }) : member.name;
     text(this.#name, name);
     const status = statusOf(member, { isScreen, isSelf }, phase);

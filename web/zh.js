@@ -51,6 +51,7 @@ export const zh = {
   "stage.strip": "成员画面",
   "stage.main": "主视频",
   "stage.alone": "目前只有您一人，其他成员入会后将显示在这里",
+  "stage.you": "我",
   "stage.screenOf": "{name} 的屏幕",
 
   "members.tab": "成员",

@@ -19,11 +19,9 @@ use crate::support::wait::until_true;
 /// How soon after a call gateway's death everybody is to be on another.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Who is in a conference, each with a browser.
+/// Three who are in a conference, each with a browser.
 struct Round {
-    /// The first one's link, and the others'.
-    links: [String; 2],
-    people: Vec<Person>,
+    people: [Person; 3],
 }
 
 struct Person {
@@ -39,44 +37,48 @@ impl Round {
         (gateway, Self::of([printed.chair, printed.guest]).await)
     }
 
+    /// By the first one's link, and the others'.
     async fn of(links: [String; 2]) -> Self {
-        let mut round = Self { links, people: Vec::new() };
-        for name in ["Anna Schmidt", "张伟", "李娜"] {
-            round.enter(name).await;
-        }
-        round
+        let [chair, guest] = &links;
+        let (anna, zhang, li) = tokio::join!(
+            Person::enter(chair, "Anna Schmidt"),
+            Person::enter(guest, "张伟"),
+            Person::enter(guest, "李娜"),
+        );
+        Self { people: [anna, zhang, li] }
     }
 
-    async fn enter(&mut self, name: &str) {
-        let link = &self.links[usize::from(!self.people.is_empty())];
+    async fn all_see_and_hear_each_other(&self) {
+        let [anna, zhang, li] = &self.people;
+        tokio::join!(
+            anna.sees_and_hears([zhang, li]),
+            zhang.sees_and_hears([anna, li]),
+            li.sees_and_hears([anna, zhang])
+        );
+    }
+
+    async fn assert_quiet_consoles(&self) {
+        for person in &self.people {
+            person.browser.assert_quiet_console().await;
+        }
+    }
+}
+
+impl Person {
+    async fn enter(link: &str, name: &str) -> Self {
         let browser = Browser::start().await;
         browser.watch_media().await;
         browser.enter(link, name).await;
         let user = browser.user_named(name).await;
         browser.press("camera").await;
         browser.sees(&user, "video", "on").await;
-        self.people.push(Person { browser, user });
+        Self { browser, user }
     }
 
-    /// Each pair of who looks and who is looked at.
-    fn pairs(&self) -> impl Iterator<Item = (&Browser, &str)> {
-        let others = |viewer: &Person| {
-            let viewer = viewer.user.clone();
-            self.people.iter().filter(move |person| person.user != viewer)
-        };
-        self.people.iter().flat_map(move |viewer| others(viewer).map(|person| (&viewer.browser, person.user.as_str())))
-    }
-
-    async fn all_see_and_hear_each_other(&self) {
-        for (viewer, user) in self.pairs() {
-            viewer.sees_moving(user).await;
-            viewer.hears_sound(user).await;
-        }
-    }
-
-    async fn assert_quiet_consoles(&self) {
-        for person in &self.people {
-            person.browser.assert_quiet_console().await;
+    async fn sees_and_hears(&self, others: [&Person; 2]) {
+        for other in others {
+            self.browser.sees_moving(&other.user).await;
+            self.browser.hears_sound(&other.user).await;
         }
     }
 }
@@ -89,13 +91,15 @@ fn tile(stream: &str) -> String {
 async fn browser_three_people_see_and_hear_each_other() {
     let (_gateway, round) = Round::start().await;
     round.all_see_and_hear_each_other().await;
-    let [anna, zhang, li] = &round.people[..] else { panic!("three came") };
+    let [anna, zhang, li] = &round.people;
 
     for (person, name) in [(anna, "chair"), (zhang, "guest")] {
         person.browser.look_in_both_languages(&format!("faces-{name}")).await;
     }
     the_stage_is_as_it_should(&li.browser, &anna.user, &zhang.user).await;
+    the_camera_is_sent_in_three_sizes(&li.browser).await;
     the_devices_are_chosen(&zhang.browser).await;
+    round.all_see_and_hear_each_other().await;
     round.assert_quiet_consoles().await;
 }
 
@@ -104,6 +108,9 @@ async fn the_stage_is_as_it_should(browser: &Browser, chair: &str, other: &str) 
     let main = async |stream: &str| {
         browser.holds(&format!("document.querySelector('{}').dataset.stream === '{stream}'", id("main-tile"))).await;
     };
+    // From here on it is the reader's choice, and not who speaks.
+    browser.does_to(chair, "pick").await;
+    main(chair).await;
     browser.click(&id(&format!("tile-{other}"))).await;
     main(other).await;
     browser.sees_moving(other).await;
@@ -129,24 +136,46 @@ async fn the_stage_is_as_it_should(browser: &Browser, chair: &str, other: &str) 
     browser.sees_moving(other).await;
 }
 
+/// All are listed; what is chosen is used at once, and again after a reload.
 async fn the_devices_are_chosen(browser: &Browser) {
     browser.press("devices").await;
-    let choices = "[...document.querySelectorAll('select')].every(each => each.options.length > 0 && each.value)";
-    browser.holds(choices).await;
+    browser.holds(&format!("document.querySelector('{}').options.length === 2", id("choose-camera"))).await;
+    browser.holds(&format!("document.querySelector('{}').options.length >= 2", id("choose-microphone"))).await;
     browser.holds(&format!("document.querySelector('{}').value > 0", id("loudness"))).await;
-    let slide = "const slider = document.querySelector('[data-testid=\"volume\"]');
-        slider.value = 30; slider.dispatchEvent(new Event('input'));";
-    browser.run(slide).await;
+    let set = async |name: &str, change: &str| {
+        browser.run(&format!("const field = document.querySelector('{}'); {change}", id(name))).await;
+    };
+    set("volume", "field.value = 30; field.dispatchEvent(new Event('input'))").await;
     browser.holds("[...document.querySelectorAll('audio')].every(each => each.volume === 0.3)").await;
+    set("choose-camera", "field.selectedIndex = 1; field.dispatchEvent(new Event('change'))").await;
+    let second = format!(
+        "document.querySelector('{} video')?.srcObject.getTracks()[0].label === 'fake_device_1'",
+        id("self-tile")
+    );
+    browser.holds(&second).await;
     browser.look("devices").await;
     browser.press("dialog-close").await;
+    browser.page.refresh().await.expect("a page reloads");
+    browser.is_on("conference").await;
+    browser.holds(&second).await;
+    browser.holds("document.querySelector('audio')?.volume === 0.3").await;
+}
+
+/// So that the gateway has a picture for each size in which it is shown.
+async fn the_camera_is_sent_in_three_sizes(browser: &Browser) {
+    until_true("three sizes are sent", async || {
+        let sent = browser.sent().await;
+        let rids: Vec<_> = sent.iter().filter(|each| each["kind"] == "video").map(|each| &each["rid"]).collect();
+        ["q", "h", "f"].iter().all(|rid| rids.contains(&&json!(rid)))
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn browser_mute_camera_and_screen_reach_the_others() {
     let (_gateway, round) = Round::start().await;
     round.all_see_and_hear_each_other().await;
-    let [anna, zhang, li] = &round.people[..] else { panic!("three came") };
+    let [anna, zhang, li] = &round.people;
 
     anna.browser.does_to(&zhang.user, "mute").await;
     for viewer in [anna, li] {
