@@ -24,6 +24,23 @@ pub(crate) fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
     }
 }
 
+/// Width and height of the picture whose key frame begins with the payload, for codecs that say it plainly.
+pub(crate) fn frame_size(codec: Codec, payload: &[u8]) -> Option<(u32, u32)> {
+    /// RFC 6386, 9.1: what follows a key frame's tag of three bytes.
+    const START: [u8; 3] = [0x9d, 0x01, 0x2a];
+    /// A payload descriptor has six bytes at most (RFC 7741, 4.2).
+    const DESCRIPTOR_MAX: usize = 6;
+    if codec != Codec::Vp8 {
+        return None;
+    }
+    let head = payload.get(..payload.len().min(DESCRIPTOR_MAX + 3 + START.len() + 4))?;
+    let at = head.windows(START.len()).position(|window| window == START)? + START.len();
+    let size = head.get(at..at + 4)?;
+    // The two upper bits are a scaling that decoders ignore.
+    let pixels = |low: u8, high: u8| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
+    Some((pixels(size[0], size[1]), pixels(size[2], size[3])))
+}
+
 /// What the publisher sends under the payload type.
 pub(crate) fn spec_of(rtc: &Rtc, pt: Pt) -> Option<CodecSpec> {
     rtc.codec_config().params().iter().find(|params| params.pt() == pt).map(|params| params.spec())

@@ -22,6 +22,8 @@ pub struct Config {
     pub rooms_max: usize,
     /// TCP connections at a time, over all threads. Those of one address are a quarter of it at most.
     pub tcp_connections_max: usize,
+    /// How long a TCP connection may take to say whose it is.
+    pub tcp_first_timeout: Duration,
     /// A TCP connection on which nothing came for this long is closed. ICE checks come every few seconds.
     pub tcp_idle_timeout: Duration,
     pub limits: Limits,
@@ -32,6 +34,9 @@ pub struct Config {
 pub struct Limits {
     /// Packets to forward in a second; measured, see the crate's documentation of load.
     pub packets_per_s_max: u64,
+    /// Packets that one publisher may send in a second; more are dropped. A screen in 1080p at 8 Mbit/s takes 900, and
+    /// what a publisher sends is multiplied by their viewers.
+    pub publisher_packets_per_s_max: u64,
     /// Peer connections at a time. Each holds about 200 KiB with its packets for resending.
     pub endpoints_max: usize,
     /// Members of one room whose permits are remembered: more than a conference has.
@@ -53,6 +58,7 @@ impl Default for Config {
             notices_max: 4_096,
             rooms_max: 10_000,
             tcp_connections_max: 1_024,
+            tcp_first_timeout: Duration::from_secs(5),
             tcp_idle_timeout: Duration::from_secs(60),
             limits: Limits::default(),
         }
@@ -63,6 +69,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             packets_per_s_max: 45_000,
+            publisher_packets_per_s_max: 3_000,
             endpoints_max: 4_000,
             permits_max: 2_000,
             connect_timeout: Duration::from_secs(30),

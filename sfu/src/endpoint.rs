@@ -9,17 +9,27 @@ use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::media::{MediaKind, Mid, Rid};
 use str0m::net::{Protocol, TcpType};
+use str0m::rtp::Ssrc;
 use str0m::{Candidate, Rtc, RtcConfig};
 
+use crate::clock::SenderClock;
 use crate::codec;
 use crate::keyframes::Throttle;
+use crate::layers::{Choice, Shed, View};
+use crate::meter::{Allowance, Meter};
 use crate::room::StreamKey;
-use crate::track::Track;
+use crate::track::{Arrived, Track, reported};
 use crate::vocabulary::EndpointId;
 
 /// Packets of video kept for a viewer to answer NACKs from: a second of a 1.5 Mbit/s layer is about 160, of a screen's
 /// key frame some hundred at once.
 const RESEND_VIDEO: usize = 600;
+
+/// How long: a packet that comes later is of no use to a call.
+const RESEND_AGE: Duration = Duration::from_secs(3);
+/// The share of resent packets in all that are sent, from which on no more are resent: the path is full, not lossy.
+/// str0m's own 15 % is some packets a second for a small layer, fewer than a lossy path needs.
+const RESEND_SHARE: f32 = 0.4;
 
 /// Owned by the worker.
 pub(crate) struct Endpoint {
@@ -47,30 +57,62 @@ pub(crate) enum Role {
     Subscriber(Box<Subscriber>),
 }
 
-#[derive(Default)]
 pub(crate) struct Publisher {
     pub(crate) audio: Option<Mid>,
     pub(crate) video: Option<Video>,
+    pub(crate) clock: SenderClock,
     /// The node's own offer that waits for its answer.
     pub(crate) pending: Option<SdpPendingOffer>,
+    pub(crate) allowance: Allowance,
+}
+
+impl Publisher {
+    pub(crate) fn new(packets_per_s_max: u64, now: Instant) -> Publisher {
+        Publisher {
+            audio: None,
+            video: None,
+            clock: SenderClock::default(),
+            pending: None,
+            allowance: Allowance::new(packets_per_s_max, now),
+        }
+    }
 }
 
 /// A publisher's video track.
 pub(crate) struct Video {
     pub(crate) mid: Mid,
-    /// Simulcast layers, as offered: none when the track has one only.
+    /// Simulcast layers as offered, or the only one.
     pub(crate) layers: Vec<Layer>,
+    /// Which layer comes under an SSRC: its packets name the layer at the beginning only.
+    sources: Vec<(Ssrc, usize)>,
 }
+
+/// SSRCs of one track that are remembered: its layers', and those of restarted encoders.
+const SOURCES_MAX: usize = 16;
 
 pub(crate) struct Layer {
     pub(crate) rid: Option<Rid>,
     pub(crate) throttle: Throttle,
+    /// Of its last key frame.
+    pub(crate) size: Option<(u32, u32)>,
+    pub(crate) bytes: Meter,
 }
 
 #[derive(Default)]
 pub(crate) struct Subscriber {
     pub(crate) audio: Option<Track>,
     pub(crate) video: Option<Track>,
+    /// How large the viewer shows it, once they said.
+    pub(crate) view: Option<View>,
+    /// Bits in a second that the path carries, once that is known.
+    pub(crate) estimate: Option<u64>,
+    pub(crate) shed: Shed,
+    /// The publisher offers more than one layer.
+    pub(crate) simulcast: bool,
+    /// The place, among its publisher's layers, of the one that the viewer is to get.
+    pub(crate) target: Option<usize>,
+    /// What the estimate was last asked to look for.
+    pub(crate) probes: Option<Choice>,
 }
 
 impl Endpoint {
@@ -91,7 +133,7 @@ impl Endpoint {
 
     /// Takes down the media lines that serve the endpoint's role, from the node's own answer: str0m tells of them only
     /// when DTLS is done.
-    pub(crate) fn note_media(&mut self, answer: &SdpAnswer) {
+    pub(crate) fn note_media(&mut self, answer: &SdpAnswer, now: Instant) {
         for line in answer.media_lines.iter().filter(|line| line.typ.is_media()) {
             let Some(media) = self.rtc.media(line.mid()) else { continue };
             let serves = match &self.role {
@@ -100,27 +142,83 @@ impl Endpoint {
             };
             if serves && !media.disabled() {
                 let (mid, kind) = (media.mid(), media.kind());
-                self.add_media(mid, kind, line.rids());
+                self.add_media(mid, kind, line.rids(), now);
+                // A layer is chosen that the path carries; held back in the node it would only come late.
+                if let (Role::Subscriber(_), Some(stream)) =
+                    (&self.role, self.rtc.direct_api().stream_tx_by_mid(mid, None))
+                {
+                    stream.set_unpaced(true);
+                    if kind == MediaKind::Video {
+                        stream.set_rtx_cache(RESEND_VIDEO, RESEND_AGE, Some(RESEND_SHARE));
+                    }
+                }
             }
         }
     }
 
     /// Notes a media line that was negotiated; the first of each kind counts.
-    pub(crate) fn add_media(&mut self, mid: Mid, kind: MediaKind, layers: Vec<Rid>) {
+    pub(crate) fn add_media(&mut self, mid: Mid, kind: MediaKind, layers: Vec<Rid>, now: Instant) {
         match (&mut self.role, kind) {
             (Role::Publisher(publisher), MediaKind::Audio) => {
                 publisher.audio.get_or_insert(mid);
             }
             (Role::Publisher(publisher), MediaKind::Video) => {
-                publisher.video.get_or_insert_with(|| Video::new(mid, layers));
+                publisher.video.get_or_insert_with(|| Video::new(mid, layers, now));
             }
             (Role::Subscriber(subscriber), MediaKind::Audio) => {
-                subscriber.audio.get_or_insert_with(|| Track::new(mid, codec::clock_rate(kind)));
+                subscriber.audio.get_or_insert_with(|| Track::new(mid, codec::clock_rate(kind), now));
             }
             (Role::Subscriber(subscriber), MediaKind::Video) => {
-                subscriber.video.get_or_insert_with(|| Track::new(mid, codec::clock_rate(kind)));
+                subscriber.video.get_or_insert_with(|| Track::new(mid, codec::clock_rate(kind), now));
             }
         }
+    }
+
+    /// Whether the publisher may send one more packet now.
+    pub(crate) fn may_send(&mut self, now: Instant) -> bool {
+        match &mut self.role {
+            Role::Publisher(publisher) => publisher.allowance.take(now),
+            Role::Subscriber(_) => false,
+        }
+    }
+
+    /// When the packet was captured, as far as the publisher's reports tell.
+    pub(crate) fn captured(&mut self, arrived: &Arrived<'_>) -> Instant {
+        let (packet, rate) = (arrived.packet, arrived.spec.clock_rate.get());
+        match &mut self.role {
+            Role::Publisher(publisher) => {
+                publisher.clock.captured(reported(packet), packet.header.timestamp, rate, packet.timestamp)
+            }
+            Role::Subscriber(_) => packet.timestamp,
+        }
+    }
+
+    /// The place of the layer that the packet is of, which is measured by the way. `None`: of no layer that was offered.
+    pub(crate) fn layer_of(&mut self, arrived: &Arrived<'_>) -> Option<usize> {
+        let Role::Publisher(publisher) = &mut self.role else { return None };
+        let video = publisher.video.as_mut()?;
+        let ssrc = arrived.packet.header.ssrc;
+        let place = match video.sources.iter().find(|(source, _)| *source == ssrc) {
+            Some((_, place)) => *place,
+            None => {
+                let rid = self.rtc.direct_api().stream_rx(&ssrc)?.rid();
+                let place = video.layers.iter().position(|layer| layer.rid == rid)?;
+                if video.sources.len() == SOURCES_MAX {
+                    video.sources.remove(0);
+                }
+                video.sources.push((ssrc, place));
+                // Its size is in a key frame.
+                video.layers[place].throttle.want();
+                place
+            }
+        };
+        let layer = &mut video.layers[place];
+        layer.bytes.add(arrived.packet.payload.len() as u64);
+        if arrived.starts_keyframe {
+            layer.throttle.came();
+            layer.size = codec::frame_size(arrived.spec.codec, &arrived.packet.payload).or(layer.size);
+        }
+        Some(place)
     }
 
     /// Whether anything can be sent or taken: a line of audio or video with a codec that both sides have.
@@ -133,13 +231,13 @@ impl Endpoint {
 }
 
 impl Video {
-    fn new(mid: Mid, layers: Vec<Rid>) -> Video {
-        let layer = |rid| Layer { rid, throttle: Throttle::default() };
+    fn new(mid: Mid, layers: Vec<Rid>, now: Instant) -> Video {
+        let layer = |rid| Layer { rid, throttle: Throttle::default(), size: None, bytes: Meter::new(now) };
         let layers = match layers.is_empty() {
             true => vec![layer(None)],
             false => layers.into_iter().map(|rid| layer(Some(rid))).collect(),
         };
-        Video { mid, layers }
+        Video { mid, layers, sources: Vec::new() }
     }
 }
 
@@ -176,7 +274,6 @@ impl Factory {
             .set_dtls_cert(self.certificate.clone())
             .set_ice_lite(ice == Ice::Lite)
             .set_rtp_mode(true)
-            .set_send_buffer_video(RESEND_VIDEO)
             .set_rtcp_report_interval_audio(Duration::from_secs(2))
             .enable_bwe(estimate);
         codec::enable(config).build(now)

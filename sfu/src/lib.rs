@@ -4,17 +4,21 @@
 //! speak it too.
 
 mod addresses;
+mod admission;
+mod clock;
 mod codec;
 mod config;
 mod demux;
 mod endpoint;
 mod forward;
 mod keyframes;
+mod layers;
 mod meter;
 mod room;
 mod router;
 mod sdp;
 mod shell;
+mod speaker;
 mod track;
 pub mod vocabulary;
 pub mod worker;

@@ -47,9 +47,51 @@ impl Meter {
     }
 }
 
+/// So many in a second, and some at once. Owned by whoever is held to it.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    per_s: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    /// What is let through at once: half a second's worth, as a large key frame is.
+    const BURST_S: f64 = 0.5;
+
+    pub(crate) fn new(per_s: u64, now: Instant) -> Allowance {
+        let per_s = per_s as f64;
+        Allowance { per_s, left: per_s * Allowance::BURST_S, at: now }
+    }
+
+    /// Whether one more is allowed.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.left = (self.left + passed * self.per_s).min(self.per_s * Allowance::BURST_S);
+        self.at = now;
+        let allowed = self.left >= 1.0;
+        if allowed {
+            self.left -= 1.0;
+        }
+        allowed
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_allowance_lets_a_burst_through_and_then_its_rate() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(100, start);
+        let mut taken = |count: u32, from: Instant| {
+            (0..count).filter(|n| allowance.take(from + Duration::from_millis(1) * *n)).count()
+        };
+        assert_eq!(taken(40, start), 40);
+        let second = taken(1_000, start + Duration::from_secs(1));
+        assert!((145..=151).contains(&second), "{second}");
+    }
 
     #[test]
     fn the_last_second_counts_and_no_longer() {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::speaker::Ears;
 use crate::vocabulary::{EndpointId, MemberId, RoomId, StreamId};
 
 /// A stream's place in the worker's table, so that a packet's way to its viewers is one look-up by number.
@@ -43,6 +44,7 @@ impl Stream {
 pub(crate) struct Room {
     pub(crate) streams: HashMap<StreamId, StreamKey>,
     permits: HashMap<MemberId, Allowed>,
+    pub(crate) ears: Ears,
 }
 
 impl Room {

@@ -185,3 +185,72 @@ impl Router {
         self.rooms.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::vocabulary::{Source, StreamId};
+
+    fn publish(room: &str, endpoint: u64) -> Command {
+        let stream = StreamId { member: Arc::from("anna"), source: Source::Camera };
+        Command::Publish { room: Arc::from(room), endpoint: EndpointId(endpoint), stream, offer: String::new() }
+    }
+
+    fn ended(endpoint: u64) -> Routing {
+        Routing::Ended { endpoint: EndpointId(endpoint) }
+    }
+
+    #[test]
+    fn a_room_stays_on_its_thread_until_it_is_empty() {
+        let mut router = Router::new(10);
+        assert_eq!(router.route(&publish("a", 1), 3), Route::Thread(3));
+        router.sent(&publish("a", 1), 3);
+        assert_eq!(router.route(&publish("a", 2), 0), Route::Thread(3));
+        assert_eq!(router.route(&publish("b", 3), 0), Route::Thread(0));
+        assert_eq!(router.route(&publish("b", 1), 0), Route::Thread(3), "a number in use is refused by its thread");
+        router.note(ended(1));
+        assert_eq!((router.rooms(), router.route(&publish("a", 2), 0)), (0, Route::Thread(0)));
+    }
+
+    #[test]
+    fn a_room_with_permits_lives_until_it_is_closed() {
+        let mut router = Router::new(1);
+        let permit = Command::Permit { room: Arc::from("a"), member: Arc::from("x"), audio: false, video: true };
+        router.sent(&permit, 2);
+        router.sent(&publish("a", 1), 2);
+        router.note(ended(1));
+        assert_eq!(router.route(&publish("a", 2), 0), Route::Thread(2));
+        assert_eq!(router.route(&publish("b", 2), 0), Route::TooMany);
+        let close = Command::CloseRoom { room: Arc::from("a") };
+        assert_eq!(router.route(&close, 0), Route::Thread(2));
+        router.sent(&close, 2);
+        assert_eq!((router.rooms(), router.route(&close, 0)), (0, Route::Nowhere));
+    }
+
+    #[test]
+    fn candidates_wait_for_their_offer_but_not_forever_and_not_without_bound() {
+        let (now, mut router) = (Instant::now(), Router::new(10));
+        let candidate = |endpoint| Command::Candidate { endpoint: EndpointId(endpoint), candidate: "c".into() };
+        assert_eq!(router.route(&candidate(1), 0), Route::Nowhere);
+        (0..1_000).for_each(|_| router.early(EndpointId(1), "c".into(), now));
+        assert_eq!(router.waiting(EndpointId(1)), sdp::CANDIDATES_MAX);
+        assert_eq!(router.sent(&publish("a", 1), 0).len(), sdp::CANDIDATES_MAX);
+        assert_eq!((router.waiting(EndpointId(1)), router.route(&candidate(1), 5)), (0, Route::Thread(0)));
+        (0..10_000).for_each(|n| router.early(EndpointId(100 + n), "c".into(), now));
+        assert_eq!(router.early.len(), EARLY_MAX);
+        router.early(EndpointId(9), "c".into(), now + EARLY_MAX_AGE);
+        assert_eq!((router.early.len(), router.waiting(EndpointId(9))), (1, 1));
+    }
+
+    #[test]
+    fn a_tcp_connection_finds_the_thread_by_its_user_fragment() {
+        let mut router = Router::new(10);
+        router.sent(&publish("a", 1), 4);
+        router.note(Routing::Named { endpoint: EndpointId(1), fragment: "abcd".into() });
+        assert_eq!(router.thread_of("abcd"), Some(4));
+        router.note(ended(1));
+        assert_eq!(router.thread_of("abcd"), None);
+    }
+}

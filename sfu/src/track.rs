@@ -7,8 +7,10 @@ use str0m::format::Codec;
 use str0m::media::{Mid, Pt};
 use str0m::rtp::{RtpPacket, RtpWrite, Vp8Descriptor};
 
+use crate::clock::Reported;
 use crate::codec;
 use crate::forward::{Origin, PictureNumbers, Rewriter};
+use crate::meter::Meter;
 use crate::vocabulary::EndpointId;
 
 /// A publisher's packet and what was found out about it once, for all viewers.
@@ -18,6 +20,8 @@ pub(crate) struct Arrived<'a> {
     pub(crate) packet: &'a RtpPacket,
     pub(crate) starts_keyframe: bool,
     pub(crate) vp8: Option<Vp8Descriptor>,
+    /// When it was captured, by the node's clock.
+    pub(crate) captured: Instant,
 }
 
 impl<'a> Arrived<'a> {
@@ -28,9 +32,16 @@ impl<'a> Arrived<'a> {
             spec,
             packet,
             starts_keyframe: video && codec::starts_keyframe(spec.codec, &packet.payload),
+            captured: packet.timestamp,
             vp8: (spec.codec == Codec::Vp8).then(|| Vp8Descriptor::parse(&packet.payload).ok()).flatten(),
         }
     }
+}
+
+/// What the sender's last report says of the packet's track.
+pub(crate) fn reported(packet: &RtpPacket) -> Option<Reported> {
+    let info = packet.last_sender_info.as_ref()?;
+    Some(Reported { time: info.ntp_time, timestamp: info.rtp_time.numer() as u32 })
 }
 
 /// What became of a packet on one viewer's track.
@@ -50,18 +61,21 @@ pub(crate) struct Track {
     pictures: PictureNumbers,
     /// The viewer's payload type for what the publisher sends under another; looked up once for each.
     payload_types: Vec<(EndpointId, Pt, Option<Pt>)>,
+    /// Packets.
+    pub(crate) sent: Meter,
 }
 
 /// Payload types remembered: a publisher has one for each codec it may change to.
 const PAYLOAD_TYPES_MAX: usize = 16;
 
 impl Track {
-    pub(crate) fn new(mid: Mid, clock_rate: u32) -> Track {
+    pub(crate) fn new(mid: Mid, clock_rate: u32, now: Instant) -> Track {
         Track {
             mid,
             rewriter: Rewriter::new(clock_rate),
             pictures: PictureNumbers::default(),
             payload_types: Vec::new(),
+            sent: Meter::new(now),
         }
     }
 
@@ -73,6 +87,11 @@ impl Track {
     /// Payload types may mean other codecs from now on.
     pub(crate) fn renegotiated(&mut self) {
         self.payload_types.clear();
+    }
+
+    /// Whether the origin's packets are those that the viewer is being sent.
+    pub(crate) fn continues(&self, origin: Origin) -> bool {
+        self.rewriter.continues(origin)
     }
 
     /// Hands the packet to the viewer's connection. Video begins with a key frame.
@@ -97,7 +116,7 @@ impl Track {
         let mut extensions = packet.header.ext_vals.clone();
         // These name the publisher's lines and layers; str0m writes the viewer's.
         (extensions.mid, extensions.rid, extensions.rid_repair) = (None, None, None);
-        let mut write = RtpWrite::new(pt, seq.into(), timestamp, packet.timestamp, packet.payload.clone())
+        let mut write = RtpWrite::new(pt, seq.into(), timestamp, arrived.captured, packet.payload.clone())
             .marker(packet.header.marker)
             .ext_vals(extensions)
             .nackable(video);
@@ -107,6 +126,7 @@ impl Track {
         let mut direct = rtc.direct_api();
         let Some(stream) = direct.stream_tx_by_mid(self.mid, None) else { return Written::No };
         stream.write_rtp(write);
+        self.sent.add(1);
         Written::Yes
     }
 

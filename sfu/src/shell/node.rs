@@ -102,6 +102,7 @@ impl Node {
                 listener: listener.take(),
                 slots: slots.clone(),
                 queues: senders.iter().map(mpsc::Sender::downgrade).collect(),
+                tcp_first_timeout: config.tcp_first_timeout,
                 tcp_idle_timeout: config.tcp_idle_timeout,
                 announced: announced(config.udp.ip(), &config.announce),
             };

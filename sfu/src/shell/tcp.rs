@@ -18,8 +18,6 @@ use crate::demux::stun_fragment;
 use crate::router::Router;
 use crate::worker::Socket;
 
-/// How long a connection may take to send its first packet, which says whose it is.
-const FIRST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a frame: more than any packet of WebRTC.
 const FRAME_MAX: usize = 2_048;
 /// Packets that wait for a slow client: half a second of video. More are lost, as a full router would lose them.
@@ -83,6 +81,7 @@ pub(crate) async fn accept(
     slots: Slots,
     router: Arc<Mutex<Router>>,
     queues: Vec<mpsc::WeakSender<Task>>,
+    first_timeout: Duration,
 ) {
     /// When the system has no more descriptors: until some are free.
     const PAUSE: Duration = Duration::from_millis(100);
@@ -102,7 +101,7 @@ pub(crate) async fn accept(
         };
         let (router, queues) = (Arc::clone(&router), queues.clone());
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(FIRST_TIMEOUT, hand_over(stream, source, slot, router, queues)).await;
+            let _ = tokio::time::timeout(first_timeout, hand_over(stream, source, slot, router, queues)).await;
         });
     }
 }
@@ -146,6 +145,10 @@ impl Connections {
         Connections { queues: HashMap::new(), incoming, idle_timeout }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.queues.len()
+    }
+
     /// Serves the connection from now on.
     pub(crate) fn add(&mut self, handover: Handover) -> bool {
         let Handover { stream, source, slot, .. } = handover;
@@ -168,10 +171,15 @@ impl Connections {
     }
 
     pub(crate) fn send(&mut self, to: SocketAddr, packet: Vec<u8>) {
-        if let Some(queue) = self.queues.get(&to)
-            && let Err(mpsc::error::TrySendError::Closed(_)) = queue.try_send(packet)
-        {
-            self.queues.remove(&to);
+        let Some(queue) = self.queues.get(&to) else { return };
+        match queue.try_send(packet) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                metrics::counter!("confgate_sfu_tcp_packets_lost_total").increment(1);
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                self.queues.remove(&to);
+            }
         }
     }
 }

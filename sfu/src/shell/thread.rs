@@ -1,6 +1,6 @@
 //! A media thread: a worker, its socket and its clock. All it waits for, it waits for here.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
@@ -12,8 +12,10 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 
 use super::node::Gauges;
+use super::own::OwnSockets;
+use super::report::{Queues, Report};
 use super::tcp::{self, Connections, Handover, Slots};
-use super::udp::{bind, dressed, plain};
+use super::udp::{Parcel, dressed, plain, send_all};
 use crate::router::Router;
 use crate::vocabulary::{Command, EndpointId, Notice, Refusal};
 use crate::worker::{Datagram, Socket, Transmit, Worker};
@@ -21,11 +23,14 @@ use crate::worker::{Datagram, Socket, Transmit, Worker};
 /// Datagrams read in a row before what they cause is sent.
 const BATCH: usize = 64;
 /// The largest datagram: more than any path's MTU.
-const DATAGRAM_MAX: usize = 2_048;
+pub(crate) const DATAGRAM_MAX: usize = 2_048;
 /// Datagrams of other sockets that wait for the thread.
 const INCOMING_MAX: usize = 1_024;
 /// Notices that wait for room in the channel; from here on commands wait too.
 const BACKLOG_MAX: usize = 256;
+
+/// How often the thread shows its load.
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What a thread is asked to do.
 pub(crate) enum Task {
@@ -62,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) slots: Slots,
     /// The queues of all threads, for TCP connections. Weak: the node's end is the threads' end.
     pub(crate) queues: Vec<mpsc::WeakSender<Task>>,
+    pub(crate) tcp_first_timeout: Duration,
     pub(crate) tcp_idle_timeout: Duration,
     pub(crate) announced: Vec<IpAddr>,
 }
@@ -82,7 +88,7 @@ pub(crate) fn start(index: usize, parts: Parts) -> io::Result<()> {
     std::thread::Builder::new().name(format!("media-{index}")).spawn(move || {
         let _fuse = Fuse(Arc::clone(&parts.stop_all));
         runtime.block_on(async move {
-            match Media::new(parts) {
+            match Media::new(index, parts) {
                 Ok(media) => media.run().await,
                 Err(error) => tracing::error!(%error, "a media thread can't use its socket"),
             }
@@ -103,33 +109,26 @@ struct Media {
     gauges: Arc<Gauges>,
     stop: watch::Receiver<bool>,
     incoming: mpsc::Receiver<Incoming>,
-    incoming_sender: mpsc::Sender<Incoming>,
     connections: Connections,
-    /// Sockets of pulled streams; each with a task that reads it, ended with it.
-    own: HashMap<EndpointId, Own>,
+    own: OwnSockets,
     announced: Vec<IpAddr>,
     buffer: Box<[u8; DATAGRAM_MAX]>,
+    parcels: Vec<Parcel>,
+    /// Datagrams that the kernel didn't take, since the last report.
+    unsent: u64,
+    report: Report,
+    next_report: Instant,
     _alive: mpsc::Sender<()>,
 }
 
-struct Own {
-    socket: Arc<UdpSocket>,
-    reader: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        self.reader.abort();
-    }
-}
-
 impl Media {
-    fn new(parts: Parts) -> io::Result<Media> {
+    fn new(index: usize, parts: Parts) -> io::Result<Media> {
         let socket_is_ipv6 = parts.socket.local_addr()?.is_ipv6();
         let (incoming_sender, incoming) = mpsc::channel(INCOMING_MAX);
         if let Some(listener) = parts.listener {
             let router = Arc::clone(&parts.router);
-            tokio::spawn(tcp::accept(tokio::net::TcpListener::from_std(listener)?, parts.slots, router, parts.queues));
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(tcp::accept(listener, parts.slots, router, parts.queues, parts.tcp_first_timeout));
         }
         Ok(Media {
             worker: parts.worker,
@@ -143,10 +142,13 @@ impl Media {
             stop: parts.stop,
             incoming,
             connections: Connections::new(incoming_sender.clone(), parts.tcp_idle_timeout),
-            incoming_sender,
-            own: HashMap::new(),
+            own: OwnSockets::new(incoming_sender),
             announced: parts.announced,
             buffer: Box::new([0; DATAGRAM_MAX]),
+            parcels: Vec::new(),
+            unsent: 0,
+            report: Report::new(index),
+            next_report: Instant::now(),
             _alive: parts._alive,
         })
     }
@@ -189,8 +191,10 @@ impl Media {
         let now = Instant::now();
         if self.worker.next_timeout() <= now {
             self.worker.timeout(now);
-            self.gauges.packets_per_s.store(self.worker.packets_per_s(), Ordering::Relaxed);
-            self.gauges.endpoints.store(self.worker.endpoints() as u64, Ordering::Relaxed);
+        }
+        if self.next_report <= now {
+            self.next_report = now + REPORT_INTERVAL;
+            self.tell_load();
         }
         self.send();
         let routing = self.worker.take_routing();
@@ -198,7 +202,7 @@ impl Media {
             let mut router = self.router.lock().unwrap_or_else(PoisonError::into_inner);
             for news in routing {
                 if let crate::worker::Routing::Ended { endpoint } = &news {
-                    self.own.remove(endpoint);
+                    self.own.close(*endpoint);
                 }
                 router.note(news);
             }
@@ -206,6 +210,14 @@ impl Media {
         while let Some(notice) = self.worker.poll_notice() {
             self.tell(notice);
         }
+    }
+
+    fn tell_load(&mut self) {
+        self.gauges.packets_per_s.store(self.worker.packets_per_s(), Ordering::Relaxed);
+        self.gauges.endpoints.store(self.worker.endpoints() as u64, Ordering::Relaxed);
+        let queues =
+            Queues { commands: self.tasks.len(), notices: self.backlog.len(), tcp_connections: self.connections.len() };
+        self.report.tell(&self.worker, std::mem::take(&mut self.unsent), queues);
     }
 
     /// A notice goes out at once or, when signalling is slow, waits in order. None is lost: what a thread has to say
@@ -249,11 +261,8 @@ impl Media {
     /// A socket for one endpoint; gives the address it announces.
     fn own_socket(&mut self, endpoint: EndpointId) -> io::Result<SocketAddr> {
         let listen = self.socket.local_addr()?.ip();
-        let socket = Arc::new(UdpSocket::from_std(bind(SocketAddr::new(listen, 0))?)?);
-        let port = socket.local_addr()?.port();
+        let port = self.own.open(endpoint, SocketAddr::new(listen, 0))?;
         let ip = self.announced.first().copied().unwrap_or(listen);
-        let reader = tokio::spawn(read_own(endpoint, Arc::clone(&socket), self.incoming_sender.clone()));
-        self.own.insert(endpoint, Own { socket, reader });
         Ok(SocketAddr::new(ip, port))
     }
 
@@ -285,35 +294,21 @@ impl Media {
         self.worker.flush(now);
     }
 
-    /// Sends what there is. What a socket doesn't take now is lost, as on any network: the receiver asks again.
+    /// Sends what there is.
     fn send(&mut self) {
-        let mut transmits = std::mem::take(self.worker.transmits());
-        for transmit in transmits.drain(..) {
+        for transmit in self.worker.transmits().drain(..) {
             let Transmit { socket, proto, destination, bytes } = transmit;
             match (proto, socket) {
                 (Protocol::Udp, Socket::Shared) => {
-                    let _ = self.socket.try_send_to(&bytes, dressed(destination, self.socket_is_ipv6));
+                    self.parcels.push((bytes, dressed(destination, self.socket_is_ipv6)));
                 }
                 (Protocol::Udp, Socket::Of(endpoint)) => {
-                    if let Some(own) = self.own.get(&endpoint) {
-                        let _ = own.socket.try_send_to(&bytes, dressed(destination, self.socket_is_ipv6));
-                    }
+                    self.unsent += u64::from(!self.own.send(endpoint, &bytes, destination));
                 }
                 _ => self.connections.send(destination, bytes),
             }
         }
-        // The allocation is used again.
-        *self.worker.transmits() = transmits;
-    }
-}
-
-async fn read_own(endpoint: EndpointId, socket: Arc<UdpSocket>, to: mpsc::Sender<Incoming>) {
-    let mut buffer = [0; DATAGRAM_MAX];
-    while let Ok((length, source)) = socket.recv_from(&mut buffer).await {
-        let bytes = buffer[..length].to_vec();
-        let incoming = Incoming { socket: Socket::Of(endpoint), proto: Protocol::Udp, source: plain(source), bytes };
-        if to.send(incoming).await.is_err() {
-            return;
-        }
+        self.unsent += send_all(&self.socket, &self.parcels) as u64;
+        self.parcels.clear();
     }
 }

@@ -5,13 +5,17 @@ use std::time::Instant;
 use str0m::{Event, IceConnectionState};
 
 use super::{Routing, Worker};
-use crate::vocabulary::{EndpointId, Notice, Reason};
+use crate::vocabulary::{EndpointId, Notice, Reason, Source};
+
+/// Ticks from one weighing of layers and load to the next.
+const WEIGH_TICKS: u64 = 3;
 
 impl Worker {
     pub(super) fn event(&mut self, id: EndpointId, event: Event, now: Instant) {
         match event {
             Event::RtpPacket(packet) => self.packet(id, &packet, now),
             Event::KeyframeRequest(_) => self.want_keyframe(id, now),
+            Event::EgressBitrateEstimate(estimate) => self.estimated(id, &estimate),
             Event::Connected => self.connected(id, now),
             Event::IceConnectionStateChange(state) => self.ice(id, state, now),
             Event::Closed => self.remove(id, Some(Reason::Hangup)),
@@ -25,6 +29,8 @@ impl Worker {
             endpoint.lost_at = None;
             self.notices.push_back(Notice::Connected { endpoint: id });
         }
+        let stream = endpoint.stream;
+        self.retarget(stream, now);
         self.want_keyframe(id, now);
     }
 
@@ -51,6 +57,11 @@ impl Worker {
         for id in ended {
             self.remove(id, Some(Reason::IceFailed));
         }
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(WEIGH_TICKS) {
+            self.weigh(now);
+        }
+        self.judge_speakers(now);
         self.ask_for_keyframes(now);
     }
 
@@ -60,6 +71,9 @@ impl Worker {
         let Some(stream) = self.streams.get_mut(&key) else { return };
         if stream.publisher == Some(id) {
             stream.publisher = None;
+            if let (Source::Camera, Some(room)) = (stream.id.source, self.rooms.get_mut(&stream.room)) {
+                room.ears.forget(&stream.id.member);
+            }
         }
         stream.subscribers.retain(|subscriber| *subscriber != id);
         if !stream.is_idle() {

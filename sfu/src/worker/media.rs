@@ -8,27 +8,41 @@ use str0m::rtp::RtpPacket;
 use super::{Worker, mark};
 use crate::codec;
 use crate::endpoint::{Endpoint, Role, Subscriber};
+use crate::layers::Shed;
 use crate::track::{Arrived, Written};
-use crate::vocabulary::EndpointId;
+use crate::vocabulary::{EndpointId, Source};
 
 impl Worker {
     pub(super) fn packet(&mut self, id: EndpointId, packet: &RtpPacket, now: Instant) {
         let Some(publisher) = self.endpoints.get_mut(&id) else { return };
+        if !publisher.may_send(now) {
+            self.counts.excess += 1;
+            return;
+        }
         let Some(spec) = codec::spec_of(&publisher.rtc, packet.header.payload_type) else { return };
-        let arrived = Arrived::new(id, spec, packet);
-        let video = spec.codec.is_video();
+        let mut arrived = Arrived::new(id, spec, packet);
+        arrived.captured = publisher.captured(&arrived);
+        let layer = if spec.codec.is_video() {
+            let Some(layer) = publisher.layer_of(&arrived) else { return };
+            Some(layer)
+        } else {
+            None
+        };
         let Some(stream) = self.streams.get(&publisher.stream) else { return };
         if stream.publisher != Some(id) {
             return;
         }
-        let allowed = if video { stream.allowed.video } else { stream.allowed.audio };
-        if arrived.starts_keyframe {
-            keyframe_came(publisher);
+        let allowed = if layer.is_some() { stream.allowed.video } else { stream.allowed.audio };
+        if let (None, true, Source::Camera, Some(level)) =
+            (layer, allowed, stream.id.source, packet.header.ext_vals.audio_level)
+            && let Some(room) = self.rooms.get_mut(&stream.room)
+        {
+            room.ears.hear(&stream.id.member, level, now);
         }
         let mut awaited = false;
         for subscriber in &stream.subscribers {
             let Some(endpoint) = self.endpoints.get_mut(subscriber) else { continue };
-            match write(endpoint, &arrived, allowed, now) {
+            match write(endpoint, &arrived, layer, allowed, now) {
                 Written::Yes => {
                     self.counts.forwarded += 1;
                     self.forwarded.add(1);
@@ -38,20 +52,27 @@ impl Worker {
                 Written::No => {}
             }
         }
-        if awaited {
-            self.want_keyframe(id, now);
+        if awaited && let Some(layer) = layer {
+            self.want_layer(id, layer, now);
         }
     }
 
-    /// Somebody needs a key frame of the endpoint's stream.
+    /// A viewer needs a key frame of the layer that it is to get.
     pub(super) fn want_keyframe(&mut self, id: EndpointId, now: Instant) {
-        let Some(stream) = self.endpoints.get(&id).map(|endpoint| endpoint.stream) else { return };
-        let Some(publisher) = self.streams.get(&stream).and_then(|stream| stream.publisher) else { return };
+        let Some(endpoint) = self.endpoints.get(&id) else { return };
+        let Role::Subscriber(subscriber) = &endpoint.role else { return };
+        let Some(layer) = subscriber.target else { return };
+        if let Some(publisher) = self.streams.get(&endpoint.stream).and_then(|stream| stream.publisher) {
+            self.want_layer(publisher, layer, now);
+        }
+    }
+
+    pub(super) fn want_layer(&mut self, publisher: EndpointId, layer: usize, now: Instant) {
         let Some(publisher) = self.endpoints.get_mut(&publisher) else { return };
         if let Role::Publisher(role) = &mut publisher.role
-            && let Some(video) = &mut role.video
+            && let Some(layer) = role.video.as_mut().and_then(|video| video.layers.get_mut(layer))
         {
-            video.layers.iter_mut().for_each(|layer| layer.throttle.want());
+            layer.throttle.want();
         }
         if ask(publisher, now) {
             self.counts.keyframe_requests += 1;
@@ -70,28 +91,26 @@ impl Worker {
     }
 }
 
-fn write(endpoint: &mut Endpoint, arrived: &Arrived<'_>, allowed: bool, now: Instant) -> Written {
-    let Role::Subscriber(subscriber) = &mut endpoint.role else { return Written::No };
-    let Subscriber { audio, video, .. } = &mut **subscriber;
-    let track = if arrived.spec.codec.is_video() { video } else { audio };
-    let Some(track) = track else { return Written::No };
-    if !allowed {
-        track.pause();
-        return Written::No;
-    }
+/// `layer`: the place of the video's layer among its publisher's; of sound there is none.
+fn write(endpoint: &mut Endpoint, arrived: &Arrived<'_>, layer: Option<usize>, allowed: bool, now: Instant) -> Written {
     // Before DTLS is done str0m would keep all packets for later.
     if !endpoint.connected {
         return Written::No;
     }
-    track.write(&mut endpoint.rtc, arrived, now)
-}
-
-fn keyframe_came(publisher: &mut Endpoint) {
-    if let Role::Publisher(role) = &mut publisher.role
-        && let Some(video) = &mut role.video
-    {
-        video.layers.iter_mut().for_each(|layer| layer.throttle.came());
+    let Role::Subscriber(subscriber) = &mut endpoint.role else { return Written::No };
+    let Subscriber { audio, video, target, shed, .. } = &mut **subscriber;
+    let track = if layer.is_some() { video } else { audio };
+    let Some(track) = track else { return Written::No };
+    let wanted = if layer.is_some() { target.is_some() } else { *shed < Shed::All };
+    if !allowed || !wanted {
+        track.pause();
+        return Written::No;
     }
+    // The layer that is left goes on until the key frame of the one that is begun.
+    if layer != *target && layer.is_some() && !track.continues(arrived.origin) {
+        return Written::No;
+    }
+    track.write(&mut endpoint.rtc, arrived, now)
 }
 
 /// Sends the requests that are due to the publisher's encoder.

@@ -4,6 +4,8 @@
 mod commands;
 mod events;
 mod media;
+mod offers;
+mod quality;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 use str0m::net::{Protocol, Receive};
 use str0m::{Input, Output};
 
+use crate::admission::Admission;
 use crate::config::Limits;
 use crate::demux::{Demux, Remote};
 use crate::endpoint::{Endpoint, Factory};
@@ -69,6 +72,8 @@ pub struct Counts {
     /// Datagrams that belong to no connection.
     pub stray: u64,
     pub keyframe_requests: u64,
+    /// Packets of publishers that send more than they may.
+    pub excess: u64,
 }
 
 /// Owned by one media thread, which alone calls it: nothing here is shared or locked.
@@ -84,12 +89,14 @@ pub struct Worker {
     demux: Demux,
     timers: BTreeSet<(Instant, EndpointId)>,
     next_tick: Instant,
+    ticks: u64,
     dirty: Vec<EndpointId>,
     transmits: Vec<Transmit>,
     notices: VecDeque<Notice>,
     routing: Vec<Routing>,
     counts: Counts,
     forwarded: Meter,
+    admission: Admission,
 }
 
 impl Worker {
@@ -109,12 +116,14 @@ impl Worker {
             demux: Demux::default(),
             timers: BTreeSet::new(),
             next_tick: now + TICK,
+            ticks: 0,
             dirty: Vec::new(),
             transmits: Vec::new(),
             notices: VecDeque::new(),
             routing: Vec::new(),
             counts: Counts::default(),
             forwarded: Meter::new(now),
+            admission: Admission::new(limits.packets_per_s_max),
         })
     }
 

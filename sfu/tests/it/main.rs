@@ -3,4 +3,7 @@
 mod calls;
 mod hostile;
 mod nodes;
+mod overload;
+mod pull;
+mod quality;
 mod support;

@@ -1,9 +1,13 @@
 //! A node with its sockets and threads, over loopback.
 
-use std::time::Instant;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use confgate_sfu::Config;
 use confgate_sfu::vocabulary::{Command, Notice};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::wire::{Peer, Site, loopback};
 use crate::support::{camera, room};
@@ -13,10 +17,7 @@ async fn call(publisher: &mut Peer, viewer: &mut Peer, frames: usize) {
     let end = Instant::now() + crate::support::wire::PATIENCE;
     while viewer.client.frames().len() < frames {
         assert!(Instant::now() < end, "{} frames", viewer.client.frames().len());
-        let keyframe = publisher.client.keyframes_asked.len() > publisher.client.keyframes_seen;
-        publisher.client.keyframes_seen = publisher.client.keyframes_asked.len();
-        publisher.client.picture += 1;
-        publisher.client.send_frame(keyframe, Instant::now());
+        publisher.client.send_frames(Instant::now());
         publisher.client.send_audio(-30, Instant::now());
         publisher.turn().await;
         viewer.turn().await;
@@ -38,7 +39,7 @@ async fn a_call_goes_over_udp() {
     boris.until(|client| client.closed).await;
     site.node.stop().await;
     while let Some(notice) = site.notices.recv().await {
-        assert!(matches!(notice, Notice::Connected { .. }), "{notice:?}");
+        assert!(matches!(notice, Notice::Connected { .. } | Notice::Speaker { .. }), "{notice:?}");
     }
 }
 
@@ -76,6 +77,63 @@ async fn commands_wait_when_nobody_takes_the_notices_and_none_is_lost() {
     for number in 0..sent {
         let notice = site.notice(|_| true).await;
         assert!(matches!(notice, Notice::Refused { endpoint, .. } if endpoint.0 == number), "in order: {notice:?}");
+    }
+    site.node.stop().await;
+}
+
+#[tokio::test]
+async fn strangers_on_tcp_are_turned_away_and_a_call_goes_on() {
+    let tcp = Some("127.0.0.1:0".parse().unwrap());
+    let tcp_first_timeout = Duration::from_millis(200);
+    let config = Config { tcp, tcp_connections_max: 16, tcp_first_timeout, ..loopback() };
+    let mut site = Site::start(config);
+    let mut anna = site.publish(camera("anna")).await;
+    anna.until(|client| client.connected).await;
+    let mut boris = site.watch("boris", camera("anna"), true).await;
+    boris.until(|client| client.connected).await;
+    let address = site.node.tcp().unwrap();
+    let greetings: [&[u8]; 5] =
+        [b"GET / HTTP/1.1\r\n\r\n", &[0xff; 4_000], &[0, 0], &[0, 20, 0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42], &[]];
+    for greeting in greetings {
+        let mut stranger = TcpStream::connect(address).await.unwrap();
+        stranger.write_all(greeting).await.unwrap();
+        let closed = tokio::time::timeout(crate::support::wire::PATIENCE, stranger.read(&mut [0; 16])).await.unwrap();
+        assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    }
+    // One address has a quarter of the connections at most: one is the call's, and no more than three can wait.
+    let crowd = crowd_of(address, 12).await;
+    let mut open = 0;
+    for mut stream in crowd {
+        let early = tokio::time::timeout(Duration::from_millis(1), stream.read(&mut [0; 16])).await;
+        open += usize::from(early.is_err());
+    }
+    assert!(open <= 3, "{open} wait");
+    call(&mut anna, &mut boris, 30).await;
+    site.node.stop().await;
+}
+
+async fn crowd_of(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        streams.push(TcpStream::connect(address).await.unwrap());
+    }
+    streams
+}
+
+#[tokio::test]
+async fn garbage_on_udp_beside_a_call_is_no_matter() {
+    let mut site = Site::start(Config { threads: 1, ..loopback() });
+    let mut anna = site.publish(camera("anna")).await;
+    anna.until(|client| client.connected).await;
+    let mut boris = site.watch("boris", camera("anna"), false).await;
+    boris.until(|client| client.connected).await;
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for round in 0..20_usize {
+        for packet in 0..200_usize {
+            let bytes = vec![(round * 200 + packet) as u8; packet * 7];
+            stranger.send_to(&bytes, site.node.udp()[0]).unwrap();
+        }
+        call(&mut anna, &mut boris, (round + 1) * 2).await;
     }
     site.node.stop().await;
 }

@@ -35,9 +35,13 @@ pub struct Media {
 impl Media {
     pub const SENDS: Media =
         Media { direction: Direction::SendOnly, audio: true, video: Some(Codec::Vp8), layers: &[] };
+    pub const SIMULCASTS: Media = Media { layers: &["f", "h", "q"], ..Media::SENDS };
     pub const WATCHES: Media =
         Media { direction: Direction::RecvOnly, audio: true, video: Some(Codec::Vp8), layers: &[] };
 }
+
+/// Bytes of a frame and its size, from the largest layer to the smallest, as "f", "h" and "q" are offered.
+pub const LAYERS: [(usize, (u16, u16)); 3] = [(1_150, (1_280, 720)), (600, (640, 360)), (200, (320, 180))];
 
 pub struct Client {
     pub rtc: Rtc,
@@ -48,16 +52,18 @@ pub struct Client {
     pub offer: String,
     pub received: Vec<Received>,
     pub keyframes_asked: Vec<(Option<Rid>, Instant)>,
-    /// Requests that were looked at.
-    pub keyframes_seen: usize,
-    /// The next frame is to be a key frame.
-    pub keyframe_due: bool,
+    /// The next frame of the layer is to be a key frame.
+    pub keyframe_due: Vec<bool>,
     pub connected: bool,
     pub closed: bool,
-    layers: &'static [&'static str],
+    pub layers: &'static [&'static str],
     next: Vec<(u64, u32)>,
     next_audio: (u64, u32),
     pub picture: u16,
+    /// Whether the first frame was sent, and resending set up.
+    resends: bool,
+    /// How loud its sound is, in dBov.
+    pub level: i8,
 }
 
 fn simulcast(layers: &[&str]) -> Option<Simulcast> {
@@ -99,14 +105,15 @@ impl Client {
             offer: offer.to_sdp_string(),
             received: Vec::new(),
             keyframes_asked: Vec::new(),
-            keyframes_seen: 0,
-            keyframe_due: true,
+            keyframe_due: vec![true; media.layers.len().max(1)],
             connected: false,
             closed: false,
             layers: media.layers,
             next: vec![(100, 1_000); media.layers.len().max(1)],
             next_audio: (7, 3_000),
             picture: 40,
+            resends: false,
+            level: -30,
         }
     }
 
@@ -142,7 +149,11 @@ impl Client {
         match event {
             Event::Connected => self.connected = true,
             Event::Closed => self.closed = true,
-            Event::KeyframeRequest(request) => self.keyframes_asked.push((request.rid, now)),
+            Event::KeyframeRequest(request) => {
+                let place = request.rid.and_then(|rid| self.layers.iter().position(|layer| *layer == &*rid));
+                self.keyframe_due[place.unwrap_or(0)] = true;
+                self.keyframes_asked.push((request.rid, now));
+            }
             Event::RtpPacket(packet) => {
                 let pt = packet.header.payload_type;
                 let params = self.rtc.codec_config().params();
@@ -162,18 +173,13 @@ impl Client {
         }
     }
 
-    /// A VP8 frame in one packet, on the only layer.
-    pub fn send_frame(&mut self, keyframe: bool, now: Instant) {
-        self.send_layer(0, keyframe, 200, (320, 240), now);
-    }
-
     /// A VP8 frame in one packet of `size` bytes on the layer at this place of those offered.
     pub fn send_layer(&mut self, layer: usize, keyframe: bool, size: usize, (w, h): (u16, u16), now: Instant) {
         let (Some(mid), true) = (self.video, self.connected) else { return };
         let codec = self.video_codec();
         let rid = self.layers.get(layer).map(|rid| Rid::from(*rid));
         let payload = match codec {
-            Codec::Vp8 => vp8_frame(keyframe, self.picture, size, w, h),
+            Codec::Vp8 => vp8_frame(keyframe, self.picture + 1_000 * layer as u16, size, w, h),
             Codec::H264 => vec![if keyframe { 0x65 } else { 0x41 }; size],
             codec => panic!("no frames of {codec:?} are made here"),
         };
@@ -182,7 +188,20 @@ impl Client {
         self.next[layer] = (seq + 1, timestamp.wrapping_add(3_000));
         let mut direct = self.rtc.direct_api();
         let stream = direct.stream_tx_by_mid(mid, rid).expect("a stream to send on");
+        if !std::mem::replace(&mut self.resends, true) {
+            // Not held back by a share of resends: browsers aren't.
+            stream.set_rtx_cache(500, Duration::from_secs(3), None);
+        }
         stream.write_rtp(RtpWrite::new(pt, seq.into(), timestamp, now, payload).marker(true).nackable(true));
+    }
+
+    /// A frame on each layer, those asked for as key frames; half a frame's size, so that each is one packet.
+    pub fn send_frames(&mut self, now: Instant) {
+        self.picture += 1;
+        for (place, (bytes, size)) in LAYERS.into_iter().enumerate().take(self.layers.len().max(1)) {
+            let keyframe = std::mem::take(&mut self.keyframe_due[place]);
+            self.send_layer(place, keyframe, bytes, size, now);
+        }
     }
 
     pub fn send_audio(&mut self, level: i8, now: Instant) {

@@ -4,5 +4,5 @@ mod client;
 mod network;
 pub mod wire;
 
-pub use client::{Client, Media};
+pub use client::{Client, LAYERS, Media};
 pub use network::{Network, camera, member, room};

@@ -161,12 +161,10 @@ impl Network {
             for id in &publishers {
                 let Some(client) = network.clients.get_mut(id) else { continue };
                 if passed % 30 == 0 {
-                    let keyframe = std::mem::take(&mut client.keyframe_due);
-                    client.picture += 1;
-                    client.send_frame(keyframe, now);
+                    client.send_frames(now);
                 }
                 if passed % 20 == 0 {
-                    client.send_audio(-30, now);
+                    client.send_audio(client.level, now);
                 }
             }
         });
@@ -223,13 +221,7 @@ impl Network {
                     let (client, proto) = (client.address, transmit.proto);
                     self.fly(true, client, proto, transmit.contents.into());
                 }
-                Output::Event(event) => {
-                    client.event(event, self.now);
-                    if !client.keyframes_asked.is_empty() && client.keyframes_asked.len() > client.keyframes_seen {
-                        client.keyframes_seen = client.keyframes_asked.len();
-                        client.keyframe_due = true;
-                    }
-                }
+                Output::Event(event) => client.event(event, self.now),
                 Output::Timeout(_) => return,
             }
         }

@@ -7,7 +7,7 @@ use confgate_sfu::vocabulary::{Command, EndpointId, Notice, StreamId};
 use confgate_sfu::{Config, Node};
 use str0m::net::{Protocol, Receive};
 use str0m::{Input, Output};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 
@@ -65,7 +65,11 @@ impl Site {
     }
 
     pub async fn publish(&mut self, stream: StreamId) -> Peer {
-        let mut peer = self.peer(Media::SENDS, false).await;
+        self.publish_media(stream, Media::SENDS).await
+    }
+
+    pub async fn publish_media(&mut self, stream: StreamId, media: Media) -> Peer {
+        let mut peer = self.peer(media, false).await;
         let (endpoint, offer) = (peer.endpoint, peer.client.offer.clone());
         self.node.send(Command::Publish { room: room(), endpoint, stream, offer }).unwrap();
         peer.client.answered(&self.answer(endpoint).await);
@@ -114,9 +118,7 @@ impl Peer {
 
     /// Sends what there is and takes what comes, for some milliseconds.
     pub async fn turn(&mut self) {
-        let now = Instant::now();
-        self.client.rtc.handle_input(Input::Timeout(now)).unwrap();
-        self.drain(now).await;
+        self.poll();
         let mut buffer = vec![0; 4_096];
         let wait = Duration::from_millis(5);
         match &mut self.transport {
@@ -137,16 +139,31 @@ impl Peer {
         }
     }
 
+    /// Like [`Peer::turn`], for UDP, but waits for nothing.
+    pub fn poll(&mut self) {
+        let now = Instant::now();
+        self.client.rtc.handle_input(Input::Timeout(now)).unwrap();
+        while let Some(event) = self.next_event() {
+            self.client.event(event, now);
+        }
+        let mut buffer = [0; 2_048];
+        while let Transport::Udp(socket) = &self.transport
+            && let Ok((length, source)) = socket.try_recv_from(&mut buffer)
+        {
+            self.take(Protocol::Udp, source, &buffer[..length]);
+        }
+    }
+
     fn take(&mut self, proto: Protocol, source: SocketAddr, bytes: &[u8]) {
         let now = Instant::now();
         let Ok(receive) = Receive::new(proto, source, self.client.address, bytes) else { return };
         self.client.rtc.handle_input(Input::Receive(now, receive)).unwrap();
-        while let Some(event) = self.next_event(now) {
+        while let Some(event) = self.next_event() {
             self.client.event(event, now);
         }
     }
 
-    fn next_event(&mut self, _now: Instant) -> Option<str0m::Event> {
+    fn next_event(&mut self) -> Option<str0m::Event> {
         loop {
             match self.client.rtc.poll_output().unwrap() {
                 Output::Event(event) => return Some(event),
@@ -167,15 +184,6 @@ impl Peer {
                 assert_eq!(stream.try_write(&frame).unwrap(), frame.len(), "a frame goes into the buffer");
             }
             _ => {}
-        }
-    }
-
-    async fn drain(&mut self, now: Instant) {
-        if let Transport::Tcp(stream) = &mut self.transport {
-            stream.flush().await.unwrap();
-        }
-        while let Some(event) = self.next_event(now) {
-            self.client.event(event, now);
         }
     }
 }

@@ -1,0 +1,208 @@
+//! Offers and answers: how endpoints come to be.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use str0m::bwe::Bitrate;
+use str0m::media::{Direction, MediaKind};
+use str0m::net::Protocol;
+
+use super::{Routing, Worker, mark};
+use crate::endpoint::{Endpoint, Ice, Publisher, Role, host_candidate};
+use crate::room::{Stream, StreamKey};
+use crate::sdp;
+use crate::vocabulary::{EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
+
+/// What a path is taken to carry until it was measured: a small layer and sound.
+const FIRST_ESTIMATE: Bitrate = Bitrate::kbps(600);
+
+impl Worker {
+    pub(super) fn publish(
+        &mut self,
+        room: RoomId,
+        id: EndpointId,
+        stream: StreamId,
+        offer: &str,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.admit(id, now)?;
+        let role = Role::Publisher(Publisher::new(self.limits.publisher_packets_per_s_max, now));
+        let answer = self.answer_to(id, role, &room, stream, offer, now)?;
+        self.notices.push_back(Notice::Answer { endpoint: id, answer });
+        self.take_place(id, now);
+        Ok(())
+    }
+
+    /// The endpoint is its stream's publisher from now on; the one before ends.
+    fn take_place(&mut self, id: EndpointId, now: Instant) {
+        let Some(key) = self.endpoints.get(&id).map(|endpoint| endpoint.stream) else { return };
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        if let Some(former) = stream.publisher.replace(id)
+            && former != id
+        {
+            self.close(former, Some(Reason::Replaced), now);
+        }
+        self.retarget(key, now);
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        room: RoomId,
+        id: EndpointId,
+        stream: StreamId,
+        offer: &str,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.admit(id, now)?;
+        let role = Role::Subscriber(Box::default());
+        let answer = self.answer_to(id, role, &room, stream, offer, now)?;
+        self.notices.push_back(Notice::Answer { endpoint: id, answer });
+        let Some(key) = self.endpoints.get(&id).map(|endpoint| endpoint.stream) else { return Ok(()) };
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.subscribers.push(id);
+        }
+        self.retarget(key, now);
+        Ok(())
+    }
+
+    fn admit(&mut self, id: EndpointId, now: Instant) -> Result<(), Refusal> {
+        if self.endpoints.contains_key(&id) {
+            return Err(Refusal::BadEndpoint);
+        }
+        if self.endpoints.len() >= self.limits.endpoints_max || !self.admission.admit(now) {
+            return Err(Refusal::Overloaded);
+        }
+        Ok(())
+    }
+
+    /// Makes the endpoint that answers the offer.
+    fn answer_to(
+        &mut self,
+        id: EndpointId,
+        role: Role,
+        room: &RoomId,
+        stream: StreamId,
+        offer: &str,
+        now: Instant,
+    ) -> Result<String, Refusal> {
+        let parsed = sdp::offer(offer)?;
+        let estimate = matches!(role, Role::Subscriber(_)).then_some(FIRST_ESTIMATE);
+        let mut rtc = self.factory.rtc(Ice::Lite, estimate, now);
+        for (proto, address) in &self.locals {
+            host_candidate(*proto, *address).and_then(|candidate| rtc.add_local_candidate(candidate).map(|_| ()));
+        }
+        let answer = rtc.sdp_api().accept_offer(parsed).map_err(|error| bad_sdp(id, &error))?;
+        let mut endpoint = Endpoint::new(id, StreamKey(u64::MAX), rtc, role, now + self.limits.connect_timeout);
+        endpoint.note_media(&answer, now);
+        if !endpoint.has_media() {
+            return Err(Refusal::BadSdp);
+        }
+        self.insert(endpoint, room, stream);
+        self.drain(id, now);
+        Ok(answer.to_sdp_string())
+    }
+
+    fn insert(&mut self, mut endpoint: Endpoint, room: &RoomId, stream: StreamId) {
+        let id = endpoint.id;
+        endpoint.stream = self.stream_key(room, stream);
+        let fragment = endpoint.rtc.direct_api().local_ice_credentials().ufrag;
+        self.endpoints.insert(id, endpoint);
+        self.name(id, fragment);
+    }
+
+    fn name(&mut self, endpoint: EndpointId, fragment: String) {
+        self.demux.name(endpoint, fragment.clone());
+        self.routing.push(Routing::Named { endpoint, fragment });
+    }
+
+    fn stream_key(&mut self, room: &RoomId, id: StreamId) -> StreamKey {
+        let place = self.rooms.entry(room.clone()).or_default();
+        if let Some(key) = place.streams.get(&id) {
+            return *key;
+        }
+        let key = StreamKey(self.next_stream);
+        self.next_stream += 1;
+        let allowed = place.allowed(&id.member);
+        place.streams.insert(id.clone(), key);
+        let stream = Stream { id, room: room.clone(), publisher: None, subscribers: Vec::new(), allowed };
+        self.streams.insert(key, stream);
+        key
+    }
+
+    /// [`Command::Pull`], with the address of a socket that is this endpoint's alone. Of its own, since all streams
+    /// pulled from one node come from one address of that node: on a shared socket nothing told them apart.
+    pub fn pull(&mut self, room: RoomId, id: EndpointId, stream: StreamId, own: SocketAddr, now: Instant) {
+        match self.offer_to_receive(room, id, stream, own, now) {
+            Ok(offer) => self.notices.push_back(Notice::Offer { endpoint: id, offer }),
+            Err(refusal) => self.refuse(id, refusal),
+        }
+    }
+
+    fn offer_to_receive(
+        &mut self,
+        room: RoomId,
+        id: EndpointId,
+        stream: StreamId,
+        own: SocketAddr,
+        now: Instant,
+    ) -> Result<String, Refusal> {
+        self.admit(id, now)?;
+        let mut rtc = self.factory.rtc(Ice::Full, None, now);
+        let candidate = host_candidate(Protocol::Udp, own).ok_or(Refusal::Unavailable)?;
+        rtc.add_local_candidate(candidate);
+        let mut changes = rtc.sdp_api();
+        let audio = changes.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
+        let video = changes.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+        let (offer, pending) = changes.apply().ok_or(Refusal::Unavailable)?;
+        let publisher = Publisher::new(self.limits.publisher_packets_per_s_max, now);
+        let role = Role::Publisher(Publisher { pending: Some(pending), ..publisher });
+        let mut endpoint = Endpoint::new(id, StreamKey(u64::MAX), rtc, role, now + self.limits.connect_timeout);
+        endpoint.own_socket = Some(own);
+        // str0m tells of media that the other side added only.
+        endpoint.add_media(audio, MediaKind::Audio, Vec::new(), now);
+        endpoint.add_media(video, MediaKind::Video, Vec::new(), now);
+        self.insert(endpoint, &room, stream);
+        self.drain(id, now);
+        Ok(offer.to_sdp_string())
+    }
+
+    pub(super) fn answered(&mut self, id: EndpointId, answer: &str, now: Instant) -> Result<(), Refusal> {
+        let endpoint = self.endpoints.get_mut(&id).ok_or(Refusal::BadEndpoint)?;
+        let Role::Publisher(publisher) = &mut endpoint.role else { return Err(Refusal::BadEndpoint) };
+        let pending = publisher.pending.take().ok_or(Refusal::BadEndpoint)?;
+        let taken = sdp::answer(answer)
+            .and_then(|answer| endpoint.rtc.sdp_api().accept_answer(pending, answer).map_err(|e| bad_sdp(id, &e)));
+        if let Err(refusal) = taken {
+            self.remove(id, None);
+            return Err(refusal);
+        }
+        endpoint.lost_at = Some(now + self.limits.connect_timeout);
+        mark(&mut self.dirty, endpoint);
+        self.take_place(id, now);
+        Ok(())
+    }
+
+    pub(super) fn renegotiate(&mut self, id: EndpointId, offer: &str, now: Instant) -> Result<(), Refusal> {
+        let endpoint = self.endpoints.get_mut(&id).ok_or(Refusal::BadEndpoint)?;
+        let offer = sdp::offer(offer)?;
+        let answer = endpoint.rtc.sdp_api().accept_offer(offer).map_err(|error| bad_sdp(id, &error));
+        if let Role::Subscriber(subscriber) = &mut endpoint.role {
+            let tracks = [subscriber.audio.as_mut(), subscriber.video.as_mut()];
+            tracks.into_iter().flatten().for_each(|track| track.renegotiated());
+        }
+        let fragment = endpoint.rtc.direct_api().local_ice_credentials().ufrag;
+        mark(&mut self.dirty, endpoint);
+        let answer = answer.inspect(|answer| endpoint.note_media(answer, now));
+        self.name(id, fragment);
+        let answer = answer?;
+        let answer = answer.to_sdp_string();
+        self.notices.push_back(Notice::Answer { endpoint: id, answer });
+        self.want_keyframe(id, now);
+        Ok(())
+    }
+}
+
+fn bad_sdp(id: EndpointId, error: &str0m::RtcError) -> Refusal {
+    tracing::debug!(endpoint = id.0, %error, "an SDP that can't be taken");
+    Refusal::BadSdp
+}
