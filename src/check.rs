@@ -24,9 +24,8 @@ pub async fn run(config: Config) -> bool {
         }
     }
     for node in &config.callgw.nodes {
-        let Some(url) = &node.url else { continue };
-        let outcome = callgw::check(url.as_str(), config.callgw.probe_timeout).await;
-        report.line(&format!("callgw {}", node.id), outcome.map(|()| url.to_string()));
+        let outcome = callgw::check(&config.callgw, node, &config.node.id).await;
+        report.line(&format!("callgw {}", node.id), outcome);
     }
     if config.callgw.builtin().is_some() {
         report.line("media", media(&config));

@@ -112,6 +112,18 @@ pub async fn keep(node: Arc<Node>, keeping: Keeping, mut commands: mpsc::Receive
     stop.run_until_cancelled(keep).await;
 }
 
+/// Opens the link and closes it again.
+///
+/// # Errors
+/// Why there is none.
+pub async fn try_once(node: &Node, keeping: &Keeping) -> Result<(), String> {
+    match timeout(keeping.timeout, open(node, keeping)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(NoLink::Refused(why) | NoLink::Failed(why))) => Err(why),
+        Err(_) => Err("no answer in time".into()),
+    }
+}
+
 async fn open(node: &Node, keeping: &Keeping) -> Result<Socket, NoLink> {
     let failed = |why: String| NoLink::Failed(why);
     let uri = control_uri(&node.url).ok_or_else(|| NoLink::Refused("no control address".into()))?;

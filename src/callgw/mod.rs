@@ -307,7 +307,23 @@ async fn probe_forever(node: Arc<Node>, every: Duration, timeout: Duration, stop
     }
 }
 
-/// Tries one node once: for `confgate check`.
-pub async fn check(url: &str, timeout: Duration) -> Result<(), String> {
-    probe::Prober::new(url).probe(timeout).await
+/// Tries one node once, for `confgate check`: whether it lives, and for kind `confgate` whether it can be controlled.
+///
+/// # Errors
+/// Why it isn't to be used.
+pub async fn check(config: &config::Callgw, node: &config::CallNode, gateway: &str) -> Result<String, String> {
+    let Some(url) = &node.url else { return Ok("in this process".into()) };
+    probe::Prober::new(url.as_str()).probe(config.probe_timeout).await?;
+    if node.kind != NodeKind::Confgate {
+        return Ok(url.to_string());
+    }
+    let keeping = link::Keeping::new(config, gateway)?;
+    let own_secret = node.secret.clone().unwrap_or_default();
+    let (commands, _) = mpsc::channel(1);
+    let node = Node::new(node, url.to_string(), &own_secret, keeping.silence(), commands, watch::Sender::new(0));
+    link::try_once(&node, &keeping).await.map_err(|why| format!("{url} lives, but can't be controlled: {why}"))?;
+    Ok(format!("{url}, control link"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use crate::refusal::{Refusal, code};
 
 use super::core::{Ask, Core, Effect, Failure, Rights};
 use super::log::Position;
-use super::{Conferences, HAPPENINGS, MAILBOX};
+use super::{Conferences, HAPPENINGS, MAILBOX, RIGHTS};
 
 /// How often graces and retries are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -184,7 +184,9 @@ impl Actor {
     }
 
     async fn grant(&self, rights: Rights) {
-        if self.registry.0.rights.send((self.core.conf_id().clone(), rights)).await.is_err() {
+        let queue = &self.registry.0.rights;
+        metrics::gauge!("confgate_rights_waiting").set((RIGHTS - queue.capacity()) as f64);
+        if queue.send((self.core.conf_id().clone(), rights)).await.is_err() {
             tracing::debug!("rights granted after the stop");
         }
     }

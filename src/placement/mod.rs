@@ -64,6 +64,7 @@ impl Placement {
             };
             if self.pool.is_up(&agreed.gateway_id) {
                 self.pool.given(&agreed.gateway_id, 1);
+                metrics::gauge!("confgate_placements_waiting").set((PLACED - self.placed.capacity()) as f64);
                 // At a stop nobody notes it; the store has it.
                 let _ = self.placed.send((conf.clone(), agreed.clone())).await;
                 return Ok(agreed.gateway_id);

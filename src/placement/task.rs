@@ -51,6 +51,8 @@ pub struct Task {
     /// Moves that wait for their turn: conference, from, members.
     moves: VecDeque<(ConfId, String, u64)>,
     moves_under_way: usize,
+    /// Conferences of which the store couldn't say where they are.
+    unlocated: Vec<ConfId>,
     /// What conferences were too busy to take: one for each.
     untold: HashMap<ConfId, Change>,
     polled_until: u64,
@@ -67,6 +69,7 @@ impl Task {
             asks: JoinSet::new(),
             moves: VecDeque::new(),
             moves_under_way: 0,
+            unlocated: Vec::new(),
             untold: HashMap::new(),
             polled_until: now_ms(),
             polling: false,
@@ -81,8 +84,6 @@ impl Task {
         let mut changes = self.pool.changes();
         loop {
             let effects = tokio::select! {
-                // Who was muted or kicked first.
-                biased;
                 granted = rights.recv() => match granted {
                     Some((conf, rights)) => self.core.granted(conf, rights, now_ms()),
                     None => return,
@@ -98,6 +99,7 @@ impl Task {
                 },
                 _ = tick.tick() => {
                     self.tell_the_untold(&conferences);
+                    std::mem::take(&mut self.unlocated).into_iter().for_each(|conf| self.locate(conf));
                     self.survey()
                 }
                 _ = poll.tick() => {
@@ -149,20 +151,18 @@ impl Task {
                 self.polling = false;
                 failed(error);
             }
-            Answer::Located(_, Err(error)) | Answer::Released(Err(error)) => failed(error),
+            Answer::Located(conf, Err(error)) => {
+                self.unlocated.push(conf);
+                failed(error);
+            }
+            Answer::Released(Err(error)) => failed(error),
         }
         Vec::new()
     }
 
     fn carry_out(&mut self, effect: Effect, conferences: &Conferences) {
         match effect {
-            Effect::Locate(conf) => {
-                let store = self.store.clone();
-                self.asks.spawn(async move {
-                    let at = store.allocation(&conf).await;
-                    Answer::Located(conf, at)
-                });
-            }
+            Effect::Locate(conf) => self.locate(conf),
             Effect::Move { conf, from, members } => self.moves.push_back((conf, from, members)),
             Effect::Tell { gateway, command } => self.pool.tell(&gateway, command),
             Effect::SendOn { gateway, conf, to } => {
@@ -181,6 +181,14 @@ impl Task {
                 self.asks.spawn(async move { Answer::Released(store.release(&conf).await) });
             }
         }
+    }
+
+    fn locate(&mut self, conf: ConfId) {
+        let store = self.store.clone();
+        self.asks.spawn(async move {
+            let at = store.allocation(&conf).await;
+            Answer::Located(conf, at)
+        });
     }
 
     fn begin_moves(&mut self) {

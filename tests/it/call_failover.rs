@@ -19,8 +19,12 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// A gateway with these nodes, each linked.
 pub async fn stage(trust: &Trust, nodes: &[&Node]) -> Stage {
+    stage_with(&trust.hasty_section(), nodes).await
+}
+
+async fn stage_with(section: &str, nodes: &[&Node]) -> Stage {
     let sections: String = nodes.iter().map(|node| node.section()).collect();
-    let stage = Stage::with(&format!("{sections}{}", trust.section())).await;
+    let stage = Stage::with(&format!("{sections}{section}")).await;
     probed(&stage.gateway, nodes).await;
     linked(&stage, nodes.len()).await;
     stage
@@ -73,7 +77,7 @@ async fn allocate(client: &Client, conf: &str) -> Value {
 async fn when_a_node_dies_every_member_is_told_and_elsewhere_within_five_seconds() {
     let trust = Trust::new();
     let (mut a, mut b) = (Node::controlled("a", &trust).await, Node::controlled("b", &trust).await);
-    let stage = stage(&trust, &[&a, &b]).await;
+    let stage = stage_with(&trust.section(), &[&a, &b]).await;
     let chair = stage.chair().await;
     let (conf, code) = stage.conference(&chair, json!({})).await;
     let mut members = Vec::new();
@@ -102,6 +106,61 @@ async fn when_a_node_dies_every_member_is_told_and_elsewhere_within_five_seconds
     chair.rpc("conference.control", json!({ "confId": conf, "action": "admit", "value": "all" })).await.result();
     let next = waiting.socket.next_notification(SOON).await.expect("a snapshot");
     assert_eq!(next.method, "conference.snapshot");
+}
+
+#[tokio::test]
+async fn the_conferences_of_a_dead_node_are_spread_over_the_others() {
+    let trust = Trust::new();
+    let mut dying = Node::controlled("a", &trust).await;
+    let (b, c) = (Node::controlled("b", &trust).await, Node::controlled("c", &trust).await);
+    // All reports say that `b` is the better one: without a cap it would get them all.
+    b.report(Some(load(0.0, false)));
+    c.report(Some(load(0.4, false)));
+    let stage = stage(&trust, &[&dying, &b, &c]).await;
+    let (chair, operator) = (stage.chair().await, stage.operator().await);
+    for id in ["b", "c"] {
+        operator.rpc("callgw.drain", json!({ "gatewayId": id })).await.result();
+    }
+    let mut socket = chair.open_socket().await;
+    for _ in 0..8 {
+        let (conf, _) = stage.conference(&chair, json!({})).await;
+        let joined = chair.rpc("conference.join", json!({ "confId": conf })).await.result();
+        assert_eq!(joined["callGateway"]["gatewayId"], "a");
+    }
+    for id in ["b", "c"] {
+        operator.rpc("callgw.drain", json!({ "gatewayId": id, "cancel": true })).await.result();
+    }
+    dying.kill().await;
+    let mut went = Vec::new();
+    for _ in 0..8 {
+        went.push(socket.wait_for("callgw.changed").await["to"].clone());
+    }
+    let to_c = went.iter().filter(|to| **to == "c").count();
+    assert!((2..=6).contains(&to_c), "{went:?}");
+}
+
+#[tokio::test]
+async fn gateways_on_one_store_know_of_each_others_drains() {
+    let trust = Trust::new();
+    let node = Node::controlled("a", &trust).await;
+    let directory = tempfile::tempdir().expect("the system's directory for temporary files is writable");
+    let url = format!("sqlite://{}", directory.path().join("shared.db").display());
+    let more = |id: &str| {
+        format!("[store]\nurl = {url:?}\n[node]\nid = \"{id}\"\n{}{}", node.section(), trust.hasty_section())
+    };
+    let (one, other) = (Stage::with(&more("n1")).await, Stage::with(&more("n2")).await);
+    let operator = one.operator().await;
+    operator.rpc("callgw.drain", json!({ "gatewayId": "a" })).await.result();
+    assert_eq!(listed(&operator, "a").await["draining"], true);
+    let there = other.operator().await;
+    until_true("the other knows", async || listed(&there, "a").await["draining"] == true).await;
+    let (conf, _) = other.conference(&other.chair().await, json!({})).await;
+    let chair = other.chair().await;
+    let joined = chair.rpc("conference.join", json!({ "confId": conf })).await.result();
+    assert_eq!(joined["callGateway"], Value::Null);
+    operator.rpc("callgw.drain", json!({ "gatewayId": "a", "cancel": true })).await.result();
+    until_true("the other knows", async || listed(&there, "a").await["draining"] == false).await;
+    assert_eq!(allocate(&chair, &conf).await["gatewayId"], "a");
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::support::client::BASE;
+use crate::stage::Stage;
+use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;
 use crate::support::media::{CallSocket, Media, Peer, builtin_node, call, claims, control_token, signed, token};
 use crate::support::wait::{PATIENCE, until_true};
@@ -394,4 +395,44 @@ async fn a_check_tries_the_medias_ports() {
     drop(taken);
     let output = String::from_utf8(check().stdout).unwrap();
     assert!(output.contains("ok     media"), "{output}");
+}
+
+/// Joins the conference and goes to the call gateway that is given, as the page does.
+async fn on_the_phone(member: &Client, conf: &str) -> CallSocket {
+    member.rpc("conference.join", json!({ "confId": conf })).await.result();
+    let allocated = member.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
+    let (url, token) = (allocated["url"].as_str().unwrap(), allocated["token"].as_str().unwrap());
+    let own = format!("wss://{}", member.address());
+    let path = url.strip_prefix(&own).unwrap_or_else(|| panic!("{url} is not this gateway's"));
+    let mut socket = member.call_socket_at(path, Some(token)).await.unwrap();
+    socket.join(conf, member.user_id()).await;
+    socket
+}
+
+#[tokio::test]
+async fn by_default_a_conference_is_called_and_governed_without_anything_else() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let (anna, ben) = (stage.guest(&code, "Anna").await, stage.guest(&code, "Ben").await);
+    // Whoever has no event socket has left after a while.
+    let _sockets = (anna.open_socket().await, ben.open_socket().await);
+    chair.rpc("conference.join", json!({ "confId": conf })).await.result();
+    let (mut annas, mut bens) = (on_the_phone(&anna, &conf).await, on_the_phone(&ben, &conf).await);
+    let (mut sends, mut sees) = (annas.publish(anna.user_id()).await, bens.watch(anna.user_id()).await);
+    let pair: &mut [&mut Peer] = &mut [&mut sends, &mut sees];
+    call(pair, "picture and sound", |peers| peers[1].frames() >= SOME && peers[1].sounds() >= SOME).await;
+
+    let control = async |action: &str, user: &Client| {
+        let params = json!({ "confId": conf, "action": action, "userId": user.user_id() });
+        chair.rpc("conference.control", params).await.result();
+    };
+    control("mute", &anna).await;
+    assert_eq!(annas.wait_for("enforce").await["audio"], false, "enforced at the node, whatever her browser does");
+    control("kick", &anna).await;
+    assert_eq!(annas.closed().await, (vec!["expelled".to_owned()], 4003));
+    assert_eq!(bens.wait_for("participantLeft").await["name"], anna.user_id());
+    call(&mut [&mut sees], "her stream is over", |peers| peers[0].is_over()).await;
+    chair.rpc("conference.end", json!({ "confId": conf })).await.result();
+    assert_eq!(bens.closed().await, (vec!["ended".to_owned()], 4004));
 }

@@ -9,7 +9,7 @@ use super::*;
 const NODES: usize = 10;
 /// All within one second, while the last reports are ten seconds old: nobody learns anything in between.
 const JOINS: usize = 100;
-const RUNS: u64 = 1000;
+const RUNS: u64 = 200;
 
 /// How one join is placed: an index into the nodes.
 type Way = fn(&[Candidate], &mut StdRng) -> usize;
