@@ -30,6 +30,9 @@ use crate::token::CallGatewayClaims;
 
 /// Sockets whose message budget is remembered; more can't be open by far (`limits.connections`).
 const BUDGETS: usize = 1 << 20;
+/// What an offer costs, in messages: each makes a peer connection, and the media thread that makes it forwards others'
+/// packets meanwhile.
+const OFFER_COST: u32 = 10;
 
 /// A client's socket; numbered as they open, never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -166,7 +169,8 @@ impl Group {
             // What a client sent before it learned that its socket is closed.
             return;
         }
-        if self.budget.allow(&socket, now).is_err() {
+        let cost = if matches!(message, Ok(Message::ReceiveVideoFrom { .. })) { OFFER_COST } else { 1 };
+        if (0..cost).any(|_| self.budget.allow(&socket, now).is_err()) {
             return self.dismiss(now, socket, Code::TooMany, Close::TooMany);
         }
         match message {

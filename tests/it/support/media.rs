@@ -240,12 +240,8 @@ impl Peer {
         let now = StdInstant::now();
         if now >= self.sends_next {
             self.sends_next = now + FRAME;
-            let asked = self.client.keyframes_asked.len();
-            let wanted = asked > self.client.keyframes_seen;
-            self.client.keyframes_seen = asked;
-            self.client.picture += 1;
             if self.sends {
-                self.client.send_frame(wanted, now);
+                self.client.send_frames(now);
                 self.client.send_audio(-30, now);
             }
         }
