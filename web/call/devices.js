@@ -69,22 +69,42 @@ export class Devices {
   }
 
   /**
-   * Opens the chosen device, or another where that one is gone.
+   * Opens the chosen device, or another where that one is gone. One that is busy is tried again: the page of before a
+   * reload may not have let go of it yet.
    * @param {Device} device
    * @returns {Promise<MediaStreamTrack>}
    * @throws {DOMException|TypeError}
    */
   async open(device) {
     if (!navigator.mediaDevices) throw new DOMException("no secure context", "SecurityError");
+    try {
+      return await this.#open(device);
+    } catch (error) {
+      if (reason(error) !== "busy") throw error;
+      await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
+      return this.#open(device);
+    }
+  }
+
+  /** @param {Device} device */
+  async #open(device) {
     const wished = this.choice[device];
     if (!wished) return capture(device, {});
     try {
       return await capture(device, { deviceId: { exact: wished } });
     } catch (error) {
-      if (TROUBLES[/** @type {DOMException} */ (error).name] !== "missing") throw error;
+      if (reason(error) !== "missing") throw error;
       return capture(device, {});
     }
   }
+}
+
+/** How long a device is given to become free. */
+const BUSY_MS = 500;
+
+/** @param {unknown} error @returns {Trouble|undefined} */
+function reason(error) {
+  return TROUBLES[/** @type {{name?: string}} */ (error)?.name ?? ""];
 }
 
 /** @param {Device} device @param {object} which constraints beside our own */
