@@ -86,3 +86,45 @@ pub(crate) fn clock_rate(kind: MediaKind) -> u32 {
         MediaKind::Video => 90_000,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use str0m::rtp::Vp8Descriptor;
+
+    use super::*;
+    use crate::forward::PictureNumbers;
+
+    #[test]
+    fn a_vp8_key_frame_says_its_size() {
+        let mut payload = vec![0x90, 0x80, 0x81, 0x02, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x00, 0x05, 0xd0, 0x02];
+        assert_eq!(frame_size(Codec::Vp8, &payload), Some((1_280, 720)));
+        assert!(starts_keyframe(Codec::Vp8, &payload));
+        payload.truncate(12);
+        assert_eq!(frame_size(Codec::Vp8, &payload), None);
+        assert_eq!(frame_size(Codec::H264, &payload), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_payload_is_too_odd_to_be_looked_at(
+            mut payload in prop::collection::vec(any::<u8>(), 0..40),
+            first in prop::sample::select(vec![0x10u8, 0x90, 0x80, 0x7c, 0x78, 0x5c, 0x65, 0x18, 0x08, 0xff]),
+            second in prop::sample::select(vec![0x80u8, 0xf0, 0xc0, 0x0a, 0x85, 0]),
+        ) {
+            for (byte, value) in payload.iter_mut().zip([first, second]) {
+                *byte = value;
+            }
+            for codec in [Codec::Vp8, Codec::H264, Codec::Vp9, Codec::Av1, Codec::Opus] {
+                starts_keyframe(codec, &payload);
+                frame_size(codec, &payload);
+            }
+            if let Ok(descriptor) = Vp8Descriptor::parse(&payload) {
+                let mut pictures = PictureNumbers::default();
+                pictures.patch(&descriptor);
+                pictures.switch(&descriptor);
+                pictures.patch(&descriptor);
+            }
+        }
+    }
+}

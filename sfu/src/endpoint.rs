@@ -111,6 +111,8 @@ pub(crate) struct Subscriber {
     pub(crate) simulcast: bool,
     /// The place, among its publisher's layers, of the one that the viewer is to get.
     pub(crate) target: Option<usize>,
+    /// When the viewer last got a smaller layer.
+    pub(crate) stepped_down: Option<Instant>,
     /// What the estimate was last asked to look for.
     pub(crate) probes: Option<Choice>,
 }

@@ -1,7 +1,33 @@
 //! A call gateway's media: streams of members in rooms, forwarded to whoever watches them, never decoded.
 //!
 //! What is said to a media node and what it says is in [`vocabulary`]; other media servers behind the same signalling
-//! speak it too.
+//! speak it too. [`Node`] is the node with its threads and sockets, [`Worker`] the pure core of one thread.
+//!
+//! ```text
+//!  signalling --Command--> Node --(router: a room stays on one thread)--> queue --> Worker
+//!            <--Notice---------------------------------------------------- queue <-----'
+//!
+//!  a publisher's packet: socket -> demux (address, ICE user fragment) -> str0m (SRTP, RTX) -> its stream's viewers:
+//!      permit? -> layer? -> numbers and payload type rewritten -> str0m (SRTP, RTX, pacing off) -> sendmmsg
+//! ```
+//!
+//! One connection for each stream: a client offers, either to send a stream or to receive one. What a packet passes is
+//! owned by one thread; the only lock is the router's, taken for commands and at an endpoint's end.
+//!
+//! # Load
+//! A thread counts the packets it forwards. At `Limits::packets_per_s_max` it takes no more endpoints
+//! ([`vocabulary::Refusal::Overloaded`]); above it viewers lose large layers, then video, those with the smallest tiles
+//! first, sound last; and get it back when there is room. Datagrams that the kernel or a slow TCP client doesn't take
+//! are lost and counted, never queued without bound.
+//!
+//! # Tasks
+//!
+//! | task | started by | owns |
+//! |---|---|---|
+//! | thread `media-N` | [`Node::start`] | a [`Worker`], its UDP socket, its clock |
+//! | TCP acceptor | the first thread | the listener; hands each connection to the thread of the endpoint it names |
+//! | a TCP connection | its thread | the stream, its queue |
+//! | a pulled stream's reader | its thread | reads the socket that is that stream's alone |
 
 mod addresses;
 mod admission;

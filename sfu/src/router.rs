@@ -11,6 +11,7 @@ use crate::worker::Routing;
 /// How long a candidate waits for its endpoint's offer. In Kurento's flow it comes milliseconds before; one of an
 /// endpoint that has ended already never meets it.
 const EARLY_MAX_AGE: Duration = Duration::from_secs(30);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Endpoints with candidates that wait.
 const EARLY_MAX: usize = 4_096;
 
@@ -22,6 +23,8 @@ pub(crate) struct Router {
     endpoints: HashMap<EndpointId, Home>,
     fragments: HashMap<String, usize>,
     early: HashMap<EndpointId, Early>,
+    /// When those who waited too long were last looked for.
+    swept: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -63,6 +66,7 @@ impl Router {
             endpoints: HashMap::new(),
             fragments: HashMap::new(),
             early: HashMap::new(),
+            swept: None,
         }
     }
 
@@ -143,7 +147,10 @@ impl Router {
 
     /// A candidate came before its endpoint.
     pub(crate) fn early(&mut self, endpoint: EndpointId, candidate: String, now: Instant) {
-        if self.early.len() >= EARLY_MAX {
+        // Not for each candidate of a flood: it is a walk over all.
+        let rested = self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_INTERVAL);
+        if self.early.len() >= EARLY_MAX && rested {
+            self.swept = Some(now);
             self.early.retain(|_, early| now.saturating_duration_since(early.since) < EARLY_MAX_AGE);
         }
         if self.early.len() >= EARLY_MAX || candidate.len() > sdp::CANDIDATE_MAX {

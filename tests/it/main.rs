@@ -5,6 +5,7 @@ mod access;
 mod browser_story;
 mod call_enforcement;
 mod call_failover;
+mod call_nodes;
 mod callgw;
 mod commands;
 mod cuts;

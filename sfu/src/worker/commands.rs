@@ -1,11 +1,12 @@
 //! What signalling wants of a worker.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use str0m::{Input, Output};
 
 use super::{Routing, Worker, mark, outgoing};
-use crate::room::Allowed;
+use crate::room::{Allowed, StreamKey};
 use crate::sdp;
 use crate::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId};
 
@@ -81,12 +82,12 @@ impl Worker {
 
     fn close_room(&mut self, room: &RoomId, now: Instant) {
         let Some(place) = self.rooms.remove(room) else { return };
-        for key in place.streams.values() {
-            let Some(stream) = self.streams.remove(key) else { continue };
-            for id in stream.subscribers.into_iter().chain(stream.publisher) {
-                self.close(id, None, now);
-            }
-        }
+        let keys: HashSet<StreamKey> = place.streams.into_values().collect();
+        // Those too that are neither sent nor received yet: pulls that wait for their answer.
+        let of_room = self.endpoints.values().filter(|endpoint| keys.contains(&endpoint.stream));
+        let ids: Vec<EndpointId> = of_room.map(|endpoint| endpoint.id).collect();
+        self.streams.retain(|key, _| !keys.contains(key));
+        ids.into_iter().for_each(|id| self.close(id, None, now));
     }
 
     fn permit(&mut self, room: RoomId, member: MemberId, allowed: Allowed) {

@@ -12,10 +12,14 @@ use crate::layers::Shed;
 use crate::track::{Arrived, Written};
 use crate::vocabulary::{EndpointId, Source};
 
+/// Bytes of a packet's payload. A path's MTU allows no more; str0m has room for 2 000 with all headers, and takes more
+/// for a fault of ours.
+const PAYLOAD_MAX: usize = 1_500;
+
 impl Worker {
     pub(super) fn packet(&mut self, id: EndpointId, packet: &RtpPacket, now: Instant) {
         let Some(publisher) = self.endpoints.get_mut(&id) else { return };
-        if !publisher.may_send(now) {
+        if packet.payload.len() > PAYLOAD_MAX || !publisher.may_send(now) {
             self.counts.excess += 1;
             return;
         }

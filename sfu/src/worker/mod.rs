@@ -72,7 +72,7 @@ pub struct Counts {
     /// Datagrams that belong to no connection.
     pub stray: u64,
     pub keyframe_requests: u64,
-    /// Packets of publishers that send more than they may.
+    /// Packets of publishers that send more, or larger ones, than they may.
     pub excess: u64,
 }
 
@@ -157,9 +157,8 @@ impl Worker {
             self.demux.learn(id, remote);
         }
         if let Err(error) = endpoint.rtc.handle_input(input) {
-            tracing::debug!(endpoint = id.0, %error, "a connection failed on a datagram");
-            self.remove(id, Some(Reason::Hangup));
-            return Some(());
+            // Anybody can forge a datagram with a client's address: it ends nothing by itself.
+            tracing::debug!(endpoint = id.0, %error, "a datagram that a connection can't take");
         }
         self.drain(id, now);
         Some(())

@@ -129,7 +129,7 @@ impl Worker {
         key
     }
 
-    /// [`Command::Pull`], with the address of a socket that is this endpoint's alone. Of its own, since all streams
+    /// [`crate::vocabulary::Command::Pull`], with the address of a socket that is this endpoint's alone. Of its own, since all streams
     /// pulled from one node come from one address of that node: on a shared socket nothing told them apart.
     pub fn pull(&mut self, room: RoomId, id: EndpointId, stream: StreamId, own: SocketAddr, now: Instant) {
         match self.offer_to_receive(room, id, stream, own, now) {

@@ -1,6 +1,6 @@
 //! Which layer each viewer gets, and what is taken from viewers when the thread has too much to do.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::bwe::{Bitrate, BweKind};
 
@@ -16,11 +16,16 @@ const SOUND_BITS_PER_S: u64 = 64_000;
 /// An estimate is asked to reach this much more than the wanted layer takes, in percent.
 const PROBE_PERCENT: u64 = 130;
 
+/// After a step to a smaller layer, for how long there is none to a larger one: each costs a key frame, and an estimate
+/// that fell so far will do so again.
+const REST: Duration = Duration::from_secs(5);
+
 impl Worker {
     pub(super) fn view(&mut self, id: EndpointId, width: u32, height: u32, now: Instant) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
         let Role::Subscriber(subscriber) = &mut endpoint.role else { return };
         subscriber.view = Some(View { width, height });
+        subscriber.stepped_down = None;
         let stream = endpoint.stream;
         self.retarget(stream, now);
     }
@@ -41,7 +46,7 @@ impl Worker {
         let mut wanted = Vec::new();
         for id in &stream.subscribers {
             let Some(endpoint) = self.endpoints.get_mut(id) else { continue };
-            if let Some(layer) = retarget(endpoint, &seen) {
+            if let Some(layer) = retarget(endpoint, &seen, now) {
                 wanted.push(layer);
             }
         }
@@ -110,9 +115,10 @@ fn share(endpoint: EndpointId, subscriber: &mut Subscriber, now: Instant) -> Sha
 }
 
 /// Gives the layer whose key frame the viewer needs now.
-fn retarget(endpoint: &mut Endpoint, seen: &[Seen]) -> Option<usize> {
+fn retarget(endpoint: &mut Endpoint, seen: &[Seen], now: Instant) -> Option<usize> {
     let Role::Subscriber(subscriber) = &mut endpoint.role else { return None };
     subscriber.video.as_ref()?;
+    subscriber.simulcast = seen.len() > 1;
     let choice = layers::choose(
         seen,
         Wish {
@@ -126,10 +132,20 @@ fn retarget(endpoint: &mut Endpoint, seen: &[Seen]) -> Option<usize> {
         subscriber.probes = Some(choice);
         probe(&mut endpoint.rtc, choice);
     }
-    subscriber.simulcast = seen.len() > 1;
-    let changed = subscriber.target != choice.layer;
+    if subscriber.target == choice.layer {
+        return None;
+    }
+    let rate = |layer: Option<usize>| layer.and_then(|layer| seen.get(layer)).map_or(0, |seen| seen.bits_per_s);
+    let (before, after) = (rate(subscriber.target), rate(choice.layer));
+    let resting = subscriber.stepped_down.is_some_and(|at| now.saturating_duration_since(at) < REST);
+    if after > before && before > 0 && resting {
+        return None;
+    }
+    if after < before && after > 0 {
+        subscriber.stepped_down = Some(now);
+    }
     subscriber.target = choice.layer;
-    choice.layer.filter(|_| changed && endpoint.connected)
+    choice.layer.filter(|_| endpoint.connected)
 }
 
 /// Whether what is to be looked for is another: rates vary, and each rise makes str0m probe the path.

@@ -190,7 +190,7 @@ fn a_client_that_vanishes_is_given_up() {
     let anna = network.publish("anna");
     network.call(&[anna], SECOND);
     network.vanish(anna);
-    network.run(60 * SECOND);
+    network.run(30 * SECOND);
     assert!(network.notices.contains(&Notice::Closed { endpoint: anna, reason: Reason::IceFailed }));
     assert_eq!((network.worker.endpoints(), network.worker.rooms()), (0, 0));
 }
@@ -200,7 +200,10 @@ fn a_client_that_hangs_up_is_gone_at_once() {
     let mut network = Network::new();
     let anna = network.publish("anna");
     network.call(&[anna], SECOND);
-    network.clients.get_mut(&anna).unwrap().rtc.close().unwrap();
+    let now = network.now;
+    let client = network.clients.get_mut(&anna).unwrap();
+    client.rtc.close().unwrap();
+    client.timeout = now;
     network.run(Duration::from_millis(100));
     assert!(network.notices.contains(&Notice::Closed { endpoint: anna, reason: Reason::Hangup }));
 }
@@ -246,4 +249,19 @@ fn a_client_that_moved_to_another_network_goes_on() {
     let before = network.frames(boris);
     network.call(&[anna], 3 * SECOND);
     assert!(network.frames(boris) > before + 60, "{} frames more", network.frames(boris) - before);
+}
+
+#[test]
+fn a_room_that_is_closed_ends_a_pull_that_was_never_answered() {
+    let mut network = Network::new();
+    let endpoint = EndpointId(500);
+    let own = "192.0.2.1:4999".parse().unwrap();
+    network.worker.pull(room(), endpoint, camera("anna"), own, network.now);
+    network.run(SECOND);
+    assert!(matches!(&network.notices[..], [Notice::Offer { .. }]), "{:?}", network.notices);
+    assert_eq!((network.worker.endpoints(), network.worker.rooms()), (1, 1));
+    network.command(Command::CloseRoom { room: room() });
+    assert_eq!((network.worker.endpoints(), network.worker.rooms()), (0, 0));
+    network.command(Command::Answered { endpoint, answer: String::new() });
+    assert!(network.notices.contains(&Notice::Refused { endpoint, refusal: Refusal::BadEndpoint }));
 }

@@ -125,8 +125,26 @@ fn floods_beside_a_running_call_are_dropped_and_counted_and_the_call_goes_on() {
     assert!(!network.notices.iter().any(|notice| matches!(notice, Notice::Closed { .. })));
 }
 
+#[test]
+fn packets_larger_than_any_path_takes_go_no_further() {
+    let mut network = Network::new();
+    let anna = network.publish("anna");
+    let boris = network.watch("boris", "anna");
+    network.call(&[anna], SECOND);
+    let (frames, excess) = (network.frames(boris), network.worker.counts().excess);
+    for size in [1_400, 1_500, 1_501, 1_700, 1_930] {
+        let now = network.now;
+        network.clients.get_mut(&anna).unwrap().send_layer(0, false, size, (320, 240), now);
+        network.run(SECOND / 5);
+    }
+    assert_eq!(network.frames(boris) - frames, 2);
+    assert!(network.worker.counts().excess >= excess + 3, "and once more for each time they are asked for");
+    network.call(&[anna], SECOND);
+    assert!(network.frames(boris) > frames + 20);
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn no_datagram_harms_a_node(
@@ -146,6 +164,22 @@ proptest! {
         }
         network.run(Duration::from_millis(50));
         prop_assert_eq!(network.worker.endpoints(), 1);
+    }
+
+    #[test]
+    fn no_payload_harms_a_node(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..40)) {
+        let mut network = Network::new();
+        let anna = network.publish("anna");
+        let boris = network.watch("boris", "anna");
+        network.call(&[anna], Duration::from_millis(400));
+        for payload in payloads {
+            let now = network.now;
+            network.clients.get_mut(&anna).unwrap().send_payload(payload, now);
+            network.run(Duration::from_millis(3));
+        }
+        let frames = network.frames(boris);
+        network.call(&[anna], Duration::from_millis(400));
+        prop_assert!(network.frames(boris) > frames);
     }
 
     #[test]

@@ -137,3 +137,11 @@ async fn garbage_on_udp_beside_a_call_is_no_matter() {
     }
     site.node.stop().await;
 }
+
+#[tokio::test]
+async fn a_node_that_is_dropped_ends() {
+    let Site { node, mut notices, .. } = Site::start(loopback());
+    drop(node);
+    let end = tokio::time::timeout(crate::support::wire::PATIENCE, notices.recv()).await;
+    assert_eq!(end, Ok(None));
+}

@@ -16,7 +16,7 @@ fn a_full_thread_refuses_new_endpoints_and_goes_on_for_those_it_has() {
     let anna = network.publish("anna");
     network.call(&[anna], 4 * SECOND);
     let mut viewers = Vec::new();
-    for number in 0..8 {
+    for number in 0..5 {
         viewers.push(network.watch(&format!("viewer{number}"), "anna"));
         network.call(&[anna], 4 * SECOND);
     }
@@ -27,7 +27,7 @@ fn a_full_thread_refuses_new_endpoints_and_goes_on_for_those_it_has() {
     assert!((3..=4).contains(&served.len()), "{} viewers of 83 packets a second", served.len());
     assert!(!out.is_empty());
     for viewer in served {
-        assert!(network.clients[&viewer].sounds().len() > 500, "sound stays");
+        assert!(network.clients[&viewer].sounds().len() > 300, "sound stays");
     }
 }
 
@@ -41,7 +41,7 @@ fn the_least_viewers_lose_their_video_first_and_all_keep_the_sound() {
     for (number, endpoint) in viewers.iter().enumerate() {
         network.command(Command::View { endpoint: *endpoint, width: 100 * (number as u32 + 1), height: 100 });
     }
-    network.call(&[anna], 15 * SECOND);
+    network.call(&[anna], 8 * SECOND);
     let before: Vec<(usize, usize)> = seen(&network, &viewers);
     network.call(&[anna], 5 * SECOND);
     let gained: Vec<(usize, usize)> =

@@ -176,10 +176,16 @@ impl CallSocket {
         }
     }
 
-    /// Nothing more is said until a question of the client's own is answered.
+    /// Nothing but who speaks is said before a question of the client's own is answered.
     pub async fn hears_nothing(&mut self) {
         self.text("no JSON").await;
-        self.refused("badMessage").await;
+        loop {
+            match self.next(PATIENCE).await {
+                Some(message) if message["id"] == "speaker" => {}
+                Some(message) if message["code"] == "badMessage" => return,
+                other => panic!("nothing was to be heard, came: {other:?}"),
+            }
+        }
     }
 
     /// Sends the camera and the microphone, or the screen.

@@ -56,6 +56,9 @@ pub struct Client {
     pub keyframe_due: Vec<bool>,
     pub connected: bool,
     pub closed: bool,
+    /// When it wants to be called; whoever writes to it, sets it back.
+    pub timeout: Instant,
+    born: Instant,
     pub layers: &'static [&'static str],
     next: Vec<(u64, u32)>,
     next_audio: (u64, u32),
@@ -108,6 +111,8 @@ impl Client {
             keyframe_due: vec![true; media.layers.len().max(1)],
             connected: false,
             closed: false,
+            timeout: now,
+            born: now,
             layers: media.layers,
             next: vec![(100, 1_000); media.layers.len().max(1)],
             next_audio: (7, 3_000),
@@ -120,6 +125,7 @@ impl Client {
     pub fn answered(&mut self, answer: &str) {
         let answer = SdpAnswer::from_sdp_string(answer).expect("an answer that is SDP");
         let pending = self.pending.take().expect("an offer that waits");
+        self.timeout = self.born;
         self.rtc.sdp_api().accept_answer(pending, answer).expect("an answer that fits");
     }
 
@@ -138,6 +144,7 @@ impl Client {
         self.rtc.direct_api().invalidate_candidate(&old);
         self.rtc.add_local_candidate(Candidate::host(address, Protocol::Udp).unwrap());
         self.address = address;
+        self.timeout = self.born;
     }
 
     /// The number of the next frame's first packet.
@@ -175,14 +182,28 @@ impl Client {
 
     /// A VP8 frame in one packet of `size` bytes on the layer at this place of those offered.
     pub fn send_layer(&mut self, layer: usize, keyframe: bool, size: usize, (w, h): (u16, u16), now: Instant) {
-        let (Some(mid), true) = (self.video, self.connected) else { return };
+        if self.video.is_none() || !self.connected {
+            return;
+        }
         let codec = self.video_codec();
-        let rid = self.layers.get(layer).map(|rid| Rid::from(*rid));
         let payload = match codec {
             Codec::Vp8 => vp8_frame(keyframe, self.picture + 1_000 * layer as u16, size, w, h),
             Codec::H264 => vec![if keyframe { 0x65 } else { 0x41 }; size],
             codec => panic!("no frames of {codec:?} are made here"),
         };
+        self.write_video(layer, codec, payload, now);
+    }
+
+    /// Any bytes, as video on the only layer.
+    pub fn send_payload(&mut self, payload: Vec<u8>, now: Instant) {
+        if self.connected {
+            self.write_video(0, self.video_codec(), payload, now);
+        }
+    }
+
+    fn write_video(&mut self, layer: usize, codec: Codec, payload: Vec<u8>, now: Instant) {
+        let mid = self.video.expect("a line for video");
+        let rid = self.layers.get(layer).map(|rid| Rid::from(*rid));
         let pt = self.pt(mid, codec);
         let (seq, timestamp) = self.next[layer];
         self.next[layer] = (seq + 1, timestamp.wrapping_add(3_000));
@@ -192,6 +213,7 @@ impl Client {
             // Not held back by a share of resends: browsers aren't.
             stream.set_rtx_cache(500, Duration::from_secs(3), None);
         }
+        self.timeout = now;
         stream.write_rtp(RtpWrite::new(pt, seq.into(), timestamp, now, payload).marker(true).nackable(true));
     }
 
@@ -218,6 +240,7 @@ impl Client {
             ..Default::default()
         };
         write = write.ext_vals(extensions);
+        self.timeout = now;
         stream.write_rtp(write);
     }
 

@@ -190,20 +190,20 @@ impl Network {
             self.worker.timeout(self.now);
         }
         self.collect();
-        let ids: Vec<EndpointId> = self.clients.keys().copied().collect();
-        for id in ids {
+        let due: Vec<EndpointId> =
+            self.clients.iter().filter(|(_, client)| client.timeout <= self.now).map(|(id, _)| *id).collect();
+        for id in due {
             self.drive(id);
         }
     }
 
     fn deliver(&mut self, flight: Flight) {
-        let client = self.clients.values_mut().find(|client| client.address == flight.client);
-        let Some(client) = client else { return };
+        let client = self.clients.iter_mut().find(|(_, client)| client.address == flight.client);
+        let Some((id, client)) = client.map(|(id, client)| (*id, client)) else { return };
         let port = if flight.proto == Protocol::Udp { 4000 } else { 4001 };
         let source = SocketAddr::from(([192, 0, 2, 1], port));
         let receive = Receive::new(flight.proto, source, client.address, &flight.bytes).expect("a datagram");
         client.rtc.handle_input(Input::Receive(self.now, receive)).expect("input a client can take");
-        let id = *self.clients.iter().find(|(_, client)| client.address == flight.client).expect("the client").0;
         self.drain(id);
     }
 
@@ -222,7 +222,10 @@ impl Network {
                     self.fly(true, client, proto, transmit.contents.into());
                 }
                 Output::Event(event) => client.event(event, self.now),
-                Output::Timeout(_) => return,
+                Output::Timeout(at) => {
+                    client.timeout = at;
+                    return;
+                }
             }
         }
     }
