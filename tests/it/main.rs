@@ -12,6 +12,7 @@ mod cuts;
 mod dialogues;
 mod door;
 mod eim_faults;
+mod faces;
 mod floors;
 mod groupcall;
 mod harness;
