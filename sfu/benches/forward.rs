@@ -54,13 +54,10 @@ async fn measure(viewers: u64, time: Duration, simulcast: bool) {
     }
     let connecting = (media_thread_time() - begun) / viewers.max(1) as u32;
     run(&mut anna, &mut peers, Duration::from_secs(3)).await;
-    let (cpu, received) = (media_thread_time(), total(&peers));
-    let mut forwarded = 0;
-    for _ in 0..time.as_secs() {
-        run(&mut anna, &mut peers, Duration::from_secs(1)).await;
-        forwarded += site.node.load().packets_per_s;
-    }
-    let (cpu, received) = (media_thread_time() - cpu, total(&peers) - received);
+    let (cpu, forwarded, received) = (media_thread_time(), site.node.forwarded(), total(&peers));
+    run(&mut anna, &mut peers, time).await;
+    let (cpu, forwarded) = (media_thread_time() - cpu, site.node.forwarded() - forwarded);
+    let received = total(&peers) - received;
     println!(
         "{viewers} viewers: {forwarded} packets forwarded in {time:?} ({received} seen by the clients), {:.2} us CPU \
          for each, {:.1} ms CPU to connect one",
