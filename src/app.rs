@@ -1,5 +1,6 @@
 //! The recipe: every part by name, in the order in which it is started.
 
+mod media;
 mod tasks;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
-use crate::callgw::Pool;
+use crate::callgw::{Pool, Surroundings};
 use crate::conference::{Conferences, Limits};
 use crate::config::{Config, EimMode, EventsMode};
 use crate::eim::address::Peers;
@@ -24,6 +25,7 @@ use crate::http::{
 };
 use crate::ids::{Secret, now_ms, random_text};
 use crate::lifecycle::{Failure, Lifecycle, Outcome};
+use crate::placement::Placement;
 use crate::rpc::{Counters, Door};
 use crate::schema::Schema;
 use crate::sockets::Sockets;
@@ -31,6 +33,8 @@ use crate::store::seal::Sealer;
 use crate::store::{Store, StoreError};
 use crate::token::Keys;
 use crate::{log, page};
+
+pub use self::media::{media_config, serve_media};
 
 /// Connections to the built-in EIM that wait to be taken: there are two, each with one attempt at a time.
 const IN_PROCESS_CONNECTIONS: usize = 4;
@@ -53,12 +57,20 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
 
     let (eim, inbound) = start_eim(&config, &schema, &store, &mut lifecycle, &tracker).await?;
     let calls = Calls::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
-    let (conferences, happenings) =
-        Conferences::new(calls.clone(), limits(&config), config.node.id.clone(), tracker.clone());
+    let (conferences, news) = Conferences::new(calls.clone(), limits(&config), config.node.id.clone(), tracker.clone());
     let sockets = Sockets::new(conferences.clone());
     let secrets = secrets(&config, &store).await?;
-    let pool = Pool::start(&config.callgw, &secrets.first, &tracker, &lifecycle.hard());
     let web_address = web_address(&config, http_address);
+    let media::Local { router: call_gateway, link } =
+        media::embedded(&config, http_address, &secrets.first, &mut lifecycle)?;
+    let around = Surroundings {
+        node: &config.node.id,
+        secret: &secrets.first,
+        own_url: format!("{}/callgw", web_address.replacen("https://", "wss://", 1)),
+        embedded: link,
+    };
+    let pool = Pool::start(&config.callgw, around, &tracker, &lifecycle.hard())?;
+    let (placement, placing) = Placement::new(pool.clone(), store.clone());
     let Secrets { keys, sealer, .. } = secrets;
     let entry = Entry::new(config.clone(), web_address, keys, sealer, store.clone(), calls.clone(), eim.clone());
 
@@ -72,6 +84,7 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
         calls: calls.clone(),
         eim: eim.clone(),
         pool: pool.clone(),
+        placement,
         store: store.clone(),
         draining: lifecycle.soft(),
     });
@@ -83,13 +96,14 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
         "events",
         until(hard.clone(), tasks::take_inbound(inbound, conferences.clone(), entry.clone(), tracker.clone())),
     );
-    lifecycle.wire("happenings", until(hard.clone(), tasks::take_happenings(happenings, entry.clone())));
+    lifecycle.wire("happenings", until(hard.clone(), tasks::take_happenings(news.happenings, entry.clone())));
+    lifecycle.wire("placement", until(hard.clone(), placing.run(news.rights, conferences.clone())));
     lifecycle.wire("ended families", until(hard.clone(), tasks::poll_ended(entry.clone())));
     lifecycle.wire("collector", until(hard.clone(), tasks::collect(entry.clone())));
     lifecycle.wire("health", until(hard.clone(), tasks::tell_health(eim.clone(), sockets.clone())));
     lifecycle.door("sockets", tasks::drain_sockets(sockets, soft.clone(), config.limits.drain));
     lifecycle.wire("admin", serve_admin(admin, readiness(store_health, &eim, &pool, &soft), metrics, hard.clone()));
-    lifecycle.door("http", serve_http(http, door.clone(), soft, hard));
+    lifecycle.door("http", serve_http(http, page::router(door.clone()).merge(call_gateway), soft, hard));
 
     tracing::info!(http = %http_address, admin = %admin_address, "listening");
     lifecycle.wire("start", tasks::after_start(door, demonstrate, lifecycle.hard()));
@@ -158,11 +172,11 @@ pub async fn serve_eim(config: Config) -> Result<Outcome, Failure> {
 
 async fn serve_http(
     http: HttpDoor,
-    door: Arc<Door>,
+    router: axum::Router,
     soft: CancellationToken,
     hard: CancellationToken,
 ) -> Result<(), Failure> {
-    http.serve(page::router(door), soft, hard).await;
+    http.serve(router, soft, hard).await;
     Ok(())
 }
 
@@ -194,7 +208,12 @@ fn readiness(store: watch::Receiver<Health>, eim: &Eim, pool: &Pool, soft: &Canc
         let (eim, kept) = (health.borrow().clone(), store.borrow().clone());
         let mut parts = vec![part("store", kept.up, kept.since_ms, true), part("eim", eim.up, eim.since_ms, false)];
         for gateway in pool.reports() {
-            parts.push(part(&format!("callgw.{}", gateway.id), gateway.state.up, gateway.state.since, false));
+            parts.push(part(
+                &format!("callgw.{}", gateway.id),
+                gateway.standing.is_up(),
+                gateway.standing.since,
+                false,
+            ));
         }
         Readiness { phase: if soft.is_cancelled() { Phase::Draining } else { Phase::Serving }, parts }
     })

@@ -1,11 +1,14 @@
 //! `confgate check`: every configured part tried for real, a line each.
 
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
 use crate::config::{Config, EimMode};
 use crate::eim::settings::EimConfig;
 use crate::http::{CertificateFiles, Tls};
 use crate::schema::Schema;
 use crate::store::Store;
-use crate::{callgw, eim};
+use crate::{app, callgw, eim};
 
 /// Tries everything and prints what came of it; true where all is well.
 pub async fn run(config: Config) -> bool {
@@ -21,9 +24,11 @@ pub async fn run(config: Config) -> bool {
         }
     }
     for node in &config.callgw.nodes {
-        let Some(url) = &node.url else { continue };
-        let outcome = callgw::check(url.as_str(), config.callgw.probe_timeout).await;
-        report.line(&format!("callgw {}", node.id), outcome.map(|()| url.to_string()));
+        let outcome = callgw::check(&config.callgw, node, &config.node.id).await;
+        report.line(&format!("callgw {}", node.id), outcome);
+    }
+    if config.callgw.builtin().is_some() {
+        report.line("media", media(&config));
     }
     report.well
 }
@@ -58,6 +63,17 @@ fn certificate(config: &Config) -> Result<String, String> {
 fn schema(config: &Config) -> Result<String, String> {
     let schema = Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| errors.join("; "))?;
     Ok(format!("{} methods", schema.methods().count()))
+}
+
+/// Takes the media's addresses for a moment.
+fn media(config: &Config) -> Result<String, String> {
+    let media = app::media_config(config);
+    let failed = |listen: SocketAddr| move |error: io::Error| format!("{listen}: {error}");
+    UdpSocket::bind(media.udp).map_err(failed(media.udp))?;
+    if let Some(tcp) = media.tcp {
+        TcpListener::bind(tcp).map_err(failed(tcp))?;
+    }
+    Ok(format!("udp at {}", media.udp))
 }
 
 async fn database(config: &Config) -> Result<String, String> {

@@ -35,6 +35,8 @@ enum Command {
     Check(ConfigFile),
     /// Run the built-in EIM as external components of an XMPP server
     Eim(ConfigFile),
+    /// Run only a call gateway node: the node of kind "builtin" whose id is node.id
+    Media(ConfigFile),
     /// Print the RPC schema (OpenRPC)
     Openrpc(ConfigFile),
     /// Print the event schema (AsyncAPI)
@@ -125,6 +127,13 @@ async fn perform(command: Command) -> ExitCode {
             let loaded = Config::load_eim_service(file.config.as_deref(), config::process_environment());
             match loaded.map_err(wrong_configuration) {
                 Ok(config) => ended(app::serve_eim(config).await),
+                Err(code) => code,
+            }
+        }
+        Command::Media(file) => {
+            let loaded = Config::load_media_service(file.config.as_deref(), config::process_environment());
+            match loaded.map_err(wrong_configuration) {
+                Ok(config) => ended(app::serve_media(config).await),
                 Err(code) => code,
             }
         }

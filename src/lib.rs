@@ -5,10 +5,10 @@
 //! | floor | modules |
 //! |---|---|
 //! | 4 roof | `cli`, `app` (the recipe), `demo`, `check`, `lifecycle`, `http` (one listener, TLS) |
-//! | 3 doors | `rpc`, `wss`, `page`, `admin` |
-//! | 2 rooms | `conference` (registry, one actor each, a pure core), `sockets`, `entry` (logins, links, guests) |
-//! | 1 wires | `store` (SQL), `eim` (XMPP, conversion, the built-in EIM), `callgw` (the pool) |
-//! | 0 ground | `ids`, `refusal`, `event`, `address`, `limiter`, `token`, `body`, `control`, `config`, `schema`, `log` |
+//! | 3 doors | `rpc`, `wss`, `signal` (the call gateway's sockets), `page`, `admin` |
+//! | 2 rooms | `conference` (registry, one actor each, a pure core), `sockets`, `entry` (logins, links, guests), `placement` (conferences' call gateways) |
+//! | 1 wires | `store` (SQL), `eim` (XMPP, conversion, the built-in EIM), `callgw` (the pool), `media` (this process's call gateway node) |
+//! | 0 ground | `ids`, `refusal`, `event`, `address`, `limiter`, `token`, `bearer`, `body`, `outbox`, `control`, `config`, `schema`, `log` |
 //!
 //! All tasks, who starts them and what they own:
 //!
@@ -23,12 +23,18 @@
 //! | events, happenings | `app::serve` | the receiving ends of the channels that lead up |
 //! | ended families, collector, health, store, lease | `app::serve` | nothing: they ask and tell at intervals |
 //! | a call gateway's probe | `callgw::Pool::start` | whether that gateway ever answered |
+//! | a call gateway's control link | `callgw::Pool::start` | the link, the commands that wait for it |
+//! | placement | `app::serve` | where this node's conferences have their media, what is enforced there |
+//! | the call gateway node | `app::serve`, `app::serve_media` | its group calls, its sockets' outboxes, the media's ends |
+//! | a client's call socket, a control link | `signal` (in its connection's task) | both halves |
+//! | media threads | `media::Node::start` (crate `confgate_sfu`) | their rooms' connections and ports |
 //! | admin | `app::serve` | the admin listener |
 //! | signals | `lifecycle` | the soft and hard stop |
 
 pub mod address;
 pub mod admin;
 pub mod app;
+pub mod bearer;
 pub mod body;
 pub mod callgw;
 pub mod check;
@@ -45,10 +51,14 @@ pub mod ids;
 pub mod lifecycle;
 pub mod limiter;
 pub mod log;
+pub mod media;
+pub mod outbox;
 pub mod page;
+pub mod placement;
 pub mod refusal;
 pub mod rpc;
 pub mod schema;
+pub mod signal;
 pub mod sockets;
 pub mod store;
 pub mod token;

@@ -9,16 +9,14 @@ use axum::extract::{Request, State, WebSocketUpgrade};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
 use bytes::Bytes;
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, ETAG, IF_NONE_MATCH, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL,
-    SET_COOKIE,
-};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, ETAG, IF_NONE_MATCH, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use rust_embed::RustEmbed;
 use serde_json::Value;
 
 use crate::address::{AddressBlock, ClientAddr};
+use crate::bearer::{authorization, query, shown};
 use crate::body::bounded_body;
 use crate::ids::now_ms;
 use crate::limiter::{Limiter, Rate};
@@ -106,7 +104,7 @@ async fn jsonrpc(State(site): State<Arc<Site>>, request: Request) -> Response {
     };
     let context = Context {
         address: address.0,
-        token: bearer(&head.headers),
+        token: authorization(&head.headers),
         device: site.device(&head.headers),
         socket: None,
         set_device: Mutex::default(),
@@ -121,26 +119,6 @@ async fn jsonrpc(State(site): State<Arc<Site>>, request: Request) -> Response {
     response
 }
 
-/// The token of `Authorization: Bearer` (RFC 6750 section 2.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// The token of a subprotocol `bearer.T`, offered beside `confgate`.
-fn offered(headers: &HeaderMap) -> Option<&str> {
-    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    offers.flat_map(|offers| offers.split(',')).find_map(|offer| offer.trim().strip_prefix("bearer."))
-}
-
-/// The parameters of a query, decoded.
-fn query<'a>(uri: &'a Uri, name: &'a str) -> impl Iterator<Item = String> + 'a {
-    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    pairs
-        .filter(move |(key, _)| *key == name)
-        .map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned())
-}
-
 async fn websck(
     State(site): State<Arc<Site>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -153,9 +131,7 @@ async fn websck(
         return response;
     }
     let (headers, uri) = (request.headers(), request.uri());
-    let in_query = query(uri, "token").next();
-    let token = offered(headers).or_else(|| bearer(headers)).or(in_query.as_deref());
-    let caller = match token.map(|token| site.door.entry.authenticate(token)) {
+    let caller = match shown(headers, uri).map(|token| site.door.entry.authenticate(&token)) {
         Some(Ok(caller)) => caller,
         Some(Err(refusal)) => return refused(StatusCode::UNAUTHORIZED, &refusal),
         None => return refused(StatusCode::UNAUTHORIZED, &Refusal::unauthenticated()),
@@ -310,23 +286,5 @@ mod tests {
         assert_eq!(code("/b/conference/ab%2Fcd/e%2Bf?x=1"), "ab/cd/e+f");
         assert_eq!(code("/b/conference/%E4%BC%9A"), "会");
         assert_eq!(code("/b/conference/%ff"), "");
-    }
-
-    #[test]
-    fn a_token_comes_from_the_subprotocol_or_the_authorization() {
-        let mut headers = HeaderMap::new();
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("confgate, bearer.a.b.c"));
-        assert_eq!(offered(&headers), Some("a.b.c"));
-        headers.insert(AUTHORIZATION, HeaderValue::from_static("bearer x.y.z"));
-        assert_eq!(bearer(&headers), Some("x.y.z"));
-        headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic abc"));
-        assert_eq!(bearer(&headers), None);
-    }
-
-    #[test]
-    fn a_query_is_decoded() {
-        let uri: Uri = "/x?token=a%2Eb&resume=c1:e%3A1:7&resume=c2:e:8".parse().unwrap();
-        assert_eq!(query(&uri, "token").next().as_deref(), Some("a.b"));
-        assert_eq!(query(&uri, "resume").collect::<Vec<_>>(), ["c1:e:1:7", "c2:e:8"]);
     }
 }

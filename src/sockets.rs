@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
 
-use crate::conference::{Close, Conferences, Outbox, Position};
+use crate::conference::{Conferences, Position};
 use crate::ids::{ConfId, UserId};
+use crate::outbox::{Close, Outbox};
 
 /// The registry: cloneable; owns who is connected, not the connections.
 #[derive(Clone)]

@@ -12,9 +12,10 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use crate::conference::{Close, Inbox, Outbox, Position, notification, outbox};
+use crate::conference::{Position, notification};
 use crate::entry::Caller;
 use crate::ids::{ConfId, now_ms};
+use crate::outbox::{Close, Inbox, Outbox, outbox};
 use crate::refusal::Refusal;
 use crate::rpc::{Context, Door, SocketSide, own_conferences};
 
@@ -25,7 +26,7 @@ const EXPIRING_MS: u64 = 60_000;
 /// How long a better reason than the token's end is waited for: half of the second within which the socket must close.
 const BETTER_REASON: Duration = Duration::from_millis(500);
 /// Pings that may go unanswered.
-const MISSED_PINGS: u32 = 2;
+pub const MISSED_PINGS: u32 = 2;
 /// How long a close frame may take to be written.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -242,7 +243,7 @@ async fn conferences_of(door: &Door, caller: &Caller) -> Vec<ConfId> {
 }
 
 /// The side that writes: queued frames and pings, until it is told to close or the peer takes nothing more.
-async fn write(
+pub async fn write(
     mut sink: impl futures_util::Sink<Message, Error = axum::Error> + Unpin,
     mut inbox: Inbox,
     heartbeat: Duration,

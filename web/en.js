@@ -283,6 +283,8 @@ export const en = {
   "error.user.temporary": "A temporary account can't do this.",
   "error.user.configured": "That user comes from the configuration and can't be changed here.",
   "error.callgw.none": "No audio and video service is available for the moment. Please try again later.",
+  "error.callgw.notFound": "There is no such call gateway.",
+  "error.callgw.tooManyReports": "Too many reports about audio and video. Please wait a moment.",
   "error.eim.unreachable": "The conference system can't be reached for the moment. Please try again later.",
   "error.eim.timeout": "The conference system did not answer in time. Please try again later.",
   "error.eim.busy": "The conference system is busy. Please try again later.",

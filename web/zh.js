@@ -283,6 +283,8 @@ export const zh = {
   "error.user.temporary": "临时账号不能执行此操作。",
   "error.user.configured": "该用户由配置文件管理，不能在此更改。",
   "error.callgw.none": "暂时没有可用的音视频服务，请稍后再试。",
+  "error.callgw.notFound": "没有这个音视频网关。",
+  "error.callgw.tooManyReports": "音视频问题报告过于频繁，请稍候。",
   "error.eim.unreachable": "会议系统暂时无法连接，请稍后再试。",
   "error.eim.timeout": "会议系统没有及时应答，请稍后再试。",
   "error.eim.busy": "会议系统繁忙，请稍后再试。",

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::conference::{Close, Conferences, Happening, notification};
+use crate::conference::{Conferences, Happening, notification};
 use crate::demo;
 use crate::eim::answer::WebAddress;
 use crate::eim::inbound::Inbound;
@@ -19,6 +19,7 @@ use crate::entry::Entry;
 use crate::event::{Event, Role};
 use crate::ids::{ConfId, now_ms};
 use crate::lifecycle::Failure;
+use crate::outbox::Close;
 use crate::rpc::Door;
 use crate::sockets::Sockets;
 use crate::store::Store;

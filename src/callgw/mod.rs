@@ -1,103 +1,110 @@
-//! The call gateways: which there are, which of them live, and what admits a guest to one.
+//! The call gateways: which there are, how they are, which one a conference goes to, what admits a member to it, and the
+//! control link on which it hears what members may do.
 
+mod choice;
+mod health;
+mod link;
+mod node;
 mod probe;
+mod recent;
+mod tls;
+mod turn;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config;
+use crate::config::{self, NodeKind};
+use crate::control::{QUEUE, ToNode};
 use crate::event::Role;
 use crate::ids::{ConfId, Secret, UserId, now_ms};
-use crate::token::{CallGatewayClaims, Kind, KindKeys};
+use crate::limiter::{Limiter, Rate};
+use crate::token::CallGatewayClaims;
 
-/// Most users whose last gateway is remembered: it only decides which address they are told first.
+use choice::Candidate;
+use node::Node;
+
+pub use choice::Nowhere;
+pub use health::Fault;
+pub use link::Embedded;
+pub use node::Standing;
+pub use turn::IceServer;
+
+/// Most users whose gateway is remembered: it only decides which address they are told first, and what is counted.
 const REMEMBERED: usize = 65_536;
 
-/// A call gateway as configured, with what probing it showed.
-struct Node {
-    id: String,
-    kind: config::NodeKind,
-    url: String,
-    region: Option<String>,
-    keys: KindKeys,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Clone)]
-pub struct State {
-    pub up: bool,
-    /// Milliseconds since 1970.
-    pub since: u64,
-    /// Why it is down.
-    pub reason: Option<String>,
-    /// Conferences that we have sent there.
-    pub assigned: u64,
-}
+/// What one user may report: a client tries again every few seconds at most.
+const COMPLAINTS: Rate = Rate { count: 12, window_ms: 60_000 };
 
 /// A node as operators see it.
 #[derive(Debug, Clone)]
 pub struct Report {
     pub id: String,
-    pub kind: config::NodeKind,
+    pub kind: NodeKind,
     pub url: String,
     pub region: Option<String>,
-    pub state: State,
+    pub standing: Standing,
 }
 
-/// A server of STUN or TURN as `RTCPeerConnection` takes it (RTCIceServer).
-#[derive(Debug, Clone, Serialize)]
-pub struct IceServer {
-    pub urls: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
+/// What the pool needs besides its own section of the configuration.
+pub struct Surroundings<'a> {
+    /// Our own `node.id`.
+    pub node: &'a str,
+    /// Signs for nodes that are configured without a secret of their own.
+    pub secret: &'a Secret,
+    /// Our own call gateway's wss address, as browsers reach it.
+    pub own_url: String,
+    /// The call gateway in this process, where there is one.
+    pub embedded: Option<Embedded>,
 }
 
-/// The pool: a cloneable handle; one probing task for each node writes that node's state, everybody reads it.
+/// The pool: a cloneable handle. Each node's state is written by its own tasks (a probe; for kinds `confgate` and
+/// `builtin` its control link) and read by everybody. No call waits.
 #[derive(Clone)]
 pub struct Pool(Arc<Inner>);
 
 struct Inner {
     nodes: Vec<Arc<Node>>,
     token_ttl: Duration,
+    region: Option<String>,
     turn: Option<config::Turn>,
     /// Where each user was sent last.
     last: Mutex<HashMap<UserId, String>>,
+    complaints: Mutex<Limiter<UserId>>,
+    changed: watch::Sender<u64>,
 }
 
 impl Pool {
-    /// `own_secret` signs for nodes that are configured without a secret of their own.
+    /// # Errors
+    /// What is wrong with `callgw.ca`.
     pub fn start(
         config: &config::Callgw,
-        own_secret: &Secret,
+        around: Surroundings<'_>,
         tracker: &TaskTracker,
         stop: &CancellationToken,
-    ) -> Self {
-        // A node without an address of its own is this process: it has one once it serves media.
-        let nodes = config.nodes.iter().filter_map(|n| Node::new(n, own_secret)).map(Arc::new);
-        let nodes: Vec<Arc<Node>> = nodes.collect();
-        for node in &nodes {
-            let probing = probe_forever(node.clone(), config.probe_interval, config.probe_timeout, stop.clone());
-            tracker.spawn(probing);
-        }
-        let turn = config.turn.clone();
-        Self(Arc::new(Inner { nodes, token_ttl: config.token_ttl, turn, last: Mutex::default() }))
+    ) -> Result<Self, String> {
+        let keeping = link::Keeping::new(config, around.node)?;
+        let mut starting = Starting { config, around, keeping, changed: watch::Sender::new(0), tracker, stop };
+        let nodes: Vec<Arc<Node>> = config.nodes.iter().filter_map(|node| starting.node(node)).collect();
+        tracker.spawn(link::watch(nodes.clone(), config.report_interval, stop.clone()));
+        let (turn, region) = (config.turn.clone(), config.region.clone());
+        let (token_ttl, last, changed) = (config.token_ttl, Mutex::default(), starting.changed);
+        let complaints = Mutex::new(Limiter::new(COMPLAINTS, REMEMBERED));
+        Ok(Self(Arc::new(Inner { nodes, token_ttl, region, turn, last, complaints, changed })))
     }
 
-    /// The addresses of the nodes that live; `first` leads if it does.
+    /// The addresses of the nodes that members may be sent to, the better ones first; `first` leads if it lives.
     pub fn addresses(&self, first: Option<&str>) -> Vec<&str> {
-        let mut live: Vec<&Node> = self.0.nodes.iter().map(Arc::as_ref).filter(|n| n.is_up()).collect();
-        live.sort_by_key(|n| first != Some(n.id.as_str()));
-        live.into_iter().map(|n| n.url.as_str()).collect()
+        let is_offered = |n: &&Arc<Node>| n.is_up() && (first == Some(n.id.as_str()) || !n.standing().draining);
+        let mut live: Vec<(bool, f64, &str)> = (self.0.nodes.iter().filter(is_offered))
+            .map(|n| (first != Some(n.id.as_str()), n.candidate().estimate(), n.url.as_str()))
+            .collect();
+        live.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        live.into_iter().map(|(_, _, url)| url).collect()
     }
 
     /// The node's address, if it lives.
@@ -109,17 +116,36 @@ impl Pool {
         self.live(id).is_some()
     }
 
-    /// The living node with the fewest conferences of ours.
-    pub fn choose(&self) -> Option<&str> {
-        let live = self.0.nodes.iter().filter(|n| n.is_up());
-        live.min_by_key(|n| n.lock().assigned).map(|n| n.id.as_str())
+    /// The node for a conference that has been at `current` (a node's id) for so many ms: that one while it can stay,
+    /// else another, near `region` (else near this gateway) where one there can take it.
+    ///
+    /// # Errors
+    /// Where no node can: why not, for each.
+    pub fn place(&self, current: Option<(&str, u64)>, region: Option<&str>) -> Result<String, Nowhere> {
+        let current = current.map(|(id, since_ms)| {
+            let standing = self.node(id).map(Node::standing);
+            let is_up = standing.as_ref().is_some_and(Standing::is_up);
+            let must_leave = standing.is_some_and(|standing| standing.must_leave(now_ms()));
+            choice::Current { id, is_up, must_leave, since_ms }
+        });
+        let region = region.or(self.0.region.as_deref());
+        choice::place(&self.candidates(), current, region, &mut rand::rng())
     }
 
-    /// Counts a conference sent to the node, or taken from it.
-    pub fn count(&self, id: &str, assigned: bool) {
-        if let Some(node) = self.0.nodes.iter().find(|n| n.id == id) {
-            let mut state = node.lock();
-            state.assigned = if assigned { state.assigned + 1 } else { state.assigned.saturating_sub(1) };
+    /// A node for a conference that must leave this one.
+    ///
+    /// # Errors
+    /// As for [`Pool::place`].
+    pub fn elsewhere(&self, id: &str) -> Result<String, Nowhere> {
+        let mut nodes = self.candidates();
+        nodes.retain(|node| node.id != id);
+        choice::choose(&nodes, self.0.region.as_deref(), &mut rand::rng()).map(str::to_owned)
+    }
+
+    /// Counts places given at the node: load that its reports don't show yet.
+    pub fn given(&self, id: &str, places: u64) {
+        if let Some(node) = self.node(id) {
+            node.given(places);
         }
     }
 
@@ -130,15 +156,9 @@ impl Pool {
         Some(node.keys.sign(&CallGatewayClaims::new(id, conf.clone(), user.clone(), role, self.0.token_ttl)))
     }
 
-    /// STUN and TURN for the user: time-limited credentials as coturn's `use-auth-secret` takes them
-    /// (draft-uberti-behave-turn-rest).
+    /// STUN and TURN for the user.
     pub fn ice_servers(&self, user: &UserId) -> Vec<IceServer> {
-        let Some(turn) = &self.0.turn else { return Vec::new() };
-        let expiry = now_ms() / 1000 + turn.ttl.as_secs();
-        let username = format!("{expiry}:{user}");
-        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, turn.secret.expose().as_bytes());
-        let credential = STANDARD.encode(hmac::sign(&key, username.as_bytes()));
-        vec![IceServer { urls: turn.urls.clone(), username: Some(username), credential: Some(credential) }]
+        self.0.turn.iter().map(|turn| IceServer::new(turn, user, now_ms())).collect()
     }
 
     pub fn reports(&self) -> Vec<Report> {
@@ -147,9 +167,48 @@ impl Pool {
             kind: n.kind,
             url: n.url.clone(),
             region: n.region.clone(),
-            state: n.lock().clone(),
+            standing: n.standing(),
         };
         self.0.nodes.iter().map(report).collect()
+    }
+
+    /// Counts changes of what [`Pool::reports`] says that conferences must follow.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    /// Tells the node, if its control link is open; one that is closed, or too slow, makes [`Standing::openings`] grow
+    /// later, and then all that holds is to be told.
+    pub fn tell(&self, id: &str, command: ToNode) {
+        if let Some(node) = self.node(id) {
+            node.tell(command);
+        }
+    }
+
+    /// An operator drains these nodes, each until its deadline (ms since 1970), and no others.
+    pub fn drain_only(&self, drains: &HashMap<String, u64>) {
+        for node in &self.0.nodes {
+            node.drain(drains.get(&node.id).copied());
+        }
+    }
+
+    pub fn has(&self, id: &str) -> bool {
+        self.node(id).is_some()
+    }
+
+    /// The user has trouble with the node. It counts only where we sent them there; if enough others say so too, the
+    /// node counts as failed for a while, unless it is the only one that there is: then true.
+    ///
+    /// # Errors
+    /// In how many ms the user may report again.
+    pub fn complained(&self, id: &str, user: &UserId) -> Result<bool, u64> {
+        self.0.complaints.lock().unwrap_or_else(PoisonError::into_inner).allow(user, now_ms())?;
+        let is_theirs = self.last_of(user).as_deref() == Some(id);
+        let is_other = |node: &Candidate| node.id != id && node.unusable.is_none();
+        if !is_theirs || !self.candidates().iter().any(is_other) {
+            return Ok(false);
+        }
+        Ok(self.node(id).is_some_and(|node| node.complained(user)))
     }
 
     /// Where the user was sent last, unless they have been released since.
@@ -159,61 +218,88 @@ impl Pool {
 
     /// The user needs no gateway any more.
     pub fn forget(&self, user: &UserId) {
-        self.last().remove(user);
+        let last = self.last().remove(user);
+        if let Some(node) = last.and_then(|id| self.node(&id)) {
+            node.count(false);
+        }
     }
 
     fn remember(&self, user: &UserId, id: &str) {
         let mut last = self.last();
-        if last.len() >= REMEMBERED {
-            last.clear();
+        if last.len() >= REMEMBERED && !last.contains_key(user) {
+            return;
         }
-        last.insert(user.clone(), id.to_owned());
+        let before = last.insert(user.clone(), id.to_owned());
+        if before.as_deref() == Some(id) {
+            return;
+        }
+        for (id, came) in [(before.as_deref(), false), (Some(id), true)] {
+            if let Some(node) = id.and_then(|id| self.node(id)) {
+                node.count(came);
+            }
+        }
     }
 
-    fn last(&self) -> std::sync::MutexGuard<'_, HashMap<UserId, String>> {
+    fn candidates(&self) -> Vec<Candidate> {
+        self.0.nodes.iter().map(|node| node.candidate()).collect()
+    }
+
+    fn last(&self) -> MutexGuard<'_, HashMap<UserId, String>> {
         self.0.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn node(&self, id: &str) -> Option<&Node> {
+        self.0.nodes.iter().map(Arc::as_ref).find(|n| n.id == id)
+    }
+
     fn live(&self, id: &str) -> Option<&Node> {
-        self.0.nodes.iter().map(Arc::as_ref).find(|n| n.id == id && n.is_up())
+        self.node(id).filter(|n| n.is_up())
     }
 }
 
-impl Node {
-    fn new(config: &config::CallNode, own_secret: &Secret) -> Option<Self> {
-        let secret = config.secret.as_ref().unwrap_or(own_secret);
-        let keys = KindKeys::new(&[(config.id.clone(), secret.clone())], Kind::CallGateway);
-        let state = State { up: false, since: now_ms(), reason: Some("not yet probed".into()), assigned: 0 };
-        let (id, url, region) = (config.id.clone(), config.url.as_ref()?.to_string(), config.region.clone());
-        Some(Self { id, kind: config.kind, url, region, keys, state: Mutex::new(state) })
-    }
+/// What a node's parts are made of.
+struct Starting<'a> {
+    config: &'a config::Callgw,
+    around: Surroundings<'a>,
+    keeping: link::Keeping,
+    changed: watch::Sender<u64>,
+    tracker: &'a TaskTracker,
+    stop: &'a CancellationToken,
+}
 
-    fn is_up(&self) -> bool {
-        self.lock().up
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn found(&self, outcome: Result<(), String>) {
-        let mut state = self.lock();
-        let up = outcome.is_ok();
-        if state.up != up {
-            state.since = now_ms();
-            let reason = outcome.as_ref().err();
-            tracing::info!(gateway = self.id, up, reason, "call gateway");
+impl Starting<'_> {
+    /// The node with its tasks started. `None` where there is nothing that a member could be told: no address is
+    /// configured, and no media served in this process.
+    fn node(&mut self, config: &config::CallNode) -> Option<Arc<Node>> {
+        let embedded = if config.kind == NodeKind::Builtin { self.around.embedded.take() } else { None };
+        let own = embedded.is_some().then(|| self.around.own_url.clone());
+        let url = config.url.as_ref().map(ToString::to_string).or(own)?;
+        let make = |commands| {
+            let silence = self.keeping.silence();
+            Arc::new(Node::new(config, url, self.around.secret, silence, commands, self.changed.clone()))
+        };
+        if let Some(Embedded { commands, news }) = embedded {
+            let node = make(commands);
+            self.tracker.spawn(link::listen(node.clone(), news, self.stop.clone()));
+            return Some(node);
         }
-        state.up = up;
-        state.reason = outcome.err();
-        metrics::gauge!("confgate_call_gateway_up", "gateway" => self.id.clone()).set(f64::from(u8::from(up)));
+        let (commands, queued) = mpsc::channel(QUEUE);
+        let node = make(commands);
+        let (every, timeout) = (self.config.probe_interval, self.config.probe_timeout);
+        self.tracker.spawn(probe_forever(node.clone(), every, timeout, self.stop.clone()));
+        if config.kind == NodeKind::Confgate {
+            self.tracker.spawn(link::keep(node.clone(), self.keeping.clone(), queued, self.stop.clone()));
+        }
+        Some(node)
     }
 }
 
 async fn probe_forever(node: Arc<Node>, every: Duration, timeout: Duration, stop: CancellationToken) {
     let mut prober = probe::Prober::new(&node.url);
     loop {
-        node.found(prober.probe(timeout).await);
+        if !node.is_controlled() {
+            node.probed(prober.probe(timeout).await);
+        }
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             () = stop.cancelled() => return,
@@ -221,7 +307,23 @@ async fn probe_forever(node: Arc<Node>, every: Duration, timeout: Duration, stop
     }
 }
 
-/// Tries one node once: for `confgate check`.
-pub async fn check(url: &str, timeout: Duration) -> Result<(), String> {
-    probe::Prober::new(url).probe(timeout).await
+/// Tries one node once, for `confgate check`: whether it lives, and for kind `confgate` whether it can be controlled.
+///
+/// # Errors
+/// Why it isn't to be used.
+pub async fn check(config: &config::Callgw, node: &config::CallNode, gateway: &str) -> Result<String, String> {
+    let Some(url) = &node.url else { return Ok("in this process".into()) };
+    probe::Prober::new(url.as_str()).probe(config.probe_timeout).await?;
+    if node.kind != NodeKind::Confgate {
+        return Ok(url.to_string());
+    }
+    let keeping = link::Keeping::new(config, gateway)?;
+    let own_secret = node.secret.clone().unwrap_or_default();
+    let (commands, _) = mpsc::channel(1);
+    let node = Node::new(node, url.to_string(), &own_secret, keeping.silence(), commands, watch::Sender::new(0));
+    link::try_once(&node, &keeping).await.map_err(|why| format!("{url} lives, but can't be controlled: {why}"))?;
+    Ok(format!("{url}, control link"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::ws::Utf8Bytes;
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -12,12 +13,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::eim::calls::Calls;
 use crate::event::{Event, Roster};
 use crate::ids::{ConfId, UserId, now_ms};
+use crate::outbox::Outbox;
 use crate::refusal::{Refusal, code};
 
-use super::core::{Ask, Core, Effect, Failure};
+use super::core::{Ask, Core, Effect, Failure, Rights};
 use super::log::Position;
-use super::outbox::Outbox;
-use super::{Conferences, HAPPENINGS, MAILBOX};
+use super::{Conferences, HAPPENINGS, MAILBOX, RIGHTS};
 
 /// How often graces and retries are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -29,6 +30,7 @@ pub enum Command {
     Seat { user: UserId, generation: u64 },
     Event(Event),
     LinkUp,
+    TellMembers(Utf8Bytes),
     Roster(oneshot::Sender<Option<Arc<Roster>>>),
 }
 
@@ -44,6 +46,13 @@ impl Handle {
         if self.0.send(command).await.is_err() {
             tracing::debug!("a conference was stopped with a command under way");
         }
+    }
+}
+
+impl Handle {
+    /// As [`Handle::send`], for one who must not wait; false where the mailbox is full.
+    pub fn try_send(&self, command: Command) -> bool {
+        !matches!(self.0.try_send(command), Err(mpsc::error::TrySendError::Full(_)))
     }
 }
 
@@ -93,6 +102,7 @@ impl Actor {
                     let now = now_ms();
                     let idle = self.core.is_idle(now) && self.asks.is_empty();
                     if idle && self.registry.retire(self.core.conf_id(), || !self.receiver.is_empty()) {
+                        self.grant(Rights::Unfollowed).await;
                         return;
                     }
                     self.core.tick(now)
@@ -118,12 +128,10 @@ impl Actor {
                 self.core.detach(&user, generation, now)
             }
             Command::Joined { user, generation } => self.core.joined(&user, generation, now),
-            Command::Seat { user, generation } => {
-                self.core.away_since_restart(&user, generation, now);
-                Vec::new()
-            }
+            Command::Seat { user, generation } => self.core.reset(&user, generation, now),
             Command::Event(event) => self.core.event(event, now),
             Command::LinkUp => self.core.link_up(now),
+            Command::TellMembers(frame) => self.core.tell_members(&frame),
             Command::Roster(reply) => {
                 let roster = self.core.roster().filter(|_| self.core.is_live());
                 // Who asked may have gone meanwhile.
@@ -160,6 +168,7 @@ impl Actor {
                 let (conf, node) = (self.core.conf_id().clone(), self.registry.0.node.clone());
                 self.asks.spawn(async move { perform(ask, &calls, &conf, &node).await });
             }
+            Effect::Grant(rights) => self.grant(rights).await,
             Effect::Tell(happening) => {
                 let told = (self.core.conf_id().clone(), happening);
                 let happenings = &self.registry.0.happenings;
@@ -168,6 +177,14 @@ impl Actor {
                     tracing::debug!("a happening after the stop");
                 }
             }
+        }
+    }
+
+    async fn grant(&self, rights: Rights) {
+        let queue = &self.registry.0.rights;
+        metrics::gauge!("confgate_rights_waiting").set((RIGHTS - queue.capacity()) as f64);
+        if queue.send((self.core.conf_id().clone(), rights)).await.is_err() {
+            tracing::debug!("rights granted after the stop");
         }
     }
 

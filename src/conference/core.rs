@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use axum::extract::ws::Utf8Bytes;
 
-use crate::event::{Change, ENDED, Event, LeftReason, Roster, WaitingReason};
+use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, Roster, WaitingReason};
 use crate::ids::{ConfId, UserId};
+use crate::outbox::Close;
 
 use super::log::{Applied, Log, Position, Reason, full_snapshot, outside_snapshot};
-use super::outbox::Close;
 
 /// Most events held back while a fresh roster is on its way; more than that and the roster is asked for again.
 const HELD_MAX: usize = 256;
@@ -39,6 +39,7 @@ pub enum Effect {
     Close { user: UserId, generation: u64, why: Close },
     Ask(Ask),
     Tell(Happening),
+    Grant(Rights),
 }
 
 /// A request to the EIM. Each is answered by one of the core's `told_*` functions.
@@ -61,6 +62,25 @@ pub enum Ask {
 pub enum Happening {
     Removed { user: UserId, banned: bool },
     Ended,
+}
+
+/// What members may send, for the call gateway to enforce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rights {
+    /// All that are in, each with whether their audio may be forwarded: who isn't among them is not in.
+    All(Vec<(UserId, bool)>),
+    Member {
+        user: UserId,
+        audio: bool,
+    },
+    /// No longer in; tokens issued to them up to then (ms since 1970) are void.
+    Gone {
+        user: UserId,
+        issued_until: u64,
+    },
+    Over,
+    /// Nobody here is in it any more: others follow it, or nobody does.
+    Unfollowed,
 }
 
 /// How a request to the EIM failed.
@@ -186,19 +206,29 @@ impl Core {
         out
     }
 
-    /// The EIM has it from another source that the user was here before this node started and is away now.
-    pub fn away_since_restart(&mut self, user: &UserId, generation: u64, now: u64) {
-        let told = Some((generation, Want::Away));
+    /// The EIM has been told that this node started anew, and gave up what the node had told of the user. Who was here
+    /// before the start is away; who has come since is subscribed again, and hears what they missed in between.
+    pub fn reset(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
+        let mut out = Vec::new();
+        if let Some(presence) = self.presence.get_mut(user) {
+            if presence.want == Want::Online {
+                // Also what is being asked may have been done before: asking twice does no harm.
+                (presence.told, presence.asking) = (None, None);
+                self.reconcile(user, &mut out);
+            }
+            return out;
+        }
         let presence = Presence {
             generation,
             want: Want::Away,
-            told,
+            told: Some((generation, Want::Away)),
             asking: None,
             subscribed: false,
             grace_until: now + self.limits.grace_ms,
             retry_at: 0,
         };
-        self.presence.entry(user.clone()).or_insert(presence);
+        self.presence.insert(user.clone(), presence);
+        out
     }
 
     fn want(&mut self, user: &UserId, generation: u64, want: Want, now: u64, out: &mut Effects) {
@@ -305,6 +335,7 @@ impl Core {
         let Some(log) = &self.log else {
             self.log = Some(Log::new(roster, self.limits.log));
             self.syncing = None;
+            self.grant_all(out);
             self.release_held(now, out);
             return;
         };
@@ -322,6 +353,7 @@ impl Core {
         self.newer = None;
         let Some(log) = &mut self.log else { return };
         if let Some(reason) = log.renew(roster) {
+            self.grant_all(out);
             let users: Vec<_> = self.listeners.keys().cloned().collect();
             for user in users {
                 self.send_snapshot(&user, reason, out);
@@ -355,6 +387,7 @@ impl Core {
             return out;
         }
         let before: Vec<(UserId, bool)> = self.listeners.iter().map(|(u, l)| (u.clone(), l.full)).collect();
+        let rights = self.rights(&event, now);
         let log = self.log.as_mut().expect("checked above");
         match log.apply(event.clone()) {
             Applied::Repeat => return out,
@@ -365,6 +398,8 @@ impl Core {
             }
             Applied::New => {}
         }
+        // Before anything else that the event leads to: who was muted is not to be heard a moment longer.
+        out.extend(rights.map(Effect::Grant));
         for (user, was_full) in before {
             self.pass_on(&user, was_full, &event, &mut out);
         }
@@ -380,6 +415,46 @@ impl Core {
             self.newer = None;
         }
         out
+    }
+
+    /// What the event, which isn't yet applied, changes in what members may send.
+    fn rights(&self, event: &Event, now: u64) -> Option<Rights> {
+        match &event.change {
+            Change::MemberJoined(m) => Some(right(m)),
+            Change::MemberUpdated(m) => {
+                let before = self.roster().and_then(|roster| roster.member(&m.user_id));
+                before.is_none_or(|before| may_speak(before) != may_speak(m)).then(|| right(m))
+            }
+            Change::MemberLeft(left) => {
+                // The EIM's clock may be behind ours: who was sent away has no use for any token. Who left by
+                // themselves may be back, with a token issued since.
+                let issued_until = match left.reason {
+                    LeftReason::Kicked | LeftReason::Banned => event.time.max(now),
+                    LeftReason::Left | LeftReason::Timeout | LeftReason::Ended => event.time.min(now),
+                };
+                Some(Rights::Gone { user: left.user_id.clone(), issued_until })
+            }
+            _ => None,
+        }
+    }
+
+    fn grant_all(&self, out: &mut Effects) {
+        if let Some(roster) = self.roster().filter(|roster| roster.conference.state != ENDED) {
+            let members = roster.members.iter().map(|m| (m.user_id.clone(), may_speak(m))).collect();
+            out.push(Effect::Grant(Rights::All(members)));
+        }
+    }
+
+    /// Says something to every member who listens: `frame` is no event, and has no number.
+    pub fn tell_members(&self, frame: &Utf8Bytes) -> Effects {
+        let is_member = |user: &UserId| self.roster().is_some_and(|roster| roster.member(user).is_some());
+        let members = self.listeners.iter().filter(|(user, _)| is_member(user));
+        let send = |(user, listener): (&UserId, &Listener)| Effect::Send {
+            user: user.clone(),
+            generation: listener.generation,
+            frame: frame.clone(),
+        };
+        members.map(send).collect()
     }
 
     fn resync(&mut self, now: u64, out: &mut Effects) {
@@ -444,6 +519,7 @@ impl Core {
             out.push(Effect::Close { user, generation: listener.generation, why: Close::Over });
         }
         self.idle_since = Some(0);
+        out.push(Effect::Grant(Rights::Over));
         out.push(Effect::Tell(Happening::Ended));
     }
 
@@ -540,6 +616,15 @@ impl Core {
     pub fn conf_id(&self) -> &ConfId {
         &self.conf_id
     }
+}
+
+fn right(member: &Member) -> Rights {
+    Rights::Member { user: member.user_id.clone(), audio: may_speak(member) }
+}
+
+/// Whether the member's audio may be forwarded. Muting oneself is the browser's own business.
+fn may_speak(member: &Member) -> bool {
+    member.audio != Audio::ForcedOff
 }
 
 #[cfg(test)]

@@ -105,6 +105,19 @@ fn a_new_socket_is_subscribed_and_gets_a_snapshot() {
 }
 
 #[test]
+fn who_came_before_the_eim_heard_of_the_restart_is_subscribed_again() {
+    let truth = Truth::new(&["a", "b"]);
+    let mut early = attached(&truth, &["a"]);
+    let mut asking = core();
+    asking.attach(user("a"), 1, None, 0);
+    for core in [&mut early, &mut asking] {
+        let out = core.reset(&user("a"), 0, 0);
+        assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 1 }]);
+        assert_eq!(asks(&core.reset(&user("b"), 0, 0)), Vec::<&Ask>::new(), "away until they come");
+    }
+}
+
+#[test]
 fn events_go_to_everybody_in_order_and_repeats_to_nobody() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);
@@ -277,6 +290,62 @@ fn a_kicked_member_hears_of_it_is_closed_and_reported() {
     assert!(out.contains(&Effect::Close { user: user("a"), generation: 1, why: Close::Kicked }));
     assert!(out.contains(&Effect::Tell(Happening::Removed { user: user("a"), banned: false })));
     assert_eq!(core.detach(&user("a"), 1, 0), [], "nothing is left to be told of them");
+}
+
+/// What call gateways are to enforce.
+fn granted(effects: &[Effect]) -> Vec<&Rights> {
+    effects.iter().filter_map(|e| if let Effect::Grant(rights) = e { Some(rights) } else { None }).collect()
+}
+
+#[test]
+fn a_forced_mute_is_enforced_before_anybody_hears_of_it_and_muting_oneself_is_not() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["a", "b"]);
+    let mut muted = |core: &mut Core, audio: Audio| {
+        core.event(truth.event(Change::MemberUpdated(Member { audio, ..member("a", 0) })), 0)
+    };
+    assert_eq!(granted(&muted(&mut core, Audio::Off)), Vec::<&Rights>::new());
+    let out = muted(&mut core, Audio::ForcedOff);
+    assert_eq!(out[0], Effect::Grant(Rights::Member { user: user("a"), audio: false }));
+    assert_eq!(granted(&muted(&mut core, Audio::ForcedOff)), Vec::<&Rights>::new(), "nothing new");
+    assert_eq!(granted(&muted(&mut core, Audio::Off)), [&Rights::Member { user: user("a"), audio: true }]);
+}
+
+#[test]
+fn tokens_of_one_who_was_kicked_are_void_and_of_one_who_left_up_to_then() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["b"]);
+    for (id, reason, issued_until) in [("a", LeftReason::Kicked, 900), ("b", LeftReason::Left, 0)] {
+        let out = core.event(truth.event(Change::MemberLeft(Left { user_id: user(id), reason })), 900);
+        assert_eq!(granted(&out), [&Rights::Gone { user: user(id), issued_until }]);
+    }
+}
+
+#[test]
+fn a_fresh_roster_says_anew_what_everybody_may() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = core();
+    core.attach(user("a"), 1, None, 0);
+    let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
+    assert_eq!(granted(&out), [&Rights::All(vec![(user("a"), true), (user("b"), true)])]);
+    // Missed.
+    truth.event(Change::MemberUpdated(Member { audio: Audio::ForcedOff, ..member("b", 1) }));
+    core.link_up(0);
+    let out = core.told_snapshot(Ok(truth.0.clone()), 0);
+    assert_eq!(granted(&out), [&Rights::All(vec![(user("a"), true), (user("b"), false)])]);
+    let out = core.event(truth.event(Change::Ended(conference(ENDED))), 0);
+    assert_eq!(granted(&out), [&Rights::Over]);
+}
+
+#[test]
+fn what_is_no_event_goes_to_members_only() {
+    let mut truth = Truth::new(&["a"]);
+    let mut guest = member("g", 50);
+    guest.state = MemberState::Waiting;
+    truth.event(Change::WaitingAdded(guest));
+    let core = attached(&truth, &["a", "g", "chair"]);
+    let out = core.tell_members(&r#"{"method":"callgw.changed","params":{}}"#.into());
+    assert_eq!((frames(&out, "a").len(), out.len()), (1, 1));
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::core::{Ask, Core, Effect, Failure, Limits};
+use super::core::{Ask, Core, Effect, Failure, Limits, Rights};
 use super::log::Position;
 use crate::eim::builtin::{Eim, Settings};
 use crate::eim::convert;
 use crate::eim::xml::Stanza;
-use crate::event::{Event, Roster};
+use crate::event::{Audio, Event, Member, Roster};
 use crate::ids::{ConfId, UserId};
 use crate::refusal::Refusal;
 use crate::schema::Schema;
@@ -76,6 +76,8 @@ struct World {
     core: Core,
     clients: HashMap<UserId, Client>,
     asks: VecDeque<Ask>,
+    /// Whose audio call gateways forward, by what they were told.
+    granted: HashMap<UserId, bool>,
     connected: bool,
     generation: u64,
     now: u64,
@@ -103,7 +105,17 @@ impl World {
         let conf: ConfId = serde_json::from_value(made.unwrap()["confId"].clone()).unwrap();
         let core = Core::new(conf.clone(), LIMITS, now);
         let clients = (0..USERS).map(|n| (user(n), Client::default())).collect();
-        Self { eim, conf, core, clients, asks: VecDeque::new(), connected: true, generation: 0, now }
+        Self {
+            eim,
+            conf,
+            core,
+            clients,
+            asks: VecDeque::new(),
+            granted: HashMap::new(),
+            connected: true,
+            generation: 0,
+            now,
+        }
     }
 
     /// Asks the EIM, and brings its events over the link if that is up.
@@ -136,8 +148,23 @@ impl World {
                     }
                 }
                 Effect::Ask(ask) => self.asks.push_back(ask),
+                Effect::Grant(rights) => self.grant(rights),
                 Effect::Tell(_) => {}
             }
+        }
+        if let Some(roster) = self.core.roster() {
+            let may = |m: &Member| (m.user_id.clone(), m.audio != Audio::ForcedOff);
+            let may: HashMap<UserId, bool> = roster.members.iter().map(may).collect();
+            assert_eq!(self.granted, may, "call gateways enforce what the roster says");
+        }
+    }
+
+    fn grant(&mut self, rights: Rights) {
+        match rights {
+            Rights::All(members) => self.granted = members.into_iter().collect(),
+            Rights::Member { user, audio } => drop(self.granted.insert(user, audio)),
+            Rights::Gone { user, .. } => drop(self.granted.remove(&user)),
+            Rights::Over | Rights::Unfollowed => self.granted.clear(),
         }
     }
 

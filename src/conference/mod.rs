@@ -4,7 +4,6 @@
 mod actor;
 mod core;
 mod log;
-mod outbox;
 
 #[cfg(test)]
 mod histories;
@@ -13,22 +12,25 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::extract::ws::Utf8Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::eim::calls::Calls;
 use crate::event::{Event, Roster};
 use crate::ids::{ConfId, UserId, now_ms};
+use crate::outbox::Outbox;
 
-pub use self::core::{Happening, Limits};
+pub use self::core::{Happening, Limits, Rights};
 pub use self::log::{Position, notification};
-pub use self::outbox::{Close, Inbox, Outbox, outbox};
 use actor::{Command, Handle};
 
 /// How many commands wait at one conference. When it is full the sender waits: sockets and the EIM link slow down.
 const MAILBOX: usize = 1024;
 /// How many happenings wait to be carried out.
 pub const HAPPENINGS: usize = 1024;
+/// How many changes of rights wait to be passed to call gateways; when they are full, conferences wait.
+const RIGHTS: usize = 1024;
 
 /// The registry: hands out the conferences' mailboxes. Cloneable; owns the map, the tasks own their conferences.
 #[derive(Clone)]
@@ -40,22 +42,27 @@ struct Inner {
     limits: Limits,
     node: String,
     happenings: mpsc::Sender<(ConfId, Happening)>,
+    rights: mpsc::Sender<(ConfId, Rights)>,
     /// Grows over restarts too: it starts from the clock.
     generations: AtomicU64,
     tracker: TaskTracker,
 }
 
+/// What conferences lead to elsewhere in the program, in two channels: what a happening leads to may take its time, what
+/// members may send must not wait for it.
+pub struct News {
+    pub happenings: mpsc::Receiver<(ConfId, Happening)>,
+    pub rights: mpsc::Receiver<(ConfId, Rights)>,
+}
+
 impl Conferences {
-    pub fn new(
-        calls: Calls,
-        limits: Limits,
-        node: String,
-        tracker: TaskTracker,
-    ) -> (Self, mpsc::Receiver<(ConfId, Happening)>) {
-        let (happenings, receiver) = mpsc::channel(HAPPENINGS);
+    pub fn new(calls: Calls, limits: Limits, node: String, tracker: TaskTracker) -> (Self, News) {
+        let (happenings, carried_out) = mpsc::channel(HAPPENINGS);
+        let (rights, granted) = mpsc::channel(RIGHTS);
         let generations = AtomicU64::new(now_ms() * 1000);
         let actors = Mutex::default();
-        (Self(Arc::new(Inner { actors, calls, limits, node, happenings, generations, tracker })), receiver)
+        let inner = Inner { actors, calls, limits, node, happenings, rights, generations, tracker };
+        (Self(Arc::new(inner)), News { happenings: carried_out, rights: granted })
     }
 
     /// The next generation of a socket or of a presence: greater than all before, also than those before a restart.
@@ -94,6 +101,12 @@ impl Conferences {
         if let Some(actor) = self.existing(&event.conf_id) {
             actor.send(Command::Event(event)).await;
         }
+    }
+
+    /// Says something beside the events to every member who listens here. Never waits: false where the conference is
+    /// too busy to take it now.
+    pub fn tell_members(&self, conf: &ConfId, frame: Utf8Bytes) -> bool {
+        self.existing(conf).is_none_or(|actor| actor.try_send(Command::TellMembers(frame)))
     }
 
     /// The link to the EIM is back.

@@ -1,6 +1,7 @@
 //! `[callgw]` and `[live]`: the media nodes, and the live rooms.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -71,9 +72,39 @@ pub struct Callgw {
     pub tcp_listen: Option<SocketAddr>,
     /// Addresses for the candidates; empty: those listened at.
     pub announce: Vec<IpAddr>,
+    /// Threads that forward media; `None`: one for each core.
+    pub threads: Option<usize>,
+    /// Packets that one of them forwards in a second.
+    pub packets_per_s_max: u64,
+    /// Peer connections of one of them.
+    pub connections: usize,
+    #[serde(rename = "connect_timeout_ms", with = "values::millis")]
+    pub connect_timeout: Duration,
+    #[serde(rename = "lost_timeout_ms", with = "values::millis")]
+    pub lost_timeout: Duration,
+    #[serde(rename = "tcp_idle_timeout_ms", with = "values::millis")]
+    pub tcp_idle_timeout: Duration,
+    /// How long a client's socket may be in no room.
+    #[serde(rename = "join_timeout_ms", with = "values::millis")]
+    pub join_timeout: Duration,
+    /// Messages on one client's socket.
+    pub messages_per_minute: u32,
+    /// Peer connections of one client's socket.
+    pub socket_streams: usize,
     /// `ws(s)://host[:port]` that streams may be pulled from, beside the nodes.
     pub pull_allow: Vec<Url>,
     pub turn: Option<Turn>,
+    /// Where this gateway stands: conferences whose callers name no region go to nodes there.
+    pub region: Option<String>,
+    /// PEM: certificates that nodes may have on their control links besides those that the system trusts.
+    pub ca: Option<PathBuf>,
+    /// How often a node tells its load; twice as long without a word, and it is dead.
+    #[serde(rename = "report_interval_ms", with = "values::millis")]
+    pub report_interval: Duration,
+    #[serde(rename = "reconnect_min_ms", with = "values::millis")]
+    pub reconnect_min: Duration,
+    #[serde(rename = "reconnect_max_ms", with = "values::millis")]
+    pub reconnect_max: Duration,
     #[serde(rename = "probe_interval_ms", with = "values::millis")]
     pub probe_interval: Duration,
     #[serde(rename = "probe_timeout_ms", with = "values::millis")]
@@ -99,8 +130,22 @@ impl Default for Callgw {
             udp_listen: None,
             tcp_listen: None,
             announce: Vec::new(),
+            threads: None,
+            packets_per_s_max: 45_000,
+            connections: 4000,
+            connect_timeout: Duration::from_secs(30),
+            lost_timeout: Duration::from_secs(10),
+            tcp_idle_timeout: Duration::from_secs(60),
+            join_timeout: Duration::from_secs(10),
+            messages_per_minute: 3000,
+            socket_streams: 128,
             pull_allow: Vec::new(),
             turn: None,
+            region: None,
+            ca: None,
+            report_interval: Duration::from_secs(1),
+            reconnect_min: Duration::from_millis(200),
+            reconnect_max: Duration::from_secs(2),
             probe_interval: Duration::from_secs(1),
             probe_timeout: Duration::from_secs(2),
             token_ttl: Duration::from_secs(60),
@@ -112,6 +157,18 @@ impl Callgw {
     pub(super) const RANGES: &[Range] = &[
         ("callgw.probe_interval_ms", 1, HOUR_MS),
         ("callgw.probe_timeout_ms", 1, HOUR_MS),
+        ("callgw.report_interval_ms", 10, HOUR_MS),
+        ("callgw.threads", 1, 256),
+        ("callgw.packets_per_s_max", 1, 100_000_000),
+        ("callgw.connections", 1, 1_000_000),
+        ("callgw.connect_timeout_ms", 100, HOUR_MS),
+        ("callgw.lost_timeout_ms", 100, HOUR_MS),
+        ("callgw.tcp_idle_timeout_ms", 100, HOUR_MS),
+        ("callgw.join_timeout_ms", 10, HOUR_MS),
+        ("callgw.messages_per_minute", 1, 100_000_000),
+        ("callgw.socket_streams", 1, 10_000),
+        ("callgw.reconnect_min_ms", 1, HOUR_MS),
+        ("callgw.reconnect_max_ms", 1, HOUR_MS),
         ("callgw.token_ttl_s", 1, DAY_S),
         ("callgw.turn.ttl_s", 1, 30 * DAY_S),
     ];
@@ -125,13 +182,37 @@ impl Callgw {
         if builtin.count() > 1 {
             found.refuse("callgw.nodes", "at most one node of kind \"builtin\": it is this process");
         }
+        if self.announce.iter().any(IpAddr::is_unspecified) {
+            found.refuse("callgw.announce", "addresses that browsers can reach");
+        }
         for (i, url) in self.pull_allow.iter().enumerate() {
             if !is_ws(url) || !matches!(url.uri().path(), "" | "/") {
                 found.refuse(&format!("callgw.pull_allow[{i}]"), "ws(s)://HOST[:PORT]");
             }
         }
+        if self.reconnect_min > self.reconnect_max {
+            found.refuse("callgw.reconnect_min_ms", "at most callgw.reconnect_max_ms");
+        }
         if let Some(turn) = &self.turn {
             turn.check(found);
+        }
+    }
+
+    /// The node that this process is, where it is one.
+    pub fn builtin(&self) -> Option<&CallNode> {
+        self.nodes.iter().find(|node| node.kind == NodeKind::Builtin)
+    }
+
+    /// What `confgate media` needs beside: to know which node it is, and what signs that node's tokens.
+    pub(super) fn check_service(&self, node_id: &str, found: &mut Findings) {
+        let Some(at) = self.nodes.iter().position(|n| n.kind == NodeKind::Builtin && n.id == node_id) else {
+            let wanted =
+                format!("a node of kind \"builtin\" with the id {node_id}, as node.id has it: it is this process");
+            return found.refuse("callgw.nodes", &wanted);
+        };
+        if self.nodes[at].secret.is_none() {
+            let wanted = "the secret that gateways are configured with for this node";
+            found.refuse(&format!("callgw.nodes[{at}].secret"), wanted);
         }
     }
 }

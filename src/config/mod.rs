@@ -94,6 +94,21 @@ impl Config {
         found.into_result().map(|()| config)
     }
 
+    /// As [`Config::load`], for `confgate media`.
+    ///
+    /// # Errors
+    /// All that is wrong or missing; never empty.
+    pub fn load_media_service(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let config = Self::load(path, environment)?;
+        let (table, variables) = (Table::new(), BTreeMap::new());
+        let mut found = check::Findings::new(&table, &variables);
+        config.callgw.check_service(&config.node.id, &mut found);
+        found.into_result().map(|()| config)
+    }
+
     fn from_table(
         mut table: Table,
         environment: impl IntoIterator<Item = (String, String)>,

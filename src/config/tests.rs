@@ -277,6 +277,7 @@ fn what_belongs_together_is_demanded_together() {
             "[[callgw.nodes]]\nid = \"a\"\nkind = \"builtin\"\n[[callgw.nodes]]\nid = \"b\"\nkind = \"builtin\"",
             vec!["callgw.nodes"],
         ),
+        ("[callgw]\nreconnect_min_ms = 2001", vec!["callgw.reconnect_min_ms"]),
         ("[callgw]\npull_allow = [\"wss://a/x\"]", vec!["callgw.pull_allow[0]"]),
         ("[callgw.turn]\nurls = [\"http://a\"]\nsecret = \"s\"", vec!["callgw.turn.urls"]),
         ("[live]\ncallback_listen = \"127.0.0.1:0\"", vec!["live.callback_path", "live.callback_key"]),

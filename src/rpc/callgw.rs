@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::callgw::Report;
+use crate::callgw::{Nowhere, Report};
 use crate::entry::Caller;
 use crate::event::{MemberState, Role};
 use crate::ids::{ConfId, now_ms};
+use crate::placement::Unplaced;
 use crate::refusal::{Refusal, code};
 
 use super::{Door, Outcome, Params, conf_id, text};
@@ -14,7 +15,7 @@ impl Door {
     pub(super) async fn allocate(&self, caller: &Caller, params: &Params) -> Outcome {
         let conf = conf_id(params)?;
         let role = self.admitted(caller, &conf).await?;
-        self.gateway_for(caller, &conf, role).await
+        self.gateway_for(caller, &conf, role, text(params, "region")).await
     }
 
     /// The caller's role, if they are in the conference and not merely waiting.
@@ -28,14 +29,19 @@ impl Door {
         Ok(member.role)
     }
 
-    /// The conference's gateway while it lives, else another that does.
-    pub(super) async fn gateway_for(&self, caller: &Caller, conf: &ConfId, role: Role) -> Outcome {
-        let current = self.store.allocation(conf).await.map_err(Refusal::fault)?;
-        let gateway = match current {
-            Some(id) if self.pool.is_up(&id) => id,
-            dead => self.assign(caller, conf, dead.as_deref()).await?,
-        };
-        let lost = || self.no_gateway(caller);
+    /// The conference's gateway while it lives, else another that does: near `region`, where the caller is the first.
+    pub(super) async fn gateway_for(
+        &self,
+        caller: &Caller,
+        conf: &ConfId,
+        role: Role,
+        region: Option<&str>,
+    ) -> Outcome {
+        let gateway = self.placement.place(conf, region).await.map_err(|unplaced| match unplaced {
+            Unplaced::Nowhere(nowhere) => no_gateway(caller, nowhere),
+            Unplaced::Store(error) => Refusal::fault(error),
+        })?;
+        let lost = || no_gateway(caller, Nowhere(vec![(gateway.clone(), "lost a moment ago".into())]));
         let url = self.pool.address_of(&gateway).ok_or_else(lost)?;
         let token = self.pool.token(&gateway, conf, &caller.user_id, role).ok_or_else(lost)?;
         let fallbacks: Vec<&str> = self.pool.addresses(None).into_iter().filter(|other| *other != url).collect();
@@ -47,25 +53,6 @@ impl Door {
             "iceServers": self.pool.ice_servers(&caller.user_id),
             "fallbacks": fallbacks,
         }))
-    }
-
-    async fn assign(&self, caller: &Caller, conf: &ConfId, dead: Option<&str>) -> Result<String, Refusal> {
-        let chosen = self.pool.choose().ok_or_else(|| self.no_gateway(caller))?;
-        // Two nodes may choose at once; the one that the store holds counts.
-        let agreed = self.store.assign(conf, chosen, dead, now_ms()).await.map_err(Refusal::fault)?;
-        self.pool.count(&agreed, true);
-        Ok(agreed)
-    }
-
-    /// Operators are told why; guests need only know that it is so.
-    fn no_gateway(&self, caller: &Caller) -> Refusal {
-        let refusal = Refusal::new(code::NO_CALL_GATEWAY, "callgw.none", "no call gateway is available");
-        if !caller.can(crate::config::Scope::Operator) {
-            return refusal;
-        }
-        let reasons: Map<String, Value> =
-            self.pool.reports().into_iter().map(|r| (r.id, r.state.reason.into())).collect();
-        refusal.with("reasons", reasons)
     }
 
     /// `webrtcAddress`: the living nodes, the caller's own first.
@@ -82,9 +69,11 @@ impl Door {
         if params.contains_key("confId") {
             self.belongs(caller, &conf_id(params)?).await?;
         }
-        let (gateway, problem) = (text(params, "gatewayId"), text(params, "problem"));
+        let (gateway, problem) = (text(params, "gatewayId").unwrap_or_default(), text(params, "problem"));
+        let counted = self.pool.complained(gateway, &caller.user_id);
+        let failed = counted.map_err(|wait| Refusal::too_many("callgw.tooManyReports", wait))?;
         metrics::counter!("confgate_call_gateway_reports_total").increment(1);
-        tracing::info!(user = %caller.user_id, gateway, problem, "a client reports trouble with a call gateway");
+        tracing::info!(user = %caller.user_id, gateway, problem, failed, "a member reports trouble with a call gateway");
         Ok(Value::Object(Map::new()))
     }
 
@@ -92,20 +81,46 @@ impl Door {
         let nodes: Vec<Value> = self.pool.reports().into_iter().map(listed).collect();
         Ok(json!({"nodes": nodes}))
     }
+
+    /// No new conferences at the node; at the deadline its own go elsewhere. Or, with `cancel`, no longer so.
+    pub(super) async fn drain(&self, params: &Params) -> Outcome {
+        let gateway = text(params, "gatewayId").unwrap_or_default();
+        if !self.pool.has(gateway) {
+            return Err(Refusal::not_found("callgw"));
+        }
+        let is_cancelled = params.get("cancel").and_then(Value::as_bool).unwrap_or_default();
+        let by_default = || now_ms() + self.config.limits.drain.as_millis() as u64;
+        let deadline = params.get("deadlineMs").and_then(Value::as_u64);
+        let leave_at = (!is_cancelled).then(|| deadline.unwrap_or_else(by_default));
+        self.placement.drain(gateway, leave_at).await.map_err(Refusal::fault)?;
+        Ok(json!({"gatewayId": gateway, "draining": leave_at.is_some(), "deadlineMs": leave_at}))
+    }
 }
 
-/// A node as the schema's `CallGatewayNode` has it. None reports its load or can be drained by us yet.
+/// Operators are told why; guests need only know that it is so.
+fn no_gateway(caller: &Caller, nowhere: Nowhere) -> Refusal {
+    let refusal = Refusal::new(code::NO_CALL_GATEWAY, "callgw.none", "no call gateway is available");
+    if !caller.can(crate::config::Scope::Operator) {
+        return refusal;
+    }
+    let reason = |(gateway, reason): (String, String)| json!({"gatewayId": gateway, "reason": reason});
+    refusal.with("nodes", nowhere.0.into_iter().map(reason).collect::<Vec<Value>>())
+}
+
+/// A node as the schema's `CallGatewayNode` has it.
 fn listed(node: Report) -> Value {
+    let standing = node.standing;
     json!({
         "gatewayId": node.id,
         "kind": node.kind,
         "url": node.url,
         "region": node.region,
-        "healthy": node.state.up,
-        "draining": false,
-        "since": node.state.since,
-        "load": null,
-        "assigned": node.state.assigned,
-        "reason": node.state.reason,
+        "healthy": standing.is_up(),
+        "draining": standing.draining,
+        "deadlineMs": standing.leave_at,
+        "since": standing.since,
+        "load": standing.load,
+        "assigned": standing.members,
+        "reason": standing.reason,
     })
 }

@@ -40,7 +40,10 @@ impl Door {
         }
         let gateway = match member.state {
             MemberState::Waiting => Value::Null,
-            _ => self.gateway_for(caller, &conf, member.role).await.unwrap_or(Value::Null),
+            _ => {
+                let region = text(&params, "region");
+                self.gateway_for(caller, &conf, member.role, region).await.unwrap_or(Value::Null)
+            }
         };
         Ok(json!({"confId": conf, "member": member, "callGateway": gateway}))
     }

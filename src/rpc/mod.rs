@@ -29,6 +29,7 @@ use crate::eim::Eim;
 use crate::eim::calls::Calls;
 use crate::entry::{Caller, Entry};
 use crate::ids::ConfId;
+use crate::placement::Placement;
 use crate::refusal::{Refusal, code};
 use crate::schema::{Access, Method, Schema};
 use crate::store::Store;
@@ -48,6 +49,7 @@ pub struct Door {
     pub calls: Calls,
     pub eim: Eim,
     pub pool: Pool,
+    pub placement: Placement,
     pub store: Store,
     /// Cancelled when nobody new is let in any more.
     pub draining: CancellationToken,
@@ -198,6 +200,7 @@ impl Door {
             "callgw.release" => self.release(caller),
             "callgw.report" => self.report(caller, &params).await,
             "callgw.list" => self.list_gateways(),
+            "callgw.drain" => self.drain(&params).await,
             "events.resume" => resume(context, &params),
             _ => self.calls.as_user_method(method, &caller.user_id, &params).await,
         }

@@ -1,11 +1,28 @@
-//! Which call gateway a conference is at: agreed by all gateway nodes through this table.
+//! Which call gateway a conference is at, and which ones an operator drains: agreed by all gateway nodes through these
+//! tables.
 
-use super::{Store, StoreError, big, fits};
+use std::collections::HashMap;
+
+use sqlx::SqliteConnection;
+
+use super::{Store, StoreError, big, fits, unsigned};
 use crate::ids::{ConfId, ID_MAX};
+
+/// Most allocations that are told at once: those that are left out are found when they are asked for one by one.
+const CHANGES_MAX: i64 = 10_000;
+
+/// Where a conference is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allocation {
+    pub gateway_id: String,
+    /// Milliseconds since 1970.
+    pub assigned_at: u64,
+}
 
 impl Store {
     /// Puts the conference at `gateway_id` if it is at none, or if it is at `instead_of`, and returns where it is then:
-    /// of several nodes that decide at once, the first one's word holds for all.
+    /// of several nodes that decide at once, the first one's word holds for all. A later word has a later time, whatever
+    /// the nodes' clocks say.
     ///
     /// # Errors
     /// A fault of the store.
@@ -15,34 +32,51 @@ impl Store {
         gateway_id: &str,
         instead_of: Option<&str>,
         now: u64,
-    ) -> Result<String, StoreError> {
+    ) -> Result<Allocation, StoreError> {
         fits("a call gateway's id", gateway_id, ID_MAX)?;
         let mut write = self.write().await?;
-        let at: Option<String> = sqlx::query_scalar("SELECT gateway_id FROM allocations WHERE conf_id = ?")
-            .bind(conf.as_str())
-            .fetch_optional(write.on())
-            .await?;
-        if let Some(at) = at
-            && Some(at.as_str()) != instead_of
+        let at = find(conf, write.on()).await?;
+        if let Some(at) = &at
+            && Some(at.gateway_id.as_str()) != instead_of
         {
-            return Ok(at);
+            return Ok(at.clone());
         }
+        let assigned_at = now.max(at.map_or(0, |before| before.assigned_at + 1));
         sqlx::query("REPLACE INTO allocations (conf_id, gateway_id, assigned_at) VALUES (?, ?, ?)")
             .bind(conf.as_str())
             .bind(gateway_id)
-            .bind(big(now))
+            .bind(big(assigned_at))
             .execute(write.on())
             .await?;
         write.commit().await?;
-        Ok(gateway_id.to_owned())
+        Ok(Allocation { gateway_id: gateway_id.to_owned(), assigned_at })
     }
 
     /// # Errors
     /// A fault of the store.
-    pub async fn allocation(&self, conf: &ConfId) -> Result<Option<String>, StoreError> {
+    pub async fn allocation(&self, conf: &ConfId) -> Result<Option<Allocation>, StoreError> {
         let mut read = self.read().await?;
-        let at = sqlx::query_scalar("SELECT gateway_id FROM allocations WHERE conf_id = ?").bind(conf.as_str());
-        Ok(at.fetch_optional(read.on()).await?)
+        find(conf, read.on()).await
+    }
+
+    /// Conferences that were put somewhere since then (ms since 1970), each with where it is; the newest 10000.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn allocations_since(&self, since: u64) -> Result<Vec<(ConfId, Allocation)>, StoreError> {
+        let mut read = self.read().await?;
+        let rows: Vec<(String, String, i64)> = sqlx::query_as(
+            "SELECT conf_id, gateway_id, assigned_at FROM allocations WHERE assigned_at >= ? \
+             ORDER BY assigned_at DESC LIMIT ?",
+        )
+        .bind(big(since))
+        .bind(CHANGES_MAX)
+        .fetch_all(read.on())
+        .await?;
+        let told = |(conf, gateway_id, at): (String, String, i64)| {
+            Some((ConfId::parse(&conf)?, Allocation { gateway_id, assigned_at: unsigned(at) }))
+        };
+        Ok(rows.into_iter().filter_map(told).collect())
     }
 
     /// Forgets where the conference was, so that the next allocation is free.
@@ -54,10 +88,50 @@ impl Store {
         sqlx::query("DELETE FROM allocations WHERE conf_id = ?").bind(conf.as_str()).execute(write.on()).await?;
         write.commit().await
     }
+
+    /// The call gateway takes no new conferences, and its own leave at `leave_at` (ms since 1970); `None`: no longer.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn drain(&self, gateway_id: &str, leave_at: Option<u64>) -> Result<(), StoreError> {
+        fits("a call gateway's id", gateway_id, ID_MAX)?;
+        let mut write = self.write().await?;
+        match leave_at {
+            Some(at) => {
+                sqlx::query("REPLACE INTO drains (gateway_id, leave_at) VALUES (?, ?)").bind(gateway_id).bind(big(at))
+            }
+            None => sqlx::query("DELETE FROM drains WHERE gateway_id = ?").bind(gateway_id),
+        }
+        .execute(write.on())
+        .await?;
+        write.commit().await
+    }
+
+    /// The call gateways that are drained, each with when its conferences leave.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn drains(&self) -> Result<HashMap<String, u64>, StoreError> {
+        let mut read = self.read().await?;
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT gateway_id, leave_at FROM drains").fetch_all(read.on()).await?;
+        Ok(rows.into_iter().map(|(id, at)| (id, unsigned(at))).collect())
+    }
+}
+
+async fn find(conf: &ConfId, on: &mut SqliteConnection) -> Result<Option<Allocation>, StoreError> {
+    let at: Option<(String, i64)> = sqlx::query_as("SELECT gateway_id, assigned_at FROM allocations WHERE conf_id = ?")
+        .bind(conf.as_str())
+        .fetch_optional(on)
+        .await?;
+    Ok(at.map(|(gateway_id, at)| Allocation { gateway_id, assigned_at: unsigned(at) }))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use super::Allocation;
     use crate::store::tests::{conf, fresh};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -77,13 +151,39 @@ mod tests {
         assert_eq!(store.allocation(&conf("c")).await.unwrap(), Some(told[0].clone()));
     }
 
+    fn at(gateway_id: &str, assigned_at: u64) -> Allocation {
+        Allocation { gateway_id: gateway_id.to_owned(), assigned_at }
+    }
+
     #[tokio::test]
-    async fn a_conference_moves_only_from_where_it_is() {
+    async fn a_conference_moves_only_from_where_it_is_and_each_time_later() {
         let (store, _folder) = fresh().await;
-        assert_eq!(store.assign(&conf("c"), "gw1", None, 1).await.unwrap(), "gw1");
-        assert_eq!(store.assign(&conf("c"), "gw2", Some("gw1"), 2).await.unwrap(), "gw2");
-        assert_eq!(store.assign(&conf("c"), "gw3", Some("gw1"), 3).await.unwrap(), "gw2");
+        assert_eq!(store.assign(&conf("c"), "gw1", None, 10).await.unwrap(), at("gw1", 10));
+        assert_eq!(store.assign(&conf("c"), "gw2", Some("gw1"), 5).await.unwrap(), at("gw2", 11), "a slow clock");
+        assert_eq!(store.assign(&conf("c"), "gw3", Some("gw1"), 30).await.unwrap(), at("gw2", 11));
         store.release(&conf("c")).await.unwrap();
-        assert_eq!(store.assign(&conf("c"), "gw3", Some("gw1"), 4).await.unwrap(), "gw3");
+        assert_eq!(store.assign(&conf("c"), "gw3", Some("gw1"), 40).await.unwrap(), at("gw3", 40));
+    }
+
+    #[tokio::test]
+    async fn other_nodes_learn_what_was_moved_since_they_looked() {
+        let (store, _folder) = fresh().await;
+        store.assign(&conf("old"), "gw1", None, 10).await.unwrap();
+        store.assign(&conf("moved"), "gw1", None, 10).await.unwrap();
+        store.assign(&conf("moved"), "gw2", Some("gw1"), 30).await.unwrap();
+        store.assign(&conf("new"), "gw1", None, 20).await.unwrap();
+        let changes = store.allocations_since(20).await.unwrap();
+        assert_eq!(changes, [(conf("moved"), at("gw2", 30)), (conf("new"), at("gw1", 20))]);
+    }
+
+    #[tokio::test]
+    async fn a_drain_is_known_to_all_until_it_is_called_off() {
+        let (store, _folder) = fresh().await;
+        store.drain("gw1", Some(10)).await.unwrap();
+        store.drain("gw2", Some(20)).await.unwrap();
+        store.drain("gw1", Some(30)).await.unwrap();
+        assert_eq!(store.drains().await.unwrap(), HashMap::from([("gw1".into(), 30), ("gw2".into(), 20)]));
+        store.drain("gw1", None).await.unwrap();
+        assert_eq!(store.drains().await.unwrap(), HashMap::from([("gw2".into(), 20)]));
     }
 }

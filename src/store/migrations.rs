@@ -33,6 +33,8 @@ steps! {
     18 "0018_audit_by_conference",
     19 "0019_nodes",
     20 "0020_settings",
+    21 "0021_allocations_by_time",
+    22 "0022_drains",
 }
 
 pub(super) fn migrator() -> Migrator {

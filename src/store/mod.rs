@@ -31,6 +31,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use accounts::Account;
+pub use allocations::Allocation;
 pub use audit::AuditEntry;
 pub use collect::Collected;
 pub use documents::{Document, DocumentChange};

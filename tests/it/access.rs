@@ -84,6 +84,7 @@ fn table() -> Vec<Row> {
         row("callgw.report", report(Some("CONF")), members),
         row("callgw.report", report(None), token),
         row("callgw.list", json!({}), operator),
+        row("callgw.drain", json!({ "gatewayId": "a", "cancel": true }), operator),
         // From here on the conference changes under the rows: the order counts.
         row("conference.leave", conf(), members),
         row("conference.join", conf(), invited),

@@ -130,14 +130,15 @@ async fn without_a_living_node_operators_alone_are_told_why() {
     a.kill().await;
     until_true("it is gone", async || addresses(&guest).await.is_empty()).await;
     let refused = guest.rpc("callgw.allocate", json!({ "confId": conf })).await.refused(-32020);
-    assert_eq!((&refused["data"]["key"], refused["data"].get("reasons")), (&json!("callgw.none"), None));
+    assert_eq!((&refused["data"]["key"], refused["data"].get("nodes")), (&json!("callgw.none"), None));
     guest.rpc("callgw.list", json!({})).await.refused(-32003);
 
     let operator = stage.operator().await;
     let joined = operator.rpc("conference.join", json!({ "confId": conf })).await.result();
     assert_eq!(joined["callGateway"], Value::Null, "a conference is more than its media");
     let refused = operator.rpc("callgw.allocate", json!({ "confId": conf })).await.refused(-32020);
-    assert!(refused["data"]["reasons"]["a"].is_string(), "{refused}");
+    let told = &refused["data"]["nodes"][0];
+    assert!(told["gatewayId"] == "a" && told["reason"].is_string(), "{refused}");
     let listed = operator.rpc("callgw.list", json!({})).await.result();
     assert_eq!((&listed["nodes"][0]["gatewayId"], &listed["nodes"][0]["healthy"]), (&json!("a"), &json!(false)));
 }

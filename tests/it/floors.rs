@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 
 /// Each module and its floor; within a floor a module may use those listed before it.
 const FLOORS: [&[&str]; 5] = [
-    &["ids", "refusal", "event", "address", "limiter", "token", "body", "control", "config", "schema", "log"],
-    &["store", "eim", "callgw"],
-    &["conference", "sockets", "entry"],
-    &["admin", "rpc", "wss", "page"],
-    &["http", "lifecycle", "demo", "check", "app", "cli", "main"],
+    &[
+        "ids", "refusal", "event", "address", "limiter", "token", "bearer", "body", "outbox", "control", "config",
+        "schema", "log",
+    ],
+    &["store", "eim", "callgw", "media"],
+    &["conference", "sockets", "entry", "placement"],
+    &["admin", "rpc", "wss", "signal", "page"],
+    &["http", "lifecycle", "demo", "app", "check", "cli", "main"],
 ];
 
 /// Wires know each other not at all.

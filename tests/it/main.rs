@@ -3,6 +3,9 @@
 
 mod access;
 mod browser_story;
+mod call_enforcement;
+mod call_failover;
+mod call_nodes;
 mod callgw;
 mod commands;
 mod cuts;
@@ -10,6 +13,7 @@ mod dialogues;
 mod door;
 mod eim_faults;
 mod floors;
+mod groupcall;
 mod harness;
 mod hostile_rpc;
 mod links;

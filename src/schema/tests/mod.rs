@@ -29,7 +29,7 @@ fn paths(schema: &Schema, method: &str, params: Value) -> Vec<String> {
 fn the_built_in_schema_holds_every_method_of_its_stage() {
     let schema = built_in();
     let names: Vec<&str> = schema.methods().map(|m| m.name.as_str()).collect();
-    let expected = "auth.http.login auth.http.logout callgw.allocate callgw.list callgw.release callgw.report \
+    let expected = "auth.http.login auth.http.logout callgw.allocate callgw.drain callgw.list callgw.release callgw.report \
         conference.control conference.create conference.createLink conference.end conference.get conference.join \
         conference.leave conference.list conference.listLinks conference.members conference.messages \
         conference.revokeLink conference.sendMessage conference.update config.getProperties events.resume \

@@ -23,8 +23,11 @@ use super::wait::PATIENCE;
 /// The subprotocol that the gateway must select.
 const PROTOCOL: &str = "confgate";
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Any WebSocket to the gateway, and the upgrade's reply.
+pub type Opened = (WebSocketStream<Box<dyn Stream>>, HeaderMap);
 
 /// What the server says without being asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +67,13 @@ impl Client {
     /// Asks for the upgrade with that query and those headers only; the reply where it is refused.
     pub async fn upgrade(&self, query: &str, headers: &[(&str, &str)]) -> Result<EventSocket, Reply> {
         let mark = if query.is_empty() { "" } else { "?" };
-        let address = format!("wss://{}{BASE}/websck{mark}{query}", self.address());
+        let opened = self.websocket(&format!("{BASE}/websck{mark}{query}"), headers).await?;
+        Ok(EventSocket::new(opened))
+    }
+
+    /// Asks for an upgrade at that path.
+    pub async fn websocket(&self, path: &str, headers: &[(&str, &str)]) -> Result<Opened, Reply> {
+        let address = format!("wss://{}{path}", self.address());
         let mut request = address.into_client_request().expect("the address is well-formed");
         for (name, value) in headers {
             let name: http::HeaderName = name.parse().expect("the test's headers are well-formed");
@@ -74,7 +83,7 @@ impl Client {
         }
         let stream: Box<dyn Stream> = Box::new(self.connect("http/1.1").await.expect("the gateway listens"));
         match client_async(request, stream).await {
-            Ok((socket, reply)) => Ok(EventSocket::new(socket, reply.headers().clone())),
+            Ok((socket, reply)) => Ok((socket, reply.headers().clone())),
             Err(SocketError::Http(reply)) => {
                 let (head, body) = reply.into_parts();
                 Err(Reply { status: head.status, headers: head.headers, body: body.unwrap_or_default().into() })
@@ -85,12 +94,17 @@ impl Client {
 
     /// The same over HTTP/2: an extended CONNECT (RFC 8441).
     pub async fn upgrade_http2(&self, headers: &[(&str, &str)]) -> Result<EventSocket, Reply> {
+        Ok(EventSocket::new(self.websocket_http2(&format!("{BASE}/websck"), headers).await?))
+    }
+
+    /// Asks for an upgrade at that path over HTTP/2.
+    pub async fn websocket_http2(&self, path: &str, headers: &[(&str, &str)]) -> Result<Opened, Reply> {
         let stream = self.connect("h2").await.expect("the gateway listens");
         let (mut sender, driver) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .expect("the gateway speaks HTTP/2");
         tokio::spawn(driver);
-        let mut request = Request::connect(format!("https://{}{BASE}/websck", self.address()))
+        let mut request = Request::connect(format!("https://{}{path}", self.address()))
             .header("sec-websocket-version", "13")
             .extension(hyper::ext::Protocol::from_static("websocket"));
         for (name, value) in headers {
@@ -106,12 +120,12 @@ impl Client {
         let upgraded = hyper::upgrade::on(reply).await.expect("a 200 to an extended CONNECT is an upgrade");
         let stream: Box<dyn Stream> = Box::new(TokioIo::new(upgraded));
         let socket = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
-        Ok(EventSocket::new(socket, headers))
+        Ok((socket, headers))
     }
 }
 
 impl EventSocket {
-    fn new(socket: WebSocketStream<Box<dyn Stream>>, headers: HeaderMap) -> Self {
+    fn new((socket, headers): Opened) -> Self {
         Self { socket, headers, follower: Follower::default(), unread: VecDeque::new(), ids: 0 }
     }
 

@@ -32,6 +32,8 @@ pub struct Printed {
 /// How to start one.
 pub struct Builder {
     directory: TempDir,
+    /// With a configuration: what the program is to be.
+    command: &'static str,
     config: Option<toml::Table>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -56,6 +58,11 @@ impl Gateway {
     /// text has none; relative paths are relative to [`Gateway::directory`].
     pub fn with(config: &str) -> Builder {
         Builder::new(Some(config.parse().unwrap_or_else(|e| panic!("{e} in {config}"))))
+    }
+
+    /// `confgate media --config FILE` with that TOML: only a call gateway node.
+    pub fn media(config: &str) -> Builder {
+        Builder { command: "media", ..Self::with(config) }
     }
 
     pub fn http(&self) -> SocketAddr {
@@ -163,7 +170,7 @@ impl Builder {
     fn new(config: Option<toml::Table>) -> Self {
         let directory = tempfile::Builder::new().prefix("confgate-").tempdir();
         let directory = directory.expect("the system's directory for temporary files is writable");
-        Self { directory, config, arguments: Vec::new(), environment: Vec::new() }
+        Self { directory, command: "serve", config, arguments: Vec::new(), environment: Vec::new() }
     }
 
     pub fn argument(mut self, argument: &str) -> Self {
@@ -223,7 +230,7 @@ impl Builder {
     fn launch(&self, http: SocketAddr, admin: SocketAddr) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_confgate"));
         match self.config {
-            Some(_) => command.args(["serve", "--config", "confgate.toml"]),
+            Some(_) => command.args([self.command, "--config", "confgate.toml"]),
             None => {
                 command.args(["serve", "--listen", &http.to_string()]).env("CONFGATE_ADMIN__LISTEN", admin.to_string())
             }

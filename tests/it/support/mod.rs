@@ -16,6 +16,7 @@ pub mod ejabberd;
 pub mod event_socket;
 pub mod follower;
 pub mod gateway;
+pub mod media;
 pub mod plain_http;
 pub mod ports;
 pub mod process;

@@ -1,4 +1,4 @@
-//! What leads from a conference to a socket: a queue bounded in frames and bytes, and the order to close.
+//! What leads to a client's socket: a queue bounded in frames and bytes, and the order to close.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use axum::extract::ws::Utf8Bytes;
 use metrics::Gauge;
 use tokio::sync::{mpsc, watch};
 
-/// Why a socket is closed by us: the codes of the event socket.
+/// Why a socket is closed by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
     Token,
@@ -19,17 +19,28 @@ pub enum Close {
     GoingAway,
     /// The client does not answer pings.
     Silent,
+    /// Nothing that admits to where the client wants to go.
+    Unauthorized,
+    /// More messages than a client may send.
+    TooMany,
+    /// A message longer than any may be.
+    TooLarge,
+    /// There is no room for the client now.
+    Later,
 }
 
 impl Close {
     pub fn code(self) -> u16 {
         match self {
-            Close::Token => 4001,
+            Close::Token | Close::Unauthorized => 4001,
             Close::Kicked | Close::Denied => 4003,
             Close::Over => 4004,
-            Close::TooSlow => 4008,
+            Close::TooSlow | Close::TooMany => 4008,
             Close::TakenOver => 4009,
             Close::GoingAway | Close::Silent => 1001,
+            // RFC 6455 section 7.4.1, and its registry.
+            Close::TooLarge => 1009,
+            Close::Later => 1013,
         }
     }
 
@@ -43,6 +54,10 @@ impl Close {
             Close::TakenOver => "taken over by another socket",
             Close::GoingAway => "going away",
             Close::Silent => "no answer to pings",
+            Close::Unauthorized => "no token that admits",
+            Close::TooMany => "too many messages",
+            Close::TooLarge => "message too long",
+            Close::Later => "try again later",
         }
     }
 }
@@ -111,6 +126,11 @@ impl Outbox {
             metrics::counter!("confgate_socket_lagged_total").increment(1);
             self.close(Close::TooSlow);
         }
+    }
+
+    /// Whether the order to close was given.
+    pub fn is_closed(&self) -> bool {
+        self.close.borrow().is_some()
     }
 
     /// The first reason stands. What was queued before is still sent.

@@ -1,0 +1,136 @@
+//! The recipe of a call gateway node: in the gateway's process, or alone.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusBuilder;
+
+use super::{http_settings, serve_admin, serve_http};
+use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
+use crate::callgw::Embedded;
+use crate::config::{CallNode, Config};
+use crate::http::Door as HttpDoor;
+use crate::ids::{Secret, now_ms};
+use crate::lifecycle::{Failure, Lifecycle, Outcome};
+use crate::media::{Ends, Limits, Node, Settings, Tokens};
+use crate::{log, signal};
+
+/// How long calls go on after the soft stop of a process that is gateway and node in one: as long as its event sockets.
+const EMBEDDED_DRAIN: Duration = Duration::from_secs(2);
+
+/// The node of the gateway's own process.
+pub(super) struct Local {
+    pub router: Router,
+    /// What the pool holds of it.
+    pub link: Option<Embedded>,
+}
+
+/// The node of this process, if the configuration has one.
+pub(super) fn embedded(
+    config: &Config,
+    http: SocketAddr,
+    own_secret: &Secret,
+    lifecycle: &mut Lifecycle,
+) -> Result<Local, Failure> {
+    let Some(node) = config.callgw.builtin() else { return Ok(Local { router: Router::new(), link: None }) };
+    let secret = node.secret.as_ref().unwrap_or(own_secret);
+    let drain = EMBEDDED_DRAIN.min(config.limits.drain);
+    let (router, Ends { orders, news }) = start(config, node, secret, http, drain, lifecycle)?;
+    Ok(Local { router, link: Some(Embedded { commands: orders, news }) })
+}
+
+/// Runs only a call gateway node.
+pub async fn serve_media(config: Config) -> Result<Outcome, Failure> {
+    log::init(&config.log, std::env::var("RUST_LOG").ok().as_deref())?;
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let mut lifecycle = Lifecycle::new(config.limits.drain);
+    lifecycle.listen_to_signals()?;
+    let http = HttpDoor::open(http_settings(&config)?).await?;
+    let admin = Admin::open(AdminSettings { listen: config.admin.listen, token: config.admin.token.clone() }).await?;
+    let (http_address, admin_address) = (http.address(), admin.address());
+
+    let node = config.callgw.builtin().ok_or("no node of kind \"builtin\"")?;
+    let secret = node.secret.as_ref().ok_or("a node without a secret")?;
+    // Gateways come over control links only.
+    let (router, _ends) = start(&config, node, secret, http_address, config.limits.drain, &mut lifecycle)?;
+    let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
+    lifecycle.wire("admin", serve_admin(admin, readiness(&lifecycle), metrics, hard.clone()));
+    lifecycle.door("http", serve_http(http, router, soft, hard));
+    tracing::info!(http = %http_address, admin = %admin_address, node = node.id, "listening");
+    Ok(lifecycle.run().await)
+}
+
+/// Starts the node's task and makes its doors.
+fn start(
+    config: &Config,
+    node: &CallNode,
+    secret: &Secret,
+    http: SocketAddr,
+    drain: Duration,
+    lifecycle: &mut Lifecycle,
+) -> Result<(Router, Ends), Failure> {
+    let (callgw, limits) = (&config.callgw, &config.limits);
+    let group = Limits {
+        rooms: limits.conferences,
+        members: limits.conference_members,
+        streams: callgw.socket_streams,
+        join_ms: callgw.join_timeout.as_millis() as u64,
+        messages_per_minute: callgw.messages_per_minute,
+        open: callgw.open,
+    };
+    let settings = Settings { group, report_interval: callgw.report_interval, drain };
+    let media_config = media_config(config);
+    let udp = media_config.udp;
+    let listening = |error: io::Error| format!("taking media at {udp}: {error}");
+    let (task, media, ends) = Node::start(settings, media_config).map_err(listening)?;
+    if callgw.open {
+        tracing::warn!(%http, "callgw.open: anybody may hold calls here, in rooms apart from every conference's");
+    }
+    let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
+    lifecycle.door("call gateway", async move {
+        task.run(soft, hard).await;
+        Ok(())
+    });
+    let doors = signal::Settings {
+        heartbeat: limits.heartbeat,
+        queue_frames: limits.socket_queue_frames,
+        queue_bytes: limits.socket_queue_bytes,
+        requests_per_minute: limits.requests_per_minute,
+    };
+    let router = signal::router(media, Tokens::new(&node.id, secret), doors, config.http.base_path.as_str());
+    Ok((router, ends))
+}
+
+/// Where media comes in, and how much of it.
+pub fn media_config(config: &Config) -> confgate_sfu::Config {
+    let (callgw, defaults) = (&config.callgw, confgate_sfu::Config::default());
+    let any_port = SocketAddr::new(config.http.listen.ip(), 0);
+    confgate_sfu::Config {
+        udp: callgw.udp_listen.unwrap_or(any_port),
+        tcp: Some(callgw.tcp_listen.unwrap_or(any_port)),
+        announce: callgw.announce.clone(),
+        threads: callgw.threads.unwrap_or(defaults.threads),
+        rooms_max: config.limits.conferences,
+        tcp_idle_timeout: callgw.tcp_idle_timeout,
+        limits: confgate_sfu::Limits {
+            packets_per_s_max: callgw.packets_per_s_max,
+            endpoints_max: callgw.connections,
+            connect_timeout: callgw.connect_timeout,
+            reconnect_timeout: callgw.lost_timeout,
+            ..defaults.limits
+        },
+        ..defaults
+    }
+}
+
+fn readiness(lifecycle: &Lifecycle) -> ReadinessSource {
+    let (soft, since) = (lifecycle.soft(), now_ms());
+    Arc::new(move || {
+        let media = Part { name: "media".to_owned(), state: PartState::Up, since, vital: true };
+        let phase = if soft.is_cancelled() { Phase::Draining } else { Phase::Serving };
+        Readiness { phase, parts: vec![media] }
+    })
+}

@@ -1,0 +1,131 @@
+//! Which call gateway a conference goes to. Pure: the nodes as they are now and the randomness are arguments.
+//!
+//! Reports are old by the time they are read, so what was given to a node since its report counts as load too; two nodes
+//! picked at random are compared rather than all, so that gateways which don't know of each other's choices don't all
+//! pick the same; and no node takes more than [`BURST`] places ahead of the others between two reports, whatever it
+//! reports.
+
+use rand::RngExt;
+
+/// What one member is taken for until the node's own report shows it: a share of the node, of which 1 is all.
+pub const PLACE: f64 = 0.01;
+
+/// From here on a node takes no further conference. Below 1, since those who are in may yet open their cameras.
+pub const FULL: f64 = 0.9;
+
+/// A conference leaves its full node only for one below this: else it would fill that one and move on.
+pub const ROOMY: f64 = 0.5;
+
+/// How long a conference stays where it is before the node's being full can move it: long enough for the load that the
+/// last move brought to show in the reports.
+pub const SETTLED_MS: u64 = 60_000;
+
+/// Places that a node may have been given since its report ahead of the node that was given the fewest. With 10 nodes
+/// and 100 joins between two reports, no node gets more than 1.3 times the mean, whatever was reported.
+pub const BURST: u64 = 3;
+
+/// A node as the choice sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    pub id: String,
+    pub region: Option<String>,
+    /// Why no conference may go there, if so.
+    pub unusable: Option<String>,
+    /// As the node reported it: 0 idle, 1 full.
+    pub load: f64,
+    /// Places given since that report.
+    pub recent: u64,
+}
+
+impl Candidate {
+    pub fn estimate(&self) -> f64 {
+        self.load + self.recent as f64 * PLACE
+    }
+}
+
+/// Why no node can be chosen: a reason for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nowhere(pub Vec<(String, String)>);
+
+/// Where a conference is.
+#[derive(Debug, Clone, Copy)]
+pub struct Current<'a> {
+    pub id: &'a str,
+    pub is_up: bool,
+    /// The time until which it was drained is over.
+    pub must_leave: bool,
+    /// For how long it has been there.
+    pub since_ms: u64,
+}
+
+/// The node for a conference: the one that it is at while that one lives, unless it is full and another has room
+/// enough, or was drained long enough and there is another at all; else the better of two others.
+///
+/// # Errors
+/// Where no node can take it: why not, for each of them.
+pub fn place(
+    nodes: &[Candidate],
+    current: Option<Current<'_>>,
+    region: Option<&str>,
+    rng: &mut impl RngExt,
+) -> Result<String, Nowhere> {
+    let stays = current.filter(|at| at.is_up && nodes.iter().any(|node| node.id == at.id));
+    let Some(at) = stays else { return choose(nodes, region, rng).map(str::to_owned) };
+    let too_full = at.since_ms >= SETTLED_MS && nodes.iter().any(|node| node.id == at.id && is_full(node));
+    let is_better = |node: &&Candidate| node.id != at.id && (at.must_leave || too_full && is_roomy(node));
+    let better: Vec<Candidate> = nodes.iter().filter(is_better).cloned().collect();
+    Ok(choose(&better, region, rng).unwrap_or(at.id).to_owned())
+}
+
+/// The node for a conference that is at none, in the wanted region where one of that region can take it.
+///
+/// # Errors
+/// Where no node can: why not, for each of them.
+pub fn choose<'a>(nodes: &'a [Candidate], region: Option<&str>, rng: &mut impl RngExt) -> Result<&'a str, Nowhere> {
+    let usable: Vec<&Candidate> = nodes.iter().filter(|node| obstacle(node).is_none()).collect();
+    let near = |node: &&Candidate| region.is_some() && node.region.as_deref() == region;
+    let near: Vec<&Candidate> = usable.iter().copied().filter(near).collect();
+    let eligible = within_burst(if near.is_empty() { usable } else { near });
+    better_of_two(&eligible, rng).map(|node| node.id.as_str()).ok_or_else(|| Nowhere(obstacles(nodes)))
+}
+
+fn is_roomy(node: &Candidate) -> bool {
+    obstacle(node).is_none() && node.estimate() < ROOMY
+}
+
+/// By the node's own word only: our estimate orders the nodes, but must not refuse anybody a node that has room.
+fn is_full(node: &Candidate) -> bool {
+    node.load >= FULL
+}
+
+fn obstacle(node: &Candidate) -> Option<String> {
+    node.unusable.clone().or_else(|| is_full(node).then(|| format!("full: {:.2}", node.load)))
+}
+
+fn obstacles(nodes: &[Candidate]) -> Vec<(String, String)> {
+    nodes.iter().filter_map(|node| Some((node.id.clone(), obstacle(node)?))).collect()
+}
+
+fn within_burst(nodes: Vec<&Candidate>) -> Vec<&Candidate> {
+    let least = nodes.iter().map(|node| node.recent).min().unwrap_or_default();
+    nodes.into_iter().filter(|node| node.recent < least + BURST).collect()
+}
+
+fn better_of_two<'a>(nodes: &[&'a Candidate], rng: &mut impl RngExt) -> Option<&'a Candidate> {
+    let (first, second) = match nodes {
+        [] => return None,
+        [only] => return Some(only),
+        several => {
+            let first = rng.random_range(0..several.len());
+            // Any but the first, each as likely.
+            let second = (first + rng.random_range(1..several.len())) % several.len();
+            (several[first], several[second])
+        }
+    };
+    Some(if second.estimate() < first.estimate() { second } else { first })
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! Whether a node is to be used, from all that is known of it: its control link where it has one, else probes; and what
+//! members report. Pure: time is an argument.
+
+use std::collections::HashMap;
+
+use crate::control::FromNode;
+use crate::ids::UserId;
+
+/// Reports of one member older than this are no longer held against a node.
+const REPORT_WINDOW_MS: u64 = 10_000;
+
+/// How long members' reports keep a node out of use: its own link says that it is well, so nothing else would.
+const REPORTED_MS: u64 = 30_000;
+
+/// Fewer members than that are no several, however small the conference.
+const REPORTERS_MIN: usize = 2;
+
+/// Of the members that we sent to the node, one in so many must report: two guests alone can't take a node away from
+/// hundreds.
+const REPORTERS_ONE_IN: u64 = 3;
+
+/// Most members whose reports are held against one node.
+const REPORTERS_MAX: usize = 1024;
+
+/// What the node says on its control link.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Control {
+    /// It has none, for that reason: probes alone say how it is.
+    Unspoken(String),
+    /// It has spoken, the last time then.
+    Heard(u64),
+}
+
+/// What it last reported.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reported {
+    /// The busiest of its threads: 0 idle, 1 full.
+    pub busiest: f64,
+    pub at: u64,
+}
+
+/// Why a node isn't to be used any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Down,
+    Reported,
+}
+
+/// One node's health. Owned by its [`super::node::Node`], behind that one's lock.
+#[derive(Debug)]
+pub struct Health {
+    /// A control link that is silent for longer is dead, in ms.
+    silence_ms: u64,
+    probed: Result<(), String>,
+    control: Control,
+    load: Option<Reported>,
+    /// The node refuses new rooms.
+    draining: bool,
+    /// When the node stops, ms since 1970.
+    stops_at: Option<u64>,
+    reporters: HashMap<UserId, u64>,
+    reported_until: u64,
+}
+
+impl Health {
+    pub fn new(silence_ms: u64) -> Self {
+        Self {
+            silence_ms,
+            probed: Err("not yet probed".into()),
+            control: Control::Unspoken("no control link yet".into()),
+            load: None,
+            draining: false,
+            stops_at: None,
+            reporters: HashMap::new(),
+            reported_until: 0,
+        }
+    }
+
+    pub fn probed(&mut self, outcome: Result<(), String>) {
+        self.probed = outcome;
+    }
+
+    /// The node won't have a control link: what is known of it from one no longer holds.
+    pub fn refuses_control(&mut self, why: String) {
+        self.control = Control::Unspoken(why);
+        (self.load, self.draining, self.stops_at) = (None, false, None);
+    }
+
+    pub fn heard(&mut self, said: &FromNode, now: u64) {
+        self.control = Control::Heard(now);
+        match said {
+            FromNode::Load { busiest, draining, .. } => {
+                // A node may say anything; a load that isn't a number is a full one.
+                let busiest = if busiest.is_finite() { busiest.max(0.0) } else { 1.0 };
+                self.load = Some(Reported { busiest, at: now });
+                self.draining = *draining;
+                if !draining {
+                    self.stops_at = None;
+                }
+            }
+            FromNode::Draining { deadline_ms } => {
+                self.draining = true;
+                self.stops_at = Some(*deadline_ms);
+            }
+        }
+    }
+
+    /// Whether the node may be used, or why not.
+    pub fn verdict(&self, now: u64) -> Result<(), (Fault, String)> {
+        let down = |why: String| Err((Fault::Down, why));
+        match (&self.control, &self.probed) {
+            (Control::Heard(at), _) if now.saturating_sub(*at) > self.silence_ms => {
+                down(format!("silent on its control link for {} ms", now.saturating_sub(*at)))
+            }
+            (Control::Unspoken(_), Err(why)) => down(why.clone()),
+            _ if self.reported_until > now => Err((Fault::Reported, "its members report that it fails".into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why the node gets no commands from us, where it gets none.
+    pub fn uncontrolled(&self) -> Option<&str> {
+        match &self.control {
+            Control::Unspoken(why) => Some(why),
+            Control::Heard(_) => None,
+        }
+    }
+
+    pub fn load(&self) -> Option<Reported> {
+        self.load
+    }
+
+    /// Whether the node itself says that it takes no new rooms.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Whether the node itself says that it stops: its rooms must leave.
+    pub fn is_stopping(&self) -> bool {
+        self.stops_at.is_some()
+    }
+
+    /// A member has trouble with the node, to which we sent `members` in all. Of several within a moment the last one
+    /// counts as a failed probe: then true.
+    pub fn complained(&mut self, user: &UserId, members: u64, now: u64) -> bool {
+        self.reporters.retain(|_, at| now.saturating_sub(*at) < REPORT_WINDOW_MS);
+        if self.reporters.len() < REPORTERS_MAX {
+            self.reporters.insert(user.clone(), now);
+        }
+        let needed = REPORTERS_MIN.max(usize::try_from(members.div_ceil(REPORTERS_ONE_IN)).unwrap_or(usize::MAX));
+        let failed = self.reporters.len() >= needed.min(REPORTERS_MAX);
+        if failed {
+            self.reported_until = now + REPORTED_MS;
+            self.reporters.clear();
+        }
+        failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENCE: u64 = 2000;
+
+    fn load(busiest: f64, draining: bool) -> FromNode {
+        FromNode::Load { packets_per_s: 1, packets_per_s_max: 2, busiest, rooms: 0, endpoints: 0, draining }
+    }
+
+    fn user(name: &str) -> UserId {
+        UserId::parse(name).unwrap()
+    }
+
+    fn fault(health: &Health, now: u64) -> Option<Fault> {
+        health.verdict(now).err().map(|(fault, _)| fault)
+    }
+
+    #[test]
+    fn a_link_that_is_silent_for_two_reports_is_dead_whatever_a_probe_says() {
+        let mut health = Health::new(SILENCE);
+        health.probed(Ok(()));
+        health.heard(&load(0.1, false), 1000);
+        assert_eq!(fault(&health, 1000 + SILENCE), None);
+        assert_eq!(fault(&health, 1001 + SILENCE), Some(Fault::Down));
+        health.heard(&load(0.1, false), 9000);
+        assert_eq!(fault(&health, 9000), None);
+    }
+
+    #[test]
+    fn a_node_that_refuses_control_is_as_its_probes_say() {
+        let mut health = Health::new(SILENCE);
+        assert_eq!(fault(&health, 0), Some(Fault::Down), "not yet probed");
+        health.heard(&load(0.7, true), 0);
+        health.refuses_control("404".into());
+        assert_eq!(fault(&health, 0), Some(Fault::Down));
+        health.probed(Ok(()));
+        assert_eq!((fault(&health, 99_999), health.uncontrolled()), (None, Some("404")));
+        assert_eq!((health.load(), health.is_draining()), (None, false), "what an older life said is over");
+    }
+
+    #[test]
+    fn reports_of_several_members_count_as_a_failed_probe_for_a_while() {
+        let mut health = Health::new(SILENCE);
+        health.probed(Ok(()));
+        for now in [0, 1, 2] {
+            assert!(!health.complained(&user("a"), 6, now), "one member, however often");
+        }
+        assert!(!health.complained(&user("b"), 6, REPORT_WINDOW_MS + 2), "the first is forgotten");
+        assert_eq!(fault(&health, REPORT_WINDOW_MS + 3), None);
+        assert!(health.complained(&user("c"), 6, REPORT_WINDOW_MS + 3));
+        assert_eq!(fault(&health, REPORT_WINDOW_MS + 4), Some(Fault::Reported));
+        assert_eq!(fault(&health, REPORT_WINDOW_MS + 3 + REPORTED_MS), None);
+    }
+
+    #[test]
+    fn a_few_members_cant_take_a_node_away_from_many() {
+        let mut health = Health::new(SILENCE);
+        health.probed(Ok(()));
+        let complaints = (0..33).map(|i| health.complained(&user(&format!("u{i}")), 100, 5)).filter(|failed| *failed);
+        assert_eq!(complaints.count(), 0);
+        assert!(health.complained(&user("u33"), 100, 5), "a third of them can");
+    }
+
+    #[test]
+    fn a_node_that_says_that_it_stops_is_left_until_it_says_otherwise() {
+        let mut health = Health::new(SILENCE);
+        health.heard(&FromNode::Draining { deadline_ms: 9 }, 1);
+        health.heard(&load(0.1, true), 2);
+        assert!(health.is_draining() && health.is_stopping());
+        health.heard(&load(f64::NAN, false), 3);
+        assert!(!health.is_draining() && !health.is_stopping());
+        assert_eq!(health.load().map(|l| l.busiest), Some(1.0));
+    }
+}

@@ -1,0 +1,252 @@
+//! The control link to a node: kept open by one task for each node, over wss, or over channels to the embedded one.
+//! What members may do goes out, how the node is comes in. Commands wait in a queue of [`QUEUE`]; whatever gets lost,
+//! with a link or with a full queue, is said anew in full by who sends commands, when [`Node::opened`] tells.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::{HeaderValue, Uri};
+use rand::RngExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{interval, sleep, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::control::{FromNode, QUEUE, ToNode};
+use crate::token::ControlClaims;
+
+use super::node::Node;
+use super::tls::Tls;
+
+/// Longest frame that a node may send, in bytes: a report is below 300.
+const FRAME_MAX: usize = 16 * 1024;
+
+/// Bytes read at once. tungstenite's default, 128 KiB, is really touched on every connection.
+const READ_BUFFER: usize = 4096;
+
+/// How a link is kept.
+#[derive(Clone)]
+pub struct Keeping {
+    /// Our own `node.id`.
+    pub node: String,
+    pub tls: Tls,
+    /// For the whole of connecting, and for one command to be taken.
+    pub timeout: Duration,
+    pub report_interval: Duration,
+    pub reconnect_min: Duration,
+    pub reconnect_max: Duration,
+    /// How long a token serves for opening.
+    pub token_ttl: Duration,
+}
+
+impl Keeping {
+    /// # Errors
+    /// What is wrong with `callgw.ca`.
+    pub fn new(config: &config::Callgw, node: &str) -> Result<Self, String> {
+        Ok(Self {
+            node: node.to_owned(),
+            tls: Tls::load(config.ca.as_deref())?,
+            timeout: config.probe_timeout,
+            report_interval: config.report_interval,
+            reconnect_min: config.reconnect_min,
+            reconnect_max: config.reconnect_max,
+            token_ttl: config.token_ttl,
+        })
+    }
+
+    /// A link that is silent for longer is dead.
+    pub fn silence(&self) -> Duration {
+        self.report_interval * 2
+    }
+}
+
+/// The embedded node's ends of its control link.
+pub struct Embedded {
+    pub commands: mpsc::Sender<ToNode>,
+    pub news: mpsc::Receiver<FromNode>,
+}
+
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+type Socket = WebSocketStream<Box<dyn Io>>;
+
+/// Why there is no link.
+enum NoLink {
+    /// The node answers, and won't have one.
+    Refused(String),
+    /// It may be there later.
+    Failed(String),
+}
+
+/// Keeps the link to a node in another process until `stop`.
+pub async fn keep(node: Arc<Node>, keeping: Keeping, mut commands: mpsc::Receiver<ToNode>, stop: CancellationToken) {
+    let keep = async {
+        let mut wait = keeping.reconnect_min;
+        loop {
+            match timeout(keeping.timeout, open(&node, &keeping)).await {
+                Ok(Ok(socket)) => {
+                    wait = keeping.reconnect_min;
+                    let why = serve(&node, &keeping, socket, &mut commands).await;
+                    node.closed();
+                    tracing::info!(gateway = node.id, why, "the control link has ended");
+                }
+                Ok(Err(NoLink::Refused(why))) => node.refuses_control(why),
+                Ok(Err(NoLink::Failed(why))) => tracing::debug!(gateway = node.id, why, "no control link"),
+                Err(_) => tracing::debug!(gateway = node.id, "no control link in time"),
+            }
+            // Gateways that lost a node together must not come back to it together.
+            let share = rand::rng().random_range(0.5..1.0);
+            sleep(wait.mul_f64(share)).await;
+            wait = (wait * 2).min(keeping.reconnect_max);
+        }
+    };
+    stop.run_until_cancelled(keep).await;
+}
+
+/// Opens the link and closes it again.
+///
+/// # Errors
+/// Why there is none.
+pub async fn try_once(node: &Node, keeping: &Keeping) -> Result<(), String> {
+    match timeout(keeping.timeout, open(node, keeping)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(NoLink::Refused(why) | NoLink::Failed(why))) => Err(why),
+        Err(_) => Err("no answer in time".into()),
+    }
+}
+
+async fn open(node: &Node, keeping: &Keeping) -> Result<Socket, NoLink> {
+    let failed = |why: String| NoLink::Failed(why);
+    let uri = control_uri(&node.url).ok_or_else(|| NoLink::Refused("no control address".into()))?;
+    let secure = uri.scheme_str() == Some("wss");
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| failed(error.to_string()))?;
+    stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
+    let stream: Box<dyn Io> = match secure {
+        true => Box::new(keeping.tls.connect(&host, stream).await.map_err(untrusted)?),
+        false => Box::new(stream),
+    };
+    let token = node.control_keys.sign(&ControlClaims::new(&node.id, &keeping.node, keeping.token_ttl));
+    let mut request = uri.into_client_request().map_err(|error| failed(error.to_string()))?;
+    let protocols = HeaderValue::from_str(&format!("confgate, bearer.{token}")).expect("a token is URL-safe");
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocols);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(Some(FRAME_MAX))
+        .max_frame_size(Some(FRAME_MAX));
+    match client_async_with_config(request, stream, Some(config)).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Io(error)) => Err(failed(error.to_string())),
+        Err(Error::Http(response)) => Err(NoLink::Refused(format!("it answers {}", response.status().as_u16()))),
+        Err(error) => Err(NoLink::Refused(error.to_string())),
+    }
+}
+
+/// A node that can't prove who it is gets no commands; whether it lives is for the probe to say.
+fn untrusted(error: std::io::Error) -> NoLink {
+    match error.kind() {
+        std::io::ErrorKind::InvalidData => NoLink::Refused(format!("TLS: {error}; see callgw.ca")),
+        _ => NoLink::Failed(error.to_string()),
+    }
+}
+
+/// The node's address with `/control` after its path.
+fn control_uri(url: &str) -> Option<Uri> {
+    let mut parts = url.parse::<Uri>().ok()?.into_parts();
+    let path = parts.path_and_query.as_ref().map_or("", |path| path.path().trim_end_matches('/'));
+    parts.path_and_query = Some(format!("{path}/control").parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// Speaks on an open link until it ends; says why it did.
+async fn serve(node: &Node, keeping: &Keeping, socket: Socket, commands: &mut mpsc::Receiver<ToNode>) -> String {
+    let (mut sink, mut stream) = socket.split();
+    // What was queued for a link before this one is part of what is said in full now.
+    while commands.try_recv().is_ok() {}
+    let mut greeted = false;
+    loop {
+        tokio::select! {
+            heard = timeout(keeping.silence(), stream.next()) => match heard {
+                Err(_) => return "silent".into(),
+                Ok(None) => return "closed".into(),
+                Ok(Some(Err(error))) => return error.to_string(),
+                Ok(Some(Ok(Message::Text(text)))) => match serde_json::from_str::<FromNode>(&text) {
+                    Ok(said) => {
+                        node.heard(&said);
+                        // Its first report is its word that it takes commands.
+                        if !std::mem::replace(&mut greeted, true) {
+                            tracing::info!(gateway = node.id, "the control link is open");
+                            node.opened();
+                        }
+                    }
+                    // A newer node may say more than we know.
+                    Err(error) => tracing::debug!(gateway = node.id, %error, "a frame that can't be read"),
+                },
+                Ok(Some(Ok(Message::Close(_)))) => return "closed by the node".into(),
+                Ok(Some(Ok(_))) => {}
+            },
+            Some(command) = commands.recv() => {
+                let text = serde_json::to_string(&command).expect("commands have string keys only");
+                match timeout(keeping.timeout, sink.send(Message::text(text))).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return error.to_string(),
+                    Err(_) => return "a command wasn't taken in time".into(),
+                }
+                let waiting = (QUEUE - commands.capacity()) as f64;
+                metrics::gauge!("confgate_call_gateway_commands", "gateway" => node.id.clone()).set(waiting);
+            }
+        }
+    }
+}
+
+/// Listens to the embedded node until it or the process ends; its commands go to it directly.
+pub async fn listen(node: Arc<Node>, mut news: mpsc::Receiver<FromNode>, stop: CancellationToken) {
+    let listen = async {
+        let mut greeted = false;
+        while let Some(said) = news.recv().await {
+            node.heard(&said);
+            if !std::mem::replace(&mut greeted, true) {
+                node.opened();
+            }
+        }
+        node.closed();
+    };
+    stop.run_until_cancelled(listen).await;
+}
+
+/// Lets silence be noticed.
+pub async fn watch(nodes: Vec<Arc<Node>>, report_interval: Duration, stop: CancellationToken) {
+    let watch = async {
+        let mut tick = interval((report_interval / 4).max(Duration::from_millis(1)));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            nodes.iter().for_each(|node| node.tick());
+        }
+    };
+    stop.run_until_cancelled(watch).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::control_uri;
+
+    #[test]
+    fn the_control_link_is_below_the_nodes_address() {
+        let is = |url: &str, expected: &str| assert_eq!(control_uri(url).unwrap().to_string(), expected);
+        is("wss://media1.example.org:8989/groupcall", "wss://media1.example.org:8989/groupcall/control");
+        is("wss://media1.example.org:8989", "wss://media1.example.org:8989/control");
+        is("ws://[::1]:8989/a/b/?x=1", "ws://[::1]:8989/a/b/control");
+    }
+}

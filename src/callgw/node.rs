@@ -1,0 +1,273 @@
+//! One call gateway node: as configured, with what is known of it now.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::config::{self, NodeKind};
+use crate::control::{FromNode, ToNode};
+use crate::ids::{Secret, UserId, now_ms};
+use crate::token::{Kind, KindKeys};
+
+use super::choice::{Candidate, FULL};
+use super::health::{Fault, Health};
+use super::recent::Recent;
+
+/// Members at which a node that doesn't report its load is taken for half as full as it can be: a guess, by which such
+/// nodes are compared with each other; it never makes one full.
+const HALF_FULL: f64 = 100.0;
+
+/// Written by the node's own tasks (probe, control link) and by whoever gives it members; read by everybody. Nothing
+/// waits while the lock is held.
+pub struct Node {
+    pub id: String,
+    pub kind: NodeKind,
+    pub url: String,
+    pub region: Option<String>,
+    /// Signs what admits members.
+    pub keys: KindKeys,
+    /// Signs what opens the control link.
+    pub control_keys: KindKeys,
+    /// To the task that keeps the control link, or to the embedded node itself.
+    commands: mpsc::Sender<ToNode>,
+    state: Mutex<State>,
+    /// Counts changes that matter beyond the node, of all nodes.
+    changed: watch::Sender<u64>,
+}
+
+/// What everybody may know of a node.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Why it isn't to be used.
+    pub fault: Option<Fault>,
+    /// Since when it is, or isn't; milliseconds since 1970.
+    pub since: u64,
+    /// Why it isn't to be used, or why it gets no commands from us.
+    pub reason: Option<String>,
+    /// As it reports it: 0 idle, 1 full.
+    pub load: Option<f64>,
+    /// Members that we sent there and who haven't left since.
+    pub members: u64,
+    /// It takes no new rooms, by its own word or an operator's.
+    pub draining: bool,
+    /// Its rooms must leave at that time, in ms since 1970; 0: now.
+    pub leave_at: Option<u64>,
+    /// How often what holds must have been said to it: grows with each opening of its control link.
+    pub openings: u64,
+}
+
+impl Standing {
+    pub fn is_up(&self) -> bool {
+        self.fault.is_none()
+    }
+
+    /// Whether its rooms are to leave at once.
+    pub fn must_leave(&self, now: u64) -> bool {
+        self.leave_at.is_some_and(|at| at <= now)
+    }
+}
+
+struct State {
+    health: Health,
+    fault: Option<(Fault, String)>,
+    since: u64,
+    recent: Recent,
+    members: u64,
+    /// An operator's: when the rooms must leave.
+    drain_until: Option<u64>,
+    linked: bool,
+    openings: u64,
+    /// A command had no room in the queue: what holds must be said anew.
+    lost: bool,
+}
+
+impl Node {
+    /// `own_secret`: signs where the node is configured without one of its own.
+    pub fn new(
+        config: &config::CallNode,
+        url: String,
+        own_secret: &Secret,
+        silence: Duration,
+        commands: mpsc::Sender<ToNode>,
+        changed: watch::Sender<u64>,
+    ) -> Self {
+        let secret = config.secret.as_ref().unwrap_or(own_secret);
+        let keys = |kind| KindKeys::new(&[(config.id.clone(), secret.clone())], kind);
+        let state = State {
+            health: Health::new(silence.as_millis() as u64),
+            fault: Some((Fault::Down, "not yet probed".into())),
+            since: now_ms(),
+            recent: Recent::default(),
+            members: 0,
+            drain_until: None,
+            linked: false,
+            openings: 0,
+            lost: false,
+        };
+        Self {
+            id: config.id.clone(),
+            kind: config.kind,
+            url,
+            region: config.region.clone(),
+            keys: keys(Kind::CallGateway),
+            control_keys: keys(Kind::Control),
+            commands,
+            state: Mutex::new(state),
+            changed,
+        }
+    }
+
+    pub fn standing(&self) -> Standing {
+        let state = self.lock();
+        let uncontrolled = state.health.uncontrolled().map(|why| format!("no control: {why}"));
+        Standing {
+            fault: state.fault.as_ref().map(|(fault, _)| *fault),
+            since: state.since,
+            reason: state.fault.as_ref().map(|(_, why)| why.clone()).or(uncontrolled),
+            load: state.health.load().map(|load| load.busiest),
+            members: state.members,
+            draining: state.is_draining(),
+            leave_at: if state.health.is_stopping() { Some(0) } else { state.drain_until },
+            openings: state.openings,
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.lock().fault.is_none()
+    }
+
+    /// Whether its control link tells how it is, so that probes needn't.
+    pub fn is_controlled(&self) -> bool {
+        self.lock().health.uncontrolled().is_none()
+    }
+
+    pub fn candidate(&self) -> Candidate {
+        let (state, now) = (self.lock(), now_ms());
+        let draining = || state.is_draining().then(|| "draining".to_owned());
+        let members = state.members as f64;
+        let guess = FULL * members / (members + HALF_FULL);
+        let report = state.health.load();
+        Candidate {
+            id: self.id.clone(),
+            region: self.region.clone(),
+            unusable: state.fault.as_ref().map(|(_, why)| why.clone()).or_else(draining),
+            load: report.map_or(guess, |load| load.busiest),
+            recent: state.recent.since(report.map_or(now, |load| load.at), now),
+        }
+    }
+
+    /// So many places were given there.
+    pub fn given(&self, places: u64) {
+        self.lock().recent.add(places, now_ms());
+    }
+
+    /// A member was sent there, or has left it.
+    pub fn count(&self, came: bool) {
+        let mut state = self.lock();
+        state.members = if came { state.members + 1 } else { state.members.saturating_sub(1) };
+        metrics::gauge!("confgate_call_gateway_members", "gateway" => self.id.clone()).set(state.members as f64);
+    }
+
+    /// An operator drains it until then, or (`None`) no longer.
+    pub fn drain(&self, until: Option<u64>) {
+        let mut state = self.lock();
+        if state.drain_until != until {
+            tracing::info!(gateway = self.id, until, "an operator drains the call gateway, or no longer");
+            state.drain_until = until;
+            drop(state);
+            self.tell_changed();
+        }
+    }
+
+    /// Puts the command in its queue. Where there is no link it isn't kept: what holds is said when one opens.
+    pub fn tell(&self, command: ToNode) {
+        let mut state = self.lock();
+        if state.linked && self.commands.try_send(command).is_err() {
+            metrics::counter!("confgate_call_gateway_commands_lost_total").increment(1);
+            state.lost = true;
+        }
+    }
+
+    pub fn probed(&self, outcome: Result<(), String>) {
+        self.change(|state, _| state.health.probed(outcome));
+    }
+
+    /// A control link has opened: what holds is to be said.
+    pub fn opened(&self) {
+        self.change(|state, _| {
+            (state.linked, state.lost) = (true, false);
+            state.openings += 1;
+        });
+        self.tell_changed();
+    }
+
+    pub fn closed(&self) {
+        self.change(|state, _| state.linked = false);
+    }
+
+    pub fn refuses_control(&self, why: String) {
+        self.change(|state, _| state.health.refuses_control(why));
+    }
+
+    pub fn heard(&self, said: &FromNode) {
+        let (mut anew, mut leaves) = (false, false);
+        self.change(|state, now| {
+            let before = state.health.is_stopping();
+            state.health.heard(said, now);
+            leaves = state.health.is_stopping() != before;
+            anew = std::mem::take(&mut state.lost);
+            state.openings += u64::from(anew);
+        });
+        if anew || leaves {
+            self.tell_changed();
+        }
+    }
+
+    /// True where the report, with those of others, counts as a failed probe.
+    pub fn complained(&self, user: &UserId) -> bool {
+        let mut failed = false;
+        self.change(|state, now| failed = state.health.complained(user, state.members, now));
+        failed
+    }
+
+    /// Time passes: silence may have become too long.
+    pub fn tick(&self) {
+        self.change(|_, _| {});
+    }
+
+    fn change(&self, what: impl FnOnce(&mut State, u64)) {
+        let now = now_ms();
+        let mut state = self.lock();
+        what(&mut state, now);
+        let fault = state.health.verdict(now).err();
+        let turned = fault.is_some() != state.fault.is_some();
+        if turned {
+            state.since = now;
+            let why = fault.as_ref().map(|(_, why)| why);
+            tracing::info!(gateway = self.id, up = fault.is_none(), why, "call gateway");
+        }
+        let up = f64::from(u8::from(fault.is_none()));
+        metrics::gauge!("confgate_call_gateway_up", "gateway" => self.id.clone()).set(up);
+        state.fault = fault;
+        drop(state);
+        if turned {
+            self.tell_changed();
+        }
+    }
+
+    fn tell_changed(&self) {
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Whole between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_draining(&self) -> bool {
+        self.drain_until.is_some() || self.health.is_draining()
+    }
+}

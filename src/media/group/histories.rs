@@ -1,0 +1,335 @@
+//! Random histories, seen by the clients as Kurento's page sees them and by the media node: whatever happens, no client
+//! hears of a name that it doesn't hold, everybody holds exactly who is there, and no connection is left behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal};
+use proptest::prelude::*;
+
+use super::tests::claims;
+use super::*;
+use crate::ids::{ConfId, UserId};
+
+const ROOMS: [&str; 2] = ["r1", "r2"];
+const NAMES: [&str; 3] = ["anna", "ben", "carl"];
+const STREAMS: [&str; 6] = ["anna", "ben", "carl", "anna/screen", "ben/screen", "carl/screen"];
+const SOCKETS: usize = 5;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Open(usize),
+    /// By token, or openly.
+    Join(usize, usize, usize, bool),
+    Offer(usize, usize),
+    Cancel(usize, usize),
+    Candidate(usize, usize),
+    Garbage(usize),
+    Leave(usize),
+    Close(usize),
+    /// The media answers its oldest offer, refuses it, or has lost one of its connections.
+    Answer,
+    Refuse,
+    Lose(usize),
+    MediaCandidate(usize),
+    Speaker(usize, Option<usize>),
+    Permit(usize, usize, bool),
+    Expel(usize, usize),
+    Move(usize),
+    CloseRoom(usize),
+    Pass(u64),
+    Stop,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (socket, room, name, stream) = (0..SOCKETS, 0..ROOMS.len(), 0..NAMES.len(), 0..STREAMS.len());
+    let pair = (socket.clone(), stream.clone());
+    let step = prop_oneof![
+        6 => socket.clone().prop_map(Step::Open),
+        9 => (socket.clone(), room.clone(), name.clone(), prop::bool::weighted(0.8))
+            .prop_map(|(s, r, n, by_token)| Step::Join(s, r, n, by_token)),
+        9 => pair.clone().prop_map(|(s, n)| Step::Offer(s, n)),
+        2 => pair.clone().prop_map(|(s, n)| Step::Cancel(s, n)),
+        3 => pair.prop_map(|(s, n)| Step::Candidate(s, n)),
+        1 => socket.clone().prop_map(Step::Garbage),
+        2 => socket.clone().prop_map(Step::Leave),
+        2 => socket.prop_map(Step::Close),
+        9 => Just(Step::Answer),
+        1 => Just(Step::Refuse),
+        1 => (0..20usize).prop_map(Step::Lose),
+        2 => (0..20usize).prop_map(Step::MediaCandidate),
+        1 => (room.clone(), prop::option::of(name.clone())).prop_map(|(r, n)| Step::Speaker(r, n)),
+        1 => (room.clone(), name.clone(), any::<bool>()).prop_map(|(r, n, on)| Step::Permit(r, n, on)),
+        1 => (room.clone(), name).prop_map(|(r, n)| Step::Expel(r, n)),
+        1 => room.clone().prop_map(Step::Move),
+        1 => room.prop_map(Step::CloseRoom),
+        3 => (1..2000u64).prop_map(Step::Pass),
+    ];
+    (prop::collection::vec(step, 0..200), prop::bool::weighted(0.2)).prop_map(|(mut steps, stops)| {
+        steps.extend(stops.then_some(Step::Stop));
+        steps
+    })
+}
+
+/// A client as Kurento's page: it holds the participants that it was told of, itself included.
+#[derive(Default)]
+struct Page {
+    open: bool,
+    room: Option<String>,
+    name: String,
+    asked: Option<(String, String)>,
+    holds: BTreeSet<String>,
+    /// Offers that wait for an answer, by stream.
+    offered: BTreeMap<String, usize>,
+}
+
+struct World {
+    group: Group,
+    now: u64,
+    ids: u64,
+    /// The socket and the page of each.
+    pages: Vec<(SocketId, Page)>,
+    /// Connections of the media, in the order in which they began; `true`: answered.
+    connections: BTreeMap<EndpointId, bool>,
+}
+
+impl World {
+    fn new() -> Self {
+        let limits = Limits { rooms: 3, members: 3, streams: 4, join_ms: 3000, messages_per_minute: 6000, open: true };
+        Self {
+            group: Group::new(limits),
+            now: 1_000_000,
+            ids: 100,
+            pages: (0..SOCKETS).map(|i| (SocketId(i as u64), Page::default())).collect(),
+            connections: BTreeMap::new(),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        let said = |text: String| Message::read(&text);
+        match step {
+            Step::Open(i) => self.open(i),
+            Step::Join(i, room, name, by_token) => self.join(i, ROOMS[room], NAMES[name], by_token),
+            Step::Offer(i, stream) => {
+                let stream = STREAMS[stream];
+                *self.pages[i].1.offered.entry(stream.to_owned()).or_default() += 1;
+                self.say(i, said(format!(r#"{{"id":"receiveVideoFrom","sender":"{stream}","sdpOffer":"o"}}"#)));
+            }
+            Step::Cancel(i, stream) => {
+                self.say(i, said(format!(r#"{{"id":"cancelVideoFrom","sender":"{}"}}"#, STREAMS[stream])));
+            }
+            Step::Candidate(i, stream) => {
+                let name = STREAMS[stream];
+                self.say(
+                    i,
+                    said(format!(r#"{{"id":"onIceCandidate","name":"{name}","candidate":{{"candidate":"x"}}}}"#)),
+                );
+            }
+            Step::Garbage(i) => self.say(i, said("{".to_owned())),
+            Step::Leave(i) => {
+                let page = &mut self.pages[i].1;
+                (page.room, page.asked) = (None, None);
+                page.holds.clear();
+                self.say(i, Ok(Message::LeaveRoom));
+            }
+            Step::Close(i) => self.close(i),
+            Step::Answer | Step::Refuse => self.answer(matches!(step, Step::Answer)),
+            Step::Lose(n) => self.lose(n),
+            Step::MediaCandidate(n) => self.media_candidate(n),
+            Step::Speaker(room, name) => {
+                let member = name.map(|name| NAMES[name].into());
+                self.take(Input::Notice(Notice::Speaker { room: format!("conf/{}", ROOMS[room]).into(), member }));
+            }
+            Step::Permit(room, name, audio) => {
+                let (room, name) = (conf(room), user(name));
+                self.take(Input::Control(ToNode::Permit { room, name, audio, video: true }));
+            }
+            Step::Expel(room, name) => {
+                let issued_until = self.now;
+                self.take(Input::Control(ToNode::Expel { room: conf(room), name: user(name), issued_until }));
+            }
+            Step::Move(room) => self.take(Input::Control(ToNode::Move { room: conf(room), url: "wss://x".into() })),
+            Step::CloseRoom(room) => self.take(Input::Control(ToNode::CloseRoom { room: conf(room) })),
+            Step::Pass(ms) => {
+                self.now += ms;
+                self.take(Input::Tick);
+            }
+            Step::Stop => self.take(Input::Stop),
+        }
+        self.everybody_holds_who_is_there();
+    }
+
+    fn open(&mut self, i: usize) {
+        self.close(i);
+        self.ids += 1;
+        self.pages[i] = (SocketId(self.ids), Page { open: true, ..Page::default() });
+        self.take(Input::Opened(SocketId(self.ids), Shown::Nothing));
+    }
+
+    fn close(&mut self, i: usize) {
+        let (socket, page) = &mut self.pages[i];
+        let socket = *socket;
+        *page = Page::default();
+        self.take(Input::Closed(socket));
+    }
+
+    fn join(&mut self, i: usize, room: &str, name: &str, by_token: bool) {
+        let (socket, page) = &mut self.pages[i];
+        let space = if by_token { "conf" } else { "open" };
+        if page.room.is_none() {
+            page.asked = Some((format!("{space}/{room}"), name.to_owned()));
+        }
+        let socket = *socket;
+        let message = Message::JoinRoom { room: room.into(), name: name.into(), token: None };
+        let shown = if by_token { claims(room, name, self.now, &format!("{}", self.ids)) } else { Shown::Nothing };
+        self.ids += 1;
+        self.take(Input::Said(socket, Ok(message), shown));
+    }
+
+    fn say(&mut self, i: usize, message: Result<Message, Unreadable>) {
+        self.take(Input::Said(self.pages[i].0, message, Shown::Nothing));
+    }
+
+    fn answer(&mut self, well: bool) {
+        let waiting = self.connections.iter().find(|(_, answered)| !**answered).map(|(id, _)| *id);
+        let Some(endpoint) = waiting else { return };
+        if well {
+            self.connections.insert(endpoint, true);
+            self.take(Input::Notice(Notice::Answer { endpoint, answer: "a".into() }));
+        } else {
+            self.connections.remove(&endpoint);
+            self.take(Input::Notice(Notice::Refused { endpoint, refusal: Refusal::BadSdp }));
+        }
+    }
+
+    fn lose(&mut self, n: usize) {
+        let Some(endpoint) = self.connections.keys().nth(n).copied() else { return };
+        self.connections.remove(&endpoint);
+        self.take(Input::Notice(Notice::Closed { endpoint, reason: Reason::IceFailed }));
+    }
+
+    fn media_candidate(&mut self, n: usize) {
+        let Some(endpoint) = self.connections.keys().nth(n).copied() else { return };
+        let (candidate, mid) = ("n".to_owned(), "0".to_owned());
+        self.take(Input::Notice(Notice::Candidate { endpoint, candidate, mid, mline: 0 }));
+    }
+
+    fn take(&mut self, input: Input) {
+        for output in self.group.handle(self.now, input) {
+            match output {
+                Output::Media(command) => self.command(command),
+                Output::Send(socket, reply) => {
+                    let page = self.page(socket);
+                    assert!(page.open, "said to a closed socket: {reply:?}");
+                    page.hear(reply);
+                }
+                Output::Close(socket, _) => {
+                    let page = self.page(socket);
+                    assert!(page.open, "closed twice");
+                    *page = Page::default();
+                }
+            }
+        }
+    }
+
+    fn page(&mut self, socket: SocketId) -> &mut Page {
+        &mut self.pages.iter_mut().find(|(id, _)| *id == socket).expect("said to a socket that there is").1
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Publish { endpoint, .. } | Command::Subscribe { endpoint, .. } => {
+                assert!(self.connections.insert(endpoint, false).is_none(), "a number is used twice");
+            }
+            Command::Candidate { endpoint, .. } => {
+                assert!(self.connections.contains_key(&endpoint), "a candidate before its offer, or after its end");
+            }
+            Command::Close { endpoint } => {
+                assert!(self.connections.remove(&endpoint).is_some(), "ended twice");
+            }
+            Command::CloseRoom { .. } => {
+                // What is still open then was the room's: nothing else forgets a connection without ending it.
+                let known = &self.group.endpoints;
+                self.connections.retain(|endpoint, _| known.contains_key(endpoint));
+            }
+            Command::Permit { .. } | Command::View { .. } => {}
+            other => panic!("not a group call's: {other:?}"),
+        }
+    }
+
+    fn everybody_holds_who_is_there(&self) {
+        let here: Vec<&Page> = self.pages.iter().map(|(_, page)| page).filter(|page| page.room.is_some()).collect();
+        for page in &here {
+            let others = here.iter().filter(|other| other.room == page.room).map(|other| &other.name);
+            let people: BTreeSet<&String> = page.holds.iter().filter(|name| !name.contains('/')).collect();
+            assert_eq!(people, others.collect(), "in {:?} as {} sees it", page.room, page.name);
+            let same_room = here.iter().filter(|other| other.room == page.room && other.name != page.name);
+            let screens = |page: &Page| -> BTreeSet<String> {
+                page.holds.iter().filter(|name| name.contains('/')).cloned().collect()
+            };
+            for other in same_room {
+                let foreign = |holds: BTreeSet<String>| -> BTreeSet<String> {
+                    holds.into_iter().filter(|s| !s.starts_with(&page.name) && !s.starts_with(&other.name)).collect()
+                };
+                assert_eq!(foreign(screens(page)), foreign(screens(other)), "screens of third parties");
+            }
+        }
+        let census = self.group.census();
+        assert_eq!(census.members, here.len());
+        assert_eq!(census.sockets, self.pages.iter().filter(|(_, page)| page.open).count());
+        let known: BTreeSet<EndpointId> = self.group.endpoints.keys().copied().collect();
+        assert_eq!(known, self.connections.keys().copied().collect(), "connections of the node and of the media");
+    }
+}
+
+impl Page {
+    fn hear(&mut self, reply: Reply) {
+        match reply {
+            Reply::ExistingParticipants { data } => {
+                let (room, name) = self.asked.take().expect("joined without asking");
+                assert!(self.room.is_none(), "joined twice");
+                self.holds = data.into_iter().chain([name.clone()]).collect();
+                (self.room, self.name) = (Some(room), name);
+            }
+            Reply::NewParticipantArrived { name } => {
+                assert!(self.room.is_some() && self.holds.insert(name), "arrived twice, or before the room");
+            }
+            Reply::ParticipantLeft { name } => assert!(self.holds.remove(&name), "{name} left who isn't here"),
+            Reply::ReceiveVideoAnswer { name, .. } => {
+                let own_screen = format!("{}/screen", self.name);
+                assert!(self.holds.contains(&name) || name == own_screen, "an answer for {name}");
+                let offers = self.offered.get_mut(&name).expect("an answer without an offer");
+                *offers = offers.checked_sub(1).expect("answered twice");
+            }
+            Reply::IceCandidate { name, .. } => {
+                assert!(self.holds.contains(&name) || name == format!("{}/screen", self.name));
+                assert!(self.offered.contains_key(&name), "a candidate before the offer");
+            }
+            Reply::Speaker { name } => assert!(name.is_none_or(|name| self.holds.contains(&name))),
+            Reply::Enforce { .. } | Reply::Moved { .. } | Reply::Error { .. } => {}
+        }
+    }
+}
+
+fn conf(room: usize) -> ConfId {
+    ConfId::parse(ROOMS[room]).expect("the rooms' names are ids")
+}
+
+fn user(name: usize) -> UserId {
+    UserId::parse(NAMES[name]).expect("the names are ids")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_happens_everybody_holds_who_is_there(steps in steps()) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(step);
+        }
+        for i in 0..SOCKETS {
+            world.close(i);
+        }
+        prop_assert!(world.group.rooms.is_empty() && world.connections.is_empty());
+        prop_assert_eq!(world.group.census(), Census::default());
+    }
+}

@@ -1,0 +1,246 @@
+//! The group call, pure: rooms, who is in them, and which connection carries which stream to whom. Told what happened
+//! and when; answers what is to be done, in order.
+//!
+//! Everybody in a room knows the names of all others and of their shared screens, because each change is told before
+//! the next thing happens: nothing is ever said to a client about a name that it wasn't told, or was told is gone.
+
+mod admission;
+mod orders;
+mod room;
+mod streams;
+
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId};
+
+use self::admission::Bars;
+use self::orders::Permits;
+use self::room::Room;
+use self::streams::{Endpoint, Streams};
+use super::message::{Code, Message, Reply, Unreadable};
+use crate::control::ToNode;
+use crate::limiter::{Limiter, Rate};
+use crate::outbox::Close;
+use crate::token::CallGatewayClaims;
+
+/// Sockets whose message budget is remembered; more can't be open by far (`limits.connections`).
+const BUDGETS: usize = 1 << 20;
+/// What an offer costs, in messages: each makes a peer connection, and the media thread that makes it forwards others'
+/// packets meanwhile.
+const OFFER_COST: u32 = 10;
+
+/// A client's socket; numbered as they open, never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u64);
+
+/// What a client showed to be admitted.
+#[derive(Debug, Clone)]
+pub enum Shown {
+    Nothing,
+    /// A token that isn't one of this node's, or has expired.
+    Refused,
+    Claims(Box<CallGatewayClaims>),
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    Opened(SocketId, Shown),
+    /// A message, and what its token says if it has one.
+    Said(SocketId, Result<Message, Unreadable>, Shown),
+    Closed(SocketId),
+    Notice(Notice),
+    Control(ToNode),
+    /// The node is going to stop: no new rooms.
+    Drain,
+    /// The node stops.
+    Stop,
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    Send(SocketId, Reply),
+    /// After all that was sent before. The socket is forgotten: it may be closed without [`Input::Closed`].
+    Close(SocketId, Close),
+    Media(Command),
+}
+
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub rooms: usize,
+    pub members: usize,
+    /// Connections of one socket: what it sends, and what it receives.
+    pub streams: usize,
+    /// How long a socket may be open without being in a room, in milliseconds.
+    pub join_ms: u64,
+    pub messages_per_minute: u32,
+    /// Whether clients without a token are admitted, to rooms apart.
+    pub open: bool,
+}
+
+/// How many there are now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    pub sockets: usize,
+    pub rooms: usize,
+    pub members: usize,
+}
+
+struct Socket {
+    shown: Shown,
+    /// Since when it is open, or in no room any more.
+    idle_since: u64,
+    seat: Option<Seat>,
+}
+
+/// A socket's place in a room.
+#[derive(Debug, Clone)]
+struct Seat {
+    room: RoomId,
+    name: MemberId,
+    streams: Streams,
+}
+
+/// The whole state of a node's group calls. Owned by the node's task.
+pub struct Group {
+    limits: Limits,
+    sockets: HashMap<SocketId, Socket>,
+    rooms: HashMap<RoomId, Room>,
+    endpoints: HashMap<EndpointId, Endpoint>,
+    next_endpoint: u64,
+    bars: Bars,
+    permits: Permits,
+    budget: Limiter<SocketId>,
+    draining: bool,
+    out: Vec<Output>,
+}
+
+impl Group {
+    pub fn new(limits: Limits) -> Self {
+        let rate = Rate::per_minute(limits.messages_per_minute);
+        Self {
+            limits,
+            sockets: HashMap::new(),
+            rooms: HashMap::new(),
+            endpoints: HashMap::new(),
+            next_endpoint: 0,
+            bars: Bars::default(),
+            permits: Permits::default(),
+            budget: Limiter::new(rate, BUDGETS),
+            draining: false,
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes one input at `now` (ms since 1970).
+    pub fn handle(&mut self, now: u64, input: Input) -> Vec<Output> {
+        match input {
+            Input::Opened(socket, shown) => {
+                self.sockets.insert(socket, Socket { shown, idle_since: now, seat: None });
+            }
+            Input::Said(socket, message, shown) => self.said(now, socket, message, shown),
+            Input::Closed(socket) => {
+                self.leave(now, socket);
+                self.sockets.remove(&socket);
+            }
+            Input::Notice(notice) => self.notice(notice),
+            Input::Control(order) => self.order(now, order),
+            Input::Drain => self.draining = true,
+            Input::Stop => self.stop(),
+            Input::Tick => self.tick(now),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    pub fn census(&self) -> Census {
+        let members = self.rooms.values().map(|room| room.members.len()).sum();
+        Census { sockets: self.sockets.len(), rooms: self.rooms.len(), members }
+    }
+
+    fn said(&mut self, now: u64, socket: SocketId, message: Result<Message, Unreadable>, shown: Shown) {
+        if !self.sockets.contains_key(&socket) {
+            // What a client sent before it learned that its socket is closed.
+            return;
+        }
+        let cost = if matches!(message, Ok(Message::ReceiveVideoFrom { .. })) { OFFER_COST } else { 1 };
+        if (0..cost).any(|_| self.budget.allow(&socket, now).is_err()) {
+            return self.dismiss(now, socket, Code::TooMany, Close::TooMany);
+        }
+        match message {
+            Ok(Message::JoinRoom { room, name, .. }) => self.join(now, socket, &room, &name, shown),
+            Ok(Message::ReceiveVideoFrom { sender, sdp_offer }) => self.offered(socket, &sender, sdp_offer),
+            Ok(Message::OnIceCandidate { name, candidate }) => {
+                self.candidate(socket, &name, candidate.map(|c| c.candidate).unwrap_or_default());
+            }
+            Ok(Message::CancelVideoFrom { sender }) => self.cancel(socket, &sender),
+            Ok(Message::View { sender, width, height }) => self.view(socket, &sender, width, height),
+            Ok(Message::LeaveRoom) => self.leave(now, socket),
+            Ok(Message::Unknown) => {}
+            Err(Unreadable) => self.error(socket, Code::BadMessage, None),
+        }
+    }
+
+    fn tick(&mut self, now: u64) {
+        self.bars.forget(now);
+        let due = |socket: &Socket| {
+            let waits_for_a_person = self.limits.open && matches!(socket.shown, Shown::Nothing);
+            socket.seat.is_none() && !waits_for_a_person && now.saturating_sub(socket.idle_since) >= self.limits.join_ms
+        };
+        let late: Vec<SocketId> = self.sockets.iter().filter(|(_, socket)| due(socket)).map(|(id, _)| *id).collect();
+        for socket in late {
+            self.dismiss(now, socket, Code::Unauthorized, Close::Unauthorized);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.draining = true;
+        let rooms: Vec<RoomId> = self.rooms.keys().cloned().collect();
+        for room in rooms {
+            self.disband(&room, None, Close::GoingAway);
+        }
+        let rest = std::mem::take(&mut self.sockets);
+        self.out.extend(rest.into_keys().map(|socket| Output::Close(socket, Close::GoingAway)));
+    }
+
+    /// Says why, and ends the socket.
+    fn dismiss(&mut self, now: u64, socket: SocketId, code: Code, close: Close) {
+        self.error(socket, code, None);
+        self.end(now, socket, close);
+    }
+
+    fn end(&mut self, now: u64, socket: SocketId, close: Close) {
+        self.out.push(Output::Close(socket, close));
+        self.leave(now, socket);
+        self.sockets.remove(&socket);
+    }
+
+    fn error(&mut self, socket: SocketId, code: Code, name: Option<String>) {
+        let message = match code {
+            Code::Unauthorized => "no valid token for this room and name",
+            Code::Expelled => "removed from the conference",
+            Code::BadMessage => "not a message that can be answered here",
+            Code::BadSdp => "the offer can't be answered",
+            Code::Overloaded => "no room for more now",
+            Code::TooMany => "more than a client may ask for",
+            Code::Unavailable => "not available now",
+            Code::Replaced => "joined from elsewhere",
+            Code::Ended => "the conference is over",
+        };
+        self.send(socket, Reply::Error { code, message, name });
+    }
+
+    fn send(&mut self, socket: SocketId, reply: Reply) {
+        self.out.push(Output::Send(socket, reply));
+    }
+
+    fn media(&mut self, command: Command) {
+        self.out.push(Output::Media(command));
+    }
+}

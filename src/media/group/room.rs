@@ -1,0 +1,227 @@
+//! A room: who is in it, coming and going.
+
+use confgate_sfu::vocabulary::{Command, MemberId, RoomId, Source, StreamId};
+
+use super::admission::{Admitted, Barred};
+use super::streams::Streams;
+use super::{Group, Output, Seat, Shown, SocketId};
+use crate::media::message::{Code, Reply};
+use crate::outbox::Close;
+
+/// What follows a member's name in the name of their shared screen. No conference's member can be called so.
+const SCREEN: &str = "/screen";
+
+/// Rooms of different spaces share nothing, whatever they are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Space {
+    /// By token: the room is a conference's.
+    Conference,
+    /// Without a token: only where `callgw.open` is on.
+    Open,
+}
+
+impl Space {
+    /// The room's name on this node.
+    pub fn room(self, name: &str) -> RoomId {
+        let space = match self {
+            Space::Conference => "conf",
+            Space::Open => "open",
+        };
+        format!("{space}/{name}").into()
+    }
+
+    /// Which stream that name is. An open room's members have no screens, and any name.
+    pub fn stream(self, name: &str) -> StreamId {
+        match name.strip_suffix(SCREEN).filter(|_| self == Space::Conference) {
+            Some(member) => StreamId { member: member.into(), source: Source::Screen },
+            None => StreamId { member: name.into(), source: Source::Camera },
+        }
+    }
+}
+
+/// What clients call the stream.
+pub(super) fn name_of(stream: &StreamId) -> String {
+    match stream.source {
+        Source::Camera => stream.member.to_string(),
+        Source::Screen => format!("{}{SCREEN}", stream.member),
+    }
+}
+
+pub(super) struct Room {
+    pub space: Space,
+    /// In the order in which they came.
+    pub members: Vec<Member>,
+    /// As the members were told.
+    pub speaker: Option<MemberId>,
+}
+
+pub(super) struct Member {
+    pub name: MemberId,
+    pub socket: SocketId,
+    /// When the token that admitted them was issued, and its nonce.
+    pub token: Option<(u64, String)>,
+    /// Whether the others were told of their shared screen.
+    pub screen: bool,
+}
+
+impl Member {
+    /// The names under which the others know what they send.
+    fn names(&self) -> impl Iterator<Item = StreamId> + use<> {
+        let stream = |source| StreamId { member: self.name.clone(), source };
+        [Some(stream(Source::Camera)), self.screen.then(|| stream(Source::Screen))].into_iter().flatten()
+    }
+}
+
+impl Room {
+    pub fn member(&self, name: &str) -> Option<&Member> {
+        self.members.iter().find(|member| *member.name == *name)
+    }
+
+    pub fn member_mut(&mut self, name: &str) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| *member.name == *name)
+    }
+
+    /// The sockets of all but one.
+    pub fn others(&self, name: &str) -> Vec<SocketId> {
+        self.members.iter().filter(|member| *member.name != *name).map(|member| member.socket).collect()
+    }
+
+    /// Kurento's pages, which have no such message, are in open rooms.
+    pub fn has_speakers(&self) -> bool {
+        self.space == Space::Conference
+    }
+
+    /// Whether the members know of a stream under that name.
+    pub fn knows(&self, stream: &StreamId) -> bool {
+        self.member(&stream.member).is_some_and(|member| stream.source == Source::Camera || member.screen)
+    }
+}
+
+impl Group {
+    pub(super) fn join(&mut self, now: u64, socket: SocketId, room: &str, name: &str, shown: Shown) {
+        if self.seat(socket).is_some() {
+            return self.error(socket, Code::BadMessage, None);
+        }
+        let admitted = match self.admit(socket, room, name, shown) {
+            Ok(admitted) => admitted,
+            Err(barred) => return self.bar(now, socket, barred),
+        };
+        let (known, full, seated) = match self.rooms.get(&admitted.room) {
+            Some(room) => {
+                let seated = room.member(&admitted.name).map(|member| member.socket);
+                (true, room.members.len() >= self.limits.members, seated)
+            }
+            None => (false, self.rooms.len() >= self.limits.rooms, None),
+        };
+        if self.draining && !known {
+            return self.dismiss(now, socket, Code::Unavailable, Close::GoingAway);
+        }
+        if full && seated.is_none() {
+            return self.dismiss(now, socket, Code::Overloaded, Close::Later);
+        }
+        if let Some(older) = seated {
+            self.dismiss(now, older, Code::Replaced, Close::TakenOver);
+        }
+        self.enter(socket, admitted);
+    }
+
+    fn bar(&mut self, now: u64, socket: SocketId, barred: Barred) {
+        match &barred {
+            Barred::Unauthorized => self.error(socket, Code::Unauthorized, None),
+            Barred::Expelled => self.error(socket, Code::Expelled, None),
+            Barred::Ended => self.error(socket, Code::Ended, None),
+            Barred::Moved(url) => self.send(socket, Reply::Moved { url: url.clone() }),
+        }
+        self.end(now, socket, barred.close());
+    }
+
+    /// The others hear of the newcomer, then the newcomer of the others: in Kurento's order.
+    fn enter(&mut self, socket: SocketId, admitted: Admitted) {
+        let Admitted { space, room: id, name, token } = admitted;
+        let room = self.rooms.entry(id.clone()).or_insert_with(|| Room { space, members: Vec::new(), speaker: None });
+        let others = room.others(&name);
+        let existing = room.members.iter().flat_map(Member::names).map(|stream| name_of(&stream)).collect();
+        let speaker = room.speaker.clone();
+        room.members.push(Member { name: name.clone(), socket, token, screen: false });
+        for other in others {
+            self.send(other, Reply::NewParticipantArrived { name: name.to_string() });
+        }
+        self.send(socket, Reply::ExistingParticipants { data: existing });
+        if let Some(open) = self.sockets.get_mut(&socket) {
+            open.seat = Some(Seat { room: id.clone(), name: name.clone(), streams: Streams::default() });
+        }
+        if let Some(speaker) = speaker {
+            self.send(socket, Reply::Speaker { name: Some(speaker.to_string()) });
+        }
+        if let Some((audio, video)) = self.permits.of(&id, &name) {
+            self.send(socket, Reply::Enforce { audio, video });
+        }
+    }
+
+    /// Takes the socket out of its room, if it is in one.
+    pub(super) fn leave(&mut self, now: u64, socket: SocketId) {
+        let Some(open) = self.sockets.get_mut(&socket) else { return };
+        let Some(Seat { room: id, name, streams }) = open.seat.take() else { return };
+        open.idle_since = now;
+        for endpoint in streams.endpoints() {
+            self.endpoints.remove(&endpoint);
+            self.media(Command::Close { endpoint });
+        }
+        let room = self.rooms.get_mut(&id).expect("a seat is in a room");
+        let at = room.members.iter().position(|member| member.name == name).expect("a seat is a member's");
+        let left = room.members.remove(at);
+        let stayed = room.others(&name);
+        let spoke = room.speaker.take_if(|speaker| **speaker == *name).is_some();
+        let mut gone: Vec<StreamId> = left.names().collect();
+        // The screen first: it is the member's.
+        gone.reverse();
+        for stream in gone {
+            self.unannounce(&stayed, &stream);
+        }
+        if spoke {
+            self.tell(&stayed, &Reply::Speaker { name: None });
+        }
+        if stayed.is_empty() {
+            self.rooms.remove(&id);
+            self.media(Command::CloseRoom { room: id });
+        }
+    }
+
+    /// Ends the sockets of all members at once: nobody is told who left, since nobody stays.
+    pub(super) fn disband(&mut self, id: &RoomId, code: Option<Code>, close: Close) {
+        let Some(room) = self.rooms.remove(id) else { return };
+        for Member { socket, .. } in room.members {
+            if let Some(code) = code {
+                self.error(socket, code, None);
+            }
+            self.out.push(Output::Close(socket, close));
+            let seat = self.sockets.remove(&socket).and_then(|open| open.seat);
+            for endpoint in seat.iter().flat_map(|seat| seat.streams.endpoints()) {
+                self.endpoints.remove(&endpoint);
+            }
+        }
+        self.media(Command::CloseRoom { room: id.clone() });
+    }
+
+    /// A stream's name means nothing to them any more; nor do their connections for it.
+    pub(super) fn unannounce(&mut self, to: &[SocketId], stream: &StreamId) {
+        for socket in to {
+            self.forget_stream(*socket, stream);
+            self.send(*socket, Reply::ParticipantLeft { name: name_of(stream) });
+        }
+    }
+
+    pub(super) fn tell(&mut self, to: &[SocketId], reply: &Reply) {
+        for socket in to {
+            self.send(*socket, reply.clone());
+        }
+    }
+
+    pub(super) fn seat(&self, socket: SocketId) -> Option<&Seat> {
+        self.sockets.get(&socket)?.seat.as_ref()
+    }
+
+    pub(super) fn seat_mut(&mut self, socket: SocketId) -> Option<&mut Seat> {
+        self.sockets.get_mut(&socket)?.seat.as_mut()
+    }
+}

@@ -1,0 +1,248 @@
+//! Connections: one for each stream that a client sends or receives.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId, Source, StreamId};
+
+use super::room::name_of;
+use super::{Group, Seat, SocketId};
+use crate::media::message::{Candidate, Code, Reply};
+
+/// Candidates of one connection, each way: a browser with many interfaces and several TURN servers has some 40.
+pub(super) const CANDIDATES: usize = 128;
+/// Longest name that is said back in an error, in bytes: a member's with their screen's ending is shorter.
+const NAME_BACK: usize = 128;
+
+/// The connections of one socket.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Streams {
+    open: HashMap<StreamId, EndpointId>,
+    /// Candidates that came before their offer.
+    early: HashMap<StreamId, Vec<String>>,
+}
+
+impl Streams {
+    pub fn endpoints(&self) -> impl Iterator<Item = EndpointId> + use<> {
+        let mut all: Vec<EndpointId> = self.open.values().copied().collect();
+        all.sort_unstable();
+        all.into_iter()
+    }
+}
+
+/// One connection, between the offer and its end.
+pub(super) struct Endpoint {
+    socket: SocketId,
+    stream: StreamId,
+    publishes: bool,
+    answered: bool,
+    /// Candidates of the client that were passed on.
+    candidates: usize,
+    /// Candidates of the node that came before its answer.
+    held: Vec<Reply>,
+}
+
+/// A stream's name as a client says it, looked at from their seat.
+struct Named {
+    room: RoomId,
+    viewer: MemberId,
+    stream: StreamId,
+    own: bool,
+    /// Whether the client was told of it.
+    known: bool,
+}
+
+impl Group {
+    fn named(&self, socket: SocketId, name: &str) -> Option<Named> {
+        let Seat { room: id, name: viewer, .. } = self.seat(socket)?;
+        let room = self.rooms.get(id).expect("a seat is in a room");
+        let stream = room.space.stream(name);
+        let own = stream.member == *viewer;
+        let known = !own && room.knows(&stream);
+        Some(Named { room: id.clone(), viewer: viewer.clone(), stream, own, known })
+    }
+
+    /// An offer takes the place of the connection that there was for the stream.
+    pub(super) fn offered(&mut self, socket: SocketId, sender: &str, offer: String) {
+        let Some(named) = self.named(socket, sender).filter(|named| named.own || named.known) else {
+            let name = (sender.len() <= NAME_BACK).then(|| sender.to_owned());
+            return self.error(socket, Code::BadMessage, name);
+        };
+        let limit = self.limits.streams;
+        let endpoint = EndpointId(self.next_endpoint);
+        let seat = self.seat_mut(socket).expect("the name was looked at from there");
+        if seat.streams.open.len() >= limit && !seat.streams.open.contains_key(&named.stream) {
+            return self.error(socket, Code::TooMany, Some(name_of(&named.stream)));
+        }
+        let early = seat.streams.early.remove(&named.stream).unwrap_or_default();
+        let replaced = seat.streams.open.insert(named.stream.clone(), endpoint);
+        self.next_endpoint += 1;
+        if let Some(endpoint) = replaced {
+            self.endpoints.remove(&endpoint);
+            self.media(Command::Close { endpoint });
+        }
+        let (stream, publishes, candidates) = (named.stream.clone(), named.own, early.len());
+        self.endpoints
+            .insert(endpoint, Endpoint { socket, stream, publishes, answered: false, candidates, held: Vec::new() });
+        self.connect(endpoint, named, offer);
+        for candidate in early {
+            self.media(Command::Candidate { endpoint, candidate });
+        }
+    }
+
+    fn connect(&mut self, endpoint: EndpointId, named: Named, offer: String) {
+        let Named { room, viewer, stream, own, .. } = named;
+        if !own {
+            return self.media(Command::Subscribe { room, endpoint, viewer, stream, offer });
+        }
+        // Said before anything can flow: the node forgets it with the room.
+        if let Some((audio, video)) = self.permits.of(&room, &viewer) {
+            self.media(Command::Permit { room: room.clone(), member: viewer, audio, video });
+        }
+        self.media(Command::Publish { room, endpoint, stream, offer });
+    }
+
+    /// Passes the client's candidate on, or keeps it until the offer comes. Empty: there are no more.
+    pub(super) fn candidate(&mut self, socket: SocketId, name: &str, candidate: String) {
+        // Late ones for somebody who has left are usual, and of no use.
+        let Some(named) = self.named(socket, name).filter(|named| named.own || named.known) else { return };
+        let limit = self.limits.streams;
+        let streams = &mut self.seat_mut(socket).expect("the name was looked at from there").streams;
+        if let Some(endpoint) = streams.open.get(&named.stream).copied() {
+            let counted = &mut self.endpoints.get_mut(&endpoint).expect("open ones are known").candidates;
+            if *counted < CANDIDATES {
+                *counted += 1;
+                self.media(Command::Candidate { endpoint, candidate });
+            }
+            return;
+        }
+        let waiting = streams.early.len();
+        match streams.early.entry(named.stream) {
+            Entry::Occupied(mut early) if early.get().len() < CANDIDATES => early.get_mut().push(candidate),
+            Entry::Vacant(early) if waiting < limit => drop(early.insert(vec![candidate])),
+            Entry::Occupied(_) | Entry::Vacant(_) => {}
+        }
+    }
+
+    /// Ends what the client receives, or sends, under that name. Nothing of that name: nothing to end.
+    pub(super) fn cancel(&mut self, socket: SocketId, sender: &str) {
+        let Some(named) = self.named(socket, sender) else { return };
+        self.forget_stream(socket, &named.stream);
+        if named.own && named.stream.source == Source::Screen {
+            self.end_screen(&named.room, &named.viewer);
+        }
+    }
+
+    pub(super) fn view(&mut self, socket: SocketId, sender: &str, width: u32, height: u32) {
+        let Some(named) = self.named(socket, sender).filter(|named| named.known) else { return };
+        let seat = self.seat(socket).expect("the name was looked at from there");
+        if let Some(endpoint) = seat.streams.open.get(&named.stream).copied() {
+            self.media(Command::View { endpoint, width, height });
+        }
+    }
+
+    /// Ends the socket's connection for the stream, if there is one.
+    pub(super) fn forget_stream(&mut self, socket: SocketId, stream: &StreamId) {
+        let Some(seat) = self.seat_mut(socket) else { return };
+        seat.streams.early.remove(stream);
+        if let Some(endpoint) = seat.streams.open.remove(stream) {
+            self.endpoints.remove(&endpoint);
+            self.media(Command::Close { endpoint });
+        }
+    }
+
+    fn end_screen(&mut self, room: &RoomId, member: &MemberId) {
+        let Some(room) = self.rooms.get_mut(room) else { return };
+        let Some(sharing) = room.member_mut(member).filter(|member| member.screen) else { return };
+        sharing.screen = false;
+        let others = room.others(member);
+        self.unannounce(&others, &StreamId { member: member.clone(), source: Source::Screen });
+    }
+
+    /// What the media says; about connections that were ended meanwhile, nothing is passed on.
+    pub(super) fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Answer { endpoint, answer } => self.answer(endpoint, answer),
+            Notice::Candidate { endpoint, candidate, mid, mline } => {
+                let candidate = Candidate { candidate, sdp_mid: Some(mid), sdp_mline_index: Some(mline) };
+                self.node_candidate(endpoint, candidate);
+            }
+            Notice::Refused { endpoint, refusal } => {
+                let code = match refusal {
+                    Refusal::BadSdp => Code::BadSdp,
+                    Refusal::Overloaded => Code::Overloaded,
+                    Refusal::BadEndpoint | Refusal::Unavailable => Code::Unavailable,
+                };
+                self.lost(endpoint, Some(code));
+            }
+            Notice::Closed { endpoint, reason } => {
+                // Of a path that is lost the browser knows, and offers anew.
+                self.lost(endpoint, (reason == Reason::Overload).then_some(Code::Overloaded));
+            }
+            Notice::Speaker { room, member } => self.speaker(&room, member),
+            // Nothing is pulled from other nodes, and who is connected is the client's and the media's business.
+            Notice::Offer { .. } | Notice::Connected { .. } => {}
+        }
+    }
+
+    fn answer(&mut self, id: EndpointId, answer: String) {
+        let Some(endpoint) = self.endpoints.get_mut(&id).filter(|endpoint| !endpoint.answered) else { return };
+        endpoint.answered = true;
+        let (socket, stream) = (endpoint.socket, endpoint.stream.clone());
+        let shares = endpoint.publishes && stream.source == Source::Screen;
+        let held = std::mem::take(&mut endpoint.held);
+        self.send(socket, Reply::ReceiveVideoAnswer { name: name_of(&stream), sdp_answer: answer });
+        for candidate in held {
+            self.send(socket, candidate);
+        }
+        if shares {
+            self.announce_screen(socket, &stream);
+        }
+    }
+
+    fn announce_screen(&mut self, socket: SocketId, stream: &StreamId) {
+        let Some(Seat { room: id, .. }) = self.seat(socket).cloned() else { return };
+        let room = self.rooms.get_mut(&id).expect("a seat is in a room");
+        let others = room.others(&stream.member);
+        let Some(member) = room.member_mut(&stream.member).filter(|member| !member.screen) else { return };
+        member.screen = true;
+        self.tell(&others, &Reply::NewParticipantArrived { name: name_of(stream) });
+    }
+
+    fn node_candidate(&mut self, id: EndpointId, candidate: Candidate) {
+        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
+        let reply = Reply::IceCandidate { name: name_of(&endpoint.stream), candidate };
+        if endpoint.answered {
+            let socket = endpoint.socket;
+            self.send(socket, reply);
+        } else if endpoint.held.len() < CANDIDATES {
+            endpoint.held.push(reply);
+        }
+    }
+
+    /// A connection that the media has ended by itself, or never begun.
+    fn lost(&mut self, id: EndpointId, code: Option<Code>) {
+        let Some(endpoint) = self.endpoints.remove(&id) else { return };
+        let seat = self.seat_mut(endpoint.socket).expect("a connection is of somebody in a room");
+        seat.streams.open.remove(&endpoint.stream);
+        let room = seat.room.clone();
+        if let Some(code) = code {
+            self.error(endpoint.socket, code, Some(name_of(&endpoint.stream)));
+        }
+        if endpoint.publishes && endpoint.stream.source == Source::Screen {
+            self.end_screen(&room, &endpoint.stream.member);
+        }
+    }
+
+    /// Somebody else speaks, or nobody. Who has left meanwhile does not.
+    fn speaker(&mut self, room: &RoomId, member: Option<MemberId>) {
+        let Some(room) = self.rooms.get_mut(room).filter(|room| room.has_speakers()) else { return };
+        let speaker = member.filter(|name| room.member(name).is_some());
+        if room.speaker == speaker {
+            return;
+        }
+        room.speaker.clone_from(&speaker);
+        let all: Vec<SocketId> = room.members.iter().map(|member| member.socket).collect();
+        self.tell(&all, &Reply::Speaker { name: speaker.map(|name| name.to_string()) });
+    }
+}

@@ -1,0 +1,123 @@
+//! One thing at a time: what was said, then exactly what came of it.
+
+mod admission;
+mod orders;
+mod rooms;
+mod streams;
+
+use confgate_sfu::vocabulary::{Command, EndpointId, Notice};
+
+use super::room::Space;
+use super::*;
+use crate::event::Role;
+use crate::ids::{ConfId, UserId};
+
+const T0: u64 = 1_000_000;
+
+fn limits() -> Limits {
+    Limits { rooms: 3, members: 3, streams: 3, join_ms: 5000, messages_per_minute: 200, open: true }
+}
+
+pub(super) fn claims(room: &str, name: &str, issued_ms: u64, nonce: &str) -> Shown {
+    let (room, name) = (ConfId::parse(room).unwrap(), UserId::parse(name).unwrap());
+    let mut claims = CallGatewayClaims::new("n1", room, name, Role::Guest, std::time::Duration::from_secs(60));
+    (claims.issued_ms, claims.nonce) = (issued_ms, nonce.to_owned());
+    Shown::Claims(Box::new(claims))
+}
+
+struct Node {
+    group: Group,
+    now: u64,
+}
+
+impl Node {
+    fn new() -> Self {
+        Self { group: Group::new(limits()), now: T0 }
+    }
+
+    fn take(&mut self, input: Input) -> Vec<Output> {
+        self.group.handle(self.now, input)
+    }
+
+    fn say(&mut self, socket: u64, message: &str) -> Vec<Output> {
+        self.take(Input::Said(SocketId(socket), Message::read(message), Shown::Nothing))
+    }
+
+    fn join_with(&mut self, socket: u64, room: &str, name: &str, shown: Shown) -> Vec<Output> {
+        self.take(Input::Opened(SocketId(socket), Shown::Nothing));
+        let message = Message::JoinRoom { room: room.into(), name: name.into(), token: None };
+        self.take(Input::Said(SocketId(socket), Ok(message), shown))
+    }
+
+    /// By a token that was issued now.
+    fn join(&mut self, socket: u64, room: &str, name: &str) -> Vec<Output> {
+        let shown = claims(room, name, self.now, &format!("nonce{socket}"));
+        self.join_with(socket, room, name, shown)
+    }
+
+    fn offer(&mut self, socket: u64, sender: &str) -> Vec<Output> {
+        self.say(socket, &format!(r#"{{"id":"receiveVideoFrom","sender":"{sender}","sdpOffer":"o"}}"#))
+    }
+
+    fn candidate(&mut self, socket: u64, name: &str, text: &str) -> Vec<Output> {
+        self.say(socket, &format!(r#"{{"id":"onIceCandidate","name":"{name}","candidate":{{"candidate":"{text}"}}}}"#))
+    }
+
+    fn notice(&mut self, notice: Notice) -> Vec<Output> {
+        self.take(Input::Notice(notice))
+    }
+
+    fn answer(&mut self, endpoint: u64) -> Vec<Output> {
+        self.notice(Notice::Answer { endpoint: EndpointId(endpoint), answer: "a".into() })
+    }
+
+    fn order(&mut self, order: ToNode) -> Vec<Output> {
+        self.take(Input::Control(order))
+    }
+}
+
+fn conf(text: &str) -> ConfId {
+    ConfId::parse(text).unwrap()
+}
+
+fn user(text: &str) -> UserId {
+    UserId::parse(text).unwrap()
+}
+
+fn arrived(socket: u64, name: &str) -> Output {
+    Output::Send(SocketId(socket), Reply::NewParticipantArrived { name: name.into() })
+}
+
+fn left(socket: u64, name: &str) -> Output {
+    Output::Send(SocketId(socket), Reply::ParticipantLeft { name: name.into() })
+}
+
+fn existing(socket: u64, names: &[&str]) -> Output {
+    let data = names.iter().map(|name| (*name).to_owned()).collect();
+    Output::Send(SocketId(socket), Reply::ExistingParticipants { data })
+}
+
+fn close(socket: u64, why: Close) -> Output {
+    Output::Close(SocketId(socket), why)
+}
+
+fn ended(endpoint: u64) -> Output {
+    Output::Media(Command::Close { endpoint: EndpointId(endpoint) })
+}
+
+fn room_closed(room: &str) -> Output {
+    Output::Media(Command::CloseRoom { room: room.into() })
+}
+
+/// The errors' codes and streams, and everything else as it is.
+fn errors(outputs: &[Output]) -> Vec<(u64, Code, Option<String>)> {
+    let error = |output: &Output| match output {
+        Output::Send(socket, Reply::Error { code, name, .. }) => Some((socket.0, *code, name.clone())),
+        _ => None,
+    };
+    outputs.iter().filter_map(error).collect()
+}
+
+fn answered(socket: u64, name: &str) -> Output {
+    Output::Send(SocketId(socket), Reply::ReceiveVideoAnswer { name: name.into(), sdp_answer: "a".into() })
+}

@@ -1,0 +1,289 @@
+//! The node's one task: owns the group calls, the clients' outboxes and the media's two ends.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use confgate_sfu::vocabulary::{Command, Notice};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::group::{Group, Input, Limits, Output, Shown, SocketId};
+use super::message::{Message, Reply, Unreadable};
+use crate::control::{self, FromNode, ToNode};
+use crate::ids::now_ms;
+use crate::outbox::{Close, Outbox};
+
+/// What may wait for the node's task. When it is full, whoever has more waits: the sockets are read more slowly.
+const MAILBOX: usize = 4096;
+/// How often sockets that join nowhere are looked for.
+const TICK: Duration = Duration::from_millis(500);
+/// How soon commands are offered again that the media had no room for.
+const RETRY: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub group: Limits,
+    /// How often gateways are told the load.
+    pub report_interval: Duration,
+    /// How long calls may go on after the soft stop.
+    pub drain: Duration,
+}
+
+/// How the node is, as its gateways are told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    pub load: FromNode,
+    /// When it stops, if it is going to: ms since 1970.
+    pub deadline_ms: Option<u64>,
+}
+
+/// The handle of clients' doors and control links: cloneable. A call waits while the mailbox is full, and is without
+/// effect when the node has stopped.
+#[derive(Clone)]
+pub struct Media {
+    mailbox: mpsc::Sender<Event>,
+    sockets: Arc<AtomicU64>,
+    status: watch::Receiver<Status>,
+}
+
+enum Event {
+    Opened(SocketId, Shown, Outbox),
+    Of(Input),
+}
+
+/// One client's socket, from its opening to its end.
+pub struct Client {
+    id: SocketId,
+    mailbox: mpsc::Sender<Event>,
+}
+
+/// What the gateway in this process holds of the node: the same as a control link, without the wire.
+pub struct Ends {
+    pub orders: mpsc::Sender<ToNode>,
+    pub news: mpsc::Receiver<FromNode>,
+}
+
+/// The node's task, ready to run.
+pub struct Node {
+    group: Group,
+    settings: Settings,
+    media: confgate_sfu::Node,
+    notices: mpsc::Receiver<Notice>,
+    mailbox: mpsc::Receiver<Event>,
+    orders: mpsc::Receiver<ToNode>,
+    outboxes: HashMap<SocketId, Outbox>,
+    /// Commands that the media had no room for, in order. While there are any, nothing more is taken on: what one
+    /// input came to is all that it holds.
+    backlog: VecDeque<Command>,
+    status: watch::Sender<Status>,
+}
+
+impl Media {
+    /// A socket has opened: `None` where the node has stopped.
+    pub async fn open(&self, shown: Shown, outbox: Outbox) -> Option<Client> {
+        let id = SocketId(self.sockets.fetch_add(1, Ordering::Relaxed));
+        self.mailbox.send(Event::Opened(id, shown, outbox)).await.ok()?;
+        Some(Client { id, mailbox: self.mailbox.clone() })
+    }
+
+    /// What a gateway orders over its link.
+    pub async fn order(&self, order: ToNode) {
+        self.tell(Input::Control(order)).await;
+    }
+
+    /// What links report; ends with the node.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    async fn tell(&self, input: Input) {
+        // A node that has stopped has nothing left to change.
+        self.mailbox.send(Event::Of(input)).await.ok();
+    }
+}
+
+impl Client {
+    pub async fn say(&self, message: Result<Message, Unreadable>, shown: Shown) {
+        self.mailbox.send(Event::Of(Input::Said(self.id, message, shown))).await.ok();
+    }
+
+    pub async fn closed(self) {
+        self.mailbox.send(Event::Of(Input::Closed(self.id))).await.ok();
+    }
+}
+
+impl Node {
+    /// Starts the media and makes the node's task, which [`Node::run`] runs.
+    ///
+    /// # Errors
+    /// An address that the media can't have.
+    pub fn start(settings: Settings, media: confgate_sfu::Config) -> io::Result<(Self, Media, Ends)> {
+        let (media, notices) = confgate_sfu::Node::start(media)?;
+        let (to_mailbox, mailbox) = mpsc::channel(MAILBOX);
+        let (to_orders, orders) = mpsc::channel(control::QUEUE);
+        let (to_news, news) = mpsc::channel(control::QUEUE);
+        let first = Status { load: load(&media, false), deadline_ms: None };
+        let (status, reports) = watch::channel(first);
+        tokio::spawn(report_to(to_news, reports.clone()));
+        let node = Self {
+            group: Group::new(settings.group.clone()),
+            settings,
+            media,
+            notices,
+            mailbox,
+            orders,
+            outboxes: HashMap::new(),
+            backlog: VecDeque::new(),
+            status,
+        };
+        let handle = Media { mailbox: to_mailbox, sockets: Arc::default(), status: reports };
+        Ok((node, handle, Ends { orders: to_orders, news }))
+    }
+
+    /// Runs to the soft stop and through the drain: until nobody is left, or the drain's time is over, or `hard`.
+    pub async fn run(mut self, soft: CancellationToken, hard: CancellationToken) {
+        let mut report = interval(self.settings.report_interval);
+        let mut tick = interval(TICK);
+        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut draining, mut deadline) = (false, Instant::now());
+        while !draining || self.group.census().sockets > 0 {
+            let ready = self.backlog.is_empty();
+            tokio::select! {
+                notice = self.notices.recv() => match notice {
+                    Some(notice) => self.take(Input::Notice(notice)),
+                    None => return tracing::error!("the media threads have ended"),
+                },
+                Some(event) = self.mailbox.recv(), if ready => self.event(event),
+                Some(order) = self.orders.recv(), if ready => self.take(Input::Control(order)),
+                () = tokio::time::sleep(RETRY), if !ready => self.retry(),
+                _ = tick.tick(), if ready => self.take(Input::Tick),
+                _ = report.tick() => self.report(None),
+                () = soft.cancelled(), if !draining => {
+                    draining = true;
+                    deadline = Instant::now() + self.settings.drain;
+                    self.take(Input::Drain);
+                    self.report(Some(now_ms() + self.settings.drain.as_millis() as u64));
+                }
+                () = sleep_until(deadline), if draining => self.take(Input::Stop),
+                () = hard.cancelled() => break,
+            }
+        }
+        self.take(Input::Stop);
+        self.media.stop().await;
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Opened(socket, shown, outbox) => {
+                self.outboxes.insert(socket, outbox);
+                self.take(Input::Opened(socket, shown));
+            }
+            Event::Of(input) => self.take(input),
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        if let Input::Closed(socket) = &input {
+            self.outboxes.remove(socket);
+        }
+        for output in self.group.handle(now_ms(), input) {
+            match output {
+                Output::Send(socket, reply) => self.send(socket, &reply),
+                Output::Close(socket, why) => self.close(socket, why),
+                Output::Media(command) => self.command(command),
+            }
+        }
+    }
+
+    fn send(&self, socket: SocketId, reply: &Reply) {
+        if let Reply::Error { code, .. } = reply {
+            metrics::counter!("confgate_groupcall_errors_total", "code" => code.name()).increment(1);
+        }
+        if let Some(outbox) = self.outboxes.get(&socket) {
+            outbox.send(reply.text().into());
+        }
+    }
+
+    fn close(&mut self, socket: SocketId, why: Close) {
+        if let Some(outbox) = self.outboxes.remove(&socket) {
+            outbox.close(why);
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        if !self.backlog.is_empty() || self.media.send(command.clone()).is_err() {
+            self.backlog.push_back(command);
+        }
+    }
+
+    fn retry(&mut self) {
+        while let Some(command) = self.backlog.front() {
+            if self.media.send(command.clone()).is_err() {
+                metrics::counter!("confgate_groupcall_media_full_total").increment(1);
+                return;
+            }
+            self.backlog.pop_front();
+        }
+    }
+
+    /// Says how the node is; a deadline, once said, stands.
+    fn report(&mut self, deadline_ms: Option<u64>) {
+        let census = self.group.census();
+        metrics::gauge!("confgate_groupcall_sockets").set(census.sockets as f64);
+        metrics::gauge!("confgate_groupcall_rooms").set(census.rooms as f64);
+        metrics::gauge!("confgate_groupcall_members").set(census.members as f64);
+        metrics::gauge!("confgate_groupcall_mailbox_waiting").set(self.mailbox.len() as f64);
+        metrics::gauge!("confgate_groupcall_media_waiting").set(self.backlog.len() as f64);
+        let media = &self.media;
+        self.status.send_modify(|status| {
+            status.deadline_ms = status.deadline_ms.or(deadline_ms);
+            status.load = load(media, status.deadline_ms.is_some());
+        });
+    }
+}
+
+fn load(media: &confgate_sfu::Node, draining: bool) -> FromNode {
+    let load = media.load();
+    metrics::gauge!("confgate_media_packets_per_second").set(load.packets_per_s as f64);
+    metrics::gauge!("confgate_media_busiest_ratio").set(load.busiest);
+    metrics::gauge!("confgate_media_endpoints").set(load.endpoints as f64);
+    FromNode::Load {
+        packets_per_s: load.packets_per_s,
+        packets_per_s_max: load.packets_per_s_max,
+        busiest: load.busiest,
+        rooms: load.rooms,
+        endpoints: load.endpoints,
+        draining,
+    }
+}
+
+impl Status {
+    /// What a link says of it, when it has said `told` of an earlier one.
+    pub fn news(&self, told: Option<&Status>) -> impl Iterator<Item = FromNode> + use<> {
+        let known = told.and_then(|told| told.deadline_ms);
+        let draining = self.deadline_ms.filter(|_| known.is_none());
+        draining.map(|deadline_ms| FromNode::Draining { deadline_ms }).into_iter().chain([self.load.clone()])
+    }
+}
+
+/// The link to the gateway in this process: it ends with the node, or when nobody listens.
+async fn report_to(news: mpsc::Sender<FromNode>, mut status: watch::Receiver<Status>) {
+    let mut told = None;
+    loop {
+        let now = status.borrow_and_update().clone();
+        for report in now.news(told.as_ref()) {
+            if news.send(report).await.is_err() {
+                return;
+            }
+        }
+        told = Some(now);
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What a node believes of the tokens that it is shown.
+
+use crate::ids::{Secret, now_ms};
+use crate::media::group::Shown;
+use crate::token::{CallGatewayClaims, ControlClaims, Kind, KindKeys};
+
+/// The keys of one node: whoever shares its secret gives out its tokens.
+pub struct Tokens {
+    gateway_id: String,
+    clients: KindKeys,
+    gateways: KindKeys,
+}
+
+impl Tokens {
+    pub fn new(gateway_id: &str, secret: &Secret) -> Self {
+        let keys = |kind| KindKeys::new(&[(gateway_id.to_owned(), secret.clone())], kind);
+        let (clients, gateways) = (keys(Kind::CallGateway), keys(Kind::Control));
+        Self { gateway_id: gateway_id.to_owned(), clients, gateways }
+    }
+
+    /// What a client's token says, unless it is another node's, ill-signed or expired.
+    pub fn client(&self, token: &str) -> Shown {
+        match self.clients.verify::<CallGatewayClaims>(token) {
+            Ok(claims) if claims.gateway_id == self.gateway_id && serves(claims.exp) => Shown::Claims(Box::new(claims)),
+            Ok(_) | Err(_) => Shown::Refused,
+        }
+    }
+
+    /// The gateway that opens a control link.
+    pub fn gateway(&self, token: &str) -> Option<String> {
+        let claims = self.gateways.verify::<ControlClaims>(token).ok()?;
+        (claims.gateway_id == self.gateway_id && serves(claims.exp)).then_some(claims.node)
+    }
+}
+
+/// `exp`: seconds since 1970.
+fn serves(exp: u64) -> bool {
+    exp.saturating_mul(1000) > now_ms()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::event::Role;
+    use crate::ids::{ConfId, UserId};
+
+    fn claims(gateway: &str, ttl_s: u64) -> CallGatewayClaims {
+        let (conf, user) = (ConfId::parse("c").unwrap(), UserId::parse("anna").unwrap());
+        CallGatewayClaims::new(gateway, conf, user, Role::Guest, Duration::from_secs(ttl_s))
+    }
+
+    #[test]
+    fn a_token_serves_at_its_own_node_in_its_own_time_and_kind() {
+        let secret = Secret::new("the node's own secret");
+        let tokens = Tokens::new("n1", &secret);
+        let sign =
+            |kind, claims: &CallGatewayClaims| KindKeys::new(&[("n1".into(), secret.clone())], kind).sign(claims);
+        let good = sign(Kind::CallGateway, &claims("n1", 60));
+        assert!(matches!(tokens.client(&good), Shown::Claims(claims) if claims.user_id.as_str() == "anna"));
+        let other_key = KindKeys::new(&[("n1".into(), Secret::new("another"))], Kind::CallGateway);
+        let bad = [
+            sign(Kind::CallGateway, &claims("n2", 60)),
+            sign(Kind::CallGateway, &claims("n1", 0)),
+            sign(Kind::Control, &claims("n1", 60)),
+            other_key.sign(&claims("n1", 60)),
+            String::new(),
+        ];
+        for token in bad {
+            assert!(matches!(tokens.client(&token), Shown::Refused), "{token}");
+        }
+    }
+
+    #[test]
+    fn a_control_link_is_a_gateways() {
+        let secret = Secret::new("the node's own secret");
+        let keys = KindKeys::new(&[("n1".into(), secret.clone())], Kind::Control);
+        let tokens = Tokens::new("n1", &secret);
+        let claims = |gateway: &str| ControlClaims::new(gateway, "g1", Duration::from_secs(60));
+        assert_eq!(tokens.gateway(&keys.sign(&claims("n1"))).as_deref(), Some("g1"));
+        assert_eq!(tokens.gateway(&keys.sign(&claims("n2"))), None);
+        let client = KindKeys::new(&[("n1".into(), secret)], Kind::CallGateway);
+        assert_eq!(tokens.gateway(&client.sign(&claims("n1"))), None);
+    }
+}

@@ -1,0 +1,323 @@
+//! Where the conferences that are followed here have their media, and what each one's call gateway is to enforce. Pure:
+//! time is an argument, and everything to be done comes out as an [`Effect`].
+
+use std::collections::{HashMap, VecDeque};
+
+use serde::Serialize;
+
+use crate::callgw::Fault;
+use crate::conference::Rights;
+use crate::control::ToNode;
+use crate::ids::{ConfId, UserId};
+use crate::store::Allocation;
+
+/// Most people of one conference who are remembered as gone, for a call gateway whose control link was away.
+const GONE_MAX: usize = 1024;
+/// How long a conference that is over is remembered for the same reason, and how many of them.
+const OVER_MS: u64 = 600_000;
+const OVER_MAX: usize = 4096;
+
+/// What the core wants done, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Where does the store have it? Answered by [`Core::placed`], if it is anywhere.
+    Locate(ConfId),
+    /// To be put elsewhere, by the store's agreement: answered by [`Core::placed`], [`Core::stays`] or
+    /// [`Core::not_yet`].
+    Move {
+        conf: ConfId,
+        from: String,
+        members: u64,
+    },
+    Tell {
+        gateway: String,
+        command: ToNode,
+    },
+    /// Those who are still connected at `gateway` are to go to `to`.
+    SendOn {
+        gateway: String,
+        conf: ConfId,
+        to: String,
+    },
+    /// Every member who listens here is to know.
+    Announce(ConfId, Change),
+    /// The member needs no call gateway any more.
+    Left(UserId),
+    /// The store is to forget where it was.
+    Release(ConfId),
+}
+
+/// What `callgw.changed` says besides `confId`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub reason: Reason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    Down,
+    Drain,
+    Reported,
+    /// Any other: the conference was put elsewhere.
+    Moved,
+}
+
+impl Reason {
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Down => "down",
+            Reason::Drain => "drain",
+            Reason::Reported => "reported",
+            Reason::Moved => "moved",
+        }
+    }
+}
+
+/// A call gateway as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub id: String,
+    pub fault: Option<Fault>,
+    /// Its conferences are to leave now.
+    pub leave: bool,
+    /// Grows whenever all that holds is to be said to it.
+    pub openings: u64,
+}
+
+/// A conference that is followed here.
+#[derive(Default)]
+struct Room {
+    at: Option<Allocation>,
+    /// Each member with whether their audio may be forwarded.
+    members: HashMap<UserId, bool>,
+    /// Who was in and is not: their tokens issued up to then are void.
+    gone: HashMap<UserId, u64>,
+    /// A move is under way.
+    moving: bool,
+    /// Members were told that there is no call gateway for them.
+    stranded: bool,
+}
+
+/// Owns what this gateway knows of where conferences are.
+#[derive(Default)]
+pub struct Core {
+    rooms: HashMap<ConfId, Room>,
+    gateways: HashMap<String, Seen>,
+    /// Conferences that ended: where they were, and when. Oldest first.
+    over: VecDeque<(ConfId, String, u64)>,
+}
+
+type Effects = Vec<Effect>;
+
+impl Core {
+    /// What members may send has changed.
+    pub fn granted(&mut self, conf: ConfId, rights: Rights, now: u64) -> Effects {
+        let mut out = Vec::new();
+        match rights {
+            Rights::Over => {
+                self.ended(&conf, now, &mut out);
+                return out;
+            }
+            Rights::Unfollowed => {
+                self.rooms.remove(&conf);
+                return out;
+            }
+            _ => {}
+        }
+        let is_new = !self.rooms.contains_key(&conf);
+        let room = self.rooms.entry(conf.clone()).or_default();
+        match rights {
+            Rights::All(members) => room.replace(&conf, members, now, &mut out),
+            Rights::Member { user, audio } => room.admit(&conf, user, audio, &mut out),
+            Rights::Gone { user, issued_until } => room.expel(&conf, user, issued_until, &mut out),
+            Rights::Over | Rights::Unfollowed => {}
+        }
+        if is_new {
+            out.push(Effect::Locate(conf));
+        }
+        out
+    }
+
+    fn ended(&mut self, conf: &ConfId, now: u64, out: &mut Effects) {
+        self.over.retain(|(_, _, at)| now.saturating_sub(*at) < OVER_MS);
+        let Some(room) = self.rooms.remove(conf) else { return };
+        out.extend(room.members.into_keys().map(Effect::Left));
+        if let Some(at) = room.at {
+            let command = ToNode::CloseRoom { room: conf.clone() };
+            out.push(Effect::Tell { gateway: at.gateway_id.clone(), command });
+            self.over.push_back((conf.clone(), at.gateway_id, now));
+            if self.over.len() > OVER_MAX {
+                self.over.pop_front();
+            }
+        }
+    }
+
+    /// The store has the conference there. An older word than the one that is known changes nothing.
+    pub fn placed(&mut self, conf: &ConfId, allocation: Allocation) -> Effects {
+        let mut out = Vec::new();
+        let Some(room) = self.rooms.get_mut(conf) else {
+            // It ended while it was being put somewhere.
+            if self.over.iter().any(|(over, ..)| over == conf) {
+                out.push(Effect::Release(conf.clone()));
+            }
+            return out;
+        };
+        let known = room.at.as_ref();
+        if known.is_some_and(|known| known.assigned_at > allocation.assigned_at) {
+            return out;
+        }
+        room.moving = false;
+        let from = known.map(|known| known.gateway_id.clone());
+        let to = allocation.gateway_id.clone();
+        room.at = Some(allocation);
+        if from.as_ref() == Some(&to) {
+            return out;
+        }
+        if let Some(from) = from {
+            let reason = reason(&self.gateways, &from);
+            let told = if std::mem::take(&mut room.stranded) { None } else { Some(from.clone()) };
+            out.push(Effect::Announce(conf.clone(), Change { from: told, to: Some(to.clone()), reason }));
+            out.push(Effect::SendOn { gateway: from, conf: conf.clone(), to });
+        }
+        room.repeat(conf, &mut out);
+        out
+    }
+
+    /// There is no other call gateway for the conference.
+    pub fn stays(&mut self, conf: &ConfId) -> Effects {
+        let Some(room) = self.rooms.get_mut(conf) else { return Vec::new() };
+        room.moving = false;
+        let Some(at) = &room.at else { return Vec::new() };
+        let reason = reason(&self.gateways, &at.gateway_id);
+        // One that is drained, or was reported, still lives: better there than nowhere.
+        if reason != Reason::Down || room.stranded {
+            return Vec::new();
+        }
+        room.stranded = true;
+        vec![Effect::Announce(conf.clone(), Change { from: Some(at.gateway_id.clone()), to: None, reason })]
+    }
+
+    /// The store couldn't say: the next survey tries again.
+    pub fn not_yet(&mut self, conf: &ConfId) {
+        if let Some(room) = self.rooms.get_mut(conf) {
+            room.moving = false;
+        }
+    }
+
+    /// How the call gateways are now: conferences leave those that fail or are to be left, and hear of those that are
+    /// back; a gateway whose control link has opened is told all that holds.
+    pub fn survey(&mut self, seen: Vec<Seen>) -> Effects {
+        let mut out = Vec::new();
+        let before = std::mem::take(&mut self.gateways);
+        self.gateways = seen.into_iter().map(|seen| (seen.id.clone(), seen)).collect();
+        for (conf, room) in &mut self.rooms {
+            room.follow(conf, &self.gateways, &mut out);
+        }
+        let is_new = |seen: &&Seen| before.get(&seen.id).is_none_or(|known| known.openings < seen.openings);
+        for opened in self.gateways.values().filter(|seen| seen.openings > 0).filter(is_new) {
+            for (conf, room) in self.rooms.iter().filter(|(_, room)| room.is_at(&opened.id)) {
+                room.repeat(conf, &mut out);
+            }
+            for (conf, gateway, _) in self.over.iter().filter(|(_, gateway, _)| *gateway == opened.id) {
+                let command = ToNode::CloseRoom { room: conf.clone() };
+                out.push(Effect::Tell { gateway: gateway.clone(), command });
+            }
+        }
+        out
+    }
+
+    pub fn len(&self) -> usize {
+        self.rooms.len()
+    }
+}
+
+impl Room {
+    fn is_at(&self, gateway: &str) -> bool {
+        self.at.as_ref().is_some_and(|at| at.gateway_id == gateway)
+    }
+
+    fn replace(&mut self, conf: &ConfId, members: Vec<(UserId, bool)>, now: u64, out: &mut Effects) {
+        let vanished: Vec<UserId> =
+            self.members.keys().filter(|user| !members.iter().any(|(m, _)| m == *user)).cloned().collect();
+        for user in vanished {
+            self.expel(conf, user, now, out);
+        }
+        for (user, audio) in members {
+            if self.members.get(&user) != Some(&audio) {
+                self.admit(conf, user, audio, out);
+            }
+        }
+    }
+
+    fn admit(&mut self, conf: &ConfId, user: UserId, audio: bool, out: &mut Effects) {
+        self.gone.remove(&user);
+        self.members.insert(user.clone(), audio);
+        self.tell(permit(conf, user, audio), out);
+    }
+
+    fn expel(&mut self, conf: &ConfId, user: UserId, issued_until: u64, out: &mut Effects) {
+        self.members.remove(&user);
+        if self.gone.len() >= GONE_MAX
+            && let Some(oldest) = self.gone.iter().min_by_key(|(_, until)| **until).map(|(user, _)| user.clone())
+        {
+            self.gone.remove(&oldest);
+        }
+        self.gone.insert(user.clone(), issued_until);
+        self.tell(ToNode::Expel { room: conf.clone(), name: user.clone(), issued_until }, out);
+        out.push(Effect::Left(user));
+    }
+
+    fn tell(&self, command: ToNode, out: &mut Effects) {
+        if let Some(at) = &self.at {
+            out.push(Effect::Tell { gateway: at.gateway_id.clone(), command });
+        }
+    }
+
+    /// All that holds.
+    fn repeat(&self, conf: &ConfId, out: &mut Effects) {
+        for (user, issued_until) in &self.gone {
+            let (room, name, issued_until) = (conf.clone(), user.clone(), *issued_until);
+            self.tell(ToNode::Expel { room, name, issued_until }, out);
+        }
+        for (user, audio) in &self.members {
+            self.tell(permit(conf, user.clone(), *audio), out);
+        }
+    }
+
+    /// Leaves its call gateway if it must; hears that it is back if it was given up.
+    fn follow(&mut self, conf: &ConfId, gateways: &HashMap<String, Seen>, out: &mut Effects) {
+        let Some(at) = self.at.as_ref().filter(|_| !self.moving) else { return };
+        let seen = gateways.get(&at.gateway_id);
+        if seen.is_none_or(|seen| seen.fault.is_some() || seen.leave) {
+            self.moving = true;
+            let (from, members) = (at.gateway_id.clone(), self.members.len() as u64);
+            out.push(Effect::Move { conf: conf.clone(), from, members });
+        } else if std::mem::take(&mut self.stranded) {
+            let change = Change { from: None, to: Some(at.gateway_id.clone()), reason: Reason::Moved };
+            out.push(Effect::Announce(conf.clone(), change));
+        }
+    }
+}
+
+/// A waiting member has no token, so whoever is in may send video.
+fn permit(conf: &ConfId, name: UserId, audio: bool) -> ToNode {
+    ToNode::Permit { room: conf.clone(), name, audio, video: true }
+}
+
+/// Why a conference leaves the gateway.
+fn reason(gateways: &HashMap<String, Seen>, id: &str) -> Reason {
+    match gateways.get(id) {
+        None => Reason::Down,
+        Some(Seen { fault: Some(Fault::Down), .. }) => Reason::Down,
+        Some(Seen { fault: Some(Fault::Reported), .. }) => Reason::Reported,
+        Some(Seen { leave: true, .. }) => Reason::Drain,
+        Some(_) => Reason::Moved,
+    }
+}
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

@@ -1,0 +1,174 @@
+use super::*;
+
+fn conf() -> ConfId {
+    ConfId::parse("c1").unwrap()
+}
+
+fn user(id: &str) -> UserId {
+    UserId::parse(id).unwrap()
+}
+
+fn at(gateway: &str, assigned_at: u64) -> Allocation {
+    Allocation { gateway_id: gateway.to_owned(), assigned_at }
+}
+
+fn well(id: &str) -> Seen {
+    Seen { id: id.to_owned(), fault: None, leave: false, openings: 1 }
+}
+
+fn dead(id: &str) -> Seen {
+    Seen { fault: Some(Fault::Down), ..well(id) }
+}
+
+/// A conference of two at `a`, whose second member is muted; `a` and `b` are well.
+fn placed() -> Core {
+    let mut core = Core::default();
+    core.survey(vec![well("a"), well("b")]);
+    core.granted(conf(), Rights::All(vec![(user("u1"), true), (user("u2"), false)]), 0);
+    core.placed(&conf(), at("a", 1));
+    core
+}
+
+fn permit(gateway: &str, name: &str, audio: bool) -> Effect {
+    let command = ToNode::Permit { room: conf(), name: user(name), audio, video: true };
+    Effect::Tell { gateway: gateway.to_owned(), command }
+}
+
+fn expel(gateway: &str, name: &str, issued_until: u64) -> Effect {
+    let command = ToNode::Expel { room: conf(), name: user(name), issued_until };
+    Effect::Tell { gateway: gateway.to_owned(), command }
+}
+
+fn announce(from: Option<&str>, to: Option<&str>, reason: Reason) -> Effect {
+    Effect::Announce(conf(), Change { from: from.map(str::to_owned), to: to.map(str::to_owned), reason })
+}
+
+fn leave(from: &str, members: u64) -> Effect {
+    Effect::Move { conf: conf(), from: from.to_owned(), members }
+}
+
+/// The same, in an order of their own: members have none.
+fn sorted(mut effects: Vec<Effect>) -> Vec<Effect> {
+    effects.sort_by_key(|effect| format!("{effect:?}"));
+    effects
+}
+
+#[test]
+fn what_was_decided_before_the_gateway_was_known_is_told_when_it_is() {
+    let mut core = Core::default();
+    core.survey(vec![well("a")]);
+    let out = core.granted(conf(), Rights::Member { user: user("u1"), audio: false }, 0);
+    assert_eq!(out, [Effect::Locate(conf())]);
+    assert_eq!(core.granted(conf(), Rights::Member { user: user("u1"), audio: false }, 0), [], "asked once");
+    assert_eq!(core.placed(&conf(), at("a", 1)), [permit("a", "u1", false)]);
+    assert_eq!(core.placed(&conf(), at("a", 1)), []);
+}
+
+#[test]
+fn a_mute_a_kick_and_the_end_reach_the_gateway_at_once() {
+    let mut core = placed();
+    let muted = core.granted(conf(), Rights::Member { user: user("u1"), audio: false }, 0);
+    assert_eq!(muted, [permit("a", "u1", false)]);
+    let kicked = core.granted(conf(), Rights::Gone { user: user("u2"), issued_until: 77 }, 0);
+    assert_eq!(kicked, [expel("a", "u2", 77), Effect::Left(user("u2"))]);
+    let close = Effect::Tell { gateway: "a".into(), command: ToNode::CloseRoom { room: conf() } };
+    assert_eq!(core.granted(conf(), Rights::Over, 0), [Effect::Left(user("u1")), close]);
+    assert_eq!(core.len(), 0);
+}
+
+#[test]
+fn a_link_that_opens_hears_all_that_holds_on_that_gateway_and_no_other() {
+    let mut core = placed();
+    core.granted(conf(), Rights::Gone { user: user("u1"), issued_until: 5 }, 0);
+    let other = ConfId::parse("c2").unwrap();
+    core.granted(other.clone(), Rights::Member { user: user("u9"), audio: true }, 0);
+    core.placed(&other, at("b", 1));
+    let opened = |openings| vec![Seen { openings, ..well("a") }, well("b")];
+    assert_eq!(core.survey(opened(1)), [], "it has heard all");
+    assert_eq!(core.survey(opened(2)), [expel("a", "u1", 5), permit("a", "u2", false)]);
+    core.granted(conf(), Rights::Member { user: user("u1"), audio: true }, 0);
+    assert_eq!(sorted(core.survey(opened(3))), [permit("a", "u1", true), permit("a", "u2", false)], "u1 is back");
+    core.granted(conf(), Rights::Over, 9);
+    let close = Effect::Tell { gateway: "a".into(), command: ToNode::CloseRoom { room: conf() } };
+    assert_eq!(core.survey(opened(4)), [close]);
+}
+
+#[test]
+fn a_roster_that_was_missed_expels_who_is_no_longer_in_it() {
+    let mut core = placed();
+    let out = core.granted(conf(), Rights::All(vec![(user("u2"), true), (user("u3"), true)]), 50);
+    let expected = [expel("a", "u1", 50), Effect::Left(user("u1")), permit("a", "u2", true), permit("a", "u3", true)];
+    assert_eq!(sorted(out), sorted(expected.to_vec()));
+}
+
+#[test]
+fn when_a_gateway_dies_its_conferences_move_once_and_everybody_is_told_where() {
+    let mut core = placed();
+    assert_eq!(core.survey(vec![dead("a"), well("b")]), [leave("a", 2)]);
+    assert_eq!(core.survey(vec![dead("a"), well("b")]), [], "under way");
+    let out = core.placed(&conf(), at("b", 2));
+    assert_eq!(out[0], announce(Some("a"), Some("b"), Reason::Down));
+    assert_eq!(out[1], Effect::SendOn { gateway: "a".into(), conf: conf(), to: "b".into() });
+    assert_eq!(sorted(out[2..].to_vec()), [permit("b", "u1", true), permit("b", "u2", false)]);
+    assert_eq!(core.survey(vec![dead("a"), well("b")]), []);
+    assert_eq!(core.placed(&conf(), at("a", 1)), [], "an older word");
+}
+
+#[test]
+fn with_no_gateway_left_members_are_told_so_once_and_again_when_there_is_one() {
+    let mut core = placed();
+    let all_dead = || vec![dead("a"), dead("b")];
+    assert_eq!(core.survey(all_dead()), [leave("a", 2)]);
+    assert_eq!(core.stays(&conf()), [announce(Some("a"), None, Reason::Down)]);
+    assert_eq!(core.survey(all_dead()), [leave("a", 2)], "tried again");
+    assert_eq!(core.stays(&conf()), []);
+    assert_eq!(core.survey(vec![dead("a"), well("b")]), [leave("a", 2)]);
+    assert_eq!(core.placed(&conf(), at("b", 2))[0], announce(None, Some("b"), Reason::Down));
+}
+
+#[test]
+fn the_same_gateway_coming_back_is_told_too() {
+    let mut core = placed();
+    core.survey(vec![dead("a")]);
+    core.stays(&conf());
+    assert_eq!(core.survey(vec![well("a")]), [announce(None, Some("a"), Reason::Moved)]);
+    assert_eq!(core.survey(vec![well("a")]), []);
+}
+
+#[test]
+fn a_drained_gateway_is_left_at_its_deadline_if_there_is_another() {
+    let mut core = placed();
+    let leaving = || vec![Seen { leave: true, ..well("a") }, well("b")];
+    assert_eq!(core.survey(leaving()), [leave("a", 2)]);
+    assert_eq!(core.stays(&conf()), [], "better there than nowhere");
+    assert_eq!(core.survey(leaving()), [leave("a", 2)]);
+    assert_eq!(core.placed(&conf(), at("b", 2))[0], announce(Some("a"), Some("b"), Reason::Drain));
+}
+
+#[test]
+fn what_the_store_could_not_say_is_asked_again() {
+    let mut core = placed();
+    assert_eq!(core.survey(vec![dead("a"), well("b")]), [leave("a", 2)]);
+    core.not_yet(&conf());
+    assert_eq!(core.survey(vec![dead("a"), well("b")]), [leave("a", 2)]);
+}
+
+#[test]
+fn a_conference_that_ended_on_the_way_leaves_nothing_in_the_store() {
+    let mut core = placed();
+    core.survey(vec![dead("a"), well("b")]);
+    core.granted(conf(), Rights::Over, 0);
+    assert_eq!(core.placed(&conf(), at("b", 2)), [Effect::Release(conf())]);
+    assert_eq!(core.placed(&ConfId::parse("elsewhere").unwrap(), at("b", 2)), [], "followed by others");
+}
+
+#[test]
+fn who_is_gone_is_remembered_within_bounds() {
+    let mut core = placed();
+    for i in 0..2 * GONE_MAX as u64 {
+        core.granted(conf(), Rights::Gone { user: user(&format!("g{i}")), issued_until: i }, i);
+    }
+    let told = core.survey(vec![Seen { openings: 2, ..well("a") }]);
+    assert_eq!(told.len(), GONE_MAX + 2);
+    assert!(told.contains(&expel("a", &format!("g{}", 2 * GONE_MAX - 1), 2 * GONE_MAX as u64 - 1)), "the latest are");
+}

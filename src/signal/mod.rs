@@ -1,0 +1,117 @@
+//! The call gateway node's doors: clients' sockets, which speak Kurento's group call, and gateways' control links.
+
+mod client;
+mod control;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Request, State, WebSocketUpgrade};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+
+use crate::address::{AddressBlock, ClientAddr};
+use crate::bearer::{PROTOCOL, shown};
+use crate::ids::now_ms;
+use crate::limiter::{Limiter, Rate};
+use crate::media::message::MESSAGE_MAX;
+use crate::media::{Media, Shown, Tokens};
+use crate::refusal::Refusal;
+
+/// Most addresses whose request budgets are remembered.
+const ADDRESSES: usize = 65_536;
+/// The messages are small; tungstenite's own default is 128 KiB for each socket.
+const READ_BUFFER: usize = 4096;
+/// Kurento's pages ask for this at the port's root.
+const ALIAS: &str = "/groupcall";
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Between two pings.
+    pub heartbeat: Duration,
+    /// Frames and bytes that may wait for one socket.
+    pub queue_frames: usize,
+    pub queue_bytes: usize,
+    /// Upgrades that one address may ask for.
+    pub requests_per_minute: u32,
+}
+
+/// What the doors share.
+pub struct Signal {
+    media: Media,
+    tokens: Tokens,
+    settings: Settings,
+    budget: Mutex<Limiter<AddressBlock>>,
+}
+
+/// The routes: `{base}/callgw`, `{base}/callgw/control`, and Kurento's own.
+pub fn router(media: Media, tokens: Tokens, settings: Settings, base: &str) -> Router {
+    let budget = Mutex::new(Limiter::new(Rate::per_minute(settings.requests_per_minute), ADDRESSES));
+    Router::new()
+        .route(&format!("{base}/callgw"), any(client_socket))
+        .route(ALIAS, any(client_socket))
+        .route(&format!("{base}/callgw/control"), any(control_link))
+        .with_state(Arc::new(Signal { media, tokens, settings, budget }))
+}
+
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+async fn client_socket(State(signal): State<Arc<Signal>>, upgrade: Upgrade, request: Request) -> Response {
+    if let Some(refused) = signal.over_budget(&request) {
+        return refused;
+    }
+    // Without a token here, `joinRoom` brings one.
+    let shown = shown(request.headers(), request.uri()).map_or(Shown::Nothing, |token| signal.tokens.client(&token));
+    if matches!(shown, Shown::Refused) {
+        return unauthorized();
+    }
+    accept(upgrade, move |socket| client::serve(signal, socket, shown))
+}
+
+async fn control_link(State(signal): State<Arc<Signal>>, upgrade: Upgrade, request: Request) -> Response {
+    if let Some(refused) = signal.over_budget(&request) {
+        return refused;
+    }
+    let gateway = shown(request.headers(), request.uri()).and_then(|token| signal.tokens.gateway(&token));
+    let Some(gateway) = gateway else { return unauthorized() };
+    accept(upgrade, move |socket| control::serve(signal, socket, gateway))
+}
+
+fn accept<F>(upgrade: Upgrade, serve: impl FnOnce(axum::extract::ws::WebSocket) -> F + Send + 'static) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
+    };
+    upgrade
+        .protocols([PROTOCOL])
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        // A message that is somewhat too long is answered; beyond that the socket is cut.
+        .max_message_size(2 * MESSAGE_MAX)
+        .max_frame_size(2 * MESSAGE_MAX)
+        .on_upgrade(serve)
+}
+
+fn unauthorized() -> Response {
+    let body = Refusal::unauthenticated().to_json().to_string();
+    (StatusCode::UNAUTHORIZED, [(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+impl Signal {
+    /// Counts one request. `Some`: that is the answer to it.
+    fn over_budget(&self, request: &Request) -> Option<Response> {
+        let Some(address) = request.extensions().get::<ClientAddr>() else {
+            return Some(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+        };
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = budget.allow(&AddressBlock::host(address.0), now_ms());
+        allowed.err().map(|_| StatusCode::TOO_MANY_REQUESTS.into_response())
+    }
+}

@@ -1,0 +1,1 @@
+CREATE INDEX allocations_by_time ON allocations (assigned_at)
