@@ -176,6 +176,14 @@ impl Endpoint {
         }
     }
 
+    /// Layers of the video that it publishes.
+    pub(crate) fn layers(&self) -> usize {
+        match &self.role {
+            Role::Publisher(publisher) => publisher.video.as_ref().map_or(0, |video| video.layers.len()),
+            Role::Subscriber(_) => 0,
+        }
+    }
+
     /// Whether the publisher may send one more packet now.
     pub(crate) fn may_send(&mut self, now: Instant) -> bool {
         match &mut self.role {

@@ -46,6 +46,7 @@ struct Inner {
 pub(crate) struct Gauges {
     pub(crate) packets_per_s: AtomicU64,
     pub(crate) endpoints: AtomicU64,
+    pub(crate) forwarded: AtomicU64,
 }
 
 /// The thread's queue is full, or the thread has ended.
@@ -165,6 +166,11 @@ impl Node {
             rooms: inner.router.lock().unwrap_or_else(PoisonError::into_inner).rooms() as u64,
             endpoints: inner.gauges.iter().map(|gauges| gauges.endpoints.load(Ordering::Relaxed)).sum(),
         }
+    }
+
+    /// Packets forwarded since the node's start.
+    pub fn forwarded(&self) -> u64 {
+        self.inner.gauges.iter().map(|gauges| gauges.forwarded.load(Ordering::Relaxed)).sum()
     }
 
     /// The addresses at which the threads take UDP.

@@ -215,6 +215,7 @@ impl Media {
     fn tell_load(&mut self) {
         self.gauges.packets_per_s.store(self.worker.packets_per_s(), Ordering::Relaxed);
         self.gauges.endpoints.store(self.worker.endpoints() as u64, Ordering::Relaxed);
+        self.gauges.forwarded.store(self.worker.counts().forwarded, Ordering::Relaxed);
         let queues =
             Queues { commands: self.tasks.len(), notices: self.backlog.len(), tcp_connections: self.connections.len() };
         self.report.tell(&self.worker, std::mem::take(&mut self.unsent), queues);

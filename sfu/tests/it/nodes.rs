@@ -35,6 +35,7 @@ async fn a_call_goes_over_udp() {
     assert!(boris.client.frames().windows(2).all(|pair| pair[1].seq > pair[0].seq));
     boris.until(|_| site.node.load().endpoints == 2).await;
     assert_eq!(site.node.load().rooms, 1);
+    boris.until(|_| site.node.forwarded() >= 30).await;
     site.node.send(Command::CloseRoom { room: room() }).unwrap();
     boris.until(|client| client.closed).await;
     site.node.stop().await;
