@@ -171,11 +171,7 @@ impl Janus {
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
         let Part::Subscriber { tracks, view, .. } = &mut endpoint.part else { return };
         *view = Some((0, height));
-        let layer = match height {
-            0..=LOW_HEIGHT => 0,
-            ..=MIDDLE_HEIGHT => 1,
-            _ => 2,
-        };
+        let layer = u32::from(height > LOW_HEIGHT) + u32::from(height > MIDDLE_HEIGHT);
         let of = |track: &Track| json!({"mid": track.mid, "send": height > 0, "substream": layer});
         let streams: Vec<Value> = tracks.iter().filter(|track| track.is_video).map(of).collect();
         if let Some(handle) = endpoint.handle.filter(|_| endpoint.described && !streams.is_empty()) {
