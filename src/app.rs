@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::callgw::{Pool, Surroundings};
 use crate::conference::{Conferences, Limits};
-use crate::config::{Config, EimMode, EventsMode};
+use crate::config::{Config, EimMode, EventsMode, NodeKind};
 use crate::eim::address::Peers;
 use crate::eim::calls::Calls;
 use crate::eim::inbound::Inbound;
@@ -61,13 +61,13 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     let sockets = Sockets::new(conferences.clone());
     let secrets = secrets(&config, &store).await?;
     let web_address = web_address(&config, http_address);
-    let media::Local { router: call_gateway, link } =
+    let media::Local { router: call_gateway, links } =
         media::embedded(&config, http_address, &secrets.first, &mut lifecycle)?;
     let around = Surroundings {
         node: &config.node.id,
         secret: &secrets.first,
-        own_url: format!("{}/callgw", web_address.replacen("https://", "wss://", 1)),
-        embedded: link,
+        own_url: web_address.replacen("https://", "wss://", 1),
+        embedded: links,
     };
     let pool = Pool::start(&config.callgw, around, &tracker, &lifecycle.hard())?;
     let (placement, placing) = Placement::new(pool.clone(), store.clone());
@@ -117,6 +117,9 @@ fn built(config: &Config) -> Result<(), Failure> {
     }
     if config.live.callback_listen.is_some() {
         return Err("live.callback_listen is not available in this version".into());
+    }
+    if let Some(node) = config.callgw.nodes.iter().find(|node| node.kind == NodeKind::Whip) {
+        return Err(format!("callgw.nodes: {}: kind \"whip\" is not available in this version", node.id).into());
     }
     Ok(())
 }

@@ -8,7 +8,7 @@
 //! | 3 doors | `rpc`, `wss`, `signal` (the call gateway's sockets), `page`, `admin` |
 //! | 2 rooms | `conference` (registry, one actor each, a pure core), `sockets`, `entry` (logins, links, guests), `placement` (conferences' call gateways) |
 //! | 1 wires | `store` (SQL), `eim` (XMPP, conversion, the built-in EIM), `callgw` (the pool), `media` (this process's call gateway node) |
-//! | 0 ground | `ids`, `refusal`, `event`, `address`, `limiter`, `token`, `bearer`, `body`, `outbox`, `control`, `config`, `schema`, `log` |
+//! | 0 ground | `ids`, `refusal`, `event`, `address`, `limiter`, `token`, `bearer`, `body`, `outbox`, `control`, `dial`, `config`, `schema`, `log` |
 //!
 //! All tasks, who starts them and what they own:
 //!
@@ -43,6 +43,7 @@ pub mod conference;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod dial;
 pub mod eim;
 pub mod entry;
 pub mod event;

@@ -1,16 +1,16 @@
 // What the reader may do about a member and about the conference: the entries of the menus, as data.
 
 /**
- * `control` goes to the server as `conference.control`; `local` concerns this browser's stage only. `confirm` is the
- * catalogue prefix of a question asked first.
+ * `control` goes to the server as `conference.control`; `local` concerns this browser's stage only, and there
+ * `stream` if not the member's own picture. `confirm` is the catalogue prefix of a question asked first.
  * @typedef {{id: string, say: string, icon: string, control?: [string, object], local?: "pick"|"unpick"|"close"|"reopen",
- *   confirm?: string, danger?: boolean}} Action
+ *   stream?: string, confirm?: string, danger?: boolean}} Action
  */
 
 /**
  * @param {import("./roster.js").Member} self
  * @param {import("./roster.js").Member} member
- * @param {{mainVideo: string|null, picked: string|null, isClosed: boolean}} stage
+ * @param {{mainVideo: string|null, picked: string|null, isClosed: boolean, closedScreen?: string}} stage
  * @returns {Action[]}
  */
 export function memberActions(self, member, stage) {
@@ -18,15 +18,16 @@ export function memberActions(self, member, stage) {
   return [...(isSelf ? [] : stageActions(member, stage)), ...(self.role === "chair" ? chairActions(member, isSelf, stage) : [])];
 }
 
-/** @param {import("./roster.js").Member} member @param {{picked: string|null, isClosed: boolean}} stage @returns {Action[]} */
-function stageActions({ userId }, { picked, isClosed }) {
+/** @param {import("./roster.js").Member} member @param {{picked: string|null, isClosed: boolean, closedScreen?: string}} stage @returns {Action[]} */
+function stageActions({ userId }, { picked, isClosed, closedScreen }) {
   const pick = picked === userId
     ? /** @type {Action} */ ({ id: "unpick", say: "member.unpick", icon: "pin", local: "unpick" })
     : /** @type {Action} */ ({ id: "pick", say: "member.pick", icon: "pin", local: "pick" });
   const close = isClosed
     ? /** @type {Action} */ ({ id: "reopen", say: "member.reopen", icon: "show", local: "reopen" })
     : /** @type {Action} */ ({ id: "hide", say: "member.close", icon: "hide", local: "close" });
-  return [pick, close];
+  const screen = /** @type {Action} */ ({ id: "reopen-screen", say: "member.reopenScreen", icon: "screen", local: "reopen", stream: closedScreen });
+  return [pick, close, ...(closedScreen ? [screen] : [])];
 }
 
 /**

@@ -6,12 +6,13 @@ import { icon } from "./icons.js";
 import { ChatPanel } from "./chat.js";
 import { ConferenceHeader } from "./header.js";
 import { ControlBar } from "./controls.js";
-import { LocalCamera } from "./camera.js";
+import { Media } from "./call/media.js";
 import { MembersPanel } from "./members.js";
 import { SidePanels } from "./panels.js";
 import { Stage } from "./stage.js";
 import { confirmed } from "./dialog.js";
 import { conferenceActions, memberActions } from "./actions.js";
+import { openDevices } from "./device-window.js";
 import { openInvite } from "./invite.js";
 import { openMenu } from "./menu.js";
 import { wordsFor } from "./notices.js";
@@ -19,7 +20,7 @@ import { wordsFor } from "./notices.js";
 export class ConferenceView {
   /** Passing words about people who knock, by user. @type {Map<string, () => void>} */
   #knocks = new Map();
-  #wasFilming = false;
+  #isStopped = false;
 
   /**
    * @param {import("./live.js").LiveConference} live
@@ -28,9 +29,14 @@ export class ConferenceView {
   constructor(live, toasts) {
     this.live = live;
     this.toasts = toasts;
-    this.camera = new LocalCamera(() => this.update());
-    this.header = new ConferenceHeader({ onInvite: () => this.#invite() });
-    this.stage = new Stage({ onChoice: () => this.update() });
+    this.media = new Media({
+      live,
+      onTrouble: (key) => void toasts.show(key),
+      onBlocked: () => this.#askForSound(),
+      onChange: () => this.update(),
+    });
+    this.header = new ConferenceHeader({ onInvite: () => this.#invite(), onDevices: () => openDevices(this.media, toasts) });
+    this.stage = new Stage({ media: this.media, onChoice: () => this.update() });
     this.members = this.#membersPanel();
     this.chat = new ChatPanel({
       send: (words) => this.#try(() => live.rpc.call("conference.sendMessage", { confId: live.confId, text: words })),
@@ -46,29 +52,43 @@ export class ConferenceView {
       h("main", { class: "centre" }, this.stage.element, this.banner),
       this.side.element,
       this.controls.element,
+      this.media.loudspeakers.element,
     );
+    this.media.start();
+    live.addEventListener("callgw", this.#moved);
     live.addEventListener("notice", (event) => this.#notice(/** @type {CustomEvent} */ (event).detail));
   }
 
   /** Draws what is true now. */
   update() {
     const { roster, self, isChair } = this.live;
-    if (!roster || !self) return;
-    this.#followCamera(self);
-    this.header.update(this.live);
-    this.stage.update(roster, self.userId, this.camera.stream);
+    if (!roster || !self || this.#isStopped) return;
+    this.media.follow(self);
+    const here = this.media.asHere(self);
+    this.header.update(this.live, this.media.call.forwarded);
+    this.stage.update({ ...roster, members: roster.members.map((member) => (member === self ? here : member)) }, self.userId);
     this.members.update(roster, self.userId, isChair);
     this.chat.update(roster, self.userId);
     this.side.update(roster, isChair);
-    this.controls.update(self);
+    this.controls.update(here, this.media.own.screen !== null);
     this.#forgetKnocks();
     this.#drawBanner();
   }
 
   stop() {
+    this.#isStopped = true;
+    this.live.removeEventListener("callgw", this.#moved);
     this.#forgetKnocks();
-    this.camera.close();
+    this.media.stop();
     this.header.stop();
+  }
+
+  /** @param {Event} event */
+  #moved = (event) => this.media.call.changed(/** @type {CustomEvent} */ (event).detail.to);
+
+  /** A reload isn't a press: some browsers play nothing before one. */
+  #askForSound() {
+    this.toasts.show("media.blocked", {}, { say: "media.unblock", testid: "unblock", onSelect: () => this.media.loudspeakers.unblock() });
   }
 
   /** @param {() => Promise<any>} work */
@@ -94,7 +114,8 @@ export class ConferenceView {
   #controlBar() {
     return new ControlBar({
       onMicrophone: () => this.#microphone(),
-      onCamera: () => this.#turnCamera(),
+      onCamera: () => this.#try(() => this.media.toggleCamera()),
+      onScreen: canShareScreen() ? () => this.media.toggleScreen() : null,
       onHand: () => this.#try(() => this.live.control(this.live.self?.hand ? "lowerHand" : "raiseHand")),
       onManage: (anchor) => this.#manageMenu(anchor),
       onLeave: () => this.live.leave(),
@@ -107,29 +128,15 @@ export class ConferenceView {
       const raise = { say: "control.raiseHand", testid: "toast-hand", onSelect: () => void this.#try(() => this.live.control("raiseHand")) };
       return this.toasts.show("notice.held", {}, this.live.self?.hand ? undefined : raise);
     }
-    await this.#try(() => this.live.control(audio === "on" ? "muteSelf" : "unmuteSelf"));
+    await this.#try(() => this.media.toggleMicrophone());
   }
 
-  async #turnCamera() {
-    if (this.live.self?.video === "on") return this.#try(() => this.live.control("closeCamera"));
-    // The browser may ask the reader first, for as long as they like: nothing waits for that.
-    this.camera.open().then((hasPicture) => hasPicture || this.toasts.show("notice.noCamera"));
-    const done = await this.#try(() => this.live.control("openCamera"));
-    if (!done) this.camera.close();
-  }
-
-  /** The roster says whether one's camera is on; the local picture follows it. @param {import("./roster.js").Member} self */
-  #followCamera(self) {
-    if (self.video === "off" && this.#wasFilming) this.camera.close();
-    if (self.video === "on" && !this.#wasFilming) this.camera.open();
-    this.#wasFilming = self.video === "on";
-  }
   /** @param {import("./roster.js").Member} member @param {HTMLElement} anchor */
   #memberMenu(member, anchor) {
     const { self, roster } = this.live;
     if (!self || !roster) return;
     const { picked, closed } = this.stage.choice;
-    const stage = { mainVideo: roster.conference.mainVideo, picked, isClosed: closed.has(member.userId) };
+    const stage = { mainVideo: roster.conference.mainVideo, picked, isClosed: closed.has(member.userId), closedScreen: this.stage.closedScreenOf(member.userId) };
     const items = memberActions(self, member, stage).map((action) => ({
       ...action,
       testid: `${action.id}-${member.userId}`,
@@ -152,11 +159,11 @@ export class ConferenceView {
   }
 
   /** @param {import("./actions.js").Action & {update?: object}} action @param {import("./roster.js").Member} [member] */
-  async #act({ control, local, update, confirm, danger }, member) {
+  async #act({ control, local, stream, update, confirm, danger }, member) {
     const name = member?.name ?? this.live.roster?.conference.confName ?? "";
     if (confirm && !(await confirmed(confirm, { name }, Boolean(danger)))) return;
     const { rpc, confId } = this.live;
-    if (local && member) this.stage.choose(local, member.userId);
+    if (local && member) this.stage.choose(local, stream ?? member.userId);
     if (control) await this.#try(() => this.live.control(...control));
     if (update) await this.#try(() => rpc.call("conference.update", { confId, ...update }));
   }
@@ -191,10 +198,16 @@ export class ConferenceView {
   #drawBanner() {
     const { isOnline, troubles } = this.live;
     const [first] = troubles;
-    this.banner.hidden = isOnline && !first;
+    const noMedia = this.media.call.problem;
+    this.banner.hidden = isOnline && !first && !noMedia;
     const words = /** @type {Element} */ (this.banner.lastElementChild);
     if (!isOnline) say(words, "banner.offline");
     else if (first === "goingAway") say(words, "banner.goingAway");
     else if (first) say(words, "banner.degraded", { part: isKnown(`part.${first}`) ? t(`part.${first}`) : first });
+    else if (noMedia) say(words, isKnown(`error.${noMedia}`) ? `error.${noMedia}` : "banner.noMedia");
   }
+}
+
+function canShareScreen() {
+  return Boolean(navigator.mediaDevices?.getDisplayMedia);
 }

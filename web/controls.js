@@ -39,28 +39,31 @@ class ControlButton {
 export class ControlBar {
   /**
    * @param {{onMicrophone: () => Promise<unknown>, onCamera: () => Promise<unknown>, onHand: () => Promise<unknown>,
-   *   onManage: (anchor: HTMLElement) => void, onLeave: () => Promise<unknown>}} owner
+   *   onScreen: (() => Promise<unknown>)|null, onManage: (anchor: HTMLElement) => void, onLeave: () => Promise<unknown>}} owner
    */
-  constructor({ onMicrophone, onCamera, onHand, onManage, onLeave }) {
+  constructor({ onMicrophone, onCamera, onScreen, onHand, onManage, onLeave }) {
     this.mute = new ControlButton("mute", "mic", onMicrophone);
     this.camera = new ControlButton("camera", "camera", onCamera);
+    // Telephones can't: nothing to press then.
+    this.screen = onScreen && new ControlButton("share", "screen", onScreen);
     this.hand = new ControlButton("hand", "hand", onHand);
     this.manage = new ControlButton("manage", "shield", () => onManage(this.manage.element));
     this.leave = new ControlButton("leave", "leave", onLeave);
     attribute(this.manage.element, "aria-haspopup", "menu");
     this.manage.update({ name: "shield", key: "control.manage" });
     this.leave.update({ name: "leave", key: "control.leave", look: "leave" });
-    const buttons = [this.mute, this.camera, this.hand, this.manage, this.leave].map(({ element }) => element);
-    const toolbar = h("div", { class: "controls", role: "toolbar", sayLabel: "control.label" }, ...buttons);
+    const buttons = [this.mute, this.camera, this.screen, this.hand, this.manage, this.leave].map((button) => button?.element);
+    const toolbar = h("div", { class: "controls", role: "toolbar", sayLabel: "control.label" }, ...buttons.filter(Boolean));
     this.element = h("footer", { class: "bar" }, toolbar);
   }
 
-  /** @param {import("./roster.js").Member} self */
-  update({ audio, video, hand, role }) {
+  /** @param {import("./roster.js").Member} self as the devices are @param {boolean} isSharing */
+  update({ audio, video, hand, role }, isSharing) {
     const microphone = { on: "control.mute", off: "control.unmute", forcedOff: "control.held" }[audio];
     this.mute.update({ name: audioIcon(audio), key: microphone, isOn: audio === "on", look: audio });
     const isFilming = video === "on";
     this.camera.update({ name: isFilming ? "camera" : "cameraOff", key: isFilming ? "control.cameraOff" : "control.cameraOn", isOn: isFilming, look: video });
+    this.screen?.update({ name: "screen", key: isSharing ? "control.unshare" : "control.share", isOn: isSharing, look: isSharing ? "on" : "off" });
     this.hand.update({ name: "hand", key: hand ? "control.lowerHand" : "control.raiseHand", isOn: hand, look: hand ? "raised" : "" });
     this.manage.element.hidden = role !== "chair";
   }

@@ -1,6 +1,6 @@
 // The line above the stage: which conference, since when, and whether we are connected.
 
-import { h, text } from "./dom.js";
+import { attribute, h, text } from "./dom.js";
 import { icon } from "./icons.js";
 import { say, t } from "./i18n.js";
 import { elapsed, startOf } from "./clock.js";
@@ -10,28 +10,33 @@ export class ConferenceHeader {
   #name = h("h1", { class: "conf-name", testid: "conf-name" });
   #locked = h("span", { class: "chip", testid: "chip-locked" }, icon("lock"), h("span", { say: "chip.locked" }));
   #lobby = h("span", { class: "chip", testid: "chip-lobby" }, icon("lobby"), h("span", { say: "chip.lobby" }));
+  #enforced = h("span", { class: "chip warn", testid: "chip-enforced", role: "status" }, icon("micHeld"), h("span", {}));
   #clock = h("span", { class: "clock", testid: "elapsed", role: "timer", sayTitle: "header.elapsed" });
   #state = h("span", { class: "link-state", testid: "state-text", role: "status" });
   /** @type {import("./roster.js").Roster|null} */
   #roster = null;
   #ticker = 0;
 
-  /** @param {{onInvite: () => void}} owner */
-  constructor({ onInvite }) {
+  /** @param {{onInvite: () => void, onDevices: () => void}} owner */
+  constructor({ onInvite, onDevices }) {
     this.invite = h("button", { class: "button quiet invite", type: "button", testid: "invite", hidden: true, on: { click: onInvite } });
     this.invite.append(icon("link"), h("span", { say: "invite.open" }));
+    const devices = h("button", { class: "icon-button", type: "button", sayLabel: "devices.open", sayTitle: "devices.open", testid: "devices", on: { click: onDevices } }, icon("sliders"));
     this.element = h(
       "header",
       { class: "conf-head" },
-      h("div", { class: "conf-title" }, this.#name, this.#locked, this.#lobby),
+      h("div", { class: "conf-title" }, this.#name, this.#locked, this.#lobby, this.#enforced),
       h("div", { class: "conf-meta" }, this.#state, this.#clock),
-      h("div", { class: "conf-tools" }, this.invite, languageSwitch()),
+      h("div", { class: "conf-tools" }, this.invite, devices, languageSwitch()),
     );
     this.#ticker = setInterval(() => this.#tick(), 1000);
   }
 
-  /** @param {import("./live.js").LiveConference} live */
-  update({ roster, isOnline, isChair }) {
+  /**
+   * @param {import("./live.js").LiveConference} live
+   * @param {{audio: boolean, video: boolean}} forwarded what of one's own media reaches the others
+   */
+  update({ roster, isOnline, isChair }, forwarded) {
     this.#roster = roster;
     if (!roster) return;
     const { confName, locked, lobby } = roster.conference;
@@ -39,10 +44,19 @@ export class ConferenceHeader {
     document.title = t("title.in", { name: confName });
     this.#locked.hidden = !locked;
     this.#lobby.hidden = !lobby;
+    this.#drawEnforced(forwarded);
     this.invite.hidden = !isChair;
     this.#state.dataset.online = String(isOnline);
     say(this.#state, isOnline ? "state.connected" : "state.reconnecting");
     this.#tick();
+  }
+
+  /** @param {{audio: boolean, video: boolean}} forwarded */
+  #drawEnforced({ audio, video }) {
+    this.#enforced.hidden = audio && video;
+    const key = audio ? "media.heldVideo" : video ? "media.heldAudio" : "media.heldBoth";
+    say(/** @type {Element} */ (this.#enforced.lastElementChild), key);
+    attribute(this.#enforced, "title", t(key));
   }
 
   stop() {

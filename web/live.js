@@ -18,7 +18,8 @@ const CLOSE_REASONS = /** @type {Record<number, string>} */ ({
 });
 
 /**
- * `change`: anything to draw is different. `notice`: something worth a passing word, `detail` = {method, params}.
+ * `change`: anything to draw is different. `notice`: something worth a passing word, `detail` = {event, before}.
+ * `callgw`: the conference has another call gateway, `detail` = {from, to, reason}.
  * Phases: `connecting` -> `waiting` (in the lobby) | `in` -> `over`, for `reason`: left, kicked, banned, denied, ended,
  * notStarted, unknown, takenOver, signedOut, refused (then `error` says why).
  */
@@ -196,6 +197,7 @@ export class LiveConference extends EventTarget {
     else if (method === "degraded") this.#trouble(params.part, true);
     else if (method === "restored") this.#trouble(params.part, false);
     else if (method === "goingAway") this.#trouble("goingAway", true);
+    else if (method === "callgw.changed" && params.confId === this.confId) this.dispatchEvent(new CustomEvent("callgw", { detail: params }));
   }
 
   /** @param {string} part @param {boolean} isThere */

@@ -5,7 +5,9 @@ import { icon } from "./icons.js";
 import { errorText, t } from "./i18n.js";
 import { RpcError } from "./rpc.js";
 
-const SHOWN_MS = 6_000;
+const SHOWN_MS = 5_000;
+/** And for each character: slow readers read some twenty in a second, of Chinese fewer but it needs fewer. */
+const READING_MS = 50;
 /** More would hide the page. */
 const AT_MOST = 4;
 
@@ -58,7 +60,7 @@ export class Toasts {
     this.element.append(toast);
     this.#raise();
     while (this.element.children.length > AT_MOST) this.element.firstElementChild?.remove();
-    setTimeout(away, SHOWN_MS);
+    setTimeout(away, SHOWN_MS + words.length * READING_MS);
     return away;
   }
 

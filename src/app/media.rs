@@ -1,5 +1,6 @@
 //! The recipe of a call gateway node: in the gateway's process, or alone.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,35 +12,40 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use super::{http_settings, serve_admin, serve_http};
 use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::callgw::Embedded;
-use crate::config::{CallNode, Config};
+use crate::config::{CallNode, Config, NodeKind};
+use crate::dial::Tls;
 use crate::http::Door as HttpDoor;
 use crate::ids::{Secret, now_ms};
 use crate::lifecycle::{Failure, Lifecycle, Outcome};
-use crate::media::{Ends, Limits, Node, Settings, Tokens};
+use crate::media::{Backend, Ends, Limits, Node, Settings, Tokens, janus};
 use crate::{log, signal};
 
 /// How long calls go on after the soft stop of a process that is gateway and node in one: as long as its event sockets.
 const EMBEDDED_DRAIN: Duration = Duration::from_secs(2);
 
-/// The node of the gateway's own process.
+/// The nodes whose signalling is this process's.
 pub(super) struct Local {
     pub router: Router,
-    /// What the pool holds of it.
-    pub link: Option<Embedded>,
+    /// What the pool holds of each, by its id.
+    pub links: HashMap<String, Embedded>,
 }
 
-/// The node of this process, if the configuration has one.
+/// The nodes of this process: the one whose media it carries, and those in front of other media servers.
 pub(super) fn embedded(
     config: &Config,
     http: SocketAddr,
     own_secret: &Secret,
     lifecycle: &mut Lifecycle,
 ) -> Result<Local, Failure> {
-    let Some(node) = config.callgw.builtin() else { return Ok(Local { router: Router::new(), link: None }) };
-    let secret = node.secret.as_ref().unwrap_or(own_secret);
     let drain = EMBEDDED_DRAIN.min(config.limits.drain);
-    let (router, Ends { orders, news }) = start(config, node, secret, http, drain, lifecycle)?;
-    Ok(Local { router, link: Some(Embedded { commands: orders, news }) })
+    let mut local = Local { router: Router::new(), links: HashMap::new() };
+    for node in config.callgw.nodes.iter().filter(|node| node.is_local()) {
+        let secret = node.secret.as_ref().unwrap_or(own_secret);
+        let (router, Ends { orders, news }) = start(config, node, secret, http, drain, lifecycle)?;
+        local.router = local.router.merge(router);
+        local.links.insert(node.id.clone(), Embedded { commands: orders, news });
+    }
+    Ok(local)
 }
 
 /// Runs only a call gateway node.
@@ -82,10 +88,7 @@ fn start(
         open: callgw.open,
     };
     let settings = Settings { group, report_interval: callgw.report_interval, drain };
-    let media_config = media_config(config);
-    let udp = media_config.udp;
-    let listening = |error: io::Error| format!("taking media at {udp}: {error}");
-    let (task, media, ends) = Node::start(settings, media_config).map_err(listening)?;
+    let (task, media, ends) = Node::start(settings, backend(config, node)?);
     if callgw.open {
         tracing::warn!(%http, "callgw.open: anybody may hold calls here, in rooms apart from every conference's");
     }
@@ -100,8 +103,33 @@ fn start(
         queue_bytes: limits.socket_queue_bytes,
         requests_per_minute: limits.requests_per_minute,
     };
-    let router = signal::router(media, Tokens::new(&node.id, secret), doors, config.http.base_path.as_str());
+    let path = format!("{}{}", config.http.base_path.as_str(), node.path());
+    let own = node.kind == NodeKind::Builtin;
+    let router = signal::router(media, Tokens::new(&node.id, secret), doors, &path, own);
     Ok((router, ends))
+}
+
+/// What carries the node's media.
+fn backend(config: &Config, node: &CallNode) -> Result<Backend, Failure> {
+    if node.kind != NodeKind::Janus {
+        let media = media_config(config);
+        let udp = media.udp;
+        let listening = |error: io::Error| format!("taking media at {udp}: {error}");
+        return Ok(Backend::builtin(media).map_err(listening)?);
+    }
+    let callgw = &config.callgw;
+    let url = node.admin_url.as_ref().ok_or("a Janus without an address")?;
+    Ok(Backend::janus(janus::Reach {
+        url: url.uri().clone(),
+        tls: Tls::load(callgw.ca.as_deref())?,
+        api_secret: node.api_secret.clone(),
+        admin_key: node.admin_key.clone(),
+        timeout: callgw.connect_timeout,
+        reconnect_min: callgw.reconnect_min,
+        reconnect_max: callgw.reconnect_max,
+        endpoints_max: callgw.connections as u64,
+        members_max: config.limits.conference_members as u64,
+    }))
 }
 
 /// Where media comes in, and how much of it.

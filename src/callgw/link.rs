@@ -6,31 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use http::header::SEC_WEBSOCKET_PROTOCOL;
-use http::{HeaderValue, Uri};
+use http::Uri;
 use rand::RngExt;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{interval, sleep, timeout};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::control::{FromNode, QUEUE, ToNode};
+use crate::dial::{self, DialError, Socket, Tls};
 use crate::token::ControlClaims;
 
 use super::node::Node;
-use super::tls::Tls;
 
 /// Longest frame that a node may send, in bytes: a report is below 300.
 const FRAME_MAX: usize = 16 * 1024;
-
-/// Bytes read at once. tungstenite's default, 128 KiB, is really touched on every connection.
-const READ_BUFFER: usize = 4096;
 
 /// How a link is kept.
 #[derive(Clone)]
@@ -73,11 +64,6 @@ pub struct Embedded {
     pub commands: mpsc::Sender<ToNode>,
     pub news: mpsc::Receiver<FromNode>,
 }
-
-trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
-
-type Socket = WebSocketStream<Box<dyn Io>>;
 
 /// Why there is no link.
 enum NoLink {
@@ -125,40 +111,17 @@ pub async fn try_once(node: &Node, keeping: &Keeping) -> Result<(), String> {
 }
 
 async fn open(node: &Node, keeping: &Keeping) -> Result<Socket, NoLink> {
-    let failed = |why: String| NoLink::Failed(why);
     let uri = control_uri(&node.url).ok_or_else(|| NoLink::Refused("no control address".into()))?;
-    let secure = uri.scheme_str() == Some("wss");
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| failed(error.to_string()))?;
-    stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
-    let stream: Box<dyn Io> = match secure {
-        true => Box::new(keeping.tls.connect(&host, stream).await.map_err(untrusted)?),
-        false => Box::new(stream),
-    };
     let token = node.control_keys.sign(&ControlClaims::new(&node.id, &keeping.node, keeping.token_ttl));
-    let mut request = uri.into_client_request().map_err(|error| failed(error.to_string()))?;
-    let protocols = HeaderValue::from_str(&format!("confgate, bearer.{token}")).expect("a token is URL-safe");
-    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocols);
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        .max_message_size(Some(FRAME_MAX))
-        .max_frame_size(Some(FRAME_MAX));
-    match client_async_with_config(request, stream, Some(config)).await {
-        Ok((socket, _)) => Ok(socket),
-        Err(Error::Io(error)) => Err(failed(error.to_string())),
-        Err(Error::Http(response)) => Err(NoLink::Refused(format!("it answers {}", response.status().as_u16()))),
-        Err(error) => Err(NoLink::Refused(error.to_string())),
-    }
-}
-
-/// A node that can't prove who it is gets no commands; whether it lives is for the probe to say.
-fn untrusted(error: std::io::Error) -> NoLink {
-    match error.kind() {
-        std::io::ErrorKind::InvalidData => NoLink::Refused(format!("TLS: {error}; see callgw.ca")),
-        _ => NoLink::Failed(error.to_string()),
-    }
+    let protocols = format!("confgate, bearer.{token}");
+    dial::websocket(&uri, &protocols, &keeping.tls, FRAME_MAX).await.map_err(|error| match error {
+        // A node that can't prove who it is gets no commands; whether it lives is for the probe to say.
+        DialError::Tls(why) if why.kind() == std::io::ErrorKind::InvalidData => {
+            NoLink::Refused(format!("TLS: {why}; see callgw.ca"))
+        }
+        DialError::Connect(_) | DialError::Tls(_) => NoLink::Failed(error.to_string()),
+        DialError::Address | DialError::Status(_) | DialError::Upgrade(_) => NoLink::Refused(error.to_string()),
+    })
 }
 
 /// The node's address with `/control` after its path.

@@ -7,7 +7,6 @@ mod link;
 mod node;
 mod probe;
 mod recent;
-mod tls;
 mod turn;
 
 use std::collections::HashMap;
@@ -56,10 +55,10 @@ pub struct Surroundings<'a> {
     pub node: &'a str,
     /// Signs for nodes that are configured without a secret of their own.
     pub secret: &'a Secret,
-    /// Our own call gateway's wss address, as browsers reach it.
+    /// What the addresses of our own call gateways begin with, as browsers reach them: wss and our base path.
     pub own_url: String,
-    /// The call gateway in this process, where there is one.
-    pub embedded: Option<Embedded>,
+    /// The call gateways whose signalling is this process's, by their ids.
+    pub embedded: HashMap<String, Embedded>,
 }
 
 /// The pool: a cloneable handle. Each node's state is written by its own tasks (a probe; for kinds `confgate` and
@@ -271,8 +270,8 @@ impl Starting<'_> {
     /// The node with its tasks started. `None` where there is nothing that a member could be told: no address is
     /// configured, and no media served in this process.
     fn node(&mut self, config: &config::CallNode) -> Option<Arc<Node>> {
-        let embedded = if config.kind == NodeKind::Builtin { self.around.embedded.take() } else { None };
-        let own = embedded.is_some().then(|| self.around.own_url.clone());
+        let embedded = self.around.embedded.remove(&config.id);
+        let own = embedded.is_some().then(|| format!("{}{}", self.around.own_url, config.path()));
         let url = config.url.as_ref().map(ToString::to_string).or(own)?;
         let make = |commands| {
             let silence = self.keeping.silence();

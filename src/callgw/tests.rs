@@ -7,12 +7,14 @@ const INTERVAL: Duration = Duration::from_millis(400);
 
 fn configured(id: &str, kind: NodeKind, url: Option<&str>) -> CallNode {
     let url = url.map(|url| config::Url::parse(url).unwrap());
-    CallNode { id: id.into(), kind, url, admin_url: None, secret: None, region: None }
+    let builtin = config::Callgw::default().nodes.remove(0);
+    CallNode { id: id.into(), kind, url, ..builtin }
 }
 
 fn start(nodes: Vec<CallNode>, embedded: Option<Embedded>, stop: &CancellationToken) -> Pool {
     let config = config::Callgw { nodes, report_interval: INTERVAL, ..config::Callgw::default() };
-    let own_url = "wss://meet.example.org/gzbwclient/callgw".to_owned();
+    let own_url = "wss://meet.example.org/gzbwclient".to_owned();
+    let embedded = embedded.map(|link| ("builtin".to_owned(), link)).into_iter().collect();
     let around = Surroundings { node: "n1", secret: &Secret::new("secret"), own_url, embedded };
     Pool::start(&config, around, &TaskTracker::new(), stop).unwrap()
 }

@@ -42,6 +42,12 @@ pub struct CallNode {
     /// What signs this node's tokens; `None`: derived from `auth.keys`.
     #[serde(default)]
     pub secret: Option<Secret>,
+    /// What Janus wants with every request (`api_secret`).
+    #[serde(default)]
+    pub api_secret: Option<Secret>,
+    /// What its VideoRoom wants of who makes rooms (`admin_key`).
+    #[serde(default)]
+    pub admin_key: Option<Secret>,
     #[serde(default)]
     pub region: Option<String>,
 }
@@ -122,6 +128,8 @@ impl Default for Callgw {
             url: None,
             admin_url: None,
             secret: None,
+            api_secret: None,
+            admin_key: None,
             region: None,
         };
         Self {
@@ -218,6 +226,19 @@ impl Callgw {
 }
 
 impl CallNode {
+    /// Whether its signalling is this process's.
+    pub fn is_local(&self) -> bool {
+        matches!(self.kind, NodeKind::Builtin | NodeKind::Janus)
+    }
+
+    /// Where this process serves its signalling, below the base path.
+    pub fn path(&self) -> String {
+        match self.kind {
+            NodeKind::Builtin => "/callgw".to_owned(),
+            _ => format!("/callgw/at/{}", self.id),
+        }
+    }
+
     fn check(&self, at: &str, found: &mut Findings) {
         if self.url.as_ref().is_some_and(|url| !is_ws(url)) {
             found.refuse(&format!("{at}.url"), "ws(s)://HOST[:PORT][/PATH]");

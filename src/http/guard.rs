@@ -14,6 +14,9 @@ const CORS_MAX_AGE_S: HeaderValue = HeaderValue::from_static("7200");
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+/// What our page uses of a browser's devices; whatever it embeds gets none of it.
+const PERMISSIONS: HeaderValue =
+    HeaderValue::from_static("camera=(self), microphone=(self), display-capture=(self), autoplay=(self)");
 
 /// What of the configuration concerns browsers.
 #[derive(Debug, Clone, Default)]
@@ -92,6 +95,7 @@ impl Guard {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
         headers.insert(header::REFERRER_POLICY, NO_REFERRER);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        headers.insert("permissions-policy", PERMISSIONS);
         headers.entry(header::CONTENT_SECURITY_POLICY).or_insert_with(|| self.content_security_policy.clone());
         if !self.allowed.is_empty() {
             headers.append(header::VARY, HeaderValue::from_static("origin"));
@@ -264,6 +268,7 @@ mod tests {
         assert_eq!(headers["strict-transport-security"], "max-age=31536000");
         assert_eq!(headers["referrer-policy"], "no-referrer");
         assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert!(headers["permissions-policy"].to_str().is_ok_and(|p| p.contains("camera=(self), microphone=(self)")));
         let policy = headers["content-security-policy"].to_str().expect("text");
         assert!(
             policy.contains("connect-src 'self' wss://sfu1.example.org:8443 https://whip.example.org;"),

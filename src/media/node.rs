@@ -1,7 +1,6 @@
 //! The node's one task: owns the group calls, the clients' outboxes and the media's two ends.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::backend::{Backend, Media as Carrier};
 use super::group::{Group, Input, Limits, Output, Shown, SocketId};
 use super::message::{Message, Reply, Unreadable};
 use crate::control::{self, FromNode, ToNode};
@@ -36,7 +36,8 @@ pub struct Settings {
 /// How the node is, as its gateways are told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
-    pub load: FromNode,
+    /// Nothing while the media can't be reached: a node that is silent is taken for dead, and its calls go elsewhere.
+    pub load: Option<FromNode>,
     /// When it stops, if it is going to: ms since 1970.
     pub deadline_ms: Option<u64>,
 }
@@ -71,7 +72,7 @@ pub struct Ends {
 pub struct Node {
     group: Group,
     settings: Settings,
-    media: confgate_sfu::Node,
+    media: Carrier,
     notices: mpsc::Receiver<Notice>,
     mailbox: mpsc::Receiver<Event>,
     orders: mpsc::Receiver<ToNode>,
@@ -117,12 +118,9 @@ impl Client {
 }
 
 impl Node {
-    /// Starts the media and makes the node's task, which [`Node::run`] runs.
-    ///
-    /// # Errors
-    /// An address that the media can't have.
-    pub fn start(settings: Settings, media: confgate_sfu::Config) -> io::Result<(Self, Media, Ends)> {
-        let (media, notices) = confgate_sfu::Node::start(media)?;
+    /// Makes the node's task, which [`Node::run`] runs, on that media.
+    pub fn start(settings: Settings, backend: Backend) -> (Self, Media, Ends) {
+        let Backend { media, notices } = backend;
         let (to_mailbox, mailbox) = mpsc::channel(MAILBOX);
         let (to_orders, orders) = mpsc::channel(control::QUEUE);
         let (to_news, news) = mpsc::channel(control::QUEUE);
@@ -141,7 +139,7 @@ impl Node {
             status,
         };
         let handle = Media { mailbox: to_mailbox, sockets: Arc::default(), status: reports };
-        Ok((node, handle, Ends { orders: to_orders, news }))
+        (node, handle, Ends { orders: to_orders, news })
     }
 
     /// Runs to the soft stop and through the drain: until nobody is left, or the drain's time is over, or `hard`.
@@ -216,14 +214,14 @@ impl Node {
     }
 
     fn command(&mut self, command: Command) {
-        if !self.backlog.is_empty() || self.media.send(command.clone()).is_err() {
+        if !self.backlog.is_empty() || !self.media.send(command.clone()) {
             self.backlog.push_back(command);
         }
     }
 
     fn retry(&mut self) {
         while let Some(command) = self.backlog.front() {
-            if self.media.send(command.clone()).is_err() {
+            if !self.media.send(command.clone()) {
                 metrics::counter!("confgate_groupcall_media_full_total").increment(1);
                 return;
             }
@@ -247,19 +245,19 @@ impl Node {
     }
 }
 
-fn load(media: &confgate_sfu::Node, draining: bool) -> FromNode {
-    let load = media.load();
+fn load(media: &Carrier, draining: bool) -> Option<FromNode> {
+    let load = media.load()?;
     metrics::gauge!("confgate_media_packets_per_second").set(load.packets_per_s as f64);
     metrics::gauge!("confgate_media_busiest_ratio").set(load.busiest);
     metrics::gauge!("confgate_media_endpoints").set(load.endpoints as f64);
-    FromNode::Load {
+    Some(FromNode::Load {
         packets_per_s: load.packets_per_s,
         packets_per_s_max: load.packets_per_s_max,
         busiest: load.busiest,
         rooms: load.rooms,
         endpoints: load.endpoints,
         draining,
-    }
+    })
 }
 
 impl Status {
@@ -267,7 +265,7 @@ impl Status {
     pub fn news(&self, told: Option<&Status>) -> impl Iterator<Item = FromNode> + use<> {
         let known = told.and_then(|told| told.deadline_ms);
         let draining = self.deadline_ms.filter(|_| known.is_none());
-        draining.map(|deadline_ms| FromNode::Draining { deadline_ms }).into_iter().chain([self.load.clone()])
+        draining.map(|deadline_ms| FromNode::Draining { deadline_ms }).into_iter().chain(self.load.clone())
     }
 }
 

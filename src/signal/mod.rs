@@ -48,14 +48,13 @@ pub struct Signal {
     budget: Mutex<Limiter<AddressBlock>>,
 }
 
-/// The routes: `{base}/callgw`, `{base}/callgw/control`, and Kurento's own.
-pub fn router(media: Media, tokens: Tokens, settings: Settings, base: &str) -> Router {
+/// The routes of one node: clients at `path`, gateways at `{path}/control`; where the node is the port's own, Kurento's
+/// too.
+pub fn router(media: Media, tokens: Tokens, settings: Settings, path: &str, own: bool) -> Router {
     let budget = Mutex::new(Limiter::new(Rate::per_minute(settings.requests_per_minute), ADDRESSES));
-    Router::new()
-        .route(&format!("{base}/callgw"), any(client_socket))
-        .route(ALIAS, any(client_socket))
-        .route(&format!("{base}/callgw/control"), any(control_link))
-        .with_state(Arc::new(Signal { media, tokens, settings, budget }))
+    let router = Router::new().route(path, any(client_socket)).route(&format!("{path}/control"), any(control_link));
+    let router = if own { router.route(ALIAS, any(client_socket)) } else { router };
+    router.with_state(Arc::new(Signal { media, tokens, settings, budget }))
 }
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;

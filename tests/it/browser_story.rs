@@ -1,6 +1,6 @@
 //! The page on the real binary, in a real browser: what people see and do, from the link to the end.
 
-mod person;
+pub mod person;
 
 use fantoccini::Locator;
 use serde_json::json;

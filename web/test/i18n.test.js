@@ -20,7 +20,7 @@ test("no text is empty", () => {
 
 test("every key that the modules name is in the catalogues", () => {
   const folder = new URL("../", import.meta.url);
-  const modules = readdirSync(folder).filter((name) => name.endsWith(".js") && !["zh.js", "en.js"].includes(name));
+  const modules = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith(".js") && !/^(zh\.js|en\.js|test\/.*)$/.test(name));
   const prefixes = new Set(Object.keys(en).map((key) => key.split(".")[0]));
   const eventTypes = new Set(["member.joined", "member.updated", "member.left", "waiting.added", "waiting.removed"]);
   const missing = modules.flatMap((name) =>

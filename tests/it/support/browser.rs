@@ -20,7 +20,8 @@ pub const DESKTOP: (u32, u32) = (1440, 900);
 /// A telephone's.
 pub const PHONE: (u32, u32) = (390, 844);
 
-/// Quiet, deterministic, with a camera and a microphone that need no permission.
+/// Quiet, deterministic, with three cameras and microphones that need no permission. Ten pictures a second are enough to
+/// see that they move, and leave the cores to what is tested.
 const FLAGS: [&str; 13] = [
     "--headless=new",
     "--no-sandbox",
@@ -31,7 +32,7 @@ const FLAGS: [&str; 13] = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--use-fake-device-for-media-stream",
+    "--use-fake-device-for-media-stream=device-count=3,fps=10",
     "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
     "--mute-audio",

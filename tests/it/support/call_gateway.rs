@@ -1,6 +1,7 @@
 //! Call gateways as far as the gateway sees them from outside: something that answers probes, or that also speaks the
 //! control link over wss as a node does.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,6 +43,11 @@ impl Trust {
         let directory = tempfile::tempdir().expect("the system's directory for temporary files is writable");
         Certificate::for_names(&["127.0.0.1"]).write(directory.path());
         Self(directory)
+    }
+
+    /// The certificate's file and its key's.
+    pub fn files(&self) -> [PathBuf; 2] {
+        ["cert.pem", "key.pem"].map(|name| self.0.path().join(name))
     }
 
     /// The gateway's `[callgw]` section, all else as by default.

@@ -4,6 +4,7 @@
 #[path = "../../../sfu/tests/it/support/client.rs"]
 mod peer;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant as StdInstant};
 
 use confgate::event::Role;
@@ -25,6 +26,8 @@ use super::event_socket::{Opened, Stream};
 use super::wait::PATIENCE;
 
 pub use self::peer::Media;
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The node's secret in the tests' configurations.
 pub const NODE_SECRET: &str = "the secret that signs the node's tokens";
@@ -190,16 +193,26 @@ impl CallSocket {
 
     /// Sends the camera and the microphone, or the screen.
     pub async fn publish(&mut self, stream: &str) -> Peer {
-        self.connect(stream, Media::SENDS).await
+        self.publish_from(LOOPBACK, stream).await
+    }
+
+    /// The same for a media server that isn't at loopback.
+    pub async fn publish_from(&mut self, here: IpAddr, stream: &str) -> Peer {
+        self.connect(here, stream, Media::SENDS).await
     }
 
     /// Receives that stream.
     pub async fn watch(&mut self, stream: &str) -> Peer {
-        self.connect(stream, Media::WATCHES).await
+        self.watch_from(LOOPBACK, stream).await
     }
 
-    async fn connect(&mut self, stream: &str, media: Media) -> Peer {
-        let mut peer = Peer::new(media).await;
+    /// The same for a media server that isn't at loopback.
+    pub async fn watch_from(&mut self, here: IpAddr, stream: &str) -> Peer {
+        self.connect(here, stream, Media::WATCHES).await
+    }
+
+    async fn connect(&mut self, here: IpAddr, stream: &str, media: Media) -> Peer {
+        let mut peer = Peer::new(here, media).await;
         self.send(json!({ "id": "receiveVideoFrom", "sender": stream, "sdpOffer": peer.client.offer })).await;
         let answer = self.wait_for("receiveVideoAnswer").await;
         assert_eq!(answer["name"], stream);
@@ -208,7 +221,7 @@ impl CallSocket {
     }
 }
 
-/// A WebRTC peer over UDP on loopback.
+/// A WebRTC peer over UDP.
 pub struct Peer {
     client: peer::Client,
     socket: UdpSocket,
@@ -217,8 +230,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    async fn new(media: Media) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    async fn new(here: IpAddr, media: Media) -> Self {
+        let socket = UdpSocket::bind((here, 0)).await.expect("a free port");
         let sends = media.direction == Direction::SendOnly;
         let (address, now) = (socket.local_addr().expect("it is bound"), StdInstant::now());
         Self { client: peer::Client::new(media, address, Protocol::Udp, now), socket, sends, sends_next: now }
@@ -235,6 +248,10 @@ impl Peer {
 
     pub fn sounds(&self) -> usize {
         self.client.sounds().len()
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.client.connected
     }
 
     pub fn is_over(&self) -> bool {

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "a vocabulary: a verb is here before every suite has a use for it")]
 
 pub mod browser;
+pub mod browser_media;
 pub mod c2s;
 pub mod call_gateway;
 pub mod certificate;
@@ -16,6 +17,7 @@ pub mod ejabberd;
 pub mod event_socket;
 pub mod follower;
 pub mod gateway;
+pub mod janus;
 pub mod media;
 pub mod plain_http;
 pub mod ports;

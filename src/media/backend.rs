@@ -1,0 +1,58 @@
+//! What carries a node's media: the one in this process, or a media server that a driver speaks to. All take the same
+//! commands and say the same notices.
+
+use confgate_sfu::vocabulary::{Command, Load, Notice};
+use tokio::sync::mpsc;
+
+use super::janus;
+
+/// A handle to the media, and with it what it says.
+pub struct Backend {
+    pub(super) media: Media,
+    pub(super) notices: mpsc::Receiver<Notice>,
+}
+
+pub(super) enum Media {
+    Builtin(confgate_sfu::Node),
+    Janus(janus::Driver),
+}
+
+impl Backend {
+    /// # Errors
+    /// An address that the media can't have.
+    pub fn builtin(config: confgate_sfu::Config) -> std::io::Result<Self> {
+        let (media, notices) = confgate_sfu::Node::start(config)?;
+        Ok(Self { media: Media::Builtin(media), notices })
+    }
+
+    pub fn janus(reach: janus::Reach) -> Self {
+        let (media, notices) = janus::Driver::start(reach);
+        Self { media: Media::Janus(media), notices }
+    }
+}
+
+impl Media {
+    /// `false`: there is no room for it now.
+    pub fn send(&self, command: Command) -> bool {
+        match self {
+            Self::Builtin(media) => media.send(command).is_ok(),
+            Self::Janus(media) => media.send(command).is_ok(),
+        }
+    }
+
+    /// `None`: it can't be reached.
+    pub fn load(&self) -> Option<Load> {
+        match self {
+            Self::Builtin(media) => Some(media.load()),
+            Self::Janus(media) => media.load(),
+        }
+    }
+
+    pub async fn stop(self) {
+        match self {
+            Self::Builtin(media) => media.stop().await,
+            // Its task ends with the handle.
+            Self::Janus(media) => drop(media),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Connections: from the offer to the end of one, for those who send and those who watch.
+
+use confgate_sfu::vocabulary::{EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
+use serde_json::{Value, json};
+
+use super::core::{Endpoint, Janus, Output, Part, Waiting};
+use super::message::{self, Handle};
+use super::rooms::{Feed, Permit, Track};
+use super::sdp::{Mirrored, mirror};
+
+/// Candidates that wait for their connection's handle.
+const CANDIDATES: usize = 128;
+/// Heights up to which the lowest and the middle layer of a simulcast are enough, in pixels.
+const LOW_HEIGHT: u32 = 180;
+const MIDDLE_HEIGHT: u32 = 360;
+
+impl Janus {
+    pub(super) fn attached(&mut self, id: EndpointId, handle: Handle) {
+        let Some(endpoint) = self.endpoints.get_mut(&id).filter(|e| e.handle.is_none()) else {
+            // Closed in the meantime.
+            return self.ask(Waiting::Nothing, message::detach(handle));
+        };
+        endpoint.handle = Some(handle);
+        self.by_handle.insert(handle, id);
+        let (room, stream) = (endpoint.room.clone(), endpoint.stream.clone());
+        let number = self.rooms.get(&room).map_or(0, |room| room.number);
+        let pin = &self.settings.secret;
+        if let Part::Publisher { offer } = &endpoint.part {
+            let offer = offer.clone();
+            let feed = self.number + 1;
+            let body = json!({
+                "request": "joinandconfigure", "ptype": "publisher", "room": number, "pin": pin,
+                "id": feed, "display": display(&stream),
+            });
+            self.number = feed;
+            let joined = Feed { id: feed, endpoint: id, up: false, tracks: Vec::new() };
+            let before = self.rooms.get_mut(&room).and_then(|room| room.feeds.insert(stream, joined));
+            if let Some(before) = before.filter(|before| before.endpoint != id) {
+                self.tell(Notice::Closed { endpoint: before.endpoint, reason: Reason::Replaced });
+                self.close(before.endpoint);
+            }
+            return self.ask(Waiting::Joined(id), message::plugin(handle, body, Some(("offer", &offer))));
+        }
+        let Some(feed) = self.rooms.get(&room).and_then(|room| room.live(&stream)).map(|feed| feed.id) else {
+            return self.wait_again(id);
+        };
+        let body = json!({
+            "request": "join", "ptype": "subscriber", "room": number, "pin": pin,
+            "streams": [{"feed": feed}], "autoupdate": false,
+        });
+        self.ask(Waiting::Offered(id), message::plugin(handle, body, None));
+    }
+
+    pub(super) fn joined(&mut self, id: EndpointId, data: &Value, answer: String) {
+        let Some(endpoint) = self.endpoints.get(&id) else { return };
+        let tracks = tracks(&data["streams"]);
+        let feed = self.rooms.get_mut(&endpoint.room).and_then(|room| room.feeds.get_mut(&endpoint.stream));
+        if let Some(feed) = feed.filter(|feed| feed.endpoint == id) {
+            feed.tracks.clone_from(&tracks);
+        }
+        let mid = tracks.first().map(|track| track.mid.clone()).unwrap_or_default();
+        self.tell(Notice::Answer { endpoint: id, answer });
+        self.described(id, mid);
+    }
+
+    /// Janus offers its stream: told to the client as the answer to its own offer.
+    pub(super) fn offered(&mut self, id: EndpointId, data: &Value, janus: String) {
+        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
+        let Part::Subscriber { offer, tracks: own, .. } = &mut endpoint.part else { return };
+        *own = tracks(&data["streams"]);
+        match mirror(offer, &janus) {
+            Some(Mirrored { for_client, for_janus, mids }) => {
+                let mid = mids.into_iter().next().map(|(_, janus)| janus).unwrap_or_default();
+                self.tell(Notice::Answer { endpoint: id, answer: for_client });
+                self.start(id, &for_janus, mid);
+            }
+            None => self.fail(id, Refusal::BadSdp),
+        }
+    }
+
+    pub(super) fn start(&mut self, id: EndpointId, answer: &str, mid: String) {
+        let Some(handle) = self.endpoints.get(&id).and_then(|endpoint| endpoint.handle) else { return };
+        let start = message::plugin(handle, json!({"request": "start"}), Some(("answer", answer)));
+        self.ask(Waiting::Nothing, start);
+        self.described(id, mid);
+        let view = self.endpoints.get(&id).and_then(|endpoint| match &endpoint.part {
+            Part::Subscriber { view, .. } => *view,
+            Part::Publisher { .. } => None,
+        });
+        if let Some((_, height)) = view {
+            self.view(id, height);
+        }
+    }
+
+    /// Candidates that came early may go.
+    pub(super) fn described(&mut self, id: EndpointId, mid: String) {
+        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
+        (endpoint.mid, endpoint.described) = (mid, true);
+        let early = std::mem::take(&mut endpoint.early);
+        early.into_iter().for_each(|candidate| self.candidate(id, candidate));
+    }
+
+    pub(super) fn candidate(&mut self, id: EndpointId, candidate: String) {
+        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
+        match endpoint.handle.filter(|_| endpoint.described) {
+            Some(handle) => {
+                let trickle = message::trickle(handle, &candidate, &endpoint.mid);
+                self.ask(Waiting::Nothing, trickle);
+            }
+            None if endpoint.early.len() < CANDIDATES => endpoint.early.push(candidate),
+            None => {}
+        }
+    }
+
+    pub(super) fn up(&mut self, handle: Handle) {
+        let Some(id) = self.by_handle.get(&handle).copied() else { return };
+        self.tell(Notice::Connected { endpoint: id });
+        let Some(endpoint) = self.endpoints.get(&id) else { return };
+        if matches!(endpoint.part, Part::Subscriber { .. }) {
+            return;
+        }
+        let (id_of_room, stream) = (endpoint.room.clone(), endpoint.stream.clone());
+        let Some(room) = self.rooms.get_mut(&id_of_room) else { return };
+        let Some(feed) = room.feeds.get_mut(&stream).filter(|feed| feed.endpoint == id) else { return };
+        feed.up = true;
+        let (feed, number) = (feed.clone(), room.number);
+        if let Some(permit) = room.permits.get(&stream.member).copied() {
+            self.moderate(number, &feed, permit);
+        }
+        let mut watching: Vec<EndpointId> =
+            self.endpoints.iter().filter(|(_, e)| e.watches(&id_of_room, &stream)).map(|(id, _)| *id).collect();
+        watching.sort_unstable();
+        for watching in watching {
+            self.show(watching, &feed);
+        }
+    }
+
+    /// A stream that is there, or there again, for one who waits for it or watched what it replaces.
+    pub(super) fn show(&mut self, id: EndpointId, feed: &Feed) {
+        let Some(endpoint) = self.endpoints.get(&id) else { return };
+        let (Some(handle), Part::Subscriber { tracks, .. }, true) =
+            (endpoint.handle, &endpoint.part, endpoint.described)
+        else {
+            return self.proceed(id);
+        };
+        let with = |own: &Track| {
+            let fits = feed.tracks.iter().find(|track| track.is_video == own.is_video)?;
+            Some(json!({"feed": feed.id, "mid": fits.mid, "sub_mid": own.mid}))
+        };
+        let streams: Vec<Value> = tracks.iter().filter_map(with).collect();
+        self.ask(Waiting::Nothing, message::plugin(handle, json!({"request": "switch", "streams": streams}), None));
+    }
+
+    pub(super) fn down(&mut self, handle: Handle, reason: &str) {
+        let Some(id) = self.by_handle.get(&handle).copied() else { return };
+        let reason = if reason.contains("ICE") { Reason::IceFailed } else { Reason::Hangup };
+        self.tell(Notice::Closed { endpoint: id, reason });
+        self.close(id);
+    }
+
+    /// The stream went before the viewer came: their handle is given back, and they wait for it.
+    pub(super) fn wait_again(&mut self, id: EndpointId) {
+        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
+        if let Some(handle) = endpoint.handle.take() {
+            self.by_handle.remove(&handle);
+            self.ask(Waiting::Nothing, message::detach(handle));
+        }
+    }
+
+    pub(super) fn view(&mut self, id: EndpointId, height: u32) {
+        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
+        let Part::Subscriber { tracks, view, .. } = &mut endpoint.part else { return };
+        *view = Some((0, height));
+        let layer = match height {
+            0..=LOW_HEIGHT => 0,
+            ..=MIDDLE_HEIGHT => 1,
+            _ => 2,
+        };
+        let of = |track: &Track| json!({"mid": track.mid, "send": height > 0, "substream": layer});
+        let streams: Vec<Value> = tracks.iter().filter(|track| track.is_video).map(of).collect();
+        if let Some(handle) = endpoint.handle.filter(|_| endpoint.described && !streams.is_empty()) {
+            let configure = json!({"request": "configure", "streams": streams});
+            self.ask(Waiting::Nothing, message::plugin(handle, configure, None));
+        }
+    }
+
+    pub(super) fn moderate(&mut self, room: u64, feed: &Feed, permit: Permit) {
+        let Some(control) = self.control else { return };
+        for track in &feed.tracks {
+            let body = json!({
+                "request": "moderate", "room": room, "secret": self.settings.secret,
+                "id": feed.id, "mid": track.mid, "mute": !permit.of(track),
+            });
+            self.ask(Waiting::Nothing, message::plugin(control, body, None));
+        }
+    }
+
+    /// Who speaks, as the plugin tells every publisher of the room.
+    pub(super) fn news(&mut self, data: &Value) {
+        let speaks = match data["videoroom"].as_str() {
+            Some("talking") => true,
+            Some("stopped-talking") => false,
+            _ => return,
+        };
+        let (number, feed) = (data["room"].as_u64(), data["id"].as_u64());
+        let Some((id, room)) = self.rooms.iter_mut().find(|(_, room)| Some(room.number) == number) else { return };
+        let who = room.feeds.iter().find(|(_, f)| Some(f.id) == feed).map(|(stream, _)| stream.member.clone());
+        let Some(who) = who else { return };
+        let now = if speaks { Some(who) } else { room.speaker.take().filter(|before| *before != who) };
+        if room.speaker != now || !speaks {
+            room.speaker.clone_from(&now);
+            let notice = Notice::Speaker { room: id.clone(), member: now };
+            self.out.push(Output::Tell(notice));
+        }
+    }
+}
+
+impl Endpoint {
+    fn watches(&self, room: &RoomId, stream: &StreamId) -> bool {
+        matches!(self.part, Part::Subscriber { .. }) && self.room == *room && self.stream == *stream
+    }
+}
+
+/// How a stream is called in Janus's own pages.
+fn display(stream: &StreamId) -> String {
+    format!("{}/{:?}", stream.member, stream.source).to_ascii_lowercase()
+}
+
+fn tracks(streams: &Value) -> Vec<Track> {
+    let of = |stream: &Value| {
+        let is_video = match stream["type"].as_str()? {
+            "audio" => false,
+            "video" => true,
+            _ => return None,
+        };
+        Some(Track { mid: stream["mid"].as_str()?.to_owned(), is_video })
+    };
+    streams.as_array().into_iter().flatten().filter_map(of).collect()
+}

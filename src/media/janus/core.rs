@@ -1,0 +1,329 @@
+//! The driver's pure core: commands and what Janus says come in, requests and notices go out. Time is an argument.
+
+use std::collections::HashMap;
+
+use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
+use serde_json::{Value, json};
+
+use super::message::{self, Handle, Request, Said};
+use super::rooms::{Feed, Permit, Room, RoomState, Track};
+
+/// Largest number that Janus takes for a room or a feed and JSON carries exactly.
+const NUMBER_MAX: u64 = (1 << 53) - 1;
+/// The plugin's error codes: no such feed (not up yet), and a description that it can't read.
+const NO_SUCH_FEED: i64 = 428;
+const INVALID_SDP: i64 = 465;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    Ask(Request),
+    Tell(Notice),
+}
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What makes rooms, where the plugin is configured with it (`admin_key`).
+    pub admin_key: Option<String>,
+    /// What rooms of ours are managed with and entered by: random, for this process's life.
+    pub secret: String,
+    /// For Janus's answer to a request, in ms.
+    pub timeout_ms: u64,
+    /// Members of a room.
+    pub publishers: u64,
+}
+
+/// One peer connection.
+pub(super) struct Endpoint {
+    pub room: RoomId,
+    pub stream: StreamId,
+    pub part: Part,
+    pub handle: Option<Handle>,
+    /// The m-section that the client's candidates belong to, as Janus names it: all are bundled.
+    pub mid: String,
+    /// The client's candidates until the description they belong to was sent.
+    pub early: Vec<String>,
+    pub described: bool,
+}
+
+pub(super) enum Part {
+    Publisher { offer: String },
+    Subscriber { offer: String, tracks: Vec<Track>, view: Option<(u32, u32)> },
+}
+
+/// What an answer of Janus's is waited for.
+#[derive(Debug, Clone)]
+pub(super) enum Waiting {
+    Control,
+    Room(RoomId),
+    Handle(EndpointId),
+    Joined(EndpointId),
+    Offered(EndpointId),
+    /// Whose outcome changes nothing.
+    Nothing,
+}
+
+pub struct Janus {
+    pub(super) settings: Settings,
+    /// The handle for what is no connection's: made with the session.
+    pub(super) control: Option<Handle>,
+    pub(super) rooms: HashMap<RoomId, Room>,
+    pub(super) endpoints: HashMap<EndpointId, Endpoint>,
+    pub(super) by_handle: HashMap<Handle, EndpointId>,
+    waiting: HashMap<u64, (Waiting, u64)>,
+    transaction: u64,
+    pub(super) number: u64,
+    now: u64,
+    pub(super) out: Vec<Output>,
+}
+
+impl Janus {
+    /// `number`: where the numbers of rooms and feeds begin; random, so that two drivers on one Janus don't meet.
+    pub fn new(settings: Settings, number: u64) -> Self {
+        Self {
+            settings,
+            control: None,
+            rooms: HashMap::new(),
+            endpoints: HashMap::new(),
+            by_handle: HashMap::new(),
+            waiting: HashMap::new(),
+            transaction: 0,
+            number: number % (NUMBER_MAX / 2),
+            now: 0,
+            out: Vec::new(),
+        }
+    }
+
+    /// Connections and rooms that there are.
+    pub fn census(&self) -> (u64, u64) {
+        (self.endpoints.len() as u64, self.rooms.len() as u64)
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.control.is_some()
+    }
+
+    /// A session is there.
+    pub fn connected(&mut self, now: u64) -> Vec<Output> {
+        self.now = now;
+        self.ask(Waiting::Control, message::attach());
+        std::mem::take(&mut self.out)
+    }
+
+    /// The session is gone, and with it everything that it held.
+    pub fn disconnected(&mut self) -> Vec<Output> {
+        let reason = Reason::Hangup;
+        let mut gone: Vec<EndpointId> = self.endpoints.drain().map(|(endpoint, _)| endpoint).collect();
+        gone.sort_unstable();
+        self.out.extend(gone.into_iter().map(|endpoint| Output::Tell(Notice::Closed { endpoint, reason })));
+        (self.control, self.rooms, self.by_handle) = (None, HashMap::new(), HashMap::new());
+        self.waiting.clear();
+        std::mem::take(&mut self.out)
+    }
+
+    pub fn command(&mut self, now: u64, command: Command) -> Vec<Output> {
+        self.now = now;
+        match command {
+            Command::Publish { room, endpoint, stream, offer } => {
+                self.open(endpoint, room, stream, Part::Publisher { offer });
+            }
+            Command::Subscribe { room, endpoint, stream, offer, .. } => {
+                self.open(endpoint, room, stream, Part::Subscriber { offer, tracks: Vec::new(), view: None });
+            }
+            // Janus pulls by itself (`publish_remotely`); a second round of offers on a connection isn't asked for.
+            Command::Pull { endpoint, .. }
+            | Command::Renegotiate { endpoint, .. }
+            | Command::Answered { endpoint, .. } => self.refuse(endpoint, Refusal::Unavailable),
+            Command::Candidate { endpoint, candidate } => self.candidate(endpoint, candidate),
+            Command::Close { endpoint } => self.close(endpoint),
+            Command::Permit { room, member, audio, video } => {
+                let room = self.room(&room);
+                room.permits.insert(member.clone(), Permit { audio, video });
+                let feeds: Vec<Feed> =
+                    room.feeds.iter().filter(|(s, f)| s.member == member && f.up).map(|(_, f)| f.clone()).collect();
+                let number = room.number;
+                feeds.iter().for_each(|feed| self.moderate(number, feed, Permit { audio, video }));
+            }
+            Command::View { endpoint, width: _, height } => self.view(endpoint, height),
+            Command::CloseRoom { room } => self.close_room(&room),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    pub fn said(&mut self, now: u64, said: Said) -> Vec<Output> {
+        self.now = now;
+        match said {
+            Said::Made { transaction, id } => self.made(transaction, id),
+            Said::Done { transaction, data, sdp } => self.done(transaction, &data, sdp),
+            Said::Refused { transaction, code, reason } => self.refused(transaction, code, &reason),
+            Said::Up { handle } => self.up(handle),
+            Said::Down { handle, reason } => self.down(handle, &reason),
+            Said::News { data, .. } => self.news(&data),
+            Said::Other => {}
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// Gives up what Janus hasn't answered in time.
+    pub fn tick(&mut self, now: u64) -> Vec<Output> {
+        self.now = now;
+        let late: Vec<u64> = self.waiting.iter().filter(|(_, (_, at))| *at <= now).map(|(t, _)| *t).collect();
+        for transaction in late {
+            self.refused(transaction, 0, "no answer in time");
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn open(&mut self, endpoint: EndpointId, room: RoomId, stream: StreamId, part: Part) {
+        if self.endpoints.contains_key(&endpoint) {
+            return self.refuse(endpoint, Refusal::BadEndpoint);
+        }
+        if self.control.is_none() {
+            return self.refuse(endpoint, Refusal::Unavailable);
+        }
+        let state = self.room(&room).state;
+        let (mid, early) = (String::new(), Vec::new());
+        let opened = Endpoint { room, stream, part, handle: None, mid, early, described: false };
+        self.endpoints.insert(endpoint, opened);
+        if state == RoomState::Made {
+            self.proceed(endpoint);
+        }
+    }
+
+    /// The room, asked for if it isn't there.
+    pub(super) fn room(&mut self, id: &RoomId) -> &mut Room {
+        if !self.rooms.contains_key(id) {
+            let number = self.next_number();
+            self.rooms.insert(id.clone(), Room::asked(number));
+            self.create(id);
+        }
+        self.rooms.get_mut(id).expect("it was there or was put there")
+    }
+
+    fn create(&mut self, id: &RoomId) {
+        let (Some(control), Some(room)) = (self.control, self.rooms.get(id)) else { return };
+        let mut create = json!({
+            "request": "create", "room": room.number, "permanent": false, "is_private": true,
+            "secret": self.settings.secret, "pin": self.settings.secret,
+            "publishers": self.settings.publishers, "notify_joining": false,
+            "audiocodec": "opus", "videocodec": "vp8,h264,av1", "bitrate": 0, "audiolevel_event": true,
+        });
+        if let Some(key) = &self.settings.admin_key {
+            create["admin_key"] = key.as_str().into();
+        }
+        self.ask(Waiting::Room(id.clone()), message::plugin(control, create, None));
+    }
+
+    /// Takes a connection on as soon as its room is there, and for a subscriber the stream too.
+    pub(super) fn proceed(&mut self, id: EndpointId) {
+        let Some(endpoint) = self.endpoints.get(&id) else { return };
+        let Some(room) = self.rooms.get(&endpoint.room) else { return };
+        let ready = matches!(endpoint.part, Part::Publisher { .. }) || room.live(&endpoint.stream).is_some();
+        if ready && endpoint.handle.is_none() {
+            self.ask(Waiting::Handle(id), message::attach());
+        }
+    }
+
+    fn made(&mut self, transaction: u64, id: u64) {
+        match self.waiting.remove(&transaction).map(|(waiting, _)| waiting) {
+            Some(Waiting::Control) => {
+                self.control = Some(id);
+                let asked: Vec<RoomId> = self.rooms.keys().cloned().collect();
+                asked.iter().for_each(|room| self.create(room));
+            }
+            Some(Waiting::Handle(endpoint)) => self.attached(endpoint, id),
+            _ => {}
+        }
+    }
+
+    fn done(&mut self, transaction: u64, data: &Value, sdp: Option<String>) {
+        match self.waiting.remove(&transaction).map(|(waiting, _)| waiting) {
+            Some(Waiting::Room(id)) => {
+                if let Some(room) = self.rooms.get_mut(&id) {
+                    room.state = RoomState::Made;
+                }
+                let mut waiting: Vec<EndpointId> =
+                    self.endpoints.iter().filter(|(_, e)| e.room == id).map(|(id, _)| *id).collect();
+                waiting.sort_unstable();
+                waiting.into_iter().for_each(|endpoint| self.proceed(endpoint));
+            }
+            Some(Waiting::Joined(id)) => match sdp {
+                Some(answer) => self.joined(id, data, answer),
+                None => self.fail(id, Refusal::Unavailable),
+            },
+            Some(Waiting::Offered(id)) => match sdp {
+                Some(offer) => self.offered(id, data, offer),
+                None => self.fail(id, Refusal::Unavailable),
+            },
+            _ => {}
+        }
+    }
+
+    fn refused(&mut self, transaction: u64, code: i64, reason: &str) {
+        let Some((waiting, _)) = self.waiting.remove(&transaction) else { return };
+        tracing::debug!(code, reason, ?waiting, "Janus refuses");
+        let refusal = if code == INVALID_SDP { Refusal::BadSdp } else { Refusal::Unavailable };
+        match waiting {
+            Waiting::Offered(id) if code == NO_SUCH_FEED => self.wait_again(id),
+            Waiting::Handle(id) | Waiting::Joined(id) | Waiting::Offered(id) => self.fail(id, refusal),
+            Waiting::Room(room) => {
+                self.rooms.remove(&room);
+                let mut waiting: Vec<EndpointId> =
+                    self.endpoints.iter().filter(|(_, e)| e.room == room).map(|(id, _)| *id).collect();
+                waiting.sort_unstable();
+                waiting.into_iter().for_each(|id| self.fail(id, Refusal::Unavailable));
+            }
+            Waiting::Control | Waiting::Nothing => {}
+        }
+    }
+
+    pub(super) fn fail(&mut self, id: EndpointId, refusal: Refusal) {
+        if self.endpoints.contains_key(&id) {
+            self.refuse(id, refusal);
+            self.close(id);
+        }
+    }
+
+    pub(super) fn close(&mut self, id: EndpointId) {
+        let Some(endpoint) = self.endpoints.remove(&id) else { return };
+        if let Some(handle) = endpoint.handle {
+            self.by_handle.remove(&handle);
+            self.ask(Waiting::Nothing, message::detach(handle));
+        }
+        if let Some(room) = self.rooms.get_mut(&endpoint.room)
+            && room.feeds.get(&endpoint.stream).is_some_and(|feed| feed.endpoint == id)
+        {
+            room.feeds.remove(&endpoint.stream);
+        }
+    }
+
+    fn close_room(&mut self, id: &RoomId) {
+        let mut inside: Vec<EndpointId> =
+            self.endpoints.iter().filter(|(_, e)| e.room == *id).map(|(id, _)| *id).collect();
+        inside.sort_unstable();
+        inside.into_iter().for_each(|endpoint| self.close(endpoint));
+        let Some(room) = self.rooms.remove(id) else { return };
+        if let Some(control) = self.control {
+            let destroy = json!({"request": "destroy", "room": room.number, "secret": self.settings.secret});
+            self.ask(Waiting::Nothing, message::plugin(control, destroy, None));
+        }
+    }
+
+    pub(super) fn refuse(&mut self, endpoint: EndpointId, refusal: Refusal) {
+        self.tell(Notice::Refused { endpoint, refusal });
+    }
+
+    pub(super) fn ask(&mut self, waiting: Waiting, body: Value) {
+        self.transaction += 1;
+        self.waiting.insert(self.transaction, (waiting, self.now + self.settings.timeout_ms));
+        self.out.push(Output::Ask(Request { transaction: self.transaction, body }));
+    }
+
+    pub(super) fn tell(&mut self, notice: Notice) {
+        self.out.push(Output::Tell(notice));
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+}

@@ -1,0 +1,252 @@
+//! The driver's task: owns the core and the one WebSocket to Janus, which it opens again with a jittered back-off.
+//!
+//! Mailbox: [`COMMANDS`] commands; when it is full [`Driver::send`] says so. Notices are never dropped: while nobody
+//! takes them, nothing more is read from Janus.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use confgate_sfu::vocabulary::{Command, Load, Notice};
+use futures_util::{SinkExt, StreamExt};
+use rand::RngExt;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::core::{Janus, Output, Settings};
+use super::message::Said;
+use crate::dial::{self, Socket, Tls};
+use crate::ids::{Secret, now_ms};
+
+/// Commands that wait for the driver's task.
+const COMMANDS: usize = 1024;
+/// Notices that wait for the node's task.
+const NOTICES: usize = 4096;
+/// Janus ends a session that is silent for 60 s (`session_timeout`).
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How often requests are looked at that Janus hasn't answered.
+const TICK: Duration = Duration::from_millis(250);
+/// Largest message that Janus sends: a description, or a room's list of publishers.
+const MESSAGE_MAX: usize = 1024 * 1024;
+
+/// How one Janus is reached.
+#[derive(Clone)]
+pub struct Reach {
+    /// The ws(s) address of its API.
+    pub url: http::Uri,
+    pub tls: Tls,
+    /// `api_secret` of its configuration.
+    pub api_secret: Option<Secret>,
+    /// `admin_key` of its VideoRoom's configuration.
+    pub admin_key: Option<Secret>,
+    /// For connecting, and for its answer to a request.
+    pub timeout: Duration,
+    pub reconnect_min: Duration,
+    pub reconnect_max: Duration,
+    /// Connections that count as a full server.
+    pub endpoints_max: u64,
+    /// Members of one room.
+    pub members_max: u64,
+}
+
+/// The handle; the task ends with it.
+pub struct Driver {
+    commands: mpsc::Sender<Command>,
+    shown: Arc<Shown>,
+    endpoints_max: u64,
+}
+
+/// What the task shows of itself.
+#[derive(Default)]
+struct Shown {
+    up: AtomicBool,
+    endpoints: AtomicU64,
+    rooms: AtomicU64,
+}
+
+/// The mailbox has no room now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+impl Driver {
+    pub fn start(reach: Reach) -> (Self, mpsc::Receiver<Notice>) {
+        let (commands, mailbox) = mpsc::channel(COMMANDS);
+        let (notices, told) = mpsc::channel(NOTICES);
+        let shown = Arc::new(Shown::default());
+        let endpoints_max = reach.endpoints_max;
+        let settings = Settings {
+            admin_key: reach.admin_key.as_ref().map(|key| key.expose().to_owned()),
+            secret: crate::ids::random_text(32),
+            timeout_ms: reach.timeout.as_millis() as u64,
+            publishers: reach.members_max,
+        };
+        let core = Janus::new(settings, rand::rng().random());
+        let task = Task { reach, core, mailbox, notices, shown: shown.clone(), session: 0 };
+        tokio::spawn(task.run());
+        (Self { commands, shown, endpoints_max }, told)
+    }
+
+    /// # Errors
+    /// The mailbox is full: to be offered again.
+    pub fn send(&self, command: Command) -> Result<(), Full> {
+        self.commands.try_send(command).map_err(|_| Full)
+    }
+
+    /// Janus tells no packet rates: how full it is, is how many connections of ours it has. `None`: there is no link.
+    pub fn load(&self) -> Option<Load> {
+        let endpoints = self.shown.endpoints.load(Ordering::Relaxed);
+        let busiest = endpoints as f64 / self.endpoints_max.max(1) as f64;
+        let rooms = self.shown.rooms.load(Ordering::Relaxed);
+        self.shown.up.load(Ordering::Relaxed).then_some(Load { busiest, rooms, endpoints, ..Load::default() })
+    }
+}
+
+struct Task {
+    reach: Reach,
+    core: Janus,
+    mailbox: mpsc::Receiver<Command>,
+    notices: mpsc::Sender<Notice>,
+    shown: Arc<Shown>,
+    session: u64,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut wait = self.reach.reconnect_min;
+        loop {
+            match timeout(self.reach.timeout, self.open()).await {
+                Ok(Ok(socket)) => {
+                    wait = self.reach.reconnect_min;
+                    tracing::info!(url = %self.reach.url, "connected to Janus");
+                    let Some(why) = self.speak(socket).await else { return };
+                    tracing::warn!(url = %self.reach.url, why, "the link to Janus has ended");
+                    for output in self.core.disconnected() {
+                        self.tell(output).await;
+                    }
+                    self.show();
+                }
+                Ok(Err(why)) => tracing::warn!(url = %self.reach.url, why, "Janus can't be reached"),
+                Err(_) => tracing::warn!(url = %self.reach.url, "Janus doesn't answer in time"),
+            }
+            let pause = wait.mul_f64(rand::rng().random_range(0.5..1.0));
+            wait = (wait * 2).min(self.reach.reconnect_max);
+            if self.refuse_for(pause).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Refuses what is asked while there is no link. `None`: nobody asks any more.
+    async fn refuse_for(&mut self, pause: Duration) -> Option<()> {
+        let mut over = std::pin::pin!(sleep(pause));
+        loop {
+            tokio::select! {
+                () = &mut over => return Some(()),
+                command = self.mailbox.recv() => {
+                    for output in self.core.command(now_ms(), command?) {
+                        self.tell(output).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn open(&mut self) -> Result<Socket, String> {
+        let Reach { url, tls, .. } = &self.reach;
+        let opened = dial::websocket(url, "janus-protocol", tls, MESSAGE_MAX).await;
+        let mut socket = opened.map_err(|error| error.to_string())?;
+        self.say(&mut socket, 0, json!({"janus": "create"})).await?;
+        loop {
+            let text = heard(socket.next().await)?;
+            match text.as_deref().map(Said::read) {
+                Some(Said::Made { transaction: 0, id }) => {
+                    self.session = id;
+                    return Ok(socket);
+                }
+                Some(Said::Refused { reason, .. }) => return Err(reason),
+                _ => {}
+            }
+        }
+    }
+
+    /// Speaks until the link ends, and says why it did. `None`: nobody needs it any more.
+    async fn speak(&mut self, mut socket: Socket) -> Option<String> {
+        let mut keepalive = interval(KEEPALIVE);
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut todo = self.core.connected(now_ms());
+        loop {
+            for output in todo {
+                if let Err(why) = self.carry(&mut socket, output).await {
+                    return Some(why);
+                }
+            }
+            self.show();
+            todo = tokio::select! {
+                message = socket.next() => match heard(message) {
+                    Ok(Some(text)) => self.core.said(now_ms(), Said::read(&text)),
+                    Ok(None) => Vec::new(),
+                    Err(why) => return Some(why),
+                },
+                command = self.mailbox.recv() => self.core.command(now_ms(), command?),
+                _ = tick.tick() => self.core.tick(now_ms()),
+                _ = keepalive.tick() => match self.say(&mut socket, 0, json!({"janus": "keepalive"})).await {
+                    Ok(()) => Vec::new(),
+                    Err(why) => return Some(why),
+                },
+            };
+        }
+    }
+
+    async fn carry(&mut self, socket: &mut Socket, output: Output) -> Result<(), String> {
+        match output {
+            Output::Ask(request) => self.say(socket, request.transaction, request.body).await,
+            told @ Output::Tell(_) => {
+                self.tell(told).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn tell(&self, output: Output) {
+        let notice = match output {
+            Output::Tell(notice) => notice,
+            Output::Ask(_) => return,
+        };
+        metrics::gauge!("confgate_janus_notices_waiting").set((NOTICES - self.notices.capacity()) as f64);
+        // Nobody listens: the node has stopped.
+        self.notices.send(notice).await.ok();
+    }
+
+    async fn say(&self, socket: &mut Socket, transaction: u64, mut body: Value) -> Result<(), String> {
+        body["transaction"] = transaction.to_string().into();
+        if self.session != 0 && body["janus"] != "create" {
+            body["session_id"] = self.session.into();
+        }
+        if let Some(secret) = &self.reach.api_secret {
+            body["apisecret"] = secret.expose().into();
+        }
+        let sending = timeout(self.reach.timeout, socket.send(Message::text(body.to_string())));
+        sending.await.map_err(|_| "a request wasn't taken in time".to_owned())?.map_err(|error| error.to_string())
+    }
+
+    fn show(&self) {
+        let (endpoints, rooms) = self.core.census();
+        self.shown.endpoints.store(endpoints, Ordering::Relaxed);
+        self.shown.rooms.store(rooms, Ordering::Relaxed);
+        self.shown.up.store(self.core.is_up(), Ordering::Relaxed);
+        metrics::gauge!("confgate_janus_up").set(f64::from(u8::from(self.core.is_up())));
+    }
+}
+
+/// The text of a message; `None` for what is none.
+fn heard(message: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>) -> Result<Option<String>, String> {
+    match message {
+        None | Some(Ok(Message::Close(_))) => Err("closed by Janus".into()),
+        Some(Err(error)) => Err(error.to_string()),
+        Some(Ok(Message::Text(text))) => Ok(Some(text.to_string())),
+        Some(Ok(_)) => Ok(None),
+    }
+}

@@ -1,0 +1,98 @@
+//! The Janus API's messages, as far as the driver speaks it: requests out, events in. (Janus documentation: "The Janus
+//! API", "VideoRoom plugin".)
+
+use serde_json::{Value, json};
+
+/// A plugin handle: one peer connection, or the driver's own for the rooms.
+pub type Handle = u64;
+
+const PLUGIN: &str = "janus.plugin.videoroom";
+
+/// A request; the shell adds the session, the transaction and the API's secret.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    pub transaction: u64,
+    pub body: Value,
+}
+
+pub fn attach() -> Value {
+    json!({"janus": "attach", "plugin": PLUGIN})
+}
+
+pub fn detach(handle: Handle) -> Value {
+    json!({"janus": "detach", "handle_id": handle})
+}
+
+/// A message for the plugin, with a description where there is one.
+pub fn plugin(handle: Handle, body: Value, jsep: Option<(&str, &str)>) -> Value {
+    let mut message = json!({"janus": "message", "handle_id": handle, "body": body});
+    if let Some((kind, sdp)) = jsep {
+        message["jsep"] = json!({"type": kind, "sdp": sdp});
+    }
+    message
+}
+
+/// A candidate of the client; empty: there are no more.
+pub fn trickle(handle: Handle, candidate: &str, mid: &str) -> Value {
+    let candidate = match candidate {
+        "" => json!({"completed": true}),
+        _ => json!({"candidate": candidate, "sdpMid": mid, "sdpMLineIndex": 0}),
+    };
+    json!({"janus": "trickle", "handle_id": handle, "candidate": candidate})
+}
+
+/// What Janus says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// A new session or handle.
+    Made { transaction: u64, id: u64 },
+    /// The plugin's answer to a request.
+    Done { transaction: u64, data: Value, sdp: Option<String> },
+    /// A request was refused, by Janus or by the plugin.
+    Refused { transaction: u64, code: i64, reason: String },
+    /// The handle's peer connection is up.
+    Up { handle: Handle },
+    /// It is over.
+    Down { handle: Handle, reason: String },
+    /// What the plugin tells a handle by itself.
+    News { handle: Handle, data: Value },
+    /// Nothing that the driver heeds.
+    Other,
+}
+
+impl Said {
+    pub fn read(text: &str) -> Self {
+        let Ok(message) = serde_json::from_str::<Value>(text) else { return Said::Other };
+        let transaction = message["transaction"].as_str().and_then(|t| t.parse().ok());
+        let handle = message["sender"].as_u64().unwrap_or_default();
+        let sdp = message["jsep"]["sdp"].as_str().map(str::to_owned);
+        let data = message["plugindata"]["data"].clone();
+        match (message["janus"].as_str().unwrap_or_default(), transaction) {
+            ("success", Some(transaction)) if data.is_null() => match message["data"]["id"].as_u64() {
+                Some(id) => Said::Made { transaction, id },
+                None => Said::Done { transaction, data, sdp },
+            },
+            ("success" | "event", Some(transaction)) => match data["error_code"].as_i64() {
+                Some(code) => Said::Refused { transaction, code, reason: text_of(&data["error"]) },
+                None => Said::Done { transaction, data, sdp },
+            },
+            ("error", Some(transaction)) => {
+                let error = &message["error"];
+                Said::Refused {
+                    transaction,
+                    code: error["code"].as_i64().unwrap_or_default(),
+                    reason: text_of(&error["reason"]),
+                }
+            }
+            ("webrtcup", _) => Said::Up { handle },
+            ("hangup", _) => Said::Down { handle, reason: text_of(&message["reason"]) },
+            ("detached", _) => Said::Down { handle, reason: "detached".into() },
+            ("event", None) => Said::News { handle, data },
+            _ => Said::Other,
+        }
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

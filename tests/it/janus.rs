@@ -1,0 +1,135 @@
+//! Janus behind our signalling: the same messages as to the built-in node, with the media between the peers and Janus.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+use crate::support::client::{BASE, Client};
+use crate::support::event_socket::EventSocket;
+use crate::support::janus::{Janus, media_address};
+use crate::support::media::{CallSocket, Peer, call};
+use crate::support::wait::until_true;
+
+/// Enough that media flows, few enough that it takes no second.
+const SOME: usize = 20;
+
+/// A conference whose call gateway is a Janus.
+struct Scene {
+    janus: Janus,
+    stage: Stage,
+    conf: String,
+    chair: Client,
+    guests: [Client; 2],
+    /// Held open: a conference is a gateway's as long as it has sockets there.
+    _events: Vec<EventSocket>,
+}
+
+impl Scene {
+    async fn open() -> Self {
+        let janus = Janus::start().await;
+        let stage = Stage::with(&janus.node("j1")).await;
+        let chair = stage.chair().await;
+        let (conf, code) = stage.conference(&chair, json!({})).await;
+        let guests = [stage.guest(&code, "One").await, stage.guest(&code, "Two").await];
+        let mut events = Vec::new();
+        for member in [&chair, &guests[0], &guests[1]] {
+            let mut socket = member.open_socket().await;
+            socket.call("conference.join", json!({ "confId": conf })).await.result();
+            events.push(socket);
+        }
+        until_true("Janus is offered", async || offered(&chair).await.ends_with("/callgw/at/j1")).await;
+        Self { janus, stage, conf, chair, guests, _events: events }
+    }
+
+    fn members(&self) -> [&Client; 3] {
+        [&self.chair, &self.guests[0], &self.guests[1]]
+    }
+
+    /// Enters the call as the page does: with what was allocated.
+    async fn enter(&self, member: &Client) -> CallSocket {
+        let given = member.rpc("callgw.allocate", json!({ "confId": self.conf })).await.result();
+        assert_eq!(given["gatewayId"], "j1");
+        let path = format!("{BASE}/callgw/at/j1");
+        assert!(given["url"].as_str().is_some_and(|url| url.ends_with(&path)), "{given}");
+        let mut socket = member.call_socket_at(&path, given["token"].as_str()).await.expect("the token opens");
+        socket.join(&self.conf, member.user_id()).await;
+        socket
+    }
+}
+
+/// The call gateways that members are told of.
+async fn offered(member: &Client) -> String {
+    let known = member.rpc("config.getProperties", json!({ "keys": ["webrtcAddress"] })).await.result();
+    known["webrtcAddress"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Everybody's camera, and everybody's view of everybody else's.
+async fn all(scene: &Scene, sockets: &mut [CallSocket]) -> (Vec<Peer>, Vec<Peer>) {
+    let here = media_address();
+    let (mut cameras, mut viewers) = (Vec::new(), Vec::new());
+    for (socket, member) in sockets.iter_mut().zip(scene.members()) {
+        cameras.push(socket.publish_from(here, member.user_id()).await);
+    }
+    let mut sending: Vec<&mut Peer> = cameras.iter_mut().collect();
+    call(&mut sending, "all cameras are connected", |peers| peers.iter().all(|peer| peer.is_connected())).await;
+    for (socket, member) in sockets.iter_mut().zip(scene.members()) {
+        for other in scene.members().iter().filter(|other| other.user_id() != member.user_id()) {
+            viewers.push(socket.watch_from(here, other.user_id()).await);
+        }
+    }
+    (cameras, viewers)
+}
+
+#[tokio::test]
+async fn three_people_see_and_hear_each_other_on_janus_until_one_is_muted_and_kicked() {
+    let scene = Scene::open().await;
+    let mut sockets = Vec::new();
+    for member in scene.members() {
+        sockets.push(scene.enter(member).await);
+    }
+    let (mut cameras, mut viewers) = all(&scene, &mut sockets).await;
+    let mut peers: Vec<&mut Peer> = viewers.iter_mut().chain(&mut cameras).collect();
+    call(&mut peers, "everybody sees and hears everybody", |peers| {
+        peers[..6].iter().all(|viewer| viewer.frames() >= SOME && viewer.sounds() >= SOME)
+    })
+    .await;
+
+    // The chair mutes the first guest, whose peer sends on: the chair's own view of them falls silent, not dark.
+    let target = scene.guests[0].user_id();
+    let control = |action: &str| json!({ "confId": scene.conf, "action": action, "userId": target });
+    scene.chair.rpc("conference.control", control("mute")).await.result();
+    sockets[1].wait_for("enforce").await;
+    let silent = |peers: &[&mut Peer]| (peers[0].sounds(), peers[0].frames());
+    let mut before = silent(&peers);
+    loop {
+        // What was on its way comes through; after that, pictures alone.
+        call(&mut peers, "pictures go on", |peers| peers[0].frames() >= before.1 + SOME).await;
+        let now = silent(&peers);
+        if now.0 == before.0 {
+            break;
+        }
+        before = now;
+    }
+
+    scene.chair.rpc("conference.control", control("kick")).await.result();
+    let (errors, code) = sockets[1].closed().await;
+    assert_eq!((errors, code), (vec!["expelled".to_owned()], 4003));
+    let left: Value = sockets[0].wait_for("participantLeft").await;
+    assert_eq!(left["name"], target);
+    tokio::time::timeout(Duration::from_secs(20), call(&mut peers, "they are gone", |peers| peers[7].is_over()))
+        .await
+        .expect("the kicked one's connection ends");
+}
+
+#[tokio::test]
+async fn a_janus_that_dies_is_left_for_the_next_node_and_taken_again_when_it_is_back() {
+    let mut scene = Scene::open().await;
+    scene.janus.stop();
+    until_true("nobody is sent to it any more", async || offered(&scene.chair).await.is_empty()).await;
+    let refused = scene.chair.rpc("callgw.allocate", json!({ "confId": scene.conf })).await.refused(-32020);
+    assert_eq!(refused["data"]["key"], "callgw.none", "{refused}");
+    scene.janus.start_again().await;
+    until_true("it is offered again", async || offered(&scene.chair).await.ends_with("/callgw/at/j1")).await;
+    assert!(scene.stage.gateway.metric("confgate_janus_up").await == Some(1.0));
+}

@@ -1,0 +1,103 @@
+//! What a browser receives: measured where it is decoded, not where the page says so.
+
+use serde_json::{Value, json};
+
+use super::browser::Browser;
+use super::wait::until_true;
+
+/// Remembers every peer connection, and finds what is received of a track.
+const WATCH: &str = "
+    const connections = [];
+    const Native = window.RTCPeerConnection;
+    window.RTCPeerConnection = class extends Native {
+        constructor(...options) { super(...options); connections.push(this); }
+    };
+    const trackOf = (kind, stream) => {
+        const element = document.querySelector(kind === 'audio'
+            ? `audio[data-stream=\"${stream}\"]` : `.tile[data-stream=\"${stream}\"] video:not(.arriving)`);
+        return element?.srcObject?.getTracks()[0];
+    };
+    window.watched = {
+        connections,
+        async inbound(kind, stream) {
+            const track = trackOf(kind, stream);
+            const receivers = connections.flatMap(each => each.getReceivers());
+            const receiver = track && receivers.find(each => each.track === track);
+            const stats = receiver ? [...(await receiver.getStats()).values()] : [];
+            return stats.find(({ type }) => type === 'inbound-rtp') ?? null;
+        },
+        async outbound() {
+            const senders = connections.flatMap(each => each.getSenders());
+            const stats = await Promise.all(senders.map(each => each.getStats()));
+            return stats.flatMap(each => [...each.values()]).filter(({ type }) => type === 'outbound-rtp');
+        },
+        pixels(stream) {
+            const video = document.querySelector(`.tile[data-stream=\"${stream}\"] video:not(.arriving)`);
+            const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 36 });
+            const brush = canvas.getContext('2d');
+            if (!video?.videoWidth) return null;
+            brush.drawImage(video, 0, 0, 64, 36);
+            return [...brush.getImageData(0, 0, 64, 36).data].join();
+        },
+    };";
+
+impl Browser {
+    /// Before the first page: what its connections receive can be asked for from then on.
+    pub async fn watch_media(&self) {
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": WATCH })).await;
+    }
+
+    /// A number of what is received of a stream (`packetsReceived`, `framesDecoded`, `totalAudioEnergy`); nothing
+    /// received counts as 0.
+    pub async fn received(&self, kind: &str, stream: &str, number: &str) -> f64 {
+        let ask = "const [kind, stream, number, done] = arguments;
+            watched.inbound(kind, stream).then(stats => done(stats?.[number] ?? 0), error => done(String(error)));";
+        let arguments = vec![json!(kind), json!(stream), json!(number)];
+        let told = self.page.execute_async(ask, arguments).await.expect("the script runs");
+        told.as_f64().unwrap_or_else(|| panic!("no {number} of {stream}: {told}"))
+    }
+
+    /// Everything that is sent: one report for each size of a picture.
+    pub async fn sent(&self) -> Vec<Value> {
+        let ask = "watched.outbound().then(arguments[0], error => arguments[0](String(error)));";
+        let told = self.page.execute_async(ask, Vec::new()).await.expect("the script runs");
+        told.as_array().unwrap_or_else(|| panic!("no list: {told}")).clone()
+    }
+
+    /// Waits until pictures of the stream come in and what is painted changes.
+    pub async fn sees_moving(&self, stream: &str) {
+        let frames = self.received("video", stream, "framesDecoded").await;
+        until_true(&format!("pictures of {stream} are decoded"), async || {
+            self.received("video", stream, "framesDecoded").await >= frames + 5.0
+        })
+        .await;
+        let pixels = format!("return watched.pixels({})", json!(stream));
+        let first = self.run(&pixels).await;
+        until_true(&format!("the picture of {stream} moves"), async || {
+            let now = self.run(&pixels).await;
+            !now.is_null() && !first.is_null() && now != first
+        })
+        .await;
+    }
+
+    /// Waits until packets of the stream's sound come in and there is something to be heard in them.
+    pub async fn hears_sound(&self, stream: &str) {
+        let packets = self.received("audio", stream, "packetsReceived").await;
+        let energy = self.received("audio", stream, "totalAudioEnergy").await;
+        until_true(&format!("{stream} is heard"), async || {
+            self.received("audio", stream, "packetsReceived").await > packets
+                && self.received("audio", stream, "totalAudioEnergy").await > energy
+        })
+        .await;
+    }
+
+    /// Waits until the stream's sound stands still while the picture of another goes on: the clock is the picture.
+    pub async fn hears_nothing(&self, stream: &str, clock: &str) {
+        until_true(&format!("{stream} is silent"), async || {
+            let packets = self.received("audio", stream, "packetsReceived").await;
+            self.sees_moving(clock).await;
+            self.received("audio", stream, "packetsReceived").await == packets
+        })
+        .await;
+    }
+}

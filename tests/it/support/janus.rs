@@ -1,0 +1,109 @@
+//! A private Janus with its VideoRoom, on ports of its own.
+
+use std::fs;
+use std::net::{IpAddr, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use super::ports::Port;
+use super::process::Process;
+use super::wait::until_true;
+
+const API_SECRET: &str = "what the tests' Janus wants of everybody";
+const ADMIN_KEY: &str = "what its rooms' makers show";
+/// What a room needs of it, and the way to it.
+const PLUGIN: &str = "libjanus_videoroom.so";
+const TRANSPORT: &str = "libjanus_websockets.so";
+/// Where Debian's package puts them.
+const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/janus";
+
+pub struct Janus {
+    process: Option<Process>,
+    websocket: Port,
+    directory: TempDir,
+}
+
+impl Janus {
+    pub async fn start() -> Self {
+        let directory = tempfile::Builder::new().prefix("confgate-janus-").tempdir();
+        let directory = directory.expect("the system's directory for temporary files is writable");
+        let websocket = Port::claim();
+        let write = |name: &str, text: String| {
+            fs::write(directory.path().join(name), text).expect("the directory is writable");
+        };
+        let folder = directory.path().display();
+        write(
+            "janus.jcfg",
+            format!(
+                "general: {{ configs_folder = \"{folder}\" plugins_folder = \"{LIBRARY}/plugins\" \
+                 transports_folder = \"{LIBRARY}/transports\" events_folder = \"{folder}\" loggers_folder = \"{folder}\" \
+                 api_secret = \"{API_SECRET}\" admin_secret = \"{ADMIN_KEY}\" }}\n\
+                 media: {{ ipv6 = false }}\nnat: {{ ice_enforce_list = \"{}\" }}\n\
+                 plugins: {{ disable = \"{}\" }}\ntransports: {{ disable = \"{}\" }}\n",
+                media_address(),
+                others("plugins", PLUGIN),
+                others("transports", TRANSPORT),
+            ),
+        );
+        write(
+            "janus.transport.websockets.jcfg",
+            format!(
+                "general: {{ ws = true ws_ip = \"127.0.0.1\" ws_port = {} wss = false }}\nadmin: {{ admin_ws = false }}\n",
+                websocket.number()
+            ),
+        );
+        write("janus.plugin.videoroom.jcfg", format!("general: {{ admin_key = \"{ADMIN_KEY}\" }}\n"));
+        let process = run(directory.path());
+        let janus = Self { process: Some(process), websocket, directory };
+        janus.listens().await;
+        janus
+    }
+
+    async fn listens(&self) {
+        until_true("Janus listens", async || TcpStream::connect(self.websocket.address()).await.is_ok()).await;
+    }
+
+    /// Ends it as a crash does.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    pub async fn start_again(&mut self) {
+        self.process = Some(run(self.directory.path()));
+        self.listens().await;
+    }
+
+    /// The section of a node of that name.
+    pub fn node(&self, id: &str) -> String {
+        format!(
+            "[[callgw.nodes]]\nid = \"{id}\"\nkind = \"janus\"\nadmin_url = \"ws://{}\"\n\
+             api_secret = \"{API_SECRET}\"\nadmin_key = \"{ADMIN_KEY}\"\n",
+            self.websocket.address()
+        )
+    }
+}
+
+fn run(directory: &Path) -> Process {
+    let mut command = Command::new("janus");
+    command.arg("-F").arg(directory).arg("--disable-colors");
+    Process::start("janus", &mut command)
+}
+
+/// The machine's own address: Janus has no candidates at loopback.
+pub fn media_address() -> IpAddr {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a free port");
+    // Nothing is sent: only the route is looked up (TEST-NET-3, RFC 5737).
+    socket.connect("203.0.113.1:9").expect("the machine has a route");
+    socket.local_addr().expect("it is bound").ip()
+}
+
+/// All libraries of that kind but one.
+fn others(kind: &str, but: &str) -> String {
+    let folder = fs::read_dir(format!("{LIBRARY}/{kind}")).expect("Debian's package janus is installed");
+    let names = folder.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let others: Vec<String> = names.filter(|name| name.ends_with(".so") && name != but).collect();
+    others.join(",")
+}

@@ -1,0 +1,103 @@
+// One stream's RTCPeerConnection: it makes the offer, takes the answer, and tells what becomes of it.
+
+import { withDtx } from "./sdp.js";
+
+/**
+ * Three sizes of a camera's picture, so that the gateway can give each viewer the one they show. Lowest first: it is
+ * the one that stays when there is little bandwidth.
+ */
+const CAMERA = [
+  { rid: "q", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+  { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+  { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
+];
+/** Text must stay legible at every size. */
+const SCREEN = [{ maxBitrate: 2_500_000, maxFramerate: 15 }];
+/** Enough for speech in full band. */
+const AUDIO = [{ maxBitrate: 40_000 }];
+
+/**
+ * @typedef {object} PeerOwner
+ * @property {(candidate: object) => void} onCandidate
+ * @property {(state: "connected"|"interrupted"|"failed") => void} onState
+ * @property {(stream: MediaStream) => void} onMedia the first packet of a track came
+ */
+
+export class Peer {
+  /** What is received. */
+  stream = new MediaStream();
+  #connection;
+
+  /**
+   * @param {object[]} iceServers
+   * @param {PeerOwner} owner
+   */
+  constructor(iceServers, owner) {
+    this.#connection = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.#connection.onicecandidate = ({ candidate }) => candidate?.candidate && owner.onCandidate(candidate.toJSON());
+    this.#connection.onconnectionstatechange = () => this.#stateChanged(owner);
+    this.#connection.ontrack = ({ track }) => {
+      this.stream.addTrack(track);
+      if (!track.muted) owner.onMedia(this.stream);
+      track.addEventListener("unmute", () => owner.onMedia(this.stream));
+    };
+  }
+
+  /** @param {PeerOwner} owner */
+  #stateChanged({ onState }) {
+    const state = this.#connection.connectionState;
+    if (state === "connected" || state === "failed") onState(state);
+    else if (state === "disconnected") onState("interrupted");
+  }
+
+  /** To receive a member's sound and picture, whichever they send. */
+  receive() {
+    this.#connection.addTransceiver("audio", { direction: "recvonly" });
+    preferVp8(this.#connection.addTransceiver("video", { direction: "recvonly" }));
+  }
+
+  /**
+   * To send both kinds, each with a track or without: a track that comes later needs no new offer.
+   * @param {import("./streams.js").Source} source
+   * @param {{audio: MediaStreamTrack|null, video: MediaStreamTrack|null}} tracks
+   */
+  send(source, { audio, video }) {
+    const pictures = source === "screen" ? SCREEN : CAMERA;
+    this.#connection.addTransceiver(audio ?? "audio", { direction: "sendonly", sendEncodings: AUDIO });
+    preferVp8(this.#connection.addTransceiver(video ?? "video", { direction: "sendonly", sendEncodings: pictures }));
+  }
+
+  /** @returns {Promise<string>} */
+  async offer() {
+    await this.#connection.setLocalDescription();
+    return this.#connection.localDescription?.sdp ?? "";
+  }
+
+  /** @param {string} sdp */
+  answer(sdp) {
+    return this.#connection.setRemoteDescription({ type: "answer", sdp: withDtx(sdp) });
+  }
+
+  /** One that is of no use (another family, a name that can't be found) is no failure. @param {object} candidate */
+  async candidate(candidate) {
+    await this.#connection.addIceCandidate(candidate).catch(() => {});
+  }
+
+  /** Sends another track of the kind, or with null none. @param {"audio"|"video"} kind @param {MediaStreamTrack|null} track */
+  replace(kind, track) {
+    const sender = this.#connection.getTransceivers().find(({ receiver }) => receiver.track.kind === kind)?.sender;
+    return sender?.replaceTrack(track);
+  }
+
+  close() {
+    this.#connection.onconnectionstatechange = null;
+    this.#connection.close();
+  }
+}
+
+/** VP8 first: every browser sends it in several sizes. @param {RTCRtpTransceiver} transceiver */
+function preferVp8(transceiver) {
+  const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
+  const isVp8 = (/** @type {{mimeType: string}} */ { mimeType }) => mimeType.toLowerCase() === "video/vp8";
+  transceiver.setCodecPreferences?.([...codecs.filter(isVp8), ...codecs.filter((codec) => !isVp8(codec))]);
+}
