@@ -23,7 +23,7 @@ use super::{Conferences, HAPPENINGS, MAILBOX};
 const TICK: Duration = Duration::from_millis(100);
 
 pub enum Command {
-    Attach { user: UserId, generation: u64, position: Option<Position>, outbox: Outbox },
+    Attach { user: UserId, generation: u64, position: Option<Position>, outbox: Outbox, call: bool },
     Detach { user: UserId, generation: u64 },
     Joined { user: UserId, generation: u64 },
     Seat { user: UserId, generation: u64 },
@@ -107,7 +107,10 @@ impl Actor {
     fn command(&mut self, command: Command) -> Vec<Effect> {
         let now = now_ms();
         match command {
-            Command::Attach { user, generation, position, outbox } => {
+            Command::Attach { user, generation, position, outbox, call } => {
+                if call {
+                    self.core.set_call();
+                }
                 self.sockets.insert(user.clone(), (generation, outbox));
                 self.core.attach(user, generation, position, now)
             }

@@ -117,6 +117,8 @@ pub struct Core {
     /// A roster newer than the log, and until when the events between may still come by themselves.
     newer: Option<(Roster, u64)>,
     ended: bool,
+    /// Whether it is a call's: its end closes no socket, since who hangs up is there for the next call.
+    call: bool,
     /// Since when nobody listens.
     idle_since: Option<u64>,
 }
@@ -135,6 +137,7 @@ impl Core {
             syncing: None,
             newer: None,
             ended: false,
+            call: false,
             idle_since: Some(now),
         }
     }
@@ -159,6 +162,15 @@ impl Core {
         self.listeners.insert(user.clone(), Listener { generation, pending: Some(position), full: false });
         self.want(&user, generation, Want::Online, now, &mut out);
         out
+    }
+
+    /// It is known to be a call's, also where the EIM has no word of it any more.
+    pub fn set_call(&mut self) {
+        self.call = true;
+    }
+
+    fn is_call(&self) -> bool {
+        self.call || self.roster().is_some_and(|r| r.conference.call.is_some())
     }
 
     /// A socket closed. Of an older generation than the one that listens now: nothing.
@@ -253,6 +265,7 @@ impl Core {
         self.answered(user, failure, now, &mut out);
         let generation = self.listeners.get(user).map(|l| l.generation);
         match (failure, generation) {
+            (Some(Failure::NoConference), Some(_)) if self.is_call() => self.over(&mut out),
             (Some(Failure::NoConference), Some(generation)) => {
                 out.push(Effect::Close { user: user.clone(), generation, why: Close::Over });
             }
@@ -430,7 +443,12 @@ impl Core {
     }
 
     fn turn_away(&mut self, user: &UserId, banned: bool, why: Close, out: &mut Effects) {
-        if let Some(listener) = self.listeners.remove(user) {
+        let listener = self.listeners.remove(user);
+        if self.is_call() {
+            self.presence.remove(user);
+            return;
+        }
+        if let Some(listener) = listener {
             out.push(Effect::Close { user: user.clone(), generation: listener.generation, why });
         }
         self.presence.remove(user);
@@ -440,7 +458,8 @@ impl Core {
     fn over(&mut self, out: &mut Effects) {
         self.ended = true;
         self.presence.clear();
-        for (user, listener) in self.listeners.drain() {
+        let stays_open = self.is_call();
+        for (user, listener) in self.listeners.drain().filter(|_| !stays_open) {
             out.push(Effect::Close { user, generation: listener.generation, why: Close::Over });
         }
         self.idle_since = Some(0);

@@ -33,6 +33,7 @@ fn conference(state: u8) -> Conference {
         lobby: true,
         mute_policy: MutePolicy::Free,
         main_video: None,
+        call: None,
     }
 }
 

@@ -30,6 +30,14 @@ const MAILBOX: usize = 1024;
 /// How many happenings wait to be carried out.
 pub const HAPPENINGS: usize = 1024;
 
+/// A conference of somebody's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    pub conf_id: ConfId,
+    /// Whether it is a call's.
+    pub call: bool,
+}
+
 /// The registry: hands out the conferences' mailboxes. Cloneable; owns the map, the tasks own their conferences.
 #[derive(Clone)]
 pub struct Conferences(Arc<Inner>);
@@ -66,14 +74,14 @@ impl Conferences {
     /// The user's socket listens to the conference from now on.
     pub async fn attach(
         &self,
-        conf: &ConfId,
+        conf: &Own,
         user: &UserId,
         generation: u64,
         position: Option<Position>,
         outbox: Outbox,
     ) {
-        let command = Command::Attach { user: user.clone(), generation, position, outbox };
-        self.actor(conf).send(command).await;
+        let command = Command::Attach { user: user.clone(), generation, position, outbox, call: conf.call };
+        self.actor(&conf.conf_id).send(command).await;
     }
 
     /// The user's socket is gone. Of an older generation than the one that listens: nothing happens.

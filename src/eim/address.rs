@@ -92,6 +92,15 @@ impl Peers {
     }
 }
 
+/// The user whom an address on the wire stands for, in either scheme. `None`: another domain's, or nobody's.
+pub fn user_at(address: &str, eim_domain: &str) -> Option<UserId> {
+    let jid = Jid::parse(address)?;
+    match jid.local.rsplit_once('%') {
+        Some((user, home)) => UserId::parse(user).filter(|_| home == eim_domain),
+        None => UserId::parse(jid.local).filter(|_| jid.domain == eim_domain),
+    }
+}
+
 /// Which address a user's request bears on the component's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum JidScheme {
