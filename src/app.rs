@@ -81,14 +81,17 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     lifecycle.wire("store", until(hard.clone(), tasks::watch_store(store.clone(), tell_store)));
     lifecycle.wire(
         "events",
-        until(hard.clone(), tasks::take_inbound(
+        until(
+            hard.clone(),
+            tasks::take_inbound(
                 inbound,
                 conferences.clone(),
                 sockets.clone(),
                 config.eim.domain.clone(),
                 entry.clone(),
                 tracker.clone(),
-            )),
+            ),
+        ),
     );
     lifecycle.wire("happenings", until(hard.clone(), tasks::take_happenings(happenings, entry.clone())));
     lifecycle.wire("ended families", until(hard.clone(), tasks::poll_ended(entry.clone())));

@@ -92,6 +92,36 @@ fn asks(effects: &[Effect]) -> Vec<&Ask> {
 }
 
 #[test]
+fn the_end_of_a_call_closes_nobodys_socket() {
+    // Told by an event, or found by a socket that comes too late; the EIM forgets a call at its end.
+    let mut truth = Truth::new(&["a", "b"]);
+    truth.0.conference.call = Some(CallOf { call_id: crate::ids::CallId::parse("k1").unwrap(), mode: CallMode::P2p });
+    let mut core = attached(&truth, &["a", "b"]);
+    let ended = Conference { call: truth.0.conference.call.clone(), ..conference(ENDED) };
+    let out = core.event(truth.event(Change::Ended(ended)), 0);
+    assert_eq!(frames(&out, "a")[0].1["type"], "conference.ended");
+    assert!(!out.iter().any(|e| matches!(e, Effect::Close { .. })), "{out:?}");
+    assert!(core.is_idle(0));
+
+    let mut core = self::core();
+    core.set_call();
+    core.attach(user("a"), 1, None, 0);
+    let out = core.told_subscribe(&user("a"), Err(Failure::NoConference), 0);
+    assert!(!out.iter().any(|e| matches!(e, Effect::Close { .. })), "{out:?}");
+    assert!(core.is_idle(0));
+}
+
+#[test]
+fn whoever_is_sent_out_of_a_call_keeps_their_socket_and_their_login() {
+    let mut truth = Truth::new(&["a", "b"]);
+    truth.0.conference.call = Some(CallOf { call_id: crate::ids::CallId::parse("k1").unwrap(), mode: CallMode::Group });
+    let mut core = attached(&truth, &["a", "b"]);
+    let kicked = Change::MemberLeft(Left { user_id: user("b"), reason: LeftReason::Kicked });
+    let out = core.event(truth.event(kicked), 0);
+    assert!(!out.iter().any(|e| matches!(e, Effect::Close { .. } | Effect::Tell(_))), "{out:?}");
+}
+
+#[test]
 fn a_new_socket_is_subscribed_and_gets_a_snapshot() {
     let truth = Truth::new(&["a", "b"]);
     let mut core = core();

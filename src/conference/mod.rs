@@ -72,14 +72,7 @@ impl Conferences {
     }
 
     /// The user's socket listens to the conference from now on.
-    pub async fn attach(
-        &self,
-        conf: &Own,
-        user: &UserId,
-        generation: u64,
-        position: Option<Position>,
-        outbox: Outbox,
-    ) {
+    pub async fn attach(&self, conf: &Own, user: &UserId, generation: u64, position: Option<Position>, outbox: Outbox) {
         let command = Command::Attach { user: user.clone(), generation, position, outbox, call: conf.call };
         self.actor(&conf.conf_id).send(command).await;
     }

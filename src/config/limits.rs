@@ -72,7 +72,7 @@ impl Default for Limits {
             sockets_per_user: 1,
             ring: Duration::from_secs(45),
             calls: 10_000,
-            calls_per_user: 4,
+            calls_per_user: 8,
             call_callees: 32,
         }
     }

@@ -4,6 +4,7 @@
 mod access;
 mod browser_story;
 mod callgw;
+mod calls;
 mod commands;
 mod cuts;
 mod dialogues;

@@ -157,14 +157,22 @@ impl Call {
     }
 
     /// The last word, for all whom it still concerned.
-    fn last_word(&self, end: &End, cause: &Cause<'_>, left: &[UserId], why: Option<&'static str>) -> Option<News> {
+    /// `gone`: whose going it follows from, and how they went.
+    fn last_word(
+        &self,
+        end: &End,
+        cause: &Cause<'_>,
+        left: &[UserId],
+        gone: Option<(&UserId, &'static str)>,
+    ) -> Option<News> {
         let (news, reason) = match end {
             End::Said => return None,
-            End::Cancelled => (CallNews::Cancelled, why.filter(|why| *why != "hangup")),
+            // To hang up unanswered is to give up.
+            End::Cancelled => (CallNews::Cancelled, gone.map(|(_, why)| why).filter(|why| *why != "hangup")),
             End::Ended(reason) => (CallNews::Ended, Some(*reason)),
         };
         let mut event = self.event(news, cause.now, cause.actor);
-        event.data.user_id = left.last().cloned();
+        event.data.user_id = gone.map(|(user, _)| user.clone());
         event.data.reason = reason.map(str::to_owned);
         let to = self.of(Party::In).chain(self.of(Party::Ringing)).chain(left).cloned().collect();
         Some(News { event, to })
@@ -203,9 +211,8 @@ impl Calls {
 
     /// Whether the user is in an answered call between two, or has as many calls as one may.
     pub fn is_busy(&self, user: &UserId, max: usize) -> bool {
-        let talks = |call: &Call| {
-            call.mode == CallMode::P2p && call.answered && call.parties.get(user) == Some(&Party::In)
-        };
+        let talks =
+            |call: &Call| call.mode == CallMode::P2p && call.answered && call.parties.get(user) == Some(&Party::In);
         self.of_user(user).any(talks) || self.of_user(user).count() >= max
     }
 
@@ -239,14 +246,16 @@ impl Calls {
         let mut news = Vec::new();
         let left = call.follow_roster(room, cause, &mut news);
         call.follow_time(cause, &mut news);
-        let why = left.last().map(|user| match cause.actor {
+        // At the conference's own end they all go, and none of them is the reason.
+        let gone = left.last().filter(|_| !room.is_over());
+        let why = gone.map(|user| match cause.actor {
             None => "timeout",
             Some(actor) if actor == user => "hangup",
             Some(_) => "kicked",
         });
         match call.verdict(room.is_over(), cause.now, why) {
             Some(end) => {
-                news.extend(call.last_word(&end, cause, &left, why));
+                news.extend(call.last_word(&end, cause, &left, gone.zip(why)));
                 self.writes.push(Write::delete(record::CALL, id.to_string()));
                 room.end(cause);
             }

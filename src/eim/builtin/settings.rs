@@ -77,7 +77,7 @@ impl Default for Limits {
             messages: 1000,
             seat_max_ms: 3600 * 1000,
             calls: 10_000,
-            calls_per_user: 4,
+            calls_per_user: 8,
             call_callees: 32,
             ring_ms: 45_000,
             call_max_ms: DAY_MS,

@@ -58,7 +58,7 @@ pub fn settings() -> Settings {
             user("ben", "Ben", None, Some("sales")),
             user("cat", "Cat", None, Some("lab")),
         ],
-        limits: Limits { conference_members: 5, conferences: 50, users: 60, ..Limits::default() },
+        limits: Limits { conference_members: 5, conferences: 50, users: 60, calls_per_user: 4, ..Limits::default() },
     }
 }
 
