@@ -171,6 +171,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn an_address_on_the_wire_stands_for_a_user_of_the_eims_domain_only() {
+        let user = UserId::parse("u1");
+        for own in ["u1%ips3000@webconf.ips3000/uc", "u1@ips3000/uc", "u1@ips3000"] {
+            assert_eq!(user_at(own, "ips3000"), user, "{own}");
+        }
+        for other in ["", "ips3000", "u1%other@webconf.ips3000", "u1@other", "U1@ips3000", "@ips3000", "u1%ips3000"] {
+            assert_eq!(user_at(other, "ips3000"), None, "{other}");
+        }
+    }
+
     fn addresses() -> Addresses {
         Addresses {
             scheme: JidScheme::Escaped,

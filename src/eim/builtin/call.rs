@@ -11,7 +11,7 @@ use super::dialect::{Args, Module, NAME_MAX};
 use super::events;
 use super::listeners::Listener;
 use super::room::{Cause, Room};
-use crate::eim::xml::Element;
+use crate::eim::xml::{Element, Stanza};
 use crate::event::{CallMode, CallOf, Conference, MutePolicy, OPEN};
 use crate::ids::{CallId, ConfId, Secret, UserId};
 
@@ -235,7 +235,7 @@ impl Eim {
         }
     }
 
-    fn headline(&self, news: &News) -> crate::eim::xml::Stanza {
+    fn headline(&self, news: &News) -> Stanza {
         let from = format!("{}.{}", Module::Call.host(), self.settings.domain);
         events::headline(&from, serde_json::to_string(&news.event).expect("an event is plain data"))
     }

@@ -190,6 +190,7 @@ impl Eim {
         Ok(element("join").with_child(dialect::member(&member)).with_child(conference))
     }
 
+    /// Comes in under the name that is theirs: by joining, or by calling and accepting.
     pub(super) fn enter(
         &mut self,
         user: &Visitor,
