@@ -33,7 +33,7 @@ impl Eim {
         turn: &mut Turn<'_>,
     ) -> Result<Element, Deny> {
         let name = operation.name.as_str();
-        let known = ["start", "accept", "decline", "cancel", "hangup", "subscribe", "unsubscribe"].contains(&name);
+        let known = ["start", "accept", "decline", "cancel", "hangup", "watch", "unwatch"].contains(&name);
         if kind != "set" || !known {
             return Err(Deny::unavailable("operation.unknown"));
         }
@@ -48,7 +48,7 @@ impl Eim {
             "decline" => self.decline_call(user, args, turn),
             "cancel" => self.cancel_call(user, args, turn),
             "hangup" => self.hang_up(user, args, turn),
-            "subscribe" => self.hear_calls(user, args, turn),
+            "watch" => self.hear_calls(user, args, turn),
             _ => self.hear_no_calls(user, args, turn),
         }
     }
@@ -217,13 +217,13 @@ impl Eim {
             let news = call.incoming(turn.now, &user.id);
             turn.events.push(self.headline(&news).with("to", user.address.as_str()));
         }
-        Ok(element("subscribe"))
+        Ok(element("watch"))
     }
 
     fn hear_no_calls(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
         let claim = self.claim(args)?;
         turn.writes.extend(self.listeners.unsubscribe(&user.id, &claim.node, claim.generation));
-        Ok(element("unsubscribe"))
+        Ok(element("unwatch"))
     }
 
     /// Sends news to every address of those whom they are for.

@@ -100,10 +100,10 @@ impl History {
                 drop(world.presence(USERS[*user], &conf, &attrs));
             }
             Step::Listen(user, node) => {
-                drop(world.call(&via(USERS[*user]), World::operation("subscribe", &claim(*node))));
+                drop(world.call(&via(USERS[*user]), World::operation("watch", &claim(*node))));
             }
             Step::Unlisten(user, node) => {
-                drop(world.call(&via(USERS[*user]), World::operation("unsubscribe", &claim(*node))));
+                drop(world.call(&via(USERS[*user]), World::operation("unwatch", &claim(*node))));
             }
             Step::ResetNode(node) => drop(world.set(GATEWAY, "resetNode", &claim(*node))),
             Step::Pass(ms) => world.pass(*ms),

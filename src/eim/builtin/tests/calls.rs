@@ -102,11 +102,11 @@ fn a_call_that_nobody_answers_in_time_is_missed_by_both() {
 fn every_node_with_a_socket_of_a_callee_rings_and_stops() {
     let mut world = world();
     let second = "ben%ips3000@webconf-b.ips3000/uc";
-    let claim = World::operation("subscribe", &[("node", "n2"), ("generation", "9")]);
+    let claim = World::operation("watch", &[("node", "n2"), ("generation", "9")]);
     world.call(second, claim).unwrap();
     let (call, _) = world.ring("ann", &["ben"]).unwrap();
     // One that opens while it rings, rings too.
-    let claim = World::operation("subscribe", &[("node", "own"), ("generation", "1")]);
+    let claim = World::operation("watch", &[("node", "own"), ("generation", "1")]);
     world.call(&session("ben"), claim).unwrap();
     world.on_call("ben", "accept", &call).unwrap();
     for address in [via("ben"), second.to_owned(), session("ben")] {
@@ -120,7 +120,7 @@ fn an_older_socket_neither_takes_nor_ends_a_subscription_and_a_new_start_of_its_
     let mut world = world();
     world.listen("ben", "n1", 20).unwrap();
     assert_eq!(refusal(world.listen("ben", "n1", 19)), "conflict presence.superseded");
-    world.call(&via("ben"), World::operation("unsubscribe", &[("node", "n1"), ("generation", "19")])).unwrap();
+    world.call(&via("ben"), World::operation("unwatch", &[("node", "n1"), ("generation", "19")])).unwrap();
     world.ring("ann", &["ben"]).unwrap();
     assert_eq!(world.rings("ben"), "incoming");
     world.set(GATEWAY, "resetNode", &[("node", "n1"), ("generation", "20")]).unwrap();

@@ -226,7 +226,7 @@ impl World {
     pub fn listen(&mut self, user: &str, node: &str, generation: u64) -> Result<Element, Refused> {
         let generation = generation.to_string();
         let attrs = [("node", node), ("generation", generation.as_str())];
-        self.call(&via(user), Self::operation("subscribe", &attrs))
+        self.call(&via(user), Self::operation("watch", &attrs))
     }
 
     /// News of calls that the address has heard since it was asked last.
