@@ -121,10 +121,7 @@ impl Actor {
                 self.core.detach(&user, generation, now)
             }
             Command::Joined { user, generation } => self.core.joined(&user, generation, now),
-            Command::Seat { user, generation } => {
-                self.core.away_since_restart(&user, generation, now);
-                Vec::new()
-            }
+            Command::Seat { user, generation } => self.core.away_since_restart(&user, generation, now),
             Command::Event(event) => self.core.event(event, now),
             Command::LinkUp => self.core.link_up(now),
             Command::Roster(reply) => {

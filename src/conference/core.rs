@@ -198,8 +198,16 @@ impl Core {
         out
     }
 
-    /// The EIM has it from another source that the user was here before this node started and is away now.
-    pub fn away_since_restart(&mut self, user: &UserId, generation: u64, now: u64) {
+    /// The EIM took the user for one who was here before this node started, and for away now. Who has come back
+    /// meanwhile is told again: the EIM has just dropped their subscription.
+    pub fn away_since_restart(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
+        let mut out = Vec::new();
+        if let Some(known) = self.presence.get_mut(user) {
+            if known.want == Want::Online && known.told.take().is_some() {
+                self.reconcile(user, &mut out);
+            }
+            return out;
+        }
         let told = Some((generation, Want::Away));
         let presence = Presence {
             generation,
@@ -210,7 +218,8 @@ impl Core {
             grace_until: now + self.limits.grace_ms,
             retry_at: 0,
         };
-        self.presence.entry(user.clone()).or_insert(presence);
+        self.presence.insert(user.clone(), presence);
+        out
     }
 
     fn want(&mut self, user: &UserId, generation: u64, want: Want, now: u64, out: &mut Effects) {

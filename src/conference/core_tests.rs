@@ -92,6 +92,14 @@ fn asks(effects: &[Effect]) -> Vec<&Ask> {
 }
 
 #[test]
+fn who_came_back_before_the_eim_heard_of_the_start_is_told_again() {
+    let truth = Truth::new(&["a"]);
+    let mut core = attached(&truth, &["a"]);
+    let out = core.away_since_restart(&user("a"), 0, 0);
+    assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 1 }]);
+}
+
+#[test]
 fn the_end_of_a_call_closes_nobodys_socket() {
     // Told by an event, or found by a socket that comes too late; the EIM forgets a call at its end.
     let mut truth = Truth::new(&["a", "b"]);

@@ -211,7 +211,7 @@ impl Eim {
     /// News of the user's calls go to the address that asks, too; what rings for them already is told at once.
     fn hear_calls(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
         let claim = self.claim(args)?;
-        let listener = Listener { node: claim.node, generation: claim.generation, address: user.address.clone() };
+        let listener = Listener { claim, address: user.address.clone() };
         turn.writes.push(self.listeners.subscribe(&user.id, listener, self.settings.limits.users)?);
         for call in self.calls.ringing(&user.id) {
             let news = call.incoming(turn.now, &user.id);
@@ -222,7 +222,7 @@ impl Eim {
 
     fn hear_no_calls(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
         let claim = self.claim(args)?;
-        turn.writes.extend(self.listeners.unsubscribe(&user.id, &claim.node, claim.generation));
+        turn.writes.extend(self.listeners.unsubscribe(&user.id, &claim));
         Ok(element("unwatch"))
     }
 

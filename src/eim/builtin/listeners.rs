@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::deny::Deny;
+use super::presence::Claim;
 use super::record::{self, LoadError, Write};
 use crate::ids::UserId;
 
@@ -14,9 +15,15 @@ const NODES_MAX: usize = 8;
 /// One node that holds a socket of the user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Listener {
-    pub node: String,
-    pub generation: u64,
+    pub claim: Claim,
     pub address: String,
+}
+
+impl Listener {
+    /// A node's counter may begin anew when it starts.
+    fn is_later_than(&self, claim: &Claim) -> bool {
+        self.claim.node == claim.node && (self.claim.resets, self.claim.generation) > (claim.resets, claim.generation)
+    }
 }
 
 /// Owns the users' subscriptions to their own news.
@@ -30,10 +37,10 @@ impl Listeners {
             return Err(Deny::constraint("user.tooMany"));
         }
         let all = self.0.entry(user.clone()).or_default();
-        if all.iter().any(|known| known.node == listener.node && known.generation > listener.generation) {
+        if all.iter().any(|known| known.is_later_than(&listener.claim)) {
             return Err(Deny::conflict("presence.superseded"));
         }
-        all.retain(|known| known.node != listener.node);
+        all.retain(|known| known.claim.node != listener.claim.node);
         let surplus = (all.len() + 1).saturating_sub(NODES_MAX);
         all.drain(..surplus);
         all.push(listener);
@@ -41,16 +48,16 @@ impl Listeners {
     }
 
     /// Without effect where a later generation of the node has subscribed.
-    pub fn unsubscribe(&mut self, user: &UserId, node: &str, generation: u64) -> Option<Write> {
+    pub fn unsubscribe(&mut self, user: &UserId, claim: &Claim) -> Option<Write> {
         let all = self.0.get_mut(user)?;
         let before = all.len();
-        all.retain(|known| known.node != node || known.generation > generation);
+        all.retain(|known| known.claim.node != claim.node || known.is_later_than(claim));
         (all.len() < before).then(|| self.write(user))
     }
 
     /// The node has started anew: what it told before this generation is over.
     pub fn reset(&mut self, node: &str, generation: u64, writes: &mut Vec<Write>) {
-        let over = |known: &Listener| known.node == node && known.generation < generation;
+        let over = |known: &Listener| known.claim.node == node && known.claim.generation < generation;
         let users = self.0.iter().filter(|(_, all)| all.iter().any(over)).map(|(user, _)| user.clone());
         for user in users.collect::<Vec<_>>() {
             if let Some(all) = self.0.get_mut(&user) {
