@@ -97,6 +97,8 @@ struct Presence {
     want: Want,
     told: Option<(u64, Want)>,
     asking: Option<(u64, Want)>,
+    /// What is being asked may have been undone at the EIM meanwhile: it is asked again.
+    undone: bool,
     /// Whether the EIM was ever subscribed for this user.
     subscribed: bool,
     /// When the grace ends, while away.
@@ -203,7 +205,9 @@ impl Core {
     pub fn away_since_restart(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
         let mut out = Vec::new();
         if let Some(known) = self.presence.get_mut(user) {
-            if known.want == Want::Online && known.told.take().is_some() {
+            if known.want == Want::Online {
+                known.told = None;
+                known.undone = known.asking.is_some();
                 self.reconcile(user, &mut out);
             }
             return out;
@@ -214,6 +218,7 @@ impl Core {
             want: Want::Away,
             told,
             asking: None,
+            undone: false,
             subscribed: false,
             grace_until: now + self.limits.grace_ms,
             retry_at: 0,
@@ -228,6 +233,7 @@ impl Core {
             want,
             told: None,
             asking: None,
+            undone: false,
             subscribed: false,
             grace_until: 0,
             retry_at: 0,
@@ -303,7 +309,7 @@ impl Core {
             p.retry_at = now + RETRY_MS;
             return;
         }
-        p.told = asked;
+        p.told = asked.filter(|_| !std::mem::take(&mut p.undone));
         if p.told == Some((p.generation, Want::Gone)) {
             self.presence.remove(user);
             return;

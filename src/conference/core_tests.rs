@@ -97,6 +97,14 @@ fn who_came_back_before_the_eim_heard_of_the_start_is_told_again() {
     let mut core = attached(&truth, &["a"]);
     let out = core.away_since_restart(&user("a"), 0, 0);
     assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 1 }]);
+
+    // Also where the answer to their subscription is still on its way.
+    let mut core = self::core();
+    core.attach(user("a"), 1, None, 0);
+    assert_eq!(core.away_since_restart(&user("a"), 0, 0), []);
+    let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
+    assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 1 }]);
+    assert_eq!(asks(&core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0)), [] as [&Ask; 0]);
 }
 
 #[test]
