@@ -94,7 +94,17 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     lifecycle.wire("store", until(hard.clone(), tasks::watch_store(store.clone(), tell_store)));
     lifecycle.wire(
         "events",
-        until(hard.clone(), tasks::take_inbound(inbound, conferences.clone(), entry.clone(), tracker.clone())),
+        until(
+            hard.clone(),
+            tasks::take_inbound(
+                inbound,
+                conferences.clone(),
+                sockets.clone(),
+                config.eim.domain.clone(),
+                entry.clone(),
+                tracker.clone(),
+            ),
+        ),
     );
     lifecycle.wire("happenings", until(hard.clone(), tasks::take_happenings(news.happenings, entry.clone())));
     lifecycle.wire("placement", until(hard.clone(), placing.run(news.rights, conferences.clone())));
@@ -269,6 +279,10 @@ async fn builtin_eim(config: &Config, store: &Store) -> Result<builtin::Eim, Fai
         limits: builtin::Limits {
             conferences: config.limits.conferences,
             conference_members: config.limits.conference_members,
+            calls: config.limits.calls,
+            calls_per_user: config.limits.calls_per_user,
+            call_callees: config.limits.call_callees,
+            ring_ms: config.limits.ring.as_millis() as u64,
             ..builtin::Limits::default()
         },
     };

@@ -1,9 +1,13 @@
 //! The vocabulary of a conference: what a snapshot and its numbered events say, and how one follows from the other.
 
+mod call;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ids::{ConfId, UserId};
+
+pub use call::{CallData, CallEvent, CallMode, CallNews, CallOf};
 
 /// `state` of a conference that is open.
 pub const OPEN: u8 = 0;
@@ -83,6 +87,9 @@ pub struct Conference {
     pub lobby: bool,
     pub mute_policy: MutePolicy,
     pub main_video: Option<UserId>,
+    /// Of a call's own conference: which call it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallOf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

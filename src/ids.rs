@@ -73,6 +73,11 @@ id_type!(
     |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'
 );
 id_type!(
+    /// A call's id: `[A-Za-z0-9_-]{1,64}`.
+    CallId,
+    |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'
+);
+id_type!(
     /// A user's id: `[a-z0-9._-]{1,64}`, so that it is a JID's local part without escaping.
     UserId,
     |b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-')

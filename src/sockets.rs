@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
+use tokio::sync::Notify;
 
-use crate::conference::{Conferences, Position};
+use crate::conference::{Conferences, Own, Position, notification};
+use crate::event::CallEvent;
 use crate::ids::{ConfId, UserId};
 use crate::outbox::{Close, Outbox};
 
@@ -24,6 +26,14 @@ struct Live {
     family: String,
     outbox: Outbox,
     attached: HashSet<ConfId>,
+    link_up: Arc<Notify>,
+}
+
+/// A socket that was registered.
+pub struct Opened {
+    pub generation: u64,
+    /// Told when the EIM may have forgotten the user's subscriptions.
+    pub link_up: Arc<Notify>,
 }
 
 impl Sockets {
@@ -31,40 +41,43 @@ impl Sockets {
         Self(Arc::new(Inner { conferences, live: Mutex::default() }))
     }
 
-    /// Registers the user's socket; one that they had before is closed as taken over. Answers its generation.
-    pub fn open(&self, user: &UserId, family: &str, outbox: Outbox) -> u64 {
+    /// Registers the user's socket; one that they had before is closed as taken over.
+    pub fn open(&self, user: &UserId, family: &str, outbox: Outbox) -> Opened {
         let generation = self.0.conferences.next_generation();
-        let live = Live { generation, family: family.to_owned(), outbox, attached: HashSet::new() };
+        let link_up = Arc::new(Notify::new());
+        let live =
+            Live { generation, family: family.to_owned(), outbox, attached: HashSet::new(), link_up: link_up.clone() };
         let mut all = self.lock();
         if let Some(old) = all.insert(user.clone(), live) {
             old.outbox.close(Close::TakenOver);
         }
         metrics::gauge!("confgate_sockets").set(all.len() as f64);
-        generation
+        Opened { generation, link_up }
     }
 
     /// Lets the socket listen to the conference, unless it is no longer the user's. For one that listens already,
     /// nothing changes.
-    pub async fn attach_at(&self, user: &UserId, generation: u64, conf: &ConfId, position: Option<Position>) {
+    pub async fn attach_at(&self, user: &UserId, generation: u64, conf: &Own, position: Option<Position>) {
         let outbox = {
             let mut all = self.lock();
             let Some(live) = all.get_mut(user).filter(|live| live.generation == generation) else { return };
-            live.attached.insert(conf.clone());
+            live.attached.insert(conf.conf_id.clone());
             live.outbox.clone()
         };
         self.0.conferences.attach(conf, user, generation, position, outbox).await;
     }
 
     /// Lets the user's socket, if they have one, listen to the conference; answers whether they have one.
-    pub async fn attach(&self, user: &UserId, conf: &ConfId) -> bool {
+    pub async fn attach(&self, user: &UserId, conf: &Own) -> bool {
         let generation = self.lock().get(user).map(|live| live.generation);
         let Some(generation) = generation else { return false };
         self.attach_at(user, generation, conf, None).await;
         true
     }
 
-    /// The socket has ended. One that was taken over removes nobody: its successor listens in its place.
-    pub async fn closed(&self, user: &UserId, generation: u64) {
+    /// The socket has ended. One that was taken over removes nobody: its successor listens in its place. Answers
+    /// whether it was the user's last.
+    pub async fn closed(&self, user: &UserId, generation: u64) -> bool {
         let ended = {
             let mut all = self.lock();
             let is_last = all.get(user).is_some_and(|live| live.generation == generation);
@@ -72,8 +85,32 @@ impl Sockets {
             metrics::gauge!("confgate_sockets").set(all.len() as f64);
             ended
         };
+        let was_last = ended.is_some();
         for conf in ended.into_iter().flat_map(|live| live.attached) {
             self.0.conferences.detach(&conf, user, generation).await;
+        }
+        was_last
+    }
+
+    /// Tells the user's socket, if they have one, what became of a call.
+    pub fn tell(&self, user: &UserId, event: &CallEvent) {
+        let mut all = self.lock();
+        let live = all.get_mut(user);
+        let outcome = if live.is_some() { "told" } else { "nobody" };
+        metrics::counter!("confgate_call_events_total", "outcome" => outcome).increment(1);
+        let Some(live) = live else { return };
+        if event.is_last() {
+            live.attached.remove(&event.conf_id);
+        }
+        live.outbox.send(notification(event.news.name(), &event.data).into());
+    }
+
+    /// The link to the EIM is back, or, where each user has one, the user's.
+    pub fn link_up(&self, user: Option<&UserId>) {
+        let all = self.lock();
+        match user {
+            Some(user) => all.get(user).into_iter().for_each(|live| live.link_up.notify_one()),
+            None => all.values().for_each(|live| live.link_up.notify_one()),
         }
     }
 

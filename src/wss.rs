@@ -8,16 +8,17 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use crate::conference::{Position, notification};
+use crate::conference::{Own, Position, notification};
 use crate::entry::Caller;
-use crate::ids::{ConfId, now_ms};
+use crate::ids::{ConfId, UserId, now_ms};
 use crate::outbox::{Close, Inbox, Outbox, outbox};
 use crate::refusal::Refusal;
 use crate::rpc::{Context, Door, SocketSide, own_conferences};
+use crate::sockets::Opened;
 
 /// How long the first frame is waited for before conferences are greeted with snapshots: it may be `events.resume`.
 const FIRST_FRAME: Duration = Duration::from_millis(200);
@@ -27,6 +28,8 @@ const EXPIRING_MS: u64 = 60_000;
 const BETTER_REASON: Duration = Duration::from_millis(500);
 /// Pings that may go unanswered.
 pub const MISSED_PINGS: u32 = 2;
+/// Between attempts to be told of the user's calls: doubled from the first to the last, since an EIM may know no calls.
+const SUBSCRIBE_RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
 /// How long a close frame may take to be written.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -65,7 +68,8 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
     let (outbox, inbox) = outbox(limits.socket_queue_frames, limits.socket_queue_bytes);
     let user = opening.caller.user_id.clone();
     let ended = door.entry.ended_families();
-    let generation = door.sockets.open(&user, &opening.caller.family, outbox.clone());
+    let Opened { generation, link_up } = door.sockets.open(&user, &opening.caller.family, outbox.clone());
+    let is_guest = opening.caller.is_guest();
     hello(&door, &outbox);
     let shared =
         Arc::new(Shared { caller: watch::Sender::new(opening.caller), positions: Mutex::new(opening.positions) });
@@ -86,10 +90,52 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
         () = reading.run(stream) => {}
         () = write(sink, inbox, limits.heartbeat) => {}
         () = watch_token(&shared, &outbox, ended, |caller| door.entry.still_valid(caller.clone()).is_err()) => {}
+        () = hear_calls(&door, &user, generation, &link_up), if !is_guest => {}
     }
     // Requests under way were acknowledged by nobody yet; what they did at the EIM stands, and the events tell.
     reading.requests.abort_all();
-    door.sockets.closed(&user, generation).await;
+    let was_last = door.sockets.closed(&user, generation).await;
+    if was_last && !is_guest {
+        hear_no_calls(&door, &user, generation).await;
+    }
+}
+
+/// Has the EIM tell the user's calls to this node, for as long as the socket is open.
+async fn hear_calls(door: &Door, user: &UserId, generation: u64, link_up: &Notify) {
+    let mut pause = SUBSCRIBE_RETRY.0;
+    loop {
+        let asked = door.calls.as_user("eim.user.subscribe", user, &claim(door, generation)).await;
+        match asked {
+            Err(refusal) if refusal.is_passing() => {
+                // Sooner where the link comes back meanwhile.
+                let is_up = timeout(pause, link_up.notified()).await.is_ok();
+                pause = if is_up { SUBSCRIBE_RETRY.0 } else { (pause * 2).min(SUBSCRIBE_RETRY.1) };
+            }
+            Err(refusal) => {
+                tracing::debug!(%user, key = refusal.key, "the EIM doesn't tell the user's calls");
+                link_up.notified().await;
+            }
+            Ok(_) => link_up.notified().await,
+        }
+    }
+}
+
+/// Once: what the EIM doesn't hear is without harm, as nobody is here to be told, and the user's next socket replaces it.
+async fn hear_no_calls(door: &Door, user: &UserId, generation: u64) {
+    if !door.eim.health().borrow().up {
+        return;
+    }
+    let asked = door.calls.as_user("eim.user.unsubscribe", user, &claim(door, generation)).await;
+    if let Err(refusal) = asked {
+        tracing::debug!(%user, key = refusal.key, "the EIM goes on telling the user's calls");
+    }
+}
+
+/// Which socket of which node: the EIM ignores what an older one tells.
+fn claim(door: &Door, generation: u64) -> serde_json::Map<String, serde_json::Value> {
+    [("node".to_owned(), door.config.node.id.as_str().into()), ("generation".to_owned(), generation.into())]
+        .into_iter()
+        .collect()
 }
 
 fn hello(door: &Door, outbox: &Outbox) {
@@ -219,7 +265,7 @@ impl Reading {
             let caller = shared.caller();
             let mut positions = std::mem::take(&mut *shared.positions.lock().unwrap_or_else(PoisonError::into_inner));
             for conf in conferences_of(&door, &caller).await {
-                let at = positions.iter().position(|(named, _)| *named == conf);
+                let at = positions.iter().position(|(named, _)| *named == conf.conf_id);
                 let position = at.map(|at| positions.swap_remove(at).1);
                 door.sockets.attach_at(&caller.user_id, generation, &conf, position).await;
             }
@@ -228,7 +274,7 @@ impl Reading {
 }
 
 /// The caller's conferences; asked for until the EIM answers, since a socket outlives the EIM's absence.
-async fn conferences_of(door: &Door, caller: &Caller) -> Vec<ConfId> {
+async fn conferences_of(door: &Door, caller: &Caller) -> Vec<Own> {
     let mut health = door.eim.health();
     loop {
         match own_conferences(&door.calls, caller).await {

@@ -12,11 +12,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::conference::{Conferences, Happening, notification};
 use crate::demo;
+use crate::eim::address::user_at;
 use crate::eim::answer::WebAddress;
 use crate::eim::inbound::Inbound;
 use crate::eim::{Eim, Health};
 use crate::entry::Entry;
-use crate::event::{Event, Role};
+use crate::event::{CallEvent, Event, Role};
 use crate::ids::{ConfId, now_ms};
 use crate::lifecycle::Failure;
 use crate::outbox::Close;
@@ -52,12 +53,20 @@ pub(super) async fn after_start(door: Arc<Door>, demonstrate: bool, hard: Cancel
     Ok(())
 }
 
-/// What was before the start goes on: sessions, and seats whose people may come back. The EIM may come up later.
+/// What was before the start goes on: sessions, and seats whose people may come back. The EIM may come up later. Seats
+/// don't wait for sessions: each moment later, more have come for whom the EIM must be told again.
 async fn restore(door: &Door, generation: u64) {
+    tokio::join!(restore_sessions(door), restore_seats(door, generation));
+}
+
+async fn restore_sessions(door: &Door) {
     while let Err(refusal) = door.entry.restore_sessions().await {
         tracing::info!(key = refusal.key, "users' sessions can't be opened again yet");
         tokio::time::sleep(RESTORE_RETRY).await;
     }
+}
+
+async fn restore_seats(door: &Door, generation: u64) {
     loop {
         match door.conferences.restore(generation).await {
             Ok(0) => return,
@@ -77,19 +86,32 @@ async fn restore(door: &Door, generation: u64) {
 pub(super) async fn take_inbound(
     mut inbound: mpsc::Receiver<Inbound>,
     conferences: Conferences,
+    sockets: Sockets,
+    domain: String,
     entry: Entry,
     tracker: TaskTracker,
 ) {
     while let Some(news) = inbound.recv().await {
         match news {
-            Inbound::Event { body, .. } => match serde_json::from_str::<Event>(&body) {
+            Inbound::Event { to, body, .. } => match serde_json::from_str::<Event>(&body) {
                 Ok(event) => conferences.event(event).await,
-                Err(error) => {
-                    metrics::counter!("confgate_events_unreadable_total").increment(1);
-                    tracing::warn!(%error, "an event of the EIM's can't be read");
-                }
+                // A call's news have no number, which tells them apart.
+                Err(error) => match (serde_json::from_str::<CallEvent>(&body), user_at(&to, &domain)) {
+                    (Ok(event), Some(user)) => sockets.tell(&user, &event),
+                    _ => {
+                        metrics::counter!("confgate_events_unreadable_total").increment(1);
+                        tracing::warn!(%error, "an event of the EIM's can't be read");
+                    }
+                },
             },
-            Inbound::Up | Inbound::SessionUp(_) => conferences.link_up().await,
+            Inbound::Up => {
+                sockets.link_up(None);
+                conferences.link_up().await;
+            }
+            Inbound::SessionUp(user) => {
+                sockets.link_up(Some(&user));
+                conferences.link_up().await;
+            }
             Inbound::Down | Inbound::SessionDown(_) => {}
             Inbound::WebAddress { conf_id, role, reply } => {
                 let entry = entry.clone();

@@ -24,7 +24,7 @@ use super::{Conferences, HAPPENINGS, MAILBOX, RIGHTS};
 const TICK: Duration = Duration::from_millis(100);
 
 pub enum Command {
-    Attach { user: UserId, generation: u64, position: Option<Position>, outbox: Outbox },
+    Attach { user: UserId, generation: u64, position: Option<Position>, outbox: Outbox, call: bool },
     Detach { user: UserId, generation: u64 },
     Joined { user: UserId, generation: u64 },
     Seat { user: UserId, generation: u64 },
@@ -117,7 +117,10 @@ impl Actor {
     fn command(&mut self, command: Command) -> Vec<Effect> {
         let now = now_ms();
         match command {
-            Command::Attach { user, generation, position, outbox } => {
+            Command::Attach { user, generation, position, outbox, call } => {
+                if call {
+                    self.core.set_call();
+                }
                 self.sockets.insert(user.clone(), (generation, outbox));
                 self.core.attach(user, generation, position, now)
             }
@@ -128,7 +131,7 @@ impl Actor {
                 self.core.detach(&user, generation, now)
             }
             Command::Joined { user, generation } => self.core.joined(&user, generation, now),
-            Command::Seat { user, generation } => self.core.reset(&user, generation, now),
+            Command::Seat { user, generation } => self.core.away_since_restart(&user, generation, now),
             Command::Event(event) => self.core.event(event, now),
             Command::LinkUp => self.core.link_up(now),
             Command::TellMembers(frame) => self.core.tell_members(&frame),

@@ -117,6 +117,8 @@ struct Presence {
     want: Want,
     told: Option<(u64, Want)>,
     asking: Option<(u64, Want)>,
+    /// What is being asked may have been undone at the EIM meanwhile: it is asked again.
+    undone: bool,
     /// Whether the EIM was ever subscribed for this user.
     subscribed: bool,
     /// When the grace ends, while away.
@@ -137,6 +139,8 @@ pub struct Core {
     /// A roster newer than the log, and until when the events between may still come by themselves.
     newer: Option<(Roster, u64)>,
     ended: bool,
+    /// Whether it is a call's: its end closes no socket, since who hangs up is there for the next call.
+    call: bool,
     /// Since when nobody listens.
     idle_since: Option<u64>,
 }
@@ -155,6 +159,7 @@ impl Core {
             syncing: None,
             newer: None,
             ended: false,
+            call: false,
             idle_since: Some(now),
         }
     }
@@ -179,6 +184,15 @@ impl Core {
         self.listeners.insert(user.clone(), Listener { generation, pending: Some(position), full: false });
         self.want(&user, generation, Want::Online, now, &mut out);
         out
+    }
+
+    /// It is known to be a call's, also where the EIM has no word of it any more.
+    pub fn set_call(&mut self) {
+        self.call = true;
+    }
+
+    fn is_call(&self) -> bool {
+        self.call || self.roster().is_some_and(|r| r.conference.call.is_some())
     }
 
     /// A socket closed. Of an older generation than the one that listens now: nothing.
@@ -206,14 +220,14 @@ impl Core {
         out
     }
 
-    /// The EIM has been told that this node started anew, and gave up what the node had told of the user. Who was here
-    /// before the start is away; who has come since is subscribed again, and hears what they missed in between.
-    pub fn reset(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
+    /// The EIM took the user for one who was here before this node started, and for away now. Who has come back
+    /// meanwhile is told again: the EIM has just dropped their subscription.
+    pub fn away_since_restart(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
         let mut out = Vec::new();
-        if let Some(presence) = self.presence.get_mut(user) {
-            if presence.want == Want::Online {
-                // Also what is being asked may have been done before: asking twice does no harm.
-                (presence.told, presence.asking) = (None, None);
+        if let Some(known) = self.presence.get_mut(user) {
+            if known.want == Want::Online {
+                known.told = None;
+                known.undone = known.asking.is_some();
                 self.reconcile(user, &mut out);
             }
             return out;
@@ -223,6 +237,7 @@ impl Core {
             want: Want::Away,
             told: Some((generation, Want::Away)),
             asking: None,
+            undone: false,
             subscribed: false,
             grace_until: now + self.limits.grace_ms,
             retry_at: 0,
@@ -237,6 +252,7 @@ impl Core {
             want,
             told: None,
             asking: None,
+            undone: false,
             subscribed: false,
             grace_until: 0,
             retry_at: 0,
@@ -283,6 +299,7 @@ impl Core {
         self.answered(user, failure, now, &mut out);
         let generation = self.listeners.get(user).map(|l| l.generation);
         match (failure, generation) {
+            (Some(Failure::NoConference), Some(_)) if self.is_call() => self.over(&mut out),
             (Some(Failure::NoConference), Some(generation)) => {
                 out.push(Effect::Close { user: user.clone(), generation, why: Close::Over });
             }
@@ -311,7 +328,7 @@ impl Core {
             p.retry_at = now + RETRY_MS;
             return;
         }
-        p.told = asked;
+        p.told = asked.filter(|_| !std::mem::take(&mut p.undone));
         if p.told == Some((p.generation, Want::Gone)) {
             self.presence.remove(user);
             return;
@@ -505,7 +522,12 @@ impl Core {
     }
 
     fn turn_away(&mut self, user: &UserId, banned: bool, why: Close, out: &mut Effects) {
-        if let Some(listener) = self.listeners.remove(user) {
+        let listener = self.listeners.remove(user);
+        if self.is_call() {
+            self.presence.remove(user);
+            return;
+        }
+        if let Some(listener) = listener {
             out.push(Effect::Close { user: user.clone(), generation: listener.generation, why });
         }
         self.presence.remove(user);
@@ -515,7 +537,8 @@ impl Core {
     fn over(&mut self, out: &mut Effects) {
         self.ended = true;
         self.presence.clear();
-        for (user, listener) in self.listeners.drain() {
+        let stays_open = self.is_call();
+        for (user, listener) in self.listeners.drain().filter(|_| !stays_open) {
             out.push(Effect::Close { user, generation: listener.generation, why: Close::Over });
         }
         self.idle_since = Some(0);

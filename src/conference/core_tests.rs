@@ -33,6 +33,7 @@ fn conference(state: u8) -> Conference {
         lobby: true,
         mute_policy: MutePolicy::Free,
         main_video: None,
+        call: None,
     }
 }
 
@@ -91,6 +92,52 @@ fn asks(effects: &[Effect]) -> Vec<&Ask> {
 }
 
 #[test]
+fn who_came_back_before_the_eim_heard_of_the_start_is_told_again() {
+    let truth = Truth::new(&["a"]);
+    let mut core = attached(&truth, &["a"]);
+    let out = core.away_since_restart(&user("a"), 0, 0);
+    assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 1 }]);
+
+    // Also where the answer to their subscription is still on its way.
+    let mut core = self::core();
+    core.attach(user("a"), 1, None, 0);
+    assert_eq!(core.away_since_restart(&user("a"), 0, 0), []);
+    let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
+    assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 1 }]);
+    assert_eq!(asks(&core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0)), [] as [&Ask; 0]);
+}
+
+#[test]
+fn the_end_of_a_call_closes_nobodys_socket() {
+    // Told by an event, or found by a socket that comes too late; the EIM forgets a call at its end.
+    let mut truth = Truth::new(&["a", "b"]);
+    truth.0.conference.call = Some(CallOf { call_id: crate::ids::CallId::parse("k1").unwrap(), mode: CallMode::P2p });
+    let mut core = attached(&truth, &["a", "b"]);
+    let ended = Conference { call: truth.0.conference.call.clone(), ..conference(ENDED) };
+    let out = core.event(truth.event(Change::Ended(ended)), 0);
+    assert_eq!(frames(&out, "a")[0].1["type"], "conference.ended");
+    assert!(!out.iter().any(|e| matches!(e, Effect::Close { .. })), "{out:?}");
+    assert!(core.is_idle(0));
+
+    let mut core = self::core();
+    core.set_call();
+    core.attach(user("a"), 1, None, 0);
+    let out = core.told_subscribe(&user("a"), Err(Failure::NoConference), 0);
+    assert!(!out.iter().any(|e| matches!(e, Effect::Close { .. })), "{out:?}");
+    assert!(core.is_idle(0));
+}
+
+#[test]
+fn whoever_is_sent_out_of_a_call_keeps_their_socket_and_their_login() {
+    let mut truth = Truth::new(&["a", "b"]);
+    truth.0.conference.call = Some(CallOf { call_id: crate::ids::CallId::parse("k1").unwrap(), mode: CallMode::Group });
+    let mut core = attached(&truth, &["a", "b"]);
+    let kicked = Change::MemberLeft(Left { user_id: user("b"), reason: LeftReason::Kicked });
+    let out = core.event(truth.event(kicked), 0);
+    assert!(!out.iter().any(|e| matches!(e, Effect::Close { .. } | Effect::Tell(_))), "{out:?}");
+}
+
+#[test]
 fn a_new_socket_is_subscribed_and_gets_a_snapshot() {
     let truth = Truth::new(&["a", "b"]);
     let mut core = core();
@@ -102,19 +149,6 @@ fn a_new_socket_is_subscribed_and_gets_a_snapshot() {
     assert_eq!(params["reason"], "join");
     assert_eq!(params["seq"], 10);
     assert_eq!(params["members"].as_array().unwrap().len(), 2);
-}
-
-#[test]
-fn who_came_before_the_eim_heard_of_the_restart_is_subscribed_again() {
-    let truth = Truth::new(&["a", "b"]);
-    let mut early = attached(&truth, &["a"]);
-    let mut asking = core();
-    asking.attach(user("a"), 1, None, 0);
-    for core in [&mut early, &mut asking] {
-        let out = core.reset(&user("a"), 0, 0);
-        assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 1 }]);
-        assert_eq!(asks(&core.reset(&user("b"), 0, 0)), Vec::<&Ask>::new(), "away until they come");
-    }
 }
 
 #[test]

@@ -32,6 +32,14 @@ pub const HAPPENINGS: usize = 1024;
 /// How many changes of rights wait to be passed to call gateways; when they are full, conferences wait.
 const RIGHTS: usize = 1024;
 
+/// A conference of somebody's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    pub conf_id: ConfId,
+    /// Whether it is a call's.
+    pub call: bool,
+}
+
 /// The registry: hands out the conferences' mailboxes. Cloneable; owns the map, the tasks own their conferences.
 #[derive(Clone)]
 pub struct Conferences(Arc<Inner>);
@@ -71,16 +79,9 @@ impl Conferences {
     }
 
     /// The user's socket listens to the conference from now on.
-    pub async fn attach(
-        &self,
-        conf: &ConfId,
-        user: &UserId,
-        generation: u64,
-        position: Option<Position>,
-        outbox: Outbox,
-    ) {
-        let command = Command::Attach { user: user.clone(), generation, position, outbox };
-        self.actor(conf).send(command).await;
+    pub async fn attach(&self, conf: &Own, user: &UserId, generation: u64, position: Option<Position>, outbox: Outbox) {
+        let command = Command::Attach { user: user.clone(), generation, position, outbox, call: conf.call };
+        self.actor(&conf.conf_id).send(command).await;
     }
 
     /// The user's socket is gone. Of an older generation than the one that listens: nothing happens.

@@ -38,6 +38,11 @@ pub struct Limits {
     pub conference_members: usize,
     pub conferences: usize,
     pub sockets_per_user: usize,
+    #[serde(rename = "ring_ms", with = "millis")]
+    pub ring: Duration,
+    pub calls: usize,
+    pub calls_per_user: usize,
+    pub call_callees: usize,
 }
 
 impl Default for Limits {
@@ -65,6 +70,10 @@ impl Default for Limits {
             conference_members: 500,
             conferences: 10_000,
             sockets_per_user: 1,
+            ring: Duration::from_secs(45),
+            calls: 10_000,
+            calls_per_user: 8,
+            call_callees: 32,
         }
     }
 }
@@ -96,5 +105,9 @@ impl Limits {
         ("limits.conference_members", 1, 100_000),
         ("limits.conferences", 1, COUNT),
         ("limits.sockets_per_user", 1, 1000),
+        ("limits.ring_ms", 100, HOUR_MS),
+        ("limits.calls", 1, COUNT),
+        ("limits.calls_per_user", 1, 1000),
+        ("limits.call_callees", 1, 100),
     ];
 }

@@ -92,6 +92,15 @@ impl Peers {
     }
 }
 
+/// The user whom an address on the wire stands for, in either scheme. `None`: another domain's, or nobody's.
+pub fn user_at(address: &str, eim_domain: &str) -> Option<UserId> {
+    let jid = Jid::parse(address)?;
+    match jid.local.rsplit_once('%') {
+        Some((user, home)) => UserId::parse(user).filter(|_| home == eim_domain),
+        None => UserId::parse(jid.local).filter(|_| jid.domain == eim_domain),
+    }
+}
+
 /// Which address a user's request bears on the component's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum JidScheme {
@@ -161,6 +170,17 @@ fn is_wire_resource(text: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_address_on_the_wire_stands_for_a_user_of_the_eims_domain_only() {
+        let user = UserId::parse("u1");
+        for own in ["u1%ips3000@webconf.ips3000/uc", "u1@ips3000/uc", "u1@ips3000"] {
+            assert_eq!(user_at(own, "ips3000"), user, "{own}");
+        }
+        for other in ["", "ips3000", "u1%other@webconf.ips3000", "u1@other", "U1@ips3000", "@ips3000", "u1%ips3000"] {
+            assert_eq!(user_at(other, "ips3000"), None, "{other}");
+        }
+    }
 
     fn addresses() -> Addresses {
         Addresses {

@@ -223,7 +223,9 @@ impl Link {
         let Surroundings { slots, slots_max, inbound, tracker } = around;
         let (slots, inbound) = (Arc::clone(slots), inbound.clone());
         let (to_task, requests) = mpsc::channel(*slots_max);
-        let (to_health, health) = watch::channel(Health::down("not connected yet"));
+        // Who has just opened it must not be taken for one who waits for it.
+        let begin = if first.is_some() { Health::up() } else { Health::down("not connected yet") };
+        let (to_health, health) = watch::channel(begin);
         let under_way = metrics::gauge!("confgate_eim_requests_under_way", "link" => settings.name);
         let seconds = metrics::histogram!("confgate_eim_request_seconds", "link" => settings.name);
         let (outbox, wait) = (Outbox::new(inbound, settings.announce.clone()), settings.timing.wait);

@@ -42,7 +42,7 @@ impl Door {
         }
         // The EIM knows best: asked as the user, it answers for conferences that they belong to only.
         let own = super::own_conferences(&self.calls, caller).await?;
-        if own.contains(conf) || self.conference(conf).await?.chair == caller.user_id {
+        if own.iter().any(|own| own.conf_id == *conf) || self.conference(conf).await?.chair == caller.user_id {
             return Ok(());
         }
         Err(Refusal::forbidden("conference.notMember", "not a member of that conference"))

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::conference::Own;
 use crate::eim::calls::Calls;
 use crate::entry::{Caller, LinkTerms};
 use crate::event::{Member, MemberState};
@@ -22,7 +23,7 @@ impl Door {
         if wants_qr(params) {
             result["link"]["qr"] = qr(&link.url)?.into();
         }
-        self.sockets.attach(&caller.user_id, &conf).await;
+        self.sockets.attach(&caller.user_id, &Own { conf_id: conf, call: false }).await;
         Ok(result)
     }
 
@@ -35,9 +36,7 @@ impl Door {
         }
         let answer = self.calls.as_user_method(method, &caller.user_id, &params).await?;
         let member: Member = serde_json::from_value(answer["member"].clone()).map_err(Refusal::fault)?;
-        if !self.sockets.attach(&caller.user_id, &conf).await {
-            self.conferences.joined(&conf, &caller.user_id).await;
-        }
+        self.listen_in(caller, &Own { conf_id: conf.clone(), call: false }).await;
         let gateway = match member.state {
             MemberState::Waiting => Value::Null,
             _ => {
@@ -46,6 +45,13 @@ impl Door {
             }
         };
         Ok(json!({"confId": conf, "member": member, "callGateway": gateway}))
+    }
+
+    /// Whoever has come in hears what happens, and without a socket is away.
+    pub(super) async fn listen_in(&self, caller: &Caller, conf: &Own) {
+        if !self.sockets.attach(&caller.user_id, conf).await {
+            self.conferences.joined(&conf.conf_id, &caller.user_id).await;
+        }
     }
 
     pub(super) async fn control(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
@@ -88,11 +94,16 @@ impl Door {
 }
 
 /// The conferences that a caller belongs to: a guest's own, a user's as the EIM lists them.
-pub async fn own_conferences(calls: &Calls, caller: &Caller) -> Result<Vec<ConfId>, Refusal> {
+pub async fn own_conferences(calls: &Calls, caller: &Caller) -> Result<Vec<Own>, Refusal> {
     if let Some(own) = &caller.confined_to {
-        return Ok(vec![own.clone()]);
+        return Ok(vec![Own { conf_id: own.clone(), call: false }]);
     }
-    let listed = calls.as_user("conference.list", &caller.user_id, &Params::new()).await?;
+    let with_calls = Params::from_iter([("calls".to_owned(), true.into())]);
+    let listed = calls.as_user("conference.list", &caller.user_id, &with_calls).await?;
     let listed = listed["conferences"].as_array().cloned().unwrap_or_default();
-    listed.into_iter().map(|c| serde_json::from_value(c["confId"].clone()).map_err(Refusal::fault)).collect()
+    let own = |c: Value| {
+        let conf_id = serde_json::from_value(c["confId"].clone()).map_err(Refusal::fault)?;
+        Ok(Own { conf_id, call: c["call"].is_object() })
+    };
+    listed.into_iter().map(own).collect()
 }

@@ -16,6 +16,9 @@ const QR_SIDE: u32 = 240;
 impl Door {
     pub(super) async fn create_link(&self, caller: &Caller, params: &Params) -> Outcome {
         let conf = conf_id(params)?;
+        if self.conference(&conf).await?.call.is_some() {
+            return Err(Refusal::forbidden("conference.ofCall", "a call has no links"));
+        }
         let link = match params.get("legacy") {
             Some(Value::Bool(true)) => self.entry.legacy_link(&conf, &caller.user_id).await?,
             _ => self.entry.create_link(&conf, terms(params)?, &caller.user_id).await?,

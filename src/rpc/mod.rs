@@ -2,6 +2,7 @@
 //! The same over POST and over the event socket.
 
 mod access;
+mod call;
 mod callgw;
 mod conference;
 mod contacts;
@@ -196,6 +197,7 @@ impl Door {
             "conference.createLink" => self.create_link(caller, &params).await,
             "conference.revokeLink" => self.revoke_link(&params).await,
             "conference.listLinks" => self.list_links(&params).await,
+            "call.start" | "call.accept" => self.enter_call(method, caller, params).await,
             "callgw.allocate" => self.allocate(caller, &params).await,
             "callgw.release" => self.release(caller),
             "callgw.report" => self.report(caller, &params).await,

@@ -50,6 +50,8 @@ fn table() -> Vec<Row> {
     let chair = [NO_TOKEN, FORBIDDEN, HIDDEN, FORBIDDEN, Done, FORBIDDEN];
     let operator = [NO_TOKEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, Done];
     let invited = [NO_TOKEN, Done, HIDDEN, Done, Done, Done];
+    let call = || json!({ "callId": "none" });
+    let calls = [NO_TOKEN, FORBIDDEN, FORBIDDEN, HIDDEN, HIDDEN, HIDDEN];
     let iq =
         |ns: &str| json!({ "reqXml": format!("<iq to='jeprivacy.ips3000' type='get' id='1'><x xmlns='{ns}'/></iq>") });
     vec![
@@ -79,6 +81,12 @@ fn table() -> Vec<Row> {
         row("conference.createLink", json!({ "confId": "CONF", "role": "guest" }), chair),
         row("conference.listLinks", conf(), chair),
         row("conference.revokeLink", json!({ "confId": "CONF", "linkId": "LINK" }), chair),
+        // The callee is nobody, so that it rings in vain; as for the rest, no such call exists for anybody.
+        row("call.start", json!({ "to": ["nobody"] }), [NO_TOKEN, FORBIDDEN, FORBIDDEN, Done, Done, FORBIDDEN]),
+        row("call.accept", call(), calls),
+        row("call.decline", call(), calls),
+        row("call.cancel", call(), calls),
+        row("call.hangup", call(), calls),
         row("callgw.allocate", conf(), members),
         row("callgw.release", conf(), members),
         row("callgw.report", report(Some("CONF")), members),

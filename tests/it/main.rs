@@ -7,6 +7,7 @@ mod call_enforcement;
 mod call_failover;
 mod call_nodes;
 mod callgw;
+mod calls;
 mod commands;
 mod cuts;
 mod dialogues;

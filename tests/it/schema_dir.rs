@@ -23,7 +23,7 @@ fn in_the_dialect(mut gateway: Builder) -> Builder {
             let text = std::fs::read_to_string(file.path()).expect("a file of the schema is text");
             let name = file.file_name().into_string().expect("its name is ASCII");
             let mut said = text.replace("je:x:client:", "urn:acme:");
-            for module in ["jeconference", "jeorg", "jecontacts", "jeprivacy"] {
+            for module in ["jeconference", "jeorg", "jecontacts", "jeprivacy", "jecall"] {
                 said = said.replace(&format!("{module}.{{domain}}"), "acme.{domain}");
             }
             if said != text {

@@ -7,7 +7,7 @@ use super::deny::Deny;
 use super::dialect::{self, Args, NAME_MAX, PAGE_MAX, TEXT_MAX, element};
 use super::room::{Cause, Room, message_number};
 use crate::eim::xml::Element;
-use crate::event::{Change, Conference, ENDED, Message, MutePolicy, NOT_STARTED, OPEN, Role};
+use crate::event::{Change, Conference, ENDED, Member, Message, MutePolicy, NOT_STARTED, OPEN, Role};
 use crate::ids::{ConfId, Secret};
 
 /// Longest password of a conference, in characters.
@@ -15,8 +15,8 @@ const PASSWORD_MAX: usize = NAME_MAX;
 /// Digits of a password that is made for a conference.
 const PASSWORD_DIGITS: usize = 8;
 /// Conference ids are as good as an invitation: 36^16 leave nothing to guess.
-const CONF_ID_LEN: usize = 16;
-const EPOCH_LEN: usize = 12;
+pub(super) const CONF_ID_LEN: usize = 16;
+pub(super) const EPOCH_LEN: usize = 12;
 const PAGE_DEFAULT: usize = 50;
 
 impl Eim {
@@ -62,7 +62,11 @@ impl Eim {
         if user.belongs_elsewhere(&id) {
             return Err(Deny::no_conference());
         }
-        self.directory.get(&id)?;
+        // A call's conference exists for those only whom the call names.
+        let call = self.directory.get(&id)?.roster.conference.call.as_ref();
+        if call.is_some_and(|call| self.calls.named(&call.call_id, &user.id).is_err()) {
+            return Err(Deny::no_conference());
+        }
         Ok(id)
     }
 
@@ -74,7 +78,8 @@ impl Eim {
         let start_at = args.time("startAt")?;
         let (lobby, mute_policy) = (args.flag("lobby")?.unwrap_or(false), args.mute_policy()?);
         let password = args.text("password", PASSWORD_MAX)?;
-        if self.directory.open_count() >= self.settings.limits.conferences {
+        // Calls have a bound of their own, so that they can't use up this one.
+        if self.directory.open_count() >= self.settings.limits.conferences.saturating_add(self.calls.len()) {
             return Err(Deny::constraint("conference.tooMany"));
         }
         let password = match password {
@@ -93,6 +98,7 @@ impl Eim {
             lobby,
             mute_policy: mute_policy.unwrap_or(MutePolicy::Free),
             main_video: None,
+            call: None,
         };
         let cause = Cause { now: turn.now, actor: Some(&user.id), limits: &self.settings.limits };
         let room = Room::new(conference, Secret::new(password), turn.text(EPOCH_LEN), &cause);
@@ -126,7 +132,9 @@ impl Eim {
 
     fn list(&self, user: &Visitor, args: Args<'_>) -> Result<Element, Deny> {
         let (offset, limit) = (args.offset()?, args.limit(PAGE_MAX)?);
-        let page = self.directory.of_user(&user.id).skip(offset).take(limit);
+        let calls = args.flag("calls")?.unwrap_or(false);
+        let listed = |room: &&Room| calls || room.roster.conference.call.is_none();
+        let page = self.directory.of_user(&user.id).filter(listed).skip(offset).take(limit);
         Ok(page.fold(element("list"), |list, room| list.with_child(for_user(room, user))))
     }
 
@@ -136,6 +144,9 @@ impl Eim {
         let (name, start_at) = (args.text("name", NAME_MAX)?, args.time("startAt")?);
         let (lobby, policy) = (args.flag("lobby")?, args.mute_policy()?);
         let password = args.text("password", PASSWORD_MAX)?;
+        if self.directory.get(&id)?.roster.conference.call.is_some() {
+            return Err(Deny::forbidden("conference.ofCall"));
+        }
         let holder = password.and_then(|password| self.directory.holder_of(password));
         if holder.is_some_and(|holder| *holder != id) {
             return Err(password_taken());
@@ -174,15 +185,26 @@ impl Eim {
     fn join(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
         let id = self.named(user, args)?;
         let given = args.text("name", NAME_MAX)?;
+        let member = self.enter(user, &id, given, turn)?;
+        let conference = for_user(self.directory.get(&id)?, user);
+        Ok(element("join").with_child(dialect::member(&member)).with_child(conference))
+    }
+
+    /// Comes in under the name that is theirs: by joining, or by calling and accepting.
+    pub(super) fn enter(
+        &mut self,
+        user: &Visitor,
+        id: &ConfId,
+        given: Option<&str>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Member, Deny> {
         let own = user.name.as_deref();
-        let member = self.in_room(turn, &id, Some(&user.id), |room, cause| {
+        self.in_room(turn, id, Some(&user.id), |room, cause| {
             // The account's name comes first: nobody enters under another's. The chair is known by the role, and whoever
             // was given the chair's link goes by the name that they typed.
             let name = if room.is_chair(&user.id) { given.or(own) } else { own.or(given) };
             room.join(cause, user, name.unwrap_or(user.id.as_str()))
-        })?;
-        let conference = for_user(self.directory.get(&id)?, user);
-        Ok(element("join").with_child(dialect::member(&member)).with_child(conference))
+        })
     }
 
     fn leave(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {

@@ -168,7 +168,7 @@ impl Room {
     }
 
     /// Hands the conference over to a member, until it is handed on.
-    fn set_chair(&mut self, cause: &Cause<'_>, user: &UserId, former_role: Role) -> Result<(), Deny> {
+    pub fn set_chair(&mut self, cause: &Cause<'_>, user: &UserId, former_role: Role) -> Result<(), Deny> {
         self.need_member(user)?;
         let former = self.chair().clone();
         if former == *user {

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use rand::{Rng, RngExt};
 
 use super::address::{self, Caller, Sender, Visitor};
+use super::calls::Calls;
 use super::deny::{Deny, Envelope};
 use super::dialect::{self, Module};
 use super::directory::{Directory, Stored};
+use super::listeners::Listeners;
 use super::org::Work;
 use super::people::People;
 use super::record::{self, LoadError, Write};
@@ -52,7 +54,7 @@ pub(super) struct Turn<'a> {
     /// Milliseconds since 1970.
     pub now: u64,
     pub rng: &'a mut dyn Rng,
-    events: Vec<Stanza>,
+    pub events: Vec<Stanza>,
     pub writes: Vec<Write>,
 }
 
@@ -95,13 +97,22 @@ pub struct Eim {
     pub(super) people: People,
     /// How often each gateway node has been reset.
     pub(super) nodes: BTreeMap<String, u64>,
+    pub(super) calls: Calls,
+    pub(super) listeners: Listeners,
 }
 
 impl Eim {
     /// An EIM that knows nobody but the configured users.
     pub fn new(settings: Settings) -> Self {
         let people = People::load(&settings, &BTreeMap::new()).expect("nothing is read");
-        Self { settings, directory: Directory::default(), people, nodes: BTreeMap::new() }
+        Self {
+            settings,
+            directory: Directory::default(),
+            people,
+            nodes: BTreeMap::new(),
+            calls: Calls::default(),
+            listeners: Listeners::default(),
+        }
     }
 
     /// The EIM that wrote these documents: `(kind, key, body)`, in any order.
@@ -113,6 +124,7 @@ impl Eim {
         documents: impl IntoIterator<Item = (String, String, String)>,
     ) -> Result<Self, LoadError> {
         let (mut stored, mut users, mut nodes) = (Stored::default(), BTreeMap::new(), BTreeMap::new());
+        let (mut calls, mut listeners) = (Calls::default(), Listeners::default());
         for (kind, key, body) in documents {
             match kind.as_str() {
                 record::CONFERENCE => drop(stored.conferences.insert(key, body)),
@@ -123,17 +135,24 @@ impl Eim {
                     let resets = record::read(record::NODE, &key, &body)?;
                     nodes.insert(key, resets);
                 }
+                record::CALL => calls.restore(record::read(record::CALL, &key, &body)?),
+                record::LISTENER => listeners.restore(&key, &body)?,
                 _ => return Err(LoadError { kind, key, why: "an unknown kind".into() }),
             }
         }
         let directory = Directory::load(stored, &settings.limits)?;
         let people = People::load(&settings, &users)?;
-        Ok(Self { settings, directory, people, nodes })
+        Ok(Self { settings, directory, people, nodes, calls, listeners })
     }
 
     /// Conferences that are not over.
     pub fn conferences(&self) -> usize {
         self.directory.open_count()
+    }
+
+    /// Calls that are not over.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
     }
 
     /// The domain that the EIM serves.
@@ -185,7 +204,7 @@ impl Eim {
 
     /// When there is something to do without anybody asking, in milliseconds since 1970.
     pub fn next_due(&self) -> Option<u64> {
-        self.directory.next_due()
+        self.directory.next_due().into_iter().chain(self.calls.next_due()).min()
     }
 
     /// Takes a job's outcome and answers the request that it was for.
@@ -244,6 +263,7 @@ impl Eim {
             Module::Contacts => self.contacts(caller, kind, operation).map(Answer::Now),
             Module::Org => self.org(caller, kind, operation, turn),
             Module::Config => tabs::answer(kind, operation).map(Answer::Now),
+            Module::Call => self.call(caller, kind, operation, turn).map(Answer::Now),
         }
     }
 
@@ -276,7 +296,11 @@ impl Eim {
         let room = self.directory.get_mut(id)?;
         let result = operation(room, &cause);
         room.settle_lobby(&cause);
+        let call = room.roster.conference.call.as_ref().map(|call| call.call_id.clone());
+        let news = call.map_or_else(Vec::new, |call| self.calls.follow(&call, room, &cause));
+        self.calls.take_writes(&mut turn.writes);
         self.settle(turn, id);
+        self.tell(turn, news);
         result
     }
 
@@ -288,10 +312,14 @@ impl Eim {
     }
 
     fn pass_time(&mut self, turn: &mut Turn<'_>) {
+        while let Some(conf) = self.calls.pop_due(turn.now) {
+            // A call's conference is there as long as the call: what is due is found by looking at it.
+            let _ = self.in_room(turn, &conf, None, |_, _| Ok(()));
+        }
         while let Some(id) = self.directory.pop_due(turn.now) {
-            let kept_ms = self.settings.limits.ended_kept_ms;
-            let ended = self.directory.get(&id).ok().and_then(|room| room.ended_at);
-            if ended.is_some_and(|at| at.saturating_add(kept_ms) <= turn.now) {
+            let limits = &self.settings.limits;
+            let ended = self.directory.get(&id).ok().and_then(|room| Some((room.ended_at?, room.kept_ms(limits))));
+            if ended.is_some_and(|(at, kept_ms)| at.saturating_add(kept_ms) <= turn.now) {
                 self.forget(&id, turn);
                 continue;
             }

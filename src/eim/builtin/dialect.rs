@@ -6,7 +6,7 @@
 use super::deny::Deny;
 use crate::eim::xml::{Element, STANZA_MAX};
 use crate::event::{Audio, Conference, Member, MemberState, Message, MutePolicy, Role, Roster, Video};
-use crate::ids::{ConfId, ID_MAX, Secret, UserId};
+use crate::ids::{CallId, ConfId, ID_MAX, Secret, UserId};
 
 /// Longest display name, conference name or password, in characters.
 pub(super) const NAME_MAX: usize = 128;
@@ -26,10 +26,11 @@ pub(super) enum Module {
     Contacts,
     Org,
     Config,
+    Call,
 }
 
 impl Module {
-    pub const ALL: [Self; 4] = [Self::Conference, Self::Contacts, Self::Org, Self::Config];
+    pub const ALL: [Self; 5] = [Self::Conference, Self::Contacts, Self::Org, Self::Config, Self::Call];
 
     pub fn ns(self) -> &'static str {
         match self {
@@ -37,6 +38,7 @@ impl Module {
             Self::Contacts => "je:x:client:contacts",
             Self::Org => "je:x:client:org",
             Self::Config => "je:x:client:config",
+            Self::Call => "je:x:client:call",
         }
     }
 
@@ -51,6 +53,7 @@ impl Module {
             Self::Contacts => "jecontacts",
             Self::Org => "jeorg",
             Self::Config => "jeprivacy",
+            Self::Call => "jecall",
         }
     }
 }
@@ -124,6 +127,10 @@ impl<'a> Args<'a> {
         self.read("confId", ConfId::parse)?.ok_or(Deny::argument("confId"))
     }
 
+    pub fn call_id(self) -> Result<CallId, Deny> {
+        self.read("callId", CallId::parse)?.ok_or(Deny::argument("callId"))
+    }
+
     pub fn user_id(self) -> Result<Option<UserId>, Deny> {
         self.read("userId", UserId::parse)
     }
@@ -175,8 +182,13 @@ pub(super) fn conference(c: &Conference, password: Option<&Secret>) -> Element {
     e.set("lobby", c.lobby.to_string());
     e.set("mutePolicy", mute_policy(c.mute_policy));
     set_some(&mut e, "mainVideo", c.main_video.as_ref());
-    set_some(&mut e, "password", password.map(Secret::expose));
-    e
+    set_some(&mut e, "password", password.map(Secret::expose).filter(|password| !password.is_empty()));
+    match &c.call {
+        None => e,
+        Some(call) => {
+            e.with_child(element("call").with("callId", call.call_id.as_str()).with("mode", call.mode.as_str()))
+        }
+    }
 }
 
 fn mute_policy(policy: MutePolicy) -> &'static str {

@@ -173,6 +173,10 @@ impl Directory {
         if let Some(old) = old_password {
             self.drop_password(&old, old_ended, id);
         }
+        // A call's conference has no password: nobody comes in by one.
+        if password.is_empty() {
+            return;
+        }
         match ended {
             Some(at) => {
                 self.ended_by_password.entry(password).or_default().insert((at, id.clone()));

@@ -56,9 +56,15 @@ pub(super) fn audience(room: &Room, change: &Change, now: u64) -> Vec<String> {
 /// `<message type="headline"><event>JSON</event></message>`, one for each address.
 pub(super) fn stanzas(from: &str, posted: Posted) -> impl Iterator<Item = Stanza> {
     let json = serde_json::to_string(&posted.event).expect("an event is plain data");
+    let message = headline(from, json);
+    posted.to.into_iter().map(move |to| message.clone().with("to", to))
+}
+
+/// A message without an address.
+pub(super) fn headline(from: &str, json: String) -> Stanza {
     let mut message = Stanza { name: "message".into(), ..Stanza::default() };
     message.set("type", "headline");
     message.set("from", from);
     Element::new("event", EVENT_NS).with_text(json).write(&mut message.inner, "");
-    posted.to.into_iter().map(move |to| message.clone().with("to", to))
+    message
 }

@@ -52,7 +52,7 @@ impl Room {
     /// When [`Room::tick`] has something to do next.
     pub fn due(&self, limits: &Limits) -> Option<u64> {
         if let Some(ended) = self.ended_at {
-            return Some(ended.saturating_add(limits.ended_kept_ms));
+            return Some(ended.saturating_add(self.kept_ms(limits)));
         }
         if self.roster.conference.state == NOT_STARTED {
             return self.roster.conference.start_at;
@@ -60,6 +60,11 @@ impl Room {
         let seat = self.seats.values().map(|seat| seat.until).min();
         let abandoned = self.empty_since.map(|since| since.saturating_add(limits.abandoned_ms));
         seat.into_iter().chain(abandoned).min()
+    }
+
+    /// How long it is known by name after its end. Nobody looks for a call's conference by a name or a password.
+    pub fn kept_ms(&self, limits: &Limits) -> u64 {
+        if self.roster.conference.call.is_some() { 0 } else { limits.ended_kept_ms }
     }
 
     /// Does what time has brought: the start, seats that nobody came back to, the end of what nobody is in.

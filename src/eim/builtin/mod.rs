@@ -3,12 +3,15 @@
 //! [`Eim`] is a pure handler of stanzas: time and randomness are arguments, what is to be kept and what is to be sent
 //! are results. [`shell`] gives it streams, a clock and a disk.
 //!
-//! A stanza's way: `core` asks `address` who speaks, an operation of `conference`, `sessions`, `org` or `book` checks
-//! it and changes a `room`; `events` says who hears of it, `record` what is kept.
+//! A stanza's way: `core` asks `address` who speaks, an operation of `conference`, `call`, `sessions`, `org` or `book`
+//! checks it and changes a `room`; `calls` draws the conclusions for a call from its conference's roster; `events` says
+//! who hears of it, `record` what is kept.
 
 mod address;
 mod admission;
 mod book;
+mod call;
+mod calls;
 mod conference;
 mod contacts;
 mod control;
@@ -18,6 +21,7 @@ mod dialect;
 mod directory;
 mod events;
 mod lifetime;
+mod listeners;
 mod mute;
 mod org;
 mod password;

@@ -7,6 +7,8 @@
 //! | `message` | confId/number | one message; the number has 16 digits, so that keys sort by age |
 //! | `user` | userId | an account |
 //! | `node` | node | how often a gateway node has been reset |
+//! | `call` | callId | a call that is not over |
+//! | `listener` | userId | where news of a user's calls go |
 
 use std::collections::BTreeSet;
 
@@ -23,6 +25,8 @@ pub(super) const PERSON: &str = "person";
 pub(super) const MESSAGE: &str = "message";
 pub(super) const USER: &str = "user";
 pub(super) const NODE: &str = "node";
+pub(super) const CALL: &str = "call";
+pub(super) const LISTENER: &str = "listener";
 
 /// One change to what is kept. All writes of one answer belong into one transaction, in their order.
 #[derive(Clone, PartialEq, Eq)]

@@ -69,6 +69,7 @@ impl Eim {
         let claim = Claim { resets: before.resets + 1, ..before };
         turn.writes.push(Write::put(record::NODE, claim.node.clone(), &claim.resets));
         self.nodes.insert(claim.node.clone(), claim.resets);
+        self.listeners.reset(&claim.node, claim.generation, &mut turn.writes);
         let mut held = self.directory.held_by(&claim.node);
         held.extend(self.directory.held_by(UNCLAIMED));
         let mut answer = element("resetNode");
@@ -92,7 +93,7 @@ impl Eim {
         Ok(answer)
     }
 
-    fn claim(&self, args: Args<'_>) -> Result<Claim, Deny> {
+    pub(super) fn claim(&self, args: Args<'_>) -> Result<Claim, Deny> {
         let node = args.node()?.to_owned();
         let resets = self.nodes.get(&node).copied().unwrap_or(0);
         Ok(Claim { resets, generation: args.need_number("generation")?, node })

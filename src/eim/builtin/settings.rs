@@ -53,6 +53,16 @@ pub struct Limits {
     pub messages: usize,
     /// Longest time that the seat of somebody who is away is kept.
     pub seat_max_ms: u64,
+    /// Calls that are not over.
+    pub calls: usize,
+    /// Calls that somebody is in or that ring for them; who has as many is busy.
+    pub calls_per_user: usize,
+    /// Callees of one call.
+    pub call_callees: usize,
+    /// How long a call rings.
+    pub ring_ms: u64,
+    /// How long a call lasts at most: it may not hold its people busy when nobody tells any more that they are gone.
+    pub call_max_ms: u64,
 }
 
 impl Default for Limits {
@@ -66,6 +76,11 @@ impl Default for Limits {
             abandoned_ms: 30 * DAY_MS,
             messages: 1000,
             seat_max_ms: 3600 * 1000,
+            calls: 10_000,
+            calls_per_user: 8,
+            call_callees: 32,
+            ring_ms: 45_000,
+            call_max_ms: DAY_MS,
         }
     }
 }

@@ -29,7 +29,8 @@ fn paths(schema: &Schema, method: &str, params: Value) -> Vec<String> {
 fn the_built_in_schema_holds_every_method_of_its_stage() {
     let schema = built_in();
     let names: Vec<&str> = schema.methods().map(|m| m.name.as_str()).collect();
-    let expected = "auth.http.login auth.http.logout callgw.allocate callgw.drain callgw.list callgw.release callgw.report \
+    let expected = "auth.http.login auth.http.logout call.accept call.cancel call.decline \
+        call.hangup call.start callgw.allocate callgw.drain callgw.list callgw.release callgw.report \
         conference.control conference.create conference.createLink conference.end conference.get conference.join \
         conference.leave conference.list conference.listLinks conference.members conference.messages \
         conference.revokeLink conference.sendMessage conference.update config.getProperties events.resume \
@@ -38,7 +39,7 @@ fn the_built_in_schema_holds_every_method_of_its_stage() {
     assert_eq!(names, expected.split_whitespace().collect::<Vec<_>>());
     let internals: Vec<&str> = schema.internals().map(|m| m.name.as_str()).collect();
     let expected = "eim.account.create eim.account.delete eim.account.verify eim.conference.find eim.conference.get \
-        eim.presence eim.resetNode eim.snapshot eim.subscribe eim.unsubscribe";
+        eim.presence eim.resetNode eim.snapshot eim.subscribe eim.unsubscribe eim.user.subscribe eim.user.unsubscribe";
     assert_eq!(internals, expected.split_whitespace().collect::<Vec<_>>());
     for name in internals {
         assert!(schema.method(name).is_none(), "{name} is callable");

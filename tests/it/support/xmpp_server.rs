@@ -25,7 +25,8 @@ pub const SECOND_COMPONENT: &str = "webconf-2.ips3000";
 /// What provisioning goes over: the only component that the server gives an administrator's rights.
 pub const ADMIN_COMPONENT: &str = "webconf-admin.ips3000";
 /// The EIM's modules.
-pub const MODULES: [&str; 4] = ["jeconference.ips3000", "jeprivacy.ips3000", "jeorg.ips3000", "jecontacts.ips3000"];
+pub const MODULES: [&str; 5] =
+    ["jeconference.ips3000", "jeprivacy.ips3000", "jeorg.ips3000", "jecontacts.ips3000", "jecall.ips3000"];
 
 /// An EIM of another dialect.
 pub const DIALECT: &str = "acme.ips3000";

@@ -304,7 +304,7 @@ async fn the_eims_addresses_are_components_of_a_server_and_come_back_after_a_cut
     };
     let served = tokio::spawn(serve_components(Disk::new().eim(), settings, Disk::new().persist(), stop.clone()));
     let mut streams = HashMap::new();
-    while streams.len() < 4 {
+    while streams.len() < 5 {
         let (stream, domain) = server_side(&listener).await;
         streams.insert(domain, stream);
     }

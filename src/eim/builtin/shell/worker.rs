@@ -106,6 +106,7 @@ impl Worker {
                 self.take_in(inbound, &mut done);
             }
             metrics::gauge!("confgate_builtin_eim_conferences").set(self.eim.conferences() as f64);
+            metrics::gauge!("confgate_builtin_eim_calls").set(self.eim.calls() as f64);
             if !self.keep(done.writes, &stop).await {
                 return;
             }

@@ -58,7 +58,8 @@ fn the_standards_questions_are_answered() {
     assert!(info.children().any(|f| f.attr("var") == Some("urn:xmpp:ping")));
     let items = ask("<query xmlns='http://jabber.org/protocol/disco#items'/>").unwrap();
     let addresses: Vec<_> = items.children().filter_map(|item| item.attr("jid")).collect();
-    assert_eq!(addresses, ["jeconference.ips3000", "jecontacts.ips3000", "jeorg.ips3000", "jeprivacy.ips3000"]);
+    let modules = ["jeconference", "jecontacts", "jeorg", "jeprivacy", "jecall"];
+    assert_eq!(addresses, modules.map(|module| format!("{module}.ips3000")));
     let version = ask("<query xmlns='jabber:iq:version'/>").unwrap();
     assert_eq!(version.child("name").unwrap().text(), "confgate EIM");
     let node = iq("get", "x@y", "ips3000", "<query xmlns='http://jabber.org/protocol/disco#info' node='n'/>");

@@ -1,6 +1,8 @@
 //! Promises of the built-in EIM, kept through its stanzas alone.
 
 mod admission;
+mod call_histories;
+mod calls;
 mod control;
 mod dialect;
 mod histories;

@@ -7,11 +7,12 @@ use rand::rngs::StdRng;
 
 use crate::eim::builtin::{ConfiguredUser, Eim, Limits, Output, Settings};
 use crate::eim::xml::{Element, Stanza};
-use crate::event::{Conference, Event, Member, Message, Roster};
+use crate::event::{CallEvent, Conference, Event, Member, Message, Roster};
 use crate::ids::Secret;
 
 pub const CONF: &str = "je:x:client:conference";
 pub const ORG: &str = "je:x:client:org";
+pub const CALL: &str = "je:x:client:call";
 pub const CONTACTS: &str = "je:x:client:contacts";
 pub const GATEWAY: &str = "webconf-admin.ips3000";
 
@@ -35,6 +36,8 @@ pub struct World {
     disk: HashMap<(String, String), String>,
     /// Events by the address that they went to.
     heard: BTreeMap<String, Vec<Event>>,
+    /// News of calls by the address that they went to.
+    rung: BTreeMap<String, Vec<CallEvent>>,
 }
 
 pub fn settings() -> Settings {
@@ -55,14 +58,15 @@ pub fn settings() -> Settings {
             user("ben", "Ben", None, Some("sales")),
             user("cat", "Cat", None, Some("lab")),
         ],
-        limits: Limits { conference_members: 5, conferences: 50, users: 60, ..Limits::default() },
+        limits: Limits { conference_members: 5, conferences: 50, users: 60, calls_per_user: 4, ..Limits::default() },
     }
 }
 
 impl World {
     pub fn new() -> Self {
         let eim = Eim::new(settings());
-        Self { eim, now: 1_000_000, rng: StdRng::seed_from_u64(7), disk: HashMap::new(), heard: BTreeMap::new() }
+        let (disk, heard, rung) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { eim, now: 1_000_000, rng: StdRng::seed_from_u64(7), disk, heard, rung }
     }
 
     pub fn operation(name: &str, attrs: &[(&str, &str)]) -> Element {
@@ -100,12 +104,19 @@ impl World {
                 answer = Some(stanza);
                 continue;
             }
-            assert_eq!(stanza.attr("from"), Some("jeconference.ips3000"));
             assert_eq!(stanza.attr("type"), Some("headline"));
             let body = stanza.payload().unwrap().unwrap();
             assert_eq!((body.name.as_str(), body.ns.as_str()), ("event", "je:x:client:event"));
-            let event = serde_json::from_str(&body.text()).unwrap();
-            self.heard.entry(stanza.attr("to").unwrap().to_owned()).or_default().push(event);
+            let to = stanza.attr("to").unwrap().to_owned();
+            match stanza.attr("from") {
+                Some("jecall.ips3000") => {
+                    self.rung.entry(to).or_default().push(serde_json::from_str(&body.text()).unwrap());
+                }
+                from => {
+                    assert_eq!(from, Some("jeconference.ips3000"));
+                    self.heard.entry(to).or_default().push(serde_json::from_str(&body.text()).unwrap());
+                }
+            }
         }
         answer
     }
@@ -195,6 +206,48 @@ impl World {
         assert_eq!(self.take(output), None);
     }
 
+    pub fn call(&mut self, from: &str, operation: Element) -> Result<Element, Refused> {
+        self.ask("set", from, CALL, operation)
+    }
+
+    /// An operation of module `call` with nothing but the call's id.
+    pub fn on_call(&mut self, user: &str, name: &str, call: &str) -> Result<Element, Refused> {
+        self.call(&via(user), Self::operation(name, &[("callId", call)]))
+    }
+
+    /// Callid and confId of a call that the user starts.
+    pub fn ring(&mut self, user: &str, callees: &[&str]) -> Result<(String, String), Refused> {
+        let to = |e: Element, id: &&str| e.with_child(Element::new("to", CALL).with_text(*id));
+        let started = self.call(&via(user), callees.iter().fold(Element::new("start", CALL), to))?;
+        Ok((started.attr("callId").unwrap().to_owned(), started.attr("confId").unwrap().to_owned()))
+    }
+
+    /// A socket of the user's opens on that node.
+    pub fn listen(&mut self, user: &str, node: &str, generation: u64) -> Result<Element, Refused> {
+        let generation = generation.to_string();
+        let attrs = [("node", node), ("generation", generation.as_str())];
+        self.call(&via(user), Self::operation("watch", &attrs))
+    }
+
+    /// News of calls that the address has heard since it was asked last.
+    pub fn rung_at(&mut self, address: &str) -> Vec<CallEvent> {
+        self.rung.remove(address).unwrap_or_default()
+    }
+
+    pub fn rung(&mut self, user: &str) -> Vec<CallEvent> {
+        self.rung_at(&via(user))
+    }
+
+    /// Their names, without `call.`, with who and why.
+    pub fn rings(&mut self, user: &str) -> String {
+        let told = self.rung(user).into_iter().map(|e| {
+            let who = e.data.user_id.map(|user| format!("({user})")).unwrap_or_default();
+            let why = e.data.reason.map(|reason| format!(":{reason}")).unwrap_or_default();
+            format!("{}{who}{why}", &e.news.name()["call.".len()..])
+        });
+        told.collect::<Vec<_>>().join(" ")
+    }
+
     /// What that address has heard since it was asked last.
     pub fn hear(&mut self, address: &str) -> Vec<Event> {
         self.heard.remove(address).unwrap_or_default()
@@ -255,7 +308,11 @@ fn object(e: &Element, names: &[&str]) -> serde_json::Value {
 
 pub fn conference(e: &Element) -> Conference {
     let names = ["confId", "confName", "state", "startAt", "chair", "locked", "lobby", "mutePolicy", "mainVideo"];
-    serde_json::from_value(object(e, &names)).unwrap()
+    let mut all = object(e, &names);
+    if let Some(call) = e.child("call") {
+        all["call"] = object(call, &["callId", "mode"]);
+    }
+    serde_json::from_value(all).unwrap()
 }
 
 pub fn member(e: &Element) -> Member {

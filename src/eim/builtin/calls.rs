@@ -1,0 +1,324 @@
+//! The calls: who rings whom, who has answered, when it is over.
+//!
+//! Who is in a call is who is in its conference. [`Calls::follow`] looks at the roster after every operation and at
+//! every deadline and draws the conclusions, so that hanging up, leaving, a lost socket and a kick are one thing. Each
+//! call has two deadlines, until when it rings and until when it lasts: none rings or holds anybody busy for ever.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::deny::Deny;
+use super::record::{self, Write};
+use super::room::{Cause, Room};
+use crate::event::{CallData, CallEvent, CallMode, CallNews, Role};
+use crate::ids::{CallId, ConfId, UserId};
+
+/// Where somebody whom the call names stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Party {
+    Ringing,
+    In,
+    /// Declined, missed it, or has hung up.
+    Out,
+}
+
+/// News, and whom they are for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct News {
+    pub event: CallEvent,
+    pub to: BTreeSet<UserId>,
+}
+
+/// How a call ends.
+enum End {
+    /// What was told of its only callee has said it.
+    Said,
+    Cancelled,
+    Ended(&'static str),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Call {
+    pub call_id: CallId,
+    pub conf_id: ConfId,
+    pub mode: CallMode,
+    pub name: Option<String>,
+    pub from: UserId,
+    pub to: Vec<UserId>,
+    /// Everybody whom the call names, the caller among them.
+    pub parties: BTreeMap<UserId, Party>,
+    /// Whether a callee was ever in it.
+    pub answered: bool,
+    /// Milliseconds since 1970, both.
+    pub rings_until: u64,
+    pub ends_by: u64,
+}
+
+impl Call {
+    fn count(&self, party: Party) -> usize {
+        self.parties.values().filter(|p| **p == party).count()
+    }
+
+    fn of(&self, party: Party) -> impl Iterator<Item = &UserId> {
+        self.parties.iter().filter(move |(_, p)| **p == party).map(|(user, _)| user)
+    }
+
+    fn due(&self) -> u64 {
+        if self.count(Party::Ringing) > 0 { self.rings_until.min(self.ends_by) } else { self.ends_by }
+    }
+
+    fn event(&self, news: CallNews, now: u64, actor: Option<&UserId>) -> CallEvent {
+        let data = CallData {
+            call_id: self.call_id.clone(),
+            conf_id: self.conf_id.clone(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            mode: self.mode,
+            name: self.name.clone(),
+            user_id: None,
+            reason: None,
+            ring_ms: None,
+        };
+        CallEvent { conf_id: self.conf_id.clone(), time: now, news, actor: actor.cloned(), data }
+    }
+
+    /// What tells a callee that it rings.
+    pub fn incoming(&self, now: u64, callee: &UserId) -> News {
+        let mut event = self.event(CallNews::Incoming, now, Some(&self.from));
+        event.data.ring_ms = Some(self.rings_until.saturating_sub(now));
+        News { event, to: BTreeSet::from([callee.clone()]) }
+    }
+
+    /// What became of one of those whom the call names: told to them, and to who is in the call.
+    fn about(&self, news: CallNews, cause: (u64, Option<&UserId>), user: &UserId, reason: Option<&str>) -> News {
+        let mut event = self.event(news, cause.0, cause.1);
+        event.data.user_id = Some(user.clone());
+        event.data.reason = reason.map(str::to_owned);
+        News { event, to: self.of(Party::In).chain([user]).cloned().collect() }
+    }
+
+    /// Somebody in a call already doesn't hear of another one.
+    pub fn busy(&self, now: u64, user: &UserId) -> News {
+        let mut news = self.about(CallNews::Declined, (now, None), user, Some("busy"));
+        news.to.remove(user);
+        news
+    }
+
+    /// Takes over from the roster who is in. Answers who has just gone, too.
+    fn follow_roster(&mut self, room: &Room, cause: &Cause<'_>, news: &mut Vec<News>) -> Vec<UserId> {
+        let mut left = Vec::new();
+        for user in self.parties.keys().cloned().collect::<Vec<_>>() {
+            let before = self.parties[&user];
+            match (before, room.is_member(&user)) {
+                (Party::Ringing | Party::Out, true) => {
+                    self.parties.insert(user.clone(), Party::In);
+                    self.answered |= user != self.from;
+                    news.push(self.about(CallNews::Answered, (cause.now, cause.actor), &user, None));
+                }
+                (Party::In, false) => {
+                    self.parties.insert(user.clone(), Party::Out);
+                    left.push(user);
+                }
+                _ => {}
+            }
+        }
+        left
+    }
+
+    fn follow_time(&mut self, cause: &Cause<'_>, news: &mut Vec<News>) {
+        if cause.now < self.rings_until {
+            return;
+        }
+        for user in self.of(Party::Ringing).cloned().collect::<Vec<_>>() {
+            self.parties.insert(user.clone(), Party::Out);
+            news.push(self.about(CallNews::Missed, (cause.now, None), &user, None));
+        }
+    }
+
+    /// Whether it is over. `why`: how the last one who went has gone.
+    fn verdict(&self, over: bool, now: u64, why: Option<&'static str>) -> Option<End> {
+        let (inside, ringing) = (self.count(Party::In), self.count(Party::Ringing));
+        let caller_in = self.parties.get(&self.from) == Some(&Party::In);
+        match (self.answered, self.mode) {
+            (true, _) if over => Some(End::Ended("ended")),
+            (false, _) if over || !caller_in => Some(End::Cancelled),
+            _ if now >= self.ends_by => Some(End::Ended("tooLong")),
+            (false, CallMode::P2p) if ringing == 0 => Some(End::Said),
+            (false, CallMode::Group) if ringing == 0 => Some(End::Ended("unanswered")),
+            (true, CallMode::P2p) if inside < 2 => Some(End::Ended(why.unwrap_or("hangup"))),
+            (true, CallMode::Group) if inside == 0 || inside + ringing < 2 => {
+                Some(End::Ended(why.unwrap_or("unanswered")))
+            }
+            _ => None,
+        }
+    }
+
+    /// The last word, for all whom it still concerned.
+    /// `gone`: whose going it follows from, and how they went.
+    fn last_word(
+        &self,
+        end: &End,
+        cause: &Cause<'_>,
+        left: &[UserId],
+        gone: Option<(&UserId, &'static str)>,
+    ) -> Option<News> {
+        let (news, reason) = match end {
+            End::Said => return None,
+            // To hang up unanswered is to give up.
+            End::Cancelled => (CallNews::Cancelled, gone.map(|(_, why)| why).filter(|why| *why != "hangup")),
+            End::Ended(reason) => (CallNews::Ended, Some(*reason)),
+        };
+        let mut event = self.event(news, cause.now, cause.actor);
+        event.data.user_id = gone.map(|(user, _)| user.clone());
+        event.data.reason = reason.map(str::to_owned);
+        let to = self.of(Party::In).chain(self.of(Party::Ringing)).chain(left).cloned().collect();
+        Some(News { event, to })
+    }
+}
+
+/// Owns the calls that are not over.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Calls {
+    all: BTreeMap<CallId, Call>,
+    /// The calls that somebody is in or that ring for them.
+    by_user: HashMap<UserId, BTreeSet<CallId>>,
+    due: BTreeSet<(u64, CallId)>,
+    writes: Vec<Write>,
+}
+
+impl Calls {
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The call, for those whom it names; for others there is none.
+    pub fn named(&self, id: &CallId, user: &UserId) -> Result<&Call, Deny> {
+        let call = self.all.get(id).filter(|call| call.parties.contains_key(user));
+        call.ok_or(Deny::not_found("call.notFound"))
+    }
+
+    /// The user's calls: those that they are in, and those that ring.
+    pub fn of_user(&self, user: &UserId) -> impl Iterator<Item = &Call> {
+        self.by_user.get(user).into_iter().flatten().filter_map(|id| self.all.get(id))
+    }
+
+    pub fn ringing(&self, user: &UserId) -> impl Iterator<Item = &Call> {
+        self.of_user(user).filter(|call| call.parties.get(user) == Some(&Party::Ringing))
+    }
+
+    /// Whether the user is in an answered call between two, or has as many calls as one may.
+    pub fn is_busy(&self, user: &UserId, max: usize) -> bool {
+        let talks =
+            |call: &Call| call.mode == CallMode::P2p && call.answered && call.parties.get(user) == Some(&Party::In);
+        self.of_user(user).any(talks) || self.of_user(user).count() >= max
+    }
+
+    pub fn insert(&mut self, call: Call) {
+        self.writes.push(Write::put(record::CALL, call.call_id.to_string(), &call));
+        self.put(call);
+    }
+
+    pub fn restore(&mut self, call: Call) {
+        self.put(call);
+    }
+
+    /// A callee doesn't want it. Whoever had declined, or missed it, hears nothing new.
+    pub fn decline(&mut self, id: &CallId, user: &UserId, reason: Option<&str>, now: u64) -> Result<Vec<News>, Deny> {
+        match self.named(id, user)?.parties.get(user) {
+            Some(Party::In) => return Err(Deny::conflict("call.answered")),
+            Some(Party::Ringing) => {}
+            _ => return Ok(Vec::new()),
+        }
+        let Some(mut call) = self.take(id) else { return Ok(Vec::new()) };
+        call.parties.insert(user.clone(), Party::Out);
+        let news = call.about(CallNews::Declined, (now, Some(user)), user, reason);
+        self.insert(call);
+        Ok(vec![news])
+    }
+
+    /// Draws the conclusions from what the conference is now, and what time it is.
+    pub fn follow(&mut self, id: &CallId, room: &mut Room, cause: &Cause<'_>) -> Vec<News> {
+        let Some(mut call) = self.take(id) else { return Vec::new() };
+        let before = call.clone();
+        let mut news = Vec::new();
+        let left = call.follow_roster(room, cause, &mut news);
+        call.follow_time(cause, &mut news);
+        // At the conference's own end they all go, and none of them is the reason.
+        let gone = left.last().filter(|_| !room.is_over());
+        let why = gone.map(|user| match cause.actor {
+            None => "timeout",
+            Some(actor) if actor == user => "hangup",
+            Some(_) => "kicked",
+        });
+        match call.verdict(room.is_over(), cause.now, why) {
+            Some(end) => {
+                news.extend(call.last_word(&end, cause, &left, gone.zip(why)));
+                self.writes.push(Write::delete(record::CALL, id.to_string()));
+                room.end(cause);
+            }
+            None => {
+                keep_going(room, cause);
+                if call == before { self.put(call) } else { self.insert(call) }
+            }
+        }
+        news
+    }
+
+    pub fn next_due(&self) -> Option<u64> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// The conference of a call whose deadline has come.
+    pub fn pop_due(&mut self, now: u64) -> Option<ConfId> {
+        let (at, _) = self.due.first()?;
+        if *at > now {
+            return None;
+        }
+        let (_, id) = self.due.pop_first()?;
+        self.all.get(&id).map(|call| call.conf_id.clone())
+    }
+
+    pub fn take_writes(&mut self, writes: &mut Vec<Write>) {
+        writes.append(&mut self.writes);
+    }
+
+    fn put(&mut self, call: Call) {
+        let id = call.call_id.clone();
+        for user in call.of(Party::In).chain(call.of(Party::Ringing)) {
+            self.by_user.entry(user.clone()).or_default().insert(id.clone());
+        }
+        self.due.insert((call.due(), id.clone()));
+        self.all.insert(id, call);
+    }
+
+    /// Takes the call out of everything.
+    fn take(&mut self, id: &CallId) -> Option<Call> {
+        let call = self.all.remove(id)?;
+        self.due.remove(&(call.due(), id.clone()));
+        for user in call.parties.keys() {
+            if let Some(calls) = self.by_user.get_mut(user) {
+                calls.remove(id);
+                if calls.is_empty() {
+                    self.by_user.remove(user);
+                }
+            }
+        }
+        Some(call)
+    }
+}
+
+/// Whoever has hung up comes back by accepting, not to a kept seat; and a caller who has hung up leaves the call to the
+/// others.
+fn keep_going(room: &mut Room, cause: &Cause<'_>) {
+    for user in room.seats.keys().cloned().collect::<Vec<_>>() {
+        room.drop_seat(&user);
+    }
+    let first = room.roster.members.first().map(|m| m.user_id.clone());
+    if let Some(first) = first.filter(|_| !room.is_member(room.chair())) {
+        // A member can be the chair.
+        let _ = room.set_chair(cause, &first, Role::Member);
+    }
+}

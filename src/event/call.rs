@@ -1,0 +1,109 @@
+//! The vocabulary of calls: what a call is to its conference, and what is told to those whom it concerns.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{CallId, ConfId, UserId};
+
+/// Whether media goes between two people or through a call gateway's room: known before anybody is rung.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallMode {
+    P2p,
+    Group,
+}
+
+impl CallMode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::P2p => "p2p",
+            Self::Group => "group",
+        }
+    }
+}
+
+/// The call that a conference belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallOf {
+    pub call_id: CallId,
+    pub mode: CallMode,
+}
+
+/// What became of a call. In JSON the event's `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CallNews {
+    #[serde(rename = "call.incoming")]
+    Incoming,
+    #[serde(rename = "call.answered")]
+    Answered,
+    #[serde(rename = "call.declined")]
+    Declined,
+    #[serde(rename = "call.cancelled")]
+    Cancelled,
+    #[serde(rename = "call.missed")]
+    Missed,
+    #[serde(rename = "call.ended")]
+    Ended,
+}
+
+impl CallNews {
+    /// As it stands in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Incoming => "call.incoming",
+            Self::Answered => "call.answered",
+            Self::Declined => "call.declined",
+            Self::Cancelled => "call.cancelled",
+            Self::Missed => "call.missed",
+            Self::Ended => "call.ended",
+        }
+    }
+}
+
+/// News of a call as the EIM sends it to a user, as JSON. It has no number: a call is short, and what it leaves behind
+/// is its conference's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallEvent {
+    pub conf_id: ConfId,
+    /// Milliseconds since 1970.
+    pub time: u64,
+    #[serde(rename = "type")]
+    pub news: CallNews,
+    /// Whose request it follows from; `None`: time, or a lost connection.
+    pub actor: Option<UserId>,
+    pub data: CallData,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallData {
+    pub call_id: CallId,
+    pub conf_id: ConfId,
+    /// The caller.
+    pub from: UserId,
+    /// The callees.
+    pub to: Vec<UserId>,
+    pub mode: CallMode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Who answered, declined, missed it, or whose leaving ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How much longer it rings, of an incoming one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring_ms: Option<u64>,
+}
+
+impl CallEvent {
+    /// Whether the call is over with it.
+    pub fn is_last(&self) -> bool {
+        match self.news {
+            CallNews::Incoming | CallNews::Answered => false,
+            CallNews::Declined | CallNews::Missed => self.data.mode == CallMode::P2p,
+            CallNews::Cancelled | CallNews::Ended => true,
+        }
+    }
+}
