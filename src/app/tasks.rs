@@ -110,7 +110,7 @@ pub(super) async fn take_inbound(
             }
             Inbound::SessionUp(user) => {
                 sockets.link_up(Some(&user));
-                conferences.link_up().await;
+                conferences.session_up(&user).await;
             }
             Inbound::Down | Inbound::SessionDown(_) => {}
             Inbound::WebAddress { conf_id, role, reply } => {

@@ -30,6 +30,7 @@ pub enum Command {
     Seat { user: UserId, generation: u64 },
     Event(Event),
     LinkUp,
+    SessionUp(UserId),
     TellMembers(Utf8Bytes),
     Roster(oneshot::Sender<Option<Arc<Roster>>>),
 }
@@ -134,6 +135,7 @@ impl Actor {
             Command::Seat { user, generation } => self.core.away_since_restart(&user, generation, now),
             Command::Event(event) => self.core.event(event, now),
             Command::LinkUp => self.core.link_up(now),
+            Command::SessionUp(user) => self.core.session_up(&user),
             Command::TellMembers(frame) => self.core.tell_members(&frame),
             Command::Roster(reply) => {
                 let roster = self.core.roster().filter(|_| self.core.is_live());

@@ -595,14 +595,23 @@ impl Core {
         let mut out = Vec::new();
         let users: Vec<_> = self.presence.keys().cloned().collect();
         for user in users {
-            let p = self.presence.get_mut(&user).expect("just listed");
-            if p.want == Want::Online {
-                p.told = None;
-            }
-            self.reconcile(&user, &mut out);
+            out.extend(self.session_up(&user));
         }
         if self.log.is_some() {
             self.resync(now, &mut out);
+        }
+        out
+    }
+
+    /// The user's own session at the EIM is there, or there again (c2s): they are subscribed over it. Nobody else's
+    /// concern: a guest's first session must not send everybody a fresh start.
+    pub fn session_up(&mut self, user: &UserId) -> Effects {
+        let mut out = Vec::new();
+        if let Some(p) = self.presence.get_mut(user) {
+            if p.want == Want::Online {
+                p.told = None;
+            }
+            self.reconcile(user, &mut out);
         }
         out
     }

@@ -152,6 +152,15 @@ fn a_new_socket_is_subscribed_and_gets_a_snapshot() {
 }
 
 #[test]
+fn a_session_that_comes_up_is_its_users_concern_alone() {
+    let truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["a", "b"]);
+    let out = core.session_up(&user("a"));
+    assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 1 }]);
+    assert!(core.session_up(&user("newcomer")).is_empty());
+}
+
+#[test]
 fn events_go_to_everybody_in_order_and_repeats_to_nobody() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);

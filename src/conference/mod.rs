@@ -112,10 +112,20 @@ impl Conferences {
 
     /// The link to the EIM is back.
     pub async fn link_up(&self) {
-        let all: Vec<_> = self.lock().values().cloned().collect();
-        for actor in all {
+        for actor in self.all() {
             actor.send(Command::LinkUp).await;
         }
+    }
+
+    /// The user's own session at the EIM is there, or there again.
+    pub async fn session_up(&self, user: &UserId) {
+        for actor in self.all() {
+            actor.send(Command::SessionUp(user.clone())).await;
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Handle>> {
+        self.lock().values().cloned().collect()
     }
 
     /// The roster, where it is followed here.
