@@ -34,7 +34,7 @@ use crate::store::{Store, StoreError};
 use crate::token::Keys;
 use crate::{log, page};
 
-pub use self::media::{media_config, serve_media};
+pub use self::media::{janus_reach, media_config, serve_media};
 
 /// Connections to the built-in EIM that wait to be taken: there are two, each with one attempt at a time.
 const IN_PROCESS_CONNECTIONS: usize = 4;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use crate::config::{Config, EimMode};
+use crate::config::{CallNode, Config, EimMode, NodeKind};
 use crate::eim::settings::EimConfig;
 use crate::http::{CertificateFiles, Tls};
 use crate::schema::Schema;
@@ -24,7 +24,10 @@ pub async fn run(config: Config) -> bool {
         }
     }
     for node in &config.callgw.nodes {
-        let outcome = callgw::check(&config.callgw, node, &config.node.id).await;
+        let outcome = match node.kind {
+            NodeKind::Janus => janus(&config, node).await,
+            _ => callgw::check(&config.callgw, node, &config.node.id).await,
+        };
         report.line(&format!("callgw {}", node.id), outcome);
     }
     if config.callgw.builtin().is_some() {
@@ -74,6 +77,12 @@ fn media(config: &Config) -> Result<String, String> {
         TcpListener::bind(tcp).map_err(failed(tcp))?;
     }
     Ok(format!("udp at {}", media.udp))
+}
+
+async fn janus(config: &Config, node: &CallNode) -> Result<String, String> {
+    let reach = app::janus_reach(config, node)?;
+    reach.check().await?;
+    Ok(format!("{}, a session", reach.url))
 }
 
 async fn database(config: &Config) -> Result<String, String> {

@@ -117,9 +117,17 @@ fn backend(config: &Config, node: &CallNode) -> Result<Backend, Failure> {
         let listening = |error: io::Error| format!("taking media at {udp}: {error}");
         return Ok(Backend::builtin(media).map_err(listening)?);
     }
+    Ok(Backend::janus(janus_reach(config, node)?))
+}
+
+/// How the node's Janus is reached.
+///
+/// # Errors
+/// What is wrong with `callgw.ca`.
+pub fn janus_reach(config: &Config, node: &CallNode) -> Result<janus::Reach, String> {
     let callgw = &config.callgw;
     let url = node.admin_url.as_ref().ok_or("a Janus without an address")?;
-    Ok(Backend::janus(janus::Reach {
+    Ok(janus::Reach {
         url: url.uri().clone(),
         tls: Tls::load(callgw.ca.as_deref())?,
         api_secret: node.api_secret.clone(),
@@ -129,7 +137,7 @@ fn backend(config: &Config, node: &CallNode) -> Result<Backend, Failure> {
         reconnect_max: callgw.reconnect_max,
         endpoints_max: callgw.connections as u64,
         members_max: config.limits.conference_members as u64,
-    }))
+    })
 }
 
 /// Where media comes in, and how much of it.

@@ -133,3 +133,20 @@ async fn a_janus_that_dies_is_left_for_the_next_node_and_taken_again_when_it_is_
     until_true("it is offered again", async || offered(&scene.chair).await.ends_with("/callgw/at/j1")).await;
     assert!(scene.stage.gateway.metric("confgate_janus_up").await == Some(1.0));
 }
+
+#[tokio::test]
+async fn a_check_opens_a_session_with_janus_and_says_why_it_cant() {
+    let janus = Janus::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let check = |config: &str| {
+        std::fs::write(directory.path().join("confgate.toml"), config).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_confgate"));
+        command.args(["check", "--config", "confgate.toml"]).current_dir(directory.path());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = check(&janus.node("j1"));
+    assert!(code == Some(0) && said.contains("ok     callgw j1: ws://"), "{said}");
+    let (code, said) = check(&janus.node("j1").replace("api_secret", "# api_secret"));
+    assert!(code == Some(1) && said.contains("FAILED callgw j1: ") && said.contains("secret"), "{said}");
+}

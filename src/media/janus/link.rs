@@ -51,6 +51,40 @@ pub struct Reach {
     pub members_max: u64,
 }
 
+impl Reach {
+    /// Tries whether it lets us in.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn check(&self) -> Result<(), String> {
+        timeout(self.timeout, self.session()).await.map_err(|_| "no answer in time".to_owned())?.map(drop)
+    }
+
+    /// Opens a session.
+    async fn session(&self) -> Result<(Socket, u64), String> {
+        let opened = dial::websocket(&self.url, "janus-protocol", &self.tls, MESSAGE_MAX).await;
+        let mut socket = opened.map_err(|error| error.to_string())?;
+        self.say(&mut socket, 0, json!({"janus": "create"})).await?;
+        loop {
+            let text = heard(socket.next().await)?;
+            match text.as_deref().map(Said::read) {
+                Some(Said::Made { transaction: 0, id }) => return Ok((socket, id)),
+                Some(Said::Refused { reason, .. }) => return Err(reason),
+                _ => {}
+            }
+        }
+    }
+
+    async fn say(&self, socket: &mut Socket, transaction: u64, mut body: Value) -> Result<(), String> {
+        body["transaction"] = transaction.to_string().into();
+        if let Some(secret) = &self.api_secret {
+            body["apisecret"] = secret.expose().into();
+        }
+        let sending = timeout(self.timeout, socket.send(Message::text(body.to_string())));
+        sending.await.map_err(|_| "a request wasn't taken in time".to_owned())?.map_err(|error| error.to_string())
+    }
+}
+
 /// The handle; the task ends with it.
 pub struct Driver {
     commands: mpsc::Sender<Command>,
@@ -116,9 +150,9 @@ impl Task {
     async fn run(mut self) {
         let mut wait = self.reach.reconnect_min;
         loop {
-            match timeout(self.reach.timeout, self.open()).await {
-                Ok(Ok(socket)) => {
-                    wait = self.reach.reconnect_min;
+            match timeout(self.reach.timeout, self.reach.session()).await {
+                Ok(Ok((socket, session))) => {
+                    (wait, self.session) = (self.reach.reconnect_min, session);
                     tracing::info!(url = %self.reach.url, "connected to Janus");
                     let Some(why) = self.speak(socket).await else { return };
                     tracing::warn!(url = %self.reach.url, why, "the link to Janus has ended");
@@ -149,24 +183,6 @@ impl Task {
                         self.tell(output).await;
                     }
                 }
-            }
-        }
-    }
-
-    async fn open(&mut self) -> Result<Socket, String> {
-        let Reach { url, tls, .. } = &self.reach;
-        let opened = dial::websocket(url, "janus-protocol", tls, MESSAGE_MAX).await;
-        let mut socket = opened.map_err(|error| error.to_string())?;
-        self.say(&mut socket, 0, json!({"janus": "create"})).await?;
-        loop {
-            let text = heard(socket.next().await)?;
-            match text.as_deref().map(Said::read) {
-                Some(Said::Made { transaction: 0, id }) => {
-                    self.session = id;
-                    return Ok(socket);
-                }
-                Some(Said::Refused { reason, .. }) => return Err(reason),
-                _ => {}
             }
         }
     }
@@ -221,15 +237,8 @@ impl Task {
     }
 
     async fn say(&self, socket: &mut Socket, transaction: u64, mut body: Value) -> Result<(), String> {
-        body["transaction"] = transaction.to_string().into();
-        if self.session != 0 && body["janus"] != "create" {
-            body["session_id"] = self.session.into();
-        }
-        if let Some(secret) = &self.reach.api_secret {
-            body["apisecret"] = secret.expose().into();
-        }
-        let sending = timeout(self.reach.timeout, socket.send(Message::text(body.to_string())));
-        sending.await.map_err(|_| "a request wasn't taken in time".to_owned())?.map_err(|error| error.to_string())
+        body["session_id"] = self.session.into();
+        self.reach.say(socket, transaction, body).await
     }
 
     fn show(&self) {
