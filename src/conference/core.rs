@@ -1,6 +1,8 @@
 //! One conference as this node sees it: who listens, what they have seen, and what the EIM has been told of them.
 //! Pure: time is an argument, and everything to be done comes out as an [`Effect`].
 
+mod presence;
+
 use std::collections::HashMap;
 
 use axum::extract::ws::Utf8Bytes;
@@ -9,6 +11,7 @@ use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, Roster, Wait
 use crate::ids::{ConfId, UserId};
 use crate::outbox::Close;
 
+use self::presence::{Presence, Want};
 use super::log::{Applied, Log, Position, Reason, full_snapshot, outside_snapshot};
 
 /// Most events held back while a fresh roster is on its way; more than that and the roster is asked for again.
@@ -103,29 +106,6 @@ struct Listener {
     full: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Want {
-    Online,
-    Away,
-    Gone,
-}
-
-/// What the EIM is to know of a user, and what it has been told. One request at a time for each user, so that none
-/// can overtake another.
-struct Presence {
-    generation: u64,
-    want: Want,
-    told: Option<(u64, Want)>,
-    asking: Option<(u64, Want)>,
-    /// What is being asked may have been undone at the EIM meanwhile: it is asked again.
-    undone: bool,
-    /// Whether the EIM was ever subscribed for this user.
-    subscribed: bool,
-    /// When the grace ends, while away.
-    grace_until: u64,
-    retry_at: u64,
-}
-
 pub struct Core {
     conf_id: ConfId,
     limits: Limits,
@@ -193,147 +173,6 @@ impl Core {
 
     fn is_call(&self) -> bool {
         self.call || self.roster().is_some_and(|r| r.conference.call.is_some())
-    }
-
-    /// A socket closed. Of an older generation than the one that listens now: nothing.
-    pub fn detach(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
-        let mut out = Vec::new();
-        if self.listeners.get(user).is_none_or(|l| l.generation != generation) {
-            return out;
-        }
-        self.listeners.remove(user);
-        if self.listeners.is_empty() {
-            self.idle_since = Some(now);
-        }
-        if !self.ended {
-            self.want(user, generation, Want::Away, now, &mut out);
-        }
-        out
-    }
-
-    /// The user joined by a request. Without a socket they are away at once.
-    pub fn joined(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
-        let mut out = Vec::new();
-        if !self.listeners.contains_key(user) {
-            self.want(user, generation, Want::Away, now, &mut out);
-        }
-        out
-    }
-
-    /// The EIM took the user for one who was here before this node started, and for away now. Who has come back
-    /// meanwhile is told again: the EIM has just dropped their subscription.
-    pub fn away_since_restart(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
-        let mut out = Vec::new();
-        if let Some(known) = self.presence.get_mut(user) {
-            if known.want == Want::Online {
-                known.told = None;
-                known.undone = known.asking.is_some();
-                self.reconcile(user, &mut out);
-            }
-            return out;
-        }
-        let presence = Presence {
-            generation,
-            want: Want::Away,
-            told: Some((generation, Want::Away)),
-            asking: None,
-            undone: false,
-            subscribed: false,
-            grace_until: now + self.limits.grace_ms,
-            retry_at: 0,
-        };
-        self.presence.insert(user.clone(), presence);
-        out
-    }
-
-    fn want(&mut self, user: &UserId, generation: u64, want: Want, now: u64, out: &mut Effects) {
-        let presence = self.presence.entry(user.clone()).or_insert(Presence {
-            generation,
-            want,
-            told: None,
-            asking: None,
-            undone: false,
-            subscribed: false,
-            grace_until: 0,
-            retry_at: 0,
-        });
-        presence.generation = generation;
-        presence.want = want;
-        if want == Want::Away {
-            presence.grace_until = now + self.limits.grace_ms;
-        }
-        self.reconcile(user, out);
-    }
-
-    /// Asks for what the user's presence lacks, unless a request is under way.
-    fn reconcile(&mut self, user: &UserId, out: &mut Effects) {
-        let Some(p) = self.presence.get_mut(user) else { return };
-        let wanted = (p.generation, p.want);
-        if p.asking.is_some() || p.told == Some(wanted) {
-            return;
-        }
-        p.asking = Some(wanted);
-        p.retry_at = 0;
-        let (user, generation) = (user.clone(), p.generation);
-        out.push(Effect::Ask(match p.want {
-            Want::Online => Ask::Subscribe { user, generation },
-            Want::Away if p.subscribed => Ask::Unsubscribe { user, generation, linger_ms: self.limits.window_ms },
-            Want::Away => Ask::Away { user, generation },
-            Want::Gone => {
-                let keep_ms = self.limits.window_ms.saturating_sub(self.limits.grace_ms);
-                Ask::Gone { user, generation, keep_ms }
-            }
-        }));
-    }
-
-    /// The EIM answered [`Ask::Subscribe`] with the roster as it is now.
-    pub fn told_subscribe(&mut self, user: &UserId, answer: Result<Roster, Failure>, now: u64) -> Effects {
-        let mut out = Vec::new();
-        let failure = answer.as_ref().err().copied();
-        if let Ok(roster) = answer {
-            if let Some(p) = self.presence.get_mut(user) {
-                p.subscribed = true;
-            }
-            self.fresh(roster, now, false, &mut out);
-        }
-        self.answered(user, failure, now, &mut out);
-        let generation = self.listeners.get(user).map(|l| l.generation);
-        match (failure, generation) {
-            (Some(Failure::NoConference), Some(_)) if self.is_call() => self.over(&mut out),
-            (Some(Failure::NoConference), Some(generation)) => {
-                out.push(Effect::Close { user: user.clone(), generation, why: Close::Over });
-            }
-            // Someone whom the EIM doesn't let listen hears nothing; their socket serves their other requests.
-            (Some(Failure::Refused), Some(_)) => {
-                self.listeners.remove(user);
-                self.presence.remove(user);
-            }
-            // From what is known here, if anything is: the socket stays open and is told when the EIM is back.
-            _ => self.greet(user, &mut out),
-        }
-        out
-    }
-
-    /// The EIM answered [`Ask::Unsubscribe`], [`Ask::Away`] or [`Ask::Gone`].
-    pub fn told_presence(&mut self, user: &UserId, answer: Result<(), Failure>, now: u64) -> Effects {
-        let mut out = Vec::new();
-        self.answered(user, answer.err(), now, &mut out);
-        out
-    }
-
-    fn answered(&mut self, user: &UserId, failure: Option<Failure>, now: u64, out: &mut Effects) {
-        let Some(p) = self.presence.get_mut(user) else { return };
-        let asked = p.asking.take();
-        if failure == Some(Failure::Unreachable) {
-            p.retry_at = now + RETRY_MS;
-            return;
-        }
-        p.told = asked.filter(|_| !std::mem::take(&mut p.undone));
-        if p.told == Some((p.generation, Want::Gone)) {
-            self.presence.remove(user);
-            return;
-        }
-        self.reconcile(user, out);
     }
 
     /// The EIM answered [`Ask::Snapshot`].
@@ -588,55 +427,6 @@ impl Core {
             return;
         };
         out.push(Effect::Send { user: user.clone(), generation: listener.generation, frame: entry.frame.clone() });
-    }
-
-    /// The link to the EIM is back: events may have been lost, and the EIM may have forgotten who listens.
-    pub fn link_up(&mut self, now: u64) -> Effects {
-        let mut out = Vec::new();
-        let users: Vec<_> = self.presence.keys().cloned().collect();
-        for user in users {
-            out.extend(self.session_up(&user));
-        }
-        if self.log.is_some() {
-            self.resync(now, &mut out);
-        }
-        out
-    }
-
-    /// The user's own session at the EIM is there, or there again (c2s): they are subscribed over it. Nobody else's
-    /// concern: a guest's first session must not send everybody a fresh start.
-    pub fn session_up(&mut self, user: &UserId) -> Effects {
-        let mut out = Vec::new();
-        if let Some(p) = self.presence.get_mut(user) {
-            if p.want == Want::Online {
-                p.told = None;
-            }
-            self.reconcile(user, &mut out);
-        }
-        out
-    }
-
-    /// Time passes: graces end, failed requests are made again.
-    pub fn tick(&mut self, now: u64) -> Effects {
-        let mut out = Vec::new();
-        let users: Vec<_> = self.presence.keys().cloned().collect();
-        for user in users {
-            let p = self.presence.get_mut(&user).expect("just listed");
-            if p.want == Want::Away && now >= p.grace_until {
-                p.want = Want::Gone;
-            }
-            if p.retry_at <= now {
-                self.reconcile(&user, &mut out);
-            }
-        }
-        if self.newer.as_ref().is_some_and(|(_, until)| *until <= now) {
-            let (roster, _) = self.newer.take().expect("checked above");
-            self.renew(roster, now, &mut out);
-        }
-        if self.syncing.is_some_and(|at| at <= now) {
-            self.resync(now, &mut out);
-        }
-        out
     }
 
     /// Whether nobody has listened for as long as somebody could resume, and the EIM knows all that it should.
