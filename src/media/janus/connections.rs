@@ -191,7 +191,7 @@ impl Janus {
         }
     }
 
-    /// Who speaks, as the plugin tells every publisher of the room.
+    /// Who speaks: the plugin tells it to every publisher of the room, so all but the first are no news.
     pub(super) fn news(&mut self, data: &Value) {
         let speaks = match data["videoroom"].as_str() {
             Some("talking") => true,
@@ -202,8 +202,8 @@ impl Janus {
         let Some((id, room)) = self.rooms.iter_mut().find(|(_, room)| Some(room.number) == number) else { return };
         let who = room.feeds.iter().find(|(_, f)| Some(f.id) == feed).map(|(stream, _)| stream.member.clone());
         let Some(who) = who else { return };
-        let now = if speaks { Some(who) } else { room.speaker.take().filter(|before| *before != who) };
-        if room.speaker != now || !speaks {
+        let now = if speaks { Some(who) } else { room.speaker.clone().filter(|before| *before != who) };
+        if room.speaker != now {
             room.speaker.clone_from(&now);
             let notice = Notice::Speaker { room: id.clone(), member: now };
             self.out.push(Output::Tell(notice));

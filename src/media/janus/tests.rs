@@ -279,3 +279,24 @@ fn nothing_that_janus_may_say_breaks_it() {
     let refused = Said::Refused { transaction: 3, code: 428, reason: "No such feed".into() };
     assert_eq!(Said::read(event), refused);
 }
+
+#[test]
+fn who_speaks_is_said_on_change_only_however_many_publishers_janus_tells() {
+    let mut scene = Scene::up();
+    let feed = scene.publishes(1, 20);
+    let bens = StreamId { member: Arc::from("ben"), source: Source::Camera };
+    scene.command(Command::Publish { room: room(), endpoint: EndpointId(2), stream: bens, offer: "offer".into() });
+    scene.made("attach", 21);
+    let streams = json!({"streams": [{"type": "audio", "mid": "0"}]});
+    let joined = scene.done("joinandconfigure", streams, Some("answer"));
+    let (other, number) = (joined["body"]["id"].clone(), joined["body"]["room"].clone());
+    scene.told.clear();
+    let steps = [("talking", json!(feed)), ("stopped-talking", other), ("stopped-talking", json!(feed))];
+    for (what, who) in steps {
+        for handle in [20, 21] {
+            scene.said(Said::News { handle, data: json!({"videoroom": what, "room": number, "id": who}) });
+        }
+    }
+    let speaker = |member: Option<&str>| Notice::Speaker { room: room(), member: member.map(Arc::from) };
+    assert_eq!(scene.told, [speaker(Some("anna")), speaker(None)]);
+}
