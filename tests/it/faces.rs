@@ -20,13 +20,13 @@ use crate::support::wait::until_true;
 const SOON: Duration = Duration::from_secs(10);
 
 /// Three who are in a conference, each with a browser.
-struct Round {
-    people: [Person; 3],
+pub struct Round {
+    pub people: [Person; 3],
 }
 
-struct Person {
-    browser: Browser,
-    user: String,
+pub struct Person {
+    pub browser: Browser,
+    pub user: String,
 }
 
 impl Round {
@@ -39,16 +39,21 @@ impl Round {
 
     /// By the first one's link, and the others'.
     async fn of(links: [String; 2]) -> Self {
-        let [chair, guest] = &links;
+        let (anna, zhang, li) = tokio::join!(Browser::start(), Browser::start(), Browser::start());
+        Self::with([anna, zhang, li], links).await
+    }
+
+    /// The same with those browsers.
+    pub async fn with([anna, zhang, li]: [Browser; 3], [chair, guest]: [String; 2]) -> Self {
         let (anna, zhang, li) = tokio::join!(
-            Person::enter(chair, "Anna Schmidt"),
-            Person::enter(guest, "张伟"),
-            Person::enter(guest, "李娜"),
+            Person::enter(anna, &chair, "Anna Schmidt"),
+            Person::enter(zhang, &guest, "张伟"),
+            Person::enter(li, &guest, "李娜"),
         );
         Self { people: [anna, zhang, li] }
     }
 
-    async fn all_see_and_hear_each_other(&self) {
+    pub async fn all_see_and_hear_each_other(&self) {
         let [anna, zhang, li] = &self.people;
         tokio::join!(
             anna.sees_and_hears([zhang, li]),
@@ -57,7 +62,7 @@ impl Round {
         );
     }
 
-    async fn assert_quiet_consoles(&self) {
+    pub async fn assert_quiet_consoles(&self) {
         for person in &self.people {
             person.browser.assert_quiet_console().await;
         }
@@ -65,8 +70,7 @@ impl Round {
 }
 
 impl Person {
-    async fn enter(link: &str, name: &str) -> Self {
-        let browser = Browser::start().await;
+    async fn enter(browser: Browser, link: &str, name: &str) -> Self {
         browser.watch_media().await;
         browser.enter(link, name).await;
         let user = browser.user_named(name).await;

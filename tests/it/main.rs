@@ -14,6 +14,7 @@ mod dialogues;
 mod door;
 mod eim_faults;
 mod faces;
+mod faces_ways;
 mod floors;
 mod groupcall;
 mod harness;
