@@ -31,6 +31,15 @@ const WATCH: &str = "
             const stats = await Promise.all(senders.map(each => each.getStats()));
             return stats.flatMap(each => [...each.values()]).filter(({ type }) => type === 'outbound-rtp');
         },
+        async paths() {
+            const connected = connections.filter(each => each.connectionState === 'connected');
+            const stats = await Promise.all(connected.map(each => each.getStats()));
+            return stats.flatMap(each => [...each.values()].filter(({ type }) => type === 'transport').map(transport => {
+                const { localCandidateId, remoteCandidateId } = each.get(transport.selectedCandidatePairId);
+                const [here, there] = [each.get(localCandidateId), each.get(remoteCandidateId)];
+                return { here: here.port, there: there.port, type: there.candidateType };
+            }));
+        },
         pixels(stream) {
             const video = document.querySelector(`.tile[data-stream=\"${stream}\"] video:not(.arriving)`);
             const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 36 });
@@ -60,6 +69,13 @@ impl Browser {
     /// Everything that is sent: one report for each size of a picture.
     pub async fn sent(&self) -> Vec<Value> {
         let ask = "watched.outbound().then(arguments[0], error => arguments[0](String(error)));";
+        let told = self.page.execute_async(ask, Vec::new()).await.expect("the script runs");
+        told.as_array().unwrap_or_else(|| panic!("no list: {told}")).clone()
+    }
+
+    /// The ends of each connection that is up: `{here, there}`, UDP ports.
+    pub async fn paths(&self) -> Vec<Value> {
+        let ask = "watched.paths().then(arguments[0], error => arguments[0](String(error)));";
         let told = self.page.execute_async(ask, Vec::new()).await.expect("the script runs");
         told.as_array().unwrap_or_else(|| panic!("no list: {told}")).clone()
     }

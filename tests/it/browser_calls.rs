@@ -1,0 +1,172 @@
+//! Two call each other from the page, a Chromium for each: straight from browser to browser, through the node, and from
+//! the one to the other in the midst of the call.
+
+use serde_json::{Value, json};
+
+use crate::browser_story::person::id;
+use crate::stage::Stage;
+use crate::support::browser::Browser;
+use crate::support::client::BASE;
+use crate::support::wait::until_true;
+
+/// A third person beside the stage's own.
+const BEN: &str =
+    "[[auth.clients]]\nid = \"ben\"\nsecret = \"ben's secret\"\nname = \"Ben\"\npassword = \"ben-password\"\n";
+
+/// In pages of which it is said, no browser hears where another one can be reached.
+const NO_PATH: &str = "RTCPeerConnection.prototype.addIceCandidate = async () => {};";
+
+/// Whoever is signed in at the home page.
+struct Person {
+    browser: Browser,
+    user: &'static str,
+}
+
+impl Person {
+    async fn sign_in(stage: &Stage, user: &'static str, password: &str, script: &str) -> Self {
+        let browser = Browser::start().await;
+        browser.watch_media().await;
+        browser.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+        browser.goto(&format!("https://{}{BASE}/", stage.gateway.http())).await;
+        browser.is_on("signIn").await;
+        browser.fill(&id("user-id"), user).await;
+        browser.fill(&id("password"), password).await;
+        browser.press("sign-in").await;
+        browser.is_on("home").await;
+        // A reload of the page would forget it.
+        browser.run("window.isSamePage = true").await;
+        Self { browser, user }
+    }
+
+    async fn sees_and_hears(&self, other: &Person) {
+        self.browser.sees_moving(other.user).await;
+        self.browser.hears_sound(other.user).await;
+    }
+
+    async fn is_on_same_page(&self) {
+        self.browser.is_on("conference").await;
+        assert_eq!(self.browser.run("return window.isSamePage").await, json!(true));
+    }
+}
+
+/// The chair and another, who see each other in the address book.
+async fn two(stage: &Stage, script: &str) -> (Person, Person) {
+    tokio::join!(
+        Person::sign_in(stage, "chair", "chair-password", script),
+        Person::sign_in(stage, "u1074304", "zhang-password", script),
+    )
+}
+
+/// The first calls the second, with picture, who takes it so.
+async fn call(one: &Person, other: &Person) {
+    one.browser.press(&format!("call-video-{}", other.user)).await;
+    other.browser.has("incoming", true).await;
+    other.browser.press("call-accept-video").await;
+    tokio::join!(one.browser.is_on("conference"), other.browser.is_on("conference"));
+    tokio::join!(one.sees_and_hears(other), other.sees_and_hears(one));
+}
+
+/// One connection, whose other end is the other browser's own.
+async fn straight(one: &Person, other: &Person) {
+    let (ones, others) = (one.browser.paths().await, other.browser.paths().await);
+    let ([ones], [others]) = (ones.as_slice(), others.as_slice()) else {
+        panic!("not one connection each: {ones:?}, {others:?}")
+    };
+    assert_eq!((&ones["there"], &others["there"]), (&others["here"], &ones["here"]));
+}
+
+/// All connections of both lead to the node's one port.
+async fn through_the_node(one: &Person, other: &Person) {
+    let ends = |paths: &[Value]| -> Vec<Value> { paths.iter().map(|path| path["there"].clone()).collect() };
+    until_true("media goes through the node", async || {
+        let (ones, others) = (one.browser.paths().await, other.browser.paths().await);
+        let all = [ends(&ones), ends(&others)].concat();
+        ones.len() == 2 && others.len() == 2 && all.iter().all(|end| *end == all[0])
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn browser_media_goes_straight_and_through_the_node_when_it_must() {
+    let stage = Stage::with("[callgw]\nthreads = 1\n").await;
+    let (chair, zhang) = two(&stage, "").await;
+    call(&chair, &zhang).await;
+    straight(&chair, &zhang).await;
+    chair.browser.look_in_both_languages("call-on").await;
+    straight(&chair, &zhang).await;
+
+    // A mute holds at the node, to which both go over.
+    chair.browser.does_to(zhang.user, "mute").await;
+    through_the_node(&chair, &zhang).await;
+    tokio::join!(chair.browser.sees_moving(zhang.user), zhang.sees_and_hears(&chair));
+    chair.browser.hears_nothing(zhang.user, zhang.user).await;
+    tokio::join!(chair.is_on_same_page(), zhang.is_on_same_page());
+    assert_eq!(stage.gateway.metric("confgate_groupcall_relayed_total").await, Some(2.0), "told to both");
+
+    zhang.browser.press("leave").await;
+    chair.browser.is_on("ended").await;
+    chair.browser.look("call-ended").await;
+    chair.browser.press("go-home").await;
+    zhang.browser.press("go-home").await;
+    // The next one is straight again, the other way round.
+    call(&zhang, &chair).await;
+    straight(&zhang, &chair).await;
+    chair.browser.assert_quiet_console().await;
+    zhang.browser.assert_quiet_console().await;
+}
+
+#[tokio::test]
+async fn browser_media_goes_through_the_node_where_the_configuration_says_so() {
+    let stage = Stage::with("[callgw]\nthreads = 1\np2p = false\n").await;
+    let (chair, zhang) = two(&stage, "").await;
+    call(&chair, &zhang).await;
+    through_the_node(&chair, &zhang).await;
+}
+
+#[tokio::test]
+async fn browser_media_goes_through_the_node_where_no_path_leads_straight() {
+    let stage = Stage::with("[callgw]\nthreads = 1\n").await;
+    let (chair, zhang) = two(&stage, NO_PATH).await;
+    call(&chair, &zhang).await;
+    through_the_node(&chair, &zhang).await;
+    tokio::join!(chair.is_on_same_page(), zhang.is_on_same_page());
+}
+
+#[tokio::test]
+async fn browser_a_call_rings_and_is_declined_given_up_or_missed() {
+    let stage = Stage::with(&format!("{BEN}[limits]\nring_ms = 10000\n")).await;
+    let (chair, zhang) = two(&stage, "").await;
+    chair.browser.look_in_both_languages("people").await;
+    chair.browser.fill(&id("people-search"), "张").await;
+    chair.browser.press("call-u1074304").await;
+    chair.browser.is_on("calling").await;
+    zhang.browser.shows(&id("incoming"), "Chair").await;
+    for (browser, name) in [(&chair.browser, "call-out"), (&zhang.browser, "call-in")] {
+        browser.look(name).await;
+    }
+    zhang.browser.press("call-decline").await;
+    chair.browser.is_on("callOver").await;
+    zhang.browser.has("incoming", false).await;
+    chair.browser.look("call-declined").await;
+
+    chair.browser.press("call-again").await;
+    zhang.browser.has("incoming", true).await;
+    chair.browser.press("call-cancel").await;
+    chair.browser.is_on("home").await;
+    zhang.browser.has("incoming", false).await;
+    zhang.browser.shows(&id("toasts"), "Chair").await;
+
+    // Nobody answers; and while two talk, the third hears that.
+    chair.browser.press("call-u1074304").await;
+    chair.browser.is_on("callOver").await;
+    chair.browser.press("call-back").await;
+    chair.browser.is_on("home").await;
+    zhang.browser.press("call-chair").await;
+    chair.browser.press("call-accept").await;
+    tokio::join!(chair.browser.is_on("conference"), zhang.browser.is_on("conference"));
+    chair.browser.hears_sound(zhang.user).await;
+    let ben = Person::sign_in(&stage, "ben", "ben-password", "").await;
+    ben.browser.press("call-chair").await;
+    ben.browser.is_on("callOver").await;
+    ben.browser.look("call-busy").await;
+}
