@@ -25,8 +25,9 @@ export class ConferenceView {
   /**
    * @param {import("./live.js").LiveConference} live
    * @param {import("./toasts.js").Toasts} toasts
+   * @param {{audio: boolean, video: boolean}} [opens] what of one's own is open from the start
    */
-  constructor(live, toasts) {
+  constructor(live, toasts, opens) {
     this.live = live;
     this.toasts = toasts;
     this.media = new Media({
@@ -55,6 +56,8 @@ export class ConferenceView {
       this.media.loudspeakers.element,
     );
     this.media.start();
+    if (opens?.audio) void this.#try(() => this.media.toggleMicrophone());
+    if (opens?.video) void this.#try(() => this.media.toggleCamera());
     live.addEventListener("callgw", this.#moved);
     live.addEventListener("notice", (event) => this.#notice(/** @type {CustomEvent} */ (event).detail));
   }
@@ -70,7 +73,7 @@ export class ConferenceView {
     this.members.update(roster, self.userId, isChair);
     this.chat.update(roster, self.userId);
     this.side.update(roster, isChair);
-    this.controls.update(here, this.media.own.screen !== null);
+    this.controls.update(here, this.media.own.screen !== null, Boolean(roster.conference.call));
     this.#forgetKnocks();
     this.#drawBanner();
   }

@@ -1,0 +1,74 @@
+// The address book on the home page: whom one can call.
+
+import { h } from "./dom.js";
+import { icon } from "./icons.js";
+import { t } from "./i18n.js";
+import { avatar, drawAvatar } from "./avatar.js";
+
+/** People that are listed without a search. */
+const LISTED = 50;
+/** A search that was typed at within this is not finished. */
+const TYPING_MS = 250;
+
+/** @typedef {import("./phone.js").Person & {email?: string, mobile?: string, isLoggedIn?: boolean}} Contact */
+
+export class People {
+  #list = h("ul", { class: "people-list", testid: "people" });
+  #none = h("p", { class: "empty", say: "people.none", hidden: true });
+  #search = h("input", { class: "field", type: "search", maxlength: "128", autocomplete: "off", sayPlaceholder: "people.search", sayLabel: "people.search", testid: "people-search" });
+  #elsewhere = h("p", { class: "people-elsewhere", role: "status", hidden: true });
+  #typing = 0;
+  /** Counts the questions: an answer to a former one is stale. */
+  #asked = 0;
+
+  /** @param {{rpc: import("./rpc.js").Rpc, toasts: import("./toasts.js").Toasts, phone: import("./phone.js").Phone}} owner */
+  constructor(owner) {
+    this.owner = owner;
+    const back = h("button", { class: "button small", type: "button", say: "people.takeBack", testid: "line-take-back", on: { click: () => owner.phone.takeBack() } });
+    this.#elsewhere.append(h("span", { say: "people.elsewhere" }), back);
+    this.element = h("section", { class: "home-people" }, h("h2", { say: "people.title" }), this.#elsewhere, this.#search, this.#none, this.#list);
+    this.#search.addEventListener("input", () => {
+      clearTimeout(this.#typing);
+      this.#typing = setTimeout(() => void this.refresh(), TYPING_MS);
+    });
+    this.update();
+  }
+
+  /** What the phone says has changed. */
+  update() {
+    this.#elsewhere.hidden = !this.owner.phone.isElsewhere;
+  }
+
+  async refresh() {
+    const { rpc, toasts } = this.owner;
+    const query = this.#search.value.trim();
+    const asked = ++this.#asked;
+    const question = () => (query ? rpc.call("org.contacts.search", { query }) : rpc.call("org.contacts.users", { limit: LISTED }));
+    const answer = await toasts.attempt(question);
+    if (!answer || asked !== this.#asked) return;
+    const others = answer.users.filter((/** @type {Contact} */ { userId }) => userId !== rpc.session.userId);
+    this.#none.hidden = others.length > 0;
+    this.#list.replaceChildren(...others.map((/** @type {Contact} */ contact) => this.#row(contact)));
+  }
+
+  /** @param {Contact} contact */
+  #row(contact) {
+    const { userId, email, mobile } = contact;
+    const person = { userId, name: contact.name || userId };
+    const picture = avatar();
+    drawAvatar(picture, person);
+    const button = (/** @type {string} */ key, /** @type {string} */ testid, /** @type {string} */ name, /** @type {boolean} */ withVideo) => {
+      const call = () => void this.owner.phone.call(person, withVideo);
+      const label = t(key, { name: person.name });
+      return h("button", { class: "icon-button", type: "button", "aria-label": label, title: label, testid: `${testid}-${userId}`, on: { click: call } }, icon(name));
+    };
+    const notes = [email, mobile].filter(Boolean).join(" · ");
+    return h(
+      "li",
+      { class: "person", testid: `person-${userId}` },
+      picture,
+      h("div", { class: "person-words" }, h("bdi", { class: "person-name" }, person.name), h("span", { class: "row-notes" }, notes || userId)),
+      h("div", { class: "person-actions" }, button("people.call", "call", "phone", false), button("people.callVideo", "call-video", "camera", true)),
+    );
+  }
+}
