@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
-import { t } from "./i18n.js";
+import { onLanguage, t } from "./i18n.js";
 import { avatar, drawAvatar } from "./avatar.js";
 
 /** People that are listed without a search. */
@@ -17,6 +17,8 @@ export class People {
   #none = h("p", { class: "empty", say: "people.none", hidden: true });
   #search = h("input", { class: "field", type: "search", maxlength: "128", autocomplete: "off", sayPlaceholder: "people.search", sayLabel: "people.search", testid: "people-search" });
   #elsewhere = h("p", { class: "people-elsewhere", role: "status", hidden: true });
+  /** @type {Contact[]} */
+  #contacts = [];
   #typing = 0;
   /** Counts the questions: an answer to a former one is stale. */
   #asked = 0;
@@ -31,6 +33,7 @@ export class People {
       clearTimeout(this.#typing);
       this.#typing = setTimeout(() => void this.refresh(), TYPING_MS);
     });
+    onLanguage(() => this.element.isConnected && this.#draw());
     this.update();
   }
 
@@ -46,9 +49,13 @@ export class People {
     const question = () => (query ? rpc.call("org.contacts.search", { query }) : rpc.call("org.contacts.users", { limit: LISTED }));
     const answer = await toasts.attempt(question);
     if (!answer || asked !== this.#asked) return;
-    const others = answer.users.filter((/** @type {Contact} */ { userId }) => userId !== rpc.session.userId);
-    this.#none.hidden = others.length > 0;
-    this.#list.replaceChildren(...others.map((/** @type {Contact} */ contact) => this.#row(contact)));
+    this.#contacts = answer.users.filter((/** @type {Contact} */ { userId }) => userId !== rpc.session.userId);
+    this.#none.hidden = this.#contacts.length > 0;
+    this.#draw();
+  }
+
+  #draw() {
+    this.#list.replaceChildren(...this.#contacts.map((contact) => this.#row(contact)));
   }
 
   /** @param {Contact} contact */

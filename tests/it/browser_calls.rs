@@ -9,10 +9,6 @@ use crate::support::browser::Browser;
 use crate::support::client::BASE;
 use crate::support::wait::until_true;
 
-/// A third person beside the stage's own.
-const BEN: &str =
-    "[[auth.clients]]\nid = \"ben\"\nsecret = \"ben's secret\"\nname = \"Ben\"\npassword = \"ben-password\"\n";
-
 /// In pages of which it is said, no browser hears where another one can be reached.
 const NO_PATH: &str = "RTCPeerConnection.prototype.addIceCandidate = async () => {};";
 
@@ -23,14 +19,14 @@ struct Person {
 }
 
 impl Person {
-    async fn sign_in(stage: &Stage, user: &'static str, password: &str, script: &str) -> Self {
+    async fn sign_in(stage: &Stage, user: &'static str, script: &str) -> Self {
         let browser = Browser::start().await;
         browser.watch_media().await;
         browser.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
         browser.goto(&format!("https://{}{BASE}/", stage.gateway.http())).await;
         browser.is_on("signIn").await;
         browser.fill(&id("user-id"), user).await;
-        browser.fill(&id("password"), password).await;
+        browser.fill(&id("password"), "their password").await;
         browser.press("sign-in").await;
         browser.is_on("home").await;
         // A reload of the page would forget it.
@@ -49,12 +45,14 @@ impl Person {
     }
 }
 
-/// The chair and another, who see each other in the address book.
+/// Two who are in each other's address book, and a third who isn't here.
 async fn two(stage: &Stage, script: &str) -> (Person, Person) {
-    tokio::join!(
-        Person::sign_in(stage, "chair", "chair-password", script),
-        Person::sign_in(stage, "u1074304", "zhang-password", script),
-    )
+    let operator = stage.operator().await;
+    for (user, name) in [("anna", "Anna Schmidt"), ("zhang", "张伟"), ("ben", "Ben")] {
+        let account = json!({ "userId": user, "name": name, "password": "their password" });
+        operator.rpc("org.user.createUser", account).await.result();
+    }
+    tokio::join!(Person::sign_in(stage, "anna", script), Person::sign_in(stage, "zhang", script))
 }
 
 /// The first calls the second, with picture, who takes it so.
@@ -89,84 +87,84 @@ async fn through_the_node(one: &Person, other: &Person) {
 #[tokio::test]
 async fn browser_media_goes_straight_and_through_the_node_when_it_must() {
     let stage = Stage::with("[callgw]\nthreads = 1\n").await;
-    let (chair, zhang) = two(&stage, "").await;
-    call(&chair, &zhang).await;
-    straight(&chair, &zhang).await;
-    chair.browser.look_in_both_languages("call-on").await;
-    straight(&chair, &zhang).await;
+    let (anna, zhang) = two(&stage, "").await;
+    call(&anna, &zhang).await;
+    straight(&anna, &zhang).await;
+    anna.browser.look_in_both_languages("call-on").await;
+    straight(&anna, &zhang).await;
 
     // A mute holds at the node, to which both go over.
-    chair.browser.does_to(zhang.user, "mute").await;
-    through_the_node(&chair, &zhang).await;
-    tokio::join!(chair.browser.sees_moving(zhang.user), zhang.sees_and_hears(&chair));
-    chair.browser.hears_nothing(zhang.user, zhang.user).await;
-    tokio::join!(chair.is_on_same_page(), zhang.is_on_same_page());
+    anna.browser.does_to(zhang.user, "mute").await;
+    through_the_node(&anna, &zhang).await;
+    tokio::join!(anna.browser.sees_moving(zhang.user), zhang.sees_and_hears(&anna));
+    anna.browser.hears_nothing(zhang.user, zhang.user).await;
+    tokio::join!(anna.is_on_same_page(), zhang.is_on_same_page());
     assert_eq!(stage.gateway.metric("confgate_groupcall_relayed_total").await, Some(2.0), "told to both");
 
     zhang.browser.press("leave").await;
-    chair.browser.is_on("ended").await;
-    chair.browser.look("call-ended").await;
-    chair.browser.press("go-home").await;
+    anna.browser.is_on("ended").await;
+    anna.browser.look("call-ended").await;
+    anna.browser.press("go-home").await;
     zhang.browser.press("go-home").await;
     // The next one is straight again, the other way round.
-    call(&zhang, &chair).await;
-    straight(&zhang, &chair).await;
-    chair.browser.assert_quiet_console().await;
+    call(&zhang, &anna).await;
+    straight(&zhang, &anna).await;
+    anna.browser.assert_quiet_console().await;
     zhang.browser.assert_quiet_console().await;
 }
 
 #[tokio::test]
 async fn browser_media_goes_through_the_node_where_the_configuration_says_so() {
     let stage = Stage::with("[callgw]\nthreads = 1\np2p = false\n").await;
-    let (chair, zhang) = two(&stage, "").await;
-    call(&chair, &zhang).await;
-    through_the_node(&chair, &zhang).await;
+    let (anna, zhang) = two(&stage, "").await;
+    call(&anna, &zhang).await;
+    through_the_node(&anna, &zhang).await;
 }
 
 #[tokio::test]
 async fn browser_media_goes_through_the_node_where_no_path_leads_straight() {
     let stage = Stage::with("[callgw]\nthreads = 1\n").await;
-    let (chair, zhang) = two(&stage, NO_PATH).await;
-    call(&chair, &zhang).await;
-    through_the_node(&chair, &zhang).await;
-    tokio::join!(chair.is_on_same_page(), zhang.is_on_same_page());
+    let (anna, zhang) = two(&stage, NO_PATH).await;
+    call(&anna, &zhang).await;
+    through_the_node(&anna, &zhang).await;
+    tokio::join!(anna.is_on_same_page(), zhang.is_on_same_page());
 }
 
 #[tokio::test]
 async fn browser_a_call_rings_and_is_declined_given_up_or_missed() {
-    let stage = Stage::with(&format!("{BEN}[limits]\nring_ms = 10000\n")).await;
-    let (chair, zhang) = two(&stage, "").await;
-    chair.browser.look_in_both_languages("people").await;
-    chair.browser.fill(&id("people-search"), "张").await;
-    chair.browser.press("call-u1074304").await;
-    chair.browser.is_on("calling").await;
-    zhang.browser.shows(&id("incoming"), "Chair").await;
-    for (browser, name) in [(&chair.browser, "call-out"), (&zhang.browser, "call-in")] {
+    let stage = Stage::with("[limits]\nring_ms = 10000\n").await;
+    let (anna, zhang) = two(&stage, "").await;
+    anna.browser.look_in_both_languages("people").await;
+    anna.browser.fill(&id("people-search"), "张").await;
+    anna.browser.press("call-zhang").await;
+    anna.browser.is_on("calling").await;
+    zhang.browser.shows(&id("incoming"), "Anna Schmidt").await;
+    for (browser, name) in [(&anna.browser, "call-out"), (&zhang.browser, "call-in")] {
         browser.look(name).await;
     }
     zhang.browser.press("call-decline").await;
-    chair.browser.is_on("callOver").await;
+    anna.browser.is_on("callOver").await;
     zhang.browser.has("incoming", false).await;
-    chair.browser.look("call-declined").await;
+    anna.browser.look("call-declined").await;
 
-    chair.browser.press("call-again").await;
+    anna.browser.press("call-again").await;
     zhang.browser.has("incoming", true).await;
-    chair.browser.press("call-cancel").await;
-    chair.browser.is_on("home").await;
+    anna.browser.press("call-cancel").await;
+    anna.browser.is_on("home").await;
     zhang.browser.has("incoming", false).await;
-    zhang.browser.shows(&id("toasts"), "Chair").await;
+    zhang.browser.shows(&id("toasts"), "Anna Schmidt").await;
 
     // Nobody answers; and while two talk, the third hears that.
-    chair.browser.press("call-u1074304").await;
-    chair.browser.is_on("callOver").await;
-    chair.browser.press("call-back").await;
-    chair.browser.is_on("home").await;
-    zhang.browser.press("call-chair").await;
-    chair.browser.press("call-accept").await;
-    tokio::join!(chair.browser.is_on("conference"), zhang.browser.is_on("conference"));
-    chair.browser.hears_sound(zhang.user).await;
-    let ben = Person::sign_in(&stage, "ben", "ben-password", "").await;
-    ben.browser.press("call-chair").await;
+    anna.browser.press("call-zhang").await;
+    anna.browser.is_on("callOver").await;
+    anna.browser.press("call-back").await;
+    anna.browser.is_on("home").await;
+    zhang.browser.press("call-anna").await;
+    anna.browser.press("call-accept").await;
+    tokio::join!(anna.browser.is_on("conference"), zhang.browser.is_on("conference"));
+    anna.browser.hears_sound(zhang.user).await;
+    let ben = Person::sign_in(&stage, "ben", "").await;
+    ben.browser.press("call-anna").await;
     ben.browser.is_on("callOver").await;
     ben.browser.look("call-busy").await;
 }
