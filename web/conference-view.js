@@ -75,7 +75,7 @@ export class ConferenceView {
     this.members.update(roster, self.userId, isChair);
     this.chat.update(roster, self.userId);
     this.side.update(roster, isChair);
-    this.controls.update(here, this.media.own.screen !== null, Boolean(roster.conference.call));
+    this.controls.update(here, this.media.own.screen !== null, roster.conference.call);
     this.#forgetKnocks();
     this.#drawBanner();
   }

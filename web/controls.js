@@ -56,16 +56,18 @@ export class ControlBar {
     this.element = h("footer", { class: "bar" }, toolbar);
   }
 
-  /** @param {import("./roster.js").Member} self as the devices are @param {boolean} isSharing @param {boolean} isCall */
-  update({ audio, video, hand, role }, isSharing, isCall) {
+  /** @param {import("./roster.js").Member} self as the devices are @param {boolean} isSharing @param {{mode: string}} [call] that the conference is of */
+  update({ audio, video, hand, role }, isSharing, call) {
     const microphone = { on: "control.mute", off: "control.unmute", forcedOff: "control.held" }[audio];
     this.mute.update({ name: audioIcon(audio), key: microphone, isOn: audio === "on", look: audio });
     const isFilming = video === "on";
     this.camera.update({ name: isFilming ? "camera" : "cameraOff", key: isFilming ? "control.cameraOff" : "control.cameraOn", isOn: isFilming, look: video });
     this.screen?.update({ name: "screen", key: isSharing ? "control.unshare" : "control.share", isOn: isSharing, look: isSharing ? "on" : "off" });
     this.hand.update({ name: "hand", key: hand ? "control.lowerHand" : "control.raiseHand", isOn: hand, look: hand ? "raised" : "" });
-    // A call has nothing to manage, and is hung up.
+    // A call has nothing to manage, and is hung up; of two, nobody need ask to speak.
+    const isCall = Boolean(call);
     this.manage.element.hidden = role !== "chair" || isCall;
+    this.hand.element.hidden = call?.mode === "p2p";
     this.leave.update({ name: isCall ? "phoneDown" : "leave", key: isCall ? "phone.hangup" : "control.leave", look: "leave" });
   }
 }

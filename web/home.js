@@ -126,7 +126,7 @@ class HomePage {
     const phone = this.#signedInPhone();
     phone.rest();
     history.replaceState(null, "", `#${confId}`);
-    const home = { say: "over.home", testid: "go-home", quiet: true, onSelect: () => void this.#home() };
+    const home = (/** @type {boolean} */ isCall) => ({ say: isCall ? "phone.back" : "over.home", testid: "go-home", quiet: true, onSelect: () => void this.#home() });
     const rejoin = { say: "over.rejoin", testid: "rejoin", onSelect: () => this.#attend({ confId, confName }, false) };
     const attendance = new Attendance({
       confId,
@@ -134,7 +134,7 @@ class HomePage {
       rpc: this.#rpc,
       toasts: this.#toasts,
       opens,
-      waysOn: (reason, isCall) => (reason === "left" && !isCall ? [rejoin, home] : [home]),
+      waysOn: (reason, isCall) => (reason === "left" && !isCall ? [rejoin, home(false)] : [home(isCall)]),
       onOver: (reason) => {
         history.replaceState(null, "", location.pathname);
         // Where it goes on elsewhere, it rings there too.

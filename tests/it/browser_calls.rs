@@ -12,6 +12,60 @@ use crate::support::wait::until_true;
 /// In pages of which it is said, no browser hears where another one can be reached.
 const NO_PATH: &str = "RTCPeerConnection.prototype.addIceCandidate = async () => {};";
 
+/// Remembers every socket of the page.
+const SOCKETS: &str = "
+    window.sockets = [];
+    window.WebSocket = class extends WebSocket {
+        constructor(...options) { super(...options); sockets.push(this); }
+    };";
+
+/// What Kurento's one-to-one page does, as the test asks it to. `faces` is what each connection shows.
+const KURENTO_PAGE: &str = "
+    const dial = name => {
+        const socket = new WebSocket(`wss://${location.host}/one2one`);
+        const send = message => socket.send(JSON.stringify(message));
+        const state = { log: [], send };
+        const candidates = [];
+        const connect = async () => {
+            const pc = state.pc = new RTCPeerConnection();
+            pc.onicecandidate = ({ candidate }) => candidate && send({ id: 'onIceCandidate', candidate });
+            const media = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, framerate: 15 } });
+            media.getTracks().forEach(track => pc.addTrack(track, media));
+            await pc.setLocalDescription(await pc.createOffer({ offerToReceiveAudio: true, offerToReceiveVideo: true }));
+            return pc.localDescription.sdp;
+        };
+        const answer = async sdp => {
+            await state.pc.setRemoteDescription({ type: 'answer', sdp });
+            for (const candidate of candidates.splice(0)) await state.pc.addIceCandidate(candidate);
+        };
+        const end = () => { state.pc?.close(); state.pc = null; };
+        const handlers = {
+            async incomingCall({ from }) {
+                send({ id: 'incomingCallResponse', from, callResponse: 'accept', sdpOffer: await connect() });
+            },
+            callResponse: ({ response, sdpAnswer }) => response === 'accepted' ? answer(sdpAnswer) : end(),
+            startCommunication: ({ sdpAnswer }) => answer(sdpAnswer),
+            stopCommunication: end,
+            iceCandidate: ({ candidate }) => state.pc.signalingState === 'stable'
+                ? state.pc.addIceCandidate(candidate) : candidates.push(candidate),
+        };
+        socket.onopen = () => send({ id: 'register', name });
+        socket.onmessage = ({ data }) => {
+            const message = JSON.parse(data);
+            state.log.push(message.id + (message.response ? ` ${message.response}` : ''));
+            handlers[message.id]?.(message);
+        };
+        state.call = async to => send({ id: 'call', from: name, to, sdpOffer: await connect() });
+        state.received = async () => {
+            const stats = [...(await state.pc?.getStats() ?? new Map()).values()];
+            const inbound = stats.filter(({ type }) => type === 'inbound-rtp');
+            const of = kind => inbound.find(each => each.kind === kind);
+            return { frames: of('video')?.framesDecoded ?? 0, energy: of('audio')?.totalAudioEnergy ?? 0 };
+        };
+        return state;
+    };
+    window.kurento = dial(NAME);";
+
 /// Whoever is signed in at the home page.
 struct Person {
     browser: Browser,
@@ -84,14 +138,28 @@ async fn through_the_node(one: &Person, other: &Person) {
     .await;
 }
 
+/// The node's socket comes back; the connection that media flows on is the same.
+async fn a_lost_socket_is_not_noticed(stage: &Stage, anna: &Person, zhang: &Person) {
+    let gone = "sockets.filter(each => each.url.endsWith('/callgw') && each.readyState === WebSocket.OPEN)[0].close()";
+    zhang.browser.run(gone).await;
+    zhang.browser.holds("sockets.filter(each => each.url.endsWith('/callgw')).length === 2").await;
+    until_true("he is back", async || stage.gateway.metric("confgate_groupcall_members").await == Some(2.0)).await;
+    tokio::join!(anna.sees_and_hears(zhang), zhang.sees_and_hears(anna));
+    straight(anna, zhang).await;
+    for person in [anna, zhang] {
+        person.browser.holds("watched.connections.length === 1").await;
+    }
+}
+
 #[tokio::test]
 async fn browser_media_goes_straight_and_through_the_node_when_it_must() {
     let stage = Stage::with("[callgw]\nthreads = 1\n").await;
-    let (anna, zhang) = two(&stage, "").await;
+    let (anna, zhang) = two(&stage, SOCKETS).await;
     call(&anna, &zhang).await;
     straight(&anna, &zhang).await;
     anna.browser.look_in_both_languages("call-on").await;
     straight(&anna, &zhang).await;
+    a_lost_socket_is_not_noticed(&stage, &anna, &zhang).await;
 
     // A mute holds at the node, to which both go over.
     anna.browser.does_to(zhang.user, "mute").await;
@@ -167,4 +235,44 @@ async fn browser_a_call_rings_and_is_declined_given_up_or_missed() {
     ben.browser.press("call-anna").await;
     ben.browser.is_on("callOver").await;
     ben.browser.look("call-busy").await;
+}
+
+/// A page of this origin that speaks as Kurento's does.
+async fn kurento(stage: &Stage, name: &str) -> Browser {
+    let browser = Browser::start().await;
+    browser.goto(&format!("https://{}{BASE}/", stage.gateway.http())).await;
+    browser.run(&KURENTO_PAGE.replace("NAME", &json!(name).to_string())).await;
+    browser.holds("kurento.log.includes('registerResponse accepted')").await;
+    browser
+}
+
+async fn decodes(browser: &Browser) {
+    let received = async |what: &str| {
+        let ask = format!("kurento.received().then(all => arguments[0](all.{what}));");
+        let told = browser.page.execute_async(&ask, Vec::new()).await.expect("the script runs");
+        told.as_f64().unwrap_or_else(|| panic!("no number: {told}"))
+    };
+    let (frames, energy) = (received("frames").await, received("energy").await);
+    until_true("frames are decoded and sound is heard", async || {
+        received("frames").await >= frames + 5.0 && received("energy").await > energy
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn browser_kurentos_own_page_calls_another_through_an_open_node() {
+    let stage = Stage::with("[callgw]\nthreads = 1\nopen = true\n").await;
+    let (anna, zhang) = tokio::join!(kurento(&stage, "Anna"), kurento(&stage, "张伟"));
+    for _ in 0..2 {
+        anna.run("kurento.call('张伟')").await;
+        tokio::join!(decodes(&anna), decodes(&zhang));
+        zhang.run("kurento.send({ id: 'stop' }); kurento.pc.close(); kurento.pc = null").await;
+        anna.holds("kurento.pc === null").await;
+    }
+    let told = ["registerResponse accepted", "callResponse accepted", "stopCommunication"];
+    let log = anna.run("return kurento.log.filter(id => id !== 'iceCandidate')").await;
+    assert_eq!(log, json!([told[0], told[1], told[2], told[1], told[2]]));
+    for browser in [&anna, &zhang] {
+        browser.assert_quiet_console().await;
+    }
 }

@@ -182,15 +182,17 @@ export class GroupCall {
   #disconnect(phase) {
     this.phase = phase;
     this.speaker = null;
-    for (const name of ["join", "retry", "stable"]) this.#act({ do: "clear", name });
+    for (const name of ["join", "retry", "stable", "mode"]) this.#act({ do: "clear", name });
     this.#act({ do: "disconnect" });
-    this.straight.stop();
+    if (phase === "paused") this.straight.pause();
+    else this.straight.stop();
     this.streams.pause();
   }
 
   /** @param {string} name */
   #timer(name) {
     if (name === "retry" && this.phase === "paused") return this.#allocate();
+    if (name === "mode" && this.phase === "joined") return this.#through(); // one that doesn't know of it
     if (name === "straight") return this.straight.timeout();
     if (name === "stable") return this.#backoff.reset();
     if (name === "join") {
@@ -235,6 +237,7 @@ export class GroupCall {
     this.#present = new Set(Array.isArray(names) ? names : []);
     // Where media may go straight, the next word is whether it does.
     if (this.#gateway?.mode !== "p2p") this.#through();
+    else this.#act({ do: "timer", name: "mode", ms: JOIN_TIMEOUT_MS });
   }
 
   /** Media goes through the gateway: what a connection straight to the other showed stays until there is a new picture. */
@@ -246,6 +249,7 @@ export class GroupCall {
   /** @param {unknown} mode */
   #modeSaid(mode) {
     if (this.phase !== "joined") return;
+    this.#act({ do: "clear", name: "mode" });
     if (mode === "group") return this.#through();
     if (mode === "p2p" && !this.streams.isJoined) this.straight.start(this.#gateway?.iceServers ?? [], [...this.#present].filter((name) => name !== this.self));
   }

@@ -13,6 +13,8 @@ const SIGNAL_TIMEOUT_MS = 8_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A connection that ICE calls disconnected often is back within a second or two. */
 const INTERRUPTION_MS = 4_000;
+/** How long a connection that works is kept whose other side has lost the gateway, or both have. */
+const ABSENCE_MS = 10_000;
 
 /**
  * @typedef {object} StraightOwner
@@ -22,7 +24,10 @@ const INTERRUPTION_MS = 4_000;
 
 /** Owner: the group call, which says whether it is on and who is there. */
 export class Straight {
+  /** Whether the gateway passes anything on. */
   isOn = false;
+  /** The other isn't at the gateway, though media flows. */
+  #isAbsent = false;
   /** The other, while there is a connection to them or one to come. @type {StreamLink|null} */
   link = null;
   /** @type {object[]} */
@@ -34,10 +39,21 @@ export class Straight {
   }
 
   /** Who comes second offers: the first hears of them before. @param {object[]} iceServers @param {string[]} names who is there */
-  start(iceServers, names) {
+  start(iceServers, [name]) {
     this.isOn = true;
     this.#iceServers = stunOnly(iceServers);
-    if (names[0]) this.#open(names[0], "offer");
+    const { link } = this;
+    if (link?.isConnected && name === link.name) return this.#present();
+    if (link?.isConnected && !name) return this.#absent();
+    this.#close();
+    if (name) this.#open(name, "offer");
+  }
+
+  /** The gateway is lost for a while: a connection that works needs it not. */
+  pause() {
+    if (!this.link?.isConnected) return this.stop();
+    this.isOn = false;
+    this.owner.act({ do: "clear", name: "straight" });
   }
 
   stop() {
@@ -47,14 +63,28 @@ export class Straight {
 
   /** They will offer. @param {string} name */
   arrived(name) {
-    if (!this.isOn || this.link) return;
+    if (!this.isOn) return;
+    if (this.link?.isConnected && this.link.name === name) return this.#present();
+    this.#close();
     this.link = new StreamLink(name, "receive");
     this.#await(SIGNAL_TIMEOUT_MS);
   }
 
   /** @param {string} name */
   left(name) {
-    if (this.link?.name === name) this.#close();
+    if (this.link?.name !== name) return;
+    if (this.link.isConnected) this.#absent();
+    else this.#close();
+  }
+
+  #absent() {
+    this.#isAbsent = true;
+    this.#await(ABSENCE_MS);
+  }
+
+  #present() {
+    this.#isAbsent = false;
+    this.owner.act({ do: "clear", name: "straight" });
   }
 
   /** @param {string} name @param {"offer"|"respond"} part @param {string} [sdp] the other's offer */
@@ -70,6 +100,7 @@ export class Straight {
   #close() {
     if (!this.link) return;
     this.link = null;
+    this.#isAbsent = false;
     this.owner.act({ do: "clear", name: "straight" });
     this.owner.act({ do: "close", stream: STRAIGHT });
   }
@@ -81,7 +112,8 @@ export class Straight {
 
   /** Nothing came in time. */
   timeout() {
-    if (this.link) this.owner.giveUp(this.link.isAnswered ? "iceFailed" : "unable");
+    if (this.#isAbsent) this.#close();
+    else if (this.link) this.owner.giveUp(this.link.isAnswered ? "iceFailed" : "unable");
   }
 
   /** The other's browser says something. @param {{from?: unknown, description?: any, candidate?: any}} signal */
@@ -89,7 +121,8 @@ export class Straight {
     const { link } = this;
     if (!this.isOn || !link || link.name !== from) return;
     const { name, generation } = link;
-    if (description?.type === "offer" && !link.isOpen) this.#open(name, "respond", description.sdp);
+    // Also in the place of one that the other has no more.
+    if (description?.type === "offer") this.#open(name, "respond", description.sdp);
     else if (description?.type === "answer" && link.awaitsAnswer) {
       this.owner.act({ do: "answer", stream: STRAIGHT, generation, sdp: description.sdp });
       this.#agreed(link);
@@ -118,8 +151,8 @@ export class Straight {
       case "response": this.#describe(link, "answer", input.sdp); return this.#agreed(link);
       case "ourCandidate": return this.#tell(link, link.ourCandidate(input.candidate));
       case "connected": link.connected(); return this.owner.act({ do: "clear", name: "straight" });
-      case "interrupted": link.interrupted(); return this.#await(INTERRUPTION_MS);
-      case "lost": return this.owner.giveUp(input.problem === "iceFailed" ? "iceFailed" : "unable");
+      case "interrupted": link.interrupted(); return this.isOn ? this.#await(INTERRUPTION_MS) : undefined;
+      case "lost": return !this.isOn || this.#isAbsent ? this.#close() : this.owner.giveUp(input.problem === "iceFailed" ? "iceFailed" : "unable");
       case "media": return link.media();
       default: throw new TypeError(`no such input: ${input.is}`);
     }

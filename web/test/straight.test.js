@@ -78,13 +78,13 @@ test("where there is no path both go through the gateway, in the same call", () 
 });
 
 test("the other or the node says so", () => {
-  const { hear, messages, about, join } = scene();
+  const { hear, messages, did, about, join } = scene();
   join("anna");
   about("offer", { sdp: "o" });
   const said = hear({ id: "mode", mode: "group", reason: "enforced" });
   assert.deepEqual(messages(said), []);
   isThrough(said);
-  assert.deepEqual(hear({ id: "mode", mode: "p2p" }), [], "and it stays so");
+  assert.equal(did(hear({ id: "mode", mode: "p2p" }), "open"), undefined, "and it stays so");
 });
 
 test("who is silent, doesn't connect or shares a screen needs the gateway", () => {
@@ -103,6 +103,63 @@ test("who is silent, doesn't connect or shares a screen needs the gateway", () =
   assert.equal(sharing.messages(shared)[0].reason, "screen");
   const opened = shared.filter((action) => action.do === "open").map(({ stream }) => stream);
   assert.deepEqual(opened, ["me", "me/screen", "anna"]);
+});
+
+/** Media flows straight to anna. */
+function connected() {
+  const all = scene();
+  all.join("anna");
+  all.about("offer", { sdp: "o" });
+  all.hear({ id: "signal", from: "anna", description: { type: "answer", sdp: "a" } });
+  all.about("connected");
+  all.about("media");
+  return all;
+}
+
+test("a connection that works outlives the gateway's socket, on either side", () => {
+  const { call, take, hear, did } = connected();
+  const rejoin = (...names) => {
+    take("closed", { code: 1006 });
+    assert.equal(call.straight.link.phase, "live");
+    take("timer", { name: "retry" });
+    take("allocated", { gateway: allocation });
+    take("opened");
+    hear({ id: "existingParticipants", data: names });
+    return hear({ id: "mode", mode: "p2p" });
+  };
+  assert.equal(did(rejoin("anna"), "open"), undefined, "only we had lost it");
+  assert.equal(did(rejoin(), "open"), undefined, "both had");
+  assert.equal(did(hear({ id: "newParticipantArrived", name: "anna" }), "close"), undefined);
+  assert.equal(did(hear({ id: "participantLeft", name: "anna" }), "close"), undefined, "only she has");
+  assert.equal(did(hear({ id: "newParticipantArrived", name: "anna" }), "close"), undefined);
+  // She has reloaded her page, and so has no connection any more.
+  hear({ id: "participantLeft", name: "anna" });
+  hear({ id: "newParticipantArrived", name: "anna" });
+  assert.ok(did(hear({ id: "signal", from: "anna", description: { type: "offer", sdp: "new" } }), "respond"));
+});
+
+test("one who stays away, or is lost meanwhile, is not waited for", () => {
+  const gone = connected();
+  gone.hear({ id: "participantLeft", name: "anna" });
+  assert.ok(gone.did(gone.take("timer", { name: "straight" }), "close"));
+  assert.equal(gone.call.straight.link, null);
+  const lost = connected();
+  lost.take("closed", { code: 1006 });
+  const actions = lost.about("lost", { problem: "iceFailed" });
+  assert.ok(lost.did(actions, "close") && !lost.did(actions, "send") && !lost.did(actions, "open"));
+  const alone = connected();
+  alone.hear({ id: "participantLeft", name: "anna" });
+  assert.deepEqual(alone.messages(alone.about("lost", { problem: "iceFailed" })), []);
+});
+
+test("a node that says nothing of it is an ordinary one", () => {
+  const { call, take, hear, did } = scene();
+  take("start");
+  take("allocated", { gateway: allocation });
+  take("opened");
+  assert.equal(did(hear({ id: "existingParticipants", data: ["anna"] }), "open"), undefined);
+  assert.equal(did(take("timer", { name: "mode" }), "open").stream, "anna");
+  assert.equal(call.streams.isJoined, true);
 });
 
 test("the other's coming back is a new connection; what the former says is stale", () => {

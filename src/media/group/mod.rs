@@ -24,7 +24,7 @@ pub(in crate::media) use self::orders::Permits;
 use self::room::Room;
 pub(in crate::media) use self::room::Space;
 use self::streams::{Endpoint, Streams};
-use super::message::{Code, Message, Relayed, Reply, Unreadable};
+use super::message::{Code, Message, Relayed, Reply, Signal, Unreadable};
 use crate::control::ToNode;
 use crate::event::CallMode;
 use crate::limiter::{Limiter, Rate};
@@ -34,7 +34,7 @@ use crate::token::CallGatewayClaims;
 /// Sockets whose message budget is remembered; more can't be open by far (`limits.connections`).
 const BUDGETS: usize = 1 << 20;
 /// What an offer costs, in messages: each makes a peer connection, and the media thread that makes it forwards others'
-/// packets meanwhile.
+/// packets meanwhile. One for another browser is as long.
 const OFFER_COST: u32 = 10;
 
 /// A client's socket; numbered as they open, never used again.
@@ -177,7 +177,12 @@ impl Group {
             // What a client sent before it learned that its socket is closed.
             return;
         }
-        let cost = if matches!(message, Ok(Message::ReceiveVideoFrom { .. })) { OFFER_COST } else { 1 };
+        let described = |signal: &Signal| matches!(signal, Signal::Description(_));
+        let cost = match &message {
+            Ok(Message::ReceiveVideoFrom { .. }) => OFFER_COST,
+            Ok(Message::Signal { signal, .. }) if described(signal) => OFFER_COST,
+            _ => 1,
+        };
         if (0..cost).any(|_| self.budget.allow(&socket, now).is_err()) {
             return self.dismiss(now, socket, Code::TooMany, Close::TooMany);
         }
