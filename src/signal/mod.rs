@@ -1,5 +1,5 @@
-//! The call gateway node's doors: clients' sockets, which speak Kurento's group call and one-to-one
-//! call, and gateways' control links.
+//! The call gateway node's doors: clients' sockets, which speak Kurento's group call and one-to-one call, and gateways'
+//! control links.
 
 mod client;
 mod control;

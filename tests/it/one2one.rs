@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
+use crate::stage::Stage;
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;
 use crate::support::media::{CallSocket, Peer, builtin_node, call, claims, control_token, signed, token};
@@ -257,4 +258,51 @@ async fn nonsense_harms_nobody_elses_call() {
     assert_eq!(carl.is_refused().await, "an offer can't be answered");
     assert_eq!(dora.is_stopped().await, "an offer can't be answered");
     talk(&mut annas, &mut bens).await;
+}
+
+/// What `callgw.allocate` gives, and the socket that it leads to, in the call's room.
+async fn at_the_node(member: &Client, conf: &str) -> (String, CallSocket) {
+    let allocated = member.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
+    let text = |name: &str| allocated[name].as_str().unwrap_or_else(|| panic!("no {name}: {allocated}")).to_owned();
+    let own = format!("wss://{}", member.address());
+    let path = text("url").strip_prefix(&own).expect("this gateway's own node").to_owned();
+    let mut socket = member.call_socket_at(&path, Some(&text("token"))).await.expect("a good token opens");
+    socket.join(conf, member.user_id()).await;
+    (text("mode"), socket)
+}
+
+#[tokio::test]
+async fn how_a_calls_media_goes_is_known_before_and_a_mute_takes_it_to_the_node() {
+    for p2p in [true, false] {
+        let stage = Stage::with(&format!("[callgw]\np2p = {p2p}\n")).await;
+        let chair = stage.chair().await;
+        let zhang = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+        let _sockets = (chair.open_socket().await, zhang.open_socket().await);
+        let started = chair.rpc("call.start", json!({ "to": [zhang.user_id()] })).await.result();
+        let conf = started["confId"].as_str().expect("a call has a conference");
+        zhang.rpc("call.accept", json!({ "callId": started["callId"] })).await.result();
+        let (mode, mut chairs) = at_the_node(&chair, conf).await;
+        if !p2p {
+            assert_eq!(mode, "group");
+            chairs.hears_nothing().await;
+            continue;
+        }
+        assert_eq!((mode.as_str(), &chairs.expect("mode").await["mode"]), ("p2p", &json!("p2p")));
+        let (_, mut zhangs) = at_the_node(&zhang, conf).await;
+        assert_eq!(zhangs.expect("mode").await["mode"], "p2p");
+        chairs.expect("newParticipantArrived").await;
+        let description = json!({ "type": "offer", "sdp": "v=0" });
+        zhangs.send(json!({ "id": "signal", "to": chair.user_id(), "description": description })).await;
+        let heard = chairs.expect("signal").await;
+        assert_eq!((&heard["from"], &heard["description"]), (&json!(zhang.user_id()), &description));
+
+        let mute = json!({ "confId": conf, "action": "mute", "userId": zhang.user_id() });
+        chair.rpc("conference.control", mute).await.result();
+        for socket in [&mut chairs, &mut zhangs] {
+            assert_eq!(socket.expect("mode").await, json!({ "id": "mode", "mode": "group", "reason": "enforced" }));
+        }
+        assert_eq!(zhangs.expect("enforce").await["audio"], false);
+        zhangs.send(json!({ "id": "signal", "to": chair.user_id(), "candidate": null })).await;
+        chairs.hears_nothing().await;
+    }
 }

@@ -138,7 +138,7 @@ impl Pairs {
         }
     }
 
-    /// What each side has said or the time has told of a call that is over for them.
+    /// The callee doesn't want it.
     pub(super) fn decline(&mut self, socket: SocketId, from: &str, why: Option<String>) {
         let Some(id) = self.rung(socket, from) else { return };
         let call = self.over(id);
