@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { onLanguage, t } from "./i18n.js";
 import { avatar, drawAvatar } from "./avatar.js";
+import { RpcError } from "./rpc.js";
 
 /** People that are listed without a search. */
 const LISTED = 50;
@@ -46,9 +47,18 @@ export class People {
     const { rpc, toasts } = this.owner;
     const query = this.#search.value.trim();
     const asked = ++this.#asked;
-    const question = () => (query ? rpc.call("org.contacts.search", { query }) : rpc.call("org.contacts.users", { limit: LISTED }));
-    const answer = await toasts.attempt(question);
-    if (!answer || asked !== this.#asked) return;
+    let answer;
+    try {
+      answer = await (query ? rpc.call("org.contacts.search", { query }) : rpc.call("org.contacts.users", { limit: LISTED }));
+    } catch (error) {
+      if (query) return toasts.failure(error);
+      if (!(error instanceof RpcError)) throw error;
+      // Where there is no address book, or none for this user, nobody misses it.
+      this.element.hidden = this.#contacts.length === 0;
+      return;
+    }
+    if (asked !== this.#asked) return;
+    this.element.hidden = false;
     this.#contacts = answer.users.filter((/** @type {Contact} */ { userId }) => userId !== rpc.session.userId);
     this.#none.hidden = this.#contacts.length > 0;
     this.#draw();
