@@ -25,7 +25,7 @@
 //! | a call gateway's probe | `callgw::Pool::start` | whether that gateway ever answered |
 //! | a call gateway's control link | `callgw::Pool::start` | the link, the commands that wait for it |
 //! | placement | `app::serve` | where this node's conferences have their media, what is enforced there |
-//! | the call gateway node | `app::serve`, `app::serve_media` | its group calls, its sockets' outboxes, the media's ends |
+//! | the call gateway node | `app::serve`, `app::serve_media` | its calls, its sockets' outboxes, the media's ends |
 //! | a client's call socket, a control link | `signal` (in its connection's task) | both halves |
 //! | media threads | `media::Node::start` (crate `confgate_sfu`) | their rooms' connections and ports |
 //! | admin | `app::serve` | the admin listener |

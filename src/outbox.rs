@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::ws::Utf8Bytes;
 use metrics::Gauge;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Why a socket is closed by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,7 @@ pub struct Outbox {
     frames: mpsc::Sender<Utf8Bytes>,
     queued: Arc<Queued>,
     max_bytes: usize,
+    ping: Arc<Notify>,
     close: watch::Sender<Option<Close>>,
 }
 
@@ -76,6 +77,7 @@ pub struct Outbox {
 pub struct Inbox {
     frames: mpsc::Receiver<Utf8Bytes>,
     queued: Arc<Queued>,
+    ping: Arc<Notify>,
     pub close: watch::Receiver<Option<Close>>,
 }
 
@@ -108,8 +110,9 @@ pub fn outbox(max_frames: usize, max_bytes: usize) -> (Outbox, Inbox) {
     let (tx, rx) = mpsc::channel(max_frames);
     let (close_tx, close_rx) = watch::channel(None);
     let queued = Arc::new(Queued { bytes: AtomicUsize::new(0), all: metrics::gauge!("confgate_socket_queue_bytes") });
-    let outbox = Outbox { frames: tx, queued: queued.clone(), max_bytes, close: close_tx };
-    (outbox, Inbox { frames: rx, queued, close: close_rx })
+    let ping = Arc::new(Notify::new());
+    let outbox = Outbox { frames: tx, queued: queued.clone(), max_bytes, ping: ping.clone(), close: close_tx };
+    (outbox, Inbox { frames: rx, queued, ping, close: close_rx })
 }
 
 impl Outbox {
@@ -126,6 +129,11 @@ impl Outbox {
             metrics::counter!("confgate_socket_lagged_total").increment(1);
             self.close(Close::TooSlow);
         }
+    }
+
+    /// Sends a ping at once, beside those of the heartbeat.
+    pub fn ping(&self) {
+        self.ping.notify_one();
     }
 
     /// Whether the order to close was given.
@@ -150,6 +158,12 @@ impl Inbox {
         let frame = self.frames.recv().await?;
         self.queued.take(frame.len());
         Some(frame)
+    }
+
+    /// Resolves when a ping is to be sent.
+    pub fn pinged(&self) -> impl Future<Output = ()> + Send + use<> {
+        let ping = self.ping.clone();
+        async move { ping.notified().await }
     }
 
     /// What is queued now, without waiting.

@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, deco
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::event::Role;
+use crate::event::{CallMode, Role};
 use crate::ids::{ConfId, Secret, UserId, now_ms, random_text};
 
 /// Longest token that is looked at, in bytes.
@@ -104,6 +104,9 @@ pub struct CallGatewayClaims {
     #[serde(rename = "userId")]
     pub user_id: UserId,
     pub role: Role,
+    /// Whether the conference is a call between two whose media may go straight.
+    #[serde(default = "group")]
+    pub mode: CallMode,
     pub nonce: String,
     /// Milliseconds since 1970: a kick refuses what was issued until then.
     #[serde(rename = "issuedMs")]
@@ -117,8 +120,18 @@ impl CallGatewayClaims {
     pub fn new(gateway_id: &str, conf_id: ConfId, user_id: UserId, role: Role, ttl: Duration) -> Self {
         let (typ, nonce, issued_ms) = (Kind::CallGateway.name().into(), random_text(16), now_ms());
         let exp = issued_ms / 1000 + ttl.as_secs();
-        Self { typ, aud: audience(), gateway_id: gateway_id.into(), conf_id, user_id, role, nonce, issued_ms, exp }
+        let (aud, mode) = (audience(), CallMode::Group);
+        Self { typ, aud, gateway_id: gateway_id.into(), conf_id, user_id, role, mode, nonce, issued_ms, exp }
     }
+
+    pub fn in_mode(self, mode: CallMode) -> Self {
+        Self { mode, ..self }
+    }
+}
+
+/// Of tokens without a word on it.
+fn group() -> CallMode {
+    CallMode::Group
 }
 
 /// What a gateway shows a call gateway to open its control link.

@@ -299,6 +299,7 @@ pub async fn write(
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut closing = inbox.close.clone();
     let why = loop {
+        let pinged = inbox.pinged();
         let frame = tokio::select! {
             biased;
             why = closing.wait_for(Option::is_some) => break why.ok().and_then(|why| *why),
@@ -306,6 +307,7 @@ pub async fn write(
                 Some(frame) => Message::Text(frame),
                 None => break None,
             },
+            () = pinged => Message::Ping(bytes::Bytes::new()),
             _ = beat.tick() => Message::Ping(bytes::Bytes::new()),
         };
         let sending = timeout(patience, sink.send(frame));

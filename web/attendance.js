@@ -2,7 +2,7 @@
 
 import { ConferenceView } from "./conference-view.js";
 import { LiveConference } from "./live.js";
-import { errorText, onLanguage } from "./i18n.js";
+import { errorText, isKnown, onLanguage } from "./i18n.js";
 import { showScreen } from "./chrome.js";
 import { statement } from "./guest-screens.js";
 
@@ -18,7 +18,8 @@ const FRAME_MS = 16;
  * @property {string} confName
  * @property {import("./rpc.js").Rpc} rpc
  * @property {import("./toasts.js").Toasts} toasts
- * @property {(reason: string) => {say: string, testid: string, quiet?: boolean, onSelect: () => void}[]} waysOn what
+ * @property {{audio: boolean, video: boolean}} [opens] what of one's own is open from the start
+ * @property {(reason: string, isCall: boolean) => {say: string, testid: string, quiet?: boolean, onSelect: () => void}[]} waysOn what
  *   the page offers when it is over
  * @property {(reason: string) => void} [onOver]
  */
@@ -69,7 +70,8 @@ export class Attendance {
   #drawConference() {
     this.#shown = "in";
     if (!this.#view) {
-      this.#view = new ConferenceView(this.live, this.options.toasts);
+      this.#view = new ConferenceView(this.live, this.options.toasts, this.options.opens);
+      this.options.opens = undefined; // once: what is closed later stays so
       showScreen("conference", this.#view.element);
     }
     this.#view.update();
@@ -89,10 +91,12 @@ export class Attendance {
   #drawEnd(reason) {
     const { error } = this.live;
     this.options.onOver?.(reason);
-    const title = this.live.roster?.conference.confName ?? this.options.confName;
+    const isCall = Boolean(this.live.roster?.conference.call);
+    const callKey = isCall ? `callOver.${reason}` : "";
+    const title = (isCall ? "" : this.live.roster?.conference.confName) || this.options.confName;
     const takeBack = { say: "over.here", testid: "take-back", onSelect: () => this.live.takeBack() };
-    const actions = [...(reason === "takenOver" ? [takeBack] : []), ...this.options.waysOn(reason)];
+    const actions = [...(reason === "takenOver" ? [takeBack] : []), ...this.options.waysOn(reason, isCall)];
     const params = { why: error ? errorText(error) : "" };
-    showScreen(reason, statement({ title, key: `over.${reason}`, params, picture: PICTURES[reason] ?? "remove", actions }));
+    showScreen(reason, statement({ title, key: isKnown(callKey) ? callKey : `over.${reason}`, params, picture: PICTURES[reason] ?? "remove", actions }));
   }
 }

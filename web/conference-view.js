@@ -21,12 +21,16 @@ export class ConferenceView {
   /** Passing words about people who knock, by user. @type {Map<string, () => void>} */
   #knocks = new Map();
   #isStopped = false;
+  /** @type {{audio: boolean, video: boolean}|null} */
+  #opens;
 
   /**
    * @param {import("./live.js").LiveConference} live
    * @param {import("./toasts.js").Toasts} toasts
+   * @param {{audio: boolean, video: boolean}|null} [opens] what of one's own is open from the start
    */
-  constructor(live, toasts) {
+  constructor(live, toasts, opens = null) {
+    this.#opens = opens;
     this.live = live;
     this.toasts = toasts;
     this.media = new Media({
@@ -64,15 +68,24 @@ export class ConferenceView {
     const { roster, self, isChair } = this.live;
     if (!roster || !self || this.#isStopped) return;
     this.media.follow(self);
+    this.#openDevices();
     const here = this.media.asHere(self);
     this.header.update(this.live, this.media.call.forwarded);
     this.stage.update({ ...roster, members: roster.members.map((member) => (member === self ? here : member)) }, self.userId);
     this.members.update(roster, self.userId, isChair);
     this.chat.update(roster, self.userId);
     this.side.update(roster, isChair);
-    this.controls.update(here, this.media.own.screen !== null);
+    this.controls.update(here, this.media.own.screen !== null, roster.conference.call);
     this.#forgetKnocks();
     this.#drawBanner();
+  }
+
+  /** Once, and after the roster's first word, by which they may be open already. */
+  #openDevices() {
+    const opens = this.#opens;
+    this.#opens = null;
+    if (opens?.audio && !this.media.own.isSpeaking) void this.#try(() => this.media.toggleMicrophone());
+    if (opens?.video && !this.media.own.isFilming) void this.#try(() => this.media.toggleCamera());
   }
 
   stop() {

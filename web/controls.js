@@ -51,20 +51,23 @@ export class ControlBar {
     this.leave = new ControlButton("leave", "leave", onLeave);
     attribute(this.manage.element, "aria-haspopup", "menu");
     this.manage.update({ name: "shield", key: "control.manage" });
-    this.leave.update({ name: "leave", key: "control.leave", look: "leave" });
     const buttons = [this.mute, this.camera, this.screen, this.hand, this.manage, this.leave].map((button) => button?.element);
     const toolbar = h("div", { class: "controls", role: "toolbar", sayLabel: "control.label" }, ...buttons.filter(Boolean));
     this.element = h("footer", { class: "bar" }, toolbar);
   }
 
-  /** @param {import("./roster.js").Member} self as the devices are @param {boolean} isSharing */
-  update({ audio, video, hand, role }, isSharing) {
+  /** @param {import("./roster.js").Member} self as the devices are @param {boolean} isSharing @param {{mode: string}} [call] that the conference is of */
+  update({ audio, video, hand, role }, isSharing, call) {
     const microphone = { on: "control.mute", off: "control.unmute", forcedOff: "control.held" }[audio];
     this.mute.update({ name: audioIcon(audio), key: microphone, isOn: audio === "on", look: audio });
     const isFilming = video === "on";
     this.camera.update({ name: isFilming ? "camera" : "cameraOff", key: isFilming ? "control.cameraOff" : "control.cameraOn", isOn: isFilming, look: video });
     this.screen?.update({ name: "screen", key: isSharing ? "control.unshare" : "control.share", isOn: isSharing, look: isSharing ? "on" : "off" });
     this.hand.update({ name: "hand", key: hand ? "control.lowerHand" : "control.raiseHand", isOn: hand, look: hand ? "raised" : "" });
-    this.manage.element.hidden = role !== "chair";
+    // A call has nothing to manage, and is hung up; of two, nobody need ask to speak.
+    const isCall = Boolean(call);
+    this.manage.element.hidden = role !== "chair" || isCall;
+    this.hand.element.hidden = call?.mode === "p2p";
+    this.leave.update({ name: isCall ? "phoneDown" : "leave", key: isCall ? "phone.hangup" : "control.leave", look: "leave" });
   }
 }

@@ -36,16 +36,17 @@ export class ConferenceHeader {
    * @param {import("./live.js").LiveConference} live
    * @param {{audio: boolean, video: boolean}} forwarded what of one's own media reaches the others
    */
-  update({ roster, isOnline, isChair }, forwarded) {
+  update({ roster, isOnline, isChair, self }, forwarded) {
     this.#roster = roster;
     if (!roster) return;
-    const { confName, locked, lobby } = roster.conference;
+    const { locked, lobby, call } = roster.conference;
+    const confName = titleOf(roster, self?.userId);
     text(this.#name, confName);
     document.title = t("title.in", { name: confName });
     this.#locked.hidden = !locked;
     this.#lobby.hidden = !lobby;
     this.#drawEnforced(forwarded);
-    this.invite.hidden = !isChair;
+    this.invite.hidden = !isChair || Boolean(call);
     this.#state.dataset.online = String(isOnline);
     say(this.#state, isOnline ? "state.connected" : "state.reconnecting");
     this.#tick();
@@ -67,4 +68,10 @@ export class ConferenceHeader {
     const now = Date.now();
     if (this.#roster) text(this.#clock, elapsed(now - startOf(this.#roster, now)));
   }
+}
+
+/** A call is with somebody. @param {import("./roster.js").Roster} roster @param {string} [selfId] */
+function titleOf({ conference, members }, selfId) {
+  const others = members.filter(({ userId }) => userId !== selfId);
+  return conference.call && others.length === 1 ? others[0].name : conference.confName;
 }

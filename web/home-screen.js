@@ -8,6 +8,7 @@ import { confirmed } from "./dialog.js";
 import { openInvite } from "./invite.js";
 import { openMade } from "./made.js";
 import { CreateForm } from "./create-form.js";
+import { People } from "./people.js";
 
 /** @typedef {import("./roster.js").Conference} Conference */
 
@@ -18,22 +19,24 @@ export class HomeScreen {
   #conferences = [];
 
   /**
-   * @param {{rpc: import("./rpc.js").Rpc, toasts: import("./toasts.js").Toasts,
+   * @param {{rpc: import("./rpc.js").Rpc, toasts: import("./toasts.js").Toasts, phone: import("./phone.js").Phone,
    *   onEnter: (conference: Conference) => void, onSignOut: () => void}} owner
    */
   constructor(owner) {
     this.owner = owner;
+    this.people = new People(owner);
     this.form = new CreateForm((params) => this.#create(params));
     const name = h("bdi", { class: "user-name", testid: "user-name" }, owner.rpc.session.name);
     const out = h("button", { class: "button quiet small", type: "button", say: "home.signOut", testid: "sign-out", on: { click: owner.onSignOut } });
     const docs = h("a", { class: "button quiet small docs-link", href: "docs", say: "home.docs" });
     const top = h("header", { class: "top" }, brand(), h("div", { class: "top-tools" }, name, docs, languageSwitch(), out));
     const mine = h("section", { class: "home-list" }, h("h2", { say: "home.mine" }), this.#none, this.#list);
-    this.element = h("div", { class: "home" }, top, h("main", { class: "home-body" }, h("h1", { class: "unseen", say: "brand" }), this.form.element, mine));
+    this.element = h("div", { class: "home" }, top, h("main", { class: "home-body" }, h("h1", { class: "unseen", say: "brand" }), this.form.element, mine, this.people.element));
     onLanguage(() => this.element.isConnected && this.#draw());
   }
 
   async refresh() {
+    void this.people.refresh();
     const { conferences } = await this.owner.rpc.call("conference.list");
     this.#conferences = conferences;
     this.#draw();

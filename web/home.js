@@ -2,6 +2,8 @@
 
 import { Attendance } from "./attendance.js";
 import { HomeScreen } from "./home-screen.js";
+import { Phone } from "./phone.js";
+import { CallingScreen, IncomingWindow } from "./phone-screens.js";
 import { SignInScreen } from "./sign-in.js";
 import { onLanguage, startLanguage, t } from "./i18n.js";
 import { Rpc, RpcError } from "./rpc.js";
@@ -13,6 +15,16 @@ class HomePage {
   #session = new Session("");
   #rpc = new Rpc(this.#session);
   #toasts = new Toasts();
+  /** While somebody is signed in. @type {Phone|null} */
+  #phone = null;
+  /** @type {HomeScreen|null} */
+  #screen = null;
+  /** The conference that one is in. @type {Attendance|null} */
+  #attendance = null;
+  #incoming = new IncomingWindow({
+    onAccept: (call, withVideo) => void this.#phone?.accept(call, withVideo),
+    onDecline: (call) => void this.#phone?.decline(call),
+  });
 
   async start() {
     startLanguage();
@@ -40,12 +52,17 @@ class HomePage {
   async #home() {
     history.replaceState(null, "", location.pathname);
     this.#title();
+    this.#attendance = null;
+    const phone = this.#signedInPhone();
+    phone.start();
     const screen = new HomeScreen({
       rpc: this.#rpc,
       toasts: this.#toasts,
+      phone,
       onEnter: (conference) => this.#attend(conference, false),
       onSignOut: () => this.#signOut(),
     });
+    this.#screen = screen;
     showScreen("home", screen.element);
     try {
       await screen.refresh();
@@ -56,7 +73,45 @@ class HomePage {
     }
   }
 
+  /** One for each login. */
+  #signedInPhone() {
+    if (this.#phone) return this.#phone;
+    const phone = new Phone(this.#rpc);
+    phone.addEventListener("change", () => this.#drawCalls(phone));
+    phone.addEventListener("enter", (event) => void this.#enterCall(/** @type {CustomEvent} */ (event).detail));
+    phone.addEventListener("missed", (event) => void this.#toasts.show("phone.missedFrom", { name: /** @type {CustomEvent} */ (event).detail.name }));
+    phone.addEventListener("trouble", (event) => this.#toasts.failure(/** @type {CustomEvent} */ (event).detail));
+    this.#phone = phone;
+    return phone;
+  }
+
+  /** @param {Phone} phone */
+  #drawCalls(phone) {
+    this.#incoming.update(phone.incoming[0]);
+    const screen = this.#screen;
+    if (this.#attendance || !screen) return;
+    screen.people.update();
+    const { dialled } = phone;
+    if (!dialled) return showScreen("home", screen.element);
+    const { person, withVideo } = dialled.call;
+    const calling = new CallingScreen(dialled, {
+      onCancel: () => void phone.cancel(),
+      onBack: () => phone.dismiss(),
+      onAgain: () => void phone.call(person, withVideo),
+    });
+    showScreen(dialled.outcome ? "callOver" : "calling", calling.element);
+  }
+
+  /** Another conference that one is in is left for it. @param {import("./phone.js").PhoneCall} call */
+  async #enterCall({ confId, person, withVideo }) {
+    await this.#attendance?.live.leave();
+    this.#attend({ confId, confName: person.name }, true, { audio: true, video: withVideo });
+  }
+
   #signOut() {
+    this.#phone?.stop();
+    this.#phone = null;
+    this.#screen = null;
     this.#session.logout();
     this.#signIn();
   }
@@ -64,19 +119,32 @@ class HomePage {
   /**
    * The conference's id stands in the address, so that a reload comes back into it.
    * @param {{confId: string, confName: string}} conference
-   * @param {boolean} isReload
+   * @param {boolean} isReload whether the server has us there already: after a reload, or by a call that was answered
+   * @param {{audio: boolean, video: boolean}} [opens] what of one's own is open from the start
    */
-  #attend({ confId, confName }, isReload) {
+  #attend({ confId, confName }, isReload, opens) {
+    const phone = this.#signedInPhone();
+    phone.rest();
     history.replaceState(null, "", `#${confId}`);
-    const home = { say: "over.home", testid: "go-home", quiet: true, onSelect: () => void this.#home() };
+    const home = (/** @type {boolean} */ isCall) => ({ say: isCall ? "phone.back" : "over.home", testid: "go-home", quiet: true, onSelect: () => void this.#home() });
     const rejoin = { say: "over.rejoin", testid: "rejoin", onSelect: () => this.#attend({ confId, confName }, false) };
     const attendance = new Attendance({
       confId,
       confName,
       rpc: this.#rpc,
       toasts: this.#toasts,
-      waysOn: (reason) => (reason === "left" ? [rejoin, home] : [home]),
-      onOver: () => history.replaceState(null, "", location.pathname),
+      opens,
+      waysOn: (reason, isCall) => (reason === "left" && !isCall ? [rejoin, home(false)] : [home(isCall)]),
+      onOver: (reason) => {
+        history.replaceState(null, "", location.pathname);
+        // Where it goes on elsewhere, it rings there too.
+        if (reason !== "takenOver" && reason !== "signedOut") phone.start();
+      },
+    });
+    this.#attendance = attendance;
+    attendance.live.addEventListener("call", (event) => {
+      const { method, params } = /** @type {CustomEvent} */ (event).detail;
+      phone.hear(method, params);
     });
     attendance.start(isReload);
   }

@@ -19,6 +19,7 @@ const CLOSE_REASONS = /** @type {Record<number, string>} */ ({
 
 /**
  * `change`: anything to draw is different. `notice`: something worth a passing word, `detail` = {event, before}.
+ * `call`: news of a call, this one's or another that rings, `detail` = {method, params}.
  * `callgw`: the conference has another call gateway, `detail` = {from, to, reason}.
  * Phases: `connecting` -> `waiting` (in the lobby) | `in` -> `over`, for `reason`: left, kicked, banned, denied, ended,
  * notStarted, unknown, takenOver, signedOut, refused (then `error` says why).
@@ -197,6 +198,7 @@ export class LiveConference extends EventTarget {
     else if (method === "degraded") this.#trouble(params.part, true);
     else if (method === "restored") this.#trouble(params.part, false);
     else if (method === "goingAway") this.#trouble("goingAway", true);
+    else if (method.startsWith("call.")) this.dispatchEvent(new CustomEvent("call", { detail: { method, params } }));
     else if (method === "callgw.changed" && params.confId === this.confId) this.dispatchEvent(new CustomEvent("callgw", { detail: params }));
   }
 

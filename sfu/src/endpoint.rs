@@ -55,6 +55,49 @@ pub(crate) enum Role {
     Publisher(Publisher),
     /// The stream goes out to a viewer.
     Subscriber(Box<Subscriber>),
+    /// Both on one connection: a client sends the stream here and views another.
+    Both(Box<Both>),
+}
+
+pub(crate) struct Both {
+    pub(crate) publisher: Publisher,
+    pub(crate) subscriber: Subscriber,
+    /// What goes out to the client.
+    pub(crate) viewed: StreamKey,
+}
+
+impl Role {
+    pub(crate) fn publisher(&self) -> Option<&Publisher> {
+        match self {
+            Role::Publisher(publisher) => Some(publisher),
+            Role::Both(both) => Some(&both.publisher),
+            Role::Subscriber(_) => None,
+        }
+    }
+
+    pub(crate) fn publisher_mut(&mut self) -> Option<&mut Publisher> {
+        match self {
+            Role::Publisher(publisher) => Some(publisher),
+            Role::Both(both) => Some(&mut both.publisher),
+            Role::Subscriber(_) => None,
+        }
+    }
+
+    pub(crate) fn subscriber(&self) -> Option<&Subscriber> {
+        match self {
+            Role::Subscriber(subscriber) => Some(subscriber),
+            Role::Both(both) => Some(&both.subscriber),
+            Role::Publisher(_) => None,
+        }
+    }
+
+    pub(crate) fn subscriber_mut(&mut self) -> Option<&mut Subscriber> {
+        match self {
+            Role::Subscriber(subscriber) => Some(subscriber),
+            Role::Both(both) => Some(&mut both.subscriber),
+            Role::Publisher(_) => None,
+        }
+    }
 }
 
 pub(crate) struct Publisher {
@@ -138,75 +181,77 @@ impl Endpoint {
     pub(crate) fn note_media(&mut self, answer: &SdpAnswer, now: Instant) {
         for line in answer.media_lines.iter().filter(|line| line.typ.is_media()) {
             let Some(media) = self.rtc.media(line.mid()) else { continue };
-            let serves = match &self.role {
-                Role::Publisher(_) => media.direction().is_receiving(),
-                Role::Subscriber(_) => media.direction().is_sending(),
-            };
-            if serves && !media.disabled() {
-                let (mid, kind) = (media.mid(), media.kind());
+            if media.disabled() {
+                continue;
+            }
+            let (mid, kind, direction) = (media.mid(), media.kind(), media.direction());
+            if direction.is_receiving() {
                 self.add_media(mid, kind, line.rids(), now);
-                // A layer is chosen that the path carries; held back in the node it would only come late.
-                if let (Role::Subscriber(_), Some(stream)) =
-                    (&self.role, self.rtc.direct_api().stream_tx_by_mid(mid, None))
-                {
-                    stream.set_unpaced(true);
-                    if kind == MediaKind::Video {
-                        stream.set_rtx_cache(RESEND_VIDEO, RESEND_AGE, Some(RESEND_SHARE));
-                    }
-                }
+            }
+            if direction.is_sending() {
+                self.add_track(mid, kind, now);
             }
         }
     }
 
-    /// Notes a media line that was negotiated; the first of each kind counts.
+    /// Notes a media line on which the endpoint's stream comes in; the first of each kind counts.
     pub(crate) fn add_media(&mut self, mid: Mid, kind: MediaKind, layers: Vec<Rid>, now: Instant) {
-        match (&mut self.role, kind) {
-            (Role::Publisher(publisher), MediaKind::Audio) => {
-                publisher.audio.get_or_insert(mid);
+        let Some(publisher) = self.role.publisher_mut() else { return };
+        match kind {
+            MediaKind::Audio => drop(publisher.audio.get_or_insert(mid)),
+            MediaKind::Video => drop(publisher.video.get_or_insert_with(|| Video::new(mid, layers, now))),
+        }
+    }
+
+    /// The same of one on which a stream goes out.
+    fn add_track(&mut self, mid: Mid, kind: MediaKind, now: Instant) {
+        let Some(subscriber) = self.role.subscriber_mut() else { return };
+        let track = match kind {
+            MediaKind::Audio => &mut subscriber.audio,
+            MediaKind::Video => &mut subscriber.video,
+        };
+        track.get_or_insert_with(|| Track::new(mid, codec::clock_rate(kind), now));
+        // A layer is chosen that the path carries; held back in the node it would only come late.
+        if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None) {
+            stream.set_unpaced(true);
+            if kind == MediaKind::Video {
+                stream.set_rtx_cache(RESEND_VIDEO, RESEND_AGE, Some(RESEND_SHARE));
             }
-            (Role::Publisher(publisher), MediaKind::Video) => {
-                publisher.video.get_or_insert_with(|| Video::new(mid, layers, now));
-            }
-            (Role::Subscriber(subscriber), MediaKind::Audio) => {
-                subscriber.audio.get_or_insert_with(|| Track::new(mid, codec::clock_rate(kind), now));
-            }
-            (Role::Subscriber(subscriber), MediaKind::Video) => {
-                subscriber.video.get_or_insert_with(|| Track::new(mid, codec::clock_rate(kind), now));
-            }
+        }
+    }
+
+    /// The stream that goes out on it, where one does.
+    pub(crate) fn viewed(&self) -> StreamKey {
+        match &self.role {
+            Role::Both(both) => both.viewed,
+            Role::Publisher(_) | Role::Subscriber(_) => self.stream,
         }
     }
 
     /// Layers of the video that it publishes.
     pub(crate) fn layers(&self) -> usize {
-        match &self.role {
-            Role::Publisher(publisher) => publisher.video.as_ref().map_or(0, |video| video.layers.len()),
-            Role::Subscriber(_) => 0,
-        }
+        self.role.publisher().and_then(|publisher| publisher.video.as_ref()).map_or(0, |video| video.layers.len())
     }
 
     /// Whether the publisher may send one more packet now.
     pub(crate) fn may_send(&mut self, now: Instant) -> bool {
-        match &mut self.role {
-            Role::Publisher(publisher) => publisher.allowance.take(now),
-            Role::Subscriber(_) => false,
-        }
+        self.role.publisher_mut().is_some_and(|publisher| publisher.allowance.take(now))
     }
 
     /// When the packet was captured, as far as the publisher's reports tell.
     pub(crate) fn captured(&mut self, arrived: &Arrived<'_>) -> Instant {
         let (packet, rate) = (arrived.packet, arrived.spec.clock_rate.get());
-        match &mut self.role {
-            Role::Publisher(publisher) => {
+        match self.role.publisher_mut() {
+            Some(publisher) => {
                 publisher.clock.captured(reported(packet), packet.header.timestamp, rate, packet.timestamp)
             }
-            Role::Subscriber(_) => packet.timestamp,
+            None => packet.timestamp,
         }
     }
 
     /// The place of the layer that the packet is of, which is measured by the way. `None`: of no layer that was offered.
     pub(crate) fn layer_of(&mut self, arrived: &Arrived<'_>) -> Option<usize> {
-        let Role::Publisher(publisher) = &mut self.role else { return None };
-        let video = publisher.video.as_mut()?;
+        let video = self.role.publisher_mut()?.video.as_mut()?;
         let ssrc = arrived.packet.header.ssrc;
         let place = match video.sources.iter().find(|(source, _)| *source == ssrc) {
             Some((_, place)) => *place,
@@ -233,10 +278,8 @@ impl Endpoint {
 
     /// Whether anything can be sent or taken: a line of audio or video with a codec that both sides have.
     pub(crate) fn has_media(&self) -> bool {
-        match &self.role {
-            Role::Publisher(publisher) => publisher.audio.is_some() || publisher.video.is_some(),
-            Role::Subscriber(subscriber) => subscriber.audio.is_some() || subscriber.video.is_some(),
-        }
+        self.role.publisher().is_some_and(|publisher| publisher.audio.is_some() || publisher.video.is_some())
+            || self.role.subscriber().is_some_and(|viewer| viewer.audio.is_some() || viewer.video.is_some())
     }
 }
 

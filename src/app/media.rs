@@ -17,7 +17,7 @@ use crate::dial::Tls;
 use crate::http::Door as HttpDoor;
 use crate::ids::{Secret, now_ms};
 use crate::lifecycle::{Failure, Lifecycle, Outcome};
-use crate::media::{Backend, Ends, Limits, Node, Settings, Tokens, janus};
+use crate::media::{Backend, Ends, Limits, Node, Settings, Tokens, janus, pair};
 use crate::{log, signal};
 
 /// How long calls go on after the soft stop of a process that is gateway and node in one: as long as its event sockets.
@@ -87,7 +87,14 @@ fn start(
         messages_per_minute: callgw.messages_per_minute,
         open: callgw.open,
     };
-    let settings = Settings { group, report_interval: callgw.report_interval, drain };
+    let pairs = pair::Limits {
+        calls: limits.conferences,
+        join_ms: group.join_ms,
+        ring_ms: callgw.ring_timeout.as_millis() as u64,
+        messages_per_minute: group.messages_per_minute,
+        open: group.open,
+    };
+    let settings = Settings { group, pairs, report_interval: callgw.report_interval, drain };
     let (task, media, ends) = Node::start(settings, backend(config, node)?);
     if callgw.open {
         tracing::warn!(%http, "callgw.open: anybody may hold calls here, in rooms apart from every conference's");

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{self, NodeKind};
 use crate::control::{QUEUE, ToNode};
-use crate::event::Role;
+use crate::event::{CallMode, Role};
 use crate::ids::{ConfId, Secret, UserId, now_ms};
 use crate::limiter::{Limiter, Rate};
 use crate::token::CallGatewayClaims;
@@ -149,10 +149,11 @@ impl Pool {
     }
 
     /// What admits the user to the conference's room on the node, for `callgw.token_ttl_s`.
-    pub fn token(&self, id: &str, conf: &ConfId, user: &UserId, role: Role) -> Option<String> {
+    pub fn token(&self, id: &str, conf: &ConfId, user: &UserId, role: Role, mode: CallMode) -> Option<String> {
         let node = self.live(id)?;
         self.remember(user, id);
-        Some(node.keys.sign(&CallGatewayClaims::new(id, conf.clone(), user.clone(), role, self.0.token_ttl)))
+        let claims = CallGatewayClaims::new(id, conf.clone(), user.clone(), role, self.0.token_ttl);
+        Some(node.keys.sign(&claims.in_mode(mode)))
     }
 
     /// STUN and TURN for the user.

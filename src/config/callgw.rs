@@ -99,6 +99,11 @@ pub struct Callgw {
     /// How long a client's socket may be in no room.
     #[serde(rename = "join_timeout_ms", with = "values::millis")]
     pub join_timeout: Duration,
+    /// How long a call between two rings, on a node's own signalling.
+    #[serde(rename = "ring_timeout_ms", with = "values::millis")]
+    pub ring_timeout: Duration,
+    /// Whether media of a call between two may go straight from the one to the other.
+    pub p2p: bool,
     /// Messages on one client's socket.
     pub messages_per_minute: u32,
     /// Peer connections of one client's socket.
@@ -153,6 +158,8 @@ impl Default for Callgw {
             lost_timeout: Duration::from_secs(10),
             tcp_idle_timeout: Duration::from_secs(60),
             join_timeout: Duration::from_secs(10),
+            ring_timeout: Duration::from_secs(45),
+            p2p: true,
             messages_per_minute: 3000,
             socket_streams: 128,
             pull_allow: Vec::new(),
@@ -181,6 +188,7 @@ impl Callgw {
         ("callgw.lost_timeout_ms", 100, HOUR_MS),
         ("callgw.tcp_idle_timeout_ms", 100, HOUR_MS),
         ("callgw.join_timeout_ms", 10, HOUR_MS),
+        ("callgw.ring_timeout_ms", 10, HOUR_MS),
         ("callgw.messages_per_minute", 1, 100_000_000),
         ("callgw.socket_streams", 1, 10_000),
         ("callgw.reconnect_min_ms", 1, HOUR_MS),

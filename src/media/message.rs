@@ -1,12 +1,16 @@
-//! What clients and the node say to each other on a call gateway's socket: the messages of Kurento's group call (JSON
-//! text frames told apart by `id`), and ours beside them. As values; the text is at the edge.
+//! What clients and the node say to each other on a call gateway's socket: the messages of Kurento's group call and of
+//! its one-to-one call (JSON text frames told apart by `id`), and ours beside them. As values; the text is at the edge.
 
 use serde::{Deserialize, Serialize};
+
+use crate::event::CallMode;
 
 /// Longest message that is looked at, in bytes: ten of the longest offers that browsers make (about 6 KB).
 pub const MESSAGE_MAX: usize = 64 * 1024;
 /// Longest ICE candidate, in bytes: RFC 8839 candidates are a tenth of it.
 const CANDIDATE_MAX: usize = 1024;
+/// Longest reason not to take a call, in bytes.
+const REASON_MAX: usize = 1024;
 /// Largest edge of a picture that a client may claim to show, in pixels.
 const EDGE_MAX: u32 = 16_384;
 
@@ -26,8 +30,9 @@ pub enum Message {
         sdp_offer: String,
     },
     OnIceCandidate {
-        /// Whose stream the connection is for.
-        name: String,
+        /// Whose stream the connection is for; in a call between two there is but one connection.
+        #[serde(default)]
+        name: Option<String>,
         /// Null where there are no more.
         candidate: Option<Candidate>,
     },
@@ -40,9 +45,101 @@ pub enum Message {
         height: u32,
     },
     LeaveRoom,
+    /// For another member, of the connection straight to them.
+    Signal {
+        to: String,
+        #[serde(flatten)]
+        signal: Signal,
+    },
+    /// Media can't go straight any more.
+    Mode {
+        mode: CallMode,
+        #[serde(default)]
+        reason: Option<Relayed>,
+    },
+    /// Of the one-to-one call, as all that follow: under which name one can be called.
+    Register {
+        name: String,
+        #[serde(default)]
+        token: Option<String>,
+    },
+    Call {
+        /// Whom the client claims to be.
+        #[serde(default)]
+        from: Option<String>,
+        to: String,
+        sdp_offer: String,
+    },
+    IncomingCallResponse {
+        /// Who calls.
+        from: String,
+        /// `accept`; anything else is no.
+        call_response: String,
+        #[serde(default)]
+        sdp_offer: Option<String>,
+        /// Why not.
+        #[serde(default)]
+        message: Option<String>,
+    },
+    Stop,
+    /// Wants a recording.
+    Play,
+    StopPlay,
     /// Passed over in silence, as Kurento's server does.
     #[serde(other)]
     Unknown,
+}
+
+/// What browsers say to each other of a connection between them: passed on as it is, and nothing else is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Signal {
+    /// An `RTCSessionDescription`.
+    Description(Description),
+    /// `null` where there are no more.
+    Candidate(Option<Candidate>),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    #[serde(rename = "type")]
+    pub kind: DescriptionKind,
+    pub sdp: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DescriptionKind {
+    Offer,
+    Answer,
+}
+
+/// Why media goes through the node though it might have gone straight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Relayed {
+    /// There is no path, or it was lost.
+    IceFailed,
+    /// A client doesn't do it.
+    Unable,
+    /// A member shares their screen.
+    Screen,
+    /// More than two are there.
+    Third,
+    /// A member may not send what they like.
+    Enforced,
+}
+
+impl Relayed {
+    pub fn name(self) -> &'static str {
+        match self {
+            Relayed::IceFailed => "iceFailed",
+            Relayed::Unable => "unable",
+            Relayed::Screen => "screen",
+            Relayed::Third => "third",
+            Relayed::Enforced => "enforced",
+        }
+    }
 }
 
 /// A candidate as `RTCIceCandidate.toJSON` gives it.
@@ -69,10 +166,18 @@ impl Message {
         let message = serde_json::from_str(text).map_err(|_| Unreadable)?;
         let fits = match &message {
             Message::OnIceCandidate { candidate: Some(c), .. } => c.candidate.len() <= CANDIDATE_MAX,
+            Message::Signal { signal: Signal::Candidate(Some(c)), .. } => c.candidate.len() <= CANDIDATE_MAX,
+            Message::IncomingCallResponse { message: Some(why), .. } => why.len() <= REASON_MAX,
             Message::View { width, height, .. } => *width <= EDGE_MAX && *height <= EDGE_MAX,
             _ => true,
         };
         if fits { Ok(message) } else { Err(Unreadable) }
+    }
+
+    /// Whether it is of the one-to-one call only.
+    pub fn is_of_pair(&self) -> bool {
+        use Message::{Call, IncomingCallResponse, Play, Register, Stop, StopPlay};
+        matches!(self, Register { .. } | Call { .. } | IncomingCallResponse { .. } | Stop | Play | StopPlay)
     }
 }
 
@@ -96,6 +201,50 @@ pub enum Reply {
     IceCandidate {
         name: String,
         candidate: Candidate,
+    },
+    /// From another member, of the connection straight to them.
+    Signal {
+        from: String,
+        #[serde(flatten)]
+        signal: Signal,
+    },
+    /// Whether media goes straight to the other member or through the node.
+    Mode {
+        mode: CallMode,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<Relayed>,
+    },
+    RegisterResponse {
+        /// `accepted`, or `rejected` and why.
+        response: String,
+        message: String,
+    },
+    IncomingCall {
+        from: String,
+    },
+    /// To the caller.
+    CallResponse {
+        response: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sdp_answer: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// To the callee.
+    StartCommunication {
+        sdp_answer: String,
+    },
+    StopCommunication {
+        message: &'static str,
+    },
+    /// In a call between two.
+    #[serde(rename = "iceCandidate")]
+    PairCandidate {
+        candidate: Candidate,
+    },
+    PlayResponse {
+        response: &'static str,
+        error: &'static str,
     },
     /// Who speaks now.
     Speaker {
@@ -155,6 +304,21 @@ impl Code {
             Code::Ended => "ended",
         }
     }
+
+    /// For developers.
+    pub fn words(self) -> &'static str {
+        match self {
+            Code::Unauthorized => "no valid token for this room and name",
+            Code::Expelled => "removed from the conference",
+            Code::BadMessage => "not a message that can be answered here",
+            Code::BadSdp => "the offer can't be answered",
+            Code::Overloaded => "no room for more now",
+            Code::TooMany => "more than a client may ask for",
+            Code::Unavailable => "not available now",
+            Code::Replaced => "joined from elsewhere",
+            Code::Ended => "the conference is over",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -174,10 +338,27 @@ mod tests {
             read(
                 r#"{"id":"onIceCandidate","candidate":{"candidate":"candidate:1","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"x"},"name":"anna"}"#
             ),
-            Message::OnIceCandidate { name: "anna".into(), candidate: Some(candidate) }
+            Message::OnIceCandidate { name: Some("anna".into()), candidate: Some(candidate) }
         );
         assert_eq!(read(r#"{"id":"leaveRoom"}"#), Message::LeaveRoom);
         assert_eq!(read(r#"{"id":"somethingNew","more":1}"#), Message::Unknown);
+    }
+
+    #[test]
+    fn the_one_to_one_calls_messages_are_read_as_its_page_sends_them() {
+        let call = r#"{"id":"call","from":"anna","to":"ben","sdpOffer":"o"}"#;
+        let called = Message::Call { from: Some("anna".into()), to: "ben".into(), sdp_offer: "o".into() };
+        assert_eq!(Message::read(call), Ok(called));
+        let answer = r#"{"id":"incomingCallResponse","from":"anna","callResponse":"reject","message":"bussy"}"#;
+        let answered = Message::IncomingCallResponse {
+            from: "anna".into(),
+            call_response: "reject".into(),
+            sdp_offer: None,
+            message: Some("bussy".into()),
+        };
+        assert_eq!(Message::read(answer), Ok(answered));
+        let candidate = r#"{"id":"onIceCandidate","candidate":{"candidate":"c","sdpMid":"0","sdpMLineIndex":0,"__module__":"kurento","__type__":"IceCandidate"}}"#;
+        assert!(matches!(Message::read(candidate), Ok(Message::OnIceCandidate { name: None, candidate: Some(_) })));
     }
 
     #[test]
@@ -188,6 +369,24 @@ mod tests {
         for text in ["", "x", "[]", "{}", "1", r#"{"id":7}"#, r#"{"id":"joinRoom","name":"a"}"#, &long, huge] {
             assert_eq!(Message::read(text), Err(Unreadable), "{text}");
         }
+    }
+
+    #[test]
+    fn what_goes_from_browser_to_browser_is_passed_on_as_it_is_and_nothing_else() {
+        let said = r#"{"id":"signal","to":"ben","description":{"type":"offer","sdp":"v=0"},"more":1}"#;
+        let Ok(Message::Signal { to, signal }) = Message::read(said) else { panic!("it is a signal") };
+        let passed = Reply::Signal { from: "anna".into(), signal }.text();
+        assert_eq!(to, "ben");
+        assert_eq!(passed, r#"{"id":"signal","from":"anna","description":{"type":"offer","sdp":"v=0"}}"#);
+        let said = r#"{"id":"signal","to":"ben","candidate":null}"#;
+        assert!(matches!(Message::read(said), Ok(Message::Signal { signal: Signal::Candidate(None), .. })));
+        let long = format!(r#"{{"id":"signal","to":"b","candidate":{{"candidate":"{}"}}}}"#, "x".repeat(2000));
+        let kind = r#"{"id":"signal","to":"ben","description":{"type":"rollback","sdp":""}}"#;
+        for text in [r#"{"id":"signal","to":"ben"}"#, &long, kind] {
+            assert_eq!(Message::read(text), Err(Unreadable), "{text}");
+        }
+        let told = Reply::Mode { mode: CallMode::Group, reason: Some(Relayed::IceFailed) };
+        assert_eq!(told.text(), r#"{"id":"mode","mode":"group","reason":"iceFailed"}"#);
     }
 
     #[test]

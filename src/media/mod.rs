@@ -1,11 +1,13 @@
 //! This process as a call gateway node: signalling without sockets. Clients' messages come in, replies go out through
-//! their outboxes, and between them stand the group call's pure core and the media that it commands.
+//! their outboxes, and between them stand the calls' pure cores and the media that they command.
 
 mod backend;
 pub mod group;
 pub mod janus;
 pub mod message;
 mod node;
+pub mod pair;
+mod switchboard;
 mod tokens;
 
 pub use self::backend::Backend;

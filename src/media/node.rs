@@ -1,4 +1,4 @@
-//! The node's one task: owns the group calls, the clients' outboxes and the media's two ends.
+//! The node's one task: owns the calls, the clients' outboxes and the media's two ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,8 +11,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Media as Carrier};
-use super::group::{Group, Input, Limits, Output, Shown, SocketId};
+use super::group::{Input, Limits, Output, Shown, SocketId};
 use super::message::{Message, Reply, Unreadable};
+use super::pair;
+use super::switchboard::Switchboard;
 use crate::control::{self, FromNode, ToNode};
 use crate::ids::now_ms;
 use crate::outbox::{Close, Outbox};
@@ -27,6 +29,7 @@ const RETRY: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub group: Limits,
+    pub pairs: pair::Limits,
     /// How often gateways are told the load.
     pub report_interval: Duration,
     /// How long calls may go on after the soft stop.
@@ -70,7 +73,7 @@ pub struct Ends {
 
 /// The node's task, ready to run.
 pub struct Node {
-    group: Group,
+    calls: Switchboard,
     settings: Settings,
     media: Carrier,
     notices: mpsc::Receiver<Notice>,
@@ -112,6 +115,11 @@ impl Client {
         self.mailbox.send(Event::Of(Input::Said(self.id, message, shown))).await.ok();
     }
 
+    /// The client has answered a ping.
+    pub async fn alive(&self) {
+        self.mailbox.send(Event::Of(Input::Alive(self.id))).await.ok();
+    }
+
     pub async fn closed(self) {
         self.mailbox.send(Event::Of(Input::Closed(self.id))).await.ok();
     }
@@ -128,7 +136,7 @@ impl Node {
         let (status, reports) = watch::channel(first);
         tokio::spawn(report_to(to_news, reports.clone()));
         let node = Self {
-            group: Group::new(settings.group.clone()),
+            calls: Switchboard::new(settings.group.clone(), settings.pairs.clone()),
             settings,
             media,
             notices,
@@ -149,7 +157,7 @@ impl Node {
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut draining, mut deadline) = (false, Instant::now());
-        while !draining || self.group.census().sockets > 0 {
+        while !draining || self.calls.census().sockets > 0 {
             let ready = self.backlog.is_empty();
             tokio::select! {
                 notice = self.notices.recv() => match notice {
@@ -189,16 +197,20 @@ impl Node {
         if let Input::Closed(socket) = &input {
             self.outboxes.remove(socket);
         }
-        for output in self.group.handle(now_ms(), input) {
+        for output in self.calls.handle(now_ms(), input) {
             match output {
                 Output::Send(socket, reply) => self.send(socket, &reply),
                 Output::Close(socket, why) => self.close(socket, why),
+                Output::Probe(socket) => self.probe(socket),
                 Output::Media(command) => self.command(command),
             }
         }
     }
 
     fn send(&self, socket: SocketId, reply: &Reply) {
+        if let Reply::Mode { reason: Some(reason), .. } = reply {
+            metrics::counter!("confgate_groupcall_relayed_total", "reason" => reason.name()).increment(1);
+        }
         if let Reply::Error { code, .. } = reply {
             metrics::counter!("confgate_groupcall_errors_total", "code" => code.name()).increment(1);
         }
@@ -210,6 +222,12 @@ impl Node {
     fn close(&mut self, socket: SocketId, why: Close) {
         if let Some(outbox) = self.outboxes.remove(&socket) {
             outbox.close(why);
+        }
+    }
+
+    fn probe(&self, socket: SocketId) {
+        if let Some(outbox) = self.outboxes.get(&socket) {
+            outbox.ping();
         }
     }
 
@@ -231,10 +249,11 @@ impl Node {
 
     /// Says how the node is; a deadline, once said, stands.
     fn report(&mut self, deadline_ms: Option<u64>) {
-        let census = self.group.census();
+        let census = self.calls.census();
         metrics::gauge!("confgate_groupcall_sockets").set(census.sockets as f64);
         metrics::gauge!("confgate_groupcall_rooms").set(census.rooms as f64);
         metrics::gauge!("confgate_groupcall_members").set(census.members as f64);
+        metrics::gauge!("confgate_one2one_calls").set(self.calls.pairs() as f64);
         metrics::gauge!("confgate_groupcall_mailbox_waiting").set(self.mailbox.len() as f64);
         metrics::gauge!("confgate_groupcall_media_waiting").set(self.backlog.len() as f64);
         let media = &self.media;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::callgw::{Nowhere, Report};
 use crate::entry::Caller;
-use crate::event::{MemberState, Role};
+use crate::event::{CallMode, MemberState, Role};
 use crate::ids::{ConfId, now_ms};
 use crate::placement::Unplaced;
 use crate::refusal::{Refusal, code};
@@ -43,16 +43,25 @@ impl Door {
         })?;
         let lost = || no_gateway(caller, Nowhere(vec![(gateway.clone(), "lost a moment ago".into())]));
         let url = self.pool.address_of(&gateway).ok_or_else(lost)?;
-        let token = self.pool.token(&gateway, conf, &caller.user_id, role).ok_or_else(lost)?;
+        let mode = self.mode_of(conf).await?;
+        let token = self.pool.token(&gateway, conf, &caller.user_id, role, mode).ok_or_else(lost)?;
         let fallbacks: Vec<&str> = self.pool.addresses(None).into_iter().filter(|other| *other != url).collect();
         Ok(json!({
             "gatewayId": gateway,
             "url": url,
             "token": token,
-            "mode": "group",
+            "mode": mode.as_str(),
             "iceServers": self.pool.ice_servers(&caller.user_id),
             "fallbacks": fallbacks,
         }))
+    }
+
+    /// Whether media goes straight from the one to the other, as long as it can.
+    async fn mode_of(&self, conf: &ConfId) -> Result<CallMode, Refusal> {
+        if !self.config.callgw.p2p {
+            return Ok(CallMode::Group);
+        }
+        Ok(self.conference(conf).await?.call.map_or(CallMode::Group, |call| call.mode))
     }
 
     /// `webrtcAddress`: the living nodes, the caller's own first.

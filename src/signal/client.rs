@@ -81,10 +81,13 @@ impl Reading<'_> {
             Frame::Text(text) => Message::read(&text),
             Frame::Binary(_) => Err(Unreadable),
             // The stream ends by itself once the close frame is answered.
-            Frame::Close(_) | Frame::Ping(_) | Frame::Pong(_) => return,
+            Frame::Pong(_) => return self.client.alive().await,
+            Frame::Close(_) | Frame::Ping(_) => return,
         };
         let shown = match &message {
-            Ok(Message::JoinRoom { token: Some(token), .. }) => self.tokens.client(token),
+            Ok(Message::JoinRoom { token: Some(token), .. } | Message::Register { token: Some(token), .. }) => {
+                self.tokens.client(token)
+            }
             _ => Shown::Nothing,
         };
         self.client.say(message, shown).await;

@@ -1,4 +1,5 @@
-//! The call gateway node's doors: clients' sockets, which speak Kurento's group call, and gateways' control links.
+//! The call gateway node's doors: clients' sockets, which speak Kurento's group call and one-to-one call, and gateways'
+//! control links.
 
 mod client;
 mod control;
@@ -26,8 +27,8 @@ use crate::refusal::Refusal;
 const ADDRESSES: usize = 65_536;
 /// The messages are small; tungstenite's own default is 128 KiB for each socket.
 const READ_BUFFER: usize = 4096;
-/// Kurento's pages ask for this at the port's root.
-const ALIAS: &str = "/groupcall";
+/// Kurento's pages ask for these at the port's root.
+const ALIASES: [&str; 3] = ["/groupcall", "/one2one", "/call"];
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -53,7 +54,8 @@ pub struct Signal {
 pub fn router(media: Media, tokens: Tokens, settings: Settings, path: &str, own: bool) -> Router {
     let budget = Mutex::new(Limiter::new(Rate::per_minute(settings.requests_per_minute), ADDRESSES));
     let router = Router::new().route(path, any(client_socket)).route(&format!("{path}/control"), any(control_link));
-    let router = if own { router.route(ALIAS, any(client_socket)) } else { router };
+    let aliases = ALIASES.iter().filter(|_| own);
+    let router = aliases.fold(router, |router, alias| router.route(alias, any(client_socket)));
     router.with_state(Arc::new(Signal { media, tokens, settings, budget }))
 }
 

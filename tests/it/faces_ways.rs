@@ -35,20 +35,6 @@ async fn links(stage: &Stage, chair: &Client) -> [String; 2] {
     [link.clone(), link]
 }
 
-/// The local end of each connection's way, as the browser's own statistics say.
-async fn ways(browser: &Browser) -> Vec<Value> {
-    let ask = "const done = arguments[0];
-        Promise.all(watched.connections.filter(each => each.connectionState === 'connected').map(async each => {
-            const all = [...(await each.getStats()).values()];
-            const { selectedCandidatePairId } = all.find(({ type }) => type === 'transport');
-            const pair = all.find(({ id }) => id === selectedCandidatePairId);
-            const { candidateType, protocol, relayProtocol } = all.find(({ id }) => id === pair.localCandidateId);
-            return { candidateType, protocol, relayProtocol };
-        })).then(done, error => done(String(error)));";
-    let told = browser.page.execute_async(ask, Vec::new()).await.expect("the script runs");
-    told.as_array().unwrap_or_else(|| panic!("no list: {told}")).clone()
-}
-
 #[tokio::test]
 async fn browser_people_without_udp_see_and_hear_each_other_over_tcp() {
     let gateway = Gateway::embedded().start().await;
@@ -56,9 +42,9 @@ async fn browser_people_without_udp_see_and_hear_each_other_over_tcp() {
     let round = Round::with(three(&[NO_UDP]).await, [printed.chair, printed.guest]).await;
     round.all_see_and_hear_each_other().await;
     for person in &round.people {
-        let ways = ways(&person.browser).await;
+        let ways = person.browser.paths().await;
         assert_eq!(ways.len(), 3, "one's own and two others: {ways:?}");
-        assert!(ways.iter().all(|way| way["protocol"] == "tcp" && way["candidateType"] != "relay"), "{ways:?}");
+        assert!(ways.iter().all(|way| way["protocol"] == "tcp" && way["by"] != "relay"), "{ways:?}");
     }
     round.assert_quiet_consoles().await;
 }
@@ -75,9 +61,9 @@ async fn browser_people_who_reach_only_the_turn_server_see_and_hear_each_other()
     let round = Round::with(browsers, links).await;
     round.all_see_and_hear_each_other().await;
     for person in &round.people {
-        let ways = ways(&person.browser).await;
+        let ways = person.browser.paths().await;
         assert_eq!(ways.len(), 3, "one's own and two others: {ways:?}");
-        let relayed = |way: &Value| way["candidateType"] == "relay" && way["relayProtocol"] == "tcp";
+        let relayed = |way: &Value| way["by"] == "relay" && way["relayProtocol"] == "tcp";
         assert!(ways.iter().all(relayed), "{ways:?}");
     }
     round.assert_quiet_consoles().await;

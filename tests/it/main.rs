@@ -2,6 +2,7 @@
 //! it is linked once; each module is a subject, and `support` is the vocabulary they share.
 
 mod access;
+mod browser_calls;
 mod browser_story;
 mod call_enforcement;
 mod call_failover;
@@ -21,6 +22,7 @@ mod harness;
 mod hostile_rpc;
 mod janus;
 mod links;
+mod one2one;
 mod rpc_shape;
 mod schema_dir;
 mod sockets;

@@ -4,6 +4,7 @@
 import { RpcError } from "../rpc.js";
 import { GroupCall } from "./group-call.js";
 import { Peer } from "./peer.js";
+import { STRAIGHT } from "./straight.js";
 import { sourceOf } from "./streams.js";
 
 /**
@@ -53,7 +54,14 @@ export class Call {
 
   /** The phase of each stream that is there. @returns {Map<string, import("./stream-link.js").Phase>} */
   get phases() {
-    return new Map([...this.#machine.streams.links].map(([name, { phase }]) => [name, phase]));
+    const { streams, straight } = this.#machine;
+    const links = straight.link ? [straight.link] : [...streams.links.values()];
+    return new Map(links.map(({ name, phase }) => [name, phase]));
+  }
+
+  /** Whether media goes straight to the other. */
+  get isStraight() {
+    return this.#machine.straight.isOn;
   }
 
   start() {
@@ -81,7 +89,8 @@ export class Call {
 
   /** One's own track is another now. @param {string} stream @param {"audio"|"video"} kind @param {MediaStreamTrack|null} track */
   replace(stream, kind, track) {
-    this.#peers.get(stream)?.replace(kind, track);
+    const peer = this.#peers.get(stream) ?? (sourceOf(stream) === "camera" ? this.#peers.get(STRAIGHT) : undefined);
+    peer?.replace(kind, track);
   }
 
   /** @param {{is: string, [detail: string]: any}} input */
@@ -98,6 +107,7 @@ export class Call {
       case "disconnect": return this.#disconnect();
       case "send": return this.#send(action.message);
       case "open": return void this.#open(action);
+      case "respond": return void this.#respond(action);
       case "answer": return void this.#answer(action);
       case "candidate": return void this.#peers.get(action.stream)?.candidate(action.candidate);
       case "close": return this.#close(action.stream);
@@ -147,8 +157,32 @@ export class Call {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
-  /** @param {{stream: string, generation: number, direction: "send"|"receive", iceServers: object[]}} what */
-  async #open({ stream, generation, direction, iceServers }) {
+  /** @param {{stream: string, generation: number, direction: "send"|"receive"|"both", iceServers: object[], of?: string}} what */
+  async #open(what) {
+    const { stream, direction } = what;
+    const { peer, about } = this.#makePeer(what);
+    try {
+      if (direction === "receive") peer.receive();
+      else if (direction === "both") peer.exchange(this.owner.tracks("camera"));
+      else peer.send(sourceOf(stream), this.owner.tracks(sourceOf(stream)));
+      about("offer", { sdp: await peer.offer() });
+    } catch (error) {
+      this.#failed(peer, error, () => about("lost", { problem: "offerFailed" }));
+    }
+  }
+
+  /** @param {{stream: string, generation: number, iceServers: object[], of: string, sdp: string}} what */
+  async #respond(what) {
+    const { peer, about } = this.#makePeer(what);
+    try {
+      about("response", { sdp: await peer.respond(what.sdp, this.owner.tracks("camera")) });
+    } catch (error) {
+      this.#failed(peer, error, () => about("lost", { problem: "offerRefused" }));
+    }
+  }
+
+  /** A connection in the place of a former one. @param {{stream: string, generation: number, iceServers: object[], of?: string}} what */
+  #makePeer({ stream, generation, iceServers, of = stream }) {
     this.#close(stream);
     const about = (/** @type {string} */ is, /** @type {object} */ rest = {}) => this.#step({ is, stream, generation, ...rest });
     const peer = new Peer(iceServers, {
@@ -156,18 +190,12 @@ export class Call {
       onState: (state) => about(state === "failed" ? "lost" : state, { problem: "iceFailed" }),
       onMedia: (received) => {
         if (this.#peers.get(stream) !== peer) return;
-        this.received.set(stream, received);
+        this.received.set(of, received);
         about("media");
       },
     });
     this.#peers.set(stream, peer);
-    try {
-      if (direction === "receive") peer.receive();
-      else peer.send(sourceOf(stream), this.owner.tracks(sourceOf(stream)));
-      about("offer", { sdp: await peer.offer() });
-    } catch (error) {
-      this.#failed(peer, error, () => about("lost", { problem: "offerFailed" }));
-    }
+    return { peer, about };
   }
 
   /** @param {{stream: string, generation: number, sdp: string}} what */

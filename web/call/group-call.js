@@ -2,6 +2,7 @@
 // speaks Kurento's group-call messages (one connection for each stream) and holds no socket, connection or clock.
 
 import { Backoff, jittered } from "../backoff.js";
+import { STRAIGHT, Straight } from "./straight.js";
 import { StreamSet } from "./stream-set.js";
 
 /** Why a gateway closes a socket. */
@@ -17,15 +18,17 @@ const SPREAD_MS = 400;
 const STABLE_MS = 5_000;
 
 /**
+ * `respond`: make a connection that answers the other's offer. `of`: whose media it carries.
  * `allocate`: ask for a gateway, answered by `allocated` or `notAllocated`. `connect`: open a socket. `open`: make a
  * connection for a stream; it takes the place of a former one. `forget`: the stream is gone, its picture too.
  * @typedef {{do: "allocate"} | {do: "connect", url: string, token: string} | {do: "disconnect"} | {do: "send", message: object} |
- *   {do: "open", stream: string, generation: number, direction: "send"|"receive", iceServers: object[]} |
+ *   {do: "open", stream: string, generation: number, direction: "send"|"receive"|"both", iceServers: object[], of?: string} |
+ *   {do: "respond", stream: string, generation: number, iceServers: object[], of: string, sdp: string} |
  *   {do: "answer", stream: string, generation: number, sdp: string} |
  *   {do: "candidate", stream: string, generation: number, candidate: object} | {do: "close", stream: string} |
  *   {do: "forget", stream: string} | {do: "timer", name: string, ms: number} | {do: "clear", name: string} |
  *   {do: "report", problem: string, gatewayId: string}} Action
- * @typedef {{gatewayId: string, url: string, token: string, iceServers?: object[], fallbacks?: string[]}} Allocation
+ * @typedef {{gatewayId: string, url: string, token: string, mode?: "group"|"p2p", iceServers?: object[], fallbacks?: string[]}} Allocation
  */
 
 /**
@@ -42,6 +45,8 @@ export class GroupCall {
   /** What of one's own media is forwarded to the others. */
   forwarded = { audio: true, video: true };
 
+  /** Who is in the room, as the gateway tells it: streams' names. @type {Set<string>} */
+  #present = new Set();
   /** @type {Allocation|null} */
   #gateway = null;
   /** Addresses not yet tried. @type {string[]} */
@@ -62,6 +67,10 @@ export class GroupCall {
       act: (action) => this.#act(action),
       report: (problem) => this.#report(problem),
       giveUp: () => this.#restart(this.#backoff.next()),
+    });
+    this.straight = new Straight({
+      act: (action) => this.#act(action),
+      giveUp: (reason) => this.#relay(reason),
     });
   }
 
@@ -87,11 +96,17 @@ export class GroupCall {
       case "opened": return this.#send({ id: "joinRoom", name: this.self, room: this.room });
       case "closed": return this.#closed(input.code);
       case "message": return this.#heard(input.message);
-      case "publish": return this.streams.publish(input.source, input.isWanted);
+      case "publish": return this.#publish(input.source, input.isWanted);
       case "view": return this.streams.view(input.stream, input.width, input.height);
       case "timer": return this.#timer(input.name);
-      default: return this.streams.ofStream(input);
+      default: return input.stream === STRAIGHT ? this.straight.ofStream(input) : this.streams.ofStream(input);
     }
+  }
+
+  /** A screen is shared through the gateway. @param {"camera"|"screen"} source @param {boolean} isWanted */
+  #publish(source, isWanted) {
+    this.streams.publish(source, isWanted);
+    if (source === "screen" && isWanted && this.straight.isOn) this.#relay("screen");
   }
 
   // The way to a gateway
@@ -167,14 +182,18 @@ export class GroupCall {
   #disconnect(phase) {
     this.phase = phase;
     this.speaker = null;
-    for (const name of ["join", "retry", "stable"]) this.#act({ do: "clear", name });
+    for (const name of ["join", "retry", "stable", "mode"]) this.#act({ do: "clear", name });
     this.#act({ do: "disconnect" });
+    if (phase === "paused") this.straight.pause();
+    else this.straight.stop();
     this.streams.pause();
   }
 
   /** @param {string} name */
   #timer(name) {
     if (name === "retry" && this.phase === "paused") return this.#allocate();
+    if (name === "mode" && this.phase === "joined") return this.#through(); // one that doesn't know of it
+    if (name === "straight") return this.straight.timeout();
     if (name === "stable") return this.#backoff.reset();
     if (name === "join") {
       this.#report("joinTimeout");
@@ -192,8 +211,10 @@ export class GroupCall {
     if (this.phase !== "connecting" && this.phase !== "joined") return;
     switch (message.id) {
       case "existingParticipants": return this.#joined(message.data);
-      case "newParticipantArrived": return this.streams.arrived(message.name);
-      case "participantLeft": return this.streams.left(message.name);
+      case "newParticipantArrived": return this.#arrived(message.name);
+      case "participantLeft": return this.#left(message.name);
+      case "mode": return this.#modeSaid(message.mode);
+      case "signal": return this.straight.heard(message);
       case "receiveVideoAnswer": return this.streams.answered(message.name, message.sdpAnswer);
       case "iceCandidate": return this.streams.theirCandidate(message.name, message.candidate);
       case "speaker": this.speaker = message.name ?? null; return undefined;
@@ -213,7 +234,44 @@ export class GroupCall {
     this.#reported.clear();
     this.#act({ do: "clear", name: "join" });
     this.#act({ do: "timer", name: "stable", ms: STABLE_MS });
-    this.streams.join(this.#gateway?.iceServers ?? [], Array.isArray(names) ? names : []);
+    this.#present = new Set(Array.isArray(names) ? names : []);
+    // Where media may go straight, the next word is whether it does.
+    if (this.#gateway?.mode !== "p2p") this.#through();
+    else this.#act({ do: "timer", name: "mode", ms: JOIN_TIMEOUT_MS });
+  }
+
+  /** Media goes through the gateway: what a connection straight to the other showed stays until there is a new picture. */
+  #through() {
+    this.straight.stop();
+    if (!this.streams.isJoined) this.streams.join(this.#gateway?.iceServers ?? [], [...this.#present]);
+  }
+
+  /** @param {unknown} mode */
+  #modeSaid(mode) {
+    if (this.phase !== "joined") return;
+    this.#act({ do: "clear", name: "mode" });
+    if (mode === "group") return this.#through();
+    if (mode === "p2p" && !this.streams.isJoined) this.straight.start(this.#gateway?.iceServers ?? [], [...this.#present].filter((name) => name !== this.self));
+  }
+
+  /** @param {string} reason */
+  #relay(reason) {
+    this.#send({ id: "mode", mode: "group", reason });
+    this.#through();
+  }
+
+  /** @param {string} name */
+  #arrived(name) {
+    this.#present.add(name);
+    this.straight.arrived(name);
+    this.streams.arrived(name);
+  }
+
+  /** @param {string} name */
+  #left(name) {
+    this.#present.delete(name);
+    this.straight.left(name);
+    this.streams.left(name);
   }
 
   /** @param {{code?: string, name?: string}} error */

@@ -11,6 +11,8 @@ const CAMERA = [
   { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
   { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
 ];
+/** One size, for the one who is there. */
+const FACE = [{ maxBitrate: 2_000_000 }];
 /** Text must stay legible at every size. */
 const SCREEN = [{ maxBitrate: 2_500_000, maxFramerate: 15 }];
 /** Enough for speech in full band. */
@@ -65,6 +67,27 @@ export class Peer {
     const pictures = source === "screen" ? SCREEN : CAMERA;
     this.#connection.addTransceiver(audio ?? "audio", { direction: "sendonly", sendEncodings: AUDIO });
     preferVp8(this.#connection.addTransceiver(video ?? "video", { direction: "sendonly", sendEncodings: pictures }));
+  }
+
+  /** To send and to receive both kinds. @param {{audio: MediaStreamTrack|null, video: MediaStreamTrack|null}} tracks */
+  exchange({ audio, video }) {
+    this.#connection.addTransceiver(audio ?? "audio", { direction: "sendrecv", sendEncodings: AUDIO });
+    preferVp8(this.#connection.addTransceiver(video ?? "video", { direction: "sendrecv", sendEncodings: FACE }));
+  }
+
+  /**
+   * The other side of `exchange`: the answer to its offer.
+   * @param {string} sdp @param {{audio: MediaStreamTrack|null, video: MediaStreamTrack|null}} tracks
+   * @returns {Promise<string>}
+   */
+  async respond(sdp, tracks) {
+    await this.#connection.setRemoteDescription({ type: "offer", sdp });
+    for (const transceiver of this.#connection.getTransceivers()) {
+      transceiver.direction = "sendrecv";
+      await transceiver.sender.replaceTrack(tracks[/** @type {"audio"|"video"} */ (transceiver.receiver.track.kind)]);
+    }
+    await this.#connection.setLocalDescription();
+    return this.#connection.localDescription?.sdp ?? "";
   }
 
   /** @returns {Promise<string>} */

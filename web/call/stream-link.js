@@ -84,6 +84,10 @@ export class StreamLink {
     return this.#isOffered;
   }
 
+  get isAnswered() {
+    return this.#isAnswered;
+  }
+
   /** Whether an answer is what is due now. */
   get awaitsAnswer() {
     return this.isOpen && this.#isOffered && !this.#isAnswered;

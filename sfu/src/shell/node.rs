@@ -216,9 +216,10 @@ impl Inner {
 /// The endpoint that a command makes.
 fn endpoint_of(command: &Command) -> Option<EndpointId> {
     match command {
-        Command::Publish { endpoint, .. } | Command::Subscribe { endpoint, .. } | Command::Pull { endpoint, .. } => {
-            Some(*endpoint)
-        }
+        Command::Publish { endpoint, .. }
+        | Command::Subscribe { endpoint, .. }
+        | Command::Exchange { endpoint, .. }
+        | Command::Pull { endpoint, .. } => Some(*endpoint),
         _ => None,
     }
 }

@@ -20,6 +20,9 @@ impl Worker {
             Command::Subscribe { room, endpoint, stream, offer, .. } => {
                 (endpoint, self.subscribe(room, endpoint, stream, &offer, now))
             }
+            Command::Exchange { room, endpoint, stream, other, offer } => {
+                (endpoint, self.exchange(room, endpoint, stream, other, &offer, now))
+            }
             Command::Pull { endpoint, .. } => (endpoint, Err(Refusal::Unavailable)),
             Command::Answered { endpoint, answer } => (endpoint, self.answered(endpoint, &answer, now)),
             Command::Renegotiate { endpoint, offer } => (endpoint, self.renegotiate(endpoint, &offer, now)),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use str0m::{Event, IceConnectionState};
 
 use super::{Routing, Worker};
+use crate::room::StreamKey;
 use crate::vocabulary::{EndpointId, Notice, Reason, Source};
 
 /// Ticks from one weighing of layers and load to the next.
@@ -29,8 +30,11 @@ impl Worker {
             endpoint.lost_at = None;
             self.notices.push_back(Notice::Connected { endpoint: id });
         }
-        let stream = endpoint.stream;
+        let (stream, viewed) = (endpoint.stream, endpoint.viewed());
         self.retarget(stream, now);
+        if viewed != stream {
+            self.retarget(viewed, now);
+        }
         self.want_keyframe(id, now);
     }
 
@@ -65,9 +69,17 @@ impl Worker {
         self.ask_for_keyframes(now);
     }
 
-    /// Takes the endpoint out of its stream and room.
+    /// Takes the endpoint out of its streams and room.
     pub(super) fn detach(&mut self, id: EndpointId) {
-        let Some(key) = self.endpoints.get(&id).map(|endpoint| endpoint.stream) else { return };
+        let Some(endpoint) = self.endpoints.get(&id) else { return };
+        let (stream, viewed) = (endpoint.stream, endpoint.viewed());
+        self.detach_from(id, stream);
+        if viewed != stream {
+            self.detach_from(id, viewed);
+        }
+    }
+
+    fn detach_from(&mut self, id: EndpointId, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(&key) else { return };
         if stream.publisher == Some(id) {
             stream.publisher = None;

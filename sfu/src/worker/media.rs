@@ -7,7 +7,7 @@ use str0m::rtp::RtpPacket;
 
 use super::{Worker, mark};
 use crate::codec;
-use crate::endpoint::{Endpoint, Role, Subscriber};
+use crate::endpoint::{Endpoint, Subscriber};
 use crate::layers::Shed;
 use crate::track::{Arrived, Written};
 use crate::vocabulary::{EndpointId, Source};
@@ -64,16 +64,16 @@ impl Worker {
     /// A viewer needs a key frame of the layer that it is to get.
     pub(super) fn want_keyframe(&mut self, id: EndpointId, now: Instant) {
         let Some(endpoint) = self.endpoints.get(&id) else { return };
-        let Role::Subscriber(subscriber) = &endpoint.role else { return };
+        let Some(subscriber) = endpoint.role.subscriber() else { return };
         let Some(layer) = subscriber.target else { return };
-        if let Some(publisher) = self.streams.get(&endpoint.stream).and_then(|stream| stream.publisher) {
+        if let Some(publisher) = self.streams.get(&endpoint.viewed()).and_then(|stream| stream.publisher) {
             self.want_layer(publisher, layer, now);
         }
     }
 
     pub(super) fn want_layer(&mut self, publisher: EndpointId, layer: usize, now: Instant) {
         let Some(publisher) = self.endpoints.get_mut(&publisher) else { return };
-        if let Role::Publisher(role) = &mut publisher.role
+        if let Some(role) = publisher.role.publisher_mut()
             && let Some(layer) = role.video.as_mut().and_then(|video| video.layers.get_mut(layer))
         {
             layer.throttle.want();
@@ -101,8 +101,8 @@ fn write(endpoint: &mut Endpoint, arrived: &Arrived<'_>, layer: Option<usize>, a
     if !endpoint.connected {
         return Written::No;
     }
-    let Role::Subscriber(subscriber) = &mut endpoint.role else { return Written::No };
-    let Subscriber { audio, video, target, shed, .. } = &mut **subscriber;
+    let Some(subscriber) = endpoint.role.subscriber_mut() else { return Written::No };
+    let Subscriber { audio, video, target, shed, .. } = subscriber;
     let track = if layer.is_some() { video } else { audio };
     let Some(track) = track else { return Written::No };
     let wanted = if layer.is_some() { target.is_some() } else { *shed < Shed::All };
@@ -119,7 +119,7 @@ fn write(endpoint: &mut Endpoint, arrived: &Arrived<'_>, layer: Option<usize>, a
 
 /// Sends the requests that are due to the publisher's encoder.
 fn ask(publisher: &mut Endpoint, now: Instant) -> bool {
-    let Role::Publisher(role) = &mut publisher.role else { return false };
+    let Some(role) = publisher.role.publisher_mut() else { return false };
     let Some(video) = &mut role.video else { return false };
     if !publisher.connected {
         return false;

@@ -8,7 +8,7 @@ use str0m::media::{Direction, MediaKind};
 use str0m::net::Protocol;
 
 use super::{Routing, Worker, mark};
-use crate::endpoint::{Endpoint, Ice, Publisher, Role, host_candidate};
+use crate::endpoint::{Both, Endpoint, Ice, Publisher, Role, Subscriber, host_candidate};
 use crate::room::{Stream, StreamKey};
 use crate::sdp;
 use crate::vocabulary::{EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
@@ -61,6 +61,35 @@ impl Worker {
         if let Some(stream) = self.streams.get_mut(&key) {
             stream.subscribers.push(id);
         }
+        self.retarget(key, now);
+        Ok(())
+    }
+
+    pub(super) fn exchange(
+        &mut self,
+        room: RoomId,
+        id: EndpointId,
+        stream: StreamId,
+        other: StreamId,
+        offer: &str,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.admit(id, now)?;
+        let publisher = Publisher::new(self.limits.publisher_packets_per_s_max, now);
+        let both = Both { publisher, subscriber: Subscriber::default(), viewed: StreamKey(u64::MAX) };
+        let answer = self.answer_to(id, Role::Both(Box::new(both)), &room, stream, offer, now)?;
+        self.notices.push_back(Notice::Answer { endpoint: id, answer });
+        if !self.endpoints.contains_key(&id) {
+            return Ok(());
+        }
+        let key = self.stream_key(&room, other);
+        if let Some(Role::Both(both)) = self.endpoints.get_mut(&id).map(|endpoint| &mut endpoint.role)
+            && let Some(viewed) = self.streams.get_mut(&key)
+        {
+            both.viewed = key;
+            viewed.subscribers.push(id);
+        }
+        self.take_place(id, now);
         self.retarget(key, now);
         Ok(())
     }
@@ -177,7 +206,7 @@ impl Worker {
 
     pub(super) fn answered(&mut self, id: EndpointId, answer: &str, now: Instant) -> Result<(), Refusal> {
         let endpoint = self.endpoints.get_mut(&id).ok_or(Refusal::BadEndpoint)?;
-        let Role::Publisher(publisher) = &mut endpoint.role else { return Err(Refusal::BadEndpoint) };
+        let publisher = endpoint.role.publisher_mut().ok_or(Refusal::BadEndpoint)?;
         let pending = publisher.pending.take().ok_or(Refusal::BadEndpoint)?;
         let taken = sdp::answer(answer)
             .and_then(|answer| endpoint.rtc.sdp_api().accept_answer(pending, answer).map_err(|e| bad_sdp(id, &e)));
@@ -195,7 +224,7 @@ impl Worker {
         let endpoint = self.endpoints.get_mut(&id).ok_or(Refusal::BadEndpoint)?;
         let offer = sdp::offer(offer)?;
         let answer = endpoint.rtc.sdp_api().accept_offer(offer).map_err(|error| bad_sdp(id, &error));
-        if let Role::Subscriber(subscriber) = &mut endpoint.role {
+        if let Some(subscriber) = endpoint.role.subscriber_mut() {
             let tracks = [subscriber.audio.as_mut(), subscriber.video.as_mut()];
             tracks.into_iter().flatten().for_each(|track| track.renegotiated());
         }

@@ -6,7 +6,7 @@ use str0m::bwe::{Bitrate, BweKind};
 
 use super::Worker;
 use crate::admission::Share;
-use crate::endpoint::{Endpoint, Role, Subscriber};
+use crate::endpoint::{Endpoint, Subscriber};
 use crate::layers::{self, Choice, Seen, View, Wish};
 use crate::room::StreamKey;
 use crate::vocabulary::{EndpointId, Notice};
@@ -23,16 +23,16 @@ const REST: Duration = Duration::from_secs(5);
 impl Worker {
     pub(super) fn view(&mut self, id: EndpointId, width: u32, height: u32, now: Instant) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
-        let Role::Subscriber(subscriber) = &mut endpoint.role else { return };
+        let Some(subscriber) = endpoint.role.subscriber_mut() else { return };
         subscriber.view = Some(View { width, height });
         subscriber.stepped_down = None;
-        let stream = endpoint.stream;
+        let stream = endpoint.viewed();
         self.retarget(stream, now);
     }
 
     pub(super) fn estimated(&mut self, id: EndpointId, estimate: &BweKind) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
-        let Role::Subscriber(subscriber) = &mut endpoint.role else { return };
+        let Some(subscriber) = endpoint.role.subscriber_mut() else { return };
         if let BweKind::Twcc { estimate, can_probe } = estimate {
             subscriber.estimate = can_probe.then(|| estimate.as_u64());
         }
@@ -62,17 +62,17 @@ impl Worker {
         self.admission.measured(self.forwarded.per_s(), now);
         let mut shares = Vec::new();
         for endpoint in self.endpoints.values_mut() {
-            match &mut endpoint.role {
-                Role::Publisher(publisher) => {
-                    let layers = publisher.video.iter_mut().flat_map(|video| &mut video.layers);
-                    layers.for_each(|layer| layer.bytes.tick(now));
-                }
-                Role::Subscriber(subscriber) => shares.push(share(endpoint.id, subscriber, now)),
+            if let Some(publisher) = endpoint.role.publisher_mut() {
+                let layers = publisher.video.iter_mut().flat_map(|video| &mut video.layers);
+                layers.for_each(|layer| layer.bytes.tick(now));
+            }
+            if let Some(subscriber) = endpoint.role.subscriber_mut() {
+                shares.push(share(endpoint.id, subscriber, now));
             }
         }
         for (id, shed) in self.admission.balance(shares, now) {
             if let Some(endpoint) = self.endpoints.get_mut(&id)
-                && let Role::Subscriber(subscriber) = &mut endpoint.role
+                && let Some(subscriber) = endpoint.role.subscriber_mut()
             {
                 tracing::info!(endpoint = id.0, ?shed, "a viewer gets another part of a stream under load");
                 subscriber.shed = shed;
@@ -92,7 +92,7 @@ impl Worker {
 }
 
 fn layers_of(publisher: &Endpoint) -> Vec<Seen> {
-    let Role::Publisher(publisher) = &publisher.role else { return Vec::new() };
+    let Some(publisher) = publisher.role.publisher() else { return Vec::new() };
     let layers = publisher.video.iter().flat_map(|video| &video.layers);
     layers.map(|layer| Seen { size: layer.size, bits_per_s: layer.bytes.per_s() * 8 }).collect()
 }
@@ -116,7 +116,7 @@ fn share(endpoint: EndpointId, subscriber: &mut Subscriber, now: Instant) -> Sha
 
 /// Gives the layer whose key frame the viewer needs now.
 fn retarget(endpoint: &mut Endpoint, seen: &[Seen], now: Instant) -> Option<usize> {
-    let Role::Subscriber(subscriber) = &mut endpoint.role else { return None };
+    let subscriber = endpoint.role.subscriber_mut()?;
     subscriber.video.as_ref()?;
     subscriber.simulcast = seen.len() > 1;
     let choice = layers::choose(

@@ -42,6 +42,36 @@ fn three_members_see_and_hear_each_other() {
 }
 
 #[test]
+fn two_see_and_hear_each_other_on_one_connection_each() {
+    let mut network = Network::new();
+    let anna = network.exchange("anna", "boris");
+    network.call(&[anna], SECOND);
+    let boris = network.exchange("boris", "anna");
+    network.call(&[anna, boris], 3 * SECOND);
+    for one in [anna, boris] {
+        let client = &network.clients[&one];
+        assert!(client.frames().len() > 60, "{} frames of 100", client.frames().len());
+        assert!(client.sounds().len() > 90, "{} sounds of 150", client.sounds().len());
+        unbroken(client);
+    }
+    let (frames, sounds) = (network.frames(boris), network.clients[&boris].sounds().len());
+    network.command(Command::Permit { room: room(), member: member("anna"), audio: false, video: true });
+    network.call(&[anna, boris], SECOND);
+    assert!(network.frames(boris) > frames + 10, "her picture goes on");
+    assert!(network.clients[&boris].sounds().len() < sounds + 5, "she is muted");
+    network.command(Command::Close { endpoint: anna });
+    let frames = network.frames(boris);
+    network.call(&[boris], SECOND);
+    assert_eq!(network.frames(boris), frames);
+    let again = network.exchange("anna", "boris");
+    network.call(&[again, boris], 2 * SECOND);
+    assert!(network.frames(boris) > frames + 20 && network.frames(again) > 20, "one comes back");
+    network.command(Command::CloseRoom { room: room() });
+    network.run(SECOND);
+    assert_eq!((network.worker.endpoints(), network.worker.rooms()), (0, 0));
+}
+
+#[test]
 fn a_late_joiner_sees_the_publisher_whose_numbers_have_wrapped() {
     let mut network = Network::new();
     let anna = network.publish("anna");

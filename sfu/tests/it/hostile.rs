@@ -206,7 +206,7 @@ proptest! {
     }
 
     #[test]
-    fn no_order_of_commands_harms_a_node(commands in prop::collection::vec((0u8..10, 0u64..4, 0u8..3), 1..40)) {
+    fn no_order_of_commands_harms_a_node(commands in prop::collection::vec((0u8..11, 0u64..4, 0u8..3), 1..40)) {
         let mut network = Network::new();
         let offers = [an_offer(), String::new(), "v=0\r\n".to_owned()];
         for (kind, number, which) in commands {
@@ -225,6 +225,7 @@ proptest! {
                 6 => Command::Close { endpoint },
                 7 => Command::Permit { room, member: member(name), audio: number % 2 == 0, video: which == 0 },
                 8 => Command::View { endpoint, width: number as u32 * 500, height: u32::from(which) * 300 },
+                9 => Command::Exchange { room, endpoint, stream, other: camera("boris"), offer },
                 _ => Command::CloseRoom { room },
             });
             network.run(Duration::from_millis(3));

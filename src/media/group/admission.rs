@@ -6,6 +6,7 @@ use confgate_sfu::vocabulary::{MemberId, RoomId};
 
 use super::room::Space;
 use super::{Group, Shown, SocketId};
+use crate::event::CallMode;
 use crate::ids::{ConfId, ID_MAX, UserId};
 use crate::outbox::Close;
 use crate::token::CallGatewayClaims;
@@ -22,11 +23,13 @@ pub(super) struct Admitted {
     pub name: MemberId,
     /// When their token was issued, and its nonce.
     pub token: Option<(u64, String)>,
+    /// Whether their media may go straight to another member.
+    pub straight: bool,
 }
 
 /// Why somebody is not.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Barred {
+pub(in crate::media) enum Barred {
     Unauthorized,
     Expelled,
     Ended,
@@ -57,21 +60,27 @@ impl Group {
             return Err(Barred::Unauthorized);
         }
         let token = Some((claims.issued_ms, claims.nonce.clone()));
-        Ok(Admitted { space: Space::Conference, room, name: name.into(), token })
+        let straight = claims.mode == CallMode::P2p;
+        Ok(Admitted { space: Space::Conference, room, name: name.into(), token, straight })
     }
 }
 
 /// Names are people's own words there.
 fn admit_openly(room: &str, name: &str) -> Result<Admitted, Barred> {
-    let fits = |text: &str| !text.is_empty() && text.chars().count() <= ID_MAX && !text.chars().any(char::is_control);
     if !fits(room) || !fits(name) {
         return Err(Barred::Unauthorized);
     }
-    Ok(Admitted { space: Space::Open, room: Space::Open.room(room), name: name.into(), token: None })
+    let room = Space::Open.room(room);
+    Ok(Admitted { space: Space::Open, room, name: name.into(), token: None, straight: false })
+}
+
+/// Whether somebody without a token may be called so, or their room.
+pub(in crate::media) fn fits(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= ID_MAX && !text.chars().any(char::is_control)
 }
 
 impl Barred {
-    pub(super) fn close(&self) -> Close {
+    pub fn close(&self) -> Close {
         match self {
             Barred::Unauthorized => Close::Unauthorized,
             Barred::Expelled => Close::Kicked,
@@ -83,7 +92,7 @@ impl Barred {
 
 /// What was said about tokens given out up to a time: forgotten when they have all expired.
 #[derive(Default)]
-pub(super) struct Bars(HashMap<(ConfId, Option<UserId>), Bar>);
+pub(in crate::media) struct Bars(HashMap<(ConfId, Option<UserId>), Bar>);
 
 struct Bar {
     /// Milliseconds since 1970.
@@ -105,7 +114,7 @@ impl Bars {
         }
     }
 
-    fn check(&self, room: &ConfId, user: &UserId, issued_ms: u64) -> Result<(), Barred> {
+    pub fn check(&self, room: &ConfId, user: &UserId, issued_ms: u64) -> Result<(), Barred> {
         let whole = self.0.get(&(room.clone(), None));
         let own = self.0.get(&(room.clone(), Some(user.clone())));
         match [own, whole].into_iter().flatten().find(|bar| issued_ms <= bar.issued_until) {

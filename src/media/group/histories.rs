@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal};
 use proptest::prelude::*;
 
-use super::tests::claims;
+use super::tests::{between_two, claims};
 use super::*;
 use crate::ids::{ConfId, UserId};
 
 const ROOMS: [&str; 2] = ["r1", "r2"];
+/// Its tokens say that media may go straight.
+const STRAIGHT: &str = "r2";
 const NAMES: [&str; 3] = ["anna", "ben", "carl"];
 const STREAMS: [&str; 6] = ["anna", "ben", "carl", "anna/screen", "ben/screen", "carl/screen"];
 const SOCKETS: usize = 5;
@@ -33,6 +35,9 @@ enum Step {
     MediaCandidate(usize),
     Speaker(usize, Option<usize>),
     Permit(usize, usize, bool),
+    /// To another's browser; and that it can't go straight.
+    Signal(usize, usize),
+    Relay(usize),
     Expel(usize, usize),
     Move(usize),
     CloseRoom(usize),
@@ -51,6 +56,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => pair.clone().prop_map(|(s, n)| Step::Cancel(s, n)),
         3 => pair.prop_map(|(s, n)| Step::Candidate(s, n)),
         1 => socket.clone().prop_map(Step::Garbage),
+        4 => (socket.clone(), name.clone()).prop_map(|(s, n)| Step::Signal(s, n)),
+        1 => socket.clone().prop_map(Step::Relay),
         2 => socket.clone().prop_map(Step::Leave),
         2 => socket.prop_map(Step::Close),
         9 => Just(Step::Answer),
@@ -80,6 +87,9 @@ struct Page {
     holds: BTreeSet<String>,
     /// Offers that wait for an answer, by stream.
     offered: BTreeMap<String, usize>,
+    /// Whether media goes straight, as it was told.
+    straight: bool,
+    relayed: bool,
 }
 
 struct World {
@@ -127,10 +137,14 @@ impl World {
             Step::Garbage(i) => self.say(i, said("{".to_owned())),
             Step::Leave(i) => {
                 let page = &mut self.pages[i].1;
-                (page.room, page.asked) = (None, None);
+                (page.room, page.asked, page.straight, page.relayed) = (None, None, false, false);
                 page.holds.clear();
                 self.say(i, Ok(Message::LeaveRoom));
             }
+            Step::Signal(i, to) => {
+                self.say(i, said(format!(r#"{{"id":"signal","to":"{}","candidate":null}}"#, NAMES[to])));
+            }
+            Step::Relay(i) => self.say(i, said(r#"{"id":"mode","mode":"group"}"#.to_owned())),
             Step::Close(i) => self.close(i),
             Step::Answer | Step::Refuse => self.answer(matches!(step, Step::Answer)),
             Step::Lose(n) => self.lose(n),
@@ -180,7 +194,12 @@ impl World {
         }
         let socket = *socket;
         let message = Message::JoinRoom { room: room.into(), name: name.into(), token: None };
-        let shown = if by_token { claims(room, name, self.now, &format!("{}", self.ids)) } else { Shown::Nothing };
+        let nonce = self.ids.to_string();
+        let shown = match by_token {
+            true if room == STRAIGHT => between_two(claims(room, name, self.now, &nonce)),
+            true => claims(room, name, self.now, &nonce),
+            false => Shown::Nothing,
+        };
         self.ids += 1;
         self.take(Input::Said(socket, Ok(message), shown));
     }
@@ -222,6 +241,7 @@ impl World {
                     assert!(page.open, "said to a closed socket: {reply:?}");
                     page.hear(reply);
                 }
+                Output::Probe(socket) => panic!("nobody asks whether {socket:?} is there"),
                 Output::Close(socket, _) => {
                     let page = self.page(socket);
                     assert!(page.open, "closed twice");
@@ -266,7 +286,9 @@ impl World {
             let screens = |page: &Page| -> BTreeSet<String> {
                 page.holds.iter().filter(|name| name.contains('/')).cloned().collect()
             };
+            assert!(!page.straight || page.holds.len() <= 2, "more than two, from browser to browser");
             for other in same_room {
+                assert_eq!(page.straight, other.straight, "one way for both");
                 let foreign = |holds: BTreeSet<String>| -> BTreeSet<String> {
                     holds.into_iter().filter(|s| !s.starts_with(&page.name) && !s.starts_with(&other.name)).collect()
                 };
@@ -304,8 +326,18 @@ impl Page {
                 assert!(self.holds.contains(&name) || name == format!("{}/screen", self.name));
                 assert!(self.offered.contains_key(&name), "a candidate before the offer");
             }
+            Reply::Signal { from, .. } => {
+                assert!(self.straight && from != self.name && self.holds.contains(&from), "a signal of {from}");
+            }
+            Reply::Mode { mode, .. } => {
+                self.straight = mode == CallMode::P2p;
+                assert!(self.room.is_some() && !(self.straight && self.relayed), "straight again");
+                self.relayed |= !self.straight;
+            }
             Reply::Speaker { name } => assert!(name.is_none_or(|name| self.holds.contains(&name))),
-            Reply::Enforce { .. } | Reply::Moved { .. } | Reply::Error { .. } => {}
+            Reply::Enforce { audio, video } => assert!(!self.straight || audio && video, "enforced by nobody"),
+            Reply::Moved { .. } | Reply::Error { .. } => {}
+            of_pair => panic!("of the one-to-one call: {of_pair:?}"),
         }
     }
 }

@@ -7,6 +7,7 @@
 mod admission;
 mod orders;
 mod room;
+mod straight;
 mod streams;
 
 #[cfg(test)]
@@ -18,12 +19,14 @@ use std::collections::HashMap;
 
 use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId};
 
-use self::admission::Bars;
-use self::orders::Permits;
+pub(in crate::media) use self::admission::{Barred, Bars, fits};
+pub(in crate::media) use self::orders::Permits;
 use self::room::Room;
+pub(in crate::media) use self::room::Space;
 use self::streams::{Endpoint, Streams};
-use super::message::{Code, Message, Reply, Unreadable};
+use super::message::{Code, Message, Relayed, Reply, Signal, Unreadable};
 use crate::control::ToNode;
+use crate::event::CallMode;
 use crate::limiter::{Limiter, Rate};
 use crate::outbox::Close;
 use crate::token::CallGatewayClaims;
@@ -31,7 +34,7 @@ use crate::token::CallGatewayClaims;
 /// Sockets whose message budget is remembered; more can't be open by far (`limits.connections`).
 const BUDGETS: usize = 1 << 20;
 /// What an offer costs, in messages: each makes a peer connection, and the media thread that makes it forwards others'
-/// packets meanwhile.
+/// packets meanwhile. One for another browser is as long.
 const OFFER_COST: u32 = 10;
 
 /// A client's socket; numbered as they open, never used again.
@@ -54,6 +57,8 @@ pub enum Input {
     /// A message, and what its token says if it has one.
     Said(SocketId, Result<Message, Unreadable>, Shown),
     Closed(SocketId),
+    /// The client has answered a ping.
+    Alive(SocketId),
     Notice(Notice),
     Control(ToNode),
     /// The node is going to stop: no new rooms.
@@ -69,6 +74,8 @@ pub enum Output {
     Send(SocketId, Reply),
     /// After all that was sent before. The socket is forgotten: it may be closed without [`Input::Closed`].
     Close(SocketId, Close),
+    /// Asks for a sign of life: [`Input::Alive`], if there is any.
+    Probe(SocketId),
     Media(Command),
 }
 
@@ -152,6 +159,7 @@ impl Group {
             }
             Input::Notice(notice) => self.notice(notice),
             Input::Control(order) => self.order(now, order),
+            Input::Alive(_) => {}
             Input::Drain => self.draining = true,
             Input::Stop => self.stop(),
             Input::Tick => self.tick(now),
@@ -169,22 +177,39 @@ impl Group {
             // What a client sent before it learned that its socket is closed.
             return;
         }
-        let cost = if matches!(message, Ok(Message::ReceiveVideoFrom { .. })) { OFFER_COST } else { 1 };
+        let described = |signal: &Signal| matches!(signal, Signal::Description(_));
+        let cost = match &message {
+            Ok(Message::ReceiveVideoFrom { .. }) => OFFER_COST,
+            Ok(Message::Signal { signal, .. }) if described(signal) => OFFER_COST,
+            _ => 1,
+        };
         if (0..cost).any(|_| self.budget.allow(&socket, now).is_err()) {
             return self.dismiss(now, socket, Code::TooMany, Close::TooMany);
         }
         match message {
             Ok(Message::JoinRoom { room, name, .. }) => self.join(now, socket, &room, &name, shown),
             Ok(Message::ReceiveVideoFrom { sender, sdp_offer }) => self.offered(socket, &sender, sdp_offer),
-            Ok(Message::OnIceCandidate { name, candidate }) => {
+            Ok(Message::OnIceCandidate { name: Some(name), candidate }) => {
                 self.candidate(socket, &name, candidate.map(|c| c.candidate).unwrap_or_default());
             }
             Ok(Message::CancelVideoFrom { sender }) => self.cancel(socket, &sender),
             Ok(Message::View { sender, width, height }) => self.view(socket, &sender, width, height),
+            Ok(Message::Signal { to, signal }) => self.signal(socket, &to, signal),
+            Ok(Message::Mode { mode: CallMode::Group, reason }) => {
+                self.relay(socket, reason.unwrap_or(Relayed::Unable));
+            }
             Ok(Message::LeaveRoom) => self.leave(now, socket),
             Ok(Message::Unknown) => {}
-            Err(Unreadable) => self.error(socket, Code::BadMessage, None),
+            // Of the one-to-one call, for which the socket left this one unless it is in a room; or else no member's
+            // to say.
+            Ok(_) | Err(Unreadable) => self.error(socket, Code::BadMessage, None),
         }
+    }
+
+    /// Lets a socket go that is in no room: it holds calls of another kind. Gives what it showed when it opened.
+    pub fn release(&mut self, socket: SocketId) -> Option<Shown> {
+        self.sockets.get(&socket).filter(|socket| socket.seat.is_none())?;
+        self.sockets.remove(&socket).map(|socket| socket.shown)
     }
 
     fn tick(&mut self, now: u64) {
@@ -222,18 +247,7 @@ impl Group {
     }
 
     fn error(&mut self, socket: SocketId, code: Code, name: Option<String>) {
-        let message = match code {
-            Code::Unauthorized => "no valid token for this room and name",
-            Code::Expelled => "removed from the conference",
-            Code::BadMessage => "not a message that can be answered here",
-            Code::BadSdp => "the offer can't be answered",
-            Code::Overloaded => "no room for more now",
-            Code::TooMany => "more than a client may ask for",
-            Code::Unavailable => "not available now",
-            Code::Replaced => "joined from elsewhere",
-            Code::Ended => "the conference is over",
-        };
-        self.send(socket, Reply::Error { code, message, name });
+        self.send(socket, Reply::Error { code, message: code.words(), name });
     }
 
     fn send(&mut self, socket: SocketId, reply: Reply) {

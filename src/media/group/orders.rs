@@ -9,7 +9,7 @@ use super::room::Space;
 use super::{Group, SocketId};
 use crate::control::ToNode;
 use crate::ids::{ConfId, UserId};
-use crate::media::message::{Code, Reply};
+use crate::media::message::{Code, Relayed, Reply};
 use crate::outbox::Close;
 
 /// Members held back, in all rooms together: as many as could be in a node's rooms many times over. Beyond, an order
@@ -18,7 +18,7 @@ const HELD_BACK: usize = 1_000_000;
 
 /// Whose audio or video isn't forwarded. Outlives the members' coming and going, until the room is closed.
 #[derive(Default)]
-pub(super) struct Permits {
+pub(in crate::media) struct Permits {
     /// Audio, video; who may send both isn't in it.
     held_back: HashMap<RoomId, HashMap<MemberId, (bool, bool)>>,
     count: usize,
@@ -31,7 +31,7 @@ impl Permits {
     }
 
     /// Answers whether that changes anything.
-    fn put(&mut self, room: &RoomId, member: &MemberId, audio: bool, video: bool) -> bool {
+    pub fn put(&mut self, room: &RoomId, member: &MemberId, audio: bool, video: bool) -> bool {
         let wanted = (audio, video);
         if self.of(room, member).unwrap_or((true, true)) == wanted {
             return false;
@@ -55,7 +55,7 @@ impl Permits {
         true
     }
 
-    fn forget(&mut self, room: &RoomId) {
+    pub fn forget(&mut self, room: &RoomId) {
         self.count -= self.held_back.remove(room).map_or(0, |members| members.len());
     }
 }
@@ -77,6 +77,10 @@ impl Group {
         }
         let present = self.rooms.get(&room).and_then(|room| room.member(&member)).map(|member| member.socket);
         if let Some(socket) = present {
+            if !(audio && video) {
+                // From browser to browser nobody would enforce it.
+                self.relay_room(&room, Relayed::Enforced);
+            }
             self.media(Command::Permit { room, member, audio, video });
             self.send(socket, Reply::Enforce { audio, video });
         }

@@ -13,7 +13,7 @@ const SCREEN: &str = "/screen";
 
 /// Rooms of different spaces share nothing, whatever they are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Space {
+pub(in crate::media) enum Space {
     /// By token: the room is a conference's.
     Conference,
     /// Without a token: only where `callgw.open` is on.
@@ -53,6 +53,8 @@ pub(super) struct Room {
     pub members: Vec<Member>,
     /// As the members were told.
     pub speaker: Option<MemberId>,
+    /// Whether the two members' media goes straight; once it doesn't, it does not again.
+    pub straight: bool,
 }
 
 pub(super) struct Member {
@@ -137,8 +139,9 @@ impl Group {
 
     /// The others hear of the newcomer, then the newcomer of the others: in Kurento's order.
     fn enter(&mut self, socket: SocketId, admitted: Admitted) {
-        let Admitted { space, room: id, name, token } = admitted;
-        let room = self.rooms.entry(id.clone()).or_insert_with(|| Room { space, members: Vec::new(), speaker: None });
+        let Admitted { space, room: id, name, token, straight } = admitted;
+        let new = || Room { space, members: Vec::new(), speaker: None, straight };
+        let room = self.rooms.entry(id.clone()).or_insert_with(new);
         let others = room.others(&name);
         let existing = room.members.iter().flat_map(Member::names).map(|stream| name_of(&stream)).collect();
         let speaker = room.speaker.clone();
@@ -150,6 +153,7 @@ impl Group {
         if let Some(open) = self.sockets.get_mut(&socket) {
             open.seat = Some(Seat { room: id.clone(), name: name.clone(), streams: Streams::default() });
         }
+        self.enter_straight(socket, &id, straight);
         if let Some(speaker) = speaker {
             self.send(socket, Reply::Speaker { name: Some(speaker.to_string()) });
         }

@@ -7,7 +7,7 @@ use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Re
 
 use super::room::name_of;
 use super::{Group, Seat, SocketId};
-use crate::media::message::{Candidate, Code, Reply};
+use crate::media::message::{Candidate, Code, Relayed, Reply};
 
 /// Candidates of one connection, each way: a browser with many interfaces and several TURN servers has some 40.
 pub(super) const CANDIDATES: usize = 128;
@@ -68,6 +68,8 @@ impl Group {
             let name = (sender.len() <= NAME_BACK).then(|| sender.to_owned());
             return self.error(socket, Code::BadMessage, name);
         };
+        // Who asks the node for a connection doesn't wait for one of another's.
+        self.relay_room(&named.room, Relayed::Unable);
         let limit = self.limits.streams;
         let endpoint = EndpointId(self.next_endpoint);
         let seat = self.seat_mut(socket).expect("the name was looked at from there");

@@ -129,6 +129,8 @@ impl Janus {
             Command::Subscribe { room, endpoint, stream, offer, .. } => {
                 self.open(endpoint, room, stream, Part::Subscriber { offer, tracks: Vec::new(), view: None });
             }
+            // VideoRoom has no connection that does both.
+            Command::Exchange { endpoint, .. } => self.refuse(endpoint, Refusal::Unavailable),
             // Janus pulls by itself (`publish_remotely`); a second round of offers on a connection isn't asked for.
             Command::Pull { endpoint, .. }
             | Command::Renegotiate { endpoint, .. }

@@ -45,6 +45,16 @@ const WATCH: &str = "
                 await new Promise(done => setTimeout(done, 50));
             }
         },
+        async paths() {
+            const connected = connections.filter(each => each.connectionState === 'connected');
+            const stats = await Promise.all(connected.map(each => each.getStats()));
+            return stats.flatMap(each => [...each.values()].filter(({ type }) => type === 'transport').map(transport => {
+                const { localCandidateId, remoteCandidateId } = each.get(transport.selectedCandidatePairId);
+                const [here, there] = [each.get(localCandidateId), each.get(remoteCandidateId)];
+                const { candidateType: by, protocol, relayProtocol } = here;
+                return { here: here.port, there: there.port, type: there.candidateType, by, protocol, relayProtocol };
+            }));
+        },
         pixels(stream) {
             const video = document.querySelector(`.tile[data-stream=\"${stream}\"] video:not(.arriving)`);
             const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 36 });
@@ -74,6 +84,14 @@ impl Browser {
     /// Everything that is sent: one report for each size of a picture.
     pub async fn sent(&self) -> Vec<Value> {
         let ask = "watched.outbound().then(arguments[0], error => arguments[0](String(error)));";
+        let told = self.page.execute_async(ask, Vec::new()).await.expect("the script runs");
+        told.as_array().unwrap_or_else(|| panic!("no list: {told}")).clone()
+    }
+
+    /// The ways of the connections that are up: both ends' ports, the other's kind of candidate (`type`), one's own (`by`)
+    /// with its `protocol` and `relayProtocol`.
+    pub async fn paths(&self) -> Vec<Value> {
+        let ask = "watched.paths().then(arguments[0], error => arguments[0](String(error)));";
         let told = self.page.execute_async(ask, Vec::new()).await.expect("the script runs");
         told.as_array().unwrap_or_else(|| panic!("no list: {told}")).clone()
     }

@@ -216,7 +216,7 @@ impl CallSocket {
         self.send(json!({ "id": "receiveVideoFrom", "sender": stream, "sdpOffer": peer.client.offer })).await;
         let answer = self.wait_for("receiveVideoAnswer").await;
         assert_eq!(answer["name"], stream);
-        peer.client.answered(answer["sdpAnswer"].as_str().expect("the answer is SDP"));
+        peer.answered(&answer["sdpAnswer"]);
         peer
     }
 }
@@ -232,7 +232,7 @@ pub struct Peer {
 impl Peer {
     async fn new(here: IpAddr, media: Media) -> Self {
         let socket = UdpSocket::bind((here, 0)).await.expect("a free port");
-        let sends = media.direction == Direction::SendOnly;
+        let sends = media.direction != Direction::RecvOnly;
         let (address, now) = (socket.local_addr().expect("it is bound"), StdInstant::now());
         Self { client: peer::Client::new(media, address, Protocol::Udp, now), socket, sends, sends_next: now }
     }
@@ -240,6 +240,20 @@ impl Peer {
     pub fn offer(media: Media) -> String {
         let nowhere = "127.0.0.1:9".parse().expect("an address");
         peer::Client::new(media, nowhere, Protocol::Udp, StdInstant::now()).offer
+    }
+
+    /// One that sends and receives on one connection, as in a call between two.
+    pub async fn of_pair() -> Self {
+        Self::new(LOOPBACK, Media::EXCHANGES).await
+    }
+
+    /// What it offers.
+    pub fn offered(&self) -> &str {
+        &self.client.offer
+    }
+
+    pub fn answered(&mut self, answer: &Value) {
+        self.client.answered(answer.as_str().expect("the answer is SDP"));
     }
 
     pub fn frames(&self) -> usize {

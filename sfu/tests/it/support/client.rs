@@ -38,6 +38,9 @@ impl Media {
     pub const SIMULCASTS: Media = Media { layers: &["f", "h", "q"], ..Media::SENDS };
     pub const WATCHES: Media =
         Media { direction: Direction::RecvOnly, audio: true, video: Some(Codec::Vp8), layers: &[] };
+    /// Both ways, as in a call between two.
+    pub const EXCHANGES: Media =
+        Media { direction: Direction::SendRecv, audio: true, video: Some(Codec::Vp8), layers: &[] };
 }
 
 /// Bytes of a frame and its size, from the largest layer to the smallest, as "f", "h" and "q" are offered.

@@ -118,6 +118,15 @@ impl Network {
         endpoint
     }
 
+    /// Sends the one's stream and receives the other's on one connection.
+    pub fn exchange(&mut self, name: &str, other: &str) -> EndpointId {
+        let endpoint = self.client(Media::EXCHANGES, Protocol::Udp);
+        let offer = self.clients[&endpoint].offer.clone();
+        let (stream, other) = (camera(name), camera(other));
+        self.command(Command::Exchange { room: room(), endpoint, stream, other, offer });
+        endpoint
+    }
+
     pub fn command(&mut self, command: Command) {
         self.worker.command(command, self.now);
         self.collect();

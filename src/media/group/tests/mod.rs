@@ -3,13 +3,14 @@
 mod admission;
 mod orders;
 mod rooms;
+mod straight;
 mod streams;
 
 use confgate_sfu::vocabulary::{Command, EndpointId, Notice};
 
 use super::room::Space;
 use super::*;
-use crate::event::Role;
+use crate::event::{CallMode, Role};
 use crate::ids::{ConfId, UserId};
 
 const T0: u64 = 1_000_000;
@@ -23,6 +24,11 @@ pub(super) fn claims(room: &str, name: &str, issued_ms: u64, nonce: &str) -> Sho
     let mut claims = CallGatewayClaims::new("n1", room, name, Role::Guest, std::time::Duration::from_secs(60));
     (claims.issued_ms, claims.nonce) = (issued_ms, nonce.to_owned());
     Shown::Claims(Box::new(claims))
+}
+
+pub(super) fn between_two(shown: Shown) -> Shown {
+    let Shown::Claims(claims) = shown else { return shown };
+    Shown::Claims(Box::new(claims.in_mode(CallMode::P2p)))
 }
 
 struct Node {

@@ -1,0 +1,72 @@
+//! Which of a node's two kinds of calls each socket holds: group calls, until it says something of a call between two.
+//! Pure, as both are.
+
+use super::group::{self, Census, Group, Input, Output};
+use super::message::Message;
+use super::pair::{self, Pairs};
+use confgate_sfu::vocabulary::{EndpointId, Notice};
+
+/// Owned by the node's task; a socket is in one of the two.
+pub struct Switchboard {
+    group: Group,
+    pairs: Pairs,
+}
+
+impl Switchboard {
+    pub fn new(group: group::Limits, pairs: pair::Limits) -> Self {
+        Self { group: Group::new(group), pairs: Pairs::new(pairs) }
+    }
+
+    /// Takes one input at `now` (ms since 1970).
+    pub fn handle(&mut self, now: u64, input: Input) -> Vec<Output> {
+        match &input {
+            Input::Opened(..) => self.group.handle(now, input),
+            Input::Said(socket, message, _) => {
+                let is_of_pair = message.as_ref().is_ok_and(Message::is_of_pair);
+                if is_of_pair && let Some(shown) = self.group.release(*socket) {
+                    self.pairs.handle(now, Input::Opened(*socket, shown));
+                }
+                if self.pairs.has(*socket) { self.pairs.handle(now, input) } else { self.group.handle(now, input) }
+            }
+            Input::Closed(socket) | Input::Alive(socket) => {
+                if self.pairs.has(*socket) {
+                    self.pairs.handle(now, input)
+                } else {
+                    self.group.handle(now, input)
+                }
+            }
+            Input::Notice(notice) => match endpoint_of(notice).is_some_and(Pairs::is_of_pair) {
+                true => self.pairs.handle(now, input),
+                false => self.group.handle(now, input),
+            },
+            Input::Control(_) | Input::Drain | Input::Stop | Input::Tick => {
+                let mut out = self.group.handle(now, input.clone());
+                out.extend(self.pairs.handle(now, input));
+                out
+            }
+        }
+    }
+
+    /// All sockets; rooms and members of group calls.
+    pub fn census(&self) -> Census {
+        let census = self.group.census();
+        Census { sockets: census.sockets + self.pairs.census().0, ..census }
+    }
+
+    /// Calls between two.
+    pub fn pairs(&self) -> usize {
+        self.pairs.census().1
+    }
+}
+
+fn endpoint_of(notice: &Notice) -> Option<EndpointId> {
+    match notice {
+        Notice::Answer { endpoint, .. }
+        | Notice::Offer { endpoint, .. }
+        | Notice::Refused { endpoint, .. }
+        | Notice::Candidate { endpoint, .. }
+        | Notice::Connected { endpoint }
+        | Notice::Closed { endpoint, .. } => Some(*endpoint),
+        Notice::Speaker { .. } => None,
+    }
+}

@@ -1,0 +1,280 @@
+//! Two call each other from the page, a Chromium for each: straight from browser to browser, through the node, and from
+//! the one to the other in the midst of the call.
+
+use serde_json::{Value, json};
+
+use crate::browser_story::person::id;
+use crate::stage::Stage;
+use crate::support::browser::Browser;
+use crate::support::client::BASE;
+use crate::support::wait::until_true;
+
+/// In pages of which it is said, no browser hears where another one can be reached.
+const NO_PATH: &str = "RTCPeerConnection.prototype.addIceCandidate = async () => {};";
+
+/// Remembers every socket of the page.
+const SOCKETS: &str = "
+    window.sockets = [];
+    window.WebSocket = class extends WebSocket {
+        constructor(...options) { super(...options); sockets.push(this); }
+    };";
+
+/// What Kurento's one-to-one page does, as the test asks it to. `faces` is what each connection shows.
+const KURENTO_PAGE: &str = "
+    const dial = name => {
+        const socket = new WebSocket(`wss://${location.host}/one2one`);
+        const send = message => socket.send(JSON.stringify(message));
+        const state = { log: [], send };
+        const candidates = [];
+        const connect = async () => {
+            const pc = state.pc = new RTCPeerConnection();
+            pc.onicecandidate = ({ candidate }) => candidate && send({ id: 'onIceCandidate', candidate });
+            const media = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, framerate: 15 } });
+            media.getTracks().forEach(track => pc.addTrack(track, media));
+            await pc.setLocalDescription(await pc.createOffer({ offerToReceiveAudio: true, offerToReceiveVideo: true }));
+            return pc.localDescription.sdp;
+        };
+        const answer = async sdp => {
+            await state.pc.setRemoteDescription({ type: 'answer', sdp });
+            for (const candidate of candidates.splice(0)) await state.pc.addIceCandidate(candidate);
+            // Sound that nobody plays is not decoded.
+            const video = document.body.appendChild(document.createElement('video'));
+            video.srcObject = new MediaStream(state.pc.getReceivers().map(({ track }) => track));
+            video.play();
+        };
+        const end = () => { state.pc?.close(); state.pc = null; };
+        const handlers = {
+            async incomingCall({ from }) {
+                send({ id: 'incomingCallResponse', from, callResponse: 'accept', sdpOffer: await connect() });
+            },
+            callResponse: ({ response, sdpAnswer }) => response === 'accepted' ? answer(sdpAnswer) : end(),
+            startCommunication: ({ sdpAnswer }) => answer(sdpAnswer),
+            stopCommunication: end,
+            iceCandidate: ({ candidate }) => state.pc.signalingState === 'stable'
+                ? state.pc.addIceCandidate(candidate) : candidates.push(candidate),
+        };
+        socket.onopen = () => send({ id: 'register', name });
+        socket.onmessage = ({ data }) => {
+            const message = JSON.parse(data);
+            state.log.push(message.id + (message.response ? ` ${message.response}` : ''));
+            handlers[message.id]?.(message);
+        };
+        state.call = async to => send({ id: 'call', from: name, to, sdpOffer: await connect() });
+        state.received = async () => {
+            const stats = [...(await state.pc?.getStats() ?? new Map()).values()];
+            const inbound = stats.filter(({ type }) => type === 'inbound-rtp');
+            const of = kind => inbound.find(each => each.kind === kind);
+            return { frames: of('video')?.framesDecoded ?? 0, energy: of('audio')?.totalAudioEnergy ?? 0 };
+        };
+        return state;
+    };
+    window.kurento = dial(NAME);";
+
+/// Whoever is signed in at the home page.
+struct Person {
+    browser: Browser,
+    user: &'static str,
+}
+
+impl Person {
+    async fn sign_in(stage: &Stage, user: &'static str, script: &str) -> Self {
+        let browser = Browser::start().await;
+        browser.watch_media().await;
+        browser.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+        browser.goto(&format!("https://{}{BASE}/", stage.gateway.http())).await;
+        browser.is_on("signIn").await;
+        browser.fill(&id("user-id"), user).await;
+        browser.fill(&id("password"), "their password").await;
+        browser.press("sign-in").await;
+        browser.is_on("home").await;
+        // A reload of the page would forget it.
+        browser.run("window.isSamePage = true").await;
+        Self { browser, user }
+    }
+
+    async fn sees_and_hears(&self, other: &Person) {
+        self.browser.sees_moving(other.user).await;
+        self.browser.hears_sound(other.user).await;
+    }
+
+    async fn is_on_same_page(&self) {
+        self.browser.is_on("conference").await;
+        assert_eq!(self.browser.run("return window.isSamePage").await, json!(true));
+    }
+}
+
+/// Two who are in each other's address book, and a third who isn't here.
+async fn two(stage: &Stage, script: &str) -> (Person, Person) {
+    let operator = stage.operator().await;
+    for (user, name) in [("anna", "Anna Schmidt"), ("zhang", "张伟"), ("ben", "Ben")] {
+        let account = json!({ "userId": user, "name": name, "password": "their password" });
+        operator.rpc("org.user.createUser", account).await.result();
+    }
+    tokio::join!(Person::sign_in(stage, "anna", script), Person::sign_in(stage, "zhang", script))
+}
+
+/// The first calls the second, with picture, who takes it so.
+async fn call(one: &Person, other: &Person) {
+    one.browser.press(&format!("call-video-{}", other.user)).await;
+    other.browser.has("incoming", true).await;
+    other.browser.press("call-accept-video").await;
+    tokio::join!(one.browser.is_on("conference"), other.browser.is_on("conference"));
+    tokio::join!(one.sees_and_hears(other), other.sees_and_hears(one));
+}
+
+/// One connection, whose other end is the other browser's own.
+async fn straight(one: &Person, other: &Person) {
+    let (ones, others) = (one.browser.paths().await, other.browser.paths().await);
+    let ([ones], [others]) = (ones.as_slice(), others.as_slice()) else {
+        panic!("not one connection each: {ones:?}, {others:?}")
+    };
+    assert_eq!((&ones["there"], &others["there"]), (&others["here"], &ones["here"]));
+}
+
+/// All connections of both lead to the node's one port.
+async fn through_the_node(one: &Person, other: &Person) {
+    let ends = |paths: &[Value]| -> Vec<Value> { paths.iter().map(|path| path["there"].clone()).collect() };
+    until_true("media goes through the node", async || {
+        let (ones, others) = (one.browser.paths().await, other.browser.paths().await);
+        let all = [ends(&ones), ends(&others)].concat();
+        ones.len() == 2 && others.len() == 2 && all.iter().all(|end| *end == all[0])
+    })
+    .await;
+}
+
+/// The node's socket comes back; the connection that media flows on is the same.
+async fn a_lost_socket_is_not_noticed(stage: &Stage, anna: &Person, zhang: &Person) {
+    let gone = "sockets.filter(each => each.url.endsWith('/callgw') && each.readyState === WebSocket.OPEN)[0].close()";
+    zhang.browser.run(gone).await;
+    zhang.browser.holds("sockets.filter(each => each.url.endsWith('/callgw')).length === 2").await;
+    until_true("he is back", async || stage.gateway.metric("confgate_groupcall_members").await == Some(2.0)).await;
+    tokio::join!(anna.sees_and_hears(zhang), zhang.sees_and_hears(anna));
+    straight(anna, zhang).await;
+    for person in [anna, zhang] {
+        person.browser.holds("watched.connections.length === 1").await;
+    }
+}
+
+#[tokio::test]
+async fn browser_media_goes_straight_and_through_the_node_when_it_must() {
+    let stage = Stage::with("[callgw]\nthreads = 1\n").await;
+    let (anna, zhang) = two(&stage, SOCKETS).await;
+    call(&anna, &zhang).await;
+    straight(&anna, &zhang).await;
+    anna.browser.look_in_both_languages("call-on").await;
+    straight(&anna, &zhang).await;
+    a_lost_socket_is_not_noticed(&stage, &anna, &zhang).await;
+
+    // A mute holds at the node, to which both go over.
+    anna.browser.does_to(zhang.user, "mute").await;
+    through_the_node(&anna, &zhang).await;
+    tokio::join!(anna.browser.sees_moving(zhang.user), zhang.sees_and_hears(&anna));
+    anna.browser.hears_nothing(zhang.user, zhang.user).await;
+    tokio::join!(anna.is_on_same_page(), zhang.is_on_same_page());
+    assert_eq!(stage.gateway.metric("confgate_groupcall_relayed_total").await, Some(2.0), "told to both");
+
+    zhang.browser.press("leave").await;
+    anna.browser.is_on("ended").await;
+    anna.browser.look("call-ended").await;
+    anna.browser.press("go-home").await;
+    zhang.browser.press("go-home").await;
+    // The next one is straight again, the other way round.
+    call(&zhang, &anna).await;
+    straight(&zhang, &anna).await;
+    anna.browser.assert_quiet_console().await;
+    zhang.browser.assert_quiet_console().await;
+}
+
+#[tokio::test]
+async fn browser_media_goes_through_the_node_where_the_configuration_says_so() {
+    let stage = Stage::with("[callgw]\nthreads = 1\np2p = false\n").await;
+    let (anna, zhang) = two(&stage, "").await;
+    call(&anna, &zhang).await;
+    through_the_node(&anna, &zhang).await;
+}
+
+#[tokio::test]
+async fn browser_media_goes_through_the_node_where_no_path_leads_straight() {
+    let stage = Stage::with("[callgw]\nthreads = 1\n").await;
+    let (anna, zhang) = two(&stage, NO_PATH).await;
+    call(&anna, &zhang).await;
+    through_the_node(&anna, &zhang).await;
+    tokio::join!(anna.is_on_same_page(), zhang.is_on_same_page());
+}
+
+#[tokio::test]
+async fn browser_a_call_rings_and_is_declined_given_up_or_missed() {
+    let stage = Stage::with("[limits]\nring_ms = 10000\n").await;
+    let (anna, zhang) = two(&stage, "").await;
+    anna.browser.look_in_both_languages("people").await;
+    anna.browser.fill(&id("people-search"), "张").await;
+    anna.browser.press("call-zhang").await;
+    anna.browser.is_on("calling").await;
+    zhang.browser.shows(&id("incoming"), "Anna Schmidt").await;
+    for (browser, name) in [(&anna.browser, "call-out"), (&zhang.browser, "call-in")] {
+        browser.look(name).await;
+    }
+    zhang.browser.press("call-decline").await;
+    anna.browser.is_on("callOver").await;
+    zhang.browser.has("incoming", false).await;
+    anna.browser.look("call-declined").await;
+
+    anna.browser.press("call-again").await;
+    zhang.browser.has("incoming", true).await;
+    anna.browser.press("call-cancel").await;
+    anna.browser.is_on("home").await;
+    zhang.browser.has("incoming", false).await;
+    zhang.browser.shows(&id("toasts"), "Anna Schmidt").await;
+
+    // Nobody answers; and while two talk, the third hears that.
+    anna.browser.press("call-zhang").await;
+    anna.browser.is_on("callOver").await;
+    anna.browser.press("call-back").await;
+    anna.browser.is_on("home").await;
+    zhang.browser.press("call-anna").await;
+    anna.browser.press("call-accept").await;
+    tokio::join!(anna.browser.is_on("conference"), zhang.browser.is_on("conference"));
+    anna.browser.hears_sound(zhang.user).await;
+    let ben = Person::sign_in(&stage, "ben", "").await;
+    ben.browser.press("call-anna").await;
+    ben.browser.is_on("callOver").await;
+    ben.browser.look("call-busy").await;
+}
+
+/// A page of this origin that speaks as Kurento's does.
+async fn kurento(stage: &Stage, name: &str) -> Browser {
+    let browser = Browser::start().await;
+    browser.goto(&format!("https://{}{BASE}/", stage.gateway.http())).await;
+    browser.run(&KURENTO_PAGE.replace("NAME", &json!(name).to_string())).await;
+    browser.holds("kurento.log.includes('registerResponse accepted')").await;
+    browser
+}
+
+async fn decodes(browser: &Browser) {
+    let received = async |what: &str| {
+        let ask = format!("kurento.received().then(all => arguments[0](all.{what}));");
+        let told = browser.page.execute_async(&ask, Vec::new()).await.expect("the script runs");
+        told.as_f64().unwrap_or_else(|| panic!("no number: {told}"))
+    };
+    let (frames, energy) = (received("frames").await, received("energy").await);
+    until_true("frames are decoded", async || received("frames").await >= frames + 5.0).await;
+    until_true("sound is heard", async || received("energy").await > energy).await;
+}
+
+#[tokio::test]
+async fn browser_kurentos_own_page_calls_another_through_an_open_node() {
+    let stage = Stage::with("[callgw]\nthreads = 1\nopen = true\n").await;
+    let (anna, zhang) = tokio::join!(kurento(&stage, "Anna"), kurento(&stage, "张伟"));
+    for _ in 0..2 {
+        anna.run("kurento.call('张伟')").await;
+        tokio::join!(decodes(&anna), decodes(&zhang));
+        zhang.run("kurento.send({ id: 'stop' }); kurento.pc.close(); kurento.pc = null").await;
+        anna.holds("kurento.pc === null").await;
+    }
+    let told = ["registerResponse accepted", "callResponse accepted", "stopCommunication"];
+    let log = anna.run("return kurento.log.filter(id => id !== 'iceCandidate')").await;
+    assert_eq!(log, json!([told[0], told[1], told[2], told[1], told[2]]));
+    for browser in [&anna, &zhang] {
+        browser.assert_quiet_console().await;
+    }
+}

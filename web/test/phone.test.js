@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { Line } from "../line.js";
+import { Phone } from "../phone.js";
+import { RpcError } from "../rpc.js";
+
+const person = { userId: "ben", name: "Ben" };
+
+/** A phone whose server is this test: `answers` by method, each a value, or a function of the params. */
+async function scene(answers = {}) {
+  const calls = [];
+  const rpc = {
+    session: { userId: "anna" },
+    socket: null,
+    async call(method, params) {
+      calls.push([method, params]);
+      const answer = answers[method];
+      if (answer instanceof Error) throw answer;
+      return typeof answer === "function" ? answer(params) : (answer ?? {});
+    },
+  };
+  let owner = null;
+  const socket = { isOpen: false, open: () => (socket.isOpen = true), close: () => (socket.isOpen = false) };
+  const phone = new Phone(rpc, (given) => ((owner = given), socket));
+  const events = [];
+  for (const name of ["enter", "missed", "trouble"]) phone.addEventListener(name, ({ detail }) => events.push([name, detail]));
+  phone.start();
+  await settled();
+  const hear = async (news, params) => {
+    owner.onNotice(`call.${news}`, { callId: "c1", confId: "k1", from: "ben", mode: "p2p", ...params });
+    await settled();
+  };
+  return { phone, rpc, socket, owner, calls, events, hear };
+}
+
+const settled = () => new Promise((resolve) => setTimeout(resolve, 5));
+
+test("somebody is called, and answers", async () => {
+  const { phone, socket, calls, events, hear } = await scene({ "call.start": { callId: "c1", confId: "k1", mode: "p2p" } });
+  assert.equal(socket.isOpen, true, "it rings here from the start");
+  await phone.call(person, true);
+  assert.deepEqual(calls.at(-1), ["call.start", { to: ["ben"] }]);
+  assert.equal(phone.dialled.outcome, null);
+  await hear("answered", { userId: "ben" });
+  assert.deepEqual(events, [["enter", { callId: "c1", confId: "k1", person, withVideo: true, isGroup: false }]]);
+  assert.equal(phone.dialled, null);
+});
+
+test("what becomes of a call is told, even if it comes before the call's number", async () => {
+  for (const [news, params, outcome] of [
+    ["declined", { reason: "busy" }, "busy"],
+    ["declined", { reason: "later" }, "declined"],
+    ["missed", {}, "missed"],
+    ["ended", { reason: "kicked" }, "failed"],
+  ]) {
+    const { phone, hear } = await scene({ "call.start": { callId: "c1", confId: "k1" } });
+    await phone.call(person, false);
+    await hear(news, params);
+    assert.equal(phone.dialled.outcome, outcome, news);
+  }
+  let hearEarly = null;
+  const early = await scene({ "call.start": async () => (await hearEarly("declined", { reason: "busy" }), { callId: "c1", confId: "k1" }) });
+  hearEarly = early.hear;
+  await early.phone.call(person, false);
+  assert.equal(early.phone.dialled.outcome, "busy");
+});
+
+test("a call that is given up before it has a number is cancelled when it has", async () => {
+  let answer = null;
+  const { phone, calls } = await scene({ "call.start": () => new Promise((resolve) => (answer = resolve)) });
+  const calling = phone.call(person, false);
+  await phone.cancel();
+  assert.equal(phone.dialled, null);
+  answer({ callId: "c9", confId: "k9" });
+  await calling;
+  assert.deepEqual(calls.at(-1), ["call.cancel", { callId: "c9" }]);
+});
+
+test("a refused call leaves nothing behind", async () => {
+  const refusal = new RpcError(-32029, "too many", { key: "call.tooMany" });
+  const { phone, events } = await scene({ "call.start": refusal });
+  await phone.call(person, false);
+  assert.equal(phone.dialled, null);
+  assert.deepEqual(events, [["trouble", refusal]]);
+});
+
+test("somebody calls: by name, once, until it is answered, declined or over", async () => {
+  const answers = { "org.contacts.search": { users: [{ userId: "ben2", name: "No" }, person] }, "call.accept": { confId: "k1", mode: "p2p" } };
+  const { phone, calls, events, hear } = await scene(answers);
+  await hear("incoming");
+  await hear("incoming");
+  assert.deepEqual(phone.incoming.map((call) => call.person.name), ["Ben"]);
+  await phone.accept(phone.incoming[0], true);
+  assert.equal(events[0][1].confId, "k1");
+  assert.equal(phone.incoming.length, 0);
+  await hear("incoming", { callId: "c2" });
+  await phone.decline(phone.incoming[0]);
+  assert.deepEqual(calls.at(-1), ["call.decline", { callId: "c2" }]);
+  await hear("incoming", { callId: "c3" });
+  await hear("cancelled", { callId: "c3" });
+  assert.deepEqual(events.at(-1), ["missed", person]);
+  await hear("incoming", { callId: "c4" });
+  await hear("answered", { callId: "c4", userId: "anna" });
+  assert.equal(phone.incoming.length, 0, "answered at another of one's sockets");
+  assert.equal(events.length, 2);
+});
+
+test("in a conference its socket listens, and afterwards the phone's own again", async () => {
+  const { phone, rpc, socket, owner } = await scene();
+  phone.rest();
+  rpc.socket = "the conference's";
+  socket.isOpen = false;
+  owner.onEnd(4009);
+  assert.equal(phone.isElsewhere, false);
+  assert.equal(rpc.socket, "the conference's");
+  phone.start();
+  assert.equal(socket.isOpen, true);
+  owner.onEnd(4009);
+  assert.equal(phone.isElsewhere, true, "another device has the line, and is not disturbed");
+  phone.takeBack();
+  assert.equal(phone.isElsewhere, false);
+  phone.stop();
+  assert.deepEqual([socket.isOpen, rpc.socket], [false, null]);
+});
+
+/** Locks as browsers have them: one holder, a queue, and stealing. */
+class Locks {
+  holder = null;
+  queue = [];
+
+  request(name, { steal }, held) {
+    return new Promise((resolve, reject) => {
+      const request = { held, resolve, reject };
+      if (steal) {
+        this.holder?.reject(new DOMException("stolen", "AbortError"));
+        this.#grant(request);
+      } else {
+        this.queue.push(request);
+        this.#next();
+      }
+    });
+  }
+
+  #next() {
+    if (!this.holder && this.queue.length) this.#grant(this.queue.shift());
+  }
+
+  #grant(request) {
+    this.holder = request;
+    request.held().then(() => {
+      if (this.holder === request) this.holder = null;
+      request.resolve();
+      this.#next();
+    });
+  }
+}
+
+test("one page of a browser has the line, and who enters a conference takes it", async () => {
+  const locks = new Locks();
+  const told = [];
+  const line = (page) => new Line("anna", { onHeld: () => told.push(`${page} has it`), onLost: () => told.push(`${page} lost it`) }, locks);
+  const [one, two] = [line("one"), line("two")];
+  one.wait();
+  two.wait();
+  two.take();
+  await settled();
+  assert.deepEqual(told, ["one has it", "two has it", "one lost it"]);
+  two.release();
+  await settled();
+  assert.equal(told.at(-1), "one has it");
+  assert.deepEqual([one.isHeld, two.isHeld], [true, false]);
+});
