@@ -102,6 +102,7 @@ fn start(
         queue_frames: limits.socket_queue_frames,
         queue_bytes: limits.socket_queue_bytes,
         requests_per_minute: limits.requests_per_minute,
+        turn: callgw.turn.clone(),
     };
     let path = format!("{}{}", config.http.base_path.as_str(), node.path());
     let own = node.kind == NodeKind::Builtin;

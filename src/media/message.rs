@@ -139,6 +139,7 @@ pub enum Code {
     Unavailable,
     Replaced,
     Ended,
+    NotLive,
 }
 
 impl Code {
@@ -153,6 +154,7 @@ impl Code {
             Code::Unavailable => "unavailable",
             Code::Replaced => "replaced",
             Code::Ended => "ended",
+            Code::NotLive => "notLive",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The node's one task: owns the group calls, the clients' outboxes and the media's two ends.
+//! The node's one task: owns the group calls, the ways to clients' ears and the media's two ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Media as Carrier};
-use super::group::{Group, Input, Limits, Output, Shown, SocketId};
+use super::ear::{Ear, Heard};
+use super::group::{Group, Input, Limits, Output, Session, Shown, SocketId};
 use super::message::{Message, Reply, Unreadable};
 use crate::control::{self, FromNode, ToNode};
 use crate::ids::now_ms;
@@ -53,10 +54,11 @@ pub struct Media {
 
 enum Event {
     Opened(SocketId, Shown, Outbox),
+    Began(SocketId, Session, Ear),
     Of(Input),
 }
 
-/// One client's socket, from its opening to its end.
+/// One client's socket, or session over HTTP, from its opening to its end.
 pub struct Client {
     id: SocketId,
     mailbox: mpsc::Sender<Event>,
@@ -76,7 +78,7 @@ pub struct Node {
     notices: mpsc::Receiver<Notice>,
     mailbox: mpsc::Receiver<Event>,
     orders: mpsc::Receiver<ToNode>,
-    outboxes: HashMap<SocketId, Outbox>,
+    ears: HashMap<SocketId, Ear>,
     /// Commands that the media had no room for, in order. While there are any, nothing more is taken on: what one
     /// input came to is all that it holds.
     backlog: VecDeque<Command>,
@@ -89,6 +91,14 @@ impl Media {
         let id = SocketId(self.sockets.fetch_add(1, Ordering::Relaxed));
         self.mailbox.send(Event::Opened(id, shown, outbox)).await.ok()?;
         Some(Client { id, mailbox: self.mailbox.clone() })
+    }
+
+    /// A session over HTTP begins: `None` where the node has stopped.
+    pub async fn begin(&self, session: Session) -> Option<(Client, mpsc::Receiver<Heard>)> {
+        let id = SocketId(self.sockets.fetch_add(1, Ordering::Relaxed));
+        let (ear, heard) = Ear::session();
+        self.mailbox.send(Event::Began(id, session, ear)).await.ok()?;
+        Some((Client { id, mailbox: self.mailbox.clone() }, heard))
     }
 
     /// What a gateway orders over its link.
@@ -110,6 +120,11 @@ impl Media {
 impl Client {
     pub async fn say(&self, message: Result<Message, Unreadable>, shown: Shown) {
         self.mailbox.send(Event::Of(Input::Said(self.id, message, shown))).await.ok();
+    }
+
+    /// A session's offer with new ICE credentials; its answer is heard as the first was.
+    pub async fn restart(&self, offer: String) {
+        self.mailbox.send(Event::Of(Input::Restarted(self.id, offer))).await.ok();
     }
 
     pub async fn closed(self) {
@@ -134,7 +149,7 @@ impl Node {
             notices,
             mailbox,
             orders,
-            outboxes: HashMap::new(),
+            ears: HashMap::new(),
             backlog: VecDeque::new(),
             status,
         };
@@ -178,8 +193,12 @@ impl Node {
     fn event(&mut self, event: Event) {
         match event {
             Event::Opened(socket, shown, outbox) => {
-                self.outboxes.insert(socket, outbox);
+                self.ears.insert(socket, Ear::Socket(outbox));
                 self.take(Input::Opened(socket, shown));
+            }
+            Event::Began(socket, session, ear) => {
+                self.ears.insert(socket, ear);
+                self.take(Input::Began(socket, session));
             }
             Event::Of(input) => self.take(input),
         }
@@ -187,7 +206,7 @@ impl Node {
 
     fn take(&mut self, input: Input) {
         if let Input::Closed(socket) = &input {
-            self.outboxes.remove(socket);
+            self.ears.remove(socket);
         }
         for output in self.group.handle(now_ms(), input) {
             match output {
@@ -202,14 +221,14 @@ impl Node {
         if let Reply::Error { code, .. } = reply {
             metrics::counter!("confgate_groupcall_errors_total", "code" => code.name()).increment(1);
         }
-        if let Some(outbox) = self.outboxes.get(&socket) {
-            outbox.send(reply.text().into());
+        if let Some(ear) = self.ears.get(&socket) {
+            ear.hear(reply);
         }
     }
 
     fn close(&mut self, socket: SocketId, why: Close) {
-        if let Some(outbox) = self.outboxes.remove(&socket) {
-            outbox.close(why);
+        if let Some(ear) = self.ears.remove(&socket) {
+            ear.close(why);
         }
     }
 

@@ -7,6 +7,7 @@
 mod admission;
 mod orders;
 mod room;
+mod sessions;
 mod streams;
 
 #[cfg(test)]
@@ -16,11 +17,12 @@ mod tests;
 
 use std::collections::HashMap;
 
-use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId};
+use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId, StreamId};
 
 use self::admission::Bars;
 use self::orders::Permits;
 use self::room::Room;
+pub use self::sessions::{Purpose, Session};
 use self::streams::{Endpoint, Streams};
 use super::message::{Code, Message, Reply, Unreadable};
 use crate::control::ToNode;
@@ -54,6 +56,10 @@ pub enum Input {
     /// A message, and what its token says if it has one.
     Said(SocketId, Result<Message, Unreadable>, Shown),
     Closed(SocketId),
+    /// A session over HTTP has begun: it has no socket, but a socket's number.
+    Began(SocketId, Session),
+    /// A session's offer with new ICE credentials.
+    Restarted(SocketId, String),
     Notice(Notice),
     Control(ToNode),
     /// The node is going to stop: no new rooms.
@@ -97,6 +103,8 @@ struct Socket {
     shown: Shown,
     /// Since when it is open, or in no room any more.
     idle_since: u64,
+    /// It is a session over HTTP, for one connection: that ends with it, and it with that.
+    session: bool,
     seat: Option<Seat>,
 }
 
@@ -106,6 +114,8 @@ struct Seat {
     room: RoomId,
     name: MemberId,
     streams: Streams,
+    /// Who only watches this stream is no member: the others don't know of them.
+    watches: Option<StreamId>,
 }
 
 /// The whole state of a node's group calls. Owned by the node's task.
@@ -143,13 +153,15 @@ impl Group {
     pub fn handle(&mut self, now: u64, input: Input) -> Vec<Output> {
         match input {
             Input::Opened(socket, shown) => {
-                self.sockets.insert(socket, Socket { shown, idle_since: now, seat: None });
+                self.sockets.insert(socket, Socket { shown, idle_since: now, session: false, seat: None });
             }
             Input::Said(socket, message, shown) => self.said(now, socket, message, shown),
             Input::Closed(socket) => {
                 self.leave(now, socket);
                 self.sockets.remove(&socket);
             }
+            Input::Began(socket, session) => self.begin(now, socket, session),
+            Input::Restarted(socket, offer) => self.restart(socket, offer),
             Input::Notice(notice) => self.notice(notice),
             Input::Control(order) => self.order(now, order),
             Input::Drain => self.draining = true,
@@ -232,6 +244,7 @@ impl Group {
             Code::Unavailable => "not available now",
             Code::Replaced => "joined from elsewhere",
             Code::Ended => "the conference is over",
+            Code::NotLive => "nobody sends that now",
         };
         self.send(socket, Reply::Error { code, message, name });
     }
