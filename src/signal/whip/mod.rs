@@ -207,8 +207,13 @@ fn check_accept(headers: &HeaderMap) -> Result<(), Refused> {
     if asked.peek().is_none() || asked.any(fits) { Ok(()) } else { Err(Refused::not_acceptable()) }
 }
 
+/// Read to its end, which the listener bounds, also where it is too long for here: a client that is still writing hears
+/// no refusal.
 async fn text(body: Body, max: usize) -> Result<String, Refused> {
-    let bytes = bounded_body(body, max).await.map_err(|refused: BodyRefused| Refused::Body(refused))?;
+    let bytes = bounded_body(body, usize::MAX).await.map_err(Refused::Body)?;
+    if bytes.len() > max {
+        return Err(Refused::Body(BodyRefused::TooLarge));
+    }
     String::from_utf8(bytes.into()).map_err(|_| Refused::no_sdp())
 }
 

@@ -230,7 +230,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    async fn new(here: IpAddr, media: Media) -> Self {
+    pub(super) async fn new(here: IpAddr, media: Media) -> Self {
         let socket = UdpSocket::bind((here, 0)).await.expect("a free port");
         let sends = media.direction == Direction::SendOnly;
         let (address, now) = (socket.local_addr().expect("it is bound"), StdInstant::now());
@@ -240,6 +240,20 @@ impl Peer {
     pub fn offer(media: Media) -> String {
         let nowhere = "127.0.0.1:9".parse().expect("an address");
         peer::Client::new(media, nowhere, Protocol::Udp, StdInstant::now()).offer
+    }
+
+    /// What it offers.
+    pub fn offered(&self) -> &str {
+        &self.client.offer
+    }
+
+    pub fn answered(&mut self, answer: &str) {
+        self.client.answered(answer);
+    }
+
+    /// What it offers with new ICE credentials.
+    pub fn restart_ice(&mut self) -> String {
+        self.client.restart_ice()
     }
 
     pub fn frames(&self) -> usize {
