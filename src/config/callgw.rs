@@ -48,8 +48,29 @@ pub struct CallNode {
     /// What its VideoRoom wants of who makes rooms (`admin_key`).
     #[serde(default)]
     pub admin_key: Option<Secret>,
+    /// What follows `admin_url` at a WHIP server, for who sends and for who watches; `{room}` and `{stream}` stand for
+    /// the names.
+    #[serde(default)]
+    pub whip_path: Option<String>,
+    #[serde(default)]
+    pub whep_path: Option<String>,
+    /// What such a server wants with each request.
+    #[serde(default)]
+    pub bearer: Option<Secret>,
+    /// Signs a token for each session instead.
+    #[serde(default)]
+    pub signer: Option<Signer>,
     #[serde(default)]
     pub region: Option<String>,
+}
+
+/// `callgw.nodes.signer`: a confgate's node behind a node of kind `whip`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signer {
+    #[serde(deserialize_with = "values::id")]
+    pub id: String,
+    pub secret: Secret,
 }
 
 /// `[callgw.turn]`: a TURN server with time-limited credentials.
@@ -130,6 +151,10 @@ impl Default for Callgw {
             secret: None,
             api_secret: None,
             admin_key: None,
+            whip_path: None,
+            whep_path: None,
+            bearer: None,
+            signer: None,
             region: None,
         };
         Self {
@@ -228,7 +253,7 @@ impl Callgw {
 impl CallNode {
     /// Whether its signalling is this process's.
     pub fn is_local(&self) -> bool {
-        matches!(self.kind, NodeKind::Builtin | NodeKind::Janus)
+        !matches!(self.kind, NodeKind::Confgate)
     }
 
     /// Where this process serves its signalling, below the base path.
@@ -237,6 +262,12 @@ impl CallNode {
             NodeKind::Builtin => "/callgw".to_owned(),
             _ => format!("/callgw/at/{}", self.id),
         }
+    }
+
+    /// What follows `admin_url` for one who sends a stream, and for one who watches it: mediamtx's by default.
+    pub fn session_paths(&self) -> [String; 2] {
+        let or = |set: &'static str, path: &Option<String>| path.clone().unwrap_or_else(|| set.to_owned());
+        [or("/{room}/{stream}/whip", &self.whip_path), or("/{room}/{stream}/whep", &self.whep_path)]
     }
 
     fn check(&self, at: &str, found: &mut Findings) {
@@ -256,6 +287,7 @@ impl CallNode {
                 "where the media server is reached: ws(s) for janus, http(s) for whip",
             );
         }
+        self.check_whip(at, found);
         match &self.secret {
             None if self.kind == NodeKind::Confgate => {
                 found.refuse(&format!("{at}.secret"), "the secret that the node is configured with too");
@@ -264,6 +296,26 @@ impl CallNode {
                 found.refuse(&format!("{at}.secret"), "a text of 16 bytes or more");
             }
             _ => {}
+        }
+    }
+}
+
+impl CallNode {
+    fn check_whip(&self, at: &str, found: &mut Findings) {
+        if self.kind == NodeKind::Whip && self.admin_url.as_ref().is_some_and(is_ws) {
+            found.refuse(&format!("{at}.admin_url"), "http(s) for whip");
+        }
+        let is_path = |path: &str| path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic());
+        for (key, path) in [("whip_path", &self.whip_path), ("whep_path", &self.whep_path)] {
+            if path.as_ref().is_some_and(|path| !is_path(path)) {
+                found.refuse(&format!("{at}.{key}"), "a path such as /{room}/{stream}/whip");
+            }
+        }
+        if self.bearer.is_some() && self.signer.is_some() {
+            found.refuse(&format!("{at}.bearer"), "either bearer or signer");
+        }
+        if self.signer.as_ref().is_some_and(|signer| signer.secret.expose().len() < SIGNING_SECRET_MIN) {
+            found.refuse(&format!("{at}.signer.secret"), "a text of 16 bytes or more");
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod message;
 mod node;
 pub mod session;
 mod tokens;
+pub mod whip;
 
 pub use self::backend::Backend;
 pub use self::ear::Heard;

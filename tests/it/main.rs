@@ -26,4 +26,5 @@ mod sockets;
 mod stage;
 mod story;
 mod support;
+mod whip;
 mod xmpp;

@@ -91,7 +91,7 @@ pub fn is_whole(answer: &str) -> bool {
 }
 
 /// The session's lines, then those of each media line.
-fn sections(text: &str) -> Vec<Vec<&str>> {
+pub(in crate::media) fn sections(text: &str) -> Vec<Vec<&str>> {
     let mut sections = vec![Vec::new()];
     for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
         if line.starts_with("m=") {
@@ -136,7 +136,7 @@ fn next_version(origin: &str) -> String {
     fields.join(" ")
 }
 
-fn joined<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
+pub(in crate::media) fn joined<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
     lines.into_iter().fold(String::new(), |text, line| text + line + "\r\n")
 }
 

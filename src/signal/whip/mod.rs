@@ -210,9 +210,9 @@ fn check_accept(headers: &HeaderMap) -> Result<(), Refused> {
 /// Read to its end, which the listener bounds, also where it is too long for here: a client that is still writing hears
 /// no refusal.
 async fn text(body: Body, max: usize) -> Result<String, Refused> {
-    let bytes = bounded_body(body, usize::MAX).await.map_err(Refused::Body)?;
+    let bytes = bounded_body(body, usize::MAX).await?;
     if bytes.len() > max {
-        return Err(Refused::Body(BodyRefused::TooLarge));
+        return Err(BodyRefused::TooLarge.into());
     }
     String::from_utf8(bytes.into()).map_err(|_| Refused::no_sdp())
 }

@@ -14,12 +14,7 @@ use crate::media::session::{self, Unfit};
 const LIVE_S: HeaderValue = HeaderValue::from_static("2");
 const ROOM_S: HeaderValue = HeaderValue::from_static("5");
 
-pub(super) enum Refused {
-    Problem(Problem),
-    Body(BodyRefused),
-}
-
-pub(super) struct Problem {
+pub(super) struct Refused {
     status: StatusCode,
     /// Stable, for programs.
     code: &'static str,
@@ -28,7 +23,7 @@ pub(super) struct Problem {
 }
 
 fn problem(status: StatusCode, code: &'static str, title: &'static str) -> Refused {
-    Refused::Problem(Problem { status, code, title, header: None })
+    Refused { status, code, title, header: None }
 }
 
 impl Refused {
@@ -77,9 +72,16 @@ impl Refused {
     }
 
     fn with(self, name: HeaderName, value: HeaderValue) -> Self {
-        match self {
-            Self::Problem(problem) => Self::Problem(Problem { header: Some((name, value)), ..problem }),
-            Self::Body(_) => self,
+        Self { header: Some((name, value)), ..self }
+    }
+}
+
+impl From<BodyRefused> for Refused {
+    fn from(refused: BodyRefused) -> Self {
+        match refused {
+            BodyRefused::TooLarge => problem(StatusCode::PAYLOAD_TOO_LARGE, "tooLarge", "the body is too large"),
+            BodyRefused::TooSlow => problem(StatusCode::REQUEST_TIMEOUT, "tooSlow", "the body didn't come in time"),
+            BodyRefused::Broken => problem(StatusCode::BAD_REQUEST, "broken", "the body broke off"),
         }
     }
 }
@@ -135,10 +137,7 @@ impl From<session::Refused> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let Problem { status, code, title, header } = match self {
-            Self::Problem(problem) => problem,
-            Self::Body(refused) => return refused.into_response(),
-        };
+        let Self { status, code, title, header } = self;
         metrics::counter!("confgate_http_sessions_refused_total", "code" => code).increment(1);
         let body = json!({ "status": status.as_u16(), "title": title, "code": code }).to_string();
         let mut response = (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();

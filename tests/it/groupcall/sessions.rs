@@ -4,6 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::{SOME, empty, node};
+use crate::stage::Stage;
 use crate::support::client::Client;
 use crate::support::http_session::{HttpSession, whep, whip};
 use crate::support::media::{CallSocket, Media, Peer, call, claims, control_token, signed, token};
@@ -308,6 +309,28 @@ async fn what_is_no_offer_of_a_session_is_refused_and_leaves_nothing() {
         assert!(lost.status.is_client_error(), "{odd}: {lost:?}");
     }
     empty(&gateway).await;
+}
+
+#[tokio::test]
+async fn what_is_allocated_serves_for_publishing_until_the_member_is_kicked() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let camera = stage.guest(&code, "Camera").await;
+    let mut events = camera.open_socket().await;
+    events.call("conference.join", json!({ "confId": conf })).await.result();
+    let given = camera.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
+    let url = given["url"].as_str().expect("an address");
+    let path = &url[url.find("/gzbwclient").expect("our base path")..];
+    let token = given["token"].as_str().expect("a token");
+    let mut obs = camera.publish_over_http(&format!("{path}/whip/{conf}"), token).await;
+    call(&mut [&mut obs.peer], "it is connected", |peers| peers[0].is_connected()).await;
+    let kick = json!({ "confId": conf, "action": "kick", "userId": camera.user_id() });
+    chair.rpc("conference.control", kick).await.result();
+    call(&mut [&mut obs.peer], "it is cut", |peers| peers[0].is_over()).await;
+    until_true("the session is gone", async || obs.delete(&camera).await == StatusCode::NOT_FOUND).await;
+    let again = camera.offer(&format!("{path}/whip/{conf}"), token, Peer::offer(Media::SENDS)).await;
+    assert_eq!(again.status, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
