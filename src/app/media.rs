@@ -132,10 +132,10 @@ pub fn whip_reach(config: &Config, node: &CallNode) -> Result<whip::Reach, Strin
     let callgw = &config.callgw;
     let base = node.admin_url.as_ref().ok_or("a WHIP server without an address")?;
     let [whip_path, whep_path] = node.session_paths();
-    let bearer = match (&node.bearer, &node.signer) {
-        (Some(bearer), _) => whip::Bearer::Fixed(bearer.clone()),
-        (None, Some(signer)) => whip::Bearer::signed(&signer.id, &signer.secret),
-        (None, None) => whip::Bearer::Nothing,
+    let bearer = match (&node.signer_id, &node.signer_secret, &node.bearer) {
+        (Some(id), Some(secret), _) => whip::Bearer::signed(id, secret),
+        (_, _, Some(bearer)) => whip::Bearer::Fixed(bearer.clone()),
+        (_, _, None) => whip::Bearer::Nothing,
     };
     Ok(whip::Reach {
         base: base.uri().clone(),

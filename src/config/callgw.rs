@@ -57,20 +57,13 @@ pub struct CallNode {
     /// What such a server wants with each request.
     #[serde(default)]
     pub bearer: Option<Secret>,
-    /// Signs a token for each session instead.
+    /// Where it is a confgate: its node's id and secret, with which a token is signed for each session instead.
     #[serde(default)]
-    pub signer: Option<Signer>,
+    pub signer_id: Option<String>,
+    #[serde(default)]
+    pub signer_secret: Option<Secret>,
     #[serde(default)]
     pub region: Option<String>,
-}
-
-/// `callgw.nodes.signer`: a confgate's node behind a node of kind `whip`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Signer {
-    #[serde(deserialize_with = "values::id")]
-    pub id: String,
-    pub secret: Secret,
 }
 
 /// `[callgw.turn]`: a TURN server with time-limited credentials.
@@ -154,7 +147,8 @@ impl Default for Callgw {
             whip_path: None,
             whep_path: None,
             bearer: None,
-            signer: None,
+            signer_id: None,
+            signer_secret: None,
             region: None,
         };
         Self {
@@ -311,11 +305,11 @@ impl CallNode {
                 found.refuse(&format!("{at}.{key}"), "a path such as /{room}/{stream}/whip");
             }
         }
-        if self.bearer.is_some() && self.signer.is_some() {
-            found.refuse(&format!("{at}.bearer"), "either bearer or signer");
+        if self.signer_id.is_some() != self.signer_secret.is_some() {
+            found.refuse(&format!("{at}.signer_id"), "with signer_secret, and that with signer_id");
         }
-        if self.signer.as_ref().is_some_and(|signer| signer.secret.expose().len() < SIGNING_SECRET_MIN) {
-            found.refuse(&format!("{at}.signer.secret"), "a text of 16 bytes or more");
+        if self.signer_secret.as_ref().is_some_and(|secret| secret.expose().len() < SIGNING_SECRET_MIN) {
+            found.refuse(&format!("{at}.signer_secret"), "a text of 16 bytes or more");
         }
     }
 }

@@ -25,7 +25,7 @@ use toml::{Table, Value};
 
 pub use addresses::{BasePath, Origin, Url};
 pub use auth::{Auth, Client, Key, Scope};
-pub use callgw::{CallNode, Callgw, Live, NodeKind, Signer, Turn};
+pub use callgw::{CallNode, Callgw, Live, NodeKind, Turn};
 pub use eim::{Eim, EimMode, EimTls, EimUser, Events, EventsMode, JidScheme};
 pub use env::process_environment;
 pub use error::ConfigError;

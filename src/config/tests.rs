@@ -278,9 +278,8 @@ fn what_belongs_together_is_demanded_together() {
             vec!["callgw.nodes[0].admin_url", "callgw.nodes[0].whip_path"],
         ),
         (
-            "[[callgw.nodes]]\nid = \"w\"\nkind = \"whip\"\nadmin_url = \"http://a\"\nbearer = \"b\"\n\
-             signer = { id = \"n\", secret = \"s\" }",
-            vec!["callgw.nodes[0].bearer", "callgw.nodes[0].signer.secret"],
+            "[[callgw.nodes]]\nid = \"w\"\nkind = \"whip\"\nadmin_url = \"http://a\"\nsigner_secret = \"s\"",
+            vec!["callgw.nodes[0].signer_id", "callgw.nodes[0].signer_secret"],
         ),
         (
             "[[callgw.nodes]]\nid = \"a\"\nkind = \"builtin\"\n[[callgw.nodes]]\nid = \"b\"\nkind = \"builtin\"",

@@ -75,7 +75,7 @@ fn behind(server: &Gateway) -> String {
     format!(
         "[[callgw.nodes]]\nid = \"w1\"\nkind = \"whip\"\nadmin_url = \"https://{}{BASE}/callgw\"\n\
          whip_path = \"/whip/{{room}}\"\nwhep_path = \"/whep/{{room}}/{{stream}}\"\n\
-         signer = {{ id = \"m1\", secret = {NODE_SECRET:?} }}\n",
+         signer_id = \"m1\"\nsigner_secret = {NODE_SECRET:?}\n",
         server.http()
     )
 }

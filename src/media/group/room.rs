@@ -101,12 +101,13 @@ impl Room {
         members.chain(self.viewers.iter().map(|viewer| &viewer.token)).any(|(_, held)| held == nonce)
     }
 
-    /// The sockets that the user's tokens issued until then have admitted.
+    /// The sockets that the user's tokens issued until then have admitted. The member's last: with it goes whoever
+    /// watches it, themselves too.
     pub fn of_user(&self, name: &str, issued_until: u64) -> Vec<SocketId> {
         let barred = |(issued, _): &(u64, String)| *issued <= issued_until;
         let member = self.member(name).filter(|member| member.token.as_ref().is_some_and(barred));
         let viewers = self.viewers.iter().filter(|viewer| *viewer.name == *name && barred(&viewer.token));
-        member.map(|member| member.socket).into_iter().chain(viewers.map(|viewer| viewer.socket)).collect()
+        viewers.map(|viewer| viewer.socket).chain(member.map(|member| member.socket)).collect()
     }
 
     /// Kurento's pages, which have no such message, are in open rooms.

@@ -216,7 +216,7 @@ impl CallSocket {
         self.send(json!({ "id": "receiveVideoFrom", "sender": stream, "sdpOffer": peer.client.offer })).await;
         let answer = self.wait_for("receiveVideoAnswer").await;
         assert_eq!(answer["name"], stream);
-        peer.client.answered(answer["sdpAnswer"].as_str().expect("the answer is SDP"));
+        peer.answered(answer["sdpAnswer"].as_str().expect("the answer is SDP"));
         peer
     }
 }
@@ -249,6 +249,8 @@ impl Peer {
 
     pub fn answered(&mut self, answer: &str) {
         self.client.answered(answer);
+        // What was refused is not sent.
+        self.client.audio = self.client.audio.filter(|_| !answer.contains("m=audio 0 "));
     }
 
     /// What it offers with new ICE credentials.

@@ -158,3 +158,12 @@ fn new_ice_credentials_are_offered_on_the_same_connection() {
     let outputs = node.notice(Notice::Refused { endpoint: EndpointId(0), refusal: Refusal::BadSdp });
     assert!(outputs.contains(&ended(0)) && outputs.contains(&close(2, Close::Later)), "{outputs:?}");
 }
+
+#[test]
+fn who_sends_and_watches_themselves_is_expelled_once() {
+    let mut node = publishing();
+    node.begin(3, "obs", watch(None));
+    let outputs = node.order(ToNode::Expel { room: conf("c"), name: user("obs"), issued_until: T0 });
+    assert_eq!(errors(&outputs), [(3, Code::Expelled, None), (2, Code::Expelled, None)]);
+    assert_eq!(node.group.census(), Census { sockets: 1, rooms: 1, members: 1 });
+}
