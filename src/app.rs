@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::callgw::{Pool, Surroundings};
 use crate::conference::{Conferences, Limits};
-use crate::config::{Config, EimMode, EventsMode, NodeKind};
+use crate::config::{Config, EimMode, EventsMode};
 use crate::eim::address::Peers;
 use crate::eim::calls::Calls;
 use crate::eim::inbound::Inbound;
@@ -34,7 +34,7 @@ use crate::store::{Store, StoreError};
 use crate::token::Keys;
 use crate::{log, page};
 
-pub use self::media::{janus_reach, media_config, serve_media};
+pub use self::media::{janus_reach, media_config, serve_media, whip_reach};
 
 /// Connections to the built-in EIM that wait to be taken: there are two, each with one attempt at a time.
 const IN_PROCESS_CONNECTIONS: usize = 4;
@@ -127,9 +127,6 @@ fn built(config: &Config) -> Result<(), Failure> {
     }
     if config.live.callback_listen.is_some() {
         return Err("live.callback_listen is not available in this version".into());
-    }
-    if let Some(node) = config.callgw.nodes.iter().find(|node| node.kind == NodeKind::Whip) {
-        return Err(format!("callgw.nodes: {}: kind \"whip\" is not available in this version", node.id).into());
     }
     Ok(())
 }

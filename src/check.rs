@@ -26,6 +26,7 @@ pub async fn run(config: Config) -> bool {
     for node in &config.callgw.nodes {
         let outcome = match node.kind {
             NodeKind::Janus => janus(&config, node).await,
+            NodeKind::Whip => whip(&config, node).await,
             _ => callgw::check(&config.callgw, node, &config.node.id).await,
         };
         report.line(&format!("callgw {}", node.id), outcome);
@@ -83,6 +84,12 @@ async fn janus(config: &Config, node: &CallNode) -> Result<String, String> {
     let reach = app::janus_reach(config, node)?;
     reach.check().await?;
     Ok(format!("{}, a session", reach.url))
+}
+
+async fn whip(config: &Config, node: &CallNode) -> Result<String, String> {
+    let reach = app::whip_reach(config, node)?;
+    reach.probe().await?;
+    Ok(format!("{}, it answers", reach.base))
 }
 
 async fn database(config: &Config) -> Result<String, String> {

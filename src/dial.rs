@@ -1,4 +1,4 @@
-//! WebSockets that this process opens, to call gateways and media servers: what we send there commands and what we hear
+//! Connections that this process opens, to call gateways and media servers: what we send there commands and what we hear
 //! is believed, so over TLS the other end must prove who it is.
 
 use std::io;
@@ -30,7 +30,7 @@ pub type Socket = WebSocketStream<Box<dyn Io>>;
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    #[error("not a ws(s) address")]
+    #[error("not an address of that kind")]
     Address,
     #[error("{0}")]
     Connect(io::Error),
@@ -47,19 +47,10 @@ pub enum DialError {
 /// # Errors
 /// As far as it came.
 pub async fn websocket(uri: &Uri, protocols: &str, tls: &Tls, message_max: usize) -> Result<Socket, DialError> {
-    let secure = match uri.scheme_str() {
-        Some("wss") => true,
-        Some("ws") => false,
-        _ => return Err(DialError::Address),
-    };
-    let host = uri.host().ok_or(DialError::Address)?.trim_matches(['[', ']']);
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let stream = TcpStream::connect((host, port)).await.map_err(DialError::Connect)?;
-    stream.set_nodelay(true).map_err(DialError::Connect)?;
-    let stream: Box<dyn Io> = match secure {
-        true => Box::new(tls.connect(host, stream).await.map_err(DialError::Tls)?),
-        false => Box::new(stream),
-    };
+    if !matches!(uri.scheme_str(), Some("ws" | "wss")) {
+        return Err(DialError::Address);
+    }
+    let stream = stream(uri, tls).await?;
     let mut request = uri.into_client_request().map_err(|_| DialError::Address)?;
     let protocols = HeaderValue::from_str(protocols).map_err(|_| DialError::Address)?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocols);
@@ -73,6 +64,26 @@ pub async fn websocket(uri: &Uri, protocols: &str, tls: &Tls, message_max: usize
         Err(Error::Io(error)) => Err(DialError::Connect(error)),
         Err(Error::Http(response)) => Err(DialError::Status(response.status().as_u16())),
         Err(error) => Err(DialError::Upgrade(error.to_string())),
+    }
+}
+
+/// Opens a connection to an http(s) or ws(s) address, with TLS where it says so. The caller bounds the time.
+///
+/// # Errors
+/// As far as it came.
+pub async fn stream(uri: &Uri, tls: &Tls) -> Result<Box<dyn Io>, DialError> {
+    let secure = match uri.scheme_str() {
+        Some("wss" | "https") => true,
+        Some("ws" | "http") => false,
+        _ => return Err(DialError::Address),
+    };
+    let host = uri.host().ok_or(DialError::Address)?.trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let stream = TcpStream::connect((host, port)).await.map_err(DialError::Connect)?;
+    stream.set_nodelay(true).map_err(DialError::Connect)?;
+    match secure {
+        true => Ok(Box::new(tls.connect(host, stream).await.map_err(DialError::Tls)?)),
+        false => Ok(Box::new(stream)),
     }
 }
 

@@ -25,7 +25,9 @@
 //! | a call gateway's probe | `callgw::Pool::start` | whether that gateway ever answered |
 //! | a call gateway's control link | `callgw::Pool::start` | the link, the commands that wait for it |
 //! | placement | `app::serve` | where this node's conferences have their media, what is enforced there |
-//! | the call gateway node | `app::serve`, `app::serve_media` | its calls, its sockets' outboxes, the media's ends |
+//! | the call gateway node | `app::serve`, `app::serve_media` | its calls, the ways to its clients' ears, the media's ends |
+//! | a session over HTTP (WHIP, WHEP) | `signal::whip`, by its offer | its place at the node, what it has agreed on |
+//! | a media server's driver, its requests | `media::Backend` (Janus, WHIP) | its connections there, the link or the requests under way |
 //! | a client's call socket, a control link | `signal` (in its connection's task) | both halves |
 //! | media threads | `media::Node::start` (crate `confgate_sfu`) | their rooms' connections and ports |
 //! | admin | `app::serve` | the admin listener |

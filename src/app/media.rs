@@ -17,7 +17,7 @@ use crate::dial::Tls;
 use crate::http::Door as HttpDoor;
 use crate::ids::{Secret, now_ms};
 use crate::lifecycle::{Failure, Lifecycle, Outcome};
-use crate::media::{Backend, Ends, Limits, Node, Settings, Tokens, janus, pair};
+use crate::media::{Backend, Ends, Limits, Node, Settings, Tokens, janus, pair, whip};
 use crate::{log, signal};
 
 /// How long calls go on after the soft stop of a process that is gateway and node in one: as long as its event sockets.
@@ -109,6 +109,7 @@ fn start(
         queue_frames: limits.socket_queue_frames,
         queue_bytes: limits.socket_queue_bytes,
         requests_per_minute: limits.requests_per_minute,
+        turn: callgw.turn.clone(),
     };
     let path = format!("{}{}", config.http.base_path.as_str(), node.path());
     let own = node.kind == NodeKind::Builtin;
@@ -118,13 +119,42 @@ fn start(
 
 /// What carries the node's media.
 fn backend(config: &Config, node: &CallNode) -> Result<Backend, Failure> {
-    if node.kind != NodeKind::Janus {
-        let media = media_config(config);
-        let udp = media.udp;
-        let listening = |error: io::Error| format!("taking media at {udp}: {error}");
-        return Ok(Backend::builtin(media).map_err(listening)?);
+    match node.kind {
+        NodeKind::Janus => Ok(Backend::janus(janus_reach(config, node)?)),
+        NodeKind::Whip => Ok(Backend::whip(whip_reach(config, node)?)),
+        NodeKind::Builtin | NodeKind::Confgate => {
+            let media = media_config(config);
+            let udp = media.udp;
+            let listening = |error: io::Error| format!("taking media at {udp}: {error}");
+            Ok(Backend::builtin(media).map_err(listening)?)
+        }
     }
-    Ok(Backend::janus(janus_reach(config, node)?))
+}
+
+/// How the node's WHIP server is reached.
+///
+/// # Errors
+/// What is wrong with `callgw.ca`.
+pub fn whip_reach(config: &Config, node: &CallNode) -> Result<whip::Reach, String> {
+    let callgw = &config.callgw;
+    let base = node.admin_url.as_ref().ok_or("a WHIP server without an address")?;
+    let [whip_path, whep_path] = node.session_paths();
+    let bearer = match (&node.signer_id, &node.signer_secret, &node.bearer) {
+        (Some(id), Some(secret), _) => whip::Bearer::signed(id, secret),
+        (_, _, Some(bearer)) => whip::Bearer::Fixed(bearer.clone()),
+        (_, _, None) => whip::Bearer::Nothing,
+    };
+    Ok(whip::Reach {
+        base: base.uri().clone(),
+        whip_path,
+        whep_path,
+        tls: Tls::load(callgw.ca.as_deref())?,
+        bearer,
+        timeout: callgw.connect_timeout,
+        probe_interval: callgw.probe_interval,
+        probe_timeout: callgw.probe_timeout,
+        endpoints_max: callgw.connections as u64,
+    })
 }
 
 /// How the node's Janus is reached.

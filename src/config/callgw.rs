@@ -54,6 +54,20 @@ pub struct CallNode {
     /// What its Admin API wants with every request (`admin_secret`).
     #[serde(default)]
     pub admin_secret: Option<Secret>,
+    /// What follows `admin_url` at a WHIP server, for who sends and for who watches; `{room}` and `{stream}` stand for
+    /// the names.
+    #[serde(default)]
+    pub whip_path: Option<String>,
+    #[serde(default)]
+    pub whep_path: Option<String>,
+    /// What such a server wants with each request.
+    #[serde(default)]
+    pub bearer: Option<Secret>,
+    /// Where it is a confgate: its node's id and secret, with which a token is signed for each session instead.
+    #[serde(default)]
+    pub signer_id: Option<String>,
+    #[serde(default)]
+    pub signer_secret: Option<Secret>,
     #[serde(default)]
     pub region: Option<String>,
 }
@@ -143,6 +157,11 @@ impl Default for Callgw {
             admin_key: None,
             load_url: None,
             admin_secret: None,
+            whip_path: None,
+            whep_path: None,
+            bearer: None,
+            signer_id: None,
+            signer_secret: None,
             region: None,
         };
         Self {
@@ -244,7 +263,7 @@ impl Callgw {
 impl CallNode {
     /// Whether its signalling is this process's.
     pub fn is_local(&self) -> bool {
-        matches!(self.kind, NodeKind::Builtin | NodeKind::Janus)
+        !matches!(self.kind, NodeKind::Confgate)
     }
 
     /// Where this process serves its signalling, below the base path.
@@ -253,6 +272,12 @@ impl CallNode {
             NodeKind::Builtin => "/callgw".to_owned(),
             _ => format!("/callgw/at/{}", self.id),
         }
+    }
+
+    /// What follows `admin_url` for one who sends a stream, and for one who watches it: mediamtx's by default.
+    pub fn session_paths(&self) -> [String; 2] {
+        let or = |set: &'static str, path: &Option<String>| path.clone().unwrap_or_else(|| set.to_owned());
+        [or("/{room}/{stream}/whip", &self.whip_path), or("/{room}/{stream}/whep", &self.whep_path)]
     }
 
     fn check(&self, at: &str, found: &mut Findings) {
@@ -278,6 +303,7 @@ impl CallNode {
         if self.load_url.is_some() != self.admin_secret.is_some() {
             found.refuse(&format!("{at}.admin_secret"), "load_url and admin_secret go together");
         }
+        self.check_whip(at, found);
         match &self.secret {
             None if self.kind == NodeKind::Confgate => {
                 found.refuse(&format!("{at}.secret"), "the secret that the node is configured with too");
@@ -286,6 +312,26 @@ impl CallNode {
                 found.refuse(&format!("{at}.secret"), "a text of 16 bytes or more");
             }
             _ => {}
+        }
+    }
+}
+
+impl CallNode {
+    fn check_whip(&self, at: &str, found: &mut Findings) {
+        if self.kind == NodeKind::Whip && self.admin_url.as_ref().is_some_and(is_ws) {
+            found.refuse(&format!("{at}.admin_url"), "http(s) for whip");
+        }
+        let is_path = |path: &str| path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic());
+        for (key, path) in [("whip_path", &self.whip_path), ("whep_path", &self.whep_path)] {
+            if path.as_ref().is_some_and(|path| !is_path(path)) {
+                found.refuse(&format!("{at}.{key}"), "a path such as /{room}/{stream}/whip");
+            }
+        }
+        if self.signer_id.is_some() != self.signer_secret.is_some() {
+            found.refuse(&format!("{at}.signer_id"), "with signer_secret, and that with signer_id");
+        }
+        if self.signer_secret.as_ref().is_some_and(|secret| secret.expose().len() < SIGNING_SECRET_MIN) {
+            found.refuse(&format!("{at}.signer_secret"), "a text of 16 bytes or more");
         }
     }
 }

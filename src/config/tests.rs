@@ -274,6 +274,14 @@ fn what_belongs_together_is_demanded_together() {
         ),
         ("[[callgw.nodes]]\nid = \"j\"\nkind = \"janus\"", vec!["callgw.nodes[0].admin_url"]),
         (
+            "[[callgw.nodes]]\nid = \"w\"\nkind = \"whip\"\nadmin_url = \"ws://a\"\nwhip_path = \"a b\"",
+            vec!["callgw.nodes[0].admin_url", "callgw.nodes[0].whip_path"],
+        ),
+        (
+            "[[callgw.nodes]]\nid = \"w\"\nkind = \"whip\"\nadmin_url = \"http://a\"\nsigner_secret = \"s\"",
+            vec!["callgw.nodes[0].signer_id", "callgw.nodes[0].signer_secret"],
+        ),
+        (
             "[[callgw.nodes]]\nid = \"a\"\nkind = \"builtin\"\n[[callgw.nodes]]\nid = \"b\"\nkind = \"builtin\"",
             vec!["callgw.nodes"],
         ),

@@ -46,7 +46,7 @@ impl Caller {
         let asks_upgrade = request.method() == Method::CONNECT;
         let mut response = match verdict {
             Verdict::Own | Verdict::Cors(_) => self.pass(request).await,
-            Verdict::Preflight(_) => StatusCode::NO_CONTENT.into_response(),
+            Verdict::Preflight(_) => self.preflight(request).await,
             Verdict::Foreign => (StatusCode::FORBIDDEN, "this origin is not allowed").into_response(),
             Verdict::NoHost => (StatusCode::BAD_REQUEST, "one Host header is required").into_response(),
         };
@@ -60,6 +60,12 @@ impl Caller {
         }
         drop(under_way);
         response
+    }
+
+    /// An address that answers `OPTIONS` itself may say more than the guard does: what it accepts.
+    async fn preflight(&self, request: Request<Incoming>) -> Response {
+        let response = self.pass(request).await;
+        if response.status() == StatusCode::NO_CONTENT { response } else { StatusCode::NO_CONTENT.into_response() }
     }
 
     async fn pass(&self, mut request: Request<Incoming>) -> Response {

@@ -4,7 +4,7 @@
 use confgate_sfu::vocabulary::{Command, Load, Notice};
 use tokio::sync::mpsc;
 
-use super::janus;
+use super::{janus, whip};
 
 /// A handle to the media, and with it what it says.
 pub struct Backend {
@@ -15,6 +15,7 @@ pub struct Backend {
 pub(super) enum Media {
     Builtin(confgate_sfu::Node),
     Janus(janus::Driver),
+    Whip(whip::Driver),
 }
 
 impl Backend {
@@ -29,6 +30,11 @@ impl Backend {
         let (media, notices) = janus::Driver::start(reach);
         Self { media: Media::Janus(media), notices }
     }
+
+    pub fn whip(reach: whip::Reach) -> Self {
+        let (media, notices) = whip::Driver::start(reach);
+        Self { media: Media::Whip(media), notices }
+    }
 }
 
 impl Media {
@@ -37,6 +43,7 @@ impl Media {
         match self {
             Self::Builtin(media) => media.send(command).is_ok(),
             Self::Janus(media) => media.send(command).is_ok(),
+            Self::Whip(media) => media.send(command).is_ok(),
         }
     }
 
@@ -45,6 +52,7 @@ impl Media {
         match self {
             Self::Builtin(media) => Some(media.load()),
             Self::Janus(media) => media.load(),
+            Self::Whip(media) => media.load(),
         }
     }
 
@@ -53,6 +61,7 @@ impl Media {
             Self::Builtin(media) => media.stop().await,
             // Its task ends with the handle.
             Self::Janus(media) => drop(media),
+            Self::Whip(media) => media.stop().await,
         }
     }
 }

@@ -288,6 +288,7 @@ pub enum Code {
     Unavailable,
     Replaced,
     Ended,
+    NotLive,
 }
 
 impl Code {
@@ -302,6 +303,7 @@ impl Code {
             Code::Unavailable => "unavailable",
             Code::Replaced => "replaced",
             Code::Ended => "ended",
+            Code::NotLive => "notLive",
         }
     }
 
@@ -317,6 +319,7 @@ impl Code {
             Code::Unavailable => "not available now",
             Code::Replaced => "joined from elsewhere",
             Code::Ended => "the conference is over",
+            Code::NotLive => "nobody sends that now",
         }
     }
 }

@@ -2,15 +2,19 @@
 //! their outboxes, and between them stand the calls' pure cores and the media that they command.
 
 mod backend;
+mod ear;
 pub mod group;
 pub mod janus;
 pub mod message;
 mod node;
 pub mod pair;
+pub mod session;
 mod switchboard;
 mod tokens;
+pub mod whip;
 
 pub use self::backend::Backend;
-pub use self::group::{Limits, Shown};
+pub use self::ear::Heard;
+pub use self::group::{Limits, Purpose, Session, Shown};
 pub use self::node::{Client, Ends, Media, Node, Settings, Status};
 pub use self::tokens::Tokens;

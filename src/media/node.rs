@@ -1,4 +1,4 @@
-//! The node's one task: owns the calls, the clients' outboxes and the media's two ends.
+//! The node's one task: owns the calls, the ways to clients' ears and the media's two ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Media as Carrier};
-use super::group::{Input, Limits, Output, Shown, SocketId};
+use super::ear::{Ear, Heard};
+use super::group::{Input, Limits, Output, Session, Shown, SocketId};
 use super::message::{Message, Reply, Unreadable};
 use super::pair;
 use super::switchboard::Switchboard;
@@ -56,10 +57,11 @@ pub struct Media {
 
 enum Event {
     Opened(SocketId, Shown, Outbox),
+    Began(SocketId, Session, Ear),
     Of(Input),
 }
 
-/// One client's socket, from its opening to its end.
+/// One client's socket, or session over HTTP, from its opening to its end.
 pub struct Client {
     id: SocketId,
     mailbox: mpsc::Sender<Event>,
@@ -79,7 +81,7 @@ pub struct Node {
     notices: mpsc::Receiver<Notice>,
     mailbox: mpsc::Receiver<Event>,
     orders: mpsc::Receiver<ToNode>,
-    outboxes: HashMap<SocketId, Outbox>,
+    ears: HashMap<SocketId, Ear>,
     /// Commands that the media had no room for, in order. While there are any, nothing more is taken on: what one
     /// input came to is all that it holds.
     backlog: VecDeque<Command>,
@@ -92,6 +94,14 @@ impl Media {
         let id = SocketId(self.sockets.fetch_add(1, Ordering::Relaxed));
         self.mailbox.send(Event::Opened(id, shown, outbox)).await.ok()?;
         Some(Client { id, mailbox: self.mailbox.clone() })
+    }
+
+    /// A session over HTTP begins: `None` where the node has stopped.
+    pub async fn begin(&self, session: Session) -> Option<(Client, mpsc::Receiver<Heard>)> {
+        let id = SocketId(self.sockets.fetch_add(1, Ordering::Relaxed));
+        let (ear, heard) = Ear::session();
+        self.mailbox.send(Event::Began(id, session, ear)).await.ok()?;
+        Some((Client { id, mailbox: self.mailbox.clone() }, heard))
     }
 
     /// What a gateway orders over its link.
@@ -120,6 +130,11 @@ impl Client {
         self.mailbox.send(Event::Of(Input::Alive(self.id))).await.ok();
     }
 
+    /// A session's offer with new ICE credentials; its answer is heard as the first was.
+    pub async fn restart(&self, offer: String) {
+        self.mailbox.send(Event::Of(Input::Restarted(self.id, offer))).await.ok();
+    }
+
     pub async fn closed(self) {
         self.mailbox.send(Event::Of(Input::Closed(self.id))).await.ok();
     }
@@ -142,7 +157,7 @@ impl Node {
             notices,
             mailbox,
             orders,
-            outboxes: HashMap::new(),
+            ears: HashMap::new(),
             backlog: VecDeque::new(),
             status,
         };
@@ -186,8 +201,12 @@ impl Node {
     fn event(&mut self, event: Event) {
         match event {
             Event::Opened(socket, shown, outbox) => {
-                self.outboxes.insert(socket, outbox);
+                self.ears.insert(socket, Ear::Socket(outbox));
                 self.take(Input::Opened(socket, shown));
+            }
+            Event::Began(socket, session, ear) => {
+                self.ears.insert(socket, ear);
+                self.take(Input::Began(socket, session));
             }
             Event::Of(input) => self.take(input),
         }
@@ -195,7 +214,7 @@ impl Node {
 
     fn take(&mut self, input: Input) {
         if let Input::Closed(socket) = &input {
-            self.outboxes.remove(socket);
+            self.ears.remove(socket);
         }
         for output in self.calls.handle(now_ms(), input) {
             match output {
@@ -214,19 +233,19 @@ impl Node {
         if let Reply::Error { code, .. } = reply {
             metrics::counter!("confgate_groupcall_errors_total", "code" => code.name()).increment(1);
         }
-        if let Some(outbox) = self.outboxes.get(&socket) {
-            outbox.send(reply.text().into());
+        if let Some(ear) = self.ears.get(&socket) {
+            ear.hear(reply);
         }
     }
 
     fn close(&mut self, socket: SocketId, why: Close) {
-        if let Some(outbox) = self.outboxes.remove(&socket) {
-            outbox.close(why);
+        if let Some(ear) = self.ears.remove(&socket) {
+            ear.close(why);
         }
     }
 
     fn probe(&self, socket: SocketId) {
-        if let Some(outbox) = self.outboxes.get(&socket) {
+        if let Some(Ear::Socket(outbox)) = self.ears.get(&socket) {
             outbox.ping();
         }
     }

@@ -20,7 +20,7 @@ impl Switchboard {
     /// Takes one input at `now` (ms since 1970).
     pub fn handle(&mut self, now: u64, input: Input) -> Vec<Output> {
         match &input {
-            Input::Opened(..) => self.group.handle(now, input),
+            Input::Opened(..) | Input::Began(..) | Input::Restarted(..) => self.group.handle(now, input),
             Input::Said(socket, message, _) => {
                 let is_of_pair = message.as_ref().is_ok_and(Message::is_of_pair);
                 if is_of_pair && let Some(shown) = self.group.release(*socket) {

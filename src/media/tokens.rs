@@ -20,10 +20,13 @@ impl Tokens {
 
     /// What a client's token says, unless it is another node's, ill-signed or expired.
     pub fn client(&self, token: &str) -> Shown {
-        match self.clients.verify::<CallGatewayClaims>(token) {
-            Ok(claims) if claims.gateway_id == self.gateway_id && serves(claims.exp) => Shown::Claims(Box::new(claims)),
-            Ok(_) | Err(_) => Shown::Refused,
-        }
+        let claims = self.once(token).filter(|claims| serves(claims.exp));
+        claims.map_or(Shown::Refused, |claims| Shown::Claims(Box::new(claims)))
+    }
+
+    /// What a client's token says, expired or not: for what it has begun while it served.
+    pub fn once(&self, token: &str) -> Option<CallGatewayClaims> {
+        self.clients.verify::<CallGatewayClaims>(token).ok().filter(|claims| claims.gateway_id == self.gateway_id)
     }
 
     /// The gateway that opens a control link.

@@ -1,8 +1,9 @@
-//! The call gateway node's doors: clients' sockets, which speak Kurento's group call and one-to-one call, and gateways'
-//! control links.
+//! The call gateway node's doors: clients' sockets, which speak Kurento's group call and one-to-one call, sessions over
+//! HTTP (WHIP, WHEP), and gateways' control links.
 
 mod client;
 mod control;
+mod whip;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use http::header::CONTENT_TYPE;
 
 use crate::address::{AddressBlock, ClientAddr};
 use crate::bearer::{PROTOCOL, shown};
+use crate::config::Turn;
 use crate::ids::now_ms;
 use crate::limiter::{Limiter, Rate};
 use crate::media::message::MESSAGE_MAX;
@@ -39,6 +41,8 @@ pub struct Settings {
     pub queue_bytes: usize,
     /// Upgrades that one address may ask for.
     pub requests_per_minute: u32,
+    /// What sessions over HTTP are told to use besides the node.
+    pub turn: Option<Turn>,
 }
 
 /// What the doors share.
@@ -47,16 +51,21 @@ pub struct Signal {
     tokens: Tokens,
     settings: Settings,
     budget: Mutex<Limiter<AddressBlock>>,
+    /// Open sessions over HTTP: each one's task takes its own out.
+    sessions: whip::Sessions,
 }
 
 /// The routes of one node: clients at `path`, gateways at `{path}/control`; where the node is the port's own, Kurento's
-/// too.
+/// too, and WHIP's and WHEP's at `{path}/whip` and `{path}/whep`.
 pub fn router(media: Media, tokens: Tokens, settings: Settings, path: &str, own: bool) -> Router {
     let budget = Mutex::new(Limiter::new(Rate::per_minute(settings.requests_per_minute), ADDRESSES));
-    let router = Router::new().route(path, any(client_socket)).route(&format!("{path}/control"), any(control_link));
-    let aliases = ALIASES.iter().filter(|_| own);
-    let router = aliases.fold(router, |router, alias| router.route(alias, any(client_socket)));
-    router.with_state(Arc::new(Signal { media, tokens, settings, budget }))
+    let control = format!("{path}/control");
+    let mut router = Router::new().route(path, any(client_socket)).route(&control, any(control_link));
+    if own {
+        router = ALIASES.iter().fold(router, |router, alias| router.route(alias, any(client_socket)));
+        router = router.merge(whip::router(path));
+    }
+    router.with_state(Arc::new(Signal { media, tokens, settings, budget, sessions: whip::Sessions::new(path) }))
 }
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;

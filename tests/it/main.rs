@@ -29,4 +29,5 @@ mod sockets;
 mod stage;
 mod story;
 mod support;
+mod whip;
 mod xmpp;

@@ -38,7 +38,7 @@ impl CallSocket {
         let response =
             json!({ "id": "incomingCallResponse", "from": from, "callResponse": "accept", "sdpOffer": peer.offered() });
         self.send(response).await;
-        peer.answered(&self.expect("startCommunication").await["sdpAnswer"]);
+        peer.answered(self.expect("startCommunication").await["sdpAnswer"].as_str().expect("the answer is SDP"));
         peer
     }
 
@@ -52,7 +52,7 @@ impl CallSocket {
     async fn is_through(&mut self, peer: &mut Peer) {
         let response = self.expect("callResponse").await;
         assert_eq!(response["response"], "accepted");
-        peer.answered(&response["sdpAnswer"]);
+        peer.answered(response["sdpAnswer"].as_str().expect("the answer is SDP"));
     }
 
     async fn stop(&mut self) {

@@ -54,9 +54,8 @@ impl Group {
         }
         self.bars.check(&claims.conf_id, &claims.user_id, claims.issued_ms)?;
         let room = Space::Conference.room(room);
-        let seated = self.rooms.get(&room).and_then(|room| room.member(name));
         // A token serves once, and again only when the socket that it admitted is gone.
-        if seated.is_some_and(|member| member.token.as_ref().is_some_and(|(_, nonce)| *nonce == claims.nonce)) {
+        if self.rooms.get(&room).is_some_and(|room| room.holds(&claims.nonce)) {
             return Err(Barred::Unauthorized);
         }
         let token = Some((claims.issued_ms, claims.nonce.clone()));

@@ -28,6 +28,10 @@ enum Step {
     Garbage(usize),
     Leave(usize),
     Close(usize),
+    /// A session over HTTP in the place of a socket: it sends, or watches that stream, or the main one.
+    Publish(usize, usize, usize),
+    Watch(usize, usize, usize, Option<usize>),
+    Restart(usize),
     /// The media answers its oldest offer, refuses it, or has lost one of its connections.
     Answer,
     Refuse,
@@ -59,7 +63,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (socket.clone(), name.clone()).prop_map(|(s, n)| Step::Signal(s, n)),
         1 => socket.clone().prop_map(Step::Relay),
         2 => socket.clone().prop_map(Step::Leave),
-        2 => socket.prop_map(Step::Close),
+        2 => socket.clone().prop_map(Step::Close),
+        4 => (socket.clone(), room.clone(), name.clone()).prop_map(|(s, r, n)| Step::Publish(s, r, n)),
+        4 => (socket.clone(), room.clone(), name.clone(), prop::option::of(stream))
+            .prop_map(|(s, r, n, w)| Step::Watch(s, r, n, w)),
+        2 => socket.prop_map(Step::Restart),
         9 => Just(Step::Answer),
         1 => Just(Step::Refuse),
         1 => (0..20usize).prop_map(Step::Lose),
@@ -90,6 +98,9 @@ struct Page {
     /// Whether media goes straight, as it was told.
     straight: bool,
     relayed: bool,
+    /// A session over HTTP, which sends nothing but its offers.
+    session: bool,
+    watches: bool,
 }
 
 struct World {
@@ -100,6 +111,8 @@ struct World {
     pages: Vec<(SocketId, Page)>,
     /// Connections of the media, in the order in which they began; `true`: answered.
     connections: BTreeMap<EndpointId, bool>,
+    /// Those whose second offer isn't answered: refused, they stay as they were.
+    restarting: BTreeSet<EndpointId>,
 }
 
 impl World {
@@ -111,6 +124,7 @@ impl World {
             ids: 100,
             pages: (0..SOCKETS).map(|i| (SocketId(i as u64), Page::default())).collect(),
             connections: BTreeMap::new(),
+            restarting: BTreeSet::new(),
         }
     }
 
@@ -121,6 +135,9 @@ impl World {
             Step::Join(i, room, name, by_token) => self.join(i, ROOMS[room], NAMES[name], by_token),
             Step::Offer(i, stream) => {
                 let stream = STREAMS[stream];
+                if self.pages[i].1.session {
+                    return;
+                }
                 *self.pages[i].1.offered.entry(stream.to_owned()).or_default() += 1;
                 self.say(i, said(format!(r#"{{"id":"receiveVideoFrom","sender":"{stream}","sdpOffer":"o"}}"#)));
             }
@@ -135,6 +152,13 @@ impl World {
                 );
             }
             Step::Garbage(i) => self.say(i, said("{".to_owned())),
+            Step::Publish(i, room, name) => self.begin(i, ROOMS[room], NAMES[name], Purpose::Publish),
+            Step::Watch(i, room, name, stream) => {
+                let purpose = Purpose::Watch(stream.map(|stream| STREAMS[stream].to_owned()));
+                self.begin(i, ROOMS[room], NAMES[name], purpose);
+            }
+            Step::Restart(i) => self.restart(i),
+            Step::Leave(i) if self.pages[i].1.session => {}
             Step::Leave(i) => {
                 let page = &mut self.pages[i].1;
                 (page.room, page.asked, page.straight, page.relayed) = (None, None, false, false);
@@ -186,8 +210,33 @@ impl World {
         self.take(Input::Closed(socket));
     }
 
+    fn begin(&mut self, i: usize, room: &str, name: &str, purpose: Purpose) {
+        self.close(i);
+        self.ids += 1;
+        let watches = purpose != Purpose::Publish;
+        let asked = (!watches).then(|| (format!("conf/{room}"), name.to_owned()));
+        let offered = BTreeMap::from([(if watches { String::new() } else { name.to_owned() }, 1)]);
+        let page = Page { open: true, session: true, watches, asked, offered, ..Page::default() };
+        self.pages[i] = (SocketId(self.ids), page);
+        let Shown::Claims(claims) = claims(room, name, self.now, &format!("{}", self.ids)) else { unreachable!() };
+        self.take(Input::Began(SocketId(self.ids), Session { claims, purpose, offer: "o".into() }));
+    }
+
+    fn restart(&mut self, i: usize) {
+        let (socket, page) = &mut self.pages[i];
+        // One offer at a time: the next waits for the answer.
+        if page.session && page.open && page.offered.values().all(|waiting| *waiting == 0) {
+            page.offered.values_mut().for_each(|waiting| *waiting += 1);
+            let socket = *socket;
+            self.take(Input::Restarted(socket, "o".into()));
+        }
+    }
+
     fn join(&mut self, i: usize, room: &str, name: &str, by_token: bool) {
         let (socket, page) = &mut self.pages[i];
+        if page.session {
+            return;
+        }
         let space = if by_token { "conf" } else { "open" };
         if page.room.is_none() {
             page.asked = Some((format!("{space}/{room}"), name.to_owned()));
@@ -205,23 +254,34 @@ impl World {
     }
 
     fn say(&mut self, i: usize, message: Result<Message, Unreadable>) {
+        let is_candidate = matches!(message, Ok(Message::OnIceCandidate { .. }));
+        if self.pages[i].1.session && !is_candidate {
+            return;
+        }
         self.take(Input::Said(self.pages[i].0, message, Shown::Nothing));
     }
 
     fn answer(&mut self, well: bool) {
         let waiting = self.connections.iter().find(|(_, answered)| !**answered).map(|(id, _)| *id);
         let Some(endpoint) = waiting else { return };
+        let restarts = self.restarting.remove(&endpoint);
         if well {
             self.connections.insert(endpoint, true);
             self.take(Input::Notice(Notice::Answer { endpoint, answer: "a".into() }));
         } else {
-            self.connections.remove(&endpoint);
+            if !restarts {
+                self.connections.remove(&endpoint);
+            }
             self.take(Input::Notice(Notice::Refused { endpoint, refusal: Refusal::BadSdp }));
         }
     }
 
     fn lose(&mut self, n: usize) {
         let Some(endpoint) = self.connections.keys().nth(n).copied() else { return };
+        // What is ended twice is restarted and lost at once: the media passes the second over.
+        if self.restarting.contains(&endpoint) {
+            return;
+        }
         self.connections.remove(&endpoint);
         self.take(Input::Notice(Notice::Closed { endpoint, reason: Reason::IceFailed }));
     }
@@ -271,6 +331,10 @@ impl World {
                 let known = &self.group.endpoints;
                 self.connections.retain(|endpoint, _| known.contains_key(endpoint));
             }
+            Command::Renegotiate { endpoint, .. } => {
+                assert_eq!(self.connections.insert(endpoint, false), Some(true), "offered anew before it was answered");
+                self.restarting.insert(endpoint);
+            }
             Command::Permit { .. } | Command::View { .. } => {}
             other => panic!("not a group call's: {other:?}"),
         }
@@ -305,6 +369,11 @@ impl World {
 
 impl Page {
     fn hear(&mut self, reply: Reply) {
+        let of_members = matches!(
+            reply,
+            Reply::ExistingParticipants { .. } | Reply::NewParticipantArrived { .. } | Reply::ParticipantLeft { .. }
+        );
+        assert!(!(self.watches && of_members), "a viewer is told who is there");
         match reply {
             Reply::ExistingParticipants { data } => {
                 let (room, name) = self.asked.take().expect("joined without asking");
@@ -316,6 +385,11 @@ impl Page {
                 assert!(self.room.is_some() && self.holds.insert(name), "arrived twice, or before the room");
             }
             Reply::ParticipantLeft { name } => assert!(self.holds.remove(&name), "{name} left who isn't here"),
+            Reply::ReceiveVideoAnswer { .. } if self.watches => {
+                let offers = self.offered.get_mut("").expect("it has offered");
+                *offers = offers.checked_sub(1).expect("answered twice");
+            }
+            Reply::IceCandidate { .. } if self.watches => {}
             Reply::ReceiveVideoAnswer { name, .. } => {
                 let own_screen = format!("{}/screen", self.name);
                 assert!(self.holds.contains(&name) || name == own_screen, "an answer for {name}");

@@ -7,6 +7,7 @@
 mod admission;
 mod orders;
 mod room;
+mod sessions;
 mod straight;
 mod streams;
 
@@ -17,12 +18,13 @@ mod tests;
 
 use std::collections::HashMap;
 
-use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId};
+use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId, StreamId};
 
 pub(in crate::media) use self::admission::{Barred, Bars, fits};
 pub(in crate::media) use self::orders::Permits;
 use self::room::Room;
 pub(in crate::media) use self::room::Space;
+pub use self::sessions::{Purpose, Session};
 use self::streams::{Endpoint, Streams};
 use super::message::{Code, Message, Relayed, Reply, Signal, Unreadable};
 use crate::control::ToNode;
@@ -59,6 +61,10 @@ pub enum Input {
     Closed(SocketId),
     /// The client has answered a ping.
     Alive(SocketId),
+    /// A session over HTTP has begun: it has no socket, but a socket's number.
+    Began(SocketId, Session),
+    /// A session's offer with new ICE credentials.
+    Restarted(SocketId, String),
     Notice(Notice),
     Control(ToNode),
     /// The node is going to stop: no new rooms.
@@ -104,6 +110,8 @@ struct Socket {
     shown: Shown,
     /// Since when it is open, or in no room any more.
     idle_since: u64,
+    /// It is a session over HTTP, for one connection: that ends with it, and it with that.
+    session: bool,
     seat: Option<Seat>,
 }
 
@@ -113,6 +121,8 @@ struct Seat {
     room: RoomId,
     name: MemberId,
     streams: Streams,
+    /// Who only watches this stream is no member: the others don't know of them.
+    watches: Option<StreamId>,
 }
 
 /// The whole state of a node's group calls. Owned by the node's task.
@@ -150,13 +160,15 @@ impl Group {
     pub fn handle(&mut self, now: u64, input: Input) -> Vec<Output> {
         match input {
             Input::Opened(socket, shown) => {
-                self.sockets.insert(socket, Socket { shown, idle_since: now, seat: None });
+                self.sockets.insert(socket, Socket { shown, idle_since: now, session: false, seat: None });
             }
             Input::Said(socket, message, shown) => self.said(now, socket, message, shown),
             Input::Closed(socket) => {
                 self.leave(now, socket);
                 self.sockets.remove(&socket);
             }
+            Input::Began(socket, session) => self.begin(now, socket, session),
+            Input::Restarted(socket, offer) => self.restart(socket, offer),
             Input::Notice(notice) => self.notice(notice),
             Input::Control(order) => self.order(now, order),
             Input::Alive(_) => {}

@@ -88,11 +88,10 @@ impl Group {
 
     /// Who has come in again since, by a later token, stays.
     fn expel(&mut self, now: u64, room: ConfId, name: UserId, issued_until: u64) {
-        let seated = self.rooms.get(&Space::Conference.room(room.as_str())).and_then(|room| room.member(name.as_str()));
-        let barred = |token: &Option<(u64, String)>| token.as_ref().is_some_and(|(issued, _)| *issued <= issued_until);
-        let socket = seated.filter(|member| barred(&member.token)).map(|member| member.socket);
+        let place = self.rooms.get(&Space::Conference.room(room.as_str()));
+        let barred = place.map(|place| place.of_user(name.as_str(), issued_until)).unwrap_or_default();
         self.bars.put(room, Some(name), issued_until, Barred::Expelled);
-        if let Some(socket) = socket {
+        for socket in barred {
             self.dismiss(now, socket, Code::Expelled, Close::Kicked);
         }
     }
@@ -113,6 +112,6 @@ impl Group {
 
     fn sockets_of(&self, room: &ConfId) -> Vec<SocketId> {
         let room = self.rooms.get(&Space::Conference.room(room.as_str()));
-        room.map(|room| room.members.iter().map(|member| member.socket).collect()).unwrap_or_default()
+        room.map(|room| room.sockets().collect()).unwrap_or_default()
     }
 }

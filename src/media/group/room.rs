@@ -3,6 +3,7 @@
 use confgate_sfu::vocabulary::{Command, MemberId, RoomId, Source, StreamId};
 
 use super::admission::{Admitted, Barred};
+use super::sessions::Viewer;
 use super::streams::Streams;
 use super::{Group, Output, Seat, Shown, SocketId};
 use crate::media::message::{Code, Reply};
@@ -51,6 +52,8 @@ pub(super) struct Room {
     pub space: Space,
     /// In the order in which they came.
     pub members: Vec<Member>,
+    /// Who only watches one of them: there are none without members.
+    pub viewers: Vec<Viewer>,
     /// As the members were told.
     pub speaker: Option<MemberId>,
     /// Whether the two members' media goes straight; once it doesn't, it does not again.
@@ -86,6 +89,27 @@ impl Room {
     /// The sockets of all but one.
     pub fn others(&self, name: &str) -> Vec<SocketId> {
         self.members.iter().filter(|member| *member.name != *name).map(|member| member.socket).collect()
+    }
+
+    /// The sockets of members and viewers.
+    pub fn sockets(&self) -> impl Iterator<Item = SocketId> {
+        let viewers = self.viewers.iter().map(|viewer| viewer.socket);
+        self.members.iter().map(|member| member.socket).chain(viewers)
+    }
+
+    /// Whether somebody was admitted by the token with this nonce.
+    pub fn holds(&self, nonce: &str) -> bool {
+        let members = self.members.iter().filter_map(|member| member.token.as_ref());
+        members.chain(self.viewers.iter().map(|viewer| &viewer.token)).any(|(_, held)| held == nonce)
+    }
+
+    /// The sockets that the user's tokens issued until then have admitted. The member's last: with it goes whoever
+    /// watches it, themselves too.
+    pub fn of_user(&self, name: &str, issued_until: u64) -> Vec<SocketId> {
+        let barred = |(issued, _): &(u64, String)| *issued <= issued_until;
+        let member = self.member(name).filter(|member| member.token.as_ref().is_some_and(barred));
+        let viewers = self.viewers.iter().filter(|viewer| *viewer.name == *name && barred(&viewer.token));
+        viewers.map(|viewer| viewer.socket).chain(member.map(|member| member.socket)).collect()
     }
 
     /// Kurento's pages, which have no such message, are in open rooms.
@@ -127,7 +151,7 @@ impl Group {
         self.enter(socket, admitted);
     }
 
-    fn bar(&mut self, now: u64, socket: SocketId, barred: Barred) {
+    pub(super) fn bar(&mut self, now: u64, socket: SocketId, barred: Barred) {
         match &barred {
             Barred::Unauthorized => self.error(socket, Code::Unauthorized, None),
             Barred::Expelled => self.error(socket, Code::Expelled, None),
@@ -140,7 +164,7 @@ impl Group {
     /// The others hear of the newcomer, then the newcomer of the others: in Kurento's order.
     fn enter(&mut self, socket: SocketId, admitted: Admitted) {
         let Admitted { space, room: id, name, token, straight } = admitted;
-        let new = || Room { space, members: Vec::new(), speaker: None, straight };
+        let new = || Room { space, members: Vec::new(), viewers: Vec::new(), speaker: None, straight };
         let room = self.rooms.entry(id.clone()).or_insert_with(new);
         let others = room.others(&name);
         let existing = room.members.iter().flat_map(Member::names).map(|stream| name_of(&stream)).collect();
@@ -151,7 +175,7 @@ impl Group {
         }
         self.send(socket, Reply::ExistingParticipants { data: existing });
         if let Some(open) = self.sockets.get_mut(&socket) {
-            open.seat = Some(Seat { room: id.clone(), name: name.clone(), streams: Streams::default() });
+            open.seat = Some(Seat { room: id.clone(), name: name.clone(), streams: Streams::default(), watches: None });
         }
         self.enter_straight(socket, &id, straight);
         if let Some(speaker) = speaker {
@@ -164,14 +188,22 @@ impl Group {
 
     /// Takes the socket out of its room, if it is in one.
     pub(super) fn leave(&mut self, now: u64, socket: SocketId) {
-        let Some(open) = self.sockets.get_mut(&socket) else { return };
-        let Some(Seat { room: id, name, streams }) = open.seat.take() else { return };
+        let Some(open) = self.sockets.get_mut(&socket).filter(|open| open.seat.is_some()) else { return };
         open.idle_since = now;
+        self.vacate(socket);
+    }
+
+    pub(super) fn vacate(&mut self, socket: SocketId) {
+        let seat = self.sockets.get_mut(&socket).and_then(|open| open.seat.take());
+        let Some(Seat { room: id, name, streams, watches }) = seat else { return };
         for endpoint in streams.endpoints() {
             self.endpoints.remove(&endpoint);
             self.media(Command::Close { endpoint });
         }
         let room = self.rooms.get_mut(&id).expect("a seat is in a room");
+        if watches.is_some() {
+            return room.viewers.retain(|viewer| viewer.socket != socket);
+        }
         let at = room.members.iter().position(|member| member.name == name).expect("a seat is a member's");
         let left = room.members.remove(at);
         let stayed = room.others(&name);
@@ -181,6 +213,7 @@ impl Group {
         gone.reverse();
         for stream in gone {
             self.unannounce(&stayed, &stream);
+            self.end_viewers(&id, &stream);
         }
         if spoke {
             self.tell(&stayed, &Reply::Speaker { name: None });
@@ -194,7 +227,7 @@ impl Group {
     /// Ends the sockets of all members at once: nobody is told who left, since nobody stays.
     pub(super) fn disband(&mut self, id: &RoomId, code: Option<Code>, close: Close) {
         let Some(room) = self.rooms.remove(id) else { return };
-        for Member { socket, .. } in room.members {
+        for socket in room.sockets() {
             if let Some(code) = code {
                 self.error(socket, code, None);
             }

@@ -8,6 +8,7 @@ use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Re
 use super::room::name_of;
 use super::{Group, Seat, SocketId};
 use crate::media::message::{Candidate, Code, Relayed, Reply};
+use crate::outbox::Close;
 
 /// Candidates of one connection, each way: a browser with many interfaces and several TURN servers has some 40.
 pub(super) const CANDIDATES: usize = 128;
@@ -28,14 +29,20 @@ impl Streams {
         all.sort_unstable();
         all.into_iter()
     }
+
+    pub fn of(&self, stream: &StreamId) -> Option<EndpointId> {
+        self.open.get(stream).copied()
+    }
 }
 
 /// One connection, between the offer and its end.
 pub(super) struct Endpoint {
-    socket: SocketId,
+    pub socket: SocketId,
     stream: StreamId,
     publishes: bool,
-    answered: bool,
+    pub answered: bool,
+    /// A second offer waits for its answer.
+    pub restarts: bool,
     /// Candidates of the client that were passed on.
     candidates: usize,
     /// Candidates of the node that came before its answer.
@@ -54,11 +61,14 @@ struct Named {
 
 impl Group {
     fn named(&self, socket: SocketId, name: &str) -> Option<Named> {
-        let Seat { room: id, name: viewer, .. } = self.seat(socket)?;
+        let Seat { room: id, name: viewer, watches, .. } = self.seat(socket)?;
         let room = self.rooms.get(id).expect("a seat is in a room");
         let stream = room.space.stream(name);
-        let own = stream.member == *viewer;
-        let known = !own && room.knows(&stream);
+        let own = watches.is_none() && stream.member == *viewer;
+        let known = match watches {
+            Some(watched) => *watched == stream,
+            None => !own && room.knows(&stream),
+        };
         Some(Named { room: id.clone(), viewer: viewer.clone(), stream, own, known })
     }
 
@@ -84,8 +94,8 @@ impl Group {
             self.media(Command::Close { endpoint });
         }
         let (stream, publishes, candidates) = (named.stream.clone(), named.own, early.len());
-        self.endpoints
-            .insert(endpoint, Endpoint { socket, stream, publishes, answered: false, candidates, held: Vec::new() });
+        let (answered, restarts, held) = (false, false, Vec::new());
+        self.endpoints.insert(endpoint, Endpoint { socket, stream, publishes, answered, restarts, candidates, held });
         self.connect(endpoint, named, offer);
         for candidate in early {
             self.media(Command::Candidate { endpoint, candidate });
@@ -153,12 +163,14 @@ impl Group {
         }
     }
 
-    fn end_screen(&mut self, room: &RoomId, member: &MemberId) {
-        let Some(room) = self.rooms.get_mut(room) else { return };
+    fn end_screen(&mut self, id: &RoomId, member: &MemberId) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
         let Some(sharing) = room.member_mut(member).filter(|member| member.screen) else { return };
         sharing.screen = false;
         let others = room.others(member);
-        self.unannounce(&others, &StreamId { member: member.clone(), source: Source::Screen });
+        let screen = StreamId { member: member.clone(), source: Source::Screen };
+        self.unannounce(&others, &screen);
+        self.end_viewers(id, &screen);
     }
 
     /// What the media says; about connections that were ended meanwhile, nothing is passed on.
@@ -188,8 +200,9 @@ impl Group {
     }
 
     fn answer(&mut self, id: EndpointId, answer: String) {
-        let Some(endpoint) = self.endpoints.get_mut(&id).filter(|endpoint| !endpoint.answered) else { return };
-        endpoint.answered = true;
+        let awaited = |endpoint: &&mut Endpoint| !endpoint.answered || endpoint.restarts;
+        let Some(endpoint) = self.endpoints.get_mut(&id).filter(awaited) else { return };
+        (endpoint.answered, endpoint.restarts) = (true, false);
         let (socket, stream) = (endpoint.socket, endpoint.stream.clone());
         let shares = endpoint.publishes && stream.source == Source::Screen;
         let held = std::mem::take(&mut endpoint.held);
@@ -225,8 +238,15 @@ impl Group {
     /// A connection that the media has ended by itself, or never begun.
     fn lost(&mut self, id: EndpointId, code: Option<Code>) {
         let Some(endpoint) = self.endpoints.remove(&id) else { return };
+        let session = self.is_session(endpoint.socket);
         let seat = self.seat_mut(endpoint.socket).expect("a connection is of somebody in a room");
-        seat.streams.open.remove(&endpoint.stream);
+        // A second offer that is refused leaves the connection as it was: it ends with its session.
+        if !(session && endpoint.restarts) {
+            seat.streams.open.remove(&endpoint.stream);
+        }
+        if session {
+            return self.end_session(endpoint.socket, code.unwrap_or(Code::Unavailable), Close::Later);
+        }
         let room = seat.room.clone();
         if let Some(code) = code {
             self.error(endpoint.socket, code, Some(name_of(&endpoint.stream)));

@@ -1,10 +1,12 @@
 //! The call gateway node: Kurento's group call over wss, with real WebRTC peers, and what a gateway orders.
 
 mod alone;
+mod browser;
 mod calls;
 mod entry;
 mod hostile;
 mod orders;
+mod sessions;
 
 use crate::support::gateway::Gateway;
 use crate::support::media::builtin_node;

@@ -216,7 +216,7 @@ impl CallSocket {
         self.send(json!({ "id": "receiveVideoFrom", "sender": stream, "sdpOffer": peer.client.offer })).await;
         let answer = self.wait_for("receiveVideoAnswer").await;
         assert_eq!(answer["name"], stream);
-        peer.answered(&answer["sdpAnswer"]);
+        peer.answered(answer["sdpAnswer"].as_str().expect("the answer is SDP"));
         peer
     }
 }
@@ -230,7 +230,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    async fn new(here: IpAddr, media: Media) -> Self {
+    pub(super) async fn new(here: IpAddr, media: Media) -> Self {
         let socket = UdpSocket::bind((here, 0)).await.expect("a free port");
         let sends = media.direction != Direction::RecvOnly;
         let (address, now) = (socket.local_addr().expect("it is bound"), StdInstant::now());
@@ -252,8 +252,15 @@ impl Peer {
         &self.client.offer
     }
 
-    pub fn answered(&mut self, answer: &Value) {
-        self.client.answered(answer.as_str().expect("the answer is SDP"));
+    pub fn answered(&mut self, answer: &str) {
+        self.client.answered(answer);
+        // What was refused is not sent.
+        self.client.audio = self.client.audio.filter(|_| !answer.contains("m=audio 0 "));
+    }
+
+    /// What it offers with new ICE credentials.
+    pub fn restart_ice(&mut self) -> String {
+        self.client.restart_ice()
     }
 
     pub fn frames(&self) -> usize {

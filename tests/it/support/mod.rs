@@ -17,6 +17,7 @@ pub mod ejabberd;
 pub mod event_socket;
 pub mod follower;
 pub mod gateway;
+pub mod http_session;
 pub mod janus;
 pub mod media;
 pub mod plain_http;

@@ -3,6 +3,7 @@
 mod admission;
 mod orders;
 mod rooms;
+mod sessions;
 mod straight;
 mod streams;
 
@@ -75,6 +76,12 @@ impl Node {
 
     fn answer(&mut self, endpoint: u64) -> Vec<Output> {
         self.notice(Notice::Answer { endpoint: EndpointId(endpoint), answer: "a".into() })
+    }
+
+    /// A session over HTTP, by a token that was issued now.
+    fn begin(&mut self, socket: u64, name: &str, purpose: Purpose) -> Vec<Output> {
+        let Shown::Claims(claims) = claims("c", name, self.now, &format!("nonce{socket}")) else { unreachable!() };
+        self.take(Input::Began(SocketId(socket), Session { claims, purpose, offer: "o".into() }))
     }
 
     fn order(&mut self, order: ToNode) -> Vec<Output> {

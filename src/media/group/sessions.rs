@@ -1,0 +1,134 @@
+//! Sessions over HTTP: a publisher (WHIP) is a member as any other; a viewer (WHEP) watches one stream of a room, and
+//! its members hear nothing of them. Either ends with its one connection.
+
+use confgate_sfu::vocabulary::{Command, MemberId, RoomId, Source, StreamId};
+
+use super::room::{Room, name_of};
+use super::streams::Streams;
+use super::{Group, Output, Seat, Shown, Socket, SocketId};
+use crate::media::message::Code;
+use crate::outbox::Close;
+use crate::token::CallGatewayClaims;
+
+/// What begins with an offer over HTTP.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Of the token that was shown; its room and user are the session's.
+    pub claims: Box<CallGatewayClaims>,
+    pub purpose: Purpose,
+    pub offer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// To send the user's camera and microphone.
+    Publish,
+    /// To receive the stream that members know by this name; `None`: that of who publishes by a session, else of who
+    /// speaks, else of who came first, among those who send.
+    Watch(Option<String>),
+}
+
+/// Somebody who watches and is no member.
+pub(super) struct Viewer {
+    pub name: MemberId,
+    pub socket: SocketId,
+    /// When the token that admitted them was issued, and its nonce.
+    pub token: (u64, String),
+    pub stream: StreamId,
+}
+
+impl Group {
+    pub(super) fn begin(&mut self, now: u64, socket: SocketId, session: Session) {
+        let Session { claims, purpose, offer } = session;
+        let (room, name) = (claims.conf_id.to_string(), claims.user_id.to_string());
+        self.sockets
+            .insert(socket, Socket { shown: Shown::Claims(claims), idle_since: now, session: true, seat: None });
+        match purpose {
+            Purpose::Publish => {
+                self.join(now, socket, &room, &name, Shown::Nothing);
+                if self.seat(socket).is_some() {
+                    self.offered(socket, &name, offer);
+                }
+            }
+            Purpose::Watch(stream) => self.watch(now, socket, (&room, &name), stream.as_deref(), offer),
+        }
+    }
+
+    fn watch(&mut self, now: u64, socket: SocketId, at: (&str, &str), stream: Option<&str>, offer: String) {
+        let admitted = match self.admit(socket, at.0, at.1, Shown::Nothing) {
+            Ok(admitted) => admitted,
+            Err(barred) => return self.bar(now, socket, barred),
+        };
+        let (id, name) = (admitted.room, admitted.name);
+        let (Some(stream), Some(token)) = (self.live(&id, stream), admitted.token) else {
+            return self.end_session(socket, Code::NotLive, Close::Later);
+        };
+        let viewers = &self.rooms[&id].viewers;
+        let full = viewers.len() >= self.limits.members;
+        let older = viewers.iter().find(|viewer| viewer.name == name && viewer.stream == stream);
+        match older.map(|viewer| viewer.socket) {
+            Some(older) => self.end_session(older, Code::Replaced, Close::TakenOver),
+            None if full => {
+                return self.end_session(socket, Code::Overloaded, Close::Later);
+            }
+            None => {}
+        }
+        let watched = name_of(&stream);
+        let viewer = Viewer { name: name.clone(), socket, token, stream: stream.clone() };
+        self.rooms.get_mut(&id).expect("it has a live stream").viewers.push(viewer);
+        if let Some(open) = self.sockets.get_mut(&socket) {
+            open.seat = Some(Seat { room: id, name, streams: Streams::default(), watches: Some(stream) });
+        }
+        self.offered(socket, &watched, offer);
+    }
+
+    /// The stream of that name, or the room's main one, if it is sent now.
+    fn live(&self, id: &RoomId, wanted: Option<&str>) -> Option<StreamId> {
+        let room = self.rooms.get(id)?;
+        if let Some(name) = wanted {
+            return Some(room.space.stream(name)).filter(|stream| self.is_sent(room, stream));
+        }
+        let camera = |member: &MemberId| StreamId { member: member.clone(), source: Source::Camera };
+        let sent: Vec<_> = room.members.iter().filter(|member| self.is_sent(room, &camera(&member.name))).collect();
+        let by_session = sent.iter().find(|member| self.is_session(member.socket));
+        let speaking = sent.iter().find(|member| room.speaker.as_ref() == Some(&member.name));
+        by_session.or(speaking).or(sent.first()).map(|member| camera(&member.name))
+    }
+
+    fn is_sent(&self, room: &Room, stream: &StreamId) -> bool {
+        let sender = room.member(&stream.member).and_then(|member| self.seat(member.socket));
+        let endpoint = sender.and_then(|seat| self.endpoints.get(&seat.streams.of(stream)?));
+        endpoint.is_some_and(|endpoint| endpoint.answered)
+    }
+
+    pub(super) fn is_session(&self, socket: SocketId) -> bool {
+        self.sockets.get(&socket).is_some_and(|open| open.session)
+    }
+
+    /// Offers the session's connection anew, with other ICE credentials.
+    pub(super) fn restart(&mut self, socket: SocketId, offer: String) {
+        let connection = self.seat(socket).and_then(|seat| seat.streams.endpoints().next());
+        let Some(id) = connection else { return };
+        if let Some(endpoint) = self.endpoints.get_mut(&id) {
+            endpoint.restarts = true;
+            self.media(Command::Renegotiate { endpoint: id, offer });
+        }
+    }
+
+    /// Nobody sends the stream any more: whoever watches it is to ask again.
+    pub(super) fn end_viewers(&mut self, room: &RoomId, stream: &StreamId) {
+        let viewers = self.rooms.get(room).map(|room| room.viewers.as_slice()).unwrap_or_default();
+        let over: Vec<SocketId> =
+            viewers.iter().filter(|viewer| viewer.stream == *stream).map(|viewer| viewer.socket).collect();
+        for socket in over {
+            self.end_session(socket, Code::NotLive, Close::Later);
+        }
+    }
+
+    pub(super) fn end_session(&mut self, socket: SocketId, code: Code, close: Close) {
+        self.error(socket, code, None);
+        self.out.push(Output::Close(socket, close));
+        self.vacate(socket);
+        self.sockets.remove(&socket);
+    }
+}

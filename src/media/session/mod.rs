@@ -1,0 +1,11 @@
+//! WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep), pure: which offers are taken, what a session is told later, and
+//! what becomes of its ICE. HTTP is the door's.
+
+mod fragment;
+mod offer;
+mod state;
+
+pub use fragment::{Credentials, FRAGMENT_MAX, Fragment};
+pub use offer::{Offer, Side, Unfit, is_whole};
+pub(in crate::media) use offer::{joined, sections};
+pub use state::{Established, Refused, Step};

@@ -1,0 +1,159 @@
+//! The driver's task: owns the core, and the requests under way, of which a connection has one at most.
+//!
+//! Mailbox: [`COMMANDS`] commands; when it is full [`Driver::send`] says so. Notices are never dropped: while nobody
+//! takes them, nothing more is asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use confgate_sfu::vocabulary::{Command, EndpointId, Load, Notice};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::core::{Done, Output, Settings, Whip};
+use super::request::Reach;
+use crate::ids::now_ms;
+
+/// Commands that wait for the driver's task.
+const COMMANDS: usize = 1024;
+/// Notices that wait for the node's task.
+const NOTICES: usize = 4096;
+/// How often what waits is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The handle; the task ends with it, when it has ended what is open at the server.
+pub struct Driver {
+    commands: mpsc::Sender<Command>,
+    task: JoinHandle<()>,
+    shown: Arc<Shown>,
+    endpoints_max: u64,
+}
+
+/// What the task shows of itself.
+#[derive(Default)]
+struct Shown {
+    up: AtomicBool,
+    endpoints: AtomicU64,
+}
+
+/// The mailbox has no room now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// What a task of the driver's has come to.
+enum Outcome {
+    Of(EndpointId, Done),
+    Probed(Result<(), String>),
+}
+
+impl Driver {
+    pub fn start(reach: Reach) -> (Self, mpsc::Receiver<Notice>) {
+        let (commands, mailbox) = mpsc::channel(COMMANDS);
+        let (notices, told) = mpsc::channel(NOTICES);
+        let shown = Arc::new(Shown::default());
+        let endpoints_max = reach.endpoints_max;
+        let settings = Settings { endpoints_max: endpoints_max as usize, timeout_ms: reach.timeout.as_millis() as u64 };
+        let core = Whip::new(settings);
+        let task = Task { reach: Arc::new(reach), core, notices, shown: shown.clone(), under_way: JoinSet::new() };
+        let task = tokio::spawn(task.run(mailbox));
+        (Self { commands, task, shown, endpoints_max }, told)
+    }
+
+    /// # Errors
+    /// The mailbox is full: to be offered again.
+    pub fn send(&self, command: Command) -> Result<(), Full> {
+        self.commands.try_send(command).map_err(|_| Full)
+    }
+
+    /// Until all has ended at the server, or a request's time is over.
+    pub async fn stop(self) {
+        drop(self.commands);
+        // Its fault is in the log already.
+        self.task.await.ok();
+    }
+
+    /// Such a server tells no load: how full it is, is how many connections of ours it has. `None`: it doesn't answer.
+    pub fn load(&self) -> Option<Load> {
+        let endpoints = self.shown.endpoints.load(Ordering::Relaxed);
+        let busiest = endpoints as f64 / self.endpoints_max.max(1) as f64;
+        self.shown.up.load(Ordering::Relaxed).then_some(Load { busiest, endpoints, ..Load::default() })
+    }
+}
+
+struct Task {
+    reach: Arc<Reach>,
+    core: Whip,
+    notices: mpsc::Sender<Notice>,
+    shown: Arc<Shown>,
+    under_way: JoinSet<Outcome>,
+}
+
+impl Task {
+    async fn run(mut self, mut mailbox: mpsc::Receiver<Command>) {
+        let (mut tick, mut probe) = (interval(TICK), interval(self.reach.probe_interval));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut probing = false;
+        loop {
+            let todo = tokio::select! {
+                command = mailbox.recv() => match command {
+                    Some(command) => self.core.command(now_ms(), command),
+                    None => break,
+                },
+                Some(outcome) = self.under_way.join_next() => match outcome {
+                    Ok(Outcome::Of(endpoint, done)) => self.core.done(now_ms(), endpoint, done),
+                    Ok(Outcome::Probed(probed)) => {
+                        probing = false;
+                        self.probed(probed);
+                        Vec::new()
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a request's task has failed");
+                        Vec::new()
+                    }
+                },
+                _ = tick.tick() => self.core.tick(now_ms()),
+                _ = probe.tick(), if !probing => {
+                    probing = true;
+                    let reach = self.reach.clone();
+                    self.under_way.spawn(async move { Outcome::Probed(reach.probe().await) });
+                    Vec::new()
+                }
+            };
+            for output in todo {
+                self.carry(output).await;
+            }
+            self.shown.endpoints.store(self.core.census(), Ordering::Relaxed);
+        }
+        for output in self.core.stop() {
+            if let Output::Ask(..) = output {
+                self.carry(output).await;
+            }
+        }
+        while self.under_way.join_next().await.is_some() {}
+    }
+
+    async fn carry(&mut self, output: Output) {
+        match output {
+            Output::Ask(endpoint, request) => {
+                let reach = self.reach.clone();
+                self.under_way.spawn(async move { Outcome::Of(endpoint, reach.carry(request).await) });
+            }
+            // Nobody listens: the node has stopped.
+            Output::Tell(notice) => drop(self.notices.send(notice).await),
+        }
+        metrics::gauge!("confgate_whip_requests_under_way").set(self.under_way.len() as f64);
+    }
+
+    fn probed(&self, probed: Result<(), String>) {
+        let was = self.shown.up.swap(probed.is_ok(), Ordering::Relaxed);
+        metrics::gauge!("confgate_whip_up").set(f64::from(u8::from(probed.is_ok())));
+        match probed {
+            Ok(()) if !was => tracing::info!(server = %self.reach.base, "the WHIP server answers"),
+            Err(why) if was => tracing::warn!(server = %self.reach.base, why, "the WHIP server doesn't answer"),
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
