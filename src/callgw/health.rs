@@ -164,7 +164,7 @@ mod tests {
     const SILENCE: u64 = 2000;
 
     fn load(busiest: f64, draining: bool) -> FromNode {
-        FromNode::Load { packets_per_s: 1, packets_per_s_max: 2, busiest, rooms: 0, endpoints: 0, draining }
+        FromNode::Load { packets_per_s: 1, packets_per_s_max: 2, busiest, rooms: 0, endpoints: 0, draining, cascades: true }
     }
 
     fn user(name: &str) -> UserId {

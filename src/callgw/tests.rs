@@ -20,7 +20,7 @@ fn start(nodes: Vec<CallNode>, embedded: Option<Embedded>, stop: &CancellationTo
 }
 
 fn load(draining: bool) -> FromNode {
-    FromNode::Load { packets_per_s: 0, packets_per_s_max: 1, busiest: 0.25, rooms: 0, endpoints: 0, draining }
+    FromNode::Load { packets_per_s: 0, packets_per_s_max: 1, busiest: 0.25, rooms: 0, endpoints: 0, draining, cascades: true }
 }
 
 fn close(room: &str) -> ToNode {

@@ -97,6 +97,11 @@ pub enum Reply {
         name: String,
         candidate: Candidate,
     },
+    /// To a node that pulls, before the answer: the nodes that the stream has come through, this one last.
+    Route {
+        name: String,
+        nodes: Vec<String>,
+    },
     /// Who speaks now.
     Speaker {
         name: Option<String>,

@@ -6,6 +6,7 @@ pub mod group;
 pub mod janus;
 pub mod message;
 mod node;
+pub mod pull;
 mod tokens;
 
 pub use self::backend::Backend;

@@ -20,6 +20,7 @@ mod harness;
 mod hostile_rpc;
 mod janus;
 mod links;
+mod pulls;
 mod rpc_shape;
 mod schema_dir;
 mod sockets;

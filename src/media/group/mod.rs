@@ -5,9 +5,11 @@
 //! the next thing happens: nothing is ever said to a client about a name that it wasn't told, or was told is gone.
 
 mod admission;
+mod feeds;
 mod orders;
 mod room;
 mod streams;
+mod watchers;
 
 #[cfg(test)]
 mod histories;
@@ -16,17 +18,23 @@ mod tests;
 
 use std::collections::HashMap;
 
-use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId};
+use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId, StreamId};
 
 use self::admission::Bars;
+use self::feeds::Feeds;
 use self::orders::Permits;
-use self::room::Room;
+use self::room::{Room, Space};
 use self::streams::{Endpoint, Streams};
+use self::watchers::Watcher;
 use super::message::{Code, Message, Reply, Unreadable};
-use crate::control::ToNode;
+use crate::control::{Peer, ToNode};
+use crate::ids::ConfId;
 use crate::limiter::{Limiter, Rate};
 use crate::outbox::Close;
-use crate::token::CallGatewayClaims;
+use crate::token::{CallGatewayClaims, PullClaims};
+
+pub use self::feeds::{Ask, LinkId, Linked};
+pub(super) use self::room::{name_of, stream_named};
 
 /// Sockets whose message budget is remembered; more can't be open by far (`limits.connections`).
 const BUDGETS: usize = 1 << 20;
@@ -45,6 +53,8 @@ pub enum Shown {
     /// A token that isn't one of this node's, or has expired.
     Refused,
     Claims(Box<CallGatewayClaims>),
+    /// Another node's, that pulls.
+    Pull(Box<PullClaims>),
 }
 
 /// What happened.
@@ -56,6 +66,8 @@ pub enum Input {
     Closed(SocketId),
     Notice(Notice),
     Control(ToNode),
+    /// A link to another node says something.
+    Linked(LinkId, Linked),
     /// The node is going to stop: no new rooms.
     Drain,
     /// The node stops.
@@ -70,10 +82,15 @@ pub enum Output {
     /// After all that was sent before. The socket is forgotten: it may be closed without [`Input::Closed`].
     Close(SocketId, Close),
     Media(Command),
+    Link(LinkId, Ask),
+    /// The conference is at those nodes too, and at no others.
+    Cascade(ConfId, Vec<Peer>),
 }
 
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// The node's own id: what comes from here isn't pulled from elsewhere.
+    pub node: String,
     pub rooms: usize,
     pub members: usize,
     /// Connections of one socket: what it sends, and what it receives.
@@ -85,7 +102,7 @@ pub struct Limits {
     pub open: bool,
 }
 
-/// How many there are now.
+/// How many there are now; other nodes' sockets aren't counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Census {
     pub sockets: usize,
@@ -106,6 +123,8 @@ struct Seat {
     room: RoomId,
     name: MemberId,
     streams: Streams,
+    /// Another node's: nobody in the room knows of it.
+    watches: bool,
 }
 
 /// The whole state of a node's group calls. Owned by the node's task.
@@ -117,6 +136,10 @@ pub struct Group {
     next_endpoint: u64,
     bars: Bars,
     permits: Permits,
+    /// Other nodes that pull from here.
+    watchers: HashMap<RoomId, Vec<Watcher>>,
+    /// What is pulled from other nodes.
+    feeds: Feeds,
     budget: Limiter<SocketId>,
     draining: bool,
     out: Vec<Output>,
@@ -133,6 +156,8 @@ impl Group {
             next_endpoint: 0,
             bars: Bars::default(),
             permits: Permits::default(),
+            watchers: HashMap::new(),
+            feeds: Feeds::default(),
             budget: Limiter::new(rate, BUDGETS),
             draining: false,
             out: Vec::new(),
@@ -152,6 +177,7 @@ impl Group {
             }
             Input::Notice(notice) => self.notice(notice),
             Input::Control(order) => self.order(now, order),
+            Input::Linked(link, said) => self.linked(link, said),
             Input::Drain => self.draining = true,
             Input::Stop => self.stop(),
             Input::Tick => self.tick(now),
@@ -161,7 +187,14 @@ impl Group {
 
     pub fn census(&self) -> Census {
         let members = self.rooms.values().map(|room| room.members.len()).sum();
-        Census { sockets: self.sockets.len(), rooms: self.rooms.len(), members }
+        let watches = |socket: &&Socket| socket.seat.as_ref().is_some_and(|seat| seat.watches);
+        let sockets = self.sockets.len() - self.sockets.values().filter(watches).count();
+        Census { sockets, rooms: self.rooms.len(), members }
+    }
+
+    /// Whether a stream of that name is in the conference's room.
+    pub fn knows(&self, conf: &ConfId, stream: &StreamId) -> bool {
+        self.rooms.get(&Space::Conference.room(conf.as_str())).is_some_and(|room| room.knows(stream))
     }
 
     fn said(&mut self, now: u64, socket: SocketId, message: Result<Message, Unreadable>, shown: Shown) {
@@ -169,7 +202,9 @@ impl Group {
             // What a client sent before it learned that its socket is closed.
             return;
         }
-        let cost = if matches!(message, Ok(Message::ReceiveVideoFrom { .. })) { OFFER_COST } else { 1 };
+        let watches = self.seat(socket).is_some_and(|seat| seat.watches);
+        let offers = matches!(message, Ok(Message::ReceiveVideoFrom { .. }));
+        let cost = if offers && !watches { OFFER_COST } else { 1 };
         if (0..cost).any(|_| self.budget.allow(&socket, now).is_err()) {
             return self.dismiss(now, socket, Code::TooMany, Close::TooMany);
         }
@@ -201,7 +236,7 @@ impl Group {
 
     fn stop(&mut self) {
         self.draining = true;
-        let rooms: Vec<RoomId> = self.rooms.keys().cloned().collect();
+        let rooms: Vec<RoomId> = self.rooms.keys().chain(self.watchers.keys()).cloned().collect();
         for room in rooms {
             self.disband(&room, None, Close::GoingAway);
         }

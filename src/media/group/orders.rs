@@ -6,7 +6,7 @@ use confgate_sfu::vocabulary::{Command, MemberId, RoomId};
 
 use super::admission::Barred;
 use super::room::Space;
-use super::{Group, SocketId};
+use super::{Group, Output, SocketId};
 use crate::control::ToNode;
 use crate::ids::{ConfId, UserId};
 use crate::media::message::{Code, Reply};
@@ -66,6 +66,7 @@ impl Group {
             ToNode::Permit { room, name, audio, video } => self.permit(&room, &name, audio, video),
             ToNode::Expel { room, name, issued_until } => self.expel(now, room, name, issued_until),
             ToNode::Move { room, url } => self.move_room(now, room, url),
+            ToNode::Cascade { room, peers } => self.out.push(Output::Cascade(room, peers)),
             ToNode::CloseRoom { room } => self.close_room(now, room),
         }
     }
@@ -75,9 +76,12 @@ impl Group {
         if !self.permits.put(&room, &member, audio, video) {
             return;
         }
-        let present = self.rooms.get(&room).and_then(|room| room.member(&member)).map(|member| member.socket);
-        if let Some(socket) = present {
+        let Some(place) = self.rooms.get(&room) else { return };
+        let present = place.member(&member).map(|member| member.socket);
+        if present.is_some() || place.remotes.iter().any(|remote| remote.stream.member == member) {
             self.media(Command::Permit { room, member, audio, video });
+        }
+        if let Some(socket) = present {
             self.send(socket, Reply::Enforce { audio, video });
         }
     }
@@ -104,6 +108,7 @@ impl Group {
         let id = Space::Conference.room(room.as_str());
         self.bars.put(room, None, now, Barred::Ended);
         self.permits.forget(&id);
+        self.end_links(&id);
         self.disband(&id, Some(Code::Ended), Close::Over);
     }
 

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId, Source, StreamId};
 
-use super::room::name_of;
+use super::room::{Space, name_of};
 use super::{Group, Seat, SocketId};
 use crate::media::message::{Candidate, Code, Reply};
 
@@ -54,11 +54,12 @@ struct Named {
 
 impl Group {
     fn named(&self, socket: SocketId, name: &str) -> Option<Named> {
-        let Seat { room: id, name: viewer, .. } = self.seat(socket)?;
-        let room = self.rooms.get(id).expect("a seat is in a room");
-        let stream = room.space.stream(name);
-        let own = stream.member == *viewer;
-        let known = !own && room.knows(&stream);
+        let Seat { room: id, name: viewer, watches, .. } = self.seat(socket)?;
+        let room = self.rooms.get(id);
+        let stream = room.map_or(Space::Conference, |room| room.space).stream(name);
+        let own = !watches && stream.member == *viewer;
+        let known = !own && room.is_some_and(|room| room.knows(&stream));
+        let known = known && (!watches || self.is_watched(id, socket, &stream));
         Some(Named { room: id.clone(), viewer: viewer.clone(), stream, own, known })
     }
 
@@ -68,7 +69,8 @@ impl Group {
             let name = (sender.len() <= NAME_BACK).then(|| sender.to_owned());
             return self.error(socket, Code::BadMessage, name);
         };
-        let limit = self.limits.streams;
+        let watches = self.seat(socket).is_some_and(|seat| seat.watches);
+        let limit = if watches { self.streams_of_a_room() } else { self.limits.streams };
         let endpoint = EndpointId(self.next_endpoint);
         let seat = self.seat_mut(socket).expect("the name was looked at from there");
         if seat.streams.open.len() >= limit && !seat.streams.open.contains_key(&named.stream) {
@@ -151,17 +153,24 @@ impl Group {
         }
     }
 
-    fn end_screen(&mut self, room: &RoomId, member: &MemberId) {
-        let Some(room) = self.rooms.get_mut(room) else { return };
+    fn end_screen(&mut self, id: &RoomId, member: &MemberId) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
         let Some(sharing) = room.member_mut(member).filter(|member| member.screen) else { return };
         sharing.screen = false;
-        let others = room.others(member);
-        self.unannounce(&others, &StreamId { member: member.clone(), source: Source::Screen });
+        let (id, stream) = (id.clone(), StreamId { member: member.clone(), source: Source::Screen });
+        let others = self.listeners(&id, &stream, true);
+        self.unannounce(&others, &stream);
     }
 
     /// What the media says; about connections that were ended meanwhile, nothing is passed on.
     pub(super) fn notice(&mut self, notice: Notice) {
         match notice {
+            Notice::Offer { endpoint, .. } | Notice::Connected { endpoint } if !self.feeds.has(endpoint) => {}
+            Notice::Offer { endpoint, offer } => self.feed_offers(endpoint, offer),
+            Notice::Connected { endpoint } => self.feed_flows(endpoint),
+            Notice::Refused { endpoint, .. } | Notice::Closed { endpoint, .. } if self.feeds.has(endpoint) => {
+                self.feed_lost(endpoint);
+            }
             Notice::Answer { endpoint, answer } => self.answer(endpoint, answer),
             Notice::Candidate { endpoint, candidate, mid, mline } => {
                 let candidate = Candidate { candidate, sdp_mid: Some(mid), sdp_mline_index: Some(mline) };
@@ -180,8 +189,6 @@ impl Group {
                 self.lost(endpoint, (reason == Reason::Overload).then_some(Code::Overloaded));
             }
             Notice::Speaker { room, member } => self.speaker(&room, member),
-            // Nothing is pulled from other nodes, and who is connected is the client's and the media's business.
-            Notice::Offer { .. } | Notice::Connected { .. } => {}
         }
     }
 
@@ -191,6 +198,7 @@ impl Group {
         let (socket, stream) = (endpoint.socket, endpoint.stream.clone());
         let shares = endpoint.publishes && stream.source == Source::Screen;
         let held = std::mem::take(&mut endpoint.held);
+        self.tell_route(socket, &stream);
         self.send(socket, Reply::ReceiveVideoAnswer { name: name_of(&stream), sdp_answer: answer });
         for candidate in held {
             self.send(socket, candidate);
@@ -203,9 +211,9 @@ impl Group {
     fn announce_screen(&mut self, socket: SocketId, stream: &StreamId) {
         let Some(Seat { room: id, .. }) = self.seat(socket).cloned() else { return };
         let room = self.rooms.get_mut(&id).expect("a seat is in a room");
-        let others = room.others(&stream.member);
         let Some(member) = room.member_mut(&stream.member).filter(|member| !member.screen) else { return };
         member.screen = true;
+        let others = self.listeners(&id, stream, true);
         self.tell(&others, &Reply::NewParticipantArrived { name: name_of(stream) });
     }
 
@@ -237,7 +245,8 @@ impl Group {
     /// Somebody else speaks, or nobody. Who has left meanwhile does not.
     fn speaker(&mut self, room: &RoomId, member: Option<MemberId>) {
         let Some(room) = self.rooms.get_mut(room).filter(|room| room.has_speakers()) else { return };
-        let speaker = member.filter(|name| room.member(name).is_some());
+        let camera = |name: &MemberId| StreamId { member: name.clone(), source: Source::Camera };
+        let speaker = member.filter(|name| room.knows(&camera(name)));
         if room.speaker == speaker {
             return;
         }
