@@ -1,9 +1,9 @@
 //! `/rest-api/pull/*`: the node pulls a stream from another one, with the bodies and statuses of Flashphoner's WCS.
 
+use axum::Router;
 use axum::extract::State as Of;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::Router;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
@@ -85,15 +85,16 @@ async fn terminate(Of(media): Of<Media>, body: String) -> Response {
 
 fn read(body: &str) -> Result<Pull, Response> {
     let wanted = "wanted: {\"uri\", \"localStreamName\", \"remoteStreamName\"}, each a text";
-    let triple: Triple =
-        serde_json::from_str(body).map_err(|_| (StatusCode::BAD_REQUEST, wanted).into_response())?;
+    let triple: Triple = serde_json::from_str(body).map_err(|_| (StatusCode::BAD_REQUEST, wanted).into_response())?;
     Ok(Pull { uri: triple.uri, remote: triple.remote_stream_name, local: triple.local_stream_name })
 }
 
 fn refusal(refused: &Refused) -> (StatusCode, String) {
     let (status, why) = match refused {
         Refused::NotAllowed => (StatusCode::NOT_FOUND, "neither a configured node nor in callgw.pull_allow"),
-        Refused::NoStream => (StatusCode::NOT_FOUND, "no such stream; it is called confId/userId or confId/userId/screen"),
+        Refused::NoStream => {
+            (StatusCode::NOT_FOUND, "no such stream; it is called confId/userId or confId/userId/screen")
+        }
         Refused::Taken => (StatusCode::CONFLICT, "there is another stream of that name here"),
         Refused::Loop => (StatusCode::CONFLICT, "the stream comes from this node"),
         Refused::TooMany => (StatusCode::INTERNAL_SERVER_ERROR, "more pulls than a node takes"),

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Media as Carrier};
-use super::group::{Group, Input, LinkId, Linked, Limits, Output, Shown, SocketId};
+use super::group::{Group, Input, Limits, LinkId, Linked, Output, Shown, SocketId};
 use super::message::{Message, Reply, Unreadable};
 use super::pull::{self, Pull, Pulls, Said, State};
 use crate::control::{self, FromNode, ToNode};

@@ -24,8 +24,8 @@ struct Round {
     people: [Person; 3],
 }
 
-struct Person {
-    browser: Browser,
+pub struct Person {
+    pub browser: Browser,
     user: String,
 }
 
@@ -65,7 +65,7 @@ impl Round {
 }
 
 impl Person {
-    async fn enter(link: &str, name: &str) -> Self {
+    pub async fn enter(link: &str, name: &str) -> Self {
         let browser = Browser::start().await;
         browser.watch_media().await;
         browser.enter(link, name).await;
@@ -75,7 +75,7 @@ impl Person {
         Self { browser, user }
     }
 
-    async fn sees_and_hears(&self, others: [&Person; 2]) {
+    pub async fn sees_and_hears(&self, others: [&Person; 2]) {
         for other in others {
             self.browser.sees_moving(&other.user).await;
             self.browser.hears_sound(&other.user).await;

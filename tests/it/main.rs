@@ -8,6 +8,7 @@ mod call_failover;
 mod call_nodes;
 mod callgw;
 mod calls;
+mod cascade;
 mod commands;
 mod cuts;
 mod dialogues;

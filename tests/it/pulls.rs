@@ -36,7 +36,8 @@ impl Nodes {
              secret = {NODE_SECRET:?}\n"
         );
         let b = node("b", at_b, &trust, more, &known).await;
-        let a = node("a", at_a, &trust, &format!("pull_allow = [\"wss://{at_b}\", \"wss://{at_a}\"]\n{more}"), "").await;
+        let a =
+            node("a", at_a, &trust, &format!("pull_allow = [\"wss://{at_b}\", \"wss://{at_a}\"]\n{more}"), "").await;
         Self { a, b, _held: (trust, ports) }
     }
 
@@ -175,7 +176,8 @@ async fn what_cannot_be_pulled_is_refused_with_its_reason() {
         refused(near, Nodes::triple(far, stream, "c1/local"), StatusCode::NOT_FOUND).await;
     }
     refused(near, Nodes::triple(far, "c1/anna", "x"), StatusCode::NOT_FOUND).await;
-    for uri in [format!("wss://{}", dead.address()), format!("ws://{}", far.http()), "https://a".into(), String::new()] {
+    for uri in [format!("wss://{}", dead.address()), format!("ws://{}", far.http()), "https://a".into(), String::new()]
+    {
         let triple = json!({ "uri": uri, "remoteStreamName": "c1/anna", "localStreamName": "c1/anna" });
         refused(near, triple, StatusCode::NOT_FOUND).await;
     }
