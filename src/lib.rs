@@ -27,6 +27,7 @@
 //! | placement | `app::serve` | where this node's conferences have their media, what is enforced there |
 //! | the call gateway node | `app::serve`, `app::serve_media` | its group calls, its sockets' outboxes, the media's ends |
 //! | a client's call socket, a control link | `signal` (in its connection's task) | both halves |
+//! | a link to another node | `media` (the node's task), for a conference or a stream | the socket, which streams the other node has |
 //! | media threads | `media::Node::start` (crate `confgate_sfu`) | their rooms' connections and ports |
 //! | admin | `app::serve` | the admin listener |
 //! | signals | `lifecycle` | the soft and hard stop |

@@ -105,7 +105,7 @@ pub struct Callgw {
     pub turn: Option<Turn>,
     /// Where this gateway stands: conferences whose callers name no region go to nodes there.
     pub region: Option<String>,
-    /// PEM: certificates that nodes may have on their control links besides those that the system trusts.
+    /// PEM: certificates that nodes may have, on their control links and for each other, besides those that the system trusts.
     pub ca: Option<PathBuf>,
     /// How often a node tells its load; twice as long without a word, and it is dead.
     #[serde(rename = "report_interval_ms", with = "values::millis")]

@@ -25,6 +25,8 @@ use crate::token::PullClaims;
 
 /// Longest message that a node may send: a description, or the streams of a large conference.
 const MESSAGE_MAX: usize = 1024 * 1024;
+/// Streams of a node that are remembered: more than a conference has.
+const STREAMS_MAX: usize = 16_384;
 
 /// What is pulled.
 pub(super) enum Wanted {
@@ -126,8 +128,10 @@ impl Link {
                     break;
                 }
             };
-            tracing::debug!(room = %self.room, ?why, "no link to another node");
-            self.state.send_replace(State::Away);
+            // Once for each time that it goes away: those who are here don't see those who are there.
+            if self.state.send_replace(State::Away) != State::Away {
+                tracing::warn!(room = %self.room, node = self.node(), ?why, "another node can't be reached to pull from");
+            }
             sleep(self.jittered(wait)).await;
             wait = (wait * 2).min(self.reach.reconnect_max);
         }
@@ -239,7 +243,7 @@ impl Link {
     }
 
     async fn arrived(&mut self, name: String) {
-        let Some(stream) = self.local(&name) else { return };
+        let Some(stream) = self.local(&name).filter(|_| self.has.len() < STREAMS_MAX) else { return };
         if self.has.insert(name, Vec::new()).is_none() {
             self.tell(Linked::Has(stream)).await;
         }
@@ -306,6 +310,14 @@ impl Link {
 
     fn is_by_hand(&self) -> bool {
         matches!(self.wanted, Wanted::One { .. })
+    }
+
+    /// Which node it leads to, for the log.
+    fn node(&self) -> String {
+        match &self.wanted {
+            Wanted::One { target, .. } => target.uri.to_string(),
+            Wanted::All(peer) => peer.borrow().gateway_id.clone(),
+        }
     }
 
     /// What the other node's stream is to be called here, if it is wanted.

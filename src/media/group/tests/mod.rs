@@ -2,6 +2,7 @@
 
 mod admission;
 mod orders;
+mod pulls;
 mod rooms;
 mod streams;
 
