@@ -61,6 +61,11 @@ impl Site {
         listed["nodes"].as_array().expect("a list").iter().map(|node| node["load"].as_f64()).collect()
     }
 
+    /// As the node last counted them.
+    async fn members(&self, at: usize) -> f64 {
+        self.nodes[at].metric("confgate_groupcall_members").await.unwrap_or_default()
+    }
+
     fn at(&self, id: &str) -> usize {
         IDS.into_iter().position(|known| known == id).unwrap_or_else(|| panic!("no node {id}"))
     }
@@ -236,10 +241,10 @@ async fn a_conference_that_outgrows_its_node_goes_on_at_two_and_each_stream_cros
     // Two send here and see two each, and the other node has both; one is pulled. There: one sends and sees two, one
     // copy goes back, and two are pulled.
     for (at, endpoints) in [(first, 2.0 + 4.0 + 2.0 + 1.0), (1 - first, 1.0 + 2.0 + 1.0 + 2.0)] {
-        let counted = site.nodes[at].metric("confgate_media_endpoints").await;
-        assert_eq!(counted, Some(endpoints), "at {}", IDS[at]);
+        let counted = async || site.nodes[at].metric("confgate_media_endpoints").await;
+        until_true("each stream crosses once", async || counted().await == Some(endpoints)).await;
     }
-    assert_eq!(site.nodes[first].metric("confgate_groupcall_members").await, Some(2.0));
+    until_true("the nodes count as nobody", async || site.members(first).await == 2.0).await;
 
     // What the chair says holds at both: who is muted is heard nowhere, who is kicked is gone everywhere.
     let control = async |action: &str, user: &str| {
@@ -292,7 +297,7 @@ async fn when_one_of_its_nodes_dies_a_conference_is_whole_again_at_the_other() {
     let mut carl = Guest::connect(&site, carl.member, &conf).await;
     let mut seen = all_watch_each_other(&mut [&mut anna, &mut ben, &mut carl]).await;
     flows(&mut [&mut anna, &mut ben, &mut carl], &mut seen, "everybody sees and hears everybody again").await;
-    assert_eq!(site.nodes[1 - first].metric("confgate_groupcall_members").await, Some(3.0));
+    until_true("all are there", async || site.members(1 - first).await == 3.0).await;
 }
 
 #[tokio::test]
@@ -323,9 +328,8 @@ async fn browser_people_on_two_nodes_see_and_hear_each_other() {
     let (conf, code) = site.stage.conference(&chair, json!({})).await;
     let link = format!("https://{}{BASE}/conference/{code}", site.page);
     let anna = Person::enter(&link, "Anna Schmidt").await;
-    let members = async |at: usize| site.nodes[at].metric("confgate_groupcall_members").await.unwrap_or_default();
-    until_true("she is at a node", async || members(0).await + members(1).await == 1.0).await;
-    let first = usize::from(members(1).await == 1.0);
+    until_true("she is at a node", async || site.members(0).await + site.members(1).await == 1.0).await;
+    let first = usize::from(site.members(1).await == 1.0);
     let noise = site.fill(first).await;
     let scout = at_the_other(&site, &code, &conf, first).await;
     scout.client.rpc("conference.leave", json!({ "confId": conf })).await.result();
@@ -338,10 +342,11 @@ async fn browser_people_on_two_nodes_see_and_hear_each_other() {
     };
     drain(json!({ "deadlineMs": confgate::ids::now_ms() + 600_000 })).await.result();
     let zhang = Person::enter(&link, "张伟").await;
-    assert_eq!(members(1 - first).await, 1.0, "he is at the other");
+    until_true("he is at the other", async || site.members(1 - first).await == 1.0).await;
     drain(json!({ "cancel": true })).await.result();
     let li = Person::enter(&link, "李娜").await;
-    assert_eq!((members(first).await, members(1 - first).await), (2.0, 1.0));
+    until_true("she is at the first", async || site.members(first).await == 2.0).await;
+    assert_eq!(site.members(1 - first).await, 1.0);
     tokio::join!(
         anna.sees_and_hears([&zhang, &li]),
         zhang.sees_and_hears([&anna, &li]),
