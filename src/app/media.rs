@@ -162,9 +162,19 @@ fn backend(config: &Config, node: &CallNode) -> Result<Backend, Failure> {
 pub fn janus_reach(config: &Config, node: &CallNode) -> Result<janus::Reach, String> {
     let callgw = &config.callgw;
     let url = node.admin_url.as_ref().ok_or("a Janus without an address")?;
+    let tls = Tls::load(callgw.ca.as_deref())?;
+    let census = node.load_url.as_ref().zip(node.admin_secret.clone()).map(|(url, secret)| janus::Census {
+        url: url.uri().clone(),
+        tls: tls.clone(),
+        secret,
+        interval: callgw.report_interval,
+        timeout: callgw.connect_timeout,
+        reconnect_min: callgw.reconnect_min,
+        reconnect_max: callgw.reconnect_max,
+    });
     Ok(janus::Reach {
         url: url.uri().clone(),
-        tls: Tls::load(callgw.ca.as_deref())?,
+        tls,
         api_secret: node.api_secret.clone(),
         admin_key: node.admin_key.clone(),
         timeout: callgw.connect_timeout,
@@ -172,6 +182,7 @@ pub fn janus_reach(config: &Config, node: &CallNode) -> Result<janus::Reach, Str
         reconnect_max: callgw.reconnect_max,
         endpoints_max: callgw.connections as u64,
         members_max: config.limits.conference_members as u64,
+        census,
     })
 }
 

@@ -48,6 +48,12 @@ pub struct CallNode {
     /// What its VideoRoom wants of who makes rooms (`admin_key`).
     #[serde(default)]
     pub admin_key: Option<Secret>,
+    /// The ws(s) address of Janus's Admin API, where its load is read.
+    #[serde(default)]
+    pub load_url: Option<Url>,
+    /// What its Admin API wants with every request (`admin_secret`).
+    #[serde(default)]
+    pub admin_secret: Option<Secret>,
     #[serde(default)]
     pub region: Option<String>,
 }
@@ -133,6 +139,8 @@ impl Default for Callgw {
             secret: None,
             api_secret: None,
             admin_key: None,
+            load_url: None,
+            admin_secret: None,
             region: None,
         };
         Self {
@@ -260,6 +268,12 @@ impl CallNode {
                 &format!("{at}.admin_url"),
                 "where the media server is reached: ws(s) for janus, http(s) for whip",
             );
+        }
+        if self.load_url.as_ref().is_some_and(|url| !is_ws(url)) {
+            found.refuse(&format!("{at}.load_url"), "ws(s)://HOST[:PORT][/PATH]");
+        }
+        if self.load_url.is_some() != self.admin_secret.is_some() {
+            found.refuse(&format!("{at}.admin_secret"), "load_url and admin_secret go together");
         }
         match &self.secret {
             None if self.kind == NodeKind::Confgate => {

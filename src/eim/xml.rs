@@ -62,13 +62,14 @@ impl Element {
         let mut open: Vec<Element> = Vec::new();
         let mut root = None;
         walk(text, |step| match step {
-            Step::Open { name, ns, attrs } => {
+            Step::Open { name, ns, attrs, .. } => {
                 let parent_ns = || open.last().map_or(default_ns, |p| p.ns.as_str());
                 let ns = ns.map_or_else(|| parent_ns().to_owned(), str::to_owned);
-                let attrs = attrs.map(|(k, v)| (k.to_owned(), v.into_owned())).collect();
+                let attrs =
+                    attrs.filter(|(k, _)| !is_namespace(k)).map(|(k, v)| (k.to_owned(), v.into_owned())).collect();
                 open.push(Element { name: name.to_owned(), ns, attrs, nodes: Vec::new() });
             }
-            Step::Close => {
+            Step::Close { .. } => {
                 let done = open.pop().expect("the reader matches end tags");
                 match open.last_mut() {
                     Some(parent) => parent.nodes.push(Node::Element(done)),
@@ -175,6 +176,11 @@ pub fn write_attr(out: &mut String, name: &str, value: &str) {
     out.push(' ');
     out.push_str(name);
     out.push_str("=\"");
+    if value.bytes().all(is_plain) {
+        out.push_str(value);
+        out.push('"');
+        return;
+    }
     let value = known_chars(value);
     // White space other than the blank would be normalized away by the reader (XML 1.0 section 3.3.3).
     for part in escape(value).split_inclusive(['\n', '\r', '\t']) {
@@ -188,6 +194,11 @@ pub fn write_attr(out: &mut String, name: &str, value: &str) {
         out.push_str(last);
     }
     out.push('"');
+}
+
+/// ASCII that stands for itself in an attribute: nearly all values hold nothing else.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'')
 }
 
 /// Appends escaped character data. Characters that XML does not know become U+FFFD.
@@ -228,11 +239,10 @@ impl Stanza {
 
     /// Takes one element's text apart. Strict: see [`check`].
     pub fn parse(text: &str) -> Result<Self> {
-        check(text, STANZA_MAX)?;
-        Self::split(text)
+        check(text, STANZA_MAX).map(|(stanza, _)| stanza)
     }
 
-    /// Takes apart the text of one element that is known to be well-formed (it came through [`check`] or a
+    /// Takes apart the text of one element that is known to be well-formed (it came through a
     /// [`Splitter`](super::stream::splitter::Splitter) before).
     pub fn split(text: &str) -> Result<Self> {
         let text = text.trim_matches(SPACE);
@@ -334,11 +344,9 @@ impl Stanza {
     }
 }
 
-/// What a checked text holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a checked text holds, beside the stanza's own tag.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outline {
-    /// The root's local name.
-    pub name: String,
     /// The root's namespace, `None` where nothing is declared.
     pub ns: Option<String>,
     /// Local name and namespace of each child element of the root.
@@ -347,54 +355,67 @@ pub struct Outline {
     pub text: bool,
 }
 
-/// Accepts exactly one well-formed element of at most `max_bytes` and [`DEPTH_MAX`] levels, white space around it
+/// Takes apart exactly one well-formed element of at most `max_bytes` and [`DEPTH_MAX`] levels, white space around it
 /// apart, and nothing that XMPP forbids.
-pub fn check(text: &str, max_bytes: usize) -> Result<Outline> {
+pub fn check(text: &str, max_bytes: usize) -> Result<(Stanza, Outline)> {
     if text.len() > max_bytes {
         return Err(XmlError("too large"));
     }
-    let mut outline = Outline { name: String::new(), ns: None, children: Vec::new(), text: false };
-    let mut depth = 0usize;
+    let (mut stanza, mut outline) = (Stanza::default(), Outline::default());
+    let (mut depth, mut content) = (0usize, 0usize);
     walk(text, |step| match step {
-        Step::Open { name, ns, .. } => {
+        Step::Open { name, ns, attrs, end } => {
+            let ns = ns.map(str::to_owned);
             match depth {
                 0 => {
-                    outline.name = name.to_owned();
-                    outline.ns = ns.map(str::to_owned);
+                    stanza.name = name.to_owned();
+                    stanza.attrs.extend(attrs.map(|(name, value)| (name.to_owned(), value.into_owned())));
+                    outline.ns = ns;
+                    content = end;
                 }
-                1 => outline.children.push((name.to_owned(), ns.map(str::to_owned))),
+                1 => outline.children.push((name.to_owned(), ns)),
                 _ => {}
             }
             depth += 1;
         }
-        Step::Close => depth -= 1,
+        Step::Close { begin } => {
+            depth -= 1;
+            if depth == 0 {
+                stanza.inner = text.get(content..begin).unwrap_or_default().to_owned();
+            }
+        }
         Step::Text(text) => outline.text |= depth == 1 && !text.trim_matches(SPACE).is_empty(),
     })?;
-    Ok(outline)
+    Ok((stanza, outline))
 }
 
 /// White space of XML 1.0 section 2.3.
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 enum Step<'a, 'b> {
-    /// `ns` is `None` where no declaration is in scope.
+    /// `ns` is `None` where no declaration is in scope. `attrs`: all but `xmlns`. `end`: where the tag ends.
     Open {
         name: &'a str,
         ns: Option<&'a str>,
         attrs: &'a mut dyn Iterator<Item = (&'b str, Cow<'b, str>)>,
+        end: usize,
     },
-    Close,
+    /// `begin`: where the end tag begins; of an empty element where its one tag ends.
+    Close {
+        begin: usize,
+    },
     Text(Cow<'a, str>),
 }
 
 /// Reads one element strictly and tells each step. The one place where text from outside is judged.
 fn walk(text: &str, mut tell: impl FnMut(Step<'_, '_>)) -> Result<()> {
-    if !text.chars().all(is_xml_char) {
+    if !are_xml_chars(text) {
         return Err(XmlError("a character that XML does not allow"));
     }
     let mut reader = NsReader::from_str(text);
     let (mut depth, mut seen_root) = (0usize, false);
     loop {
+        let begin = reader.buffer_position() as usize;
         let event = reader.read_event().map_err(|_| ILL_FORMED)?;
         let outside = depth == 0;
         match event {
@@ -408,14 +429,14 @@ fn walk(text: &str, mut tell: impl FnMut(Step<'_, '_>)) -> Result<()> {
                 }
                 open(&reader, start, &mut tell)?;
                 if matches!(event, Event::Empty(_)) {
-                    tell(Step::Close);
+                    tell(Step::Close { begin: reader.buffer_position() as usize });
                 } else {
                     depth += 1;
                 }
             }
             Event::End(_) => {
                 depth -= 1;
-                tell(Step::Close);
+                tell(Step::Close { begin });
             }
             Event::Text(t) => {
                 let content = t.xml10_content();
@@ -469,13 +490,17 @@ fn open(reader: &NsReader<&[u8]>, start: &BytesStart<'_>, tell: &mut impl FnMut(
         let value = attr
             .normalized_value(XmlVersion::Implicit1_0)
             .map_err(|_| XmlError("an entity that is not one of the five"))?;
-        if !value.chars().all(is_xml_char) {
+        // As written they were looked at with all of the text.
+        if matches!(value, Cow::Owned(_)) && !are_xml_chars(&value) {
             return Err(XmlError("a character that XML does not allow"));
         }
         let name = attr.key.into_inner();
-        if name == "xmlns" || name.starts_with("xmlns:") {
+        if is_namespace(name) {
             if !is_declaration(name, &attr.value) {
                 return Err(XmlError("a namespace declaration that is not allowed"));
+            }
+            if name != "xmlns" {
+                attrs.push((name, value));
             }
             continue;
         }
@@ -490,7 +515,8 @@ fn open(reader: &NsReader<&[u8]>, start: &BytesStart<'_>, tell: &mut impl FnMut(
     if bound.windows(2).any(|w| w[0] == w[1]) {
         return Err(ILL_FORMED);
     }
-    tell(Step::Open { name: local.into_inner(), ns, attrs: &mut attrs.into_iter() });
+    let end = reader.buffer_position() as usize;
+    tell(Step::Open { name: local.into_inner(), ns, attrs: &mut attrs.into_iter(), end });
     Ok(())
 }
 
@@ -524,15 +550,26 @@ pub fn is_xml_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
 }
 
+fn are_xml_chars(text: &str) -> bool {
+    // Byte by byte where that says it all: nearly everywhere.
+    let is_known = |byte: u8| matches!(byte, b' '..=b'\x7f' | b'\t' | b'\n' | b'\r');
+    text.bytes().all(is_known) || text.chars().all(is_xml_char)
+}
+
+/// Whether the attribute declares a namespace.
+fn is_namespace(name: &str) -> bool {
+    name.strip_prefix("xmlns").is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
+
 /// White space must follow an attribute's value (XML 1.0 production 40); the reader is lenient there, servers are not.
 fn attributes_stand_apart(tag: &str) -> bool {
     let (mut quote, mut just_closed) = (None, false);
-    tag.chars().all(|c| {
-        let apart = !just_closed || SPACE.contains(&c);
+    tag.bytes().all(|c| {
+        let apart = !just_closed || matches!(c, b' ' | b'\t' | b'\r' | b'\n');
         just_closed = quote == Some(c);
         quote = match quote {
             Some(open) if open == c => None,
-            None if matches!(c, '"' | '\'') => Some(c),
+            None if matches!(c, b'"' | b'\'') => Some(c),
             open => open,
         };
         apart
@@ -679,12 +716,24 @@ mod tests {
     }
 
     #[test]
+    fn text_from_outside_is_taken_apart_as_a_servers_is() {
+        for text in [
+            "<iq/>",
+            " <iq ></iq >\n",
+            "<iq xmlns='jabber:client' xmlns:p='q' xml:lang='en' p:a='&lt;&#x4F1A;' b='\n'><p:x/> t</iq>",
+            "<p:iq xmlns:p='x' a=\"'\"><![CDATA[</iq>]]><iq/></p:iq>",
+        ] {
+            assert_eq!(Stanza::parse(text), Stanza::split(text), "{text}");
+        }
+    }
+
+    #[test]
     fn an_outline_names_the_children() {
-        let o = check("<iq xmlns='jabber:client'>\n<a xmlns='x'/><b/></iq>", STANZA_MAX).unwrap();
+        let (_, o) = check("<iq xmlns='jabber:client'>\n<a xmlns='x'/><b/></iq>", STANZA_MAX).unwrap();
         assert_eq!(o.ns.as_deref(), Some("jabber:client"));
         assert_eq!(o.children[0], ("a".into(), Some("x".into())));
         assert_eq!(o.children[1], ("b".into(), Some("jabber:client".into())));
         assert!(!o.text);
-        assert!(check("<iq>x</iq>", STANZA_MAX).unwrap().text);
+        assert!(check("<iq>x</iq>", STANZA_MAX).unwrap().1.text);
     }
 }

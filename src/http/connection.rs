@@ -46,6 +46,13 @@ pub struct Household {
     http2: hyper::server::conn::http2::Builder<TokioExecutor>,
 }
 
+/// The soft stop comes first. Each is a lock that all connections share at every poll, so only the next one due is
+/// looked at.
+struct Stops {
+    soft: CancellationToken,
+    hard: CancellationToken,
+}
+
 /// Why a connection ended other than in good order. Logged at debug: clients come and go as they like.
 #[derive(Debug, thiserror::Error)]
 enum Cut {
@@ -98,8 +105,7 @@ impl Household {
         soft: CancellationToken,
         hard: CancellationToken,
     ) {
-        let served = hard.run_until_cancelled(self.converse(stream, peer, trusted, slot, &soft)).await;
-        if let Some(Err(cut)) = served {
+        if let Err(cut) = self.converse(stream, peer, trusted, slot, Stops { soft, hard }).await {
             count(&cut);
             tracing::debug!(%peer, reason = %cut, "connection cut");
         }
@@ -111,32 +117,27 @@ impl Household {
         peer: IpAddr,
         trusted: bool,
         slot: Slot,
-        soft: &CancellationToken,
+        stops: Stops,
     ) -> Result<(), Cut> {
         stream.set_nodelay(true).map_err(Cut::Socket)?;
         let mut address = peer;
         if trusted {
-            let said = timeout(self.timeouts.header, proxy::read(&mut stream)).await.map_err(|_| Cut::ProxyTime)?;
-            address = said.map_err(Cut::Proxy)?.unwrap_or(peer);
+            let header = timeout(self.timeouts.header, proxy::read(&mut stream));
+            let Some(said) = stops.soft.run_until_cancelled(header).await else { return Ok(()) };
+            address = said.map_err(|_| Cut::ProxyTime)?.map_err(Cut::Proxy)?.unwrap_or(peer);
             if address != peer && !self.admission.admits(address) {
                 refused("network");
                 return Ok(());
             }
         }
         let handshake = timeout(self.timeouts.tls_handshake, TlsAcceptor::from(self.tls.current()).accept(stream));
-        let Some(done) = soft.run_until_cancelled(handshake).await else { return Ok(()) };
+        let Some(done) = stops.soft.run_until_cancelled(handshake).await else { return Ok(()) };
         let tls = done.map_err(|_| Cut::HandshakeTime)?.map_err(Cut::Handshake)?;
-        self.speak(tls, address, slot, soft).await
+        self.speak(tls, address, slot, &stops).await
     }
 
     /// HTTP/2 is what was agreed on by ALPN, and nothing else (RFC 9113, section 3.2).
-    async fn speak(
-        &self,
-        tls: TlsStream<TcpStream>,
-        address: IpAddr,
-        slot: Slot,
-        soft: &CancellationToken,
-    ) -> Result<(), Cut> {
+    async fn speak(&self, tls: TlsStream<TcpStream>, address: IpAddr, slot: Slot, stops: &Stops) -> Result<(), Cut> {
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         let activity = Arc::new(Activity::new(Instant::now(), http2));
         let io = Heard::new(TokioIo::new(tls), activity.clone(), slot);
@@ -146,10 +147,10 @@ impl Household {
             async move { Ok::<_, Infallible>(caller.answer(request).await) }
         });
         if http2 {
-            drive(pin!(self.http2.serve_connection(io, service)), &activity, &self.timeouts, soft).await
+            drive(pin!(self.http2.serve_connection(io, service)), &activity, &self.timeouts, stops).await
         } else {
             let connection = self.http1.serve_connection(io, service).with_upgrades();
-            drive(pin!(connection), &activity, &self.timeouts, soft).await
+            drive(pin!(connection), &activity, &self.timeouts, stops).await
         }
     }
 }
@@ -159,7 +160,7 @@ async fn drive<C: Connection>(
     mut connection: Pin<&mut C>,
     activity: &Activity,
     timeouts: &Timeouts,
-    soft: &CancellationToken,
+    Stops { soft, hard }: &Stops,
 ) -> Result<(), Cut> {
     /// Far enough that it never comes, near enough for the timer.
     const NO_MORE: Duration = Duration::from_secs(365 * 86_400);
@@ -172,6 +173,7 @@ async fn drive<C: Connection>(
                 ending = true;
                 connection.as_mut().end_in_order();
             }
+            () = hard.cancelled(), if ending => return Ok(()),
             () = timer.as_mut() => {
                 let now = Instant::now();
                 match activity.patience(now, timeouts) {

@@ -12,6 +12,8 @@ const CORS_MAX_AGE_S: HeaderValue = HeaderValue::from_static("7200");
 
 /// A year, the usual least for preload lists. Not for subdomains: they are not ours to speak for.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+/// Headers that an answer is given at most, and `Date`.
+const DRESS: usize = 11;
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// What our page uses of a browser's devices; whatever it embeds gets none of it.
@@ -92,6 +94,7 @@ impl Guard {
 
     /// Writes the headers that every answer carries; a policy that a page set for itself stays.
     pub fn dress(&self, verdict: Verdict<'_>, headers: &mut HeaderMap) {
+        headers.reserve(DRESS);
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
         headers.insert(header::REFERRER_POLICY, NO_REFERRER);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);

@@ -22,8 +22,8 @@ impl Door {
             // Not among the methods that clients may name.
             Access::Internal => Err(Refusal::not_found("method")),
             Access::Invited => visible(caller, &conf_id(params)?),
-            Access::Conference => self.belongs(caller, &conf_id(params)?).await,
-            Access::Chair => self.is_chair(caller, &conf_id(params)?).await,
+            Access::Conference => Box::pin(self.belongs(caller, &conf_id(params)?)).await,
+            Access::Chair => Box::pin(self.is_chair(caller, &conf_id(params)?)).await,
         }
     }
 

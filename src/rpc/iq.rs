@@ -31,14 +31,13 @@ impl Door {
 /// Exactly one IQ of type get or set with one child (RFC 6120 section 8.2.3).
 fn read(req_xml: &str) -> Result<(Stanza, Outline), Refusal> {
     let refuse = |message: &str| Refusal::invalid_params("reqXml", message);
-    let outline = check(req_xml, REQ_XML_MAX).map_err(|error| refuse(error.0))?;
-    if outline.name != "iq" || !matches!(outline.ns.as_deref(), None | Some("jabber:client")) {
+    let (iq, outline) = check(req_xml, REQ_XML_MAX).map_err(|error| refuse(error.0))?;
+    if iq.name != "iq" || !matches!(outline.ns.as_deref(), None | Some("jabber:client")) {
         return Err(refuse("the element must be an <iq>"));
     }
     if outline.children.len() != 1 || outline.text {
         return Err(refuse("an <iq> of type get or set has exactly one child"));
     }
-    let iq = Stanza::split(req_xml).map_err(|error| refuse(error.0))?;
     if !matches!(iq.attr("type"), Some("get" | "set")) {
         return Err(refuse("type must be get or set"));
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::call_failover::{Member, member};
 use crate::faces::Person;
 use crate::stage::Stage;
+use crate::support::browser::Browser;
 use crate::support::call_gateway::Trust;
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;
@@ -327,7 +328,7 @@ async fn browser_people_on_two_nodes_see_and_hear_each_other() {
     let chair = site.stage.chair().await;
     let (conf, code) = site.stage.conference(&chair, json!({})).await;
     let link = format!("https://{}{BASE}/conference/{code}", site.page);
-    let anna = Person::enter(&link, "Anna Schmidt").await;
+    let anna = Person::enter(Browser::start().await, &link, "Anna Schmidt").await;
     until_true("she is at a node", async || site.members(0).await + site.members(1).await == 1.0).await;
     let first = usize::from(site.members(1).await == 1.0);
     let noise = site.fill(first).await;
@@ -341,10 +342,10 @@ async fn browser_people_on_two_nodes_see_and_hear_each_other() {
         site.operator.rpc("callgw.drain", params)
     };
     drain(json!({ "deadlineMs": confgate::ids::now_ms() + 600_000 })).await.result();
-    let zhang = Person::enter(&link, "张伟").await;
+    let zhang = Person::enter(Browser::start().await, &link, "张伟").await;
     until_true("he is at the other", async || site.members(1 - first).await == 1.0).await;
     drain(json!({ "cancel": true })).await.result();
-    let li = Person::enter(&link, "李娜").await;
+    let li = Person::enter(Browser::start().await, &link, "李娜").await;
     until_true("she is at the first", async || site.members(first).await == 2.0).await;
     assert_eq!(site.members(1 - first).await, 1.0);
     tokio::join!(

@@ -149,4 +149,24 @@ async fn a_check_opens_a_session_with_janus_and_says_why_it_cant() {
     assert!(code == Some(0) && said.contains("ok     callgw j1: ws://"), "{said}");
     let (code, said) = check(&janus.node("j1").replace("api_secret", "# api_secret"));
     assert!(code == Some(1) && said.contains("FAILED callgw j1: ") && said.contains("secret"), "{said}");
+    let (code, said) = check(&janus.counted_node("j1"));
+    assert!(code == Some(0) && said.contains("ok     callgw j1: ws://"), "{said}");
+    let (code, said) = check(&janus.counted_node("j1").replace("admin_secret = \"", "admin_secret = \"not "));
+    assert!(code == Some(1) && said.contains("FAILED callgw j1: its Admin API: "), "{said}");
+}
+
+#[tokio::test]
+async fn what_others_do_on_a_janus_counts_as_its_load() {
+    let janus = Janus::start().await;
+    let node = janus.counted_node("j1");
+    let stage = Stage::with(&format!("[callgw]\nconnections = 100\nreport_interval_ms = 200\n{node}")).await;
+    let operator = stage.operator().await;
+    let load = async || {
+        let listed = operator.rpc("callgw.list", json!({})).await.result();
+        listed["nodes"][0]["load"].as_f64().unwrap_or_default()
+    };
+    let other = janus.other_service(60).await;
+    until_true("the other's 60 of 100 connections count", async || (0.6..0.7).contains(&load().await)).await;
+    drop(other);
+    until_true("they count no more", async || load().await < 0.1).await;
 }

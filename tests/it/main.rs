@@ -15,6 +15,7 @@ mod dialogues;
 mod door;
 mod eim_faults;
 mod faces;
+mod faces_ways;
 mod floors;
 mod groupcall;
 mod harness;

@@ -1,6 +1,6 @@
 //! One connection of a link: owns the stream and the requests under way on it, from handshake to end.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -80,15 +80,22 @@ impl<'a> Connection<'a> {
         let mut batch = Vec::with_capacity(BATCH);
         // Requests came since others last had their turn: whoever has one ready now is to share the write.
         let mut gathering = false;
+        // Both stay from one round to the next: to make them anew takes locks that all of the process shares.
+        let stop = self.task.stop.clone();
+        let mut stopped = pin!(stop.cancelled());
+        let mut timer = pin!(sleep_until(self.next_timer()));
         loop {
             let queued = self.stream.queued();
             gathering &= queued < WRITE_HIGH;
             let read = self.task.outbox.is_clear() && queued < WRITE_MAX;
-            let timer = self.next_timer();
+            let due = self.next_timer();
+            if due < timer.deadline() {
+                timer.as_mut().reset(due);
+            }
             // In this order each round first collects all that is to be written, then writes it at once.
             tokio::select! {
                 biased;
-                () = self.task.stop.cancelled() => return None,
+                () = stopped.as_mut() => return None,
                 n = self.task.requests.recv_many(&mut batch, BATCH), if queued < WRITE_HIGH => {
                     if n == 0 {
                         return None;
@@ -104,10 +111,12 @@ impl<'a> Connection<'a> {
                 },
                 stanza = Strays::recv(&mut self.task.settings.strays) => self.take_stray(stanza),
                 () = self.task.outbox.drain() => {}
-                () = sleep_until(timer) => {
+                // Early where what it was for is over.
+                () = timer.as_mut() => {
                     if let Err(dead) = self.on_timer(Instant::now()) {
                         return Some(dead);
                     }
+                    timer.as_mut().reset(self.next_timer());
                 }
             }
         }

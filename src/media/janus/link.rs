@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::census::Census;
 use super::core::{Janus, Output, Settings};
 use super::message::Said;
 use crate::dial::{self, Socket, Tls};
@@ -49,6 +50,8 @@ pub struct Reach {
     pub endpoints_max: u64,
     /// Members of one room.
     pub members_max: u64,
+    /// Where its load is read; `None`: how many connections of ours it has must do.
+    pub census: Option<Census>,
 }
 
 impl Reach {
@@ -57,7 +60,11 @@ impl Reach {
     /// # Errors
     /// Why not.
     pub async fn check(&self) -> Result<(), String> {
-        timeout(self.timeout, self.session()).await.map_err(|_| "no answer in time".to_owned())?.map(drop)
+        timeout(self.timeout, self.session()).await.map_err(|_| "no answer in time".to_owned())??;
+        match &self.census {
+            Some(census) => census.check().await.map(drop).map_err(|why| format!("its Admin API: {why}")),
+            None => Ok(()),
+        }
     }
 
     /// Opens a session.
@@ -93,11 +100,30 @@ pub struct Driver {
 }
 
 /// What the task shows of itself.
-#[derive(Default)]
-struct Shown {
+pub(super) struct Shown {
     up: AtomicBool,
     endpoints: AtomicU64,
     rooms: AtomicU64,
+    /// Of all of Janus; [`UNKNOWN`] where nobody counts.
+    handles: AtomicU64,
+}
+
+const UNKNOWN: u64 = u64::MAX;
+
+impl Shown {
+    pub(super) fn set_handles(&self, handles: Option<u64>) {
+        self.handles.store(handles.unwrap_or(UNKNOWN), Ordering::Relaxed);
+    }
+
+    /// Connections that Janus has, as far as known.
+    fn connections(&self) -> u64 {
+        let own = self.endpoints.load(Ordering::Relaxed);
+        match self.handles.load(Ordering::Relaxed) {
+            UNKNOWN => own,
+            // Ours may be newer than the count.
+            handles => handles.max(own),
+        }
+    }
 }
 
 /// The mailbox has no room now.
@@ -108,7 +134,15 @@ impl Driver {
     pub fn start(reach: Reach) -> (Self, mpsc::Receiver<Notice>) {
         let (commands, mailbox) = mpsc::channel(COMMANDS);
         let (notices, told) = mpsc::channel(NOTICES);
-        let shown = Arc::new(Shown::default());
+        let shown = Arc::new(Shown {
+            up: AtomicBool::new(false),
+            endpoints: AtomicU64::new(0),
+            rooms: AtomicU64::new(0),
+            handles: AtomicU64::new(UNKNOWN),
+        });
+        if let Some(census) = reach.census.clone() {
+            tokio::spawn(census.watch(Arc::downgrade(&shown)));
+        }
         let endpoints_max = reach.endpoints_max;
         let settings = Settings {
             admin_key: reach.admin_key.as_ref().map(|key| key.expose().to_owned()),
@@ -128,9 +162,9 @@ impl Driver {
         self.commands.try_send(command).map_err(|_| Full)
     }
 
-    /// Janus tells no packet rates: how full it is, is how many connections of ours it has. `None`: there is no link.
+    /// Janus tells no packet rates: how full it is, is how many connections it has. `None`: there is no link.
     pub fn load(&self) -> Option<Load> {
-        let endpoints = self.shown.endpoints.load(Ordering::Relaxed);
+        let endpoints = self.shown.connections();
         let busiest = endpoints as f64 / self.endpoints_max.max(1) as f64;
         let rooms = self.shown.rooms.load(Ordering::Relaxed);
         self.shown.up.load(Ordering::Relaxed).then_some(Load { busiest, rooms, endpoints, ..Load::default() })
@@ -251,7 +285,9 @@ impl Task {
 }
 
 /// The text of a message; `None` for what is none.
-fn heard(message: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>) -> Result<Option<String>, String> {
+pub(super) fn heard(
+    message: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>,
+) -> Result<Option<String>, String> {
     match message {
         None | Some(Ok(Message::Close(_))) => Err("closed by Janus".into()),
         Some(Err(error)) => Err(error.to_string()),

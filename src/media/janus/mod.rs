@@ -4,6 +4,7 @@
 //! A room of ours is a room there, made when it is first needed and destroyed with ours; a stream is a publisher's
 //! feed, and each connection a handle. One process speaks to a Janus for a conference: the one whose node it is.
 
+mod census;
 mod connections;
 mod core;
 mod link;
@@ -13,4 +14,5 @@ mod sdp;
 #[cfg(test)]
 mod tests;
 
+pub use census::Census;
 pub use link::{Driver, Full, Reach};

@@ -51,6 +51,11 @@ pub struct Browser {
 impl Browser {
     /// Starts one with the size of [`DESKTOP`]. Certificates that nobody signed are accepted.
     pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same with more flags.
+    pub async fn with(flags: &[&str]) -> Self {
         let driver = Port::claim();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={}", driver.number())).arg("--log-level=WARNING");
@@ -62,7 +67,7 @@ impl Browser {
 
         let address = driver.address();
         until_true("chromedriver listens", async || TcpStream::connect(address).await.is_ok()).await;
-        let page = connect(&format!("http://{address}"), profile.path()).await;
+        let page = connect(&format!("http://{address}"), profile.path(), flags).await;
         let session = page.session_id().await.expect("chromedriver answers").expect("a session was made");
         let browser = Self { page, session, driver, process, _profile: profile };
         browser.resize(DESKTOP).await;
@@ -177,8 +182,8 @@ impl Drop for Browser {
     }
 }
 
-async fn connect(driver: &str, profile: &Path) -> Client {
-    let mut arguments: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
+async fn connect(driver: &str, profile: &Path, more: &[&str]) -> Client {
+    let mut arguments: Vec<String> = FLAGS.iter().chain(more).map(|flag| (*flag).to_owned()).collect();
     arguments.push(format!("--user-data-dir={}", profile.join("profile").display()));
     let capabilities = json!({
         "browserName": "chrome",

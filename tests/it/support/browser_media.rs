@@ -31,6 +31,20 @@ const WATCH: &str = "
             const stats = await Promise.all(senders.map(each => each.getStats()));
             return stats.flatMap(each => [...each.values()]).filter(({ type }) => type === 'outbound-rtp');
         },
+        // From here on: when (ms since 1970) something first came of each stream by another track than now.
+        async note(streams) {
+            const wanted = streams.flatMap(stream => [['audio', stream], ['video', stream]]);
+            const former = new Map(wanted.map(([kind, stream]) => [kind + stream, trackOf(kind, stream)]));
+            const back = watched.back = {};
+            while (Object.keys(back).length < wanted.length) {
+                for (const [kind, stream] of wanted.filter(each => !back[each.join('')])) {
+                    if (trackOf(kind, stream) === former.get(kind + stream)) continue;
+                    const { framesDecoded, packetsReceived } = await watched.inbound(kind, stream) ?? {};
+                    if (kind === 'video' ? framesDecoded : packetsReceived) back[kind + stream] = Date.now();
+                }
+                await new Promise(done => setTimeout(done, 50));
+            }
+        },
         pixels(stream) {
             const video = document.querySelector(`.tile[data-stream=\"${stream}\"] video:not(.arriving)`);
             const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 36 });
@@ -66,11 +80,7 @@ impl Browser {
 
     /// Waits until pictures of the stream come in and what is painted changes.
     pub async fn sees_moving(&self, stream: &str) {
-        let frames = self.received("video", stream, "framesDecoded").await;
-        until_true(&format!("pictures of {stream} are decoded"), async || {
-            self.received("video", stream, "framesDecoded").await >= frames + 5.0
-        })
-        .await;
+        self.rises("video", stream, "framesDecoded", 5.0).await;
         let pixels = format!("return watched.pixels({})", json!(stream));
         let first = self.run(&pixels).await;
         until_true(&format!("the picture of {stream} moves"), async || {
@@ -82,13 +92,33 @@ impl Browser {
 
     /// Waits until packets of the stream's sound come in and there is something to be heard in them.
     pub async fn hears_sound(&self, stream: &str) {
-        let packets = self.received("audio", stream, "packetsReceived").await;
-        let energy = self.received("audio", stream, "totalAudioEnergy").await;
-        until_true(&format!("{stream} is heard"), async || {
-            self.received("audio", stream, "packetsReceived").await > packets
-                && self.received("audio", stream, "totalAudioEnergy").await > energy
+        self.rises("audio", stream, "packetsReceived", 1.0).await;
+        self.rises("audio", stream, "totalAudioEnergy", f64::MIN_POSITIVE).await;
+    }
+
+    /// Waits until the number rises by that much; another connection's begins at 0.
+    async fn rises(&self, kind: &str, stream: &str, number: &str, by: f64) {
+        let mut first = self.received(kind, stream, number).await;
+        until_true(&format!("{number} of {stream} rises"), async || {
+            let now = self.received(kind, stream, number).await;
+            first = first.min(now);
+            now > first && now >= first + by
         })
         .await;
+    }
+
+    /// From here on notes when each of those streams is seen and heard over another connection than now.
+    pub async fn notes_return_of(&self, streams: &[&str]) {
+        self.run(&format!("watched.note({})", json!(streams))).await;
+    }
+
+    /// When (ms since 1970) the last of so many streams was seen and heard again.
+    pub async fn all_back(&self, streams: usize) -> u64 {
+        let noted = async || self.run("return Object.values(watched.back)").await;
+        until_true("what was noted is back", async || noted().await.as_array().map(Vec::len) == Some(2 * streams))
+            .await;
+        let times = noted().await;
+        times.as_array().into_iter().flatten().filter_map(Value::as_u64).max().expect("a time")
     }
 
     /// Waits until the stream's sound stands still while the picture of another goes on: the clock is the picture.

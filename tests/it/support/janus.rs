@@ -5,8 +5,12 @@ use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
+use confgate::dial::{Socket, Tls, websocket};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::ports::Port;
 use super::process::Process;
@@ -23,6 +27,7 @@ const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/janus";
 pub struct Janus {
     process: Option<Process>,
     websocket: Port,
+    admin: Port,
     directory: TempDir,
 }
 
@@ -30,7 +35,7 @@ impl Janus {
     pub async fn start() -> Self {
         let directory = tempfile::Builder::new().prefix("confgate-janus-").tempdir();
         let directory = directory.expect("the system's directory for temporary files is writable");
-        let websocket = Port::claim();
+        let (websocket, admin) = (Port::claim(), Port::claim());
         let write = |name: &str, text: String| {
             fs::write(directory.path().join(name), text).expect("the directory is writable");
         };
@@ -51,13 +56,15 @@ impl Janus {
         write(
             "janus.transport.websockets.jcfg",
             format!(
-                "general: {{ ws = true ws_ip = \"127.0.0.1\" ws_port = {} wss = false }}\nadmin: {{ admin_ws = false }}\n",
-                websocket.number()
+                "general: {{ ws = true ws_ip = \"127.0.0.1\" ws_port = {} wss = false }}\n\
+                 admin: {{ admin_ws = true admin_ws_ip = \"127.0.0.1\" admin_ws_port = {} admin_wss = false }}\n",
+                websocket.number(),
+                admin.number()
             ),
         );
         write("janus.plugin.videoroom.jcfg", format!("general: {{ admin_key = \"{ADMIN_KEY}\" }}\n"));
         let process = run(directory.path());
-        let janus = Self { process: Some(process), websocket, directory };
+        let janus = Self { process: Some(process), websocket, admin, directory };
         janus.listens().await;
         janus
     }
@@ -76,6 +83,25 @@ impl Janus {
         self.listens().await;
     }
 
+    /// Another service on the same Janus, with that many handles for as long as its socket is held.
+    pub async fn other_service(&self, handles: usize) -> Socket {
+        let url = format!("ws://{}", self.websocket.address()).parse().expect("an address");
+        let tls = Tls::load(None).expect("the system's certificates");
+        let mut socket = websocket(&url, "janus-protocol", &tls, 1 << 20).await.expect("Janus listens");
+        let mut ask = async |mut body: Value| {
+            body["apisecret"] = API_SECRET.into();
+            body["transaction"] = "t".into();
+            socket.send(Message::text(body.to_string())).await.expect("Janus reads");
+            let answer = socket.next().await.expect("an answer").expect("a message").into_text().expect("a text");
+            serde_json::from_str::<Value>(&answer).expect("JSON")["data"]["id"].as_u64().expect("it is made")
+        };
+        let session = ask(json!({ "janus": "create" })).await;
+        for _ in 0..handles {
+            ask(json!({ "janus": "attach", "session_id": session, "plugin": "janus.plugin.videoroom" })).await;
+        }
+        socket
+    }
+
     /// The section of a node of that name.
     pub fn node(&self, id: &str) -> String {
         format!(
@@ -83,6 +109,11 @@ impl Janus {
              api_secret = \"{API_SECRET}\"\nadmin_key = \"{ADMIN_KEY}\"\n",
             self.websocket.address()
         )
+    }
+
+    /// The same, with its load read from its Admin API.
+    pub fn counted_node(&self, id: &str) -> String {
+        format!("{}load_url = \"ws://{}\"\nadmin_secret = \"{ADMIN_KEY}\"\n", self.node(id), self.admin.address())
     }
 }
 

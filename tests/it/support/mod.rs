@@ -23,6 +23,7 @@ pub mod plain_http;
 pub mod ports;
 pub mod process;
 pub mod prosody;
+pub mod turn;
 pub mod wait;
 pub mod xml_meaning;
 pub mod xml_stream;
