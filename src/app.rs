@@ -61,7 +61,7 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     let sockets = Sockets::new(conferences.clone());
     let secrets = secrets(&config, &store).await?;
     let web_address = web_address(&config, http_address);
-    let media::Local { router: call_gateway, links } =
+    let media::Local { router: call_gateway, links, pulls } =
         media::embedded(&config, http_address, &secrets.first, &mut lifecycle)?;
     let around = Surroundings {
         node: &config.node.id,
@@ -112,7 +112,8 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     lifecycle.wire("collector", until(hard.clone(), tasks::collect(entry.clone())));
     lifecycle.wire("health", until(hard.clone(), tasks::tell_health(eim.clone(), sockets.clone())));
     lifecycle.door("sockets", tasks::drain_sockets(sockets, soft.clone(), config.limits.drain));
-    lifecycle.wire("admin", serve_admin(admin, readiness(store_health, &eim, &pool, &soft), metrics, hard.clone()));
+    let ready = readiness(store_health, &eim, &pool, &soft);
+    lifecycle.wire("admin", serve_admin(admin, ready, metrics, pulls, hard.clone()));
     lifecycle.door("http", serve_http(http, page::router(door.clone()).merge(call_gateway), soft, hard));
 
     tracing::info!(http = %http_address, admin = %admin_address, "listening");
@@ -194,9 +195,10 @@ async fn serve_admin(
     admin: Admin,
     readiness: ReadinessSource,
     metrics: PrometheusHandle,
+    more: axum::Router,
     hard: CancellationToken,
 ) -> Result<(), Failure> {
-    admin.serve(readiness, metrics, axum::Router::new(), hard).await;
+    admin.serve(readiness, metrics, more, hard).await;
     Ok(())
 }
 

@@ -19,8 +19,23 @@ pub enum ToNode {
     Expel { room: ConfId, name: UserId, issued_until: u64 },
     /// The room's members go to another node: they are told its address, and new ones aren't let in.
     Move { room: ConfId, url: String },
+    /// The conference is at these nodes too: their members' streams are pulled from there. None: it is here only.
+    Cascade { room: ConfId, peers: Vec<Peer> },
     /// The conference is over.
     CloseRoom { room: ConfId },
+}
+
+/// Another node of a conference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Peer {
+    pub gateway_id: String,
+    /// Its ws(s) address.
+    pub url: String,
+    /// Of kind `pull`, for all streams of the conference's members there; a new one comes before it expires.
+    pub token: String,
+    /// When the token expires, in ms since 1970.
+    pub serves_until: u64,
 }
 
 /// From a node to each gateway.
@@ -37,6 +52,9 @@ pub enum FromNode {
         rooms: u64,
         endpoints: u64,
         draining: bool,
+        /// Whether it can pull streams from other nodes, so that a conference may be at it and another.
+        #[serde(default)]
+        cascades: bool,
     },
     /// The node stops at that time (ms since 1970).
     Draining { deadline_ms: u64 },

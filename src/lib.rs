@@ -29,6 +29,7 @@
 //! | a session over HTTP (WHIP, WHEP) | `signal::whip`, by its offer | its place at the node, what it has agreed on |
 //! | a media server's driver, its requests | `media::Backend` (Janus, WHIP) | its connections there, the link or the requests under way |
 //! | a client's call socket, a control link | `signal` (in its connection's task) | both halves |
+//! | a link to another node | `media` (the node's task), for a conference or a stream | the socket, which streams the other node has |
 //! | media threads | `media::Node::start` (crate `confgate_sfu`) | their rooms' connections and ports |
 //! | admin | `app::serve` | the admin listener |
 //! | signals | `lifecycle` | the soft and hard stop |

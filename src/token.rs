@@ -26,6 +26,8 @@ pub enum Kind {
     CallGateway,
     /// A gateway's own, for a call gateway's control link; signed with that node's secret.
     Control,
+    /// One call gateway's, for a stream of another's; signed with that other one's secret.
+    Pull,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
             Kind::Link => "link",
             Kind::CallGateway => "call gateway",
             Kind::Control => "control",
+            Kind::Pull => "pull",
         }
     }
 }
@@ -153,6 +156,33 @@ impl ControlClaims {
     pub fn new(gateway_id: &str, node: &str, ttl: Duration) -> Self {
         let (typ, nonce, exp) = (Kind::Control.name().into(), random_text(16), now_ms() / 1000 + ttl.as_secs());
         Self { typ, aud: audience(), gateway_id: gateway_id.into(), node: node.into(), nonce, exp }
+    }
+}
+
+/// What a call gateway shows another one whose stream it pulls.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PullClaims {
+    pub typ: String,
+    pub aud: String,
+    /// The one that has the stream. `None`: it is known by its address only, and shares the secret with the puller.
+    #[serde(rename = "gatewayId", skip_serializing_if = "Option::is_none", default)]
+    pub gateway_id: Option<String>,
+    #[serde(rename = "confId")]
+    pub conf_id: ConfId,
+    /// As members know it: `userId` or `userId/screen`. `None`, which only gateways give out: each stream that members
+    /// of the conference send there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stream: Option<String>,
+    pub nonce: String,
+    /// Seconds since 1970.
+    pub exp: u64,
+}
+
+impl PullClaims {
+    pub fn new(gateway_id: Option<&str>, conf_id: ConfId, stream: Option<&str>, ttl: Duration) -> Self {
+        let (typ, nonce, exp) = (Kind::Pull.name().into(), random_text(16), now_ms() / 1000 + ttl.as_secs());
+        let (gateway_id, stream) = (gateway_id.map(str::to_owned), stream.map(str::to_owned));
+        Self { typ, aud: audience(), gateway_id, conf_id, stream, nonce, exp }
     }
 }
 

@@ -97,7 +97,7 @@ export class ConferenceView {
   }
 
   /** @param {Event} event */
-  #moved = (event) => this.media.call.changed(/** @type {CustomEvent} */ (event).detail.to);
+  #moved = (event) => this.media.call.changed(/** @type {CustomEvent} */ (event).detail);
 
   /** A reload isn't a press: some browsers play nothing before one. */
   #askForSound() {

@@ -1,5 +1,6 @@
 //! The operator's listener: plain HTTP, `/livez`, `/readyz`, `/metrics`, and whatever else is for operators only.
 
+mod pull;
 mod readiness;
 
 use std::io;
@@ -25,6 +26,7 @@ use crate::address::ClientAddr;
 use crate::body::BoundedBody;
 use crate::ids::Secret;
 
+pub use pull::router as pull_router;
 use readiness::readyz;
 pub use readiness::{Part, PartState, Phase, Readiness, ReadinessSource};
 

@@ -10,14 +10,14 @@ use axum::Router;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::{http_settings, serve_admin, serve_http};
-use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
+use crate::admin::{self, Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::callgw::Embedded;
 use crate::config::{CallNode, Config, NodeKind};
 use crate::dial::Tls;
 use crate::http::Door as HttpDoor;
 use crate::ids::{Secret, now_ms};
 use crate::lifecycle::{Failure, Lifecycle, Outcome};
-use crate::media::{Backend, Ends, Limits, Node, Settings, Tokens, janus, pair, whip};
+use crate::media::{Backend, Ends, Limits, Node, Settings, Tokens, janus, pair, pull, whip};
 use crate::{log, signal};
 
 /// How long calls go on after the soft stop of a process that is gateway and node in one: as long as its event sockets.
@@ -28,6 +28,8 @@ pub(super) struct Local {
     pub router: Router,
     /// What the pool holds of each, by its id.
     pub links: HashMap<String, Embedded>,
+    /// What operators ask of the one whose media is this process's.
+    pub pulls: Router,
 }
 
 /// The nodes of this process: the one whose media it carries, and those in front of other media servers.
@@ -38,11 +40,12 @@ pub(super) fn embedded(
     lifecycle: &mut Lifecycle,
 ) -> Result<Local, Failure> {
     let drain = EMBEDDED_DRAIN.min(config.limits.drain);
-    let mut local = Local { router: Router::new(), links: HashMap::new() };
+    let mut local = Local { router: Router::new(), links: HashMap::new(), pulls: Router::new() };
     for node in config.callgw.nodes.iter().filter(|node| node.is_local()) {
         let secret = node.secret.as_ref().unwrap_or(own_secret);
-        let (router, Ends { orders, news }) = start(config, node, secret, http, drain, lifecycle)?;
+        let (router, pulls, Ends { orders, news }) = start(config, node, secret, http, drain, lifecycle)?;
         local.router = local.router.merge(router);
+        local.pulls = local.pulls.merge(pulls);
         local.links.insert(node.id.clone(), Embedded { commands: orders, news });
     }
     Ok(local)
@@ -61,9 +64,9 @@ pub async fn serve_media(config: Config) -> Result<Outcome, Failure> {
     let node = config.callgw.builtin().ok_or("no node of kind \"builtin\"")?;
     let secret = node.secret.as_ref().ok_or("a node without a secret")?;
     // Gateways come over control links only.
-    let (router, _ends) = start(&config, node, secret, http_address, config.limits.drain, &mut lifecycle)?;
+    let (router, pulls, _ends) = start(&config, node, secret, http_address, config.limits.drain, &mut lifecycle)?;
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
-    lifecycle.wire("admin", serve_admin(admin, readiness(&lifecycle), metrics, hard.clone()));
+    lifecycle.wire("admin", serve_admin(admin, readiness(&lifecycle), metrics, pulls, hard.clone()));
     lifecycle.door("http", serve_http(http, router, soft, hard));
     tracing::info!(http = %http_address, admin = %admin_address, node = node.id, "listening");
     Ok(lifecycle.run().await)
@@ -77,9 +80,10 @@ fn start(
     http: SocketAddr,
     drain: Duration,
     lifecycle: &mut Lifecycle,
-) -> Result<(Router, Ends), Failure> {
+) -> Result<(Router, Router, Ends), Failure> {
     let (callgw, limits) = (&config.callgw, &config.limits);
     let group = Limits {
+        node: node.id.clone(),
         rooms: limits.conferences,
         members: limits.conference_members,
         streams: callgw.socket_streams,
@@ -95,7 +99,9 @@ fn start(
         open: group.open,
     };
     let settings = Settings { group, pairs, report_interval: callgw.report_interval, drain };
-    let (task, media, ends) = Node::start(settings, backend(config, node)?);
+    let path = format!("{}{}", config.http.base_path.as_str(), node.path());
+    let pulls = pull_settings(config, node, secret, &path)?;
+    let (task, media, ends) = Node::start(settings, backend(config, node)?, pulls);
     if callgw.open {
         tracing::warn!(%http, "callgw.open: anybody may hold calls here, in rooms apart from every conference's");
     }
@@ -111,10 +117,39 @@ fn start(
         requests_per_minute: limits.requests_per_minute,
         turn: callgw.turn.clone(),
     };
-    let path = format!("{}{}", config.http.base_path.as_str(), node.path());
     let own = node.kind == NodeKind::Builtin;
+    let pulls = if own { admin::pull_router(media.clone()) } else { Router::new() };
     let router = signal::router(media, Tokens::new(&node.id, secret), doors, &path, own);
-    Ok((router, ends))
+    Ok((router, pulls, ends))
+}
+
+/// Which nodes this one pulls from: those that are configured with a secret, and the addresses that are allowed.
+///
+/// # Errors
+/// What is wrong with `callgw.ca`.
+fn pull_settings(config: &Config, own: &CallNode, secret: &Secret, path: &str) -> Result<pull::Settings, String> {
+    let callgw = &config.callgw;
+    let known = |node: &CallNode| {
+        let (url, secret) = (node.url.as_ref()?, node.secret.as_ref()?);
+        Some(pull::Known { id: node.id.clone(), url: url.uri().clone(), secret: secret.clone() })
+    };
+    let reach = pull::Reach {
+        node: own.id.clone(),
+        tls: Tls::load(callgw.ca.as_deref())?,
+        timeout: callgw.pull_timeout,
+        reconnect_min: callgw.reconnect_min,
+        reconnect_max: callgw.reconnect_max,
+        // The other node's pings come so often, if it is configured alike.
+        silence: config.limits.heartbeat * 3,
+        token_ttl: callgw.token_ttl,
+    };
+    let targets = pull::Targets {
+        nodes: callgw.nodes.iter().filter(|node| node.id != own.id).filter_map(known).collect(),
+        allowed: callgw.pull_allow.iter().map(|url| url.uri().clone()).collect(),
+        own_secret: secret.clone(),
+        path: path.to_owned(),
+    };
+    Ok(pull::Settings { reach, targets })
 }
 
 /// What carries the node's media.

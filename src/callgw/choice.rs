@@ -1,4 +1,5 @@
-//! Which call gateway a conference goes to. Pure: the nodes as they are now and the randomness are arguments.
+//! Which call gateway a conference goes to, and which of its own one more member does. Pure: the nodes as they are now
+//! and the randomness are arguments.
 //!
 //! Reports are old by the time they are read, so what was given to a node since its report counts as load too; two nodes
 //! picked at random are compared rather than all, so that gateways which don't know of each other's choices don't all
@@ -10,13 +11,15 @@ use rand::RngExt;
 /// What one member is taken for until the node's own report shows it: a share of the node, of which 1 is all.
 pub const PLACE: f64 = 0.01;
 
-/// From here on a node takes no further conference. Below 1, since those who are in may yet open their cameras.
+/// From here on a node takes no further conference, nor members of its own if those may be at another node. Below 1,
+/// since those who are in may yet open their cameras, and other nodes pull what they send.
 pub const FULL: f64 = 0.9;
 
-/// A conference leaves its full node only for one below this: else it would fill that one and move on.
+/// A conference that can't be at two nodes leaves its full one only for one below this: else it would fill that one and
+/// move on.
 pub const ROOMY: f64 = 0.5;
 
-/// How long a conference stays where it is before the node's being full can move it: long enough for the load that the
+/// How long such a conference stays where it is before the node's being full can move it: long enough for the load that the
 /// last move brought to show in the reports.
 pub const SETTLED_MS: u64 = 60_000;
 
@@ -35,6 +38,8 @@ pub struct Candidate {
     pub load: f64,
     /// Places given since that report.
     pub recent: u64,
+    /// A conference may be at it and at others, which pull from each other.
+    pub cascades: bool,
 }
 
 impl Candidate {
@@ -47,34 +52,90 @@ impl Candidate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nowhere(pub Vec<(String, String)>);
 
-/// Where a conference is.
+/// Most nodes of one conference: each pulls from each.
+pub const NODES_MAX: usize = 8;
+
+/// A node where a conference is.
 #[derive(Debug, Clone, Copy)]
 pub struct Current<'a> {
     pub id: &'a str,
     pub is_up: bool,
     /// The time until which it was drained is over.
     pub must_leave: bool,
-    /// For how long it has been there.
-    pub since_ms: u64,
 }
 
-/// The node for a conference: the one that it is at while that one lives, unless it is full and another has room
-/// enough, or was drained long enough and there is another at all; else the better of two others.
+/// Where a conference is, and who is to be placed.
+#[derive(Debug, Clone, Copy)]
+pub struct Conference<'a> {
+    /// In the order in which they came.
+    pub at: &'a [Current<'a>],
+    /// For how long it has been just there.
+    pub since_ms: u64,
+    /// The node to which the member was sent before.
+    pub own: Option<&'a str>,
+}
+
+/// Where one more member goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A node where the conference is.
+    Stay(String),
+    /// One more node.
+    Grow(String),
+    /// Another node, where the conference goes as a whole.
+    Move(String),
+}
+
+/// The node for a member of a conference: their own, or the first that isn't full, of those where it is. Where all are
+/// full it grows onto another one; if that can't be, it moves, or fills them further. Nodes that have died, or were
+/// drained long enough, are left if there is any other.
 ///
 /// # Errors
 /// Where no node can take it: why not, for each of them.
 pub fn place(
     nodes: &[Candidate],
-    current: Option<Current<'_>>,
+    conference: Conference<'_>,
     region: Option<&str>,
     rng: &mut impl RngExt,
-) -> Result<String, Nowhere> {
-    let stays = current.filter(|at| at.is_up && nodes.iter().any(|node| node.id == at.id));
-    let Some(at) = stays else { return choose(nodes, region, rng).map(str::to_owned) };
-    let too_full = at.since_ms >= SETTLED_MS && nodes.iter().any(|node| node.id == at.id && is_full(node));
-    let is_better = |node: &&Candidate| node.id != at.id && (at.must_leave || too_full && is_roomy(node));
-    let better: Vec<Candidate> = nodes.iter().filter(is_better).cloned().collect();
-    Ok(choose(&better, region, rng).unwrap_or(at.id).to_owned())
+) -> Result<Place, Nowhere> {
+    let known = |at: &Current<'_>| nodes.iter().find(|node| node.id == at.id);
+    let up: Vec<&Current<'_>> = conference.at.iter().filter(|at| at.is_up && known(at).is_some()).collect();
+    let staying: Vec<&Candidate> = up.iter().filter(|at| !at.must_leave).filter_map(|at| known(at)).collect();
+    if let Some(node) = staying.iter().find(|node| Some(node.id.as_str()) == conference.own) {
+        return Ok(Place::Stay(node.id.clone()));
+    }
+    let free = |full: bool| staying.iter().find(|node| if full { !is_full(node) } else { obstacle(node).is_none() });
+    // One that is drained keeps what it has, until its deadline.
+    if let Some(node) = free(false).or_else(|| free(true)) {
+        return Ok(Place::Stay(node.id.clone()));
+    }
+    let others: Vec<Candidate> =
+        nodes.iter().filter(|node| conference.at.iter().all(|at| at.id != node.id)).cloned().collect();
+    if staying.is_empty() {
+        let elsewhere = choose(&others, region, rng).map(|id| Place::Move(id.to_owned()));
+        let stay = up.first().map(|at| Place::Stay(at.id.to_owned()));
+        return elsewhere.or_else(|_| stay.ok_or_else(|| Nowhere(obstacles(nodes))));
+    }
+    let better = beyond_full(&staying, others, conference.since_ms, region, rng);
+    let least = staying.iter().min_by(|a, b| a.estimate().total_cmp(&b.estimate()));
+    let least = least.map(|node| Place::Stay(node.id.clone()));
+    better.or(least).ok_or_else(|| Nowhere(obstacles(nodes)))
+}
+
+/// Where to go from nodes that are all full.
+fn beyond_full(
+    full: &[&Candidate],
+    mut others: Vec<Candidate>,
+    since_ms: u64,
+    region: Option<&str>,
+    rng: &mut impl RngExt,
+) -> Option<Place> {
+    if full.iter().all(|node| node.cascades) {
+        others.retain(|node| node.cascades && full.len() < NODES_MAX);
+        return choose(&others, region, rng).ok().map(|id| Place::Grow(id.to_owned()));
+    }
+    others.retain(|node| is_roomy(node) && since_ms >= SETTLED_MS);
+    choose(&others, region, rng).ok().map(|id| Place::Move(id.to_owned()))
 }
 
 /// The node for a conference that is at none, in the wanted region where one of that region can take it.

@@ -36,6 +36,8 @@ pub enum Control {
 pub struct Reported {
     /// The busiest of its threads: 0 idle, 1 full.
     pub busiest: f64,
+    /// Whether a conference may be at it and at others.
+    pub cascades: bool,
     pub at: u64,
 }
 
@@ -89,10 +91,10 @@ impl Health {
     pub fn heard(&mut self, said: &FromNode, now: u64) {
         self.control = Control::Heard(now);
         match said {
-            FromNode::Load { busiest, draining, .. } => {
+            FromNode::Load { busiest, draining, cascades, .. } => {
                 // A node may say anything; a load that isn't a number is a full one.
                 let busiest = if busiest.is_finite() { busiest.max(0.0) } else { 1.0 };
-                self.load = Some(Reported { busiest, at: now });
+                self.load = Some(Reported { busiest, cascades: *cascades, at: now });
                 self.draining = *draining;
                 if !draining {
                     self.stops_at = None;
@@ -164,7 +166,15 @@ mod tests {
     const SILENCE: u64 = 2000;
 
     fn load(busiest: f64, draining: bool) -> FromNode {
-        FromNode::Load { packets_per_s: 1, packets_per_s_max: 2, busiest, rooms: 0, endpoints: 0, draining }
+        FromNode::Load {
+            packets_per_s: 1,
+            packets_per_s_max: 2,
+            busiest,
+            rooms: 0,
+            endpoints: 0,
+            draining,
+            cascades: true,
+        }
     }
 
     fn user(name: &str) -> UserId {

@@ -18,16 +18,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, NodeKind};
-use crate::control::{QUEUE, ToNode};
+use crate::control::{Peer, QUEUE, ToNode};
 use crate::event::{CallMode, Role};
 use crate::ids::{ConfId, Secret, UserId, now_ms};
 use crate::limiter::{Limiter, Rate};
-use crate::token::CallGatewayClaims;
+use crate::token::{CallGatewayClaims, PullClaims};
 
 use choice::Candidate;
 use node::Node;
 
-pub use choice::Nowhere;
+pub use choice::{Nowhere, Place};
 pub use health::Fault;
 pub use link::Embedded;
 pub use node::Standing;
@@ -115,20 +115,45 @@ impl Pool {
         self.live(id).is_some()
     }
 
-    /// The node for a conference that has been at `current` (a node's id) for so many ms: that one while it can stay,
-    /// else another, near `region` (else near this gateway) where one there can take it.
+    /// The node for one more member of a conference that has been at the nodes `at` (ids, in the order in which they
+    /// came) for so many ms: of those while they can, else another, near `region` (else near this gateway) where one
+    /// there can take it. A member who was sent to one of them stays there.
     ///
     /// # Errors
     /// Where no node can: why not, for each.
-    pub fn place(&self, current: Option<(&str, u64)>, region: Option<&str>) -> Result<String, Nowhere> {
-        let current = current.map(|(id, since_ms)| {
+    pub fn place(
+        &self,
+        at: &[&str],
+        since_ms: u64,
+        user: Option<&UserId>,
+        region: Option<&str>,
+    ) -> Result<Place, Nowhere> {
+        let current = |id: &&'_ str| {
             let standing = self.node(id).map(Node::standing);
             let is_up = standing.as_ref().is_some_and(Standing::is_up);
             let must_leave = standing.is_some_and(|standing| standing.must_leave(now_ms()));
-            choice::Current { id, is_up, must_leave, since_ms }
-        });
+            (is_up, must_leave)
+        };
+        let at: Vec<choice::Current<'_>> = (at.iter().map(|id| (*id, current(id))))
+            .map(|(id, (is_up, must_leave))| choice::Current { id, is_up, must_leave })
+            .collect();
+        let own = user.and_then(|user| self.last_of(user));
+        let conference = choice::Conference { at: &at, since_ms, own: own.as_deref() };
         let region = region.or(self.0.region.as_deref());
-        choice::place(&self.candidates(), current, region, &mut rand::rng())
+        choice::place(&self.candidates(), conference, region, &mut rand::rng())
+    }
+
+    /// What another node needs to pull the conference's streams from that one.
+    pub fn peer(&self, id: &str, conf: &ConfId) -> Option<Peer> {
+        let node = self.node(id)?;
+        let claims = PullClaims::new(Some(id), conf.clone(), None, self.0.token_ttl);
+        let (token, serves_until) = (node.pull_keys.sign(&claims), claims.exp.saturating_mul(1000));
+        Some(Peer { gateway_id: id.to_owned(), url: node.url.clone(), token, serves_until })
+    }
+
+    /// How long such tokens serve.
+    pub fn token_ttl(&self) -> Duration {
+        self.0.token_ttl
     }
 
     /// A node for a conference that must leave this one.

@@ -29,6 +29,8 @@ pub struct Node {
     pub keys: KindKeys,
     /// Signs what opens the control link.
     pub control_keys: KindKeys,
+    /// Signs what lets another node pull from it.
+    pub pull_keys: KindKeys,
     /// To the task that keeps the control link, or to the embedded node itself.
     commands: mpsc::Sender<ToNode>,
     state: Mutex<State>,
@@ -112,6 +114,7 @@ impl Node {
             region: config.region.clone(),
             keys: keys(Kind::CallGateway),
             control_keys: keys(Kind::Control),
+            pull_keys: keys(Kind::Pull),
             commands,
             state: Mutex::new(state),
             changed,
@@ -153,6 +156,7 @@ impl Node {
             region: self.region.clone(),
             unusable: state.fault.as_ref().map(|(_, why)| why.clone()).or_else(draining),
             load: report.map_or(guess, |load| load.busiest),
+            cascades: report.is_some_and(|load| load.cascades),
             recent: state.recent.since(report.map_or(now, |load| load.at), now),
         }
     }

@@ -20,7 +20,15 @@ fn start(nodes: Vec<CallNode>, embedded: Option<Embedded>, stop: &CancellationTo
 }
 
 fn load(draining: bool) -> FromNode {
-    FromNode::Load { packets_per_s: 0, packets_per_s_max: 1, busiest: 0.25, rooms: 0, endpoints: 0, draining }
+    FromNode::Load {
+        packets_per_s: 0,
+        packets_per_s_max: 1,
+        busiest: 0.25,
+        rooms: 0,
+        endpoints: 0,
+        draining,
+        cascades: true,
+    }
 }
 
 fn close(room: &str) -> ToNode {
@@ -58,7 +66,7 @@ async fn the_embedded_node_is_at_this_gateways_own_address_while_it_speaks() {
 
     until(&pool, |standing| standing.fault == Some(Fault::Down)).await;
     assert_eq!(pool.addresses(None), Vec::<&str>::new(), "silent");
-    assert!(pool.place(None, None).is_err());
+    assert!(pool.place(&[], 0, None, None).is_err());
     stop.cancel();
 }
 
@@ -73,8 +81,8 @@ async fn a_node_that_drains_is_offered_to_those_only_who_are_there() {
     until(&pool, Standing::is_up).await;
     assert_eq!(pool.addresses(None), Vec::<&str>::new());
     assert_eq!(pool.addresses(Some("builtin")).len(), 1);
-    assert_eq!(pool.place(None, None), Err(Nowhere(vec![("builtin".into(), "draining".into())])));
-    assert_eq!(pool.place(Some(("builtin", 0)), None).as_deref(), Ok("builtin"));
+    assert_eq!(pool.place(&[], 0, None, None), Err(Nowhere(vec![("builtin".into(), "draining".into())])));
+    assert_eq!(pool.place(&["builtin"], 0, None, None), Ok(Place::Stay("builtin".into())));
     stop.cancel();
 }
 
@@ -103,6 +111,6 @@ async fn without_media_in_this_process_a_builtin_node_is_no_node() {
     let stop = CancellationToken::new();
     let pool = start(vec![configured("builtin", NodeKind::Builtin, None)], None, &stop);
     assert_eq!(pool.reports().len(), 0);
-    assert_eq!(pool.place(None, None), Err(Nowhere(Vec::new())));
+    assert_eq!(pool.place(&[], 0, None, None), Err(Nowhere(Vec::new())));
     stop.cancel();
 }

@@ -124,10 +124,13 @@ pub struct Callgw {
     pub socket_streams: usize,
     /// `ws(s)://host[:port]` that streams may be pulled from, beside the nodes.
     pub pull_allow: Vec<Url>,
+    /// For reaching a node that a stream is pulled from, until the stream flows.
+    #[serde(rename = "pull_timeout_ms", with = "values::millis")]
+    pub pull_timeout: Duration,
     pub turn: Option<Turn>,
     /// Where this gateway stands: conferences whose callers name no region go to nodes there.
     pub region: Option<String>,
-    /// PEM: certificates that nodes may have on their control links besides those that the system trusts.
+    /// PEM: certificates that nodes may have, on their control links and for each other, besides those that the system trusts.
     pub ca: Option<PathBuf>,
     /// How often a node tells its load; twice as long without a word, and it is dead.
     #[serde(rename = "report_interval_ms", with = "values::millis")]
@@ -182,6 +185,7 @@ impl Default for Callgw {
             messages_per_minute: 3000,
             socket_streams: 128,
             pull_allow: Vec::new(),
+            pull_timeout: Duration::from_secs(10),
             turn: None,
             region: None,
             ca: None,
@@ -210,6 +214,7 @@ impl Callgw {
         ("callgw.ring_timeout_ms", 10, HOUR_MS),
         ("callgw.messages_per_minute", 1, 100_000_000),
         ("callgw.socket_streams", 1, 10_000),
+        ("callgw.pull_timeout_ms", 1, HOUR_MS),
         ("callgw.reconnect_min_ms", 1, HOUR_MS),
         ("callgw.reconnect_max_ms", 1, HOUR_MS),
         ("callgw.token_ttl_s", 1, DAY_S),

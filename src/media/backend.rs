@@ -47,6 +47,11 @@ impl Media {
         }
     }
 
+    /// Whether it takes streams of other nodes.
+    pub fn pulls(&self) -> bool {
+        matches!(self, Self::Builtin(_))
+    }
+
     /// `None`: it can't be reached.
     pub fn load(&self) -> Option<Load> {
         match self {

@@ -246,6 +246,11 @@ pub enum Reply {
         response: &'static str,
         error: &'static str,
     },
+    /// To a node that pulls, before the answer: the nodes that the stream has come through, this one last.
+    Route {
+        name: String,
+        nodes: Vec<String>,
+    },
     /// Who speaks now.
     Speaker {
         name: Option<String>,

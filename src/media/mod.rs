@@ -8,6 +8,7 @@ pub mod janus;
 pub mod message;
 mod node;
 pub mod pair;
+pub mod pull;
 pub mod session;
 mod switchboard;
 mod tokens;

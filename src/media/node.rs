@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use confgate_sfu::vocabulary::{Command, Notice};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Media as Carrier};
 use super::ear::{Ear, Heard};
-use super::group::{Input, Limits, Output, Session, Shown, SocketId};
+use super::group::{Input, Limits, LinkId, Linked, Output, Session, Shown, SocketId};
 use super::message::{Message, Reply, Unreadable};
 use super::pair;
+use super::pull::{self, Pull, Pulls, Said, State};
 use super::switchboard::Switchboard;
 use crate::control::{self, FromNode, ToNode};
 use crate::ids::now_ms;
@@ -59,6 +60,7 @@ enum Event {
     Opened(SocketId, Shown, Outbox),
     Began(SocketId, Session, Ear),
     Of(Input),
+    Pull(pull::Request),
 }
 
 /// One client's socket, or session over HTTP, from its opening to its end.
@@ -79,6 +81,7 @@ pub struct Node {
     settings: Settings,
     media: Carrier,
     notices: mpsc::Receiver<Notice>,
+    pulls: Pulls,
     mailbox: mpsc::Receiver<Event>,
     orders: mpsc::Receiver<ToNode>,
     ears: HashMap<SocketId, Ear>,
@@ -107,6 +110,31 @@ impl Media {
     /// What a gateway orders over its link.
     pub async fn order(&self, order: ToNode) {
         self.tell(Input::Control(order)).await;
+    }
+
+    /// Pulls a stream from another node; how far that has come.
+    ///
+    /// # Errors
+    /// Why it isn't begun.
+    pub async fn pull(&self, pull: Pull) -> Result<watch::Receiver<State>, pull::Refused> {
+        let stopped = || pull::Refused::Dead("this node is stopping".into());
+        self.ask(|answer| pull::Request::Pull(pull, answer)).await.ok_or_else(stopped)?
+    }
+
+    /// What is pulled by hand.
+    pub async fn pulled(&self) -> Vec<pull::Pulled> {
+        self.ask(pull::Request::List).await.unwrap_or_default()
+    }
+
+    /// Ends a pull; `false`: there is none such.
+    pub async fn terminate(&self, pull: Pull) -> bool {
+        self.ask(|answer| pull::Request::Terminate(pull, answer)).await.unwrap_or_default()
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> pull::Request) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.mailbox.send(Event::Pull(request(answer))).await.ok()?;
+        answered.await.ok()
     }
 
     /// What links report; ends with the node.
@@ -142,7 +170,7 @@ impl Client {
 
 impl Node {
     /// Makes the node's task, which [`Node::run`] runs, on that media.
-    pub fn start(settings: Settings, backend: Backend) -> (Self, Media, Ends) {
+    pub fn start(settings: Settings, backend: Backend, pulls: pull::Settings) -> (Self, Media, Ends) {
         let Backend { media, notices } = backend;
         let (to_mailbox, mailbox) = mpsc::channel(MAILBOX);
         let (to_orders, orders) = mpsc::channel(control::QUEUE);
@@ -155,6 +183,7 @@ impl Node {
             settings,
             media,
             notices,
+            pulls: Pulls::new(pulls),
             mailbox,
             orders,
             ears: HashMap::new(),
@@ -180,6 +209,7 @@ impl Node {
                     None => return tracing::error!("the media threads have ended"),
                 },
                 Some(event) = self.mailbox.recv(), if ready => self.event(event),
+                said = self.pulls.next(), if ready => self.linked(said),
                 Some(order) = self.orders.recv(), if ready => self.take(Input::Control(order)),
                 () = tokio::time::sleep(RETRY), if !ready => self.retry(),
                 _ = tick.tick(), if ready => self.take(Input::Tick),
@@ -209,6 +239,36 @@ impl Node {
                 self.take(Input::Began(socket, session));
             }
             Event::Of(input) => self.take(input),
+            Event::Pull(request) => self.pull(request),
+        }
+    }
+
+    fn linked(&mut self, said: Said) {
+        match said {
+            Said::Of(link, said) => self.take(Input::Linked(link, said)),
+            Said::Over(link) => self.pulls.forget(link),
+        }
+    }
+
+    /// Whoever asked may have gone meanwhile.
+    fn pull(&mut self, request: pull::Request) {
+        match request {
+            pull::Request::Pull(pull, answer) => {
+                let taken = pull::local_stream(&pull.local).is_some_and(|(conf, s)| self.calls.knows(&conf, &s));
+                answer.send(self.pulls.pull(pull, taken)).ok();
+            }
+            pull::Request::List(answer) => drop(answer.send(self.pulls.list())),
+            pull::Request::Terminate(pull, answer) => {
+                let ended = self.pulls.terminate(&pull);
+                answer.send(ended.is_some()).ok();
+                self.unlinked(ended);
+            }
+        }
+    }
+
+    fn unlinked(&mut self, links: impl IntoIterator<Item = LinkId>) {
+        for link in links {
+            self.take(Input::Linked(link, Linked::Closed));
         }
     }
 
@@ -222,6 +282,15 @@ impl Node {
                 Output::Close(socket, why) => self.close(socket, why),
                 Output::Probe(socket) => self.probe(socket),
                 Output::Media(command) => self.command(command),
+                Output::Link(link, ask) => {
+                    if !self.pulls.ask(link, ask) {
+                        self.take(Input::Linked(link, Linked::Closed));
+                    }
+                }
+                Output::Cascade(conf, peers) => {
+                    let ended = self.pulls.cascade(conf, peers);
+                    self.unlinked(ended);
+                }
             }
         }
     }
@@ -295,6 +364,7 @@ fn load(media: &Carrier, draining: bool) -> Option<FromNode> {
         rooms: load.rooms,
         endpoints: load.endpoints,
         draining,
+        cascades: media.pulls(),
     })
 }
 

@@ -4,7 +4,8 @@
 use super::group::{self, Census, Group, Input, Output};
 use super::message::Message;
 use super::pair::{self, Pairs};
-use confgate_sfu::vocabulary::{EndpointId, Notice};
+use crate::ids::ConfId;
+use confgate_sfu::vocabulary::{EndpointId, Notice, StreamId};
 
 /// Owned by the node's task; a socket is in one of the two.
 pub struct Switchboard {
@@ -20,7 +21,9 @@ impl Switchboard {
     /// Takes one input at `now` (ms since 1970).
     pub fn handle(&mut self, now: u64, input: Input) -> Vec<Output> {
         match &input {
-            Input::Opened(..) | Input::Began(..) | Input::Restarted(..) => self.group.handle(now, input),
+            Input::Opened(..) | Input::Began(..) | Input::Restarted(..) | Input::Linked(..) => {
+                self.group.handle(now, input)
+            }
             Input::Said(socket, message, _) => {
                 let is_of_pair = message.as_ref().is_ok_and(Message::is_of_pair);
                 if is_of_pair && let Some(shown) = self.group.release(*socket) {
@@ -51,6 +54,11 @@ impl Switchboard {
     pub fn census(&self) -> Census {
         let census = self.group.census();
         Census { sockets: census.sockets + self.pairs.census().0, ..census }
+    }
+
+    /// Whether a stream of that name is in the conference's room.
+    pub fn knows(&self, conf: &ConfId, stream: &StreamId) -> bool {
+        self.group.knows(conf, stream)
     }
 
     /// Calls between two.

@@ -2,31 +2,41 @@
 
 use crate::ids::{Secret, now_ms};
 use crate::media::group::Shown;
-use crate::token::{CallGatewayClaims, ControlClaims, Kind, KindKeys};
+use crate::token::{CallGatewayClaims, ControlClaims, Kind, KindKeys, PullClaims};
 
 /// The keys of one node: whoever shares its secret gives out its tokens.
 pub struct Tokens {
     gateway_id: String,
     clients: KindKeys,
     gateways: KindKeys,
+    pullers: KindKeys,
 }
 
 impl Tokens {
     pub fn new(gateway_id: &str, secret: &Secret) -> Self {
         let keys = |kind| KindKeys::new(&[(gateway_id.to_owned(), secret.clone())], kind);
-        let (clients, gateways) = (keys(Kind::CallGateway), keys(Kind::Control));
-        Self { gateway_id: gateway_id.to_owned(), clients, gateways }
+        let (clients, gateways, pullers) = (keys(Kind::CallGateway), keys(Kind::Control), keys(Kind::Pull));
+        Self { gateway_id: gateway_id.to_owned(), clients, gateways, pullers }
     }
 
-    /// What a client's token says, unless it is another node's, ill-signed or expired.
+    /// What a client's token says, or another node's that pulls, unless it is for another node, ill-signed or expired.
     pub fn client(&self, token: &str) -> Shown {
-        let claims = self.once(token).filter(|claims| serves(claims.exp));
-        claims.map_or(Shown::Refused, |claims| Shown::Claims(Box::new(claims)))
+        match self.once(token) {
+            Some(claims) if serves(claims.exp) => Shown::Claims(Box::new(claims)),
+            Some(_) => Shown::Refused,
+            None => self.puller(token).map_or(Shown::Refused, |claims| Shown::Pull(Box::new(claims))),
+        }
     }
 
     /// What a client's token says, expired or not: for what it has begun while it served.
     pub fn once(&self, token: &str) -> Option<CallGatewayClaims> {
         self.clients.verify::<CallGatewayClaims>(token).ok().filter(|claims| claims.gateway_id == self.gateway_id)
+    }
+
+    fn puller(&self, token: &str) -> Option<PullClaims> {
+        let claims = self.pullers.verify::<PullClaims>(token).ok()?;
+        let ours = claims.gateway_id.as_ref().is_none_or(|id| *id == self.gateway_id);
+        (ours && serves(claims.exp)).then_some(claims)
     }
 
     /// The gateway that opens a control link.
@@ -69,6 +79,28 @@ mod tests {
             sign(Kind::Control, &claims("n1", 60)),
             other_key.sign(&claims("n1", 60)),
             String::new(),
+        ];
+        for token in bad {
+            assert!(matches!(tokens.client(&token), Shown::Refused), "{token}");
+        }
+    }
+
+    #[test]
+    fn a_pull_token_serves_at_the_node_that_it_names_or_at_any_that_has_the_secret() {
+        let secret = Secret::new("the node's own secret");
+        let tokens = Tokens::new("n1", &secret);
+        let keys = |secret: &Secret| KindKeys::new(&[("n1".into(), secret.clone())], Kind::Pull);
+        let claims = |node: Option<&str>, ttl_s| {
+            PullClaims::new(node, ConfId::parse("c").unwrap(), Some("anna"), Duration::from_secs(ttl_s))
+        };
+        for node in [Some("n1"), None] {
+            let shown = tokens.client(&keys(&secret).sign(&claims(node, 60)));
+            assert!(matches!(shown, Shown::Pull(claims) if claims.stream.as_deref() == Some("anna")), "{node:?}");
+        }
+        let bad = [
+            keys(&secret).sign(&claims(Some("n2"), 60)),
+            keys(&secret).sign(&claims(Some("n1"), 0)),
+            keys(&Secret::new("another")).sign(&claims(None, 60)),
         ];
         for token in bad {
             assert!(matches!(tokens.client(&token), Shown::Refused), "{token}");

@@ -29,9 +29,21 @@ pub enum Effect {
         from: String,
         members: u64,
     },
+    /// One of its call gateways is to be left; it stays at the others. By the store's agreement, answered likewise.
+    Leave {
+        conf: ConfId,
+        at: Allocation,
+        from: String,
+    },
     Tell {
         gateway: String,
         command: ToNode,
+    },
+    /// These pull what is sent at the others of them; those that it has left, nothing any more.
+    Cascade {
+        conf: ConfId,
+        nodes: Vec<String>,
+        left: Vec<String>,
     },
     /// Those who are still connected at `gateway` are to go to `to`.
     SendOn {
@@ -144,15 +156,14 @@ impl Core {
     fn ended(&mut self, conf: &ConfId, now: u64, out: &mut Effects) {
         self.over.retain(|(_, _, at)| now.saturating_sub(*at) < OVER_MS);
         let Some(room) = self.rooms.remove(conf) else { return };
-        out.extend(room.members.into_keys().map(Effect::Left));
-        if let Some(at) = room.at {
-            let command = ToNode::CloseRoom { room: conf.clone() };
-            out.push(Effect::Tell { gateway: at.gateway_id.clone(), command });
-            self.over.push_back((conf.clone(), at.gateway_id, now));
+        room.tell(&ToNode::CloseRoom { room: conf.clone() }, out);
+        for gateway in room.nodes() {
+            self.over.push_back((conf.clone(), gateway.to_owned(), now));
             if self.over.len() > OVER_MAX {
                 self.over.pop_front();
             }
         }
+        out.extend(room.members.into_keys().map(Effect::Left));
     }
 
     /// The store has the conference there. An older word than the one that is known changes nothing.
@@ -170,20 +181,29 @@ impl Core {
             return out;
         }
         room.moving = false;
-        let from = known.map(|known| known.gateway_id.clone());
-        let to = allocation.gateway_id.clone();
+        let before: Vec<String> = room.nodes().map(str::to_owned).collect();
         room.at = Some(allocation);
-        if from.as_ref() == Some(&to) {
-            return out;
-        }
-        if let Some(from) = from {
-            let reason = reason(&self.gateways, &from);
+        let nodes: Vec<String> = room.nodes().map(str::to_owned).collect();
+        let left: Vec<String> = before.iter().filter(|id| !nodes.contains(id)).cloned().collect();
+        let Some(to) = nodes.first().filter(|_| before != nodes).cloned() else { return out };
+        for from in &left {
+            let reason = reason(&self.gateways, from);
             let told = if std::mem::take(&mut room.stranded) { None } else { Some(from.clone()) };
             out.push(Effect::Announce(conf.clone(), Change { from: told, to: Some(to.clone()), reason }));
-            out.push(Effect::SendOn { gateway: from, conf: conf.clone(), to });
+            out.push(Effect::SendOn { gateway: from.clone(), conf: conf.clone(), to: to.clone() });
         }
-        room.repeat(conf, &mut out);
+        for gateway in nodes.iter().filter(|id| !before.contains(id)) {
+            room.repeat(conf, gateway, &mut out);
+        }
+        if nodes.len() > 1 || before.len() > 1 {
+            out.push(Effect::Cascade { conf: conf.clone(), nodes, left });
+        }
         out
+    }
+
+    /// What conferences at several call gateways need again and again: the tokens with which those pull expire.
+    pub fn cascades(&self) -> Effects {
+        self.rooms.iter().filter_map(|(conf, room)| room.cascade(conf)).collect()
     }
 
     /// There is no other call gateway for the conference.
@@ -219,7 +239,8 @@ impl Core {
         let is_new = |seen: &&Seen| before.get(&seen.id).is_none_or(|known| known.openings < seen.openings);
         for opened in self.gateways.values().filter(|seen| seen.openings > 0).filter(is_new) {
             for (conf, room) in self.rooms.iter().filter(|(_, room)| room.is_at(&opened.id)) {
-                room.repeat(conf, &mut out);
+                room.repeat(conf, &opened.id, &mut out);
+                out.extend(room.cascade(conf));
             }
             for (conf, gateway, _) in self.over.iter().filter(|(_, gateway, _)| *gateway == opened.id) {
                 let command = ToNode::CloseRoom { room: conf.clone() };
@@ -235,8 +256,17 @@ impl Core {
 }
 
 impl Room {
+    fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.at.iter().flat_map(Allocation::nodes)
+    }
+
     fn is_at(&self, gateway: &str) -> bool {
-        self.at.as_ref().is_some_and(|at| at.gateway_id == gateway)
+        self.nodes().any(|id| id == gateway)
+    }
+
+    fn cascade(&self, conf: &ConfId) -> Option<Effect> {
+        let nodes: Vec<String> = self.nodes().map(str::to_owned).collect();
+        (nodes.len() > 1).then(|| Effect::Cascade { conf: conf.clone(), nodes, left: Vec::new() })
     }
 
     fn replace(&mut self, conf: &ConfId, members: Vec<(UserId, bool)>, now: u64, out: &mut Effects) {
@@ -255,7 +285,7 @@ impl Room {
     fn admit(&mut self, conf: &ConfId, user: UserId, audio: bool, out: &mut Effects) {
         self.gone.remove(&user);
         self.members.insert(user.clone(), audio);
-        self.tell(permit(conf, user, audio), out);
+        self.tell(&permit(conf, user, audio), out);
     }
 
     fn expel(&mut self, conf: &ConfId, user: UserId, issued_until: u64, out: &mut Effects) {
@@ -266,37 +296,39 @@ impl Room {
             self.gone.remove(&oldest);
         }
         self.gone.insert(user.clone(), issued_until);
-        self.tell(ToNode::Expel { room: conf.clone(), name: user.clone(), issued_until }, out);
+        self.tell(&ToNode::Expel { room: conf.clone(), name: user.clone(), issued_until }, out);
         out.push(Effect::Left(user));
     }
 
-    fn tell(&self, command: ToNode, out: &mut Effects) {
-        if let Some(at) = &self.at {
-            out.push(Effect::Tell { gateway: at.gateway_id.clone(), command });
-        }
+    /// To each of its call gateways: any member may be at any.
+    fn tell(&self, command: &ToNode, out: &mut Effects) {
+        out.extend(self.nodes().map(|id| Effect::Tell { gateway: id.to_owned(), command: command.clone() }));
     }
 
     /// All that holds.
-    fn repeat(&self, conf: &ConfId, out: &mut Effects) {
-        for (user, issued_until) in &self.gone {
+    fn repeat(&self, conf: &ConfId, gateway: &str, out: &mut Effects) {
+        let gone = self.gone.iter().map(|(user, issued_until)| {
             let (room, name, issued_until) = (conf.clone(), user.clone(), *issued_until);
-            self.tell(ToNode::Expel { room, name, issued_until }, out);
-        }
-        for (user, audio) in &self.members {
-            self.tell(permit(conf, user.clone(), *audio), out);
-        }
+            ToNode::Expel { room, name, issued_until }
+        });
+        let here = self.members.iter().map(|(user, audio)| permit(conf, user.clone(), *audio));
+        out.extend(gone.chain(here).map(|command| Effect::Tell { gateway: gateway.to_owned(), command }));
     }
 
-    /// Leaves its call gateway if it must; hears that it is back if it was given up.
+    /// Leaves a call gateway if it must; hears that it is back if it was given up.
     fn follow(&mut self, conf: &ConfId, gateways: &HashMap<String, Seen>, out: &mut Effects) {
-        let Some(at) = self.at.as_ref().filter(|_| !self.moving) else { return };
-        let seen = gateways.get(&at.gateway_id);
-        if seen.is_none_or(|seen| seen.fault.is_some() || seen.leave) {
+        let Some(at) = self.at.clone().filter(|_| !self.moving) else { return };
+        let must_leave = |id: &&str| gateways.get(*id).is_none_or(|seen| seen.fault.is_some() || seen.leave);
+        let from = at.nodes().find(must_leave).map(str::to_owned);
+        if let Some(from) = from {
             self.moving = true;
-            let (from, members) = (at.gateway_id.clone(), self.members.len() as u64);
-            out.push(Effect::Move { conf: conf.clone(), from, members });
+            let (conf, members) = (conf.clone(), self.members.len() as u64);
+            out.push(match at.more.is_empty() {
+                true => Effect::Move { conf, from, members },
+                false => Effect::Leave { conf, at, from },
+            });
         } else if std::mem::take(&mut self.stranded) {
-            let change = Change { from: None, to: Some(at.gateway_id.clone()), reason: Reason::Moved };
+            let change = Change { from: None, to: Some(at.gateway_id), reason: Reason::Moved };
             out.push(Effect::Announce(conf.clone(), change));
         }
     }

@@ -9,7 +9,7 @@ fn user(id: &str) -> UserId {
 }
 
 fn at(gateway: &str, assigned_at: u64) -> Allocation {
-    Allocation { gateway_id: gateway.to_owned(), assigned_at }
+    Allocation { gateway_id: gateway.to_owned(), more: Vec::new(), assigned_at }
 }
 
 fn well(id: &str) -> Seen {
@@ -72,7 +72,7 @@ fn a_mute_a_kick_and_the_end_reach_the_gateway_at_once() {
     let kicked = core.granted(conf(), Rights::Gone { user: user("u2"), issued_until: 77 }, 0);
     assert_eq!(kicked, [expel("a", "u2", 77), Effect::Left(user("u2"))]);
     let close = Effect::Tell { gateway: "a".into(), command: ToNode::CloseRoom { room: conf() } };
-    assert_eq!(core.granted(conf(), Rights::Over, 0), [Effect::Left(user("u1")), close]);
+    assert_eq!(core.granted(conf(), Rights::Over, 0), [close, Effect::Left(user("u1"))]);
     assert_eq!(core.len(), 0);
 }
 
@@ -171,4 +171,49 @@ fn who_is_gone_is_remembered_within_bounds() {
     let told = core.survey(vec![Seen { openings: 2, ..well("a") }]);
     assert_eq!(told.len(), GONE_MAX + 2);
     assert!(told.contains(&expel("a", &format!("g{}", 2 * GONE_MAX - 1), 2 * GONE_MAX as u64 - 1)), "the latest are");
+}
+
+fn grown(nodes: &[&str], assigned_at: u64) -> Allocation {
+    let (first, more) = nodes.split_first().unwrap();
+    Allocation { more: more.iter().map(|id| (*id).to_owned()).collect(), ..at(first, assigned_at) }
+}
+
+fn cascade(nodes: &[&str], left: &[&str]) -> Effect {
+    let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+    Effect::Cascade { conf: conf(), nodes: owned(nodes), left: owned(left) }
+}
+
+#[test]
+fn a_conference_that_grows_is_enforced_at_each_gateway_and_nobody_is_sent_away() {
+    let mut core = placed();
+    let out = core.placed(&conf(), grown(&["a", "b"], 2));
+    assert_eq!(sorted(out[..2].to_vec()), [permit("b", "u1", true), permit("b", "u2", false)]);
+    assert_eq!(out[2..], [cascade(&["a", "b"], &[])]);
+    assert_eq!(core.cascades(), [cascade(&["a", "b"], &[])], "with new tokens");
+    let muted = core.granted(conf(), Rights::Member { user: user("u1"), audio: false }, 0);
+    assert_eq!(muted, [permit("a", "u1", false), permit("b", "u1", false)]);
+    let opened = core.survey(vec![well("a"), Seen { openings: 2, ..well("b") }]);
+    assert_eq!(
+        sorted(opened),
+        sorted(vec![permit("b", "u1", false), permit("b", "u2", false), cascade(&["a", "b"], &[])])
+    );
+    let close = |id: &str| Effect::Tell { gateway: id.into(), command: ToNode::CloseRoom { room: conf() } };
+    assert_eq!(core.granted(conf(), Rights::Over, 0)[..2], [close("a"), close("b")]);
+    assert_eq!(core.cascades(), []);
+}
+
+#[test]
+fn when_one_of_its_gateways_dies_or_is_drained_a_conference_stays_at_the_other() {
+    for (gone, stays) in [("a", "b"), ("b", "a")] {
+        let mut core = placed();
+        core.placed(&conf(), grown(&["a", "b"], 2));
+        let leaving = || vec![Seen { leave: true, ..well(gone) }, well(stays)];
+        let leave = Effect::Leave { conf: conf(), at: grown(&["a", "b"], 2), from: gone.to_owned() };
+        assert_eq!(core.survey(leaving()), [leave]);
+        assert_eq!(core.survey(leaving()), [], "under way");
+        let send_on = Effect::SendOn { gateway: gone.into(), conf: conf(), to: stays.into() };
+        let told = announce(Some(gone), Some(stays), Reason::Drain);
+        assert_eq!(core.placed(&conf(), at(stays, 3)), [told, send_on, cascade(&[stays], &[gone])]);
+        assert_eq!((core.survey(leaving()), core.cascades()), (vec![], vec![]));
+    }
 }

@@ -1,4 +1,5 @@
-//! Which call gateway each conference is at: agreed through the store, kept while the gateway lives, and enforced there.
+//! Which call gateways each conference is at: agreed through the store, kept while the gateway lives, and enforced there.
+//! One is enough until it is full.
 //!
 //! A request asks [`Placement::place`]. One task follows the conferences that people here are in: it moves them when
 //! their gateway dies, is drained or fails by its members' reports, tells the members, and passes on what each member
@@ -9,8 +10,8 @@ mod task;
 
 use tokio::sync::mpsc;
 
-use crate::callgw::{Nowhere, Pool};
-use crate::ids::{ConfId, now_ms};
+use crate::callgw::{Nowhere, Place, Pool};
+use crate::ids::{ConfId, UserId, now_ms};
 use crate::store::{Allocation, Store, StoreError};
 
 pub use task::Task;
@@ -52,26 +53,46 @@ impl Placement {
     ///
     /// # Errors
     /// Where no gateway can take the conference, and for a fault of the store.
-    pub async fn place(&self, conf: &ConfId, region: Option<&str>) -> Result<String, Unplaced> {
+    pub async fn place(&self, conf: &ConfId, user: &UserId, region: Option<&str>) -> Result<String, Unplaced> {
         let mut at = self.store.allocation(conf).await?;
         for _ in 0..ATTEMPTS {
             let now = now_ms();
-            let current = at.as_ref().map(|at| (at.gateway_id.as_str(), now.saturating_sub(at.assigned_at)));
-            let chosen = self.pool.place(current, region).map_err(Unplaced::Nowhere)?;
-            let agreed = match at {
-                Some(at) if at.gateway_id == chosen => at,
-                other => self.store.assign(conf, &chosen, other.as_ref().map(|at| at.gateway_id.as_str()), now).await?,
-            };
-            if self.pool.is_up(&agreed.gateway_id) {
-                self.pool.given(&agreed.gateway_id, 1);
+            let nodes: Vec<&str> = at.iter().flat_map(Allocation::nodes).collect();
+            let since_ms = at.as_ref().map_or(0, |at| now.saturating_sub(at.assigned_at));
+            let place = self.pool.place(&nodes, since_ms, Some(user), region).map_err(Unplaced::Nowhere)?;
+            let (chosen, agreed) = self.agree(conf, at, place, now).await?;
+            if agreed.nodes().any(|id| id == chosen) && self.pool.is_up(&chosen) {
+                self.pool.given(&chosen, 1);
                 metrics::gauge!("confgate_placements_waiting").set((PLACED - self.placed.capacity()) as f64);
                 // At a stop nobody notes it; the store has it.
-                let _ = self.placed.send((conf.clone(), agreed.clone())).await;
-                return Ok(agreed.gateway_id);
+                let _ = self.placed.send((conf.clone(), agreed)).await;
+                return Ok(chosen);
             }
             at = Some(agreed);
         }
         Err(Unplaced::Nowhere(Nowhere(Vec::new())))
+    }
+
+    /// The gateway that was chosen, or the one that others have decided on, and where the conference is then.
+    async fn agree(
+        &self,
+        conf: &ConfId,
+        at: Option<Allocation>,
+        place: Place,
+        now: u64,
+    ) -> Result<(String, Allocation), StoreError> {
+        match (place, at) {
+            (Place::Stay(id), Some(at)) => Ok((id, at)),
+            (Place::Grow(id), Some(at)) => {
+                let nodes: Vec<String> = at.nodes().chain([id.as_str()]).map(str::to_owned).collect();
+                let agreed = self.store.spread(conf, &at, &nodes, now).await?;
+                Ok((id, agreed.unwrap_or(at)))
+            }
+            (Place::Stay(id) | Place::Grow(id) | Place::Move(id), at) => {
+                let agreed = self.store.assign(conf, &id, at.as_ref().map(|at| at.gateway_id.as_str()), now).await?;
+                Ok((agreed.gateway_id.clone(), agreed))
+            }
+        }
     }
 
     /// Drains the gateway until `leave_at` (ms since 1970), when its conferences leave; `None`: no longer. Every

@@ -82,6 +82,9 @@ impl Task {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = self.pool.changes();
+        // Twice in a token's life: one that is lost doesn't matter.
+        let mut renew = interval((self.pool.token_ttl() / 2).max(TICK));
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let effects = tokio::select! {
                 granted = rights.recv() => match granted {
@@ -102,6 +105,7 @@ impl Task {
                     std::mem::take(&mut self.unlocated).into_iter().for_each(|conf| self.locate(conf));
                     self.survey()
                 }
+                _ = renew.tick() => self.core.cascades(),
                 _ = poll.tick() => {
                     self.poll();
                     Vec::new()
@@ -164,7 +168,9 @@ impl Task {
         match effect {
             Effect::Locate(conf) => self.locate(conf),
             Effect::Move { conf, from, members } => self.moves.push_back((conf, from, members)),
+            Effect::Leave { conf, at, from } => self.leave(conf, at, &from),
             Effect::Tell { gateway, command } => self.pool.tell(&gateway, command),
+            Effect::Cascade { conf, nodes, left } => self.cascade(&conf, &nodes, &left),
             Effect::SendOn { gateway, conf, to } => {
                 if let Some(url) = self.pool.address_of(&to) {
                     self.pool.tell(&gateway, ToNode::Move { room: conf, url: url.to_owned() });
@@ -207,6 +213,27 @@ impl Task {
                 };
                 Answer::Moved(conf, moved)
             });
+        }
+    }
+
+    /// The others are enough: if they are full, it grows again when somebody comes.
+    fn leave(&mut self, conf: ConfId, at: Allocation, from: &str) {
+        self.moves_under_way += 1;
+        let store = self.store.clone();
+        let nodes: Vec<String> = at.nodes().filter(|id| *id != from).map(str::to_owned).collect();
+        self.asks.spawn(async move {
+            let left = store.spread(&conf, &at, &nodes, now_ms()).await;
+            Answer::Moved(conf, left.transpose())
+        });
+    }
+
+    fn cascade(&self, conf: &ConfId, nodes: &[String], left: &[String]) {
+        for id in nodes {
+            let peers = nodes.iter().filter(|other| *other != id).filter_map(|other| self.pool.peer(other, conf));
+            self.pool.tell(id, ToNode::Cascade { room: conf.clone(), peers: peers.collect() });
+        }
+        for id in left {
+            self.pool.tell(id, ToNode::Cascade { room: conf.clone(), peers: Vec::new() });
         }
     }
 

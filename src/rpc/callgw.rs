@@ -37,7 +37,7 @@ impl Door {
         role: Role,
         region: Option<&str>,
     ) -> Outcome {
-        let gateway = self.placement.place(conf, region).await.map_err(|unplaced| match unplaced {
+        let gateway = self.placement.place(conf, &caller.user_id, region).await.map_err(|unplaced| match unplaced {
             Unplaced::Nowhere(nowhere) => no_gateway(caller, nowhere),
             Unplaced::Store(error) => Refusal::fault(error),
         })?;

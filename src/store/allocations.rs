@@ -11,12 +11,25 @@ use crate::ids::{ConfId, ID_MAX};
 /// Most allocations that are told at once: those that are left out are found when they are asked for one by one.
 const CHANGES_MAX: i64 = 10_000;
 
+/// Between ids, which have no blanks; and the longest of all together, in characters.
+const SEPARATOR: &str = " ";
+const MORE_MAX: usize = 1024;
+
 /// Where a conference is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocation {
     pub gateway_id: String,
+    /// The call gateways onto which it has grown, in that order.
+    pub more: Vec<String>,
     /// Milliseconds since 1970.
     pub assigned_at: u64,
+}
+
+impl Allocation {
+    /// All call gateways of the conference, in the order in which they came.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.gateway_id).chain(&self.more).map(String::as_str)
+    }
 }
 
 impl Store {
@@ -41,15 +54,39 @@ impl Store {
         {
             return Ok(at.clone());
         }
-        let assigned_at = now.max(at.map_or(0, |before| before.assigned_at + 1));
-        sqlx::query("REPLACE INTO allocations (conf_id, gateway_id, assigned_at) VALUES (?, ?, ?)")
-            .bind(conf.as_str())
-            .bind(gateway_id)
-            .bind(big(assigned_at))
-            .execute(write.on())
-            .await?;
+        let assigned_at = now.max(at.as_ref().map_or(0, |before| before.assigned_at + 1));
+        let more = at.map(|before| before.more).unwrap_or_default();
+        let more = more.into_iter().filter(|id| id != gateway_id).collect();
+        let now = Allocation { gateway_id: gateway_id.to_owned(), more, assigned_at };
+        put(conf, &now, write.on()).await?;
         write.commit().await?;
-        Ok(Allocation { gateway_id: gateway_id.to_owned(), assigned_at })
+        Ok(now)
+    }
+
+    /// Puts the conference at these call gateways, at least one, if it is where it was last `seen`; returns where it is
+    /// then.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn spread(
+        &self,
+        conf: &ConfId,
+        seen: &Allocation,
+        nodes: &[String],
+        now: u64,
+    ) -> Result<Option<Allocation>, StoreError> {
+        let mut write = self.write().await?;
+        let at = find(conf, write.on()).await?;
+        let (Some((gateway_id, more)), Some(before)) = (nodes.split_first(), &at) else { return Ok(at) };
+        if before != seen {
+            return Ok(at);
+        }
+        fits("call gateways' ids", &nodes.join(SEPARATOR), MORE_MAX)?;
+        let assigned_at = now.max(before.assigned_at + 1);
+        let now = Allocation { gateway_id: gateway_id.clone(), more: more.to_vec(), assigned_at };
+        put(conf, &now, write.on()).await?;
+        write.commit().await?;
+        Ok(Some(now))
     }
 
     /// # Errors
@@ -65,16 +102,16 @@ impl Store {
     /// A fault of the store.
     pub async fn allocations_since(&self, since: u64) -> Result<Vec<(ConfId, Allocation)>, StoreError> {
         let mut read = self.read().await?;
-        let rows: Vec<(String, String, i64)> = sqlx::query_as(
-            "SELECT conf_id, gateway_id, assigned_at FROM allocations WHERE assigned_at >= ? \
+        let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
+            "SELECT conf_id, gateway_id, more_ids, assigned_at FROM allocations WHERE assigned_at >= ? \
              ORDER BY assigned_at DESC LIMIT ?",
         )
         .bind(big(since))
         .bind(CHANGES_MAX)
         .fetch_all(read.on())
         .await?;
-        let told = |(conf, gateway_id, at): (String, String, i64)| {
-            Some((ConfId::parse(&conf)?, Allocation { gateway_id, assigned_at: unsigned(at) }))
+        let told = |(conf, gateway_id, more, at): (String, String, String, i64)| {
+            Some((ConfId::parse(&conf)?, allocation(gateway_id, &more, at)))
         };
         Ok(rows.into_iter().filter_map(told).collect())
     }
@@ -120,11 +157,28 @@ impl Store {
 }
 
 async fn find(conf: &ConfId, on: &mut SqliteConnection) -> Result<Option<Allocation>, StoreError> {
-    let at: Option<(String, i64)> = sqlx::query_as("SELECT gateway_id, assigned_at FROM allocations WHERE conf_id = ?")
+    let at: Option<(String, String, i64)> =
+        sqlx::query_as("SELECT gateway_id, more_ids, assigned_at FROM allocations WHERE conf_id = ?")
+            .bind(conf.as_str())
+            .fetch_optional(on)
+            .await?;
+    Ok(at.map(|(gateway_id, more, at)| allocation(gateway_id, &more, at)))
+}
+
+async fn put(conf: &ConfId, at: &Allocation, on: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query("REPLACE INTO allocations (conf_id, gateway_id, more_ids, assigned_at) VALUES (?, ?, ?, ?)")
         .bind(conf.as_str())
-        .fetch_optional(on)
+        .bind(&at.gateway_id)
+        .bind(at.more.join(SEPARATOR))
+        .bind(big(at.assigned_at))
+        .execute(on)
         .await?;
-    Ok(at.map(|(gateway_id, at)| Allocation { gateway_id, assigned_at: unsigned(at) }))
+    Ok(())
+}
+
+fn allocation(gateway_id: String, more: &str, at: i64) -> Allocation {
+    let more = more.split_whitespace().map(str::to_owned).collect();
+    Allocation { gateway_id, more, assigned_at: unsigned(at) }
 }
 
 #[cfg(test)]
@@ -152,7 +206,24 @@ mod tests {
     }
 
     fn at(gateway_id: &str, assigned_at: u64) -> Allocation {
-        Allocation { gateway_id: gateway_id.to_owned(), assigned_at }
+        Allocation { gateway_id: gateway_id.to_owned(), more: Vec::new(), assigned_at }
+    }
+
+    #[tokio::test]
+    async fn a_conference_grows_and_shrinks_only_from_what_was_last_seen_of_it() {
+        let (store, _folder) = fresh().await;
+        let nodes = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let seen = store.assign(&conf("c"), "gw1", None, 10).await.unwrap();
+        let grown = store.spread(&conf("c"), &seen, &nodes(&["gw1", "gw2"]), 10).await.unwrap().unwrap();
+        assert_eq!(grown, Allocation { more: nodes(&["gw2"]), ..at("gw1", 11) });
+        let late = store.spread(&conf("c"), &seen, &nodes(&["gw1", "gw3"]), 50).await.unwrap();
+        assert_eq!(late.as_ref(), Some(&grown), "another gateway was first");
+        assert_eq!(store.allocations_since(11).await.unwrap(), [(conf("c"), grown.clone())]);
+        let moved = store.assign(&conf("c"), "gw3", Some("gw1"), 20).await.unwrap();
+        assert_eq!(moved, Allocation { more: nodes(&["gw2"]), ..at("gw3", 20) });
+        let shrunk = store.spread(&conf("c"), &moved, &nodes(&["gw2"]), 30).await.unwrap();
+        assert_eq!(shrunk, Some(at("gw2", 30)));
+        assert_eq!(store.spread(&conf("other"), &moved, &nodes(&["gw2"]), 30).await.unwrap(), None);
     }
 
     #[tokio::test]

@@ -35,6 +35,7 @@ steps! {
     20 "0020_settings",
     21 "0021_allocations_by_time",
     22 "0022_drains",
+    23 "0023_allocations_more",
 }
 
 pub(super) fn migrator() -> Migrator {

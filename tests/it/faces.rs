@@ -70,7 +70,7 @@ impl Round {
 }
 
 impl Person {
-    async fn enter(browser: Browser, link: &str, name: &str) -> Self {
+    pub async fn enter(browser: Browser, link: &str, name: &str) -> Self {
         browser.watch_media().await;
         browser.enter(link, name).await;
         let user = browser.user_named(name).await;
@@ -79,7 +79,7 @@ impl Person {
         Self { browser, user }
     }
 
-    async fn sees_and_hears(&self, others: [&Person; 2]) {
+    pub async fn sees_and_hears(&self, others: [&Person; 2]) {
         for other in others {
             self.browser.sees_moving(&other.user).await;
             self.browser.hears_sound(&other.user).await;

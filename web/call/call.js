@@ -72,9 +72,9 @@ export class Call {
     this.#step({ is: "stop" });
   }
 
-  /** The conference has another gateway now. @param {string|null} to */
-  changed(to) {
-    this.#step({ is: "changed", to });
+  /** The conference has another gateway now, or one fewer. @param {{from?: string|null, to: string|null}} change */
+  changed({ from, to }) {
+    this.#step({ is: "changed", from, to });
   }
 
   /** @param {import("./streams.js").Source} source @param {boolean} isWanted */

@@ -90,7 +90,7 @@ export class GroupCall {
     switch (input.is) {
       case "start": return this.#start();
       case "stop": return this.#stop();
-      case "changed": return this.#changed(input.to);
+      case "changed": return this.#changed(input.to, input.from);
       case "allocated": return this.#allocated(input.gateway);
       case "notAllocated": return this.#notAllocated(input);
       case "opened": return this.#send({ id: "joinRoom", name: this.self, room: this.room });
@@ -164,10 +164,14 @@ export class GroupCall {
     this.#restart(this.#backoff.next());
   }
 
-  /** Another gateway has the conference now. @param {string|null} [to] */
-  #changed(to) {
+  /**
+   * Another gateway has the conference now; or, where it is at several, one fewer has.
+   * @param {string|null} [to] @param {string|null} [from]
+   */
+  #changed(to, from) {
     if (["off", "ended", "allocating"].includes(this.phase)) return;
-    if (to && to === this.gatewayId && this.phase === "joined") return;
+    const isElsewhere = (from && from !== this.gatewayId) || (to && to === this.gatewayId);
+    if (isElsewhere && this.phase === "joined") return;
     this.#backoff.reset();
     this.#restart(jittered(SPREAD_MS / 2, 1, this.#random));
   }

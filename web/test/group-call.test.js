@@ -162,10 +162,11 @@ test("a move keeps every stream's place, publishes and receives again, and what 
   assert.equal(call.streams.links.has("b"), false);
 });
 
-test("to be told of the gateway that one is at already moves nobody", () => {
+test("to be told of the gateway that one is at already, or of one that others leave, moves nobody", () => {
   const { join, take, call } = scene();
   join("a");
   assert.deepEqual(take("changed", { to: "cg1" }), []);
+  assert.deepEqual(take("changed", { from: "cg2", to: "cg3" }), []);
   assert.equal(call.phase, "joined");
   assert.ok(names(take("changed", { to: null })).includes("disconnect"));
 });

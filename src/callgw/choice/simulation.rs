@@ -33,7 +33,14 @@ fn max_over_mean(way: Way, spread: f64, seed: u64) -> f64 {
     let mut rng = StdRng::seed_from_u64(seed);
     let reported = |rng: &mut StdRng| if spread > 0.0 { rng.random_range(0.0..spread) } else { 0.0 };
     let mut nodes: Vec<Candidate> = (0..NODES)
-        .map(|i| Candidate { id: i.to_string(), region: None, unusable: None, load: reported(&mut rng), recent: 0 })
+        .map(|i| Candidate {
+            id: i.to_string(),
+            region: None,
+            unusable: None,
+            load: reported(&mut rng),
+            recent: 0,
+            cascades: true,
+        })
         .collect();
     for _ in 0..JOINS {
         let at = way(&nodes, &mut rng);

@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use super::*;
 
 fn node(id: &str, load: f64, recent: u64) -> Candidate {
-    Candidate { id: id.to_owned(), region: None, unusable: None, load, recent }
+    Candidate { id: id.to_owned(), region: None, unusable: None, load, recent, cascades: true }
 }
 
 fn down(id: &str, why: &str) -> Candidate {
@@ -68,28 +68,75 @@ fn a_refusal_says_of_each_node_why_not() {
     assert_eq!(choose(&[], None, &mut StdRng::seed_from_u64(1)), Err(Nowhere(Vec::new())));
 }
 
+fn at(id: &str) -> Current<'_> {
+    Current { id, is_up: true, must_leave: false }
+}
+
+fn placed(nodes: &[Candidate], at: &[Current<'_>], since_ms: u64, own: Option<&str>) -> Place {
+    place(nodes, Conference { at, since_ms, own }, None, &mut StdRng::seed_from_u64(3)).unwrap()
+}
+
+fn stay(id: &str) -> Place {
+    Place::Stay(id.to_owned())
+}
+
+fn grow(id: &str) -> Place {
+    Place::Grow(id.to_owned())
+}
+
+fn moved(id: &str) -> Place {
+    Place::Move(id.to_owned())
+}
+
 #[test]
-fn a_conference_stays_until_its_node_is_dead_or_full_and_another_has_room() {
-    let placed = |nodes: &[Candidate], id: &str, is_up: bool, since_ms: u64| {
-        let current = Some(Current { id, is_up, must_leave: false, since_ms });
-        place(nodes, current, None, &mut StdRng::seed_from_u64(3)).unwrap()
-    };
+fn a_conference_stays_until_its_node_is_dead() {
+    let down_at = |id| Current { is_up: false, ..at(id) };
     let nodes = [node("a", 0.95, 0), node("b", 0.2, 9)];
-    assert_eq!(placed(&nodes, "b", true, SETTLED_MS), "b");
-    assert_eq!(placed(&[node("a", 0.1, 0), down("b", "draining")], "b", true, SETTLED_MS), "b", "until the deadline");
-    assert_eq!(placed(&[node("a", 0.1, 0), down("b", "dead")], "b", false, 0), "a");
-    assert_eq!(placed(&nodes, "a", true, SETTLED_MS), "b", "full");
-    assert_eq!(placed(&nodes, "a", true, SETTLED_MS - 1), "a", "it came a moment ago");
-    assert_eq!(placed(&[node("a", 0.95, 0), node("b", 0.6, 0)], "a", true, SETTLED_MS), "a", "no room enough");
-    assert_eq!(placed(&nodes, "no longer configured", true, 0), "b");
+    assert_eq!(placed(&nodes, &[at("b")], 0, None), stay("b"));
+    assert_eq!(
+        placed(&[node("a", 0.1, 0), down("b", "draining")], &[at("b")], 0, None),
+        stay("b"),
+        "until the deadline"
+    );
+    assert_eq!(placed(&[node("a", 0.1, 0), down("b", "dead")], &[down_at("b")], 0, None), moved("a"));
+    assert_eq!(placed(&nodes, &[at("no longer configured")], 0, None), moved("b"));
+    assert_eq!(placed(&nodes, &[down_at("a"), at("b")], 0, None), stay("b"), "what is left of it");
+}
+
+#[test]
+fn when_its_nodes_are_full_a_conference_grows_onto_another_and_those_who_are_there_stay() {
+    let nodes = [node("a", FULL, 0), node("b", 0.8, 0), node("c", 0.95, 0)];
+    assert_eq!(placed(&nodes, &[at("a")], 0, None), grow("b"));
+    assert_eq!(placed(&nodes, &[at("a"), at("b")], 0, None), stay("b"), "it has room");
+    assert_eq!(placed(&nodes, &[at("a"), at("b")], 0, Some("a")), stay("a"), "who was there before");
+    assert_eq!(placed(&nodes, &[at("a"), at("b")], 0, Some("c")), stay("b"), "another conference's");
+    assert_eq!(placed(&nodes, &[at("c"), at("a")], 0, None), grow("b"));
+    assert_eq!(
+        placed(&[node("a", 0.97, 0), node("b", 0.92, 0)], &[at("a"), at("b")], 0, None),
+        stay("b"),
+        "the less full"
+    );
+    assert_eq!(placed(&[node("a", 0.97, 0), node("b", 0.92, 0)], &[at("a")], 0, None), stay("a"), "nowhere to grow");
+}
+
+#[test]
+fn a_conference_that_cannot_be_at_two_nodes_moves_to_one_with_room_when_it_has_settled() {
+    let alone = |id, load| Candidate { cascades: false, ..node(id, load, 0) };
+    let nodes = [alone("a", 0.95), node("b", 0.2, 0)];
+    assert_eq!(placed(&nodes, &[at("a")], SETTLED_MS, None), moved("b"));
+    assert_eq!(placed(&nodes, &[at("a")], SETTLED_MS - 1, None), stay("a"), "it came a moment ago");
+    assert_eq!(
+        placed(&[alone("a", 0.95), node("b", 0.6, 0)], &[at("a")], SETTLED_MS, None),
+        stay("a"),
+        "no room enough"
+    );
+    assert_eq!(placed(&[node("a", 0.95, 0), alone("b", 0.2)], &[at("a")], SETTLED_MS, None), stay("a"), "b can't pull");
 }
 
 #[test]
 fn after_a_drains_deadline_a_conference_goes_elsewhere_if_there_is_any() {
-    let placed = |nodes: &[Candidate]| {
-        let current = Some(Current { id: "old", is_up: true, must_leave: true, since_ms: 0 });
-        place(nodes, current, None, &mut StdRng::seed_from_u64(3)).unwrap()
-    };
-    assert_eq!(placed(&[down("old", "draining"), node("new", 0.8, 0)]), "new");
-    assert_eq!(placed(&[down("old", "draining"), down("new", "dead")]), "old", "better there than nowhere");
+    let leaving = [Current { must_leave: true, ..at("old") }];
+    let goes = |nodes: &[Candidate]| placed(nodes, &leaving, 0, Some("old"));
+    assert_eq!(goes(&[down("old", "draining"), node("new", 0.8, 0)]), moved("new"));
+    assert_eq!(goes(&[down("old", "draining"), down("new", "dead")]), stay("old"), "better there than nowhere");
 }

@@ -38,13 +38,19 @@ pub(in crate::media) enum Barred {
 }
 
 impl Group {
-    /// Looks at what was shown with `joinRoom`, else at what was shown when the socket opened.
-    pub(super) fn admit(&self, socket: SocketId, room: &str, name: &str, shown: Shown) -> Result<Admitted, Barred> {
-        let at_opening = self.sockets.get(&socket).map_or(&Shown::Nothing, |socket| &socket.shown);
-        match if matches!(shown, Shown::Nothing) { at_opening } else { &shown } {
-            Shown::Claims(claims) => self.admit_by_token(room, name, claims),
+    /// What was shown with `joinRoom`, else what was shown when the socket opened.
+    pub(super) fn presented(&self, socket: SocketId, shown: Shown) -> Shown {
+        match (shown, self.sockets.get(&socket)) {
+            (Shown::Nothing, Some(socket)) => socket.shown.clone(),
+            (shown, _) => shown,
+        }
+    }
+
+    pub(super) fn admit(&self, room: &str, name: &str, shown: Shown) -> Result<Admitted, Barred> {
+        match shown {
+            Shown::Claims(claims) => self.admit_by_token(room, name, &claims),
             Shown::Nothing if self.limits.open => admit_openly(room, name),
-            Shown::Nothing | Shown::Refused => Err(Barred::Unauthorized),
+            Shown::Nothing | Shown::Refused | Shown::Pull(_) => Err(Barred::Unauthorized),
         }
     }
 

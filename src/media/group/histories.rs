@@ -16,6 +16,7 @@ const STRAIGHT: &str = "r2";
 const NAMES: [&str; 3] = ["anna", "ben", "carl"];
 const STREAMS: [&str; 6] = ["anna", "ben", "carl", "anna/screen", "ben/screen", "carl/screen"];
 const SOCKETS: usize = 5;
+const LINKS: usize = 2;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -46,12 +47,20 @@ enum Step {
     Move(usize),
     CloseRoom(usize),
     Pass(u64),
+    /// A link to another node opens, by hand or not; it has a stream, or lacks it; it answers its oldest offer, by which
+    /// the stream may come from here; it closes.
+    Link(usize, usize, bool),
+    Has(usize, usize),
+    Lacks(usize, usize),
+    FeedAnswer(bool),
+    Unlink(usize),
     Stop,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (socket, room, name, stream) = (0..SOCKETS, 0..ROOMS.len(), 0..NAMES.len(), 0..STREAMS.len());
     let pair = (socket.clone(), stream.clone());
+    let feed = (0..LINKS, stream.clone());
     let step = prop_oneof![
         6 => socket.clone().prop_map(Step::Open),
         9 => (socket.clone(), room.clone(), name.clone(), prop::bool::weighted(0.8))
@@ -76,8 +85,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (room.clone(), name.clone(), any::<bool>()).prop_map(|(r, n, on)| Step::Permit(r, n, on)),
         1 => (room.clone(), name).prop_map(|(r, n)| Step::Expel(r, n)),
         1 => room.clone().prop_map(Step::Move),
-        1 => room.prop_map(Step::CloseRoom),
+        1 => room.clone().prop_map(Step::CloseRoom),
         3 => (1..2000u64).prop_map(Step::Pass),
+        2 => (0..LINKS, room.clone(), any::<bool>()).prop_map(|(l, r, by_hand)| Step::Link(l, r, by_hand)),
+        6 => feed.clone().prop_map(|(l, s)| Step::Has(l, s)),
+        2 => feed.prop_map(|(l, s)| Step::Lacks(l, s)),
+        6 => prop::bool::weighted(0.1).prop_map(Step::FeedAnswer),
+        1 => (0..LINKS).prop_map(Step::Unlink),
     ];
     (prop::collection::vec(step, 0..200), prop::bool::weighted(0.2)).prop_map(|(mut steps, stops)| {
         steps.extend(stops.then_some(Step::Stop));
@@ -113,11 +127,18 @@ struct World {
     connections: BTreeMap<EndpointId, bool>,
     /// Those whose second offer isn't answered: refused, they stay as they were.
     restarting: BTreeSet<EndpointId>,
+    /// Those of them that pull: offered, and answered.
+    pulls: BTreeSet<EndpointId>,
+    links: Vec<Option<LinkId>>,
+    /// Offers that links carry.
+    asked: Vec<(LinkId, StreamId)>,
 }
 
 impl World {
     fn new() -> Self {
-        let limits = Limits { rooms: 3, members: 3, streams: 4, join_ms: 3000, messages_per_minute: 6000, open: true };
+        let node = "n1".to_owned();
+        let limits =
+            Limits { node, rooms: 3, members: 3, streams: 4, join_ms: 3000, messages_per_minute: 6000, open: true };
         Self {
             group: Group::new(limits),
             now: 1_000_000,
@@ -125,6 +146,9 @@ impl World {
             pages: (0..SOCKETS).map(|i| (SocketId(i as u64), Page::default())).collect(),
             connections: BTreeMap::new(),
             restarting: BTreeSet::new(),
+            pulls: BTreeSet::new(),
+            links: vec![None; LINKS],
+            asked: Vec::new(),
         }
     }
 
@@ -191,6 +215,16 @@ impl World {
                 self.now += ms;
                 self.take(Input::Tick);
             }
+            Step::Link(l, room, by_hand) => {
+                self.unlink(l);
+                self.ids += 1;
+                self.links[l] = Some(LinkId(self.ids));
+                self.linked(l, Linked::Opened { room: conf(room), by_hand });
+            }
+            Step::Has(l, stream) => self.linked(l, Linked::Has(stream_named(STREAMS[stream]).unwrap())),
+            Step::Lacks(l, stream) => self.linked(l, Linked::Lacks(stream_named(STREAMS[stream]).unwrap())),
+            Step::FeedAnswer(loops) => self.feed_answer(loops),
+            Step::Unlink(l) => self.unlink(l),
             Step::Stop => self.take(Input::Stop),
         }
         self.everybody_holds_who_is_there();
@@ -265,7 +299,10 @@ impl World {
         let waiting = self.connections.iter().find(|(_, answered)| !**answered).map(|(id, _)| *id);
         let Some(endpoint) = waiting else { return };
         let restarts = self.restarting.remove(&endpoint);
-        if well {
+        if well && self.pulls.contains(&endpoint) {
+            self.connections.insert(endpoint, true);
+            self.take(Input::Notice(Notice::Offer { endpoint, offer: "o".into() }));
+        } else if well {
             self.connections.insert(endpoint, true);
             self.take(Input::Notice(Notice::Answer { endpoint, answer: "a".into() }));
         } else {
@@ -273,6 +310,41 @@ impl World {
                 self.connections.remove(&endpoint);
             }
             self.take(Input::Notice(Notice::Refused { endpoint, refusal: Refusal::BadSdp }));
+        }
+    }
+
+    fn linked(&mut self, l: usize, said: Linked) {
+        if let Some(link) = self.links[l] {
+            self.take(Input::Linked(link, said));
+        }
+    }
+
+    fn unlink(&mut self, l: usize) {
+        self.linked(l, Linked::Closed);
+        if let Some(link) = self.links[l].take() {
+            self.asked.retain(|(of, _)| *of != link);
+        }
+    }
+
+    fn feed_answer(&mut self, loops: bool) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let (link, stream) = self.asked.remove(0);
+        let route = vec![if loops { "n1" } else { "n2" }.to_owned()];
+        self.take(Input::Linked(link, Linked::Answered { stream, answer: "a".into(), route }));
+    }
+
+    fn ask(&mut self, link: LinkId, ask: Ask) {
+        assert!(self.links.contains(&Some(link)), "asked of a link that is gone: {ask:?}");
+        match ask {
+            Ask::Offer { stream, .. } => self.asked.push((link, stream)),
+            Ask::Cancel(stream) => self.asked.retain(|asked| *asked != (link, stream.clone())),
+            Ask::End => {
+                self.links.iter_mut().filter(|known| **known == Some(link)).for_each(|known| *known = None);
+                self.asked.retain(|(of, _)| *of != link);
+            }
+            Ask::Flows(_) | Ask::Failed(_) | Ask::Loops(_) => {}
         }
     }
 
@@ -296,6 +368,8 @@ impl World {
         for output in self.group.handle(self.now, input) {
             match output {
                 Output::Media(command) => self.command(command),
+                Output::Link(link, ask) => self.ask(link, ask),
+                Output::Cascade(..) => panic!("nobody ordered it"),
                 Output::Send(socket, reply) => {
                     let page = self.page(socket);
                     assert!(page.open, "said to a closed socket: {reply:?}");
@@ -320,6 +394,13 @@ impl World {
             Command::Publish { endpoint, .. } | Command::Subscribe { endpoint, .. } => {
                 assert!(self.connections.insert(endpoint, false).is_none(), "a number is used twice");
             }
+            Command::Pull { endpoint, .. } => {
+                assert!(self.connections.insert(endpoint, false).is_none(), "a number is used twice");
+                self.pulls.insert(endpoint);
+            }
+            Command::Answered { endpoint, .. } => {
+                assert!(self.pulls.contains(&endpoint) && self.connections[&endpoint], "answered without an offer");
+            }
             Command::Candidate { endpoint, .. } => {
                 assert!(self.connections.contains_key(&endpoint), "a candidate before its offer, or after its end");
             }
@@ -328,8 +409,8 @@ impl World {
             }
             Command::CloseRoom { .. } => {
                 // What is still open then was the room's: nothing else forgets a connection without ending it.
-                let known = &self.group.endpoints;
-                self.connections.retain(|endpoint, _| known.contains_key(endpoint));
+                let (known, feeds) = (&self.group.endpoints, &self.group.feeds);
+                self.connections.retain(|endpoint, _| known.contains_key(endpoint) || feeds.has(*endpoint));
             }
             Command::Renegotiate { endpoint, .. } => {
                 assert_eq!(self.connections.insert(endpoint, false), Some(true), "offered anew before it was answered");
@@ -343,9 +424,10 @@ impl World {
     fn everybody_holds_who_is_there(&self) {
         let here: Vec<&Page> = self.pages.iter().map(|(_, page)| page).filter(|page| page.room.is_some()).collect();
         for page in &here {
-            let others = here.iter().filter(|other| other.room == page.room).map(|other| &other.name);
-            let people: BTreeSet<&String> = page.holds.iter().filter(|name| !name.contains('/')).collect();
-            assert_eq!(people, others.collect(), "in {:?} as {} sees it", page.room, page.name);
+            let others = here.iter().filter(|other| other.room == page.room).map(|other| other.name.clone());
+            let people: BTreeSet<String> = page.holds.iter().filter(|name| !name.contains('/')).cloned().collect();
+            let pulled = self.pulled(page).filter(|name| !name.contains('/'));
+            assert_eq!(people, others.chain(pulled).collect(), "in {:?} as {} sees it", page.room, page.name);
             let same_room = here.iter().filter(|other| other.room == page.room && other.name != page.name);
             let screens = |page: &Page| -> BTreeSet<String> {
                 page.holds.iter().filter(|name| name.contains('/')).cloned().collect()
@@ -362,8 +444,18 @@ impl World {
         let census = self.group.census();
         assert_eq!(census.members, here.len());
         assert_eq!(census.sockets, self.pages.iter().filter(|(_, page)| page.open).count());
-        let known: BTreeSet<EndpointId> = self.group.endpoints.keys().copied().collect();
+        let known = self.group.endpoints.keys().copied().chain(self.group.feeds.connections());
+        let known: BTreeSet<EndpointId> = known.collect();
         assert_eq!(known, self.connections.keys().copied().collect(), "connections of the node and of the media");
+    }
+}
+
+impl World {
+    /// The streams of other nodes that are shown in the page's room.
+    fn pulled(&self, page: &Page) -> impl Iterator<Item = String> {
+        let room = page.room.as_deref().and_then(|room| self.group.rooms.get(room));
+        let remotes = room.into_iter().flat_map(|room| &room.remotes).filter(|remote| remote.is_known());
+        remotes.map(|remote| name_of(&remote.stream))
     }
 }
 
@@ -411,7 +503,7 @@ impl Page {
             Reply::Speaker { name } => assert!(name.is_none_or(|name| self.holds.contains(&name))),
             Reply::Enforce { audio, video } => assert!(!self.straight || audio && video, "enforced by nobody"),
             Reply::Moved { .. } | Reply::Error { .. } => {}
-            of_pair => panic!("of the one-to-one call: {of_pair:?}"),
+            others => panic!("no client's of a group call: {others:?}"),
         }
     }
 }
@@ -434,6 +526,9 @@ proptest! {
         }
         for i in 0..SOCKETS {
             world.close(i);
+        }
+        for l in 0..LINKS {
+            world.unlink(l);
         }
         prop_assert!(world.group.rooms.is_empty() && world.connections.is_empty());
         prop_assert_eq!(world.group.census(), Census::default());

@@ -5,7 +5,9 @@
 //! the next thing happens: nothing is ever said to a client about a name that it wasn't told, or was told is gone.
 
 mod admission;
+mod feeds;
 mod orders;
+mod pullers;
 mod room;
 mod sessions;
 mod straight;
@@ -21,17 +23,23 @@ use std::collections::HashMap;
 use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId, StreamId};
 
 pub(in crate::media) use self::admission::{Barred, Bars, fits};
+use self::feeds::Feeds;
 pub(in crate::media) use self::orders::Permits;
+use self::pullers::Puller;
 use self::room::Room;
 pub(in crate::media) use self::room::Space;
 pub use self::sessions::{Purpose, Session};
 use self::streams::{Endpoint, Streams};
 use super::message::{Code, Message, Relayed, Reply, Signal, Unreadable};
-use crate::control::ToNode;
+use crate::control::{Peer, ToNode};
 use crate::event::CallMode;
+use crate::ids::ConfId;
 use crate::limiter::{Limiter, Rate};
 use crate::outbox::Close;
-use crate::token::CallGatewayClaims;
+use crate::token::{CallGatewayClaims, PullClaims};
+
+pub use self::feeds::{Ask, LinkId, Linked};
+pub(super) use self::room::{name_of, stream_named};
 
 /// Sockets whose message budget is remembered; more can't be open by far (`limits.connections`).
 const BUDGETS: usize = 1 << 20;
@@ -50,6 +58,8 @@ pub enum Shown {
     /// A token that isn't one of this node's, or has expired.
     Refused,
     Claims(Box<CallGatewayClaims>),
+    /// Another node's, that pulls.
+    Pull(Box<PullClaims>),
 }
 
 /// What happened.
@@ -67,6 +77,8 @@ pub enum Input {
     Restarted(SocketId, String),
     Notice(Notice),
     Control(ToNode),
+    /// A link to another node says something.
+    Linked(LinkId, Linked),
     /// The node is going to stop: no new rooms.
     Drain,
     /// The node stops.
@@ -83,10 +95,15 @@ pub enum Output {
     /// Asks for a sign of life: [`Input::Alive`], if there is any.
     Probe(SocketId),
     Media(Command),
+    Link(LinkId, Ask),
+    /// The conference is at those nodes too, and at no others.
+    Cascade(ConfId, Vec<Peer>),
 }
 
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// The node's own id: what comes from here isn't pulled from elsewhere.
+    pub node: String,
     pub rooms: usize,
     pub members: usize,
     /// Connections of one socket: what it sends, and what it receives.
@@ -98,7 +115,7 @@ pub struct Limits {
     pub open: bool,
 }
 
-/// How many there are now.
+/// How many there are now; other nodes' sockets aren't counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Census {
     pub sockets: usize,
@@ -123,6 +140,8 @@ struct Seat {
     streams: Streams,
     /// Who only watches this stream is no member: the others don't know of them.
     watches: Option<StreamId>,
+    /// Another node's: nobody in the room knows of it.
+    pulls: bool,
 }
 
 /// The whole state of a node's group calls. Owned by the node's task.
@@ -134,6 +153,10 @@ pub struct Group {
     next_endpoint: u64,
     bars: Bars,
     permits: Permits,
+    /// Other nodes that pull from here.
+    pullers: HashMap<RoomId, Vec<Puller>>,
+    /// What is pulled from other nodes.
+    feeds: Feeds,
     budget: Limiter<SocketId>,
     draining: bool,
     out: Vec<Output>,
@@ -150,6 +173,8 @@ impl Group {
             next_endpoint: 0,
             bars: Bars::default(),
             permits: Permits::default(),
+            pullers: HashMap::new(),
+            feeds: Feeds::default(),
             budget: Limiter::new(rate, BUDGETS),
             draining: false,
             out: Vec::new(),
@@ -172,6 +197,7 @@ impl Group {
             Input::Notice(notice) => self.notice(notice),
             Input::Control(order) => self.order(now, order),
             Input::Alive(_) => {}
+            Input::Linked(link, said) => self.linked(link, said),
             Input::Drain => self.draining = true,
             Input::Stop => self.stop(),
             Input::Tick => self.tick(now),
@@ -181,7 +207,14 @@ impl Group {
 
     pub fn census(&self) -> Census {
         let members = self.rooms.values().map(|room| room.members.len()).sum();
-        Census { sockets: self.sockets.len(), rooms: self.rooms.len(), members }
+        let pulls = |socket: &&Socket| socket.seat.as_ref().is_some_and(|seat| seat.pulls);
+        let sockets = self.sockets.len() - self.sockets.values().filter(pulls).count();
+        Census { sockets, rooms: self.rooms.len(), members }
+    }
+
+    /// Whether a stream of that name is in the conference's room.
+    pub fn knows(&self, conf: &ConfId, stream: &StreamId) -> bool {
+        self.rooms.get(&Space::Conference.room(conf.as_str())).is_some_and(|room| room.knows(stream))
     }
 
     fn said(&mut self, now: u64, socket: SocketId, message: Result<Message, Unreadable>, shown: Shown) {
@@ -190,8 +223,9 @@ impl Group {
             return;
         }
         let described = |signal: &Signal| matches!(signal, Signal::Description(_));
+        let pulls = self.seat(socket).is_some_and(|seat| seat.pulls);
         let cost = match &message {
-            Ok(Message::ReceiveVideoFrom { .. }) => OFFER_COST,
+            Ok(Message::ReceiveVideoFrom { .. }) if !pulls => OFFER_COST,
             Ok(Message::Signal { signal, .. }) if described(signal) => OFFER_COST,
             _ => 1,
         };
@@ -238,7 +272,7 @@ impl Group {
 
     fn stop(&mut self) {
         self.draining = true;
-        let rooms: Vec<RoomId> = self.rooms.keys().cloned().collect();
+        let rooms: Vec<RoomId> = self.rooms.keys().chain(self.pullers.keys()).cloned().collect();
         for room in rooms {
             self.disband(&room, None, Close::GoingAway);
         }

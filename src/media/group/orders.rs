@@ -6,7 +6,7 @@ use confgate_sfu::vocabulary::{Command, MemberId, RoomId};
 
 use super::admission::Barred;
 use super::room::Space;
-use super::{Group, SocketId};
+use super::{Group, Output, SocketId};
 use crate::control::ToNode;
 use crate::ids::{ConfId, UserId};
 use crate::media::message::{Code, Relayed, Reply};
@@ -66,6 +66,7 @@ impl Group {
             ToNode::Permit { room, name, audio, video } => self.permit(&room, &name, audio, video),
             ToNode::Expel { room, name, issued_until } => self.expel(now, room, name, issued_until),
             ToNode::Move { room, url } => self.move_room(now, room, url),
+            ToNode::Cascade { room, peers } => self.out.push(Output::Cascade(room, peers)),
             ToNode::CloseRoom { room } => self.close_room(now, room),
         }
     }
@@ -75,13 +76,17 @@ impl Group {
         if !self.permits.put(&room, &member, audio, video) {
             return;
         }
-        let present = self.rooms.get(&room).and_then(|room| room.member(&member)).map(|member| member.socket);
-        if let Some(socket) = present {
-            if !(audio && video) {
-                // From browser to browser nobody would enforce it.
-                self.relay_room(&room, Relayed::Enforced);
-            }
+        let Some(place) = self.rooms.get(&room) else { return };
+        let present = place.member(&member).map(|member| member.socket);
+        let is_elsewhere = place.remotes.iter().any(|remote| remote.stream.member == member);
+        if present.is_some() && !(audio && video) {
+            // From browser to browser nobody would enforce it.
+            self.relay_room(&room, Relayed::Enforced);
+        }
+        if present.is_some() || is_elsewhere {
             self.media(Command::Permit { room, member, audio, video });
+        }
+        if let Some(socket) = present {
             self.send(socket, Reply::Enforce { audio, video });
         }
     }
@@ -107,6 +112,7 @@ impl Group {
         let id = Space::Conference.room(room.as_str());
         self.bars.put(room, None, now, Barred::Ended);
         self.permits.forget(&id);
+        self.end_links(&id);
         self.disband(&id, Some(Code::Ended), Close::Over);
     }
 

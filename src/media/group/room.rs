@@ -3,9 +3,11 @@
 use confgate_sfu::vocabulary::{Command, MemberId, RoomId, Source, StreamId};
 
 use super::admission::{Admitted, Barred};
+use super::feeds::Remote;
 use super::sessions::Viewer;
 use super::streams::Streams;
 use super::{Group, Output, Seat, Shown, SocketId};
+use crate::ids::UserId;
 use crate::media::message::{Code, Reply};
 use crate::outbox::Close;
 
@@ -40,8 +42,14 @@ impl Space {
     }
 }
 
+/// Which of a conference's streams that name is, if it can be one's.
+pub fn stream_named(name: &str) -> Option<StreamId> {
+    let stream = Space::Conference.stream(name);
+    UserId::parse(&stream.member).map(|_| stream)
+}
+
 /// What clients call the stream.
-pub(super) fn name_of(stream: &StreamId) -> String {
+pub fn name_of(stream: &StreamId) -> String {
     match stream.source {
         Source::Camera => stream.member.to_string(),
         Source::Screen => format!("{}{SCREEN}", stream.member),
@@ -52,8 +60,10 @@ pub(super) struct Room {
     pub space: Space,
     /// In the order in which they came.
     pub members: Vec<Member>,
-    /// Who only watches one of them: there are none without members.
+    /// Who only watches one stream: there are none without it.
     pub viewers: Vec<Viewer>,
+    /// Streams of members who are at other nodes.
+    pub remotes: Vec<Remote>,
     /// As the members were told.
     pub speaker: Option<MemberId>,
     /// Whether the two members' media goes straight; once it doesn't, it does not again.
@@ -78,6 +88,10 @@ impl Member {
 }
 
 impl Room {
+    pub fn new(space: Space, straight: bool) -> Self {
+        Self { space, members: Vec::new(), viewers: Vec::new(), remotes: Vec::new(), speaker: None, straight }
+    }
+
     pub fn member(&self, name: &str) -> Option<&Member> {
         self.members.iter().find(|member| *member.name == *name)
     }
@@ -119,7 +133,21 @@ impl Room {
 
     /// Whether the members know of a stream under that name.
     pub fn knows(&self, stream: &StreamId) -> bool {
+        self.sends(stream) || self.remote(stream).is_some_and(Remote::is_known)
+    }
+
+    /// Whether a member who is here sends it, as far as the others were told.
+    pub fn sends(&self, stream: &StreamId) -> bool {
         self.member(&stream.member).is_some_and(|member| stream.source == Source::Camera || member.screen)
+    }
+
+    /// The streams that members here send.
+    pub fn sent(&self) -> impl Iterator<Item = StreamId> {
+        self.members.iter().flat_map(Member::names)
+    }
+
+    pub fn remote(&self, stream: &StreamId) -> Option<&Remote> {
+        self.remotes.iter().find(|remote| remote.stream == *stream)
     }
 }
 
@@ -128,7 +156,11 @@ impl Group {
         if self.seat(socket).is_some() {
             return self.error(socket, Code::BadMessage, None);
         }
-        let admitted = match self.admit(socket, room, name, shown) {
+        let shown = self.presented(socket, shown);
+        if let Shown::Pull(claims) = shown {
+            return self.welcome_puller(now, socket, room, &claims);
+        }
+        let admitted = match self.admit(room, name, shown) {
             Ok(admitted) => admitted,
             Err(barred) => return self.bar(now, socket, barred),
         };
@@ -164,18 +196,21 @@ impl Group {
     /// The others hear of the newcomer, then the newcomer of the others: in Kurento's order.
     fn enter(&mut self, socket: SocketId, admitted: Admitted) {
         let Admitted { space, room: id, name, token, straight } = admitted;
-        let new = || Room { space, members: Vec::new(), viewers: Vec::new(), speaker: None, straight };
-        let room = self.rooms.entry(id.clone()).or_insert_with(new);
-        let others = room.others(&name);
-        let existing = room.members.iter().flat_map(Member::names).map(|stream| name_of(&stream)).collect();
+        self.give_way(&id, &name);
+        let room = self.rooms.entry(id.clone()).or_insert_with(|| Room::new(space, straight));
+        let elsewhere = room.remotes.iter().filter(|remote| remote.is_known()).map(|remote| remote.stream.clone());
+        let existing = room.sent().chain(elsewhere).map(|stream| name_of(&stream)).collect();
         let speaker = room.speaker.clone();
+        let is_first = room.members.is_empty();
         room.members.push(Member { name: name.clone(), socket, token, screen: false });
-        for other in others {
-            self.send(other, Reply::NewParticipantArrived { name: name.to_string() });
-        }
+        let own = StreamId { member: name.clone(), source: Source::Camera };
+        let others = self.listeners(&id, &own, true);
+        self.tell(&others, &Reply::NewParticipantArrived { name: name.to_string() });
         self.send(socket, Reply::ExistingParticipants { data: existing });
         if let Some(open) = self.sockets.get_mut(&socket) {
-            open.seat = Some(Seat { room: id.clone(), name: name.clone(), streams: Streams::default(), watches: None });
+            let streams = Streams::default();
+            let (room, name) = (id.clone(), name.clone());
+            open.seat = Some(Seat { room, name, streams, watches: None, pulls: false });
         }
         self.enter_straight(socket, &id, straight);
         if let Some(speaker) = speaker {
@@ -183,6 +218,9 @@ impl Group {
         }
         if let Some((audio, video)) = self.permits.of(&id, &name) {
             self.send(socket, Reply::Enforce { audio, video });
+        }
+        if is_first {
+            self.settle_all(&id);
         }
     }
 
@@ -195,10 +233,13 @@ impl Group {
 
     pub(super) fn vacate(&mut self, socket: SocketId) {
         let seat = self.sockets.get_mut(&socket).and_then(|open| open.seat.take());
-        let Some(Seat { room: id, name, streams, watches }) = seat else { return };
+        let Some(Seat { room: id, name, streams, watches, pulls }) = seat else { return };
         for endpoint in streams.endpoints() {
             self.endpoints.remove(&endpoint);
             self.media(Command::Close { endpoint });
+        }
+        if pulls {
+            return self.forget_puller(&id, socket);
         }
         let room = self.rooms.get_mut(&id).expect("a seat is in a room");
         if watches.is_some() {
@@ -211,23 +252,37 @@ impl Group {
         let mut gone: Vec<StreamId> = left.names().collect();
         // The screen first: it is the member's.
         gone.reverse();
-        for stream in gone {
-            self.unannounce(&stayed, &stream);
-            self.end_viewers(&id, &stream);
+        for stream in &gone {
+            let told = self.listeners(&id, stream, true);
+            self.unannounce(&told, stream);
+            self.end_viewers(&id, stream);
         }
         if spoke {
             self.tell(&stayed, &Reply::Speaker { name: None });
         }
         if stayed.is_empty() {
-            self.rooms.remove(&id);
-            self.media(Command::CloseRoom { room: id });
+            self.settle_all(&id);
+        } else {
+            self.settle_member(&id, &name);
+        }
+        self.dissolve(&id);
+    }
+
+    /// A room without anybody is none.
+    pub(super) fn dissolve(&mut self, id: &RoomId) {
+        if self.rooms.get(id).is_some_and(|room| room.members.is_empty() && room.remotes.is_empty()) {
+            self.rooms.remove(id);
+            self.media(Command::CloseRoom { room: id.clone() });
         }
     }
 
     /// Ends the sockets of all members at once: nobody is told who left, since nobody stays.
     pub(super) fn disband(&mut self, id: &RoomId, code: Option<Code>, close: Close) {
-        let Some(room) = self.rooms.remove(id) else { return };
-        for socket in room.sockets() {
+        let pullers = self.pullers.remove(id).unwrap_or_default();
+        let room = self.rooms.remove(id);
+        let (is_there, room) = (room.is_some(), room.unwrap_or_else(|| Room::new(Space::Conference, false)));
+        self.forget_remotes(&room.remotes);
+        for socket in room.sockets().chain(pullers.into_iter().map(|puller| puller.socket)) {
             if let Some(code) = code {
                 self.error(socket, code, None);
             }
@@ -237,7 +292,9 @@ impl Group {
                 self.endpoints.remove(&endpoint);
             }
         }
-        self.media(Command::CloseRoom { room: id.clone() });
+        if is_there {
+            self.media(Command::CloseRoom { room: id.clone() });
+        }
     }
 
     /// A stream's name means nothing to them any more; nor do their connections for it.

@@ -3,6 +3,7 @@
 
 use confgate_sfu::vocabulary::{Command, MemberId, RoomId, Source, StreamId};
 
+use super::feeds::Remote;
 use super::room::{Room, name_of};
 use super::streams::Streams;
 use super::{Group, Output, Seat, Shown, Socket, SocketId};
@@ -55,7 +56,8 @@ impl Group {
     }
 
     fn watch(&mut self, now: u64, socket: SocketId, at: (&str, &str), stream: Option<&str>, offer: String) {
-        let admitted = match self.admit(socket, at.0, at.1, Shown::Nothing) {
+        let shown = self.presented(socket, Shown::Nothing);
+        let admitted = match self.admit(at.0, at.1, shown) {
             Ok(admitted) => admitted,
             Err(barred) => return self.bar(now, socket, barred),
         };
@@ -77,7 +79,7 @@ impl Group {
         let viewer = Viewer { name: name.clone(), socket, token, stream: stream.clone() };
         self.rooms.get_mut(&id).expect("it has a live stream").viewers.push(viewer);
         if let Some(open) = self.sockets.get_mut(&socket) {
-            open.seat = Some(Seat { room: id, name, streams: Streams::default(), watches: Some(stream) });
+            open.seat = Some(Seat { room: id, name, streams: Streams::default(), watches: Some(stream), pulls: false });
         }
         self.offered(socket, &watched, offer);
     }
@@ -96,6 +98,9 @@ impl Group {
     }
 
     fn is_sent(&self, room: &Room, stream: &StreamId) -> bool {
+        if room.remote(stream).is_some_and(Remote::is_known) {
+            return true;
+        }
         let sender = room.member(&stream.member).and_then(|member| self.seat(member.socket));
         let endpoint = sender.and_then(|seat| self.endpoints.get(&seat.streams.of(stream)?));
         endpoint.is_some_and(|endpoint| endpoint.answered)

@@ -3,6 +3,7 @@
 
 use confgate_sfu::vocabulary::RoomId;
 
+use super::feeds::Remote;
 use super::{Group, SocketId};
 use crate::event::CallMode;
 use crate::media::message::{Relayed, Reply, Signal};
@@ -16,6 +17,7 @@ impl Group {
             _ if !may => Some(Relayed::Unable),
             _ if is_enforced => Some(Relayed::Enforced),
             3.. => Some(Relayed::Third),
+            _ if room.remotes.iter().any(Remote::is_known) => Some(Relayed::Unable),
             _ => None,
         };
         let was_straight = room.straight;

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId, Source, StreamId};
 
-use super::room::name_of;
+use super::room::{Space, name_of};
 use super::{Group, Seat, SocketId};
 use crate::media::message::{Candidate, Code, Relayed, Reply};
 use crate::outbox::Close;
@@ -61,13 +61,15 @@ struct Named {
 
 impl Group {
     fn named(&self, socket: SocketId, name: &str) -> Option<Named> {
-        let Seat { room: id, name: viewer, watches, .. } = self.seat(socket)?;
-        let room = self.rooms.get(id).expect("a seat is in a room");
-        let stream = room.space.stream(name);
-        let own = watches.is_none() && stream.member == *viewer;
+        let Seat { room: id, name: viewer, watches, pulls, .. } = self.seat(socket)?;
+        let room = self.rooms.get(id);
+        let stream = room.map_or(Space::Conference, |room| room.space).stream(name);
+        let is_member = watches.is_none() && !pulls;
+        let own = is_member && stream.member == *viewer;
         let known = match watches {
             Some(watched) => *watched == stream,
-            None => !own && room.knows(&stream),
+            None if *pulls => self.is_pulled(id, socket, &stream) && room.is_some_and(|room| room.knows(&stream)),
+            None => !own && room.is_some_and(|room| room.knows(&stream)),
         };
         Some(Named { room: id.clone(), viewer: viewer.clone(), stream, own, known })
     }
@@ -78,9 +80,12 @@ impl Group {
             let name = (sender.len() <= NAME_BACK).then(|| sender.to_owned());
             return self.error(socket, Code::BadMessage, name);
         };
-        // Who asks the node for a connection doesn't wait for one of another's.
-        self.relay_room(&named.room, Relayed::Unable);
-        let limit = self.limits.streams;
+        let pulls = self.seat(socket).is_some_and(|seat| seat.pulls);
+        if !pulls {
+            // Who asks the node for a connection doesn't wait for one of another's.
+            self.relay_room(&named.room, Relayed::Unable);
+        }
+        let limit = if pulls { self.streams_of_a_room() } else { self.limits.streams };
         let endpoint = EndpointId(self.next_endpoint);
         let seat = self.seat_mut(socket).expect("the name was looked at from there");
         if seat.streams.open.len() >= limit && !seat.streams.open.contains_key(&named.stream) {
@@ -167,15 +172,21 @@ impl Group {
         let Some(room) = self.rooms.get_mut(id) else { return };
         let Some(sharing) = room.member_mut(member).filter(|member| member.screen) else { return };
         sharing.screen = false;
-        let others = room.others(member);
-        let screen = StreamId { member: member.clone(), source: Source::Screen };
+        let (id, screen) = (id.clone(), StreamId { member: member.clone(), source: Source::Screen });
+        let others = self.listeners(&id, &screen, true);
         self.unannounce(&others, &screen);
-        self.end_viewers(id, &screen);
+        self.end_viewers(&id, &screen);
     }
 
     /// What the media says; about connections that were ended meanwhile, nothing is passed on.
     pub(super) fn notice(&mut self, notice: Notice) {
         match notice {
+            Notice::Offer { endpoint, .. } | Notice::Connected { endpoint } if !self.feeds.has(endpoint) => {}
+            Notice::Offer { endpoint, offer } => self.feed_offers(endpoint, offer),
+            Notice::Connected { endpoint } => self.feed_flows(endpoint),
+            Notice::Refused { endpoint, .. } | Notice::Closed { endpoint, .. } if self.feeds.has(endpoint) => {
+                self.feed_lost(endpoint);
+            }
             Notice::Answer { endpoint, answer } => self.answer(endpoint, answer),
             Notice::Candidate { endpoint, candidate, mid, mline } => {
                 let candidate = Candidate { candidate, sdp_mid: Some(mid), sdp_mline_index: Some(mline) };
@@ -194,8 +205,6 @@ impl Group {
                 self.lost(endpoint, (reason == Reason::Overload).then_some(Code::Overloaded));
             }
             Notice::Speaker { room, member } => self.speaker(&room, member),
-            // Nothing is pulled from other nodes, and who is connected is the client's and the media's business.
-            Notice::Offer { .. } | Notice::Connected { .. } => {}
         }
     }
 
@@ -206,6 +215,7 @@ impl Group {
         let (socket, stream) = (endpoint.socket, endpoint.stream.clone());
         let shares = endpoint.publishes && stream.source == Source::Screen;
         let held = std::mem::take(&mut endpoint.held);
+        self.tell_route(socket, &stream);
         self.send(socket, Reply::ReceiveVideoAnswer { name: name_of(&stream), sdp_answer: answer });
         for candidate in held {
             self.send(socket, candidate);
@@ -218,9 +228,9 @@ impl Group {
     fn announce_screen(&mut self, socket: SocketId, stream: &StreamId) {
         let Some(Seat { room: id, .. }) = self.seat(socket).cloned() else { return };
         let room = self.rooms.get_mut(&id).expect("a seat is in a room");
-        let others = room.others(&stream.member);
         let Some(member) = room.member_mut(&stream.member).filter(|member| !member.screen) else { return };
         member.screen = true;
+        let others = self.listeners(&id, stream, true);
         self.tell(&others, &Reply::NewParticipantArrived { name: name_of(stream) });
     }
 
@@ -259,7 +269,8 @@ impl Group {
     /// Somebody else speaks, or nobody. Who has left meanwhile does not.
     fn speaker(&mut self, room: &RoomId, member: Option<MemberId>) {
         let Some(room) = self.rooms.get_mut(room).filter(|room| room.has_speakers()) else { return };
-        let speaker = member.filter(|name| room.member(name).is_some());
+        let camera = |name: &MemberId| StreamId { member: name.clone(), source: Source::Camera };
+        let speaker = member.filter(|name| room.knows(&camera(name)));
         if room.speaker == speaker {
             return;
         }

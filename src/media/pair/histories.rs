@@ -234,6 +234,7 @@ impl World {
                 }
                 Output::Probe(_) => {}
                 Output::Media(command) => self.command(command),
+                Output::Link(..) | Output::Cascade(..) => panic!("a group call's"),
             }
         }
         self.agree();

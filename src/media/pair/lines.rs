@@ -55,7 +55,7 @@ impl Pairs {
         match if matches!(shown, Shown::Nothing) { at_opening } else { shown } {
             Shown::Claims(claims) => self.register_by_token(now, socket, name, &claims),
             Shown::Nothing if self.limits.open => self.register_openly(now, socket, name),
-            Shown::Nothing | Shown::Refused => self.bar(now, socket, &Barred::Unauthorized),
+            Shown::Nothing | Shown::Refused | Shown::Pull(_) => self.bar(now, socket, &Barred::Unauthorized),
         }
     }
 

@@ -119,8 +119,8 @@ impl Pairs {
             Input::Drain => self.draining = true,
             Input::Stop => self.stop_all(),
             Input::Tick => self.tick(now),
-            // Sessions are group calls'.
-            Input::Began(..) | Input::Restarted(..) => {}
+            // Sessions and links to other nodes are group calls'.
+            Input::Began(..) | Input::Restarted(..) | Input::Linked(..) => {}
         }
         std::mem::take(&mut self.out)
     }

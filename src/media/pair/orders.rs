@@ -21,6 +21,8 @@ impl Pairs {
                 sockets.into_iter().for_each(|socket| self.send(socket, Reply::Moved { url: url.clone() }));
             }
             ToNode::CloseRoom { room } => self.close_room(now, room),
+            // Both ends of a call are here.
+            ToNode::Cascade { .. } => {}
         }
     }
 

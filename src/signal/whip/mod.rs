@@ -169,7 +169,7 @@ impl Signal {
         match self.tokens.client(token) {
             Shown::Claims(claims) if claims.conf_id.as_str() == conf => Ok(*claims),
             Shown::Claims(_) => Err(Refused::other_room()),
-            Shown::Nothing | Shown::Refused => Err(Refused::bad_token()),
+            Shown::Nothing | Shown::Refused | Shown::Pull(_) => Err(Refused::bad_token()),
         }
     }
 

@@ -184,7 +184,15 @@ impl Node {
 
 /// A report of a node that is so busy.
 pub fn load(busiest: f64, draining: bool) -> FromNode {
-    FromNode::Load { packets_per_s: 10, packets_per_s_max: 1000, busiest, rooms: 1, endpoints: 2, draining }
+    FromNode::Load {
+        packets_per_s: 10,
+        packets_per_s_max: 1000,
+        busiest,
+        rooms: 1,
+        endpoints: 2,
+        draining,
+        cascades: true,
+    }
 }
 
 impl Control {

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Request, StatusCode};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::certificate::Certificate;
 use super::client::Client;
-use super::plain_http::get;
+use super::plain_http::{exchange, get};
 use super::ports::Port;
 use super::process::{Line, Output, Process};
 use super::wait::{PATIENCE, until};
@@ -127,6 +127,13 @@ impl Gateway {
     /// A GET at the admin listener: status and body.
     pub async fn admin_get(&self, path: &str) -> (StatusCode, String) {
         get(self.admin, path).await.unwrap_or_else(|e| panic!("{path} of the admin listener: {e}"))
+    }
+
+    /// A POST of that JSON at the admin listener: status and body.
+    pub async fn admin_post(&self, path: &str, body: &Value) -> (StatusCode, String) {
+        let request = Request::post(path).header("host", self.admin.to_string()).body(body.to_string().into());
+        let reply = exchange(self.admin, request.expect("a request")).await;
+        reply.unwrap_or_else(|e| panic!("{path} of the admin listener: {e}"))
     }
 
     /// The body of `/readyz`, whatever its status.

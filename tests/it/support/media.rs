@@ -289,6 +289,17 @@ impl Peer {
                 self.client.send_audio(-30, now);
             }
         }
+        self.poll();
+    }
+
+    /// Sends one packet of sound.
+    pub fn sound(&mut self) {
+        self.client.send_audio(-30, StdInstant::now());
+    }
+
+    /// Sends what is due, and takes what comes.
+    pub fn poll(&mut self) {
+        let now = StdInstant::now();
         self.client.rtc.handle_input(Input::Timeout(now)).expect("the peer is well");
         self.let_out(now);
         let mut buffer = [0; 2048];

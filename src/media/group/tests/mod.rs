@@ -2,6 +2,7 @@
 
 mod admission;
 mod orders;
+mod pulls;
 mod rooms;
 mod sessions;
 mod straight;
@@ -17,7 +18,8 @@ use crate::ids::{ConfId, UserId};
 const T0: u64 = 1_000_000;
 
 fn limits() -> Limits {
-    Limits { rooms: 3, members: 3, streams: 3, join_ms: 5000, messages_per_minute: 200, open: true }
+    let node = "n1".to_owned();
+    Limits { node, rooms: 3, members: 3, streams: 3, join_ms: 5000, messages_per_minute: 200, open: true }
 }
 
 pub(super) fn claims(room: &str, name: &str, issued_ms: u64, nonce: &str) -> Shown {

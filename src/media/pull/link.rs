@@ -1,0 +1,347 @@
+//! A link to another node, which is for that one a client that sees without being seen: kept open, and opened again
+//! with a jittered back-off. It says what streams the other node has, and carries offers and answers for them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use confgate_sfu::vocabulary::StreamId;
+use futures_util::{SinkExt, StreamExt};
+use http::Uri;
+use rand::RngExt;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::targets::Target;
+use super::{Reach, Refused, Said, State};
+use crate::control::Peer;
+use crate::dial::{self, Socket};
+use crate::ids::{ConfId, now_ms};
+use crate::media::group::{Ask, LinkId, Linked, name_of, stream_named};
+use crate::token::PullClaims;
+
+/// Longest message that a node may send: a description, or the streams of a large conference.
+const MESSAGE_MAX: usize = 1024 * 1024;
+/// Streams of a node that are remembered: more than a conference has.
+const STREAMS_MAX: usize = 16_384;
+
+/// What is pulled.
+pub(super) enum Wanted {
+    /// By hand: the stream `name` of the other node's conference `from`, to be `local` here.
+    One { target: Target, from: ConfId, name: String, local: StreamId },
+    /// All that the conference's members send there. The token is the gateways', who send a new one in time.
+    All(watch::Receiver<Peer>),
+}
+
+/// What the other node says.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "id", rename_all = "camelCase", rename_all_fields = "camelCase")]
+enum Heard {
+    ExistingParticipants {
+        data: Vec<String>,
+    },
+    NewParticipantArrived {
+        name: String,
+    },
+    ParticipantLeft {
+        name: String,
+    },
+    Route {
+        name: String,
+        nodes: Vec<String>,
+    },
+    ReceiveVideoAnswer {
+        name: String,
+        sdp_answer: String,
+    },
+    Error {
+        code: String,
+        #[serde(default)]
+        name: Option<String>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+/// Why a link isn't open.
+enum End {
+    /// To be opened again.
+    Lost(Refused),
+    /// What was wanted has ended, or can't be had.
+    Over(Refused),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        End::Lost(Refused::Dead(error.to_string()))
+    }
+}
+
+pub(super) struct Link {
+    id: LinkId,
+    room: ConfId,
+    wanted: Wanted,
+    reach: Arc<Reach>,
+    state: watch::Sender<State>,
+    asks: mpsc::Receiver<Ask>,
+    say: mpsc::Sender<Said>,
+    /// Streams that the other node has, by its names for them, and the nodes that each has come through.
+    has: HashMap<String, Vec<String>>,
+    /// What failed, and when it is tried again.
+    again: Vec<(Instant, StreamId)>,
+}
+
+impl Link {
+    pub fn new(
+        id: LinkId,
+        room: ConfId,
+        wanted: Wanted,
+        reach: Arc<Reach>,
+        state: watch::Sender<State>,
+        asks: mpsc::Receiver<Ask>,
+        say: mpsc::Sender<Said>,
+    ) -> Self {
+        Self { id, room, wanted, reach, state, asks, say, has: HashMap::new(), again: Vec::new() }
+    }
+
+    pub async fn run(mut self) {
+        let mut wait = self.reach.reconnect_min;
+        loop {
+            let ended = match timeout(self.reach.timeout, self.open()).await {
+                Ok(Ok((socket, names))) => {
+                    wait = self.reach.reconnect_min;
+                    let ended = self.converse(socket, names).await;
+                    self.tell(Linked::Closed).await;
+                    ended
+                }
+                Ok(Err(end)) => end,
+                Err(_) => End::Lost(Refused::Dead("no answer in time".into())),
+            };
+            let why = match ended {
+                End::Lost(why) if self.is_tried_again() => why,
+                End::Lost(why) | End::Over(why) => {
+                    tracing::info!(room = %self.room, ?why, "a link to another node has ended");
+                    self.state.send_replace(State::Failed(why));
+                    break;
+                }
+            };
+            // Once for each time that it goes away: those who are here don't see those who are there.
+            if self.state.send_replace(State::Away) != State::Away {
+                tracing::warn!(room = %self.room, node = self.node(), ?why, "another node can't be reached to pull from");
+            }
+            sleep(self.jittered(wait)).await;
+            wait = (wait * 2).min(self.reach.reconnect_max);
+        }
+        // The node has stopped: nobody needs to know.
+        self.say.send(Said::Over(self.id)).await.ok();
+    }
+
+    /// By hand: once it has flowed. For a conference: while the gateways send tokens.
+    fn is_tried_again(&self) -> bool {
+        match &self.wanted {
+            Wanted::One { .. } => *self.state.borrow() != State::New,
+            Wanted::All(peer) => peer.borrow().serves_until > now_ms(),
+        }
+    }
+
+    fn jittered(&self, wait: Duration) -> Duration {
+        wait.mul_f64(rand::rng().random_range(0.5..1.0))
+    }
+
+    /// Where to, with what token, and into which room.
+    fn address(&self) -> Result<(Uri, String, ConfId), End> {
+        match &self.wanted {
+            Wanted::One { target, from, name, .. } => {
+                let id = target.gateway_id.as_deref();
+                let claims = PullClaims::new(id, from.clone(), Some(name), self.reach.token_ttl);
+                Ok((target.uri.clone(), target.keys.sign(&claims), from.clone()))
+            }
+            Wanted::All(peer) => {
+                let Peer { url, token, .. } = peer.borrow().clone();
+                let uri = url.parse().map_err(|_| End::Over(Refused::Dead("no address".into())))?;
+                Ok((uri, token, self.room.clone()))
+            }
+        }
+    }
+
+    /// Opens the socket and comes in; the streams that are there.
+    async fn open(&mut self) -> Result<(Socket, Vec<String>), End> {
+        let (uri, token, room) = self.address()?;
+        let opened = dial::websocket(&uri, &format!("confgate, bearer.{token}"), &self.reach.tls, MESSAGE_MAX).await;
+        let mut socket = opened.map_err(|error| End::Lost(Refused::Dead(error.to_string())))?;
+        let join = json!({ "id": "joinRoom", "room": room, "name": self.reach.node });
+        socket.send(Message::text(join.to_string())).await?;
+        loop {
+            match heard(socket.next().await)? {
+                Some(Heard::ExistingParticipants { data }) => return Ok((socket, data)),
+                Some(Heard::Error { code, .. }) => return Err(End::Lost(Refused::Dead(code))),
+                _ => {}
+            }
+        }
+    }
+
+    async fn converse(&mut self, mut socket: Socket, names: Vec<String>) -> End {
+        if names.is_empty() && self.is_by_hand() && *self.state.borrow() == State::New {
+            return End::Over(Refused::NoStream);
+        }
+        self.has.clear();
+        self.again.clear();
+        while self.asks.try_recv().is_ok() {}
+        self.tell(Linked::Opened { room: self.room.clone(), by_hand: self.is_by_hand() }).await;
+        for name in names {
+            self.arrived(name).await;
+        }
+        let flows_until = Instant::now() + self.reach.timeout;
+        loop {
+            let again = self.again.iter().map(|(at, _)| *at).min();
+            let is_new = self.is_by_hand() && *self.state.borrow() == State::New;
+            let done = tokio::select! {
+                message = timeout(self.reach.silence, socket.next()) => match message {
+                    Ok(message) => self.message(message).await,
+                    Err(_) => Err(End::Lost(Refused::Dead("silent".into()))),
+                },
+                Some(ask) = self.asks.recv() => match self.asked(ask) {
+                    Ok(Some(said)) => socket.send(Message::text(said.to_string())).await.map_err(End::from),
+                    Ok(None) => Ok(()),
+                    Err(end) => Err(end),
+                },
+                () = sleep_until(again.unwrap_or(flows_until)), if again.is_some() => {
+                    self.try_again().await;
+                    Ok(())
+                }
+                () = sleep_until(flows_until), if is_new => Err(End::Over(Refused::Dead("no media in time".into()))),
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    async fn message(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
+        match heard(message)? {
+            Some(Heard::NewParticipantArrived { name }) => self.arrived(name).await,
+            Some(Heard::ParticipantLeft { name }) => self.left(&name).await?,
+            Some(Heard::Route { name, nodes }) => {
+                if let Some(route) = self.has.get_mut(&name) {
+                    *route = nodes;
+                }
+            }
+            Some(Heard::ReceiveVideoAnswer { name, sdp_answer }) => {
+                if let (Some(stream), Some(route)) = (self.local(&name), self.has.get(&name)) {
+                    let route = route.clone();
+                    self.tell(Linked::Answered { stream, answer: sdp_answer, route }).await;
+                }
+            }
+            Some(Heard::Error { code, name: Some(name) }) => self.refused(&name, code).await?,
+            Some(Heard::Error { code, name: None }) => return Err(End::Lost(Refused::Dead(code))),
+            Some(Heard::ExistingParticipants { .. } | Heard::Other) | None => {}
+        }
+        Ok(())
+    }
+
+    async fn arrived(&mut self, name: String) {
+        let Some(stream) = self.local(&name).filter(|_| self.has.len() < STREAMS_MAX) else { return };
+        if self.has.insert(name, Vec::new()).is_none() {
+            self.tell(Linked::Has(stream)).await;
+        }
+    }
+
+    /// Pulled by hand, the stream's end is the pull's.
+    async fn left(&mut self, name: &str) -> Result<(), End> {
+        let Some(stream) = self.local(name).filter(|_| self.has.remove(name).is_some()) else { return Ok(()) };
+        self.again.retain(|(_, failed)| *failed != stream);
+        self.tell(Linked::Lacks(stream)).await;
+        if self.is_by_hand() { Err(End::Over(Refused::NoStream)) } else { Ok(()) }
+    }
+
+    /// The other node can't give the stream now.
+    async fn refused(&mut self, name: &str, code: String) -> Result<(), End> {
+        let Some(stream) = self.local(name).filter(|_| self.has.contains_key(name)) else { return Ok(()) };
+        self.tell(Linked::Lacks(stream.clone())).await;
+        self.failed(stream, code)
+    }
+
+    fn asked(&mut self, ask: Ask) -> Result<Option<Value>, End> {
+        match ask {
+            Ask::Offer { stream, offer } => {
+                let sender = self.remote(&stream);
+                Ok(Some(json!({ "id": "receiveVideoFrom", "sender": sender, "sdpOffer": offer })))
+            }
+            Ask::Cancel(stream) => Ok(Some(json!({ "id": "cancelVideoFrom", "sender": self.remote(&stream) }))),
+            Ask::Flows(_) => {
+                self.state.send_replace(State::Flows);
+                Ok(None)
+            }
+            Ask::Failed(stream) => self.failed(stream, "no media".into()).map(|()| None),
+            Ask::Loops(_) if self.is_by_hand() => Err(End::Over(Refused::Loop)),
+            Ask::Loops(_) => Ok(None),
+            Ask::End => Err(End::Over(Refused::NoStream)),
+        }
+    }
+
+    fn failed(&mut self, stream: StreamId, why: String) -> Result<(), End> {
+        metrics::counter!("confgate_pull_failed_total").increment(1);
+        tracing::debug!(room = %self.room, ?stream, why, "a stream can't be pulled now");
+        if self.is_by_hand() && *self.state.borrow() == State::New {
+            return Err(End::Over(Refused::Dead(why)));
+        }
+        self.state.send_if_modified(|state| std::mem::replace(state, State::Away) != State::Away);
+        if self.has.contains_key(&self.remote(&stream)) {
+            self.again.push((Instant::now() + self.jittered(self.reach.reconnect_max), stream));
+        }
+        Ok(())
+    }
+
+    async fn try_again(&mut self) {
+        let now = Instant::now();
+        let due: Vec<StreamId> = self.again.extract_if(.., |(at, _)| *at <= now).map(|(_, stream)| stream).collect();
+        for stream in due {
+            self.tell(Linked::Has(stream)).await;
+        }
+    }
+
+    async fn tell(&self, said: Linked) {
+        // The node has stopped: nobody needs to know.
+        self.say.send(Said::Of(self.id, said)).await.ok();
+    }
+
+    fn is_by_hand(&self) -> bool {
+        matches!(self.wanted, Wanted::One { .. })
+    }
+
+    /// Which node it leads to, for the log.
+    fn node(&self) -> String {
+        match &self.wanted {
+            Wanted::One { target, .. } => target.uri.to_string(),
+            Wanted::All(peer) => peer.borrow().gateway_id.clone(),
+        }
+    }
+
+    /// What the other node's stream is to be called here, if it is wanted.
+    fn local(&self, theirs: &str) -> Option<StreamId> {
+        match &self.wanted {
+            Wanted::One { name, local, .. } => (name == theirs).then(|| local.clone()),
+            Wanted::All(_) => stream_named(theirs),
+        }
+    }
+
+    fn remote(&self, stream: &StreamId) -> String {
+        match &self.wanted {
+            Wanted::One { name, .. } => name.clone(),
+            Wanted::All(_) => name_of(stream),
+        }
+    }
+}
+
+/// A message of the node; `None` for what is none, or is more than this version knows.
+fn heard(message: Option<Result<Message, Error>>) -> Result<Option<Heard>, End> {
+    match message {
+        None | Some(Ok(Message::Close(_))) => Err(End::Lost(Refused::Dead("closed by the node".into()))),
+        Some(Err(error)) => Err(error.into()),
+        Some(Ok(Message::Text(text))) => Ok(serde_json::from_str(&text).ok()),
+        Some(Ok(_)) => Ok(None),
+    }
+}

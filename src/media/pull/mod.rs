@@ -1,0 +1,264 @@
+//! What this node pulls from others: a link to each, by hand for one stream, or for a conference that is at both.
+
+mod link;
+mod targets;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::group::{Ask, LinkId, Linked};
+use crate::control::Peer;
+use crate::dial::Tls;
+use crate::ids::{ConfId, random_text};
+
+use self::link::{Link, Wanted};
+pub use self::targets::{Known, Targets, local_stream};
+
+/// What a link may be asked at once: all streams of a large conference.
+const ASKS: usize = 4096;
+/// What links have to say that waits for the node's task; when it is full they wait.
+const SAID: usize = 1024;
+/// Streams that are pulled by hand.
+const BY_HAND: usize = 1024;
+
+/// Which nodes streams are pulled from, and how.
+pub struct Settings {
+    pub reach: Reach,
+    pub targets: Targets,
+}
+
+/// How other nodes are reached.
+pub struct Reach {
+    /// Our own id.
+    pub node: String,
+    pub tls: Tls,
+    /// For connecting to a node, until the stream flows.
+    pub timeout: Duration,
+    pub reconnect_min: Duration,
+    pub reconnect_max: Duration,
+    /// A link on which nothing came for this long, pings neither, is dead.
+    pub silence: Duration,
+    pub token_ttl: Duration,
+}
+
+/// A stream as operators name it: `confId/userId` or `confId/userId/screen`, there and here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pull {
+    pub uri: String,
+    pub remote: String,
+    pub local: String,
+}
+
+/// A stream that is pulled by hand.
+#[derive(Debug, Clone)]
+pub struct Pulled {
+    pub pull: Pull,
+    pub session: String,
+    pub state: State,
+}
+
+/// How far a pull has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    New,
+    Flows,
+    /// It did flow; the other node, or its stream, is away.
+    Away,
+    Failed(Refused),
+}
+
+/// Why a stream isn't pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// No node of ours has that address, nor is it allowed.
+    NotAllowed,
+    /// The other node has no such stream.
+    NoStream,
+    /// There is another stream of that name here.
+    Taken,
+    /// The stream comes from this node.
+    Loop,
+    /// The other node can't be reached, or won't give it.
+    Dead(String),
+    TooMany,
+}
+
+/// What operators ask.
+pub enum Request {
+    Pull(Pull, oneshot::Sender<Result<watch::Receiver<State>, Refused>>),
+    List(oneshot::Sender<Vec<Pulled>>),
+    /// Answered with whether there was such a one.
+    Terminate(Pull, oneshot::Sender<bool>),
+}
+
+/// What a link says.
+pub(super) enum Said {
+    Of(LinkId, Linked),
+    /// It has ended by itself.
+    Over(LinkId),
+}
+
+/// All links of this node. Owned by the node's task; each link is a task, which ends with its handle.
+pub(super) struct Pulls {
+    reach: Arc<Reach>,
+    targets: Targets,
+    next: u64,
+    handles: HashMap<LinkId, Handle>,
+    /// By the name here.
+    by_hand: BTreeMap<String, ByHand>,
+    /// By the other node's id.
+    cascades: HashMap<ConfId, BTreeMap<String, Cascade>>,
+    say: mpsc::Sender<Said>,
+    said: mpsc::Receiver<Said>,
+}
+
+struct Handle {
+    asks: mpsc::Sender<Ask>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct ByHand {
+    link: LinkId,
+    pull: Pull,
+    session: String,
+    state: watch::Receiver<State>,
+}
+
+struct Cascade {
+    link: LinkId,
+    peer: watch::Sender<Peer>,
+}
+
+impl Pulls {
+    pub fn new(Settings { reach, targets }: Settings) -> Self {
+        let (say, said) = mpsc::channel(SAID);
+        let (handles, by_hand, cascades) = (HashMap::new(), BTreeMap::new(), HashMap::new());
+        Self { reach: Arc::new(reach), targets, next: 0, handles, by_hand, cascades, say, said }
+    }
+
+    /// What the next link says. What one said that is gone is passed over.
+    pub async fn next(&mut self) -> Said {
+        loop {
+            let said = self.said.recv().await.expect("one sender is ours");
+            let (Said::Of(link, _) | Said::Over(link)) = &said;
+            if self.handles.contains_key(link) {
+                return said;
+            }
+        }
+    }
+
+    /// Asks the link. Answers whether it is there: one that can't keep up is gone.
+    pub fn ask(&mut self, link: LinkId, ask: Ask) -> bool {
+        let Some(handle) = self.handles.get(&link) else { return false };
+        if ask != Ask::End && handle.asks.try_send(ask).is_ok() {
+            return true;
+        }
+        self.forget(link);
+        false
+    }
+
+    /// The conference is at those nodes too, and at no others. Returns the links that have ended.
+    pub fn cascade(&mut self, conf: ConfId, peers: Vec<Peer>) -> Vec<LinkId> {
+        let peers: Vec<Peer> = peers.into_iter().filter(|peer| peer.gateway_id != self.reach.node).collect();
+        let known = self.cascades.remove(&conf).unwrap_or_default();
+        let (mut kept, mut ended) = (BTreeMap::new(), Vec::new());
+        for (id, cascade) in known {
+            match peers.iter().find(|peer| peer.gateway_id == id) {
+                Some(peer) => {
+                    cascade.peer.send_replace(peer.clone());
+                    kept.insert(id, cascade);
+                }
+                None => ended.push(cascade.link),
+            }
+        }
+        for peer in peers {
+            if !kept.contains_key(&peer.gateway_id) {
+                let id = peer.gateway_id.clone();
+                tracing::info!(%conf, node = id, "the conference is at that call gateway too");
+                let (tell, told) = watch::channel(peer);
+                let link = self.start(conf.clone(), Wanted::All(told), watch::Sender::new(State::New));
+                kept.insert(id, Cascade { link, peer: tell });
+            }
+        }
+        if !kept.is_empty() {
+            self.cascades.insert(conf, kept);
+        }
+        ended.iter().for_each(|link| drop(self.handles.remove(link)));
+        self.count();
+        ended
+    }
+
+    /// Begins to pull, if it isn't pulled already. `taken`: a stream of that name is here.
+    pub fn pull(&mut self, pull: Pull, taken: bool) -> Result<watch::Receiver<State>, Refused> {
+        let (uri, target) = self.targets.find(&pull.uri).ok_or(Refused::NotAllowed)?;
+        let pull = Pull { uri, ..pull };
+        if let Some(known) = self.by_hand.get(&pull.local) {
+            return if known.pull == pull { Ok(known.state.clone()) } else { Err(Refused::Taken) };
+        }
+        let (from, name) = targets::stream(&pull.remote).ok_or(Refused::NoStream)?;
+        let (conf, local) = targets::local_stream(&pull.local).ok_or(Refused::NoStream)?;
+        if taken {
+            return Err(Refused::Taken);
+        }
+        if self.by_hand.len() >= BY_HAND {
+            return Err(Refused::TooMany);
+        }
+        let (show, state) = watch::channel(State::New);
+        let link = self.start(conf, Wanted::One { target, from, name, local }, show);
+        let entry = ByHand { link, pull: pull.clone(), session: random_text(16), state: state.clone() };
+        self.by_hand.insert(pull.local, entry);
+        self.count();
+        Ok(state)
+    }
+
+    pub fn list(&self) -> Vec<Pulled> {
+        let pulled = |each: &ByHand| {
+            let (pull, session) = (each.pull.clone(), each.session.clone());
+            Pulled { pull, session, state: each.state.borrow().clone() }
+        };
+        self.by_hand.values().map(pulled).collect()
+    }
+
+    /// Ends a pull; the link that has ended.
+    pub fn terminate(&mut self, pull: &Pull) -> Option<LinkId> {
+        let uri = targets::normal(&pull.uri);
+        let known = self.by_hand.get(&pull.local)?;
+        let asked = targets::normal(&known.pull.uri) == uri && known.pull.remote == pull.remote;
+        let link = asked.then_some(known.link)?;
+        self.forget(link);
+        Some(link)
+    }
+
+    pub fn forget(&mut self, link: LinkId) {
+        self.handles.remove(&link);
+        self.by_hand.retain(|_, each| each.link != link);
+        self.cascades.retain(|_, peers| {
+            peers.retain(|_, each| each.link != link);
+            !peers.is_empty()
+        });
+        self.count();
+    }
+
+    fn start(&mut self, room: ConfId, wanted: Wanted, state: watch::Sender<State>) -> LinkId {
+        let id = LinkId(self.next);
+        self.next += 1;
+        let (asks, asked) = mpsc::channel(ASKS);
+        let link = Link::new(id, room, wanted, Arc::clone(&self.reach), state, asked, self.say.clone());
+        self.handles.insert(id, Handle { asks, task: tokio::spawn(link.run()) });
+        id
+    }
+
+    fn count(&self) {
+        metrics::gauge!("confgate_pull_links").set(self.handles.len() as f64);
+    }
+}
