@@ -1,5 +1,7 @@
 //! One peer connection: str0m's state, and what the node sends or takes on it.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -115,6 +117,28 @@ pub(crate) struct Subscriber {
     pub(crate) stepped_down: Option<Instant>,
     /// What the estimate was last asked to look for.
     pub(crate) probes: Option<Choice>,
+}
+
+/// Endpoints by their numbers. Signalling gives those, one after the other: nobody can choose them so that they collide.
+pub(crate) type Endpoints = HashMap<EndpointId, Endpoint, BuildHasherDefault<NumberHasher>>;
+
+#[derive(Default)]
+pub(crate) struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 << 8 ^ u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        /// 2^64 divided by the golden ratio: spreads numbers that follow each other (Knuth, volume 3, 6.4).
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.0 = number.wrapping_mul(SPREAD);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Endpoint {
@@ -266,6 +290,17 @@ pub(crate) enum Ice {
     Full,
 }
 
+/// Who finds out what the path carries that a connection's media take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Path {
+    /// The other side, which sends: it is told of each packet's arrival.
+    Theirs,
+    /// This node, beginning with that.
+    Estimated(Bitrate),
+    /// Nobody: there is nothing to choose.
+    Unknown,
+}
+
 impl Factory {
     /// # Errors
     /// When the system gives no randomness for the certificate's key.
@@ -278,7 +313,11 @@ impl Factory {
         Ok(Factory { crypto, certificate })
     }
 
-    pub(crate) fn rtc(&self, ice: Ice, estimate: Option<Bitrate>, now: Instant) -> Rtc {
+    pub(crate) fn rtc(&self, ice: Ice, path: Path, now: Instant) -> Rtc {
+        let estimate = match path {
+            Path::Estimated(first) => Some(first),
+            Path::Theirs | Path::Unknown => None,
+        };
         let config = RtcConfig::new()
             .set_crypto_provider(Arc::clone(&self.crypto))
             .set_dtls_cert(self.certificate.clone())
@@ -286,6 +325,10 @@ impl Factory {
             .set_rtp_mode(true)
             .set_rtcp_report_interval_audio(Duration::from_secs(2))
             .enable_bwe(estimate);
+        let config = match path {
+            Path::Unknown => config.set_extension_map(codec::extensions_unestimated()),
+            _ => config,
+        };
         codec::enable(config).build(now)
     }
 }

@@ -8,7 +8,7 @@ use str0m::media::{Direction, MediaKind};
 use str0m::net::Protocol;
 
 use super::{Routing, Worker, mark};
-use crate::endpoint::{Endpoint, Ice, Publisher, Role, host_candidate};
+use crate::endpoint::{Endpoint, Ice, Path, Publisher, Role, host_candidate};
 use crate::room::{Stream, StreamKey};
 use crate::sdp;
 use crate::vocabulary::{EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
@@ -86,9 +86,12 @@ impl Worker {
         now: Instant,
     ) -> Result<String, Refusal> {
         let parsed = sdp::offer(offer)?;
-        let estimate = matches!(role, Role::Subscriber(_)) && self.has_choice(room, &stream);
-        let estimate = estimate.then_some(FIRST_ESTIMATE);
-        let mut rtc = self.factory.rtc(Ice::Lite, estimate, now);
+        let path = match role {
+            Role::Publisher(_) => Path::Theirs,
+            Role::Subscriber(_) if self.has_choice(room, &stream) => Path::Estimated(FIRST_ESTIMATE),
+            Role::Subscriber(_) => Path::Unknown,
+        };
+        let mut rtc = self.factory.rtc(Ice::Lite, path, now);
         for (proto, address) in &self.locals {
             host_candidate(*proto, *address).and_then(|candidate| rtc.add_local_candidate(candidate).map(|_| ()));
         }
@@ -156,7 +159,7 @@ impl Worker {
         now: Instant,
     ) -> Result<String, Refusal> {
         self.admit(id, now)?;
-        let mut rtc = self.factory.rtc(Ice::Full, None, now);
+        let mut rtc = self.factory.rtc(Ice::Full, Path::Theirs, now);
         let candidate = host_candidate(Protocol::Udp, own).ok_or(Refusal::Unavailable)?;
         rtc.add_local_candidate(candidate);
         let mut changes = rtc.sdp_api();
