@@ -66,6 +66,8 @@ pub(crate) struct Publisher {
     /// The node's own offer that waits for its answer.
     pub(crate) pending: Option<SdpPendingOffer>,
     pub(crate) allowance: Allowance,
+    /// Packets that came and were allowed.
+    pub(crate) packets: Meter,
 }
 
 impl Publisher {
@@ -76,6 +78,7 @@ impl Publisher {
             clock: SenderClock::default(),
             pending: None,
             allowance: Allowance::new(packets_per_s_max, now),
+            packets: Meter::new(now),
         }
     }
 }
@@ -211,7 +214,11 @@ impl Endpoint {
     /// Whether the publisher may send one more packet now.
     pub(crate) fn may_send(&mut self, now: Instant) -> bool {
         match &mut self.role {
-            Role::Publisher(publisher) => publisher.allowance.take(now),
+            Role::Publisher(publisher) => {
+                let allowed = publisher.allowance.take(now);
+                publisher.packets.add(u64::from(allowed));
+                allowed
+            }
             Role::Subscriber(_) => false,
         }
     }

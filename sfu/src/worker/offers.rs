@@ -8,6 +8,7 @@ use str0m::media::{Direction, MediaKind};
 use str0m::net::Protocol;
 
 use super::{Routing, Worker, mark};
+use crate::admission::EXPECTED;
 use crate::endpoint::{Endpoint, Ice, Path, Publisher, Role, host_candidate};
 use crate::room::{Stream, StreamKey};
 use crate::sdp;
@@ -25,7 +26,7 @@ impl Worker {
         offer: &str,
         now: Instant,
     ) -> Result<(), Refusal> {
-        self.admit(id, now)?;
+        self.admit(id, EXPECTED, now)?;
         let role = Role::Publisher(Publisher::new(self.limits.publisher_packets_per_s_max, now));
         let answer = self.answer_to(id, role, &room, stream, offer, now)?;
         self.notices.push_back(Notice::Answer { endpoint: id, answer });
@@ -53,7 +54,7 @@ impl Worker {
         offer: &str,
         now: Instant,
     ) -> Result<(), Refusal> {
-        self.admit(id, now)?;
+        self.admit(id, self.rate(&room, &stream).max(EXPECTED), now)?;
         let role = Role::Subscriber(Box::default());
         let answer = self.answer_to(id, role, &room, stream, offer, now)?;
         self.notices.push_back(Notice::Answer { endpoint: id, answer });
@@ -65,11 +66,12 @@ impl Worker {
         Ok(())
     }
 
-    fn admit(&mut self, id: EndpointId, now: Instant) -> Result<(), Refusal> {
+    /// `expected`: packets that the endpoint will take in a second.
+    fn admit(&mut self, id: EndpointId, expected: u64, now: Instant) -> Result<(), Refusal> {
         if self.endpoints.contains_key(&id) {
             return Err(Refusal::BadEndpoint);
         }
-        if self.endpoints.len() >= self.limits.endpoints_max || !self.admission.admit(now) {
+        if self.endpoints.len() >= self.limits.endpoints_max || !self.admission.admit(expected, now) {
             return Err(Refusal::Overloaded);
         }
         Ok(())
@@ -109,9 +111,20 @@ impl Worker {
     /// Whether the stream has layers to choose from, or may have when it comes. Only then is the viewer's path
     /// estimated: that is a third of what a packet costs.
     fn has_choice(&self, room: &RoomId, stream: &StreamId) -> bool {
-        let key = self.rooms.get(room).and_then(|room| room.streams.get(stream));
-        let publisher = key.and_then(|key| self.streams.get(key)?.publisher);
-        publisher.and_then(|id| self.endpoints.get(&id)).is_none_or(|publisher| publisher.layers() > 1)
+        self.publisher(room, stream).is_none_or(|publisher| publisher.layers() > 1)
+    }
+
+    fn publisher(&self, room: &RoomId, stream: &StreamId) -> Option<&Endpoint> {
+        let key = self.rooms.get(room)?.streams.get(stream)?;
+        self.endpoints.get(&self.streams.get(key)?.publisher?)
+    }
+
+    /// Packets that the stream had in the last second; 0 while it isn't published.
+    fn rate(&self, room: &RoomId, stream: &StreamId) -> u64 {
+        match self.publisher(room, stream).map(|publisher| &publisher.role) {
+            Some(Role::Publisher(publisher)) => publisher.packets.per_s(),
+            _ => 0,
+        }
     }
 
     fn insert(&mut self, mut endpoint: Endpoint, room: &RoomId, stream: StreamId) {
@@ -158,7 +171,7 @@ impl Worker {
         own: SocketAddr,
         now: Instant,
     ) -> Result<String, Refusal> {
-        self.admit(id, now)?;
+        self.admit(id, EXPECTED, now)?;
         let mut rtc = self.factory.rtc(Ice::Full, Path::Theirs, now);
         let candidate = host_candidate(Protocol::Udp, own).ok_or(Refusal::Unavailable)?;
         rtc.add_local_candidate(candidate);

@@ -64,6 +64,7 @@ impl Worker {
         for endpoint in self.endpoints.values_mut() {
             match &mut endpoint.role {
                 Role::Publisher(publisher) => {
+                    publisher.packets.tick(now);
                     let layers = publisher.video.iter_mut().flat_map(|video| &mut video.layers);
                     layers.for_each(|layer| layer.bytes.tick(now));
                 }
