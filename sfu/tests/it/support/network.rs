@@ -39,6 +39,8 @@ pub struct Network {
     pub clients: HashMap<EndpointId, Client>,
     pub notices: Vec<Notice>,
     pub link: Link,
+    /// What the clients send from now on, where somebody wants it.
+    pub record: Option<Vec<(SocketAddr, Vec<u8>)>>,
     flights: VecDeque<Flight>,
     next_endpoint: u64,
     dice: u64,
@@ -75,6 +77,7 @@ impl Network {
             clients: HashMap::new(),
             notices: Vec::new(),
             link: Link::default(),
+            record: None,
             flights: VecDeque::new(),
             next_endpoint: 1,
             dice: 88_172_645_463_325_252,
@@ -219,6 +222,9 @@ impl Network {
             match client.rtc.poll_output().expect("output") {
                 Output::Transmit(transmit) => {
                     let (client, proto) = (client.address, transmit.proto);
+                    if let Some(record) = &mut self.record {
+                        record.push((client, transmit.contents.to_vec()));
+                    }
                     self.fly(true, client, proto, transmit.contents.into());
                 }
                 Output::Event(event) => client.event(event, self.now),
