@@ -54,7 +54,7 @@ pub(crate) struct Endpoint {
 
 pub(crate) enum Role {
     /// A client or another node sends the stream here.
-    Publisher(Publisher),
+    Publisher(Box<Publisher>),
     /// The stream goes out to a viewer.
     Subscriber(Box<Subscriber>),
 }

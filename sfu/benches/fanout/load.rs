@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cpu;
 use crate::peer::{Count, Peer};
 use crate::server::Server;
+use crate::{cpu, machine};
 
 /// How often sockets are looked at: packets that come in between are read together.
 const TURN: Duration = Duration::from_millis(2);
@@ -132,9 +132,10 @@ pub fn run(calls: &mut [&mut Call], time: Duration) {
 pub fn measure(server: &dyn Server, calls: &mut [&mut Call], time: Duration) -> Round {
     calls.iter_mut().for_each(|call| call.viewers.iter_mut().for_each(Peer::mark));
     let (begun, used, own) = (Instant::now(), cpu::used(server.pid()), cpu::used(std::process::id()));
-    let busy = cpu::busy();
+    let busy = machine::busy();
     run(calls, time);
-    let (cpu, own, busy) = (cpu::used(server.pid()) - used, cpu::used(std::process::id()) - own, cpu::busy() - busy);
+    let (cpu, own, busy) =
+        (cpu::used(server.pid()) - used, cpu::used(std::process::id()) - own, machine::busy() - busy);
     let time = begun.elapsed();
     let (mut audio, mut video) = (Count::default(), Count::default());
     for [of_audio, of_video] in calls.iter().flat_map(|call| call.viewers.iter().map(Peer::counts)) {

@@ -8,6 +8,7 @@
 mod cpu;
 mod janus;
 mod load;
+mod machine;
 mod node;
 mod peer;
 mod server;
@@ -32,6 +33,9 @@ const LIMIT: u64 = 30_000;
 const PER_VIEWER: u64 = 230;
 const WARM_UP: Duration = Duration::from_secs(1);
 
+/// Its name, and what runs it; whether for a short time.
+type Part = (&'static str, fn(bool));
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     if let Some(at) = arguments.iter().position(|argument| argument == node::NODE) {
@@ -39,8 +43,7 @@ fn main() {
     }
     let says = |word: &str| arguments.iter().any(|argument| argument == word);
     let all = !["janus", "rate", "threads", "overload"].into_iter().any(says);
-    let parts: [(&str, fn(bool)); 4] =
-        [("janus", beside_janus), ("rate", rate), ("threads", threads), ("overload", overload)];
+    let parts: [Part; 4] = [("janus", beside_janus), ("rate", rate), ("threads", threads), ("overload", overload)];
     for (name, part) in parts {
         if all || says(name) {
             part(says("quick"));

@@ -27,7 +27,7 @@ impl Worker {
         now: Instant,
     ) -> Result<(), Refusal> {
         self.admit(id, EXPECTED, now)?;
-        let role = Role::Publisher(Publisher::new(self.limits.publisher_packets_per_s_max, now));
+        let role = Role::Publisher(Box::new(Publisher::new(self.limits.publisher_packets_per_s_max, now)));
         let answer = self.answer_to(id, role, &room, stream, offer, now)?;
         self.notices.push_back(Notice::Answer { endpoint: id, answer });
         self.take_place(id, now);
@@ -180,7 +180,7 @@ impl Worker {
         let video = changes.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
         let (offer, pending) = changes.apply().ok_or(Refusal::Unavailable)?;
         let publisher = Publisher::new(self.limits.publisher_packets_per_s_max, now);
-        let role = Role::Publisher(Publisher { pending: Some(pending), ..publisher });
+        let role = Role::Publisher(Box::new(Publisher { pending: Some(pending), ..publisher }));
         let mut endpoint = Endpoint::new(id, StreamKey(u64::MAX), rtc, role, now + self.limits.connect_timeout);
         endpoint.own_socket = Some(own);
         // str0m tells of media that the other side added only.

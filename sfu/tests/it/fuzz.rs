@@ -56,7 +56,7 @@ impl Shot {
     }
 }
 
-fn text(shots: &Vec<Shot>) -> String {
+fn text(shots: &[Shot]) -> String {
     shots.iter().map(|shot| shot.text() + "\n").collect()
 }
 
@@ -118,7 +118,7 @@ fn no_datagram_ends_or_stops_a_call() {
         network.clients.values_mut().for_each(|client| client.received.truncate(1));
     };
     recorded(target).into_iter().for_each(&survives);
-    fuzz(&folder(target), &shots(seeds), text, survives);
+    fuzz(&folder(target), &shots(seeds), |shots| text(shots), survives);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn no_datagram_harms_a_node_whose_calls_begin() {
         assert!(network.worker.endpoints() <= 2);
     };
     recorded(target).into_iter().for_each(survives);
-    fuzz(&folder(target), &shots(of_a_call(target)), text, survives);
+    fuzz(&folder(target), &shots(of_a_call(target)), |shots| text(shots), survives);
 }
 
 /// Offers, answers and candidates, each as a client would send it; what the node says of them is its own affair.
