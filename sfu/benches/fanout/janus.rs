@@ -17,6 +17,7 @@ use crate::server::{Process, Server};
 /// Where Debian's package puts its plugins and transports.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/janus";
 const PATIENCE: Duration = Duration::from_secs(4);
+const TRIES: usize = 10;
 const PLUGIN: &str = "janus.plugin.videoroom";
 
 /// How Janus spreads its connections over threads.
@@ -48,11 +49,9 @@ impl Janus {
         let directory = std::env::temp_dir().join(format!("confgate-fanout-{}-{}", std::process::id(), way as u8));
         fs::create_dir_all(&directory).expect("the system's directory for temporary files is writable");
         configure(&directory, at, way);
-        let mut janus = loop {
-            if let Some(janus) = Janus::try_start(&directory, SocketAddr::new(at, 0)) {
-                break janus;
-            }
-        };
+        let mut tries = (0..TRIES).filter_map(|_| Janus::try_start(&directory, SocketAddr::new(at, 0)));
+        let mut janus = tries.next().expect("Janus answers");
+        drop(tries);
         janus._files = Some(Directory(directory));
         janus.session = number(&janus.ask(json!({ "janus": "create" }))["data"]["id"]);
         janus

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
+use rustix::io::Errno;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg, sockopt};
 use socket2::{MsgHdr, SockAddr, SockRef};
 use tokio::io::Interest;
@@ -42,13 +43,21 @@ pub(crate) type Parcel = (Vec<u8>, SocketAddr);
 
 /// What a socket's datagrams leave by. Owned by the socket's thread.
 pub(crate) struct Outlet {
-    /// The kernel cuts what goes to one address into datagrams itself, for as long as it was never seen to refuse.
-    segments: bool,
+    cutting: Cutting,
+}
+
+/// Whether the kernel cuts what goes to one address into datagrams itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cutting {
+    Untried,
+    /// It did once. Where it refuses, that is for one path's sake.
+    Works,
+    Refused,
 }
 
 impl Outlet {
     pub(crate) fn new() -> Outlet {
-        Outlet { segments: true }
+        Outlet { cutting: Cutting::Untried }
     }
 
     /// Sends the datagrams, many with one system call: that call is half the cost of a packet. Those that follow each
@@ -57,7 +66,7 @@ impl Outlet {
     pub(crate) fn send_all(&mut self, socket: &tokio::net::UdpSocket, parcels: &[Parcel]) -> usize {
         let (mut lost, mut single, mut at) = (0, 0, 0);
         while at < parcels.len() {
-            let run = if self.segments { run_length(&parcels[at..]) } else { 1 };
+            let run = if self.cutting == Cutting::Refused { 1 } else { run_length(&parcels[at..]) };
             if run > 1 {
                 // To one address they go in order.
                 if single < at && parcels[at - 1].1 == parcels[at].1 {
@@ -68,16 +77,25 @@ impl Outlet {
                     Ok(()) => {
                         lost += send_single(socket, &parcels[single..at]);
                         single = at + run;
+                        self.cutting = Cutting::Works;
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return lost + parcels.len() - single,
-                    // Not on this path, or not on this machine: one by one, as all from now on.
-                    Err(_) => self.segments = false,
+                    // These go one by one; on a kernel or an interface that can't, all from now on.
+                    Err(error) if self.cutting == Cutting::Untried && is_unable(&error) => {
+                        self.cutting = Cutting::Refused;
+                    }
+                    Err(_) => {}
                 }
             }
             at += run;
         }
         lost + send_single(socket, &parcels[single..])
     }
+}
+
+/// Not for the address's sake.
+fn is_unable(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::IO | Errno::INVAL | Errno::NOPROTOOPT | Errno::OPNOTSUPP))
 }
 
 /// Datagrams that the kernel cuts from one: it takes 64 (UDP_MAX_SEGMENTS), 64 KiB in all.
@@ -191,7 +209,7 @@ mod tests {
         let sizes = [50, 900, 900, 900, 80, 900, 900, 60, 70];
         let mut parcels: Vec<Parcel> = sizes.iter().map(|bytes| parcel(*bytes, port)).collect();
         parcels.insert(4, parcel(500, other_port));
-        for mut outlet in [Outlet { segments: true }, Outlet { segments: false }] {
+        for mut outlet in [Outlet { cutting: Cutting::Untried }, Outlet { cutting: Cutting::Refused }] {
             let socket = tokio::net::UdpSocket::from_std(bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
             socket.writable().await.unwrap();
             assert_eq!(outlet.send_all(&socket, &parcels), 0);
@@ -199,6 +217,7 @@ mod tests {
             let got = sizes.map(|_| to.recv(&mut buffer).unwrap());
             assert_eq!(got, sizes);
             assert_eq!(other.recv(&mut buffer).unwrap(), 500);
+            assert_ne!(outlet.cutting, Cutting::Untried);
         }
     }
 }
