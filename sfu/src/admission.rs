@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::layers::Shed;
 use crate::vocabulary::EndpointId;
 
-/// Packets in a second that a connection just admitted is expected to take, until they are measured.
-const EXPECTED: u64 = 50;
+/// Packets in a second that a connection just admitted is expected to take, of which nothing better is known.
+pub(crate) const EXPECTED: u64 = 50;
 /// How long a connection takes to be seen in the measurement: it connects, waits for a key frame, is counted.
 const UNSEEN: Duration = Duration::from_secs(3);
 /// How often is shed or given back: what was changed must show in the measurement first.
@@ -22,7 +22,8 @@ const TARGET_PERCENT: u64 = 90;
 pub(crate) struct Admission {
     max: u64,
     measured: u64,
-    admitted: Vec<Instant>,
+    /// When connections were, that aren't measured yet, and what they will take.
+    admitted: Vec<(Instant, u64)>,
     changed: Option<Instant>,
     /// Something is taken from somebody.
     sheds: bool,
@@ -49,14 +50,16 @@ impl Admission {
     /// Packets forwarded in the last second.
     pub(crate) fn measured(&mut self, per_s: u64, now: Instant) {
         self.measured = per_s;
-        self.admitted.retain(|at| now.saturating_duration_since(*at) < UNSEEN);
+        self.admitted.retain(|(at, _)| now.saturating_duration_since(*at) < UNSEEN);
     }
 
-    /// Whether one more connection may come; it is counted as there from now on.
-    pub(crate) fn admit(&mut self, now: Instant) -> bool {
-        let admits = !self.sheds && self.measured + EXPECTED * self.admitted.len() as u64 <= self.max;
+    /// Whether one more connection may come, that is expected to take so many packets in a second; it is counted as
+    /// there from now on.
+    pub(crate) fn admit(&mut self, expected: u64, now: Instant) -> bool {
+        let coming: u64 = self.admitted.iter().map(|(_, expected)| expected).sum();
+        let admits = !self.sheds && self.measured + coming <= self.max;
         if admits {
-            self.admitted.push(now);
+            self.admitted.push((now, expected));
         }
         admits
     }
@@ -152,15 +155,15 @@ mod tests {
         let now = Instant::now();
         let mut admission = Admission::new(1_000);
         admission.measured(900, now);
-        assert!(admission.admit(now) && admission.admit(now) && admission.admit(now));
-        assert!(!admission.admit(now), "three that will send 50 each");
+        assert!(admission.admit(50, now) && admission.admit(50, now) && admission.admit(50, now));
+        assert!(!admission.admit(50, now), "three that will send 50 each");
         admission.measured(900, now + UNSEEN);
-        assert!(admission.admit(now + UNSEEN), "they sent nothing in the end");
+        assert!(admission.admit(50, now + UNSEEN), "they sent nothing in the end");
         admission.measured(1_001, now + UNSEEN);
-        assert!(!admission.admit(now + UNSEEN));
+        assert!(!admission.admit(50, now + UNSEEN));
         admission.measured(100, now + 2 * UNSEEN);
         admission.balance(viewers(1, Shed::Video), now + 2 * UNSEEN);
-        assert!(!admission.admit(now + 2 * UNSEEN), "nobody comes while others go without");
+        assert!(!admission.admit(50, now + 2 * UNSEEN), "nobody comes while others go without");
     }
 
     #[test]

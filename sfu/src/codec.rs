@@ -6,11 +6,28 @@ use str0m::format::{
     Codec, CodecSpec, detect_av1_keyframe, detect_h264_keyframe, detect_vp8_keyframe, detect_vp9_keyframe,
 };
 use str0m::media::{MediaKind, Pt};
+use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Rtc, media::Mid};
 
 /// The codecs in the order in which the node answers them: VP8 first, which every browser sends with simulcast.
 pub(crate) fn enable(config: RtcConfig) -> RtcConfig {
     config.clear_codecs().enable_opus(true, false).enable_vp8(true).enable_h264(true).enable_vp9(true).enable_av1(true)
+}
+
+/// Header extensions for a connection whose path isn't estimated: without those by which that is done. A browser would
+/// report on each packet, for nothing.
+pub(crate) fn extensions_unestimated() -> ExtensionMap {
+    let mut extensions = ExtensionMap::empty();
+    for (id, extension) in [
+        (1, Extension::AudioLevel),
+        (4, Extension::RtpMid),
+        (10, Extension::RtpStreamId),
+        (11, Extension::RepairedRtpStreamId),
+        (13, Extension::VideoOrientation),
+    ] {
+        extensions.set(id, extension);
+    }
+    extensions
 }
 
 /// Whether the payload is the first packet of a frame that needs none before it.

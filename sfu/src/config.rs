@@ -33,7 +33,7 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// Packets to forward in a second; measured, see the crate's documentation of load. The default leaves a thread a
-    /// third of its time even when all viewers' paths are estimated (23 us for each packet, 13 us without).
+    /// third of its time even when all viewers' paths are estimated (23 us for each packet, 9 us without).
     pub packets_per_s_max: u64,
     /// Packets that one publisher may send in a second; more are dropped. A screen in 1080p at 8 Mbit/s takes 900, and
     /// what a publisher sends is multiplied by their viewers.

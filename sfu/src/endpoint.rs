@@ -1,5 +1,7 @@
 //! One peer connection: str0m's state, and what the node sends or takes on it.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,7 +54,7 @@ pub(crate) struct Endpoint {
 
 pub(crate) enum Role {
     /// A client or another node sends the stream here.
-    Publisher(Publisher),
+    Publisher(Box<Publisher>),
     /// The stream goes out to a viewer.
     Subscriber(Box<Subscriber>),
     /// Both on one connection: a client sends the stream here and views another.
@@ -107,6 +109,8 @@ pub(crate) struct Publisher {
     /// The node's own offer that waits for its answer.
     pub(crate) pending: Option<SdpPendingOffer>,
     pub(crate) allowance: Allowance,
+    /// Packets that came and were allowed.
+    pub(crate) packets: Meter,
 }
 
 impl Publisher {
@@ -117,6 +121,7 @@ impl Publisher {
             clock: SenderClock::default(),
             pending: None,
             allowance: Allowance::new(packets_per_s_max, now),
+            packets: Meter::new(now),
         }
     }
 }
@@ -158,6 +163,28 @@ pub(crate) struct Subscriber {
     pub(crate) stepped_down: Option<Instant>,
     /// What the estimate was last asked to look for.
     pub(crate) probes: Option<Choice>,
+}
+
+/// Endpoints by their numbers. Signalling gives those, one after the other: nobody can choose them so that they collide.
+pub(crate) type Endpoints = HashMap<EndpointId, Endpoint, BuildHasherDefault<NumberHasher>>;
+
+#[derive(Default)]
+pub(crate) struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 << 8 ^ u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        /// 2^64 divided by the golden ratio: spreads numbers that follow each other (Knuth, volume 3, 6.4).
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.0 = number.wrapping_mul(SPREAD);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Endpoint {
@@ -235,7 +262,11 @@ impl Endpoint {
 
     /// Whether the publisher may send one more packet now.
     pub(crate) fn may_send(&mut self, now: Instant) -> bool {
-        self.role.publisher_mut().is_some_and(|publisher| publisher.allowance.take(now))
+        self.role.publisher_mut().is_some_and(|publisher| {
+            let allowed = publisher.allowance.take(now);
+            publisher.packets.add(u64::from(allowed));
+            allowed
+        })
     }
 
     /// When the packet was captured, as far as the publisher's reports tell.
@@ -309,6 +340,17 @@ pub(crate) enum Ice {
     Full,
 }
 
+/// Who finds out what the path carries that a connection's media take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Path {
+    /// The other side, which sends: it is told of each packet's arrival.
+    Theirs,
+    /// This node, beginning with that.
+    Estimated(Bitrate),
+    /// Nobody: there is nothing to choose.
+    Unknown,
+}
+
 impl Factory {
     /// # Errors
     /// When the system gives no randomness for the certificate's key.
@@ -321,7 +363,11 @@ impl Factory {
         Ok(Factory { crypto, certificate })
     }
 
-    pub(crate) fn rtc(&self, ice: Ice, estimate: Option<Bitrate>, now: Instant) -> Rtc {
+    pub(crate) fn rtc(&self, ice: Ice, path: Path, now: Instant) -> Rtc {
+        let estimate = match path {
+            Path::Estimated(first) => Some(first),
+            Path::Theirs | Path::Unknown => None,
+        };
         let config = RtcConfig::new()
             .set_crypto_provider(Arc::clone(&self.crypto))
             .set_dtls_cert(self.certificate.clone())
@@ -329,6 +375,10 @@ impl Factory {
             .set_rtp_mode(true)
             .set_rtcp_report_interval_audio(Duration::from_secs(2))
             .enable_bwe(estimate);
+        let config = match path {
+            Path::Unknown => config.set_extension_map(codec::extensions_unestimated()),
+            _ => config,
+        };
         codec::enable(config).build(now)
     }
 }

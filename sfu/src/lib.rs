@@ -8,8 +8,11 @@
 //!            <--Notice---------------------------------------------------- queue <-----'
 //!
 //!  a publisher's packet: socket -> demux (address, ICE user fragment) -> str0m (SRTP, RTX) -> its stream's viewers:
-//!      permit? -> layer? -> numbers and payload type rewritten -> str0m (SRTP, RTX, pacing off) -> sendmmsg
+//!      permit? -> layer? -> numbers and payload type rewritten -> str0m (SRTP, RTX, pacing off) -> sendmmsg, UDP GSO
 //! ```
+//!
+//! A thread that has read leaves its sockets alone for 2 ms. What comes meanwhile is handled together: a viewer's
+//! connection is asked once for all of its packets, and those pass the kernel as one.
 //!
 //! One connection for each stream: a client offers, either to send a stream or to receive one. What a packet passes is
 //! owned by one thread; the only lock is the router's, taken for commands and at an endpoint's end.

@@ -18,4 +18,5 @@ pub use self::backend::Backend;
 pub use self::ear::Heard;
 pub use self::group::{Limits, Purpose, Session, Shown};
 pub use self::node::{Client, Ends, Media, Node, Settings, Status};
+pub use self::switchboard::Switchboard;
 pub use self::tokens::Tokens;

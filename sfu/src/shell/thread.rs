@@ -15,7 +15,7 @@ use super::node::Gauges;
 use super::own::OwnSockets;
 use super::report::{Queues, Report};
 use super::tcp::{self, Connections, Handover, Slots};
-use super::udp::{Parcel, dressed, plain, send_all};
+use super::udp::{Outlet, Parcel, dressed, plain};
 use crate::router::Router;
 use crate::vocabulary::{Command, EndpointId, Notice, Refusal};
 use crate::worker::{Datagram, Socket, Transmit, Worker};
@@ -28,6 +28,10 @@ pub(crate) const DATAGRAM_MAX: usize = 2_048;
 const INCOMING_MAX: usize = 1_024;
 /// Notices that wait for room in the channel; from here on commands wait too.
 const BACKLOG_MAX: usize = 256;
+
+/// After it has read, the thread leaves its sockets alone for so long: what comes meanwhile is handled at once, and a
+/// viewer's packets leave together. A picture's packets come within some milliseconds; nobody hears or sees two more.
+const REST: Duration = Duration::from_millis(2);
 
 /// How often the thread shows its load.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
@@ -114,10 +118,13 @@ struct Media {
     announced: Vec<IpAddr>,
     buffer: Box<[u8; DATAGRAM_MAX]>,
     parcels: Vec<Parcel>,
+    outlet: Outlet,
     /// Datagrams that the kernel didn't take, since the last report.
     unsent: u64,
     report: Report,
     next_report: Instant,
+    /// When sockets are looked at again.
+    rest_until: Instant,
     _alive: mpsc::Sender<()>,
 }
 
@@ -146,9 +153,11 @@ impl Media {
             announced: parts.announced,
             buffer: Box::new([0; DATAGRAM_MAX]),
             parcels: Vec::new(),
+            outlet: Outlet::new(),
             unsent: 0,
             report: Report::new(index),
             next_report: Instant::now(),
+            rest_until: Instant::now(),
             _alive: parts._alive,
         })
     }
@@ -156,15 +165,20 @@ impl Media {
     async fn run(mut self) {
         let notices = self.notices.clone();
         while !*self.stop.borrow() {
-            let next = tokio::time::Instant::from_std(self.worker.next_timeout());
+            let next = tokio::time::Instant::from_std(self.worker.next_timeout().max(self.rest_until));
+            let rested = self.rest_until <= Instant::now();
             tokio::select! {
                 _ = self.stop.changed() => {}
-                ready = self.socket.readable() => {
+                ready = self.socket.readable(), if rested => {
                     if ready.is_ok() {
                         self.read();
+                        self.rest_until = Instant::now() + REST;
                     }
                 }
-                Some(incoming) = self.incoming.recv() => self.take(incoming),
+                Some(incoming) = self.incoming.recv(), if rested => {
+                    self.take(incoming);
+                    self.rest_until = Instant::now() + REST;
+                }
                 place = notices.reserve(), if !self.backlog.is_empty() => match place {
                     Ok(place) => {
                         if let Some(notice) = self.backlog.pop_front() {
@@ -309,7 +323,7 @@ impl Media {
                 _ => self.connections.send(destination, bytes),
             }
         }
-        self.unsent += send_all(&self.socket, &self.parcels) as u64;
+        self.unsent += self.outlet.send_all(&self.socket, &self.parcels) as u64;
         self.parcels.clear();
     }
 }

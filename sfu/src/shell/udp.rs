@@ -3,7 +3,9 @@
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
+use rustix::io::Errno;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg, sockopt};
+use socket2::{MsgHdr, SockAddr, SockRef};
 use tokio::io::Interest;
 
 /// Bytes that the kernel keeps for the thread while it is busy: 100 ms at 45 000 packets a second of 1 KB each. The
@@ -39,9 +41,111 @@ pub(crate) fn dressed(address: SocketAddr, socket_is_ipv6: bool) -> SocketAddr {
 /// A datagram and where to.
 pub(crate) type Parcel = (Vec<u8>, SocketAddr);
 
-/// Sends the datagrams, many with one system call: that call is half the cost of a packet. Gives how many the kernel
-/// didn't take: they are lost, as on any network, and their receivers ask again.
-pub(crate) fn send_all(socket: &tokio::net::UdpSocket, parcels: &[Parcel]) -> usize {
+/// What a socket's datagrams leave by. Owned by the socket's thread.
+pub(crate) struct Outlet {
+    cutting: Cutting,
+}
+
+/// Whether the kernel cuts what goes to one address into datagrams itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cutting {
+    Untried,
+    /// It did once. Where it refuses, that is for one path's sake.
+    Works,
+    Refused,
+}
+
+impl Outlet {
+    pub(crate) fn new() -> Outlet {
+        Outlet { cutting: Cutting::Untried }
+    }
+
+    /// Sends the datagrams, many with one system call: that call is half the cost of a packet. Those that follow each
+    /// other to one address go as one, to be cut by the kernel (UDP_SEGMENT, udp(7)): they pass it once. Gives how many
+    /// the kernel didn't take: they are lost, as on any network, and their receivers ask again.
+    pub(crate) fn send_all(&mut self, socket: &tokio::net::UdpSocket, parcels: &[Parcel]) -> usize {
+        let (mut lost, mut single, mut at) = (0, 0, 0);
+        while at < parcels.len() {
+            let run = if self.cutting == Cutting::Refused { 1 } else { run_length(&parcels[at..]) };
+            if run > 1 {
+                // To one address they go in order.
+                if single < at && parcels[at - 1].1 == parcels[at].1 {
+                    lost += send_single(socket, &parcels[single..at]);
+                    single = at;
+                }
+                match socket.try_io(Interest::WRITABLE, || send_run(socket, &parcels[at..at + run])) {
+                    Ok(()) => {
+                        lost += send_single(socket, &parcels[single..at]);
+                        single = at + run;
+                        self.cutting = Cutting::Works;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return lost + parcels.len() - single,
+                    // These go one by one; on a kernel or an interface that can't, all from now on.
+                    Err(error) if self.cutting == Cutting::Untried && is_unable(&error) => {
+                        self.cutting = Cutting::Refused;
+                    }
+                    Err(_) => {}
+                }
+            }
+            at += run;
+        }
+        lost + send_single(socket, &parcels[single..])
+    }
+}
+
+/// Not for the address's sake.
+fn is_unable(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::IO | Errno::INVAL | Errno::NOPROTOOPT | Errno::OPNOTSUPP))
+}
+
+/// Datagrams that the kernel cuts from one: it takes 64 (UDP_MAX_SEGMENTS), 64 KiB in all.
+const RUN_MAX: usize = 40;
+const RUN_BYTES_MAX: usize = 60_000;
+
+/// How many of the first datagrams can be one to the kernel: to one address and of one size, the last may be smaller.
+fn run_length(parcels: &[Parcel]) -> usize {
+    let Some((first, to)) = parcels.first() else { return 0 };
+    let most = RUN_MAX.min(RUN_BYTES_MAX / first.len().max(1));
+    let mut length = 1;
+    for (bytes, next) in parcels.iter().take(most).skip(1) {
+        if next != to || bytes.len() > first.len() || bytes.is_empty() {
+            break;
+        }
+        length += 1;
+        if bytes.len() < first.len() {
+            break;
+        }
+    }
+    length
+}
+
+fn send_run(socket: &tokio::net::UdpSocket, parcels: &[Parcel]) -> io::Result<()> {
+    let (first, to) = &parcels[0];
+    let slices: Vec<IoSlice<'_>> = parcels.iter().map(|(bytes, _)| IoSlice::new(bytes)).collect();
+    let (address, control) = (SockAddr::from(*to), segment_control(first.len() as u16));
+    let message = MsgHdr::new().with_addr(&address).with_buffers(&slices).with_control(&control);
+    SockRef::from(socket).sendmsg(&message, 0).map(|_| ())
+}
+
+/// A control message's header, cmsg(3): its length, SOL_UDP, UDP_SEGMENT; then the size.
+const CONTROL: usize = size_of::<usize>() + 2 * size_of::<i32>();
+const SOL_UDP: i32 = 17;
+const UDP_SEGMENT: i32 = 103;
+
+fn segment_control(size: u16) -> [u8; CONTROL + size_of::<usize>()] {
+    let length = CONTROL + size_of::<u16>();
+    let mut control = [0; CONTROL + size_of::<usize>()];
+    let parts: [&[u8]; 4] =
+        [&length.to_ne_bytes(), &SOL_UDP.to_ne_bytes(), &UDP_SEGMENT.to_ne_bytes(), &size.to_ne_bytes()];
+    let mut at = 0;
+    for part in parts {
+        control[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    control
+}
+
+fn send_single(socket: &tokio::net::UdpSocket, parcels: &[Parcel]) -> usize {
     let mut lost = 0;
     for batch in parcels.chunks(BATCH) {
         let mut rest = batch;
@@ -76,4 +180,44 @@ fn send_batch(socket: &tokio::net::UdpSocket, parcels: &[Parcel]) -> io::Result<
         .map(|((address, slice), control)| MMsgHdr::new_with_addr(address, slice, control))
         .collect();
     Ok(sendmmsg(socket, &mut messages, SendFlags::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parcel(bytes: usize, port: u16) -> Parcel {
+        (vec![7; bytes], SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    #[test]
+    fn what_goes_to_one_address_is_cut_only_where_the_receiver_gets_the_same_datagrams() {
+        let run = |sizes: &[usize]| run_length(&sizes.iter().map(|bytes| parcel(*bytes, 9)).collect::<Vec<_>>());
+        assert_eq!(run(&[]), 0);
+        assert_eq!(run(&[100]), 1);
+        assert_eq!(run(&[100, 100, 40, 100]), 3, "a smaller one is the last");
+        assert_eq!(run(&[40, 100]), 1, "a larger one is none of it");
+        assert_eq!(run(&[1_200; 100]), RUN_MAX);
+        assert_eq!(run(&[2_000; 100]), RUN_BYTES_MAX / 2_000);
+        assert_eq!(run_length(&[parcel(100, 9), parcel(100, 8)]), 1, "to another address");
+    }
+
+    #[tokio::test]
+    async fn datagrams_arrive_one_by_one_and_in_order_whichever_way_they_leave() {
+        let (to, other) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let [port, other_port] = [&to, &other].map(|socket| socket.local_addr().unwrap().port());
+        let sizes = [50, 900, 900, 900, 80, 900, 900, 60, 70];
+        let mut parcels: Vec<Parcel> = sizes.iter().map(|bytes| parcel(*bytes, port)).collect();
+        parcels.insert(4, parcel(500, other_port));
+        for mut outlet in [Outlet { cutting: Cutting::Untried }, Outlet { cutting: Cutting::Refused }] {
+            let socket = tokio::net::UdpSocket::from_std(bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
+            socket.writable().await.unwrap();
+            assert_eq!(outlet.send_all(&socket, &parcels), 0);
+            let mut buffer = [0; 2_000];
+            let got = sizes.map(|_| to.recv(&mut buffer).unwrap());
+            assert_eq!(got, sizes);
+            assert_eq!(other.recv(&mut buffer).unwrap(), 500);
+            assert_ne!(outlet.cutting, Cutting::Untried);
+        }
+    }
 }

@@ -17,7 +17,7 @@ use str0m::{Input, Output};
 use crate::admission::Admission;
 use crate::config::Limits;
 use crate::demux::{Demux, Remote};
-use crate::endpoint::{Endpoint, Factory};
+use crate::endpoint::{Endpoint, Endpoints, Factory};
 use crate::meter::Meter;
 use crate::room::{Room, Stream, StreamKey};
 use crate::vocabulary::{EndpointId, Notice, Reason, RoomId};
@@ -82,7 +82,7 @@ pub struct Worker {
     factory: Factory,
     /// Where clients reach the thread: candidates of each answer.
     locals: Vec<(Protocol, SocketAddr)>,
-    endpoints: HashMap<EndpointId, Endpoint>,
+    endpoints: Endpoints,
     streams: HashMap<StreamKey, Stream>,
     rooms: HashMap<RoomId, Room>,
     next_stream: u64,
@@ -109,7 +109,7 @@ impl Worker {
             limits,
             factory: Factory::new()?,
             locals,
-            endpoints: HashMap::new(),
+            endpoints: Endpoints::default(),
             streams: HashMap::new(),
             rooms: HashMap::new(),
             next_stream: 0,

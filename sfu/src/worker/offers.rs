@@ -8,7 +8,8 @@ use str0m::media::{Direction, MediaKind};
 use str0m::net::Protocol;
 
 use super::{Routing, Worker, mark};
-use crate::endpoint::{Both, Endpoint, Ice, Publisher, Role, Subscriber, host_candidate};
+use crate::admission::EXPECTED;
+use crate::endpoint::{Both, Endpoint, Ice, Path, Publisher, Role, Subscriber, host_candidate};
 use crate::room::{Stream, StreamKey};
 use crate::sdp;
 use crate::vocabulary::{EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
@@ -25,8 +26,8 @@ impl Worker {
         offer: &str,
         now: Instant,
     ) -> Result<(), Refusal> {
-        self.admit(id, now)?;
-        let role = Role::Publisher(Publisher::new(self.limits.publisher_packets_per_s_max, now));
+        self.admit(id, EXPECTED, now)?;
+        let role = Role::Publisher(Box::new(Publisher::new(self.limits.publisher_packets_per_s_max, now)));
         let answer = self.answer_to(id, role, &room, stream, offer, now)?;
         self.notices.push_back(Notice::Answer { endpoint: id, answer });
         self.take_place(id, now);
@@ -53,7 +54,7 @@ impl Worker {
         offer: &str,
         now: Instant,
     ) -> Result<(), Refusal> {
-        self.admit(id, now)?;
+        self.admit(id, self.rate(&room, &stream).max(EXPECTED), now)?;
         let role = Role::Subscriber(Box::default());
         let answer = self.answer_to(id, role, &room, stream, offer, now)?;
         self.notices.push_back(Notice::Answer { endpoint: id, answer });
@@ -74,7 +75,7 @@ impl Worker {
         offer: &str,
         now: Instant,
     ) -> Result<(), Refusal> {
-        self.admit(id, now)?;
+        self.admit(id, self.rate(&room, &other).max(EXPECTED), now)?;
         let publisher = Publisher::new(self.limits.publisher_packets_per_s_max, now);
         let both = Both { publisher, subscriber: Subscriber::default(), viewed: StreamKey(u64::MAX) };
         let answer = self.answer_to(id, Role::Both(Box::new(both)), &room, stream, offer, now)?;
@@ -94,11 +95,12 @@ impl Worker {
         Ok(())
     }
 
-    fn admit(&mut self, id: EndpointId, now: Instant) -> Result<(), Refusal> {
+    /// `expected`: packets that the endpoint will take in a second.
+    fn admit(&mut self, id: EndpointId, expected: u64, now: Instant) -> Result<(), Refusal> {
         if self.endpoints.contains_key(&id) {
             return Err(Refusal::BadEndpoint);
         }
-        if self.endpoints.len() >= self.limits.endpoints_max || !self.admission.admit(now) {
+        if self.endpoints.len() >= self.limits.endpoints_max || !self.admission.admit(expected, now) {
             return Err(Refusal::Overloaded);
         }
         Ok(())
@@ -115,9 +117,12 @@ impl Worker {
         now: Instant,
     ) -> Result<String, Refusal> {
         let parsed = sdp::offer(offer)?;
-        let estimate = matches!(role, Role::Subscriber(_)) && self.has_choice(room, &stream);
-        let estimate = estimate.then_some(FIRST_ESTIMATE);
-        let mut rtc = self.factory.rtc(Ice::Lite, estimate, now);
+        let path = match role {
+            Role::Publisher(_) | Role::Both(_) => Path::Theirs,
+            Role::Subscriber(_) if self.has_choice(room, &stream) => Path::Estimated(FIRST_ESTIMATE),
+            Role::Subscriber(_) => Path::Unknown,
+        };
+        let mut rtc = self.factory.rtc(Ice::Lite, path, now);
         for (proto, address) in &self.locals {
             host_candidate(*proto, *address).and_then(|candidate| rtc.add_local_candidate(candidate).map(|_| ()));
         }
@@ -135,9 +140,18 @@ impl Worker {
     /// Whether the stream has layers to choose from, or may have when it comes. Only then is the viewer's path
     /// estimated: that is a third of what a packet costs.
     fn has_choice(&self, room: &RoomId, stream: &StreamId) -> bool {
-        let key = self.rooms.get(room).and_then(|room| room.streams.get(stream));
-        let publisher = key.and_then(|key| self.streams.get(key)?.publisher);
-        publisher.and_then(|id| self.endpoints.get(&id)).is_none_or(|publisher| publisher.layers() > 1)
+        self.publisher(room, stream).is_none_or(|publisher| publisher.layers() > 1)
+    }
+
+    fn publisher(&self, room: &RoomId, stream: &StreamId) -> Option<&Endpoint> {
+        let key = self.rooms.get(room)?.streams.get(stream)?;
+        self.endpoints.get(&self.streams.get(key)?.publisher?)
+    }
+
+    /// Packets that the stream had in the last second; 0 while it isn't published.
+    fn rate(&self, room: &RoomId, stream: &StreamId) -> u64 {
+        let publisher = self.publisher(room, stream).and_then(|endpoint| endpoint.role.publisher());
+        publisher.map_or(0, |publisher| publisher.packets.per_s())
     }
 
     fn insert(&mut self, mut endpoint: Endpoint, room: &RoomId, stream: StreamId) {
@@ -184,8 +198,8 @@ impl Worker {
         own: SocketAddr,
         now: Instant,
     ) -> Result<String, Refusal> {
-        self.admit(id, now)?;
-        let mut rtc = self.factory.rtc(Ice::Full, None, now);
+        self.admit(id, EXPECTED, now)?;
+        let mut rtc = self.factory.rtc(Ice::Full, Path::Theirs, now);
         let candidate = host_candidate(Protocol::Udp, own).ok_or(Refusal::Unavailable)?;
         rtc.add_local_candidate(candidate);
         let mut changes = rtc.sdp_api();
@@ -193,7 +207,7 @@ impl Worker {
         let video = changes.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
         let (offer, pending) = changes.apply().ok_or(Refusal::Unavailable)?;
         let publisher = Publisher::new(self.limits.publisher_packets_per_s_max, now);
-        let role = Role::Publisher(Publisher { pending: Some(pending), ..publisher });
+        let role = Role::Publisher(Box::new(Publisher { pending: Some(pending), ..publisher }));
         let mut endpoint = Endpoint::new(id, StreamKey(u64::MAX), rtc, role, now + self.limits.connect_timeout);
         endpoint.own_socket = Some(own);
         // str0m tells of media that the other side added only.

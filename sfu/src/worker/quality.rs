@@ -63,6 +63,7 @@ impl Worker {
         let mut shares = Vec::new();
         for endpoint in self.endpoints.values_mut() {
             if let Some(publisher) = endpoint.role.publisher_mut() {
+                publisher.packets.tick(now);
                 let layers = publisher.video.iter_mut().flat_map(|video| &mut video.layers);
                 layers.for_each(|layer| layer.bytes.tick(now));
             }

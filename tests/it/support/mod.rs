@@ -16,6 +16,9 @@ pub mod dialogue;
 pub mod ejabberd;
 pub mod event_socket;
 pub mod follower;
+// The same that fuzzes the media node.
+#[path = "../../../sfu/tests/it/support/fuzz.rs"]
+pub mod fuzz;
 pub mod gateway;
 pub mod http_session;
 pub mod janus;

@@ -1,6 +1,7 @@
 //! Clients, and the network between them and a worker.
 
 mod client;
+pub mod fuzz;
 mod network;
 pub mod wire;
 

@@ -39,6 +39,10 @@ pub struct Network {
     pub clients: HashMap<EndpointId, Client>,
     pub notices: Vec<Notice>,
     pub link: Link,
+    /// Somebody speaks in the clients' names while they connect: they may fail, and are gone then.
+    pub spoofed: bool,
+    /// What the clients send from now on, where somebody wants it.
+    pub record: Option<Vec<(SocketAddr, Vec<u8>)>>,
     flights: VecDeque<Flight>,
     next_endpoint: u64,
     dice: u64,
@@ -75,6 +79,8 @@ impl Network {
             clients: HashMap::new(),
             notices: Vec::new(),
             link: Link::default(),
+            spoofed: false,
+            record: None,
             flights: VecDeque::new(),
             next_endpoint: 1,
             dice: 88_172_645_463_325_252,
@@ -91,9 +97,13 @@ impl Network {
     /// A client that would publish or watch, not yet announced to the worker.
     pub fn client(&mut self, media: Media, proto: Protocol) -> EndpointId {
         let id = self.next_endpoint();
-        let address = SocketAddr::from(([198, 51, 100, 1], 10_000 + id.0 as u16));
-        self.clients.insert(id, Client::new(media, address, proto, self.now));
+        self.clients.insert(id, Client::new(media, Network::address(id), proto, self.now));
         id
+    }
+
+    /// Where that client is, unless it moved.
+    pub fn address(id: EndpointId) -> SocketAddr {
+        SocketAddr::from(([198, 51, 100, 1], 10_000 + id.0 as u16))
     }
 
     pub fn publish(&mut self, name: &str) -> EndpointId {
@@ -212,22 +222,41 @@ impl Network {
         let port = if flight.proto == Protocol::Udp { 4000 } else { 4001 };
         let source = SocketAddr::from(([192, 0, 2, 1], port));
         let receive = Receive::new(flight.proto, source, client.address, &flight.bytes).expect("a datagram");
-        client.rtc.handle_input(Input::Receive(self.now, receive)).expect("input a client can take");
-        self.drain(id);
+        let taken = client.rtc.handle_input(Input::Receive(self.now, receive));
+        self.goes_on(id, taken);
     }
 
     fn drive(&mut self, id: EndpointId) {
         let client = self.clients.get_mut(&id).expect("a client");
-        client.rtc.handle_input(Input::Timeout(self.now)).expect("time a client can take");
-        self.drain(id);
+        let taken = client.rtc.handle_input(Input::Timeout(self.now));
+        self.goes_on(id, taken);
+    }
+
+    fn goes_on(&mut self, id: EndpointId, taken: Result<(), str0m::RtcError>) {
+        match taken {
+            Ok(()) => self.drain(id),
+            Err(error) => self.fails(id, &error),
+        }
+    }
+
+    fn fails(&mut self, id: EndpointId, error: &str0m::RtcError) {
+        assert!(self.spoofed, "a client fails: {error}");
+        self.clients.remove(&id);
     }
 
     fn drain(&mut self, id: EndpointId) {
         loop {
             let client = self.clients.get_mut(&id).expect("a client");
-            match client.rtc.poll_output().expect("output") {
+            let output = match client.rtc.poll_output() {
+                Ok(output) => output,
+                Err(error) => return self.fails(id, &error),
+            };
+            match output {
                 Output::Transmit(transmit) => {
                     let (client, proto) = (client.address, transmit.proto);
+                    if let Some(record) = &mut self.record {
+                        record.push((client, transmit.contents.to_vec()));
+                    }
                     self.fly(true, client, proto, transmit.contents.into());
                 }
                 Output::Event(event) => client.event(event, self.now),

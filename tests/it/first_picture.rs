@@ -1,0 +1,71 @@
+//! How long a guest waits, from the click on a link to the first picture of somebody else: measured in the page, in a
+//! real browser. It asserts little: it is for reading.
+//!
+//! `cargo nextest run --run-ignored only --no-capture -E 'test(first_picture)'`
+
+use serde_json::json;
+
+use crate::support::browser::Browser;
+use crate::support::gateway::Gateway;
+use crate::support::wait::until_true;
+
+const ROUNDS: usize = 20;
+
+/// Types a name and enters as soon as the page lets it, and notes (in milliseconds since the click) when it could, when
+/// the conference was there, and when the first picture of a tile was decoded and shown.
+const GUEST: &str = r#"
+    const find = name => document.querySelector(`[data-testid="${name}"]`);
+    const times = window.times = {};
+    const on = screen => document.body?.dataset.screen === screen;
+    const look = setInterval(() => {
+        if (on('door') && !times.door && find('name-input')) {
+            times.door = performance.now();
+            find('name-input').value = 'A guest';
+            find('name-input').dispatchEvent(new Event('input', { bubbles: true }));
+            find('enter').click();
+        }
+        if (on('conference')) times.conference ??= performance.now();
+        const video = document.querySelector('.tile video');
+        if (video && !times.tile) {
+            times.tile = performance.now();
+            video.requestVideoFrameCallback(() => { times.picture = performance.now(); clearInterval(look); });
+        }
+    }, 2);"#;
+
+#[tokio::test]
+#[ignore = "a measurement of a minute"]
+async fn browser_from_the_click_on_a_link_to_the_first_picture() {
+    let gateway = Gateway::embedded().start().await;
+    let printed = gateway.printed().await;
+    let chair = Browser::start().await;
+    chair.enter(&printed.chair, "Anna Schmidt").await;
+    let user = chair.user_named("Anna Schmidt").await;
+    chair.press("camera").await;
+    chair.sees(&user, "video", "on").await;
+
+    let guest = Browser::start().await;
+    guest.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": GUEST })).await;
+    let mut rounds = Vec::new();
+    for round in 0..=ROUNDS {
+        guest.goto("about:blank").await;
+        guest.devtools("Network.clearBrowserCookies", json!({})).await;
+        let origin = printed.guest.split('/').take(3).collect::<Vec<_>>().join("/");
+        guest.devtools("Storage.clearDataForOrigin", json!({ "origin": origin, "storageTypes": "all" })).await;
+        guest.goto(&printed.guest).await;
+        until_true("a picture", async || guest.run("return window.times?.picture ?? null").await.is_number()).await;
+        let times = guest.run("return window.times").await;
+        // The first fills the browser's caches.
+        if round > 0 {
+            rounds.push(["door", "conference", "tile", "picture"].map(|name| times[name].as_f64().expect("a time")));
+        }
+    }
+    println!("from the click on the link, {ROUNDS} rounds, ms:");
+    for (place, name) in
+        ["the door is shown", "in the conference", "the tile is there", "the first picture"].iter().enumerate()
+    {
+        let mut sorted: Vec<f64> = rounds.iter().map(|times| times[place]).collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |percent: usize| sorted[(sorted.len() * percent).div_ceil(100) - 1];
+        println!("  {name:<20} p50 {:>6.0}  p95 {:>6.0}", at(50), at(95));
+    }
+}
