@@ -369,7 +369,7 @@ impl World {
             match output {
                 Output::Media(command) => self.command(command),
                 Output::Link(link, ask) => self.ask(link, ask),
-                Output::Cascade(..) => panic!("nobody ordered it"),
+                Output::Cascade(_, peers) => assert!(peers.is_empty(), "nobody ordered it"),
                 Output::Send(socket, reply) => {
                     let page = self.page(socket);
                     assert!(page.open, "said to a closed socket: {reply:?}");

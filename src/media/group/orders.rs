@@ -110,9 +110,11 @@ impl Group {
 
     fn close_room(&mut self, now: u64, room: ConfId) {
         let id = Space::Conference.room(room.as_str());
-        self.bars.put(room, None, now, Barred::Ended);
+        self.bars.put(room.clone(), None, now, Barred::Ended);
         self.permits.forget(&id);
         self.end_links(&id);
+        // Those too that are lost for now and would be tried again: the other node may have heard of the end first.
+        self.out.push(Output::Cascade(room, Vec::new()));
         self.disband(&id, Some(Code::Ended), Close::Over);
     }
 

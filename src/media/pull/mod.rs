@@ -134,6 +134,13 @@ struct ByHand {
     state: watch::Receiver<State>,
 }
 
+impl ByHand {
+    /// Whether its link has ended, and only hasn't said so yet.
+    fn is_over(&self) -> bool {
+        matches!(*self.state.borrow(), State::Failed(_))
+    }
+}
+
 struct Cascade {
     link: LinkId,
     peer: watch::Sender<Peer>,
@@ -202,7 +209,7 @@ impl Pulls {
     pub fn pull(&mut self, pull: Pull, taken: bool) -> Result<watch::Receiver<State>, Refused> {
         let (uri, target) = self.targets.find(&pull.uri).ok_or(Refused::NotAllowed)?;
         let pull = Pull { uri, ..pull };
-        if let Some(known) = self.by_hand.get(&pull.local) {
+        if let Some(known) = self.by_hand.get(&pull.local).filter(|known| !known.is_over()) {
             return if known.pull == pull { Ok(known.state.clone()) } else { Err(Refused::Taken) };
         }
         let (from, name) = targets::stream(&pull.remote).ok_or(Refused::NoStream)?;
@@ -226,13 +233,13 @@ impl Pulls {
             let (pull, session) = (each.pull.clone(), each.session.clone());
             Pulled { pull, session, state: each.state.borrow().clone() }
         };
-        self.by_hand.values().map(pulled).collect()
+        self.by_hand.values().filter(|each| !each.is_over()).map(pulled).collect()
     }
 
     /// Ends a pull; the link that has ended.
     pub fn terminate(&mut self, pull: &Pull) -> Option<LinkId> {
         let uri = targets::normal(&pull.uri);
-        let known = self.by_hand.get(&pull.local)?;
+        let known = self.by_hand.get(&pull.local).filter(|known| !known.is_over())?;
         let asked = targets::normal(&known.pull.uri) == uri && known.pull.remote == pull.remote;
         let link = asked.then_some(known.link)?;
         self.forget(link);

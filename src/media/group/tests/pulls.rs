@@ -149,11 +149,20 @@ fn who_is_muted_is_so_where_they_are_pulled_to_and_the_end_is_for_all() {
     let held = Command::Permit { room: "conf/c".into(), member: "anna".into(), audio: false, video: true };
     assert_eq!(node.order(permit), [Output::Media(held)]);
     let over = node.order(ToNode::CloseRoom { room: conf("c") });
-    assert_eq!(over[0], asked(Ask::End));
+    assert_eq!(over[..2], [asked(Ask::End), Output::Cascade(conf("c"), Vec::new())]);
     assert_eq!(errors(&over), [(1, Code::Ended, None), (2, Code::Ended, None)]);
     assert!(over.contains(&close(1, Close::Over)) && over.contains(&close(2, Close::Over)));
     assert_eq!(over.last(), Some(&room_closed("conf/c")));
     assert_eq!(node.linked(Linked::Has(stream("anna"))), [], "the link is gone");
+}
+
+#[test]
+fn a_link_that_is_lost_when_the_conference_ends_is_not_tried_again() {
+    let mut node = Node::new();
+    node.link("c", false);
+    node.linked(Linked::Closed);
+    let over = node.order(ToNode::CloseRoom { room: conf("c") });
+    assert_eq!(over, [Output::Cascade(conf("c"), Vec::new())]);
 }
 
 #[test]
