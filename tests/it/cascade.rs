@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -84,7 +85,8 @@ impl Site {
         let mut all: Vec<&mut Peer> = peers.iter_mut().collect();
         call(&mut all, "the noise is connected", |peers| peers.iter().all(|peer| peer.is_connected())).await;
         let rate = NOISE * f64::from(self.packets_per_s_max) / f64::from(NOISE_VIEWERS);
-        Noise { _sockets: sockets, task: tokio::spawn(make_noise(peers, rate)) }
+        let (rate, told) = watch::channel(rate);
+        Noise { _sockets: sockets, rate, task: tokio::spawn(make_noise(peers, told)) }
     }
 
     /// Waits until nobody else's calls are there.
@@ -97,20 +99,30 @@ impl Site {
 /// A call that goes on by itself.
 struct Noise {
     _sockets: Vec<CallSocket>,
+    rate: watch::Sender<f64>,
     task: JoinHandle<()>,
 }
 
-/// The first of them sends so many packets in a second, however busy the machine is.
-async fn make_noise(mut peers: Vec<Peer>, rate: f64) {
-    let (begun, mut sent) = (Instant::now(), 0.0);
+impl Noise {
+    /// Louder or softer, so that the load comes to be what it should, however busy the machine is.
+    fn steer(&self, load: Option<f64>) {
+        let step = load.map_or(1.0, |load| (NOISE / load.max(0.1)).clamp(0.9, 1.2));
+        self.rate.send_modify(|rate| *rate *= step);
+    }
+}
+
+/// The first of them sends so many packets in a second.
+async fn make_noise(mut peers: Vec<Peer>, rate: watch::Receiver<f64>) {
+    let (mut last, mut due) = (Instant::now(), 0.0);
     loop {
-        let due = begun.elapsed().as_secs_f64() * rate;
+        let (now, rate) = (Instant::now(), *rate.borrow());
         // After a long pause, not all at once.
-        sent = f64::max(sent, due - rate / 4.0);
-        while sent < due {
+        due = f64::min(due + (now - last).as_secs_f64() * rate, rate / 4.0);
+        last = now;
+        while due >= 1.0 {
             peers[0].sound();
             peers[0].poll();
-            sent += 1.0;
+            due -= 1.0;
         }
         peers.iter_mut().for_each(Peer::poll);
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -203,13 +215,19 @@ async fn flows(guests: &mut [&mut Guest], seen: &mut [Peer], what: &str) {
 }
 
 /// Somebody who comes while the first node is full: who comes before the gateway has heard so goes again.
-async fn at_the_other(site: &Site, code: &str, conf: &str, first: usize) -> Member {
+async fn at_the_other(site: &Site, code: &str, conf: &str, first: usize, noise: &Noise) -> Member {
+    let mut known = None;
     for _ in 0..TRIES {
         let one = member(&site.stage, code, conf).await;
         if one.gateway == IDS[1 - first] {
             return one;
         }
         one.client.rpc("conference.leave", json!({ "confId": conf })).await.result();
+        // Once for each report.
+        let load = site.loads().await[first];
+        if std::mem::replace(&mut known, load) != load {
+            noise.steer(load);
+        }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     panic!("the conference doesn't grow: {:?}", site.loads().await);
@@ -221,7 +239,7 @@ async fn three_at_two_nodes(site: &Site, chair: &Client) -> (String, [Guest; 3],
     let anna = Guest::enter(site, &code, &conf).await;
     let first = site.at(&anna.member.gateway);
     let noise = site.fill(first).await;
-    let ben = at_the_other(site, &code, &conf, first).await;
+    let ben = at_the_other(site, &code, &conf, first, &noise).await;
     let ben = Guest::connect(site, ben, &conf).await;
     assert_eq!(allocate(&anna.member.client, &conf).await["gatewayId"], IDS[first], "who is there stays");
     site.quiet(first, noise).await;
@@ -332,7 +350,7 @@ async fn browser_people_on_two_nodes_see_and_hear_each_other() {
     until_true("she is at a node", async || site.members(0).await + site.members(1).await == 1.0).await;
     let first = usize::from(site.members(1).await == 1.0);
     let noise = site.fill(first).await;
-    let scout = at_the_other(&site, &code, &conf, first).await;
+    let scout = at_the_other(&site, &code, &conf, first, &noise).await;
     scout.client.rpc("conference.leave", json!({ "confId": conf })).await.result();
     site.quiet(first, noise).await;
     // Until its deadline, she stays; the conference is at the other node too, which takes who comes.
