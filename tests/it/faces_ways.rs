@@ -74,11 +74,7 @@ async fn browser_three_people_on_janus_see_and_hear_each_other() {
     let janus = Janus::start().await;
     let stage = Stage::with(&janus.node("j1")).await;
     let chair = stage.chair().await;
-    until_true("Janus is offered", async || {
-        let known = chair.rpc("config.getProperties", json!({ "keys": ["webrtcAddress"] })).await.result();
-        known["webrtcAddress"].as_str().is_some_and(|url| url.ends_with("/callgw/at/j1"))
-    })
-    .await;
+    until_true("Janus is offered", async || chair.offered_gateways().await.ends_with("/callgw/at/j1")).await;
     let round = Round::with(three(&[]).await, links(&stage, &chair).await).await;
     round.all_see_and_hear_each_other().await;
     round.assert_quiet_consoles().await;

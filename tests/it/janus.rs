@@ -8,11 +8,8 @@ use crate::stage::Stage;
 use crate::support::client::{BASE, Client};
 use crate::support::event_socket::EventSocket;
 use crate::support::janus::{Janus, media_address};
-use crate::support::media::{CallSocket, Peer, call};
+use crate::support::media::{CallSocket, Peer, SOME, call};
 use crate::support::wait::until_true;
-
-/// Enough that media flows, few enough that it takes no second.
-const SOME: usize = 20;
 
 /// A conference whose call gateway is a Janus.
 struct Scene {
@@ -38,7 +35,7 @@ impl Scene {
             socket.call("conference.join", json!({ "confId": conf })).await.result();
             events.push(socket);
         }
-        until_true("Janus is offered", async || offered(&chair).await.ends_with("/callgw/at/j1")).await;
+        until_true("Janus is offered", async || chair.offered_gateways().await.ends_with("/callgw/at/j1")).await;
         Self { janus, stage, conf, chair, guests, _events: events }
     }
 
@@ -56,12 +53,6 @@ impl Scene {
         socket.join(&self.conf, member.user_id()).await;
         socket
     }
-}
-
-/// The call gateways that members are told of.
-async fn offered(member: &Client) -> String {
-    let known = member.rpc("config.getProperties", json!({ "keys": ["webrtcAddress"] })).await.result();
-    known["webrtcAddress"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Everybody's camera, and everybody's view of everybody else's.
@@ -126,11 +117,11 @@ async fn three_people_see_and_hear_each_other_on_janus_until_one_is_muted_and_ki
 async fn a_janus_that_dies_is_left_for_the_next_node_and_taken_again_when_it_is_back() {
     let mut scene = Scene::open().await;
     scene.janus.stop();
-    until_true("nobody is sent to it any more", async || offered(&scene.chair).await.is_empty()).await;
+    until_true("nobody is sent to it any more", async || scene.chair.offered_gateways().await.is_empty()).await;
     let refused = scene.chair.rpc("callgw.allocate", json!({ "confId": scene.conf })).await.refused(-32020);
     assert_eq!(refused["data"]["key"], "callgw.none", "{refused}");
     scene.janus.start_again().await;
-    until_true("it is offered again", async || offered(&scene.chair).await.ends_with("/callgw/at/j1")).await;
+    until_true("it is offered again", async || scene.chair.offered_gateways().await.ends_with("/callgw/at/j1")).await;
     assert!(scene.stage.gateway.metric("confgate_janus_up").await == Some(1.0));
 }
 

@@ -8,11 +8,8 @@ use serde_json::json;
 use crate::stage::Stage;
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;
-use crate::support::media::{CallSocket, Peer, builtin_node, call, claims, control_token, signed, token};
+use crate::support::media::{CallSocket, Peer, SOME, builtin_node, call, claims, control_token, signed, token};
 use crate::support::wait::until_true;
-
-/// Enough that media flows, few enough that it takes no second.
-const SOME: usize = 20;
 
 async fn node(more: &str) -> Gateway {
     let config = format!("{}[callgw]\nthreads = 1\n{more}", builtin_node("n1"));
@@ -65,6 +62,15 @@ impl CallSocket {
 }
 
 /// Registered by a token for the conference.
+/// Two in a call, each with what they send and receive by.
+async fn anna_and_ben(client: &Client) -> (CallSocket, Peer, CallSocket, Peer) {
+    let (mut anna, mut ben) = (by_token(client, "c1", "anna").await, by_token(client, "c1", "ben").await);
+    let mut annas = anna.dial("anna", "ben").await;
+    let bens = ben.accept("anna").await;
+    anna.is_through(&mut annas).await;
+    (anna, annas, ben, bens)
+}
+
 async fn by_token(client: &Client, conf: &str, name: &str) -> CallSocket {
     let mut socket = client.call_socket(Some(&token("n1", conf, name))).await.expect("a good token opens");
     assert_eq!(socket.register(name).await, "accepted");
@@ -98,10 +104,7 @@ async fn empty(gateway: &Gateway) {
 async fn two_call_each_other_and_are_relayed() {
     let gateway = node("").await;
     let client = gateway.client();
-    let (mut anna, mut ben) = (by_token(&client, "c1", "anna").await, by_token(&client, "c1", "ben").await);
-    let mut annas = anna.dial("anna", "ben").await;
-    let mut bens = ben.accept("anna").await;
-    anna.is_through(&mut annas).await;
+    let (mut anna, mut annas, mut ben, mut bens) = anna_and_ben(&client).await;
     talk(&mut annas, &mut bens).await;
 
     let mut carl = by_token(&client, "c1", "carl").await;
@@ -235,10 +238,7 @@ async fn unmodified_kurento_pages_call_each_other_on_an_open_node_apart_from_con
 async fn nonsense_harms_nobody_elses_call() {
     let gateway = node("").await;
     let client = gateway.client();
-    let (mut anna, mut ben) = (by_token(&client, "c1", "anna").await, by_token(&client, "c1", "ben").await);
-    let mut annas = anna.dial("anna", "ben").await;
-    let mut bens = ben.accept("anna").await;
-    anna.is_through(&mut annas).await;
+    let (_anna, mut annas, _ben, mut bens) = anna_and_ben(&client).await;
     let mut carl = by_token(&client, "c1", "carl").await;
     for text in ["{", r#"{"id":"call"}"#, r#"{"id":"leaveRoom"}"#, r#"{"id":"joinRoom","room":"c1","name":"carl"}"#] {
         carl.text(text).await;

@@ -8,11 +8,8 @@ use crate::support::call_gateway::Trust;
 use crate::support::client::{BASE, Client};
 use crate::support::event_socket::EventSocket;
 use crate::support::gateway::Gateway;
-use crate::support::media::{CallSocket, NODE_SECRET, Peer, builtin_node, call};
+use crate::support::media::{CallSocket, NODE_SECRET, Peer, SOME, builtin_node, call, flows};
 use crate::support::wait::until_true;
-
-/// Enough that media flows, few enough that it takes no second.
-const SOME: usize = 20;
 
 /// A conference whose call gateway is a WHIP server.
 struct Scene {
@@ -45,7 +42,7 @@ impl Scene {
             socket.call("conference.join", json!({ "confId": conf })).await.result();
             events.push(socket);
         }
-        until_true("the server is offered", async || offered(&chair).await.ends_with("/callgw/at/w1")).await;
+        until_true("the server is offered", async || chair.offered_gateways().await.ends_with("/callgw/at/w1")).await;
         Self { server, stage, conf, chair, guest, _trust: trust, _events: events }
     }
 
@@ -78,20 +75,6 @@ fn behind(server: &Gateway) -> String {
          signer_id = \"m1\"\nsigner_secret = {NODE_SECRET:?}\n",
         server.http()
     )
-}
-
-/// The call gateways that members are told of.
-async fn offered(member: &Client) -> String {
-    let known = member.rpc("config.getProperties", json!({ "keys": ["webrtcAddress"] })).await.result();
-    known["webrtcAddress"].as_str().unwrap_or_default().to_owned()
-}
-
-async fn flows(sends: &mut Peer, sees: &mut Peer) {
-    let (frames, sounds) = (sees.frames(), sees.sounds());
-    call(&mut [sends, sees], "picture and sound", |peers| {
-        peers[1].frames() >= frames + SOME && peers[1].sounds() >= sounds + SOME
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -149,10 +132,10 @@ async fn a_viewer_may_ask_before_anybody_sends_and_candidates_trickle() {
 async fn a_server_that_is_gone_is_offered_to_nobody() {
     let mut scene = Scene::open().await;
     scene.server.kill();
-    until_true("it is not offered", async || offered(&scene.chair).await.is_empty()).await;
+    until_true("it is not offered", async || scene.chair.offered_gateways().await.is_empty()).await;
     let refused = scene.chair.rpc("callgw.allocate", json!({ "confId": scene.conf })).await;
     refused.refused(-32020);
     scene.server.restart().await;
-    until_true("it is offered again", async || !offered(&scene.chair).await.is_empty()).await;
+    until_true("it is offered again", async || !scene.chair.offered_gateways().await.is_empty()).await;
     assert!(scene.stage.gateway.metric("confgate_whip_up").await.is_some());
 }

@@ -81,32 +81,20 @@ impl From<Error> for End {
 }
 
 pub(super) struct Link {
-    id: LinkId,
-    room: ConfId,
-    wanted: Wanted,
-    reach: Arc<Reach>,
-    state: watch::Sender<State>,
-    asks: mpsc::Receiver<Ask>,
-    say: mpsc::Sender<Said>,
+    pub id: LinkId,
+    pub room: ConfId,
+    pub wanted: Wanted,
+    pub reach: Arc<Reach>,
+    pub state: watch::Sender<State>,
+    pub asks: mpsc::Receiver<Ask>,
+    pub say: mpsc::Sender<Said>,
     /// Streams that the other node has, by its names for them, and the nodes that each has come through.
-    has: HashMap<String, Vec<String>>,
+    pub has: HashMap<String, Vec<String>>,
     /// What failed, and when it is tried again.
-    again: Vec<(Instant, StreamId)>,
+    pub again: Vec<(Instant, StreamId)>,
 }
 
 impl Link {
-    pub fn new(
-        id: LinkId,
-        room: ConfId,
-        wanted: Wanted,
-        reach: Arc<Reach>,
-        state: watch::Sender<State>,
-        asks: mpsc::Receiver<Ask>,
-        say: mpsc::Sender<Said>,
-    ) -> Self {
-        Self { id, room, wanted, reach, state, asks, say, has: HashMap::new(), again: Vec::new() }
-    }
-
     pub async fn run(mut self) {
         let mut wait = self.reach.reconnect_min;
         loop {

@@ -259,9 +259,10 @@ impl Pulls {
     fn start(&mut self, room: ConfId, wanted: Wanted, state: watch::Sender<State>) -> LinkId {
         let id = LinkId(self.next);
         self.next += 1;
-        let (asks, asked) = mpsc::channel(ASKS);
-        let link = Link::new(id, room, wanted, Arc::clone(&self.reach), state, asked, self.say.clone());
-        self.handles.insert(id, Handle { asks, task: tokio::spawn(link.run()) });
+        let (to_link, asks) = mpsc::channel(ASKS);
+        let (reach, say, has, again) = (Arc::clone(&self.reach), self.say.clone(), HashMap::new(), Vec::new());
+        let link = Link { id, room, wanted, reach, state, asks, say, has, again };
+        self.handles.insert(id, Handle { asks: to_link, task: tokio::spawn(link.run()) });
         id
     }
 

@@ -9,11 +9,8 @@ mod orders;
 mod sessions;
 
 use crate::support::gateway::Gateway;
-use crate::support::media::builtin_node;
+use crate::support::media::{SOME, builtin_node};
 use crate::support::wait::until_true;
-
-/// Enough that media flows, few enough that it takes no second.
-const SOME: usize = 20;
 
 /// A gateway whose own node is `n1`.
 async fn node(more: &str) -> Gateway {

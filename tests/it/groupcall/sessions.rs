@@ -7,7 +7,7 @@ use super::{SOME, empty, node};
 use crate::stage::Stage;
 use crate::support::client::Client;
 use crate::support::http_session::{HttpSession, whep, whip};
-use crate::support::media::{CallSocket, Media, Peer, call, claims, control_token, signed, token};
+use crate::support::media::{CallSocket, Media, Peer, call, claims, control_token, flows, signed, token};
 use crate::support::wait::until_true;
 
 const CANDIDATE: &str = "a=mid:0\r\na=candidate:1 1 udp 2130706431 127.0.0.1 9 typ host\r\n";
@@ -19,14 +19,6 @@ async fn stage(client: &Client) -> (CallSocket, HttpSession) {
     let obs = client.publish_over_http(&whip("c1"), &token("n1", "c1", "obs")).await;
     assert_eq!(ben.expect("newParticipantArrived").await["name"], "obs");
     (ben, obs)
-}
-
-async fn flows(sends: &mut Peer, sees: &mut Peer) {
-    let (frames, sounds) = (sees.frames(), sees.sounds());
-    call(&mut [sends, sees], "picture and sound", |peers| {
-        peers[1].frames() >= frames + SOME && peers[1].sounds() >= sounds + SOME
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -88,6 +88,24 @@ impl Client {
         socket.join(room, name).await;
         socket
     }
+
+    /// The call gateways that this member is told of.
+    pub async fn offered_gateways(&self) -> String {
+        let known = self.rpc("config.getProperties", json!({ "keys": ["webrtcAddress"] })).await.result();
+        known["webrtcAddress"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// Enough that media flows, few enough that it takes no second.
+pub const SOME: usize = 20;
+
+/// Waits until so much more of what the one sends is seen and heard by the other.
+pub async fn flows(sends: &mut Peer, sees: &mut Peer) {
+    let (frames, sounds) = (sees.frames(), sees.sounds());
+    call(&mut [sends, sees], "picture and sound", |peers| {
+        peers[1].frames() >= frames + SOME && peers[1].sounds() >= sounds + SOME
+    })
+    .await;
 }
 
 impl CallSocket {
