@@ -19,6 +19,25 @@ const SOCKETS: &str = "
         constructor(...options) { super(...options); sockets.push(this); }
     };";
 
+/// The camera opens while the browser takes the other's description, neither before nor after.
+const CAMERA_MEANWHILE: &str = "
+    const [asked, opened] = [Promise.withResolvers(), Promise.withResolvers()];
+    const devices = navigator.mediaDevices;
+    const open = devices.getUserMedia.bind(devices);
+    devices.getUserMedia = async what => {
+        if (what.video) await asked.promise;
+        const media = await open(what);
+        // The page hears of it first.
+        if (what.video) setTimeout(opened.resolve);
+        return media;
+    };
+    const take = RTCPeerConnection.prototype.setRemoteDescription;
+    RTCPeerConnection.prototype.setRemoteDescription = async function (description) {
+        asked.resolve();
+        await opened.promise;
+        return take.call(this, description);
+    };";
+
 /// What Kurento's one-to-one page does, as the test asks it to. `faces` is what each connection shows.
 const KURENTO_PAGE: &str = "
     const dial = name => {
@@ -200,6 +219,14 @@ async fn browser_media_goes_through_the_node_where_no_path_leads_straight() {
     call(&anna, &zhang).await;
     through_the_node(&anna, &zhang).await;
     tokio::join!(anna.is_on_same_page(), zhang.is_on_same_page());
+}
+
+#[tokio::test]
+async fn browser_a_camera_that_opens_while_the_browsers_agree_is_seen() {
+    let stage = Stage::with("[callgw]\nthreads = 1\n").await;
+    let (anna, zhang) = two(&stage, CAMERA_MEANWHILE).await;
+    call(&anna, &zhang).await;
+    straight(&anna, &zhang).await;
 }
 
 #[tokio::test]

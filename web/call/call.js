@@ -175,7 +175,7 @@ export class Call {
   async #respond(what) {
     const { peer, about } = this.#makePeer(what);
     try {
-      about("response", { sdp: await peer.respond(what.sdp, this.owner.tracks("camera")) });
+      about("response", { sdp: await peer.respond(what.sdp, () => this.owner.tracks("camera")) });
     } catch (error) {
       this.#failed(peer, error, () => about("lost", { problem: "offerRefused" }));
     }

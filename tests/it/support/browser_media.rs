@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::browser::Browser;
-use super::wait::until_true;
+use super::wait::{PATIENCE, until, until_true};
 
 /// Remembers every peer connection, and finds what is received of a track.
 const WATCH: &str = "
@@ -19,6 +19,20 @@ const WATCH: &str = "
     };
     window.watched = {
         connections,
+        // A line for each connection, for whoever reads that a test failed.
+        async told() {
+            const lines = connections.filter(each => each.signalingState !== 'closed').map(async each => {
+                const streams = [...(await each.getStats()).values()].filter(({ type }) => /^(in|out)bound-rtp$/.test(type));
+                const rtp = streams.map(({ type, kind, rid = '', bytesSent, bytesReceived, framesSent, framesDecoded }) =>
+                    `${type} ${kind} ${rid} bytes ${bytesSent ?? bytesReceived} frames ${framesSent ?? framesDecoded}`);
+                return [each.connectionState, each.iceConnectionState, each.signalingState, ...rtp].join('; ');
+            });
+            const tiles = [...document.querySelectorAll('.tile')].map(tile => {
+                const pictures = [...tile.querySelectorAll('video')].map(video => `${video.className} ${video.videoWidth} px`);
+                return [`tile ${tile.dataset.stream}`, tile.dataset.phase, tile.dataset.video, ...pictures].join('; ');
+            });
+            return [...await Promise.all(lines), ...tiles].join('\\n');
+        },
         async inbound(kind, stream) {
             const track = trackOf(kind, stream);
             const receivers = connections.flatMap(each => each.getReceivers());
@@ -100,12 +114,25 @@ impl Browser {
     pub async fn sees_moving(&self, stream: &str) {
         self.rises("video", stream, "framesDecoded", 5.0).await;
         let pixels = format!("return watched.pixels({})", json!(stream));
-        let first = self.run(&pixels).await;
-        until_true(&format!("the picture of {stream} moves"), async || {
+        let mut first = self.run(&pixels).await;
+        self.until_media(&format!("the picture of {stream} moves"), async || {
             let now = self.run(&pixels).await;
-            !now.is_null() && !first.is_null() && now != first
+            if first.is_null() {
+                first.clone_from(&now);
+            }
+            now != first
         })
         .await;
+    }
+
+    /// Waits until it is so; where it doesn't become so, the test fails with what each connection carries.
+    async fn until_media(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        if until(PATIENCE, async || holds().await.then_some(())).await.is_none() {
+            let ask = "watched.told().then(arguments[0], error => arguments[0](String(error)));";
+            let told = self.page.execute_async(ask, Vec::new()).await;
+            let told = told.ok().as_ref().and_then(Value::as_str).unwrap_or("the page doesn't say").to_owned();
+            panic!("not within {PATIENCE:?}: {what}\n{told}");
+        }
     }
 
     /// Waits until packets of the stream's sound come in and there is something to be heard in them.
@@ -117,7 +144,7 @@ impl Browser {
     /// Waits until the number rises by that much; another connection's begins at 0.
     async fn rises(&self, kind: &str, stream: &str, number: &str, by: f64) {
         let mut first = self.received(kind, stream, number).await;
-        until_true(&format!("{number} of {stream} rises"), async || {
+        self.until_media(&format!("{number} of {stream} rises"), async || {
             let now = self.received(kind, stream, number).await;
             first = first.min(now);
             now > first && now >= first + by

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// How long a test waits for one thing to happen before it fails. Generous, since two cores may carry two servers, a
 /// browser and a compiler; a test that passes never waits this long.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(10);
 
