@@ -158,6 +158,10 @@ impl Core {
     pub fn attach(&mut self, user: UserId, generation: u64, position: Option<Position>, now: u64) -> Effects {
         let mut out = Vec::new();
         if self.listeners.get(&user).is_some_and(|l| l.generation == generation) {
+            // They may have been let in just now, and what is being asked was asked before.
+            if let Some(presence) = self.presence.get_mut(&user) {
+                presence.undone = presence.asking.is_some();
+            }
             return out;
         }
         self.idle_since = None;
@@ -353,7 +357,7 @@ impl Core {
             LeftReason::Left => {
                 // Their socket may stay; there is nothing left to be graceful about.
                 if !self.listeners.contains_key(user) {
-                    self.presence.remove(user);
+                    self.forget(user);
                 }
             }
             LeftReason::Timeout | LeftReason::Ended => {}
@@ -362,20 +366,20 @@ impl Core {
 
     fn turn_away(&mut self, user: &UserId, banned: bool, why: Close, out: &mut Effects) {
         let listener = self.listeners.remove(user);
+        self.forget(user);
         if self.is_call() {
-            self.presence.remove(user);
             return;
         }
         if let Some(listener) = listener {
             out.push(Effect::Close { user: user.clone(), generation: listener.generation, why });
         }
-        self.presence.remove(user);
         out.push(Effect::Tell(Happening::Removed { user: user.clone(), banned }));
     }
 
     fn over(&mut self, out: &mut Effects) {
         self.ended = true;
-        self.presence.clear();
+        let users: Vec<_> = self.presence.keys().cloned().collect();
+        users.iter().for_each(|user| self.forget(user));
         let stays_open = self.is_call();
         for (user, listener) in self.listeners.drain().filter(|_| !stays_open) {
             out.push(Effect::Close { user, generation: listener.generation, why: Close::Over });

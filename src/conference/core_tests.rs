@@ -282,6 +282,38 @@ fn who_was_not_let_listen_does_so_once_they_have_joined() {
 }
 
 #[test]
+fn who_is_let_in_or_comes_again_while_the_eim_refuses_is_asked_for_anew() {
+    let mut truth = Truth::new(&["a"]);
+    let mut core = attached(&truth, &["a"]);
+    for generation in [1, 2] {
+        core.attach(user("b"), 1, None, 0);
+        core.event(truth.event(Change::MemberJoined(member("b", 9))), 0);
+        assert_eq!(asks(&core.attach(user("b"), generation, None, 0)), [] as [&Ask; 0], "one request at a time");
+        let out = core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
+        assert_eq!(asks(&out), [&Ask::Subscribe { user: user("b"), generation }]);
+        let out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0);
+        assert_eq!(frames(&out, "b").last().expect("a frame").0, "conference.snapshot");
+        let left = Change::MemberLeft(Left { user_id: user("b"), reason: LeftReason::Kicked });
+        core.event(truth.event(left), 0);
+    }
+}
+
+#[test]
+fn what_was_asked_before_somebody_was_sent_away_is_no_answer_to_what_is_asked_since() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["a", "b"]);
+    core.detach(&user("b"), 1, 0);
+    core.event(truth.event(Change::MemberLeft(Left { user_id: user("b"), reason: LeftReason::Kicked })), 0);
+    core.event(truth.event(Change::MemberJoined(member("b", 9))), 0);
+    assert_eq!(asks(&core.joined(&user("b"), 2, 0)), [] as [&Ask; 0], "none may overtake the one under way");
+    assert_eq!(asks(&core.tick(20_000)), [] as [&Ask; 0]);
+    let out = core.told_presence(&user("b"), Ok(()), 20_000);
+    assert!(matches!(asks(&out)[..], [Ask::Gone { generation: 2, .. }]), "{out:?}");
+    core.told_presence(&user("b"), Err(Failure::Unreachable), 20_000);
+    assert!(matches!(asks(&core.tick(20_000 + RETRY_MS))[..], [Ask::Gone { generation: 2, .. }]));
+}
+
+#[test]
 fn a_waiting_guest_sees_themselves_only_until_they_are_admitted() {
     let mut truth = Truth::new(&["chair"]);
     let mut guest = member("g", 50);

@@ -10,6 +10,8 @@ pub(super) enum Want {
     Online,
     Away,
     Gone,
+    /// Nothing any more: they were removed, or may not listen. Kept until what is being asked is answered.
+    Nothing,
 }
 
 /// What the EIM is to know of a user, and what it has been told. One request at a time for each user, so that none
@@ -106,18 +108,29 @@ impl Core {
         if p.asking.is_some() || p.told == Some(wanted) {
             return;
         }
-        p.asking = Some(wanted);
-        p.retry_at = 0;
-        let (user, generation) = (user.clone(), p.generation);
-        out.push(Effect::Ask(match p.want {
-            Want::Online => Ask::Subscribe { user, generation },
-            Want::Away if p.subscribed => Ask::Unsubscribe { user, generation, linger_ms: self.limits.window_ms },
-            Want::Away => Ask::Away { user, generation },
+        let (name, generation) = (user.clone(), p.generation);
+        let ask = match p.want {
+            Want::Online => Ask::Subscribe { user: name, generation },
+            Want::Away if p.subscribed => Ask::Unsubscribe { user: name, generation, linger_ms: self.limits.window_ms },
+            Want::Away => Ask::Away { user: name, generation },
             Want::Gone => {
                 let keep_ms = self.limits.window_ms.saturating_sub(self.limits.grace_ms);
-                Ask::Gone { user, generation, keep_ms }
+                Ask::Gone { user: name, generation, keep_ms }
             }
-        }));
+            Want::Nothing => return,
+        };
+        p.asking = Some(wanted);
+        p.retry_at = 0;
+        out.push(Effect::Ask(ask));
+    }
+
+    /// Nothing is to be told of the user any more. While something is being asked they are kept in mind: its answer must
+    /// not be taken for that to a later request, nor a later request overtake it.
+    pub(super) fn forget(&mut self, user: &UserId) {
+        match self.presence.get_mut(user) {
+            Some(p) if p.asking.is_some() => (p.want, p.undone, p.subscribed) = (Want::Nothing, true, false),
+            _ => drop(self.presence.remove(user)),
+        }
     }
 
     /// The EIM answered [`Ask::Subscribe`] with the roster as it is now.
@@ -130,7 +143,7 @@ impl Core {
             }
             self.fresh(roster, now, false, &mut out);
         }
-        self.answered(user, failure, now, &mut out);
+        let counts = self.answered(user, failure, now, &mut out);
         let generation = self.listeners.get(user).map(|l| l.generation);
         match (failure, generation) {
             (Some(Failure::NoConference), Some(_)) if self.is_call() => self.over(&mut out),
@@ -138,10 +151,12 @@ impl Core {
                 out.push(Effect::Close { user: user.clone(), generation, why: Close::Over });
             }
             // Someone whom the EIM doesn't let listen hears nothing; their socket serves their other requests.
-            (Some(Failure::Refused), Some(_)) => {
+            (Some(Failure::Refused), Some(_)) if counts => {
                 self.listeners.remove(user);
-                self.presence.remove(user);
+                self.forget(user);
             }
+            // They may have been let in since: it has been asked again.
+            (Some(Failure::Refused), Some(_)) => {}
             // From what is known here, if anything is: the socket stays open and is told when the EIM is back.
             _ => self.greet(user, &mut out),
         }
@@ -155,19 +170,29 @@ impl Core {
         out
     }
 
-    pub(super) fn answered(&mut self, user: &UserId, failure: Option<Failure>, now: u64, out: &mut Effects) {
-        let Some(p) = self.presence.get_mut(user) else { return };
+    /// Whether what was answered is what is wanted still; if not, that is asked.
+    fn answered(&mut self, user: &UserId, failure: Option<Failure>, now: u64, out: &mut Effects) -> bool {
+        let Some(p) = self.presence.get_mut(user) else { return false };
         let asked = p.asking.take();
+        let undone = std::mem::take(&mut p.undone);
+        if p.want == Want::Nothing {
+            self.presence.remove(user);
+            return false;
+        }
+        let wanted = (p.generation, p.want);
         if failure == Some(Failure::Unreachable) {
             p.retry_at = now + RETRY_MS;
-            return;
+            return asked == Some(wanted);
         }
-        p.told = asked.filter(|_| !std::mem::take(&mut p.undone));
-        if p.told == Some((p.generation, Want::Gone)) {
-            self.presence.remove(user);
-            return;
+        p.told = asked.filter(|_| !undone);
+        if p.told == Some(wanted) {
+            if p.want == Want::Gone {
+                self.presence.remove(user);
+            }
+            return true;
         }
         self.reconcile(user, out);
+        false
     }
 
     /// The link to the EIM is back: events may have been lost, and the EIM may have forgotten who listens.
