@@ -1,13 +1,18 @@
 //! How long a guest waits, from the click on a link to the first picture of somebody else: measured in the page, in a
-//! real browser. It asserts little: it is for reading.
-//!
-//! `cargo nextest run --run-ignored only --no-capture -E 'test(first_picture)'`
+//! real browser. `cargo bench --bench first_picture`
+
+#[path = "../tests/it/browser_story/person.rs"]
+#[allow(dead_code, reason = "as below")]
+mod person;
+#[path = "../tests/it/support/mod.rs"]
+#[allow(unused_imports, unused_macros, reason = "a vocabulary of which little is needed here")]
+mod support;
 
 use serde_json::json;
 
-use crate::support::browser::Browser;
-use crate::support::gateway::Gateway;
-use crate::support::wait::until_true;
+use support::browser::Browser;
+use support::gateway::Gateway;
+use support::wait::until_true;
 
 const ROUNDS: usize = 20;
 
@@ -32,9 +37,12 @@ const GUEST: &str = r#"
         }
     }, 2);"#;
 
-#[tokio::test]
-#[ignore = "a measurement of a minute"]
-async fn browser_from_the_click_on_a_link_to_the_first_picture() {
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(measure());
+}
+
+async fn measure() {
     let gateway = Gateway::embedded().start().await;
     let printed = gateway.printed().await;
     let chair = Browser::start().await;

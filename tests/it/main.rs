@@ -17,7 +17,6 @@ mod door;
 mod eim_faults;
 mod faces;
 mod faces_ways;
-mod first_picture;
 mod floors;
 mod groupcall;
 mod harness;
