@@ -338,25 +338,32 @@ impl Node {
     /// Says how the node is; a deadline, once said, stands.
     fn report(&mut self, deadline_ms: Option<u64>) {
         let census = self.calls.census();
-        metrics::gauge!("confgate_groupcall_sockets").set(census.sockets as f64);
-        metrics::gauge!("confgate_groupcall_rooms").set(census.rooms as f64);
-        metrics::gauge!("confgate_groupcall_members").set(census.members as f64);
-        metrics::gauge!("confgate_one2one_calls").set(self.calls.pairs() as f64);
-        metrics::gauge!("confgate_groupcall_mailbox_waiting").set(self.mailbox.len() as f64);
-        metrics::gauge!("confgate_groupcall_media_waiting").set(self.backlog.len() as f64);
+        self.say("confgate_groupcall_sockets", census.sockets as f64);
+        self.say("confgate_groupcall_rooms", census.rooms as f64);
+        self.say("confgate_groupcall_members", census.members as f64);
+        self.say("confgate_one2one_calls", self.calls.pairs() as f64);
+        self.say("confgate_groupcall_mailbox_waiting", self.mailbox.len() as f64);
+        self.say("confgate_groupcall_media_waiting", self.backlog.len() as f64);
+        if let Some(load) = self.media.load() {
+            self.say("confgate_media_packets_per_second", load.packets_per_s as f64);
+            self.say("confgate_media_busiest_ratio", load.busiest);
+            self.say("confgate_media_endpoints", load.endpoints as f64);
+        }
         let media = &self.media;
         self.status.send_modify(|status| {
             status.deadline_ms = status.deadline_ms.or(deadline_ms);
             status.load = load(media, status.deadline_ms.is_some());
         });
     }
+
+    /// One process may hold several nodes: its own, and those that it fronts.
+    fn say(&self, gauge: &'static str, value: f64) {
+        metrics::gauge!(gauge, "node" => self.settings.group.node.clone()).set(value);
+    }
 }
 
 fn load(media: &Carrier, draining: bool) -> Option<FromNode> {
     let load = media.load()?;
-    metrics::gauge!("confgate_media_packets_per_second").set(load.packets_per_s as f64);
-    metrics::gauge!("confgate_media_busiest_ratio").set(load.busiest);
-    metrics::gauge!("confgate_media_endpoints").set(load.endpoints as f64);
     Some(FromNode::Load {
         packets_per_s: load.packets_per_s,
         packets_per_s_max: load.packets_per_s_max,
