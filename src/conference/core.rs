@@ -160,7 +160,7 @@ impl Core {
         if self.listeners.get(&user).is_some_and(|l| l.generation == generation) {
             // They may have been let in just now, and what is being asked was asked before.
             if let Some(presence) = self.presence.get_mut(&user) {
-                presence.undone = presence.asking.is_some();
+                presence.let_in = presence.asking.is_some();
             }
             return out;
         }
@@ -224,6 +224,7 @@ impl Core {
             }
         }
         self.release_held(now, out);
+        self.greet_waiting(out);
     }
 
     fn release_held(&mut self, now: u64, out: &mut Effects) {
@@ -273,6 +274,7 @@ impl Core {
         }
         if self.newer.as_ref().is_some_and(|(r, _)| self.roster().is_some_and(|ours| ours.seq >= r.seq)) {
             self.newer = None;
+            self.greet_waiting(&mut out);
         }
         out
     }

@@ -299,6 +299,22 @@ fn who_is_let_in_or_comes_again_while_the_eim_refuses_is_asked_for_anew() {
 }
 
 #[test]
+fn who_has_just_come_in_is_shown_the_roster_with_themselves_in_it() {
+    for comes_as_event in [true, false] {
+        let mut truth = Truth::new(&["a"]);
+        let mut core = attached(&truth, &["a"]);
+        let joined = truth.event(Change::MemberJoined(member("b", 9)));
+        core.attach(user("b"), 1, None, 0);
+        // The EIM's answer overtakes its event.
+        assert_eq!(frames(&core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0), "b"), []);
+        let out = if comes_as_event { core.event(joined, 0) } else { core.tick(CATCH_UP_MS) };
+        let snapshot = &frames(&out, "b")[0];
+        assert_eq!((snapshot.0.as_str(), &snapshot.1["members"][1]["userId"]), ("conference.snapshot", &"b".into()));
+        assert_eq!(frames(&out, "b").len(), 1, "once");
+    }
+}
+
+#[test]
 fn what_was_asked_before_somebody_was_sent_away_is_no_answer_to_what_is_asked_since() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);

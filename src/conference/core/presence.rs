@@ -23,6 +23,8 @@ pub(super) struct Presence {
     pub(super) asking: Option<(u64, Want)>,
     /// What is being asked may have been undone at the EIM meanwhile: it is asked again.
     pub(super) undone: bool,
+    /// They were let in while it was being asked whether they may listen: a refusal is asked again.
+    pub(super) let_in: bool,
     /// Whether the EIM was ever subscribed for this user.
     pub(super) subscribed: bool,
     /// When the grace ends, while away.
@@ -74,6 +76,7 @@ impl Core {
             told: Some((generation, Want::Away)),
             asking: None,
             undone: false,
+            let_in: false,
             subscribed: false,
             grace_until: now + self.limits.grace_ms,
             retry_at: 0,
@@ -89,6 +92,7 @@ impl Core {
             told: None,
             asking: None,
             undone: false,
+            let_in: false,
             subscribed: false,
             grace_until: 0,
             retry_at: 0,
@@ -157,10 +161,25 @@ impl Core {
             }
             // They may have been let in since: it has been asked again.
             (Some(Failure::Refused), Some(_)) => {}
+            // Their own coming is on its way as an event: a snapshot without them would be a riddle.
+            (None, Some(_)) if self.comes_in(user) => {}
             // From what is known here, if anything is: the socket stays open and is told when the EIM is back.
             _ => self.greet(user, &mut out),
         }
         out
+    }
+
+    /// Whether the roster that is waited for has the user among the members, and ours not yet.
+    fn comes_in(&self, user: &UserId) -> bool {
+        self.newer.as_ref().is_some_and(|(roster, _)| roster.member(user).is_some()) && !self.sees_all(user)
+    }
+
+    /// Greets those who waited for the roster that has come.
+    pub(super) fn greet_waiting(&mut self, out: &mut Effects) {
+        let is_asked = |user: &UserId| self.presence.get(user).is_some_and(|p| p.asking.is_some());
+        let waiting = self.listeners.iter().filter(|(user, l)| l.pending.is_some() && !is_asked(user));
+        let users: Vec<UserId> = waiting.map(|(user, _)| user.clone()).collect();
+        users.iter().for_each(|user| self.greet(user, out));
     }
 
     /// The EIM answered [`Ask::Unsubscribe`], [`Ask::Away`] or [`Ask::Gone`].
@@ -174,7 +193,8 @@ impl Core {
     fn answered(&mut self, user: &UserId, failure: Option<Failure>, now: u64, out: &mut Effects) -> bool {
         let Some(p) = self.presence.get_mut(user) else { return false };
         let asked = p.asking.take();
-        let undone = std::mem::take(&mut p.undone);
+        let let_in = std::mem::take(&mut p.let_in) && failure == Some(Failure::Refused);
+        let undone = std::mem::take(&mut p.undone) || let_in;
         if p.want == Want::Nothing {
             self.presence.remove(user);
             return false;
