@@ -40,8 +40,10 @@ export class Call {
     return this.#machine.phase;
   }
 
+  /** What goes straight to the other needs no gateway. */
   get problem() {
-    return this.#machine.problem;
+    const { problem, straight } = this.#machine;
+    return straight.link?.isConnected ? null : problem;
   }
 
   get speaker() {
