@@ -189,6 +189,7 @@ export class Call {
     const about = (/** @type {string} */ is, /** @type {object} */ rest = {}) => this.#step({ is, stream, generation, ...rest });
     const peer = new Peer(iceServers, {
       onCandidate: (candidate) => about("ourCandidate", { candidate }),
+      onGathered: () => stream === STRAIGHT && about("gathered"),
       onState: (state) => about(state === "failed" ? "lost" : state, { problem: "iceFailed" }),
       onMedia: (received) => {
         if (this.#peers.get(stream) !== peer) return;
