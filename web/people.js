@@ -63,16 +63,20 @@ export class People {
     const departments = query ? [] : this.#departmentsIn(departmentId);
     let answer;
     try {
-      answer = await (query ? rpc.call("org.contacts.search", { query }) : rpc.call("org.contacts.users", { limit: LISTED, ...(departmentId && { departmentId }) }));
+      const listed = { limit: LISTED, ...(departmentId && { departmentId }) };
+      answer = await (query ? rpc.call("org.contacts.search", { query }) : rpc.call("org.contacts.users", listed));
     } catch (error) {
-      if (query) return toasts.failure(error);
+      // A department that is open no longer is: what was shown before stays.
+      if (departmentId && !query) this.#path.pop();
+      if (query || departmentId) return toasts.failure(error);
       if (!(error instanceof RpcError)) throw error;
       // Where there is no address book, or none for this user, nobody misses it.
       this.element.hidden = this.#contacts.length === 0;
       return;
     }
-    this.#departments = await departments;
+    const within = await departments;
     if (asked !== this.#asked) return;
+    this.#departments = within;
     this.element.hidden = false;
     this.#contacts = answer.users.filter((/** @type {Contact} */ { userId }) => userId !== rpc.session.userId);
     this.#draw();
@@ -90,7 +94,7 @@ export class People {
 
   /** @param {Department[]} path */
   #open(path) {
-    this.#path = path;
+    this.#path = [...path];
     this.#search.value = "";
     void this.refresh();
   }
