@@ -19,6 +19,7 @@ const FRAME_MS = 16;
  * @property {import("./rpc.js").Rpc} rpc
  * @property {import("./toasts.js").Toasts} toasts
  * @property {{audio: boolean, video: boolean}} [opens] what of one's own is open from the start
+ * @property {() => import("./called.js").Called[]} [called] whom one's own call rings, that the conference is of
  * @property {(reason: string, isCall: boolean) => {say: string, testid: string, quiet?: boolean, onSelect: () => void}[]} waysOn what
  *   the page offers when it is over
  * @property {(reason: string) => void} [onOver]
@@ -36,6 +37,12 @@ export class Attendance {
     this.live = new LiveConference(options.confId, options.rpc);
     this.live.addEventListener("change", () => this.#drawSoon());
     onLanguage(() => this.draw());
+  }
+
+  /** How many were in it beside oneself, as far as was told. */
+  get others() {
+    const { roster, session } = this.live;
+    return roster?.members.filter(({ userId }) => userId !== session.userId).length ?? 0;
   }
 
   /** @param {boolean} isReload whether the login is from before a reload */
@@ -70,7 +77,7 @@ export class Attendance {
   #drawConference() {
     this.#shown = "in";
     if (!this.#view) {
-      this.#view = new ConferenceView(this.live, this.options.toasts, this.options.opens);
+      this.#view = new ConferenceView(this.live, this.options.toasts, this.options);
       this.options.opens = undefined; // once: what is closed later stays so
       showScreen("conference", this.#view.element);
     }

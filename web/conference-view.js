@@ -12,6 +12,7 @@ import { SidePanels } from "./panels.js";
 import { Stage } from "./stage.js";
 import { confirmed } from "./dialog.js";
 import { conferenceActions, memberActions } from "./actions.js";
+import { awaited } from "./called.js";
 import { openDevices } from "./device-window.js";
 import { openInvite } from "./invite.js";
 import { openMenu } from "./menu.js";
@@ -23,14 +24,18 @@ export class ConferenceView {
   #isStopped = false;
   /** @type {{audio: boolean, video: boolean}|null} */
   #opens;
+  /** @type {() => import("./called.js").Called[]} */
+  #called;
 
   /**
    * @param {import("./live.js").LiveConference} live
    * @param {import("./toasts.js").Toasts} toasts
-   * @param {{audio: boolean, video: boolean}|null} [opens] what of one's own is open from the start
+   * @param {{opens?: {audio: boolean, video: boolean}, called?: () => import("./called.js").Called[]}} [options] what of one's
+   *   own is open from the start; whom one's own call rings
    */
-  constructor(live, toasts, opens = null) {
-    this.#opens = opens;
+  constructor(live, toasts, { opens, called = () => [] } = {}) {
+    this.#opens = opens ?? null;
+    this.#called = called;
     this.live = live;
     this.toasts = toasts;
     this.media = new Media({
@@ -72,7 +77,7 @@ export class ConferenceView {
     const here = this.media.asHere(self);
     this.header.update(this.live, this.media.call.forwarded);
     this.stage.update({ ...roster, members: roster.members.map((member) => (member === self ? here : member)) }, self.userId);
-    this.members.update(roster, self.userId, isChair);
+    this.members.update(roster, self.userId, isChair, awaited(this.#called(), roster.members));
     this.chat.update(roster, self.userId);
     this.side.update(roster, isChair);
     this.controls.update(here, this.media.own.screen !== null, roster.conference.call);

@@ -2,7 +2,7 @@
 
 import { attribute, h, text } from "./dom.js";
 import { icon } from "./icons.js";
-import { say, t } from "./i18n.js";
+import { listed, say, t } from "./i18n.js";
 import { elapsed, startOf } from "./clock.js";
 import { languageSwitch } from "./chrome.js";
 
@@ -70,8 +70,13 @@ export class ConferenceHeader {
   }
 }
 
-/** A call is with somebody. @param {import("./roster.js").Roster} roster @param {string} [selfId] */
+/**
+ * A call is with somebody: one between two, and a group's that has no name of its own but its caller's.
+ * @param {import("./roster.js").Roster} roster @param {string} [selfId]
+ */
 function titleOf({ conference, members }, selfId) {
+  const { call, confName } = conference;
   const others = members.filter(({ userId }) => userId !== selfId);
-  return conference.call && others.length === 1 ? others[0].name : conference.confName;
+  const isNamed = call?.mode === "group" && !members.some(({ name }) => name === confName);
+  return !call || isNamed || others.length === 0 ? confName : listed(others.map(({ name }) => name));
 }

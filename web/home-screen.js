@@ -8,6 +8,7 @@ import { confirmed } from "./dialog.js";
 import { openInvite } from "./invite.js";
 import { openMade } from "./made.js";
 import { CreateForm } from "./create-form.js";
+import { GoingOn } from "./going-on.js";
 import { People } from "./people.js";
 
 /** @typedef {import("./roster.js").Conference} Conference */
@@ -25,14 +26,21 @@ export class HomeScreen {
   constructor(owner) {
     this.owner = owner;
     this.people = new People(owner);
+    this.goingOn = new GoingOn(owner.phone);
     this.form = new CreateForm((params) => this.#create(params));
     const name = h("bdi", { class: "user-name", testid: "user-name" }, owner.rpc.session.name);
     const out = h("button", { class: "button quiet small", type: "button", say: "home.signOut", testid: "sign-out", on: { click: owner.onSignOut } });
     const docs = h("a", { class: "button quiet small docs-link", href: "docs", say: "home.docs" });
     const top = h("header", { class: "top" }, brand(), h("div", { class: "top-tools" }, name, docs, languageSwitch(), out));
     const mine = h("section", { class: "home-list" }, h("h2", { say: "home.mine" }), this.#none, this.#list);
-    this.element = h("div", { class: "home" }, top, h("main", { class: "home-body" }, h("h1", { class: "unseen", say: "brand" }), this.form.element, mine, this.people.element));
+    this.element = h("div", { class: "home" }, top, h("main", { class: "home-body" }, h("h1", { class: "unseen", say: "brand" }), this.goingOn.element, this.form.element, mine, this.people.element));
     onLanguage(() => this.element.isConnected && this.#draw());
+  }
+
+  /** What the phone says has changed. */
+  update() {
+    this.people.update();
+    this.goingOn.update();
   }
 
   async refresh() {

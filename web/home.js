@@ -3,13 +3,15 @@
 import { Attendance } from "./attendance.js";
 import { HomeScreen } from "./home-screen.js";
 import { Phone } from "./phone.js";
-import { CallingScreen, IncomingWindow } from "./phone-screens.js";
+import { CallingScreen, IncomingWindow, titleOf } from "./phone-screens.js";
 import { SignInScreen } from "./sign-in.js";
 import { onLanguage, startLanguage, t } from "./i18n.js";
 import { Rpc, RpcError } from "./rpc.js";
 import { Session } from "./session.js";
 import { showScreen } from "./chrome.js";
 import { Toasts } from "./toasts.js";
+
+/** @typedef {import("./phone.js").PhoneCall} PhoneCall */
 
 class HomePage {
   #session = new Session("");
@@ -21,6 +23,8 @@ class HomePage {
   #screen = null;
   /** The conference that one is in. @type {Attendance|null} */
   #attendance = null;
+  /** @type {CallingScreen|null} */
+  #calling = null;
   #incoming = new IncomingWindow({
     onAccept: (call, withVideo) => void this.#phone?.accept(call, withVideo),
     onDecline: (call) => void this.#phone?.decline(call),
@@ -81,6 +85,10 @@ class HomePage {
     phone.addEventListener("enter", (event) => void this.#enterCall(/** @type {CustomEvent} */ (event).detail));
     phone.addEventListener("missed", (event) => void this.#toasts.show("phone.missedFrom", { name: /** @type {CustomEvent} */ (event).detail.name }));
     phone.addEventListener("trouble", (event) => this.#toasts.failure(/** @type {CustomEvent} */ (event).detail));
+    phone.addEventListener("absent", (event) => {
+      const { name, state, reason } = /** @type {CustomEvent<import("./called.js").Called>} */ (event).detail;
+      void this.#toasts.show(reason ? "phone.declinedWhy" : `phone.${state}`, { name, why: reason });
+    });
     this.#phone = phone;
     return phone;
   }
@@ -89,23 +97,26 @@ class HomePage {
   #drawCalls(phone) {
     this.#incoming.update(phone.incoming[0]);
     const screen = this.#screen;
-    if (this.#attendance || !screen) return;
-    screen.people.update();
+    if (this.#attendance || !screen) return void this.#attendance?.draw();
+    screen.update();
     const { dialled } = phone;
-    if (!dialled) return showScreen("home", screen.element);
-    const { person, withVideo } = dialled.call;
-    const calling = new CallingScreen(dialled, {
+    if (!dialled) {
+      this.#calling = null;
+      return showScreen("home", screen.element);
+    }
+    this.#calling ??= new CallingScreen({
       onCancel: () => void phone.cancel(),
       onBack: () => phone.dismiss(),
-      onAgain: () => void phone.call(person, withVideo),
+      onAgain: ({ whom, call }) => void phone.call(whom, call.withVideo),
     });
-    showScreen(dialled.outcome ? "callOver" : "calling", calling.element);
+    this.#calling.update(dialled);
+    showScreen(dialled.outcome ? "callOver" : "calling", this.#calling.element);
   }
 
-  /** Another conference that one is in is left for it. @param {import("./phone.js").PhoneCall} call */
-  async #enterCall({ confId, person, withVideo }) {
+  /** Another conference that one is in is left for it. @param {PhoneCall} call */
+  async #enterCall(call) {
     await this.#attendance?.live.leave();
-    this.#attend({ confId, confName: person.name }, true, { audio: true, video: withVideo });
+    this.#attend({ confId: call.confId, confName: titleOf(call) }, true, call);
   }
 
   #signOut() {
@@ -120,22 +131,30 @@ class HomePage {
    * The conference's id stands in the address, so that a reload comes back into it.
    * @param {{confId: string, confName: string}} conference
    * @param {boolean} isReload whether the server has us there already: after a reload, or by a call that was answered
-   * @param {{audio: boolean, video: boolean}} [opens] what of one's own is open from the start
+   * @param {PhoneCall} [call] that the conference is of
    */
-  #attend({ confId, confName }, isReload, opens) {
+  #attend({ confId, confName }, isReload, call) {
     const phone = this.#signedInPhone();
     phone.rest();
+    this.#calling = null;
     history.replaceState(null, "", `#${confId}`);
     const home = (/** @type {boolean} */ isCall) => ({ say: isCall ? "phone.back" : "over.home", testid: "go-home", quiet: true, onSelect: () => void this.#home() });
     const rejoin = { say: "over.rejoin", testid: "rejoin", onSelect: () => this.#attend({ confId, confName }, false) };
+    const comeBack = call && { say: "phone.comeBack", testid: "call-come-back", onSelect: () => void phone.accept(call, call.withVideo) };
+    const waysOn = (/** @type {string} */ reason, /** @type {boolean} */ isCall) => {
+      if (isCall) return [...(comeBack && phone.goingOn.includes(call) ? [comeBack] : []), home(true)];
+      return reason === "left" ? [rejoin, home(false)] : [home(false)];
+    };
     const attendance = new Attendance({
       confId,
       confName,
       rpc: this.#rpc,
       toasts: this.#toasts,
-      opens,
-      waysOn: (reason, isCall) => (reason === "left" && !isCall ? [rejoin, home(false)] : [home(isCall)]),
+      opens: call && { audio: true, video: call.withVideo },
+      called: () => call?.called ?? [],
+      waysOn,
       onOver: (reason) => {
+        if (call) phone.left(call, reason === "left" ? attendance.others : 0);
         history.replaceState(null, "", location.pathname);
         // Where it goes on elsewhere, it rings there too.
         if (reason !== "takenOver" && reason !== "signedOut") phone.start();

@@ -69,6 +69,11 @@ export function isKnown(key) {
   return Object.hasOwn(CATALOGUES[language], key);
 }
 
+/** Names, one after the other. @param {string[]} names */
+export function listed(names) {
+  return names.join(t("list.comma"));
+}
+
 /**
  * Makes an element say something, in this language and in those switched to later.
  * @param {Element} element

@@ -94,6 +94,7 @@ export class LiveConference extends EventTarget {
 
   /** Leaves for good. */
   async leave() {
+    if (this.phase === "over") return; // we may be in it anew
     try {
       await this.rpc.call("conference.leave", { confId: this.confId });
     } catch {

@@ -4,6 +4,7 @@ import { Drawn, KeyedList, attribute, h, text } from "./dom.js";
 import { icon, redraw } from "./icons.js";
 import { say, t } from "./i18n.js";
 import { audioIcon, avatar, drawAvatar } from "./avatar.js";
+import { CalledList } from "./called-list.js";
 
 /** @typedef {import("./roster.js").Member} Member */
 
@@ -95,6 +96,8 @@ export class MembersPanel {
   /** For those who listen: a list that comes into sight is not read out by itself. */
   #knock = h("p", { class: "unseen", role: "status" });
   #waitingList = h("ul", { class: "rows", testid: "waiting" });
+  #calledHeading = h("h2", {});
+  #called = new CalledList();
 
   /**
    * @param {{onMenu: (member: Member, anchor: HTMLElement) => void, onAnswer: (action: "admit"|"deny", userId: string) => void,
@@ -105,7 +108,8 @@ export class MembersPanel {
     const waitingHead = h("header", { class: "panel-head" }, this.#waitingHeading, all);
     this.waiting = h("section", { class: "waiting", hidden: true }, waitingHead, this.#waitingList);
     const members = h("section", { class: "members" }, h("header", { class: "panel-head" }, this.#heading), this.#list);
-    this.element = h("div", { class: "panel people", id: "panel-members" }, this.#knock, this.waiting, members);
+    this.called = h("section", { class: "called", hidden: true }, h("header", { class: "panel-head" }, this.#calledHeading), this.#called.element);
+    this.element = h("div", { class: "panel people", id: "panel-members" }, this.#knock, this.waiting, members, this.called);
     this.rows = this.#memberRows(onMenu);
     this.waiters = new KeyedList(this.#waitingList, {
       key: (/** @type {Member} */ { userId }) => userId,
@@ -132,8 +136,9 @@ export class MembersPanel {
    * @param {import("./roster.js").Roster} roster
    * @param {string} selfId
    * @param {boolean} isChair
+   * @param {import("./called.js").Called[]} called who doesn't come, or not yet, of those whom one's own call rings
    */
-  update(roster, selfId, isChair) {
+  update(roster, selfId, isChair, called) {
     const rows = roster.members.map((member) => ({
       member,
       isSelf: member.userId === selfId,
@@ -143,6 +148,9 @@ export class MembersPanel {
     this.waiting.hidden = !isChair || roster.waiting.length === 0;
     text(this.#knock, this.waiting.hidden ? "" : t("waiting.heading", { count: roster.waiting.length }));
     this.waiters.update(isChair ? roster.waiting : []);
+    this.called.hidden = called.length === 0;
+    this.#called.update(called);
+    say(this.#calledHeading, "called.heading", { count: called.length });
     say(this.#heading, "members.heading", { count: roster.members.length });
     say(this.#waitingHeading, "waiting.heading", { count: roster.waiting.length });
   }

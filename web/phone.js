@@ -4,23 +4,47 @@
 import { EventSocket } from "./socket.js";
 import { RpcError } from "./rpc.js";
 import { Line } from "./line.js";
+import { named, told } from "./called.js";
+
+/** Of those whom a group call rings too, so many are named to a callee. */
+const NAMED = 3;
+/** As many as a page of the address book has. */
+const LARGEST_DEPARTMENT = 200;
+/** With fewer others a group call doesn't go on when one hangs up. */
+const LEAST_OTHERS = 2;
 
 /**
  * @typedef {{userId: string, name: string}} Person
- * @typedef {{callId: string, confId: string, person: Person, withVideo: boolean, isGroup: boolean}} PhoneCall
- * `outcome` of one's own call: `busy`, `declined` (with the callee's reason), `missed`, `failed`
- * @typedef {{call: PhoneCall, outcome: string|null, reason: string}} Dialled
+ * @typedef {{departmentId: string, name: string}} Department
+ * @typedef {{people: Person[], department?: Department}} Whom one, several, or a department, whose people are found out
+ * @typedef {object} PhoneCall
+ * @property {string} callId
+ * @property {string} confId
+ * @property {Person|null} person who calls; of one's own call between two the callee; of several none
+ * @property {boolean} withVideo
+ * @property {boolean} isGroup
+ * @property {string} name what the call is about, or ""
+ * @property {Person[]} others who else is called, of a group call that one is called to
+ * @property {import("./called.js").Called[]} called whom one's own call rings
+ *
+ * `outcome` of one's own call: `busy`, `declined` (with the callee's reason), `missed`, `failed`; of a group: `unanswered`, `failed`
+ * @typedef {{call: PhoneCall, whom: Whom, outcome: string|null, reason: string}} Dialled
  */
 
 /**
  * `change`: anything to draw is different. `enter`: a call is on, `detail` = PhoneCall: go into its conference.
  * `missed`: nobody here answered, `detail` = Person. `trouble`: a call could not be made or taken, `detail` = RpcError.
+ * `absent`: somebody whom one's own call rang, and that goes on, doesn't come, `detail` = Called.
  */
 export class Phone extends EventTarget {
   /** Calls that ring here, the first first. @type {PhoneCall[]} */
   incoming = [];
+  /** Group calls that go on without us, and that we may still come into. @type {PhoneCall[]} */
+  goingOn = [];
   /** The call that is being made. @type {Dialled|null} */
   dialled = null;
+  /** The call that we are in. @type {PhoneCall|null} */
+  current = null;
   /** Whether another device has taken the user's line: it rings there. */
   isElsewhere = false;
   #isResting = false;
@@ -83,7 +107,7 @@ export class Phone extends EventTarget {
   #hush() {
     this.socket.close();
     if (this.rpc.socket === this.socket) this.rpc.socket = null;
-    this.incoming = [];
+    this.#forgetAll();
     this.#changed();
   }
 
@@ -92,7 +116,7 @@ export class Phone extends EventTarget {
     if (this.rpc.socket === this.socket) this.rpc.socket = null;
     if (this.#isResting) return;
     this.isElsewhere = code !== "signedOut";
-    this.incoming = [];
+    this.#forgetAll();
     if (this.dialled && !this.dialled.outcome) this.#outcome("failed");
     this.#changed();
   }
@@ -108,14 +132,28 @@ export class Phone extends EventTarget {
 
   // Calling
 
-  /** @param {Person} person @param {boolean} withVideo */
-  async call(person, withVideo) {
+  /** @param {Whom} whom @param {boolean} withVideo */
+  async call(whom, withVideo) {
     if (this.dialled && !this.dialled.outcome) return;
-    const call = { callId: "", confId: "", person, withVideo, isGroup: false };
-    this.dialled = { call, outcome: null, reason: "" };
+    const { people, department } = whom;
+    const isGroup = Boolean(department) || people.length > 1;
+    /** @type {PhoneCall} */
+    const call = {
+      callId: "",
+      confId: "",
+      person: isGroup ? null : people[0],
+      withVideo,
+      isGroup,
+      name: department?.name ?? "",
+      others: [],
+      called: named([], people),
+    };
+    this.dialled = { call, whom, outcome: null, reason: "" };
     this.#early = [];
     this.#changed();
-    const started = await this.#try("call.start", { to: [person.userId] });
+    if (department) void this.#findOut(call, department);
+    const params = department ? { departmentId: department.departmentId, name: department.name } : { to: people.map(({ userId }) => userId) };
+    const started = await this.#try("call.start", params);
     if (this.dialled?.call !== call) {
       if (started) await this.#try("call.cancel", { callId: started.callId }); // given up meanwhile
       return;
@@ -124,6 +162,17 @@ export class Phone extends EventTarget {
     else this.dialled = null;
     this.#changed();
     for (const [method, params] of this.#early.splice(0)) this.hear(method, params);
+  }
+
+  /** Whom a department's call rings. @param {PhoneCall} call @param {Department} department */
+  async #findOut(call, { departmentId }) {
+    try {
+      const { users } = await this.rpc.call("org.contacts.users", { departmentId, limit: LARGEST_DEPARTMENT });
+      call.called = named(call.called, users.filter((/** @type {Person} */ { userId }) => userId !== this.rpc.session.userId));
+      this.#changed();
+    } catch {
+      // Each is shown as soon as there is news of them.
+    }
   }
 
   async cancel() {
@@ -144,6 +193,7 @@ export class Phone extends EventTarget {
   /** @param {PhoneCall} call @param {boolean} withVideo */
   async accept(call, withVideo) {
     this.#forget(call.callId);
+    if (this.dialled && !this.dialled.outcome) await this.cancel();
     const accepted = await this.#try("call.accept", { callId: call.callId });
     if (accepted) this.#enter({ ...call, confId: accepted.confId, withVideo });
   }
@@ -151,7 +201,15 @@ export class Phone extends EventTarget {
   /** @param {PhoneCall} call */
   async decline(call) {
     this.#forget(call.callId);
-    await this.#try("call.decline", { callId: call.callId });
+    // Before the server's word: the last one who declines ends the call.
+    this.#goesOn(call);
+    if (!(await this.#try("call.decline", { callId: call.callId }))) this.#forget(call.callId);
+  }
+
+  /** We are no longer in it. @param {PhoneCall} call @param {number} others who still are, or 0 where it is no longer ours to come into */
+  left(call, others) {
+    if (this.current === call) this.current = null;
+    if (others >= LEAST_OTHERS) this.#goesOn(call);
   }
 
   /** News of calls, from one's own socket or a conference's. @param {string} method @param {any} params */
@@ -160,20 +218,25 @@ export class Phone extends EventTarget {
     const news = method.slice("call.".length);
     if (news === "incoming") return void this.#rings(params);
     if (this.dialled && !this.dialled.call.callId) this.#early.push([method, params]);
-    const isOurs = params.callId === this.dialled?.call.callId;
-    if (isOurs) return this.#ofDialled(news, params);
-    const rang = this.#forget(params.callId);
-    if (rang && (news === "missed" || news === "cancelled")) this.dispatchEvent(new CustomEvent("missed", { detail: rang.person }));
+    if (params.callId === this.dialled?.call.callId) return this.#ofDialled(news, params);
+    if (params.callId === this.current?.callId) return this.#ofCurrent(news, params);
+    const rang = this.incoming.find((call) => call.callId === params.callId);
+    // Declined at this page, it is among those that go on already.
+    if (rang || news !== "declined") this.#forget(params.callId);
+    if (!rang) return;
+    if (news === "missed" || news === "cancelled") this.dispatchEvent(new CustomEvent("missed", { detail: rang.person }));
+    if (news === "missed" || news === "declined") this.#goesOn(rang);
   }
 
-  /** @param {{callId: string, confId: string, from: string, mode: string}} params */
-  async #rings({ callId, confId, from, mode }) {
+  /** @param {{callId: string, confId: string, from: string, to?: string[], mode: string, name?: string}} params */
+  async #rings({ callId, confId, from, to = [], mode, name = "" }) {
     if (this.incoming.some((call) => call.callId === callId)) return;
     const person = { userId: from, name: from };
-    const call = { callId, confId, person, withVideo: false, isGroup: mode === "group" };
+    const others = to.filter((userId) => userId !== this.rpc.session.userId).map((userId) => ({ userId, name: userId }));
+    const call = { callId, confId, person, withVideo: false, isGroup: mode === "group", name, others, called: [] };
     this.incoming = [...this.incoming, call];
     this.#changed();
-    person.name = (await this.#nameOf(from)) ?? from;
+    await Promise.all([person, ...others.slice(0, NAMED)].map(async (each) => (each.name = (await this.#nameOf(each.userId)) ?? each.userId)));
     this.#changed();
   }
 
@@ -187,12 +250,27 @@ export class Phone extends EventTarget {
     }
   }
 
-  /** @param {string} news @param {{userId?: string, reason?: string}} params */
-  #ofDialled(news, { reason = "" }) {
+  /** @param {string} news @param {{userId?: string, from?: string, reason?: string}} params */
+  #ofDialled(news, params) {
     const call = /** @type {Dialled} */ (this.dialled).call;
+    const { reason = "" } = params;
+    call.called = told(call.called, news, params);
     if (news === "answered") return this.#enter(call);
+    const isOver = news === "cancelled" || news === "ended";
+    if (call.isGroup && !isOver) return this.#changed(); // it rings on for the others
     if (news === "declined") return this.#outcome(reason === "busy" ? "busy" : "declined", reason);
-    this.#outcome(news === "missed" ? "missed" : "failed");
+    this.#outcome(reason === "unanswered" || news === "missed" ? (call.isGroup ? "unanswered" : "missed") : "failed");
+  }
+
+  /** @param {string} news @param {{userId?: string, from?: string, reason?: string}} params */
+  #ofCurrent(news, params) {
+    const call = /** @type {PhoneCall} */ (this.current);
+    if (call.called.length === 0) return; // somebody else's: the roster says who is in it
+    const before = call.called;
+    call.called = told(before, news, params);
+    const absent = call.called.find((each) => each.userId === params.userId && each.state !== "in");
+    if (absent && call.called !== before) this.dispatchEvent(new CustomEvent("absent", { detail: absent }));
+    this.#changed();
   }
 
   /** @param {string} outcome @param {string} [reason] */
@@ -204,15 +282,30 @@ export class Phone extends EventTarget {
   /** @param {PhoneCall} call */
   #enter(call) {
     this.dialled = null;
+    this.current = call;
     this.dispatchEvent(new CustomEvent("enter", { detail: call }));
+  }
+
+  /** One may come into it later, or again. @param {PhoneCall} call */
+  #goesOn(call) {
+    if (!call.isGroup) return;
+    this.#forget(call.callId);
+    this.goingOn = [...this.goingOn, call];
+    this.#changed();
   }
 
   /** @param {string} callId */
   #forget(callId) {
-    const call = this.incoming.find((each) => each.callId === callId);
-    this.incoming = this.incoming.filter((each) => each !== call);
-    if (call) this.#changed();
-    return call;
+    const others = (/** @type {PhoneCall[]} */ calls) => calls.filter((call) => call.callId !== callId);
+    const [incoming, goingOn] = [others(this.incoming), others(this.goingOn)];
+    const isChanged = incoming.length < this.incoming.length || goingOn.length < this.goingOn.length;
+    Object.assign(this, { incoming, goingOn });
+    if (isChanged) this.#changed();
+  }
+
+  #forgetAll() {
+    this.incoming = [];
+    this.goingOn = [];
   }
 
   /** @param {string} method @param {object} params @returns {Promise<any>} */

@@ -1,12 +1,21 @@
 //! Two call each other from the page, a Chromium for each: straight from browser to browser, through the node, and from
 //! the one to the other in the midst of the call.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use serde_json::{Value, json};
 
 use crate::browser_story::person::id;
+use crate::faces::media_node;
+use crate::faces_ways::{NO_UDP, NOTHING_DIRECT};
 use crate::stage::Stage;
 use crate::support::browser::Browser;
+use crate::support::call_gateway::Trust;
 use crate::support::client::BASE;
+use crate::support::gateway::Gateway;
+use crate::support::media::NODE_SECRET;
+use crate::support::ports::Port;
+use crate::support::turn::Turn;
 use crate::support::wait::until_true;
 
 /// In pages of which it is said, no browser hears where another one can be reached.
@@ -90,14 +99,18 @@ const KURENTO_PAGE: &str = "
     window.kurento = dial(NAME);";
 
 /// Whoever is signed in at the home page.
-struct Person {
-    browser: Browser,
-    user: &'static str,
+pub struct Person {
+    pub browser: Browser,
+    pub user: &'static str,
 }
 
 impl Person {
-    async fn sign_in(stage: &Stage, user: &'static str, script: &str) -> Self {
-        let browser = Browser::start().await;
+    /// `script` runs before the page's own.
+    pub async fn sign_in(stage: &Stage, user: &'static str, script: &str) -> Self {
+        Self::sign_in_at(Browser::start().await, stage, user, script).await
+    }
+
+    async fn sign_in_at(browser: Browser, stage: &Stage, user: &'static str, script: &str) -> Self {
         browser.watch_media().await;
         browser.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
         browser.goto(&format!("https://{}{BASE}/", stage.gateway.http())).await;
@@ -111,7 +124,7 @@ impl Person {
         Self { browser, user }
     }
 
-    async fn sees_and_hears(&self, other: &Person) {
+    pub async fn sees_and_hears(&self, other: &Person) {
         self.browser.sees_moving(other.user).await;
         self.browser.hears_sound(other.user).await;
     }
@@ -124,12 +137,18 @@ impl Person {
 
 /// Two who are in each other's address book, and a third who isn't here.
 async fn two(stage: &Stage, script: &str) -> (Person, Person) {
+    two_with(stage, &[], script).await
+}
+
+/// The same in browsers with those flags.
+async fn two_with(stage: &Stage, flags: &[&str], script: &str) -> (Person, Person) {
     let operator = stage.operator().await;
     for (user, name) in [("anna", "Anna Schmidt"), ("zhang", "张伟"), ("ben", "Ben")] {
         let account = json!({ "userId": user, "name": name, "password": "their password" });
         operator.rpc("org.user.createUser", account).await.result();
     }
-    tokio::join!(Person::sign_in(stage, "anna", script), Person::sign_in(stage, "zhang", script))
+    let sign_in = async |user| Person::sign_in_at(Browser::with(flags).await, stage, user, script).await;
+    tokio::join!(sign_in("anna"), sign_in("zhang"))
 }
 
 /// The first calls the second, with picture, who takes it so.
@@ -165,7 +184,7 @@ async fn through_the_node(one: &Person, other: &Person) {
 async fn a_lost_socket_is_not_noticed(stage: &Stage, anna: &Person, zhang: &Person) {
     let gone = "sockets.filter(each => each.url.endsWith('/callgw') && each.readyState === WebSocket.OPEN)[0].close()";
     zhang.browser.run(gone).await;
-    zhang.browser.holds("sockets.filter(each => each.url.endsWith('/callgw')).length === 2").await;
+    zhang.browser.holds("sockets.filter(each => each.url.endsWith('/callgw')).length >= 2").await;
     until_true("he is back", async || stage.gateway.metric("confgate_groupcall_members").await == Some(2.0)).await;
     tokio::join!(anna.sees_and_hears(zhang), zhang.sees_and_hears(anna));
     straight(anna, zhang).await;
@@ -202,6 +221,79 @@ async fn browser_media_goes_straight_and_through_the_node_when_it_must() {
     straight(&zhang, &anna).await;
     anna.browser.assert_quiet_console().await;
     zhang.browser.assert_quiet_console().await;
+}
+
+/// A node that goes on without the gateway, and may die alone.
+async fn node_apart() -> (Gateway, Stage, Trust) {
+    let (trust, page) = (Trust::new(), Port::claim());
+    let node = media_node("n1", &format!("https://{}", page.address()), &trust).await;
+    let url = format!("wss://{}{BASE}/callgw", node.http());
+    let section =
+        format!("[[callgw.nodes]]\nid = \"n1\"\nkind = \"confgate\"\nurl = {url:?}\nsecret = {NODE_SECRET:?}\n");
+    let http = format!("[http]\nlisten = \"{}\"\n", page.address());
+    let stage = Stage::with(&format!("{http}{section}{}", trust.hasty_section())).await;
+    (node, stage, trust)
+}
+
+async fn refused_allocations(stage: &Stage) -> f64 {
+    let (_, metrics) = stage.gateway.admin_get("/metrics").await;
+    let counts = |line: &str| line.contains("method=\"callgw.allocate\"") && line.contains("outcome=\"refused\"");
+    let line = metrics.lines().find(|line| line.starts_with("confgate_rpc_requests_total") && counts(line));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn browser_the_death_of_the_call_gateway_is_not_noticed_where_media_goes_straight() {
+    let (mut node, stage, _trust) = node_apart().await;
+    let (anna, zhang) = two(&stage, SOCKETS).await;
+    let chair = stage.chair().await;
+    until_true("the node is offered", async || !chair.offered_gateways().await.is_empty()).await;
+    let undisturbed = async || {
+        tokio::join!(anna.sees_and_hears(&zhang), zhang.sees_and_hears(&anna));
+        straight(&anna, &zhang).await;
+        for person in [&anna, &zhang] {
+            person.browser.holds("watched.connections.length === 1").await;
+            person.browser.has("banner", false).await;
+            person.is_on_same_page().await;
+        }
+    };
+    call(&anna, &zhang).await;
+    undisturbed().await;
+    let before = refused_allocations(&stage).await;
+    node.kill();
+    until_true("nobody is sent to it", async || chair.offered_gateways().await.is_empty()).await;
+    for person in [&anna, &zhang] {
+        let gone = "sockets.filter(each => each.url.endsWith('/callgw')).every(each => each.readyState === 3)";
+        person.browser.holds(gone).await;
+    }
+    // Both have asked for another, in vain.
+    until_true("none is allocated", async || refused_allocations(&stage).await >= before + 2.0).await;
+    undisturbed().await;
+
+    node.restart().await;
+    until_true("both are back", async || node.metric("confgate_groupcall_members").await == Some(2.0)).await;
+    undisturbed().await;
+    anna.browser.does_to(zhang.user, "mute").await;
+    through_the_node(&anna, &zhang).await;
+    tokio::join!(anna.browser.sees_moving(zhang.user), zhang.sees_and_hears(&anna));
+    anna.browser.hears_nothing(zhang.user, zhang.user).await;
+    tokio::join!(anna.is_on_same_page(), zhang.is_on_same_page());
+}
+
+#[tokio::test]
+async fn browser_two_who_reach_only_the_turn_server_call_each_other_through_it_and_the_node() {
+    let turn = Turn::start(IpAddr::V4(Ipv4Addr::LOCALHOST)).await;
+    let stage = Stage::with(&format!("[callgw]\nthreads = 1\n{}", turn.section())).await;
+    let (anna, zhang) = two_with(&stage, &[NO_UDP], NOTHING_DIRECT).await;
+    call(&anna, &zhang).await;
+    through_the_node(&anna, &zhang).await;
+    for person in [&anna, &zhang] {
+        let ways = person.browser.paths().await;
+        let relayed = |way: &Value| way["by"] == "relay" && way["relayProtocol"] == "tcp";
+        assert!(ways.iter().all(relayed), "{ways:?}");
+        person.is_on_same_page().await;
+        person.browser.assert_quiet_console().await;
+    }
 }
 
 #[tokio::test]

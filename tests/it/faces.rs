@@ -268,7 +268,7 @@ async fn browser_somebody_without_devices_watches_and_is_told_why() {
 }
 
 /// A `confgate media` for the pages of that origin, with that certificate.
-async fn media_node(id: &str, origin: &str, trust: &Trust) -> Gateway {
+pub async fn media_node(id: &str, origin: &str, trust: &Trust) -> Gateway {
     let [cert, key] = trust.files();
     let http = format!("[http]\nallowed_origins = [{origin:?}]\ncert = {cert:?}\nkey = {key:?}\n");
     let node = format!("[node]\nid = {id:?}\n[callgw]\nthreads = 1\nreport_interval_ms = 200\n");

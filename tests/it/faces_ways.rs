@@ -15,9 +15,9 @@ use crate::support::turn::Turn;
 use crate::support::wait::until_true;
 
 /// Chromium then opens no UDP socket of its own.
-const NO_UDP: &str = "--webrtc-ip-handling-policy=disable_non_proxied_udp";
+pub const NO_UDP: &str = "--webrtc-ip-handling-policy=disable_non_proxied_udp";
 /// And none to the call gateway either: what is left is the TURN server.
-const NOTHING_DIRECT: &str = "
+pub const NOTHING_DIRECT: &str = "
     const Direct = window.RTCPeerConnection;
     window.RTCPeerConnection = class extends Direct {
         constructor(options = {}) { super({ ...options, iceTransportPolicy: 'relay' }); }

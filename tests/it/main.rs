@@ -3,6 +3,7 @@
 
 mod access;
 mod browser_calls;
+mod browser_group_calls;
 mod browser_story;
 mod call_enforcement;
 mod call_failover;

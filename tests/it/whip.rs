@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
+use crate::faces::Person;
 use crate::stage::Stage;
+use crate::support::browser::Browser;
 use crate::support::call_gateway::Trust;
 use crate::support::client::{BASE, Client};
 use crate::support::event_socket::EventSocket;
@@ -60,6 +62,14 @@ impl Scene {
     async fn control(&self, action: &str) {
         let params = json!({ "confId": self.conf, "action": action, "userId": self.guest.user_id() });
         self.chair.rpc("conference.control", params).await.result();
+    }
+
+    /// Through which others come in.
+    async fn link(&self) -> String {
+        let params = json!({ "confId": self.conf, "role": "guest" });
+        let made = self.chair.rpc("conference.createLink", params).await.result();
+        let code = made["code"].as_str().unwrap_or_else(|| panic!("no code: {made}"));
+        format!("https://{}{BASE}/conference/{code}", self.stage.gateway.http())
     }
 
     async fn at_the_server(&self) -> f64 {
@@ -138,4 +148,36 @@ async fn a_server_that_is_gone_is_offered_to_nobody() {
     scene.server.restart().await;
     until_true("it is offered again", async || !scene.chair.offered_gateways().await.is_empty()).await;
     assert!(scene.stage.gateway.metric("confgate_whip_up").await.is_some());
+}
+
+#[tokio::test]
+async fn browser_two_people_see_and_hear_each_other_on_a_whip_server() {
+    let scene = Scene::open().await;
+    let link = scene.link().await;
+    let (anna, zhang) = tokio::join!(Browser::start(), Browser::start());
+    let (anna, zhang) = tokio::join!(Person::enter(anna, &link, "Anna Schmidt"), Person::enter(zhang, &link, "张伟"));
+    let both = async || {
+        tokio::join!(
+            async { tokio::join!(anna.browser.sees_moving(&zhang.user), anna.browser.hears_sound(&zhang.user)) },
+            async { tokio::join!(zhang.browser.sees_moving(&anna.user), zhang.browser.hears_sound(&anna.user)) },
+        );
+    };
+    both().await;
+    assert_eq!(scene.at_the_server().await, 4.0, "each connection is a session there");
+    anna.browser.has("banner", false).await;
+    zhang.browser.page.refresh().await.expect("a page reloads");
+    zhang.browser.is_on("conference").await;
+    both().await;
+
+    zhang.browser.press("camera").await;
+    anna.browser.sees(&zhang.user, "video", "off").await;
+    anna.browser.hears_sound(&zhang.user).await;
+    zhang.browser.press("camera").await;
+    both().await;
+    zhang.browser.press("leave").await;
+    anna.browser.has(&format!("tile-{}", zhang.user), false).await;
+    until_true("only hers is left there", async || scene.at_the_server().await == 1.0).await;
+    for person in [&anna, &zhang] {
+        person.browser.assert_quiet_console().await;
+    }
 }

@@ -40,8 +40,10 @@ export class Call {
     return this.#machine.phase;
   }
 
+  /** What goes straight to the other needs no gateway. */
   get problem() {
-    return this.#machine.problem;
+    const { problem, straight } = this.#machine;
+    return straight.link?.isConnected ? null : problem;
   }
 
   get speaker() {
@@ -187,6 +189,7 @@ export class Call {
     const about = (/** @type {string} */ is, /** @type {object} */ rest = {}) => this.#step({ is, stream, generation, ...rest });
     const peer = new Peer(iceServers, {
       onCandidate: (candidate) => about("ourCandidate", { candidate }),
+      onGathered: () => stream === STRAIGHT && about("gathered"),
       onState: (state) => about(state === "failed" ? "lost" : state, { problem: "iceFailed" }),
       onMedia: (received) => {
         if (this.#peers.get(stream) !== peer) return;

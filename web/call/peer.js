@@ -21,6 +21,7 @@ const AUDIO = [{ maxBitrate: 40_000 }];
 /**
  * @typedef {object} PeerOwner
  * @property {(candidate: object) => void} onCandidate
+ * @property {() => void} onGathered there are no more candidates
  * @property {(state: "connected"|"interrupted"|"failed") => void} onState
  * @property {(stream: MediaStream) => void} onMedia the first packet of a track came
  */
@@ -37,6 +38,7 @@ export class Peer {
   constructor(iceServers, owner) {
     this.#connection = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     this.#connection.onicecandidate = ({ candidate }) => candidate?.candidate && owner.onCandidate(candidate.toJSON());
+    this.#connection.onicegatheringstatechange = () => this.#connection.iceGatheringState === "complete" && owner.onGathered();
     this.#connection.onconnectionstatechange = () => this.#stateChanged(owner);
     this.#connection.ontrack = ({ track }) => {
       this.stream.addTrack(track);
@@ -114,6 +116,7 @@ export class Peer {
   }
 
   close() {
+    this.#connection.onicegatheringstatechange = null;
     this.#connection.onconnectionstatechange = null;
     this.#connection.close();
   }

@@ -32,6 +32,8 @@ export class Straight {
   link = null;
   /** @type {object[]} */
   #iceServers = [];
+  /** Whether this browser has an address from which UDP goes out. */
+  #hasUdp = false;
 
   /** @param {StraightOwner} owner */
   constructor(owner) {
@@ -92,6 +94,7 @@ export class Straight {
     this.link ??= new StreamLink(name, "receive");
     const { link } = this;
     link.open();
+    this.#hasUdp = false;
     const { generation } = link;
     this.owner.act({ do: part === "offer" ? "open" : "respond", stream: STRAIGHT, of: name, generation, direction: "both", iceServers: this.#iceServers, sdp });
     this.#await(SIGNAL_TIMEOUT_MS);
@@ -149,7 +152,9 @@ export class Straight {
     switch (input.is) {
       case "offer": return this.#describe(link, "offer", input.sdp);
       case "response": this.#describe(link, "answer", input.sdp); return this.#agreed(link);
-      case "ourCandidate": return this.#tell(link, link.ourCandidate(input.candidate));
+      case "ourCandidate": return this.#found(link, input.candidate);
+      // Browsers take no TCP connections: without UDP there is nothing to wait for.
+      case "gathered": return this.#hasUdp || link.isConnected ? undefined : this.owner.giveUp("unable");
       case "connected": link.connected(); return this.owner.act({ do: "clear", name: "straight" });
       case "interrupted": link.interrupted(); return this.isOn ? this.#await(INTERRUPTION_MS) : undefined;
       case "lost": return !this.isOn || this.#isAbsent ? this.#close() : this.owner.giveUp(input.problem === "iceFailed" ? "iceFailed" : "unable");
@@ -164,6 +169,12 @@ export class Straight {
     this.#tell(link, link.offered());
   }
 
+  /** @param {StreamLink} link @param {{candidate: string}} candidate */
+  #found(link, candidate) {
+    this.#hasUdp ||= isUdp(candidate);
+    this.#tell(link, link.ourCandidate(candidate));
+  }
+
   /** @param {StreamLink} link @param {object[]} candidates */
   #tell(link, candidates) {
     for (const candidate of candidates) this.#send(link, { candidate });
@@ -173,6 +184,11 @@ export class Straight {
   #send({ name }, signal) {
     this.owner.act({ do: "send", message: { id: "signal", to: name, ...signal } });
   }
+}
+
+/** RFC 8839 section 5.1: foundation, component, transport. @param {{candidate: string}} candidate */
+function isUdp({ candidate }) {
+  return candidate.split(" ")[2]?.toLowerCase() === "udp";
 }
 
 /**

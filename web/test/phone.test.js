@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { awaited, named, told } from "../called.js";
 import { Line } from "../line.js";
 import { Phone } from "../phone.js";
 import { RpcError } from "../rpc.js";
@@ -23,7 +24,7 @@ async function scene(answers = {}) {
   const socket = { isOpen: false, open: () => (socket.isOpen = true), close: () => (socket.isOpen = false) };
   const phone = new Phone(rpc, (given) => ((owner = given), socket));
   const events = [];
-  for (const name of ["enter", "missed", "trouble"]) phone.addEventListener(name, ({ detail }) => events.push([name, detail]));
+  for (const name of ["enter", "missed", "trouble", "absent"]) phone.addEventListener(name, ({ detail }) => events.push([name, detail]));
   phone.start();
   await settled();
   const hear = async (news, params) => {
@@ -38,11 +39,12 @@ const settled = () => new Promise((resolve) => setTimeout(resolve, 5));
 test("somebody is called, and answers", async () => {
   const { phone, socket, calls, events, hear } = await scene({ "call.start": { callId: "c1", confId: "k1", mode: "p2p" } });
   assert.equal(socket.isOpen, true, "it rings here from the start");
-  await phone.call(person, true);
+  await phone.call({ people: [person] }, true);
   assert.deepEqual(calls.at(-1), ["call.start", { to: ["ben"] }]);
   assert.equal(phone.dialled.outcome, null);
   await hear("answered", { userId: "ben" });
-  assert.deepEqual(events, [["enter", { callId: "c1", confId: "k1", person, withVideo: true, isGroup: false }]]);
+  const [[name, call]] = events;
+  assert.deepEqual([name, call.confId, call.person, call.withVideo, call.isGroup], ["enter", "k1", person, true, false]);
   assert.equal(phone.dialled, null);
 });
 
@@ -54,21 +56,21 @@ test("what becomes of a call is told, even if it comes before the call's number"
     ["ended", { reason: "kicked" }, "failed"],
   ]) {
     const { phone, hear } = await scene({ "call.start": { callId: "c1", confId: "k1" } });
-    await phone.call(person, false);
+    await phone.call({ people: [person] }, false);
     await hear(news, params);
     assert.equal(phone.dialled.outcome, outcome, news);
   }
   let hearEarly = null;
   const early = await scene({ "call.start": async () => (await hearEarly("declined", { reason: "busy" }), { callId: "c1", confId: "k1" }) });
   hearEarly = early.hear;
-  await early.phone.call(person, false);
+  await early.phone.call({ people: [person] }, false);
   assert.equal(early.phone.dialled.outcome, "busy");
 });
 
 test("a call that is given up before it has a number is cancelled when it has", async () => {
   let answer = null;
   const { phone, calls } = await scene({ "call.start": () => new Promise((resolve) => (answer = resolve)) });
-  const calling = phone.call(person, false);
+  const calling = phone.call({ people: [person] }, false);
   await phone.cancel();
   assert.equal(phone.dialled, null);
   answer({ callId: "c9", confId: "k9" });
@@ -76,10 +78,19 @@ test("a call that is given up before it has a number is cancelled when it has", 
   assert.deepEqual(calls.at(-1), ["call.cancel", { callId: "c9" }]);
 });
 
+test("whoever answers a call has given up the one that they were making", async () => {
+  const { phone, calls, events, hear } = await scene({ "call.start": { callId: "c1", confId: "k1" }, "call.accept": { confId: "k2", mode: "p2p" } });
+  await phone.call({ people: [person] }, false);
+  await hear("incoming", { callId: "c2", confId: "k2", from: "cat" });
+  await phone.accept(phone.incoming[0], false);
+  assert.deepEqual(calls.slice(-2), [["call.cancel", { callId: "c1" }], ["call.accept", { callId: "c2" }]]);
+  assert.deepEqual([phone.dialled, events.at(-1)[1].confId], [null, "k2"]);
+});
+
 test("a refused call leaves nothing behind", async () => {
   const refusal = new RpcError(-32029, "too many", { key: "call.tooMany" });
   const { phone, events } = await scene({ "call.start": refusal });
-  await phone.call(person, false);
+  await phone.call({ people: [person] }, false);
   assert.equal(phone.dialled, null);
   assert.deepEqual(events, [["trouble", refusal]]);
 });
@@ -103,6 +114,90 @@ test("somebody calls: by name, once, until it is answered, declined or over", as
   await hear("answered", { callId: "c4", userId: "anna" });
   assert.equal(phone.incoming.length, 0, "answered at another of one's sockets");
   assert.equal(events.length, 2);
+});
+
+const cat = { userId: "cat", name: "Cat" };
+const group = { callId: "c1", confId: "k1", mode: "group" };
+const states = ({ called }) => called.map(({ userId, state }) => `${userId}:${state}`).join(" ");
+
+test("several are called: who declines doesn't end it, the first who answers begins it, and late ones are followed", async () => {
+  const dan = { userId: "dan", name: "Dan" };
+  const { phone, calls, events, hear } = await scene({ "call.start": group });
+  await phone.call({ people: [person, cat, dan] }, true);
+  assert.deepEqual(calls.at(-1), ["call.start", { to: ["ben", "cat", "dan"] }]);
+  await hear("declined", { mode: "group", from: "anna", userId: "ben", reason: "later" });
+  assert.equal(phone.dialled.outcome, null, "it rings on");
+  assert.equal(states(phone.dialled.call), "ben:declined cat:ringing dan:ringing");
+  await hear("answered", { mode: "group", from: "anna", userId: "cat" });
+  const [[name, call]] = events;
+  assert.deepEqual([name, call.confId, call.isGroup], ["enter", "k1", true]);
+  phone.rest();
+  await hear("missed", { mode: "group", from: "anna", userId: "dan" });
+  assert.deepEqual(events.at(-1), ["absent", { ...dan, state: "missed", reason: "" }]);
+  assert.equal(states(call), "ben:declined cat:in dan:missed");
+  await hear("answered", { mode: "group", from: "anna", userId: "ben" });
+  assert.equal(states(call), "ben:in cat:in dan:missed");
+});
+
+test("a department is called by its name, and its people are found out", async () => {
+  const department = { departmentId: "sales", name: "Sales" };
+  let find = null;
+  const answers = { "call.start": group, "org.contacts.users": () => new Promise((resolve) => (find = resolve)) };
+  const { phone, calls, hear } = await scene(answers);
+  await phone.call({ people: [], department }, false);
+  assert.ok(calls.some(([method, { departmentId, name }]) => method === "call.start" && departmentId === "sales" && name === "Sales"));
+  await hear("declined", { mode: "group", from: "anna", userId: "cat", reason: "busy" });
+  find({ users: [person, { userId: "anna", name: "Anna" }, cat] });
+  await settled();
+  assert.equal(states(phone.dialled.call), "ben:ringing cat:busy", "news came before the names");
+  await hear("ended", { mode: "group", from: "anna", reason: "unanswered" });
+  assert.equal(phone.dialled.outcome, "unanswered");
+});
+
+test("a group call that was declined, missed or left may be come into until it is over", async () => {
+  const { phone, events, hear } = await scene({ "call.accept": { confId: "k1", mode: "group" } });
+  const rings = (callId) => hear("incoming", { callId, mode: "group", to: ["anna", "cat"] });
+  const goingOn = () => phone.goingOn.map(({ callId }) => callId).join(" ");
+  await rings("c1");
+  assert.deepEqual(phone.incoming[0].others, [{ userId: "cat", name: "cat" }]);
+  await phone.decline(phone.incoming[0]);
+  await hear("declined", { callId: "c1", mode: "group", userId: "anna" });
+  await rings("c2");
+  await hear("missed", { callId: "c2", mode: "group", userId: "anna" });
+  await rings("c3");
+  await phone.accept(phone.incoming[0], false);
+  phone.left(events.at(-1)[1], 2);
+  assert.equal(goingOn(), "c1 c2 c3");
+  await phone.accept(phone.goingOn[2], true);
+  assert.equal(events.at(-1)[1].withVideo, true);
+  phone.left(events.at(-1)[1], 1);
+  await hear("ended", { callId: "c1", mode: "group" });
+  await hear("answered", { callId: "c2", mode: "group", userId: "anna" });
+  assert.equal(goingOn(), "", "over, answered at another of one's devices, and over with our going");
+  await hear("incoming", { callId: "c4" });
+  await phone.decline(phone.incoming[0]);
+  assert.equal(goingOn(), "", "of two it is over");
+});
+
+test("a group call that can no longer be declined or come into is forgotten", async () => {
+  const refusal = new RpcError(-32004, "no such call", { key: "call.notFound" });
+  const { phone, events, hear } = await scene({ "call.decline": refusal, "call.accept": refusal });
+  await hear("incoming", { mode: "group" });
+  await phone.decline(phone.incoming[0]);
+  assert.deepEqual([phone.incoming, phone.goingOn], [[], []]);
+  await hear("incoming", { mode: "group" });
+  await hear("missed", { mode: "group", userId: "anna" });
+  await phone.accept(phone.goingOn[0], false);
+  assert.deepEqual(phone.goingOn, []);
+  assert.deepEqual(events.at(-1), ["trouble", refusal]);
+});
+
+test("who is awaited: of those called, whoever neither came nor went again", () => {
+  const called = told(named([], [person, cat]), "answered", { userId: "ben", from: "anna" });
+  assert.deepEqual(awaited(called, []).map(({ userId }) => userId), ["cat"], "Ben has gone again");
+  assert.deepEqual(awaited(called, [cat]), [], "Cat's coming is seen before it is told");
+  const own = told(called, "answered", { userId: "anna", from: "anna" });
+  assert.equal(own, called, "the caller is not one of them");
 });
 
 test("in a conference its socket listens, and afterwards the phone's own again", async () => {

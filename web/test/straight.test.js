@@ -77,6 +77,20 @@ test("where there is no path both go through the gateway, in the same call", () 
   assert.equal(call.phase, "joined");
 });
 
+test("who has no UDP of their own keeps nobody waiting", () => {
+  const candidate = (transport) => ({ candidate: { candidate: `candidate:1 1 ${transport} 2113937151 192.0.2.1 9 typ host`, sdpMid: "0" } });
+  const { call, about, join, messages } = scene();
+  join("anna");
+  about("offer", { sdp: "o" });
+  about("ourCandidate", candidate("tcp"));
+  assert.deepEqual(messages(about("gathered"))[0], { id: "mode", mode: "group", reason: "unable" });
+  assert.equal(call.streams.isJoined, true);
+  const other = scene();
+  other.join("anna");
+  other.about("ourCandidate", candidate("UDP"));
+  assert.deepEqual(other.about("gathered"), [], "with UDP it is tried");
+});
+
 test("the other or the node says so", () => {
   const { hear, messages, did, about, join } = scene();
   join("anna");

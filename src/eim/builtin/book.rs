@@ -2,6 +2,7 @@
 //! that their account was made for, as far as they see its roster, and nothing else.
 
 use super::address::{Caller, Visitor};
+use super::contacts::department_id;
 use super::core::Eim;
 use super::deny::Deny;
 use super::dialect::{Args, Module, NAME_MAX};
@@ -38,8 +39,8 @@ impl Eim {
         if args.free("parentId", NAME_MAX)?.is_some_and(|parent| !parent.is_empty()) {
             return Ok(answer);
         }
-        Ok(self.people.book.departments().fold(answer, |all, name| {
-            all.with_child(element("department").with("departmentId", name).with("name", name))
+        Ok(self.people.book.departments().into_iter().fold(answer, |all, (id, name)| {
+            all.with_child(element("department").with("departmentId", id).with("name", name))
         }))
     }
 
@@ -79,10 +80,12 @@ impl Eim {
 
 fn entry(account: &Account) -> Element {
     let mut user = element("user").with("userId", account.user_id.as_str()).with("name", account.name.as_str());
-    let department = account.department.as_deref();
-    for (name, value) in
-        [("departmentId", department), ("mobile", account.field("mobile")), ("email", account.field("email"))]
-    {
+    let department = account.department.as_deref().map(department_id);
+    for (name, value) in [
+        ("departmentId", department.as_deref()),
+        ("mobile", account.field("mobile")),
+        ("email", account.field("email")),
+    ] {
         if let Some(value) = value {
             user.set(name, value);
         }

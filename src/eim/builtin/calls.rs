@@ -156,15 +156,9 @@ impl Call {
         }
     }
 
-    /// The last word, for all whom it still concerned.
+    /// The last word, for everybody: whoever had declined, missed it or hung up could have come in until now.
     /// `gone`: whose going it follows from, and how they went.
-    fn last_word(
-        &self,
-        end: &End,
-        cause: &Cause<'_>,
-        left: &[UserId],
-        gone: Option<(&UserId, &'static str)>,
-    ) -> Option<News> {
+    fn last_word(&self, end: &End, cause: &Cause<'_>, gone: Option<(&UserId, &'static str)>) -> Option<News> {
         let (news, reason) = match end {
             End::Said => return None,
             // To hang up unanswered is to give up.
@@ -174,8 +168,7 @@ impl Call {
         let mut event = self.event(news, cause.now, cause.actor);
         event.data.user_id = gone.map(|(user, _)| user.clone());
         event.data.reason = reason.map(str::to_owned);
-        let to = self.of(Party::In).chain(self.of(Party::Ringing)).chain(left).cloned().collect();
-        Some(News { event, to })
+        Some(News { event, to: self.parties.keys().cloned().collect() })
     }
 }
 
@@ -255,7 +248,7 @@ impl Calls {
         });
         match call.verdict(room.is_over(), cause.now, why) {
             Some(end) => {
-                news.extend(call.last_word(&end, cause, &left, gone.zip(why)));
+                news.extend(call.last_word(&end, cause, gone.zip(why)));
                 self.writes.push(Write::delete(record::CALL, id.to_string()));
                 room.end(cause);
             }

@@ -2,17 +2,41 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use super::people::Account;
 use crate::ids::UserId;
 
 /// Two neighbouring characters, or one and NUL.
 type Gram = [char; 2];
+/// Bytes of a name's hash in a department's id: no two departments of a company get the same.
+const ID_BYTES: usize = 10;
+/// Longest id of a department, in characters.
+const ID_MAX: usize = 64;
+
+#[derive(Debug)]
+struct Department {
+    name: String,
+    people: BTreeSet<(String, UserId)>,
+}
+
+/// The id of the department of that name: the name, or where that can't be an id (it is in Chinese, or of two words),
+/// made of it.
+pub(super) fn department_id(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.len() <= ID_MAX && name.chars().all(fits) {
+        return name.to_owned();
+    }
+    let hash = digest(&SHA256, name.as_bytes());
+    hash.as_ref()[..ID_BYTES].iter().fold("d".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+}
 
 /// Owned by [`People`](super::people::People), which adds and removes.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     by_name: BTreeSet<(String, UserId)>,
-    departments: BTreeMap<String, BTreeSet<(String, UserId)>>,
+    /// By id.
+    departments: BTreeMap<String, Department>,
     /// Entries by number, in the order of their coming; a number is never used twice.
     numbers: BTreeMap<u32, UserId>,
     number_of: HashMap<UserId, u32>,
@@ -24,8 +48,9 @@ pub(super) struct Book {
 impl Book {
     pub fn add(&mut self, account: &Account) {
         let entry = sorted(account);
-        if let Some(department) = &account.department {
-            self.departments.entry(department.clone()).or_default().insert(entry.clone());
+        if let Some(name) = &account.department {
+            let new = || Department { name: name.clone(), people: BTreeSet::new() };
+            self.departments.entry(department_id(name)).or_insert_with(new).people.insert(entry.clone());
         }
         self.by_name.insert(entry);
         let number = self.next;
@@ -42,12 +67,12 @@ impl Book {
         self.numbers.remove(&number);
         let entry = sorted(account);
         self.by_name.remove(&entry);
-        if let Some(department) = &account.department
-            && let Some(people) = self.departments.get_mut(department)
+        if let Some(id) = account.department.as_deref().map(department_id)
+            && let Some(department) = self.departments.get_mut(&id)
         {
-            people.remove(&entry);
-            if people.is_empty() {
-                self.departments.remove(department);
+            department.people.remove(&entry);
+            if department.people.is_empty() {
+                self.departments.remove(&id);
             }
         }
         for gram in grams_of(&searched(account)) {
@@ -61,15 +86,18 @@ impl Book {
         }
     }
 
-    pub fn departments(&self) -> impl Iterator<Item = &str> {
-        self.departments.keys().map(String::as_str)
+    /// Ids and names, by name.
+    pub fn departments(&self) -> Vec<(&str, &str)> {
+        let mut all: Vec<_> = self.departments.iter().map(|(id, each)| (id.as_str(), each.name.as_str())).collect();
+        all.sort_by_key(|(_, name)| *name);
+        all
     }
 
-    /// A page of a department, or of all, in the order of names; and how many there are in all.
+    /// A page of the department with that id, or of all, in the order of names; and how many there are in all.
     pub fn page(&self, department: Option<&str>, offset: usize, limit: usize) -> (Vec<&UserId>, usize) {
         let all = match department {
             None => Some(&self.by_name),
-            Some(department) => self.departments.get(department),
+            Some(id) => self.departments.get(id).map(|department| &department.people),
         };
         let page = all.into_iter().flatten().skip(offset).take(limit).map(|(_, user)| user);
         (page.collect(), all.map_or(0, BTreeSet::len))
@@ -130,6 +158,22 @@ mod tests {
     }
 
     #[test]
+    fn a_department_of_any_name_has_an_id() {
+        let mut book = Book::default();
+        for (id, department) in [("u1", "研发部"), ("u2", "研发部"), ("u3", "Sales & Co"), ("u4", "lab.2")] {
+            book.add(&account(id, id, "1", department));
+        }
+        let is_id = |id: &str| id.chars().all(|c| c.is_ascii_alphanumeric() || c == '.') && id.len() <= 64;
+        let all: Vec<(String, String)> =
+            book.departments().iter().map(|(id, name)| ((*id).into(), (*name).into())).collect();
+        let names: Vec<&str> = all.iter().map(|(_, name)| name.as_str()).collect();
+        assert_eq!(names, ["Sales & Co", "lab.2", "研发部"]);
+        assert!(all.iter().all(|(id, _)| is_id(id)), "{all:?}");
+        assert_eq!((all[1].0.as_str(), book.page(Some(&all[2].0), 0, 10).1), ("lab.2", 2));
+        assert_eq!(book.page(Some("研发部"), 0, 10).1, 0, "a name is no id");
+    }
+
+    #[test]
     fn a_search_finds_every_part_of_a_name_or_number_and_nothing_else() {
         let people = [
             account("u1", "张三", "13422821882", "sales"),
@@ -156,7 +200,7 @@ mod tests {
         ] {
             assert_eq!(found(&book, query), users, "{query}");
         }
-        assert_eq!(book.departments().collect::<Vec<_>>(), ["lab", "sales"]);
+        assert_eq!(book.departments(), [("lab", "lab"), ("sales", "sales")]);
         assert_eq!(book.page(Some("sales"), 1, 10).1, 2);
         assert_eq!(book.page(None, 0, 2).0.len(), 2);
         people.iter().for_each(|a| book.remove(a));

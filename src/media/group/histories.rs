@@ -424,11 +424,12 @@ impl World {
     fn everybody_holds_who_is_there(&self) {
         let here: Vec<&Page> = self.pages.iter().map(|(_, page)| page).filter(|page| page.room.is_some()).collect();
         for page in &here {
-            let others = here.iter().filter(|other| other.room == page.room).map(|other| other.name.clone());
+            let known = |other: &&&Page| other.room == page.room && (other.name == page.name || self.is_known(other));
+            let others = here.iter().filter(known).map(|other| other.name.clone());
             let people: BTreeSet<String> = page.holds.iter().filter(|name| !name.contains('/')).cloned().collect();
             let pulled = self.pulled(page).filter(|name| !name.contains('/'));
             assert_eq!(people, others.chain(pulled).collect(), "in {:?} as {} sees it", page.room, page.name);
-            let same_room = here.iter().filter(|other| other.room == page.room && other.name != page.name);
+            let same_room = here.iter().filter(known).filter(|other| other.name != page.name && self.is_known(page));
             let screens = |page: &Page| -> BTreeSet<String> {
                 page.holds.iter().filter(|name| name.contains('/')).cloned().collect()
             };
@@ -451,6 +452,12 @@ impl World {
 }
 
 impl World {
+    /// Whether the others were told of them: of a session only when its offer is answered.
+    fn is_known(&self, page: &Page) -> bool {
+        let room = page.room.as_deref().and_then(|room| self.group.rooms.get(room));
+        room.and_then(|room| room.member(&page.name)).is_some_and(|member| !page.session || member.camera)
+    }
+
     /// The streams of other nodes that are shown in the page's room.
     fn pulled(&self, page: &Page) -> impl Iterator<Item = String> {
         let room = page.room.as_deref().and_then(|room| self.group.rooms.get(room));

@@ -75,15 +75,26 @@ pub(super) struct Member {
     pub socket: SocketId,
     /// When the token that admitted them was issued, and its nonce.
     pub token: Option<(u64, String)>,
+    /// Whether the others were told of their camera: of who publishes over HTTP, once the media has taken the offer.
+    pub camera: bool,
     /// Whether the others were told of their shared screen.
     pub screen: bool,
 }
 
 impl Member {
+    /// Whether the others were told of what they send.
+    pub fn is_known(&self, source: Source) -> bool {
+        match source {
+            Source::Camera => self.camera,
+            Source::Screen => self.screen,
+        }
+    }
+
     /// The names under which the others know what they send.
     fn names(&self) -> impl Iterator<Item = StreamId> + use<> {
         let stream = |source| StreamId { member: self.name.clone(), source };
-        [Some(stream(Source::Camera)), self.screen.then(|| stream(Source::Screen))].into_iter().flatten()
+        let known = [Source::Camera, Source::Screen].map(|source| self.is_known(source).then(|| stream(source)));
+        known.into_iter().flatten()
     }
 }
 
@@ -138,7 +149,7 @@ impl Room {
 
     /// Whether a member who is here sends it, as far as the others were told.
     pub fn sends(&self, stream: &StreamId) -> bool {
-        self.member(&stream.member).is_some_and(|member| stream.source == Source::Camera || member.screen)
+        self.member(&stream.member).is_some_and(|member| member.is_known(stream.source))
     }
 
     /// The streams that members here send.
@@ -193,8 +204,10 @@ impl Group {
         self.end(now, socket, barred.close());
     }
 
-    /// The others hear of the newcomer, then the newcomer of the others: in Kurento's order.
+    /// The others hear of the newcomer, then the newcomer of the others: in Kurento's order. Who comes by a session may
+    /// yet be refused by the media: the others hear of them when they are not.
     fn enter(&mut self, socket: SocketId, admitted: Admitted) {
+        let by_session = self.is_session(socket);
         let Admitted { space, room: id, name, token, straight } = admitted;
         self.give_way(&id, &name);
         let room = self.rooms.entry(id.clone()).or_insert_with(|| Room::new(space, straight));
@@ -202,17 +215,21 @@ impl Group {
         let existing = room.sent().chain(elsewhere).map(|stream| name_of(&stream)).collect();
         let speaker = room.speaker.clone();
         let is_first = room.members.is_empty();
-        room.members.push(Member { name: name.clone(), socket, token, screen: false });
-        let own = StreamId { member: name.clone(), source: Source::Camera };
-        let others = self.listeners(&id, &own, true);
-        self.tell(&others, &Reply::NewParticipantArrived { name: name.to_string() });
+        room.members.push(Member { name: name.clone(), socket, token, camera: !by_session, screen: false });
+        if !by_session {
+            let own = StreamId { member: name.clone(), source: Source::Camera };
+            let others = self.listeners(&id, &own, true);
+            self.tell(&others, &Reply::NewParticipantArrived { name: name.to_string() });
+        }
         self.send(socket, Reply::ExistingParticipants { data: existing });
         if let Some(open) = self.sockets.get_mut(&socket) {
             let streams = Streams::default();
             let (room, name) = (id.clone(), name.clone());
             open.seat = Some(Seat { room, name, streams, watches: None, pulls: false });
         }
-        self.enter_straight(socket, &id, straight);
+        if !by_session {
+            self.enter_straight(socket, &id, straight);
+        }
         if let Some(speaker) = speaker {
             self.send(socket, Reply::Speaker { name: Some(speaker.to_string()) });
         }

@@ -4,6 +4,7 @@
 use confgate_sfu::vocabulary::RoomId;
 
 use super::feeds::Remote;
+use super::room::Member;
 use super::{Group, SocketId};
 use crate::event::CallMode;
 use crate::media::message::{Relayed, Reply, Signal};
@@ -35,7 +36,8 @@ impl Group {
     pub(super) fn signal(&mut self, socket: SocketId, to: &str, signal: Signal) {
         let Some(seat) = self.seat(socket) else { return };
         let (from, room) = (seat.name.clone(), self.rooms.get(&seat.room).expect("a seat is in a room"));
-        let other = room.member(to).filter(|other| room.straight && *other.name != *from).map(|other| other.socket);
+        let may = |other: &&Member| room.straight && other.camera && *other.name != *from;
+        let other = room.member(to).filter(may).map(|other| other.socket);
         if let Some(other) = other {
             self.send(other, Reply::Signal { from: from.to_string(), signal });
         }

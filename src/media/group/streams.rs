@@ -81,7 +81,8 @@ impl Group {
             return self.error(socket, Code::BadMessage, name);
         };
         let pulls = self.seat(socket).is_some_and(|seat| seat.pulls);
-        if !pulls {
+        let is_awaited = named.own && self.is_session(socket);
+        if !pulls && !is_awaited {
             // Who asks the node for a connection doesn't wait for one of another's.
             self.relay_room(&named.room, Relayed::Unable);
         }
@@ -212,24 +213,31 @@ impl Group {
         let awaited = |endpoint: &&mut Endpoint| !endpoint.answered || endpoint.restarts;
         let Some(endpoint) = self.endpoints.get_mut(&id).filter(awaited) else { return };
         (endpoint.answered, endpoint.restarts) = (true, false);
-        let (socket, stream) = (endpoint.socket, endpoint.stream.clone());
-        let shares = endpoint.publishes && stream.source == Source::Screen;
+        let (socket, stream, publishes) = (endpoint.socket, endpoint.stream.clone(), endpoint.publishes);
         let held = std::mem::take(&mut endpoint.held);
         self.tell_route(socket, &stream);
         self.send(socket, Reply::ReceiveVideoAnswer { name: name_of(&stream), sdp_answer: answer });
         for candidate in held {
             self.send(socket, candidate);
         }
-        if shares {
-            self.announce_screen(socket, &stream);
+        if publishes {
+            self.announce(socket, &stream);
         }
     }
 
-    fn announce_screen(&mut self, socket: SocketId, stream: &StreamId) {
+    /// Tells the others of what is sent, unless they know: the media has taken it.
+    fn announce(&mut self, socket: SocketId, stream: &StreamId) {
         let Some(Seat { room: id, .. }) = self.seat(socket).cloned() else { return };
         let room = self.rooms.get_mut(&id).expect("a seat is in a room");
-        let Some(member) = room.member_mut(&stream.member).filter(|member| !member.screen) else { return };
-        member.screen = true;
+        let Some(member) = room.member_mut(&stream.member).filter(|member| !member.is_known(stream.source)) else {
+            return;
+        };
+        match stream.source {
+            Source::Camera => member.camera = true,
+            Source::Screen => member.screen = true,
+        }
+        // A session has no browser to go straight to.
+        self.relay_room(&id, Relayed::Unable);
         let others = self.listeners(&id, stream, true);
         self.tell(&others, &Reply::NewParticipantArrived { name: name_of(stream) });
     }

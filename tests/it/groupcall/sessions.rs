@@ -282,7 +282,12 @@ async fn what_is_no_offer_of_a_session_is_refused_and_leaves_nothing() {
         let refused = client.offer(&whip("c1"), &token("n1", "c1", "obs"), offer).await;
         assert_eq!(refused.status, status, "{what}: {refused:?}");
         assert_eq!(refused.header("location"), "", "{what}");
+        assert_eq!(refused.header("content-type"), "application/problem+json", "{what}");
+        assert!(refused.json()["title"].as_str().is_some_and(|title| !title.is_empty()), "{what}: {refused:?}");
     }
+    // A viewer's too: no counter-offer is made (406), which WHEP leaves to the server.
+    let refused = client.offer(&whep("c1"), &token("n1", "c1", "v"), Peer::offer(Media::SENDS)).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("badSdp")));
     let binary = client.offer(&whip("c1"), &token("n1", "c1", "obs"), vec![0xff, 0xfe]).await;
     assert_eq!(binary.status, StatusCode::BAD_REQUEST);
     let bearer = format!("Bearer {}", token("n1", "c1", "obs"));

@@ -31,10 +31,44 @@ fn who_publishes_over_http_is_a_member_like_any_other() {
     let outputs = node.begin(2, "obs", Purpose::Publish);
     let (room, stream) = ("conf/c".into(), Space::Conference.stream("obs"));
     let publish = Command::Publish { room, endpoint: EndpointId(0), stream, offer: "o".into() };
-    assert_eq!(outputs, [arrived(1, "obs"), existing(2, &["ben"]), Output::Media(publish)]);
-    assert_eq!(node.answer(0), [answered(2, "obs")]);
+    assert_eq!(outputs, [existing(2, &["ben"]), Output::Media(publish)]);
+    assert_eq!(node.answer(0), [answered(2, "obs"), arrived(1, "obs")]);
     assert_eq!(node.join(3, "c", "carl")[1], arrived(2, "carl"));
     assert_eq!(node.take(Input::Closed(SocketId(2)))[..2], [ended(0), left(1, "obs")]);
+}
+
+#[test]
+fn whose_offer_the_media_refuses_nobody_has_seen_come_or_go() {
+    let mut node = Node::new();
+    node.join(1, "c", "ben");
+    node.begin(2, "obs", Purpose::Publish);
+    assert_eq!(node.join(3, "c", "carl")[2], existing(3, &["ben"]), "nor is it listed");
+    assert_eq!(errors(&node.offer(1, "obs")), [(1, Code::BadMessage, Some("obs".into()))]);
+    let outputs = node.notice(Notice::Refused { endpoint: EndpointId(0), refusal: Refusal::Overloaded });
+    assert_eq!(errors(&outputs), [(2, Code::Overloaded, None)]);
+    assert_eq!(outputs[1..], [close(2, Close::Later)]);
+    assert_eq!(node.group.census(), Census { sockets: 2, rooms: 1, members: 2 });
+    // Who was there as a browser has gone for it, and is told so.
+    let outputs = node.begin(4, "ben", Purpose::Publish);
+    assert!(outputs.contains(&left(3, "ben")) && !outputs.contains(&arrived(3, "ben")), "{outputs:?}");
+    assert_eq!(node.answer(1), [answered(4, "ben"), arrived(3, "ben")]);
+}
+
+#[test]
+fn two_browsers_go_straight_until_the_media_has_taken_a_sessions_offer() {
+    let mut node = Node::new();
+    for (socket, name) in [(1, "anna"), (2, "ben")] {
+        node.join_with(socket, "c", name, between_two(claims("c", name, T0, name)));
+    }
+    let outputs = node.begin(3, "obs", Purpose::Publish);
+    let relayed = |outputs: &[Output]| {
+        let told = |output: &&Output| matches!(output, Output::Send(_, Reply::Mode { mode: CallMode::Group, .. }));
+        outputs.iter().filter(told).count()
+    };
+    assert_eq!(relayed(&outputs), 0, "{outputs:?}");
+    let outputs = node.answer(0);
+    assert_eq!(relayed(&outputs), 3, "{outputs:?}");
+    assert_eq!(outputs[4..], [arrived(1, "obs"), arrived(2, "obs")]);
 }
 
 #[test]
