@@ -286,8 +286,7 @@ async fn browser_when_a_call_gateway_dies_all_are_on_the_other_soon_and_no_pictu
         format!("[[callgw.nodes]]\nid = \"n{id}\"\nkind = \"confgate\"\nurl = {url:?}\nsecret = {NODE_SECRET:?}\n")
     };
     let sections: String = nodes.iter().enumerate().map(section).collect();
-    let stage =
-        Stage::with(&format!("[http]\nlisten = \"{}\"\n{sections}{}", page.address(), trust.hasty_section())).await;
+    let stage = Stage::with(&format!("[http]\nlisten = \"{}\"\n{sections}{}", page.address(), trust.section())).await;
     let chair = stage.chair().await;
     let (_, code) = stage.conference(&chair, json!({})).await;
     let link = format!("{origin}{BASE}/conference/{code}");
