@@ -4,6 +4,7 @@
 #[path = "../../../sfu/tests/it/support/client.rs"]
 mod peer;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant as StdInstant};
 
@@ -63,6 +64,8 @@ pub fn control_token(node: &str) -> String {
 pub struct CallSocket {
     socket: WebSocketStream<Box<dyn Stream>>,
     pub headers: HeaderMap,
+    /// Who is there, as the client was told so far.
+    present: BTreeSet<String>,
 }
 
 impl Client {
@@ -110,7 +113,7 @@ pub async fn flows(sends: &mut Peer, sees: &mut Peer) {
 
 impl CallSocket {
     pub fn new((socket, headers): Opened) -> Self {
-        Self { socket, headers }
+        Self { socket, headers, present: BTreeSet::new() }
     }
 
     pub async fn send(&mut self, message: Value) {
@@ -168,11 +171,39 @@ impl CallSocket {
         loop {
             match timeout_at(deadline, self.socket.next()).await.ok()? {
                 Some(Ok(Message::Text(text))) => {
-                    return Some(serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}")));
+                    let message: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"));
+                    self.remember(&message);
+                    return Some(message);
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 other => panic!("the socket is closed: {other:?}"),
             }
+        }
+    }
+
+    fn remember(&mut self, message: &Value) {
+        let name = || message["name"].as_str().expect("a name").to_owned();
+        match message["id"].as_str() {
+            Some("existingParticipants") => {
+                self.present = serde_json::from_value(message["data"].clone()).expect("a list of names");
+            }
+            Some("newParticipantArrived") => drop(self.present.insert(name())),
+            Some("participantLeft") => drop(self.present.remove(&name())),
+            _ => {}
+        }
+    }
+
+    /// Until the client is told of that one.
+    pub async fn knows(&mut self, name: &str) {
+        while !self.present.contains(name) {
+            self.wait_for("newParticipantArrived").await;
+        }
+    }
+
+    /// Until the client is told that they are gone.
+    pub async fn misses(&mut self, name: &str) {
+        while self.present.contains(name) {
+            self.wait_for("participantLeft").await;
         }
     }
 
