@@ -123,6 +123,7 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        metrics::gauge!("confgate_pull_links").decrement(1);
         self.task.abort();
     }
 }
@@ -201,7 +202,6 @@ impl Pulls {
             self.cascades.insert(conf, kept);
         }
         ended.iter().for_each(|link| drop(self.handles.remove(link)));
-        self.count();
         ended
     }
 
@@ -224,7 +224,6 @@ impl Pulls {
         let link = self.start(conf, Wanted::One { target, from, name, local }, show);
         let entry = ByHand { link, pull: pull.clone(), session: random_text(16), state: state.clone() };
         self.by_hand.insert(pull.local, entry);
-        self.count();
         Ok(state)
     }
 
@@ -253,7 +252,6 @@ impl Pulls {
             peers.retain(|_, each| each.link != link);
             !peers.is_empty()
         });
-        self.count();
     }
 
     fn start(&mut self, room: ConfId, wanted: Wanted, state: watch::Sender<State>) -> LinkId {
@@ -262,11 +260,9 @@ impl Pulls {
         let (to_link, asks) = mpsc::channel(ASKS);
         let (reach, say, has, again) = (Arc::clone(&self.reach), self.say.clone(), HashMap::new(), Vec::new());
         let link = Link { id, room, wanted, reach, state, asks, say, has, again };
+        // Of all of the process's nodes.
+        metrics::gauge!("confgate_pull_links").increment(1);
         self.handles.insert(id, Handle { asks: to_link, task: tokio::spawn(link.run()) });
         id
-    }
-
-    fn count(&self) {
-        metrics::gauge!("confgate_pull_links").set(self.handles.len() as f64);
     }
 }
