@@ -337,16 +337,20 @@ fn web_address(config: &Config, listening: std::net::SocketAddr) -> String {
     format!("{origin}{}", config.http.base_path)
 }
 
-fn http_settings(config: &Config) -> Result<HttpSettings, Failure> {
+fn certificate(config: &Config) -> Certificate {
     let http = &config.http;
-    let certificate = match (&http.cert, &http.key) {
+    match (&http.cert, &http.key) {
         (Some(cert), Some(key)) => Certificate::Files(CertificateFiles { cert: cert.clone(), key: key.clone() }),
         _ => {
             let public = http.public_url.as_ref().and_then(|url| url.as_str().split("://").nth(1).map(str::to_owned));
             let names = [Some(http.listen.ip().to_string()), public].into_iter().flatten().collect();
             Certificate::SelfSigned { dir: "certs".into(), names }
         }
-    };
+    }
+}
+
+fn http_settings(config: &Config) -> Result<HttpSettings, Failure> {
+    let (http, certificate) = (&config.http, certificate(config));
     let networks = |list: &[ipnet::IpNet]| Networks::parse(&list.iter().map(ToString::to_string).collect::<Vec<_>>());
     Ok(HttpSettings {
         listen: http.listen.to_string(),

@@ -97,10 +97,22 @@ impl Tls {
     /// # Errors
     /// Names the file and what is wrong with it.
     pub fn load(ca: Option<&Path>) -> Result<Self, String> {
+        Self::trusting(ca.map(|path| ("callgw.ca", path)))
+    }
+
+    /// Trusts also the certificate that this process shows: its own nodes pull from each other as from any.
+    ///
+    /// # Errors
+    /// As [`Tls::load`].
+    pub fn load_with_own(ca: Option<&Path>, own: &Path) -> Result<Self, String> {
+        Self::trusting(ca.map(|path| ("callgw.ca", path)).into_iter().chain([("http.cert", own)]))
+    }
+
+    fn trusting<'a>(files: impl IntoIterator<Item = (&'a str, &'a Path)>) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(path) = ca {
-            add(&mut roots, path).map_err(|why| format!("callgw.ca: {}: {why}", path.display()))?;
+        for (key, path) in files {
+            add(&mut roots, path).map_err(|why| format!("{key}: {}: {why}", path.display()))?;
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
-use super::{http_settings, serve_admin, serve_http};
+use super::{certificate, http_settings, serve_admin, serve_http};
 use crate::admin::{self, Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::callgw::Embedded;
 use crate::config::{CallNode, Config, NodeKind};
@@ -126,8 +126,8 @@ fn start(
 /// Which nodes this one pulls from: those that are configured with a secret, and the addresses that are allowed.
 ///
 /// # Errors
-/// What is wrong with `callgw.ca`.
-fn pull_settings(config: &Config, own: &CallNode, secret: &Secret, path: &str) -> Result<pull::Settings, String> {
+/// What is wrong with `callgw.ca`, or our own certificate.
+fn pull_settings(config: &Config, own: &CallNode, secret: &Secret, path: &str) -> Result<pull::Settings, Failure> {
     let callgw = &config.callgw;
     let known = |node: &CallNode| {
         let (url, secret) = (node.url.as_ref()?, node.secret.as_ref()?);
@@ -135,7 +135,7 @@ fn pull_settings(config: &Config, own: &CallNode, secret: &Secret, path: &str) -
     };
     let reach = pull::Reach {
         node: own.id.clone(),
-        tls: Tls::load(callgw.ca.as_deref())?,
+        tls: Tls::load_with_own(callgw.ca.as_deref(), &certificate(config).files()?.cert)?,
         timeout: callgw.pull_timeout,
         reconnect_min: callgw.reconnect_min,
         reconnect_max: callgw.reconnect_max,
