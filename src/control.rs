@@ -2,7 +2,8 @@
 //! same values over channels where the node is in the same process. A link that is silent for longer than two report
 //! intervals is dead, and so is its node.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::ids::{ConfId, UserId};
 
@@ -38,6 +39,21 @@ pub struct Peer {
     pub serves_until: u64,
 }
 
+/// What nodes of one conference send each other its streams by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Way {
+    Webrtc,
+    /// Plain RTP, as one Janus takes it from another only.
+    Janus,
+}
+
+/// `true` is how a node said it that knew of one way; what this gateway doesn't know is none.
+fn way<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Way>, D::Error> {
+    let said = Value::deserialize(value)?;
+    Ok(if said == true { Some(Way::Webrtc) } else { Way::deserialize(said).ok() })
+}
+
 /// From a node to each gateway.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "id", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -52,9 +68,9 @@ pub enum FromNode {
         rooms: u64,
         endpoints: u64,
         draining: bool,
-        /// Whether it can pull streams from other nodes, so that a conference may be at it and another.
-        #[serde(default)]
-        cascades: bool,
+        /// How it pulls streams from other nodes, so that a conference may be at it and at others that do it so too.
+        #[serde(default, deserialize_with = "way")]
+        cascades: Option<Way>,
     },
     /// The node stops at that time (ms since 1970).
     Draining { deadline_ms: u64 },

@@ -8,6 +8,8 @@
 
 use rand::RngExt;
 
+use crate::control::Way;
+
 /// What one member is taken for until the node's own report shows it: a share of the node, of which 1 is all.
 pub const PLACE: f64 = 0.01;
 
@@ -38,8 +40,8 @@ pub struct Candidate {
     pub load: f64,
     /// Places given since that report.
     pub recent: u64,
-    /// A conference may be at it and at others, which pull from each other.
-    pub cascades: bool,
+    /// How a conference can be at it and at others, which pull from each other.
+    pub cascades: Option<Way>,
 }
 
 impl Candidate {
@@ -130,8 +132,9 @@ fn beyond_full(
     region: Option<&str>,
     rng: &mut impl RngExt,
 ) -> Option<Place> {
-    if full.iter().all(|node| node.cascades) {
-        others.retain(|node| node.cascades && full.len() < NODES_MAX);
+    let way = full.first().and_then(|node| node.cascades);
+    if way.is_some() && full.iter().all(|node| node.cascades == way) {
+        others.retain(|node| node.cascades == way && full.len() < NODES_MAX);
         return choose(&others, region, rng).ok().map(|id| Place::Grow(id.to_owned()));
     }
     others.retain(|node| is_roomy(node) && since_ms >= SETTLED_MS);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::control::FromNode;
+use crate::control::{FromNode, Way};
 use crate::ids::UserId;
 
 /// Reports of one member older than this are no longer held against a node.
@@ -36,8 +36,8 @@ pub enum Control {
 pub struct Reported {
     /// The busiest of its threads: 0 idle, 1 full.
     pub busiest: f64,
-    /// Whether a conference may be at it and at others.
-    pub cascades: bool,
+    /// How a conference can be at it and at others.
+    pub cascades: Option<Way>,
     pub at: u64,
 }
 
@@ -173,7 +173,7 @@ mod tests {
             rooms: 0,
             endpoints: 0,
             draining,
-            cascades: true,
+            cascades: Some(Way::Webrtc),
         }
     }
 

@@ -156,7 +156,7 @@ impl Node {
             region: self.region.clone(),
             unusable: state.fault.as_ref().map(|(_, why)| why.clone()).or_else(draining),
             load: report.map_or(guess, |load| load.busiest),
-            cascades: report.is_some_and(|load| load.cascades),
+            cascades: report.and_then(|load| load.cascades),
             recent: state.recent.since(report.map_or(now, |load| load.at), now),
         }
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::CallNode;
-use crate::control::FromNode;
+use crate::control::{FromNode, Way};
 
 /// Long enough that a busy machine is not taken for a silent node.
 const INTERVAL: Duration = Duration::from_millis(400);
@@ -27,7 +27,7 @@ fn load(draining: bool) -> FromNode {
         rooms: 0,
         endpoints: 0,
         draining,
-        cascades: true,
+        cascades: Some(Way::Webrtc),
     }
 }
 

@@ -5,6 +5,7 @@ use confgate_sfu::vocabulary::{Command, Load, Notice};
 use tokio::sync::mpsc;
 
 use super::{janus, whip};
+use crate::control::Way;
 
 /// A handle to the media, and with it what it says.
 pub struct Backend {
@@ -47,9 +48,12 @@ impl Media {
         }
     }
 
-    /// Whether it takes streams of other nodes.
-    pub fn pulls(&self) -> bool {
-        matches!(self, Self::Builtin(_))
+    /// How it takes streams of other nodes.
+    pub fn cascades(&self) -> Option<Way> {
+        match self {
+            Self::Builtin(_) => Some(Way::Webrtc),
+            Self::Janus(_) | Self::Whip(_) => None,
+        }
     }
 
     /// `None`: it can't be reached.

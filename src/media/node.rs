@@ -371,7 +371,7 @@ fn load(media: &Carrier, draining: bool) -> Option<FromNode> {
         rooms: load.rooms,
         endpoints: load.endpoints,
         draining,
-        cascades: media.pulls(),
+        cascades: media.cascades(),
     })
 }
 

@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use super::*;
 
 fn node(id: &str, load: f64, recent: u64) -> Candidate {
-    Candidate { id: id.to_owned(), region: None, unusable: None, load, recent, cascades: true }
+    Candidate { id: id.to_owned(), region: None, unusable: None, load, recent, cascades: Some(Way::Webrtc) }
 }
 
 fn down(id: &str, why: &str) -> Candidate {
@@ -121,7 +121,7 @@ fn when_its_nodes_are_full_a_conference_grows_onto_another_and_those_who_are_the
 
 #[test]
 fn a_conference_that_cannot_be_at_two_nodes_moves_to_one_with_room_when_it_has_settled() {
-    let alone = |id, load| Candidate { cascades: false, ..node(id, load, 0) };
+    let alone = |id, load| Candidate { cascades: None, ..node(id, load, 0) };
     let nodes = [alone("a", 0.95), node("b", 0.2, 0)];
     assert_eq!(placed(&nodes, &[at("a")], SETTLED_MS, None), moved("b"));
     assert_eq!(placed(&nodes, &[at("a")], SETTLED_MS - 1, None), stay("a"), "it came a moment ago");
@@ -131,6 +131,14 @@ fn a_conference_that_cannot_be_at_two_nodes_moves_to_one_with_room_when_it_has_s
         "no room enough"
     );
     assert_eq!(placed(&[node("a", 0.95, 0), alone("b", 0.2)], &[at("a")], SETTLED_MS, None), stay("a"), "b can't pull");
+}
+
+#[test]
+fn a_conference_grows_only_onto_nodes_that_pull_from_each_other() {
+    let janus = |id, load| Candidate { cascades: Some(Way::Janus), ..node(id, load, 0) };
+    let at_janus = |nodes: &[Candidate]| placed(nodes, &[at("j")], SETTLED_MS, None);
+    assert_eq!(at_janus(&[janus("j", 0.95), node("b", 0.0, 0), janus("k", 0.8)]), grow("k"));
+    assert_eq!(at_janus(&[janus("j", 0.95), node("b", 0.0, 0)]), stay("j"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use confgate::control::{FromNode, ToNode};
+use confgate::control::{FromNode, ToNode, Way};
 use confgate::ids::Secret;
 use confgate::token::{ControlClaims, Kind, KindKeys};
 use futures_util::{SinkExt, StreamExt};
@@ -191,7 +191,7 @@ pub fn load(busiest: f64, draining: bool) -> FromNode {
         rooms: 1,
         endpoints: 2,
         draining,
-        cascades: true,
+        cascades: Some(Way::Webrtc),
     }
 }
 
