@@ -77,6 +77,7 @@ impl Router {
             // An endpoint's number that is in use is refused by its own thread.
             Command::Publish { room, endpoint, .. }
             | Command::Subscribe { room, endpoint, .. }
+            | Command::Forward { room, endpoint, .. }
             | Command::Exchange { room, endpoint, .. }
             | Command::Pull { room, endpoint, .. } => {
                 home(endpoint).map_or_else(|| self.place(room, idlest), Route::Thread)
@@ -113,6 +114,7 @@ impl Router {
         match command {
             Command::Publish { room, endpoint, .. }
             | Command::Subscribe { room, endpoint, .. }
+            | Command::Forward { room, endpoint, .. }
             | Command::Exchange { room, endpoint, .. }
             | Command::Pull { room, endpoint, .. } => {
                 if self.endpoints.contains_key(endpoint) {

@@ -36,11 +36,15 @@ pub enum Command {
     /// A client offers to receive the stream; it may be published later, stop, and be published again: the endpoint
     /// stays. Answered by [`Notice::Answer`] or [`Notice::Refused`].
     Subscribe { room: RoomId, endpoint: EndpointId, viewer: MemberId, stream: StreamId, offer: String },
+    /// Another node offers to receive the stream, by its [`Command::Pull`]. As [`Command::Subscribe`]; media servers
+    /// that have a way of their own between them, which is no client's, take that offer here.
+    Forward { room: RoomId, endpoint: EndpointId, viewer: MemberId, stream: StreamId, offer: String },
     /// A client offers to send the stream and to receive another on the same connection, as in a call between two.
     /// Answered as the other offers are.
     Exchange { room: RoomId, endpoint: EndpointId, stream: StreamId, other: StreamId, offer: String },
     /// The node is to offer to receive a stream that another node has, and publish it here as `stream`: answered by
-    /// [`Notice::Offer`], completed by [`Command::Answered`].
+    /// [`Notice::Offer`], completed by [`Command::Answered`]. A media server that must know what comes before it can
+    /// take it says a second offer then, answered likewise.
     Pull { room: RoomId, endpoint: EndpointId, stream: StreamId },
     /// The answer to [`Notice::Offer`].
     Answered { endpoint: EndpointId, answer: String },

@@ -219,6 +219,7 @@ pub fn janus_reach(config: &Config, node: &CallNode) -> Result<janus::Reach, Str
         reconnect_max: callgw.reconnect_max,
         endpoints_max: callgw.connections as u64,
         members_max: config.limits.conference_members as u64,
+        rtp_address: node.rtp_address,
         census,
     })
 }

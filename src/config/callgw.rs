@@ -54,6 +54,9 @@ pub struct CallNode {
     /// What its Admin API wants with every request (`admin_secret`).
     #[serde(default)]
     pub admin_secret: Option<Secret>,
+    /// The IP address at which Janus takes what other Januses send; `None`: that of `admin_url`.
+    #[serde(default)]
+    pub rtp_address: Option<IpAddr>,
     /// What follows `admin_url` at a WHIP server, for who sends and for who watches; `{room}` and `{stream}` stand for
     /// the names.
     #[serde(default)]
@@ -160,6 +163,7 @@ impl Default for Callgw {
             admin_key: None,
             load_url: None,
             admin_secret: None,
+            rtp_address: None,
             whip_path: None,
             whep_path: None,
             bearer: None,
@@ -307,6 +311,9 @@ impl CallNode {
         }
         if self.load_url.is_some() != self.admin_secret.is_some() {
             found.refuse(&format!("{at}.admin_secret"), "load_url and admin_secret go together");
+        }
+        if self.rtp_address.is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
+            found.refuse(&format!("{at}.rtp_address"), "one IP address of the machine that Janus runs on");
         }
         self.check_whip(at, found);
         match &self.secret {

@@ -52,7 +52,8 @@ impl Media {
     pub fn cascades(&self) -> Option<Way> {
         match self {
             Self::Builtin(_) => Some(Way::Webrtc),
-            Self::Janus(_) | Self::Whip(_) => None,
+            Self::Janus(_) => Some(Way::Janus),
+            Self::Whip(_) => None,
         }
     }
 

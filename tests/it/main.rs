@@ -23,6 +23,7 @@ mod groupcall;
 mod harness;
 mod hostile_rpc;
 mod janus;
+mod janus_cascade;
 mod links;
 mod one2one;
 mod pulls;

@@ -218,6 +218,7 @@ fn endpoint_of(command: &Command) -> Option<EndpointId> {
     match command {
         Command::Publish { endpoint, .. }
         | Command::Subscribe { endpoint, .. }
+        | Command::Forward { endpoint, .. }
         | Command::Exchange { endpoint, .. }
         | Command::Pull { endpoint, .. } => Some(*endpoint),
         _ => None,

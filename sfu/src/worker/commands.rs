@@ -17,7 +17,8 @@ impl Worker {
             Command::Publish { room, endpoint, stream, offer } => {
                 (endpoint, self.publish(room, endpoint, stream, &offer, now))
             }
-            Command::Subscribe { room, endpoint, stream, offer, .. } => {
+            Command::Subscribe { room, endpoint, stream, offer, .. }
+            | Command::Forward { room, endpoint, stream, offer, .. } => {
                 (endpoint, self.subscribe(room, endpoint, stream, &offer, now))
             }
             Command::Exchange { room, endpoint, stream, other, offer } => {

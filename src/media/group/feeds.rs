@@ -73,6 +73,8 @@ pub(super) struct Remote {
     pub stream: StreamId,
     link: LinkId,
     endpoint: EndpointId,
+    /// An offer waits for its answer.
+    offered: bool,
     /// The nodes that it has come through; `None`: the other node hasn't answered yet.
     pub route: Option<Vec<String>>,
 }
@@ -204,7 +206,7 @@ impl Group {
         let endpoint = EndpointId(self.next_endpoint);
         self.next_endpoint += 1;
         let room = self.rooms.entry(id.clone()).or_insert_with(|| Room::new(Space::Conference, false));
-        room.remotes.push(Remote { stream: stream.clone(), link, endpoint, route: None });
+        room.remotes.push(Remote { stream: stream.clone(), link, endpoint, offered: true, route: None });
         self.feeds.endpoints.insert(endpoint, (id.clone(), stream.clone()));
         // The other node enforces it; so does this one, should the other not have heard yet.
         if let Some((audio, video)) = self.permits.of(id, &stream.member) {
@@ -246,9 +248,14 @@ impl Group {
     }
 
     pub(super) fn feed_offers(&mut self, endpoint: EndpointId, offer: String) {
-        if let Some((link, stream)) = self.feed(endpoint) {
-            self.out.push(Output::Link(link, Ask::Offer { stream, offer }));
-        }
+        let Some((room, stream)) = self.feeds.endpoints.get(&endpoint).cloned() else { return };
+        let remotes = self.rooms.get_mut(&room).map(|room| &mut room.remotes);
+        let Some(remote) = remotes.and_then(|all| all.iter_mut().find(|remote| remote.stream == stream)) else {
+            return;
+        };
+        remote.offered = true;
+        let link = remote.link;
+        self.out.push(Output::Link(link, Ask::Offer { stream, offer }));
     }
 
     pub(super) fn feed_flows(&mut self, endpoint: EndpointId) {
@@ -276,15 +283,19 @@ impl Group {
     fn feed_answered(&mut self, link: LinkId, stream: &StreamId, answer: String, route: Vec<String>) {
         let Some((id, _)) = self.feeds.link_mut(link) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        let waits = |remote: &&mut Remote| remote.stream == *stream && remote.link == link && remote.route.is_none();
+        let waits = |remote: &&mut Remote| remote.stream == *stream && remote.link == link && remote.offered;
         let Some(remote) = room.remotes.iter_mut().find(waits) else { return };
         if route.len() > ROUTE_MAX || route.contains(&self.limits.node) {
             self.lacks(link, stream);
             return self.out.push(Output::Link(link, Ask::Loops(stream.clone())));
         }
-        remote.route = Some(route);
+        remote.offered = false;
+        let was_known = remote.route.replace(route).is_some();
         let endpoint = remote.endpoint;
         self.media(Command::Answered { endpoint, answer });
+        if was_known {
+            return;
+        }
         // Nobody carries signalling from node to node.
         self.relay_room(&id, Relayed::Unable);
         let told = self.listeners(&id, stream, false);

@@ -391,7 +391,9 @@ impl World {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Publish { endpoint, .. } | Command::Subscribe { endpoint, .. } => {
+            Command::Publish { endpoint, .. }
+            | Command::Subscribe { endpoint, .. }
+            | Command::Forward { endpoint, .. } => {
                 assert!(self.connections.insert(endpoint, false).is_none(), "a number is used twice");
             }
             Command::Pull { endpoint, .. } => {

@@ -102,14 +102,17 @@ impl Group {
         let (stream, publishes, candidates) = (named.stream.clone(), named.own, early.len());
         let (answered, restarts, held) = (false, false, Vec::new());
         self.endpoints.insert(endpoint, Endpoint { socket, stream, publishes, answered, restarts, candidates, held });
-        self.connect(endpoint, named, offer);
+        self.connect(endpoint, named, pulls, offer);
         for candidate in early {
             self.media(Command::Candidate { endpoint, candidate });
         }
     }
 
-    fn connect(&mut self, endpoint: EndpointId, named: Named, offer: String) {
+    fn connect(&mut self, endpoint: EndpointId, named: Named, pulls: bool, offer: String) {
         let Named { room, viewer, stream, own, .. } = named;
+        if pulls {
+            return self.media(Command::Forward { room, endpoint, viewer, stream, offer });
+        }
         if !own {
             return self.media(Command::Subscribe { room, endpoint, viewer, stream, offer });
         }

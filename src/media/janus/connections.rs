@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::core::{Endpoint, Janus, Output, Part, Waiting};
 use super::message::{self, Handle};
+use super::plain;
 use super::rooms::{Feed, Permit, Track};
 use super::sdp::{Mirrored, mirror};
 
@@ -24,21 +25,16 @@ impl Janus {
         self.by_handle.insert(handle, id);
         let (room, stream) = (endpoint.room.clone(), endpoint.stream.clone());
         let number = self.rooms.get(&room).map_or(0, |room| room.number);
-        let pin = &self.settings.secret;
+        let pin = self.settings.secret.clone();
         if let Part::Publisher { offer } = &endpoint.part {
             let offer = offer.clone();
-            let feed = self.number + 1;
+            let feed = self.next_number();
             let body = json!({
                 "request": "joinandconfigure", "ptype": "publisher", "room": number, "pin": pin,
                 "id": feed, "display": display(&stream),
             });
-            self.number = feed;
-            let joined = Feed { id: feed, endpoint: id, up: false, tracks: Vec::new() };
-            let before = self.rooms.get_mut(&room).and_then(|room| room.feeds.insert(stream, joined));
-            if let Some(before) = before.filter(|before| before.endpoint != id) {
-                self.tell(Notice::Closed { endpoint: before.endpoint, reason: Reason::Replaced });
-                self.close(before.endpoint);
-            }
+            let joined = Feed { id: feed, endpoint: id, up: false, tracks: Vec::new(), sent: Vec::new() };
+            self.take_place(&room, stream, joined);
             return self.ask(Waiting::Joined(id), message::plugin(handle, body, Some(("offer", &offer))));
         }
         let Some(feed) = self.rooms.get(&room).and_then(|room| room.live(&stream)).map(|feed| feed.id) else {
@@ -57,6 +53,7 @@ impl Janus {
         let feed = self.rooms.get_mut(&endpoint.room).and_then(|room| room.feeds.get_mut(&endpoint.stream));
         if let Some(feed) = feed.filter(|feed| feed.endpoint == id) {
             feed.tracks.clone_from(&tracks);
+            feed.sent = plain::sent(&data["streams"], &answer);
         }
         let mid = tracks.first().map(|track| track.mid.clone()).unwrap_or_default();
         self.tell(Notice::Answer { endpoint: id, answer });
@@ -85,7 +82,7 @@ impl Janus {
         self.described(id, mid);
         let view = self.endpoints.get(&id).and_then(|endpoint| match &endpoint.part {
             Part::Subscriber { view, .. } => *view,
-            Part::Publisher { .. } => None,
+            _ => None,
         });
         if let Some((_, height)) = view {
             self.view(id, height);
@@ -116,9 +113,23 @@ impl Janus {
         let Some(id) = self.by_handle.get(&handle).copied() else { return };
         self.tell(Notice::Connected { endpoint: id });
         let Some(endpoint) = self.endpoints.get(&id) else { return };
-        if matches!(endpoint.part, Part::Subscriber { .. }) {
-            return;
+        if matches!(endpoint.part, Part::Publisher { .. }) {
+            self.live(id);
         }
+    }
+
+    /// The feed takes the place of the one that there was for the stream.
+    pub(super) fn take_place(&mut self, room: &RoomId, stream: StreamId, feed: Feed) {
+        let before = self.rooms.get_mut(room).and_then(|room| room.feeds.insert(stream, feed));
+        if let Some(before) = before {
+            self.tell(Notice::Closed { endpoint: before.endpoint, reason: Reason::Replaced });
+            self.close(before.endpoint);
+        }
+    }
+
+    /// What the connection brings is there: others may have it.
+    pub(super) fn live(&mut self, id: EndpointId) {
+        let Some(endpoint) = self.endpoints.get(&id) else { return };
         let (id_of_room, stream) = (endpoint.room.clone(), endpoint.stream.clone());
         let Some(room) = self.rooms.get_mut(&id_of_room) else { return };
         let Some(feed) = room.feeds.get_mut(&stream).filter(|feed| feed.endpoint == id) else { return };
@@ -158,8 +169,10 @@ impl Janus {
         self.close(id);
     }
 
-    /// The stream went before the viewer came: their handle is given back, and they wait for it.
+    /// The stream went before the viewer came, or Janus isn't ready to show it: their handle is given back, and they
+    /// wait.
     pub(super) fn wait_again(&mut self, id: EndpointId) {
+        self.early.insert(id);
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
         if let Some(handle) = endpoint.handle.take() {
             self.by_handle.remove(&handle);
@@ -213,12 +226,12 @@ impl Janus {
 
 impl Endpoint {
     fn watches(&self, room: &RoomId, stream: &StreamId) -> bool {
-        matches!(self.part, Part::Subscriber { .. }) && self.room == *room && self.stream == *stream
+        matches!(self.part, Part::Subscriber { .. } | Part::Forward(_)) && self.room == *room && self.stream == *stream
     }
 }
 
 /// How a stream is called in Janus's own pages.
-fn display(stream: &StreamId) -> String {
+pub(super) fn display(stream: &StreamId) -> String {
     format!("{}/{:?}", stream.member, stream.source).to_ascii_lowercase()
 }
 

@@ -1,11 +1,14 @@
 //! The driver's pure core: commands and what Janus says come in, requests and notices go out. Time is an argument.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
 use serde_json::{Value, json};
 
 use super::message::{self, Handle, Request, Said};
+use super::plain;
+use super::remote::{Busy, Forward, Left, Pull};
 use super::rooms::{Feed, Permit, Room, RoomState, Track};
 
 /// Largest number that Janus takes for a room or a feed and JSON carries exactly.
@@ -30,6 +33,8 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// Members of a room.
     pub publishers: u64,
+    /// Where what other Januses send is taken; `None`: at all of its machine's addresses.
+    pub rtp_address: Option<IpAddr>,
 }
 
 /// One peer connection.
@@ -46,8 +51,17 @@ pub(super) struct Endpoint {
 }
 
 pub(super) enum Part {
-    Publisher { offer: String },
-    Subscriber { offer: String, tracks: Vec<Track>, view: Option<(u32, u32)> },
+    Publisher {
+        offer: String,
+    },
+    Subscriber {
+        offer: String,
+        tracks: Vec<Track>,
+        view: Option<(u32, u32)>,
+    },
+    /// Of these two, whose other end is another Janus, there is no handle.
+    Pull(Pull),
+    Forward(Forward),
 }
 
 /// What an answer of Janus's is waited for.
@@ -58,6 +72,12 @@ pub(super) enum Waiting {
     Handle(EndpointId),
     Joined(EndpointId),
     Offered(EndpointId),
+    /// A remote publisher, in the room and as the feed of those numbers.
+    Added(EndpointId, u64, u64),
+    /// One is gone from the room of that number.
+    Removed(u64),
+    /// The feed of the second number in the room of the first is sent to another Janus.
+    Forwarded(EndpointId, u64, u64),
     /// Whose outcome changes nothing.
     Nothing,
 }
@@ -69,6 +89,14 @@ pub struct Janus {
     pub(super) rooms: HashMap<RoomId, Room>,
     pub(super) endpoints: HashMap<EndpointId, Endpoint>,
     pub(super) by_handle: HashMap<Handle, EndpointId>,
+    /// Where this Janus is reached by others; known while there is a session.
+    pub(super) host: Option<IpAddr>,
+    /// By their numbers.
+    pub(super) busy: HashMap<u64, Busy>,
+    /// What is to be cleared away at the next session.
+    pub(super) left: Vec<Left>,
+    /// Viewers who came before Janus let them, though their stream is there.
+    pub(super) early: BTreeSet<EndpointId>,
     waiting: HashMap<u64, (Waiting, u64)>,
     transaction: u64,
     pub(super) number: u64,
@@ -85,6 +113,10 @@ impl Janus {
             rooms: HashMap::new(),
             endpoints: HashMap::new(),
             by_handle: HashMap::new(),
+            host: None,
+            busy: HashMap::new(),
+            left: Vec::new(),
+            early: BTreeSet::new(),
             waiting: HashMap::new(),
             transaction: 0,
             number: number % (NUMBER_MAX / 2),
@@ -102,21 +134,23 @@ impl Janus {
         self.control.is_some()
     }
 
-    /// A session is there.
-    pub fn connected(&mut self, now: u64) -> Vec<Output> {
-        self.now = now;
+    /// A session is there. `host`: where other Januses reach this one.
+    pub fn connected(&mut self, now: u64, host: Option<IpAddr>) -> Vec<Output> {
+        (self.now, self.host) = (now, host);
         self.ask(Waiting::Control, message::attach());
         std::mem::take(&mut self.out)
     }
 
     /// The session is gone, and with it everything that it held.
     pub fn disconnected(&mut self) -> Vec<Output> {
+        self.leave_behind();
         let reason = Reason::Hangup;
         let mut gone: Vec<EndpointId> = self.endpoints.drain().map(|(endpoint, _)| endpoint).collect();
         gone.sort_unstable();
         self.out.extend(gone.into_iter().map(|endpoint| Output::Tell(Notice::Closed { endpoint, reason })));
-        (self.control, self.rooms, self.by_handle) = (None, HashMap::new(), HashMap::new());
+        (self.control, self.by_handle) = (None, HashMap::new());
         self.waiting.clear();
+        self.early.clear();
         std::mem::take(&mut self.out)
     }
 
@@ -129,12 +163,22 @@ impl Janus {
             Command::Subscribe { room, endpoint, stream, offer, .. } => {
                 self.open(endpoint, room, stream, Part::Subscriber { offer, tracks: Vec::new(), view: None });
             }
-            // VideoRoom has no connection that does both.
-            Command::Exchange { endpoint, .. } => self.refuse(endpoint, Refusal::Unavailable),
-            // Janus pulls by itself (`publish_remotely`); a second round of offers on a connection isn't asked for.
-            Command::Pull { endpoint, .. }
-            | Command::Renegotiate { endpoint, .. }
-            | Command::Answered { endpoint, .. } => self.refuse(endpoint, Refusal::Unavailable),
+            // A node without Janus offers as any client does.
+            Command::Forward { room, endpoint, stream, offer, .. } => {
+                let part = match plain::read_offer(&offer) {
+                    Some(to) => Part::Forward(Forward::new(to)),
+                    None => Part::Subscriber { offer, tracks: Vec::new(), view: None },
+                };
+                self.open(endpoint, room, stream, part);
+            }
+            Command::Pull { room, endpoint, stream } => {
+                self.open(endpoint, room, stream, Part::Pull(Pull::default()));
+            }
+            Command::Answered { endpoint, answer } => self.answered(endpoint, &answer),
+            // VideoRoom has no connection that does both; a second round of offers on one isn't asked for.
+            Command::Exchange { endpoint, .. } | Command::Renegotiate { endpoint, .. } => {
+                self.refuse(endpoint, Refusal::Unavailable);
+            }
             Command::Candidate { endpoint, candidate } => self.candidate(endpoint, candidate),
             Command::Close { endpoint } => self.close(endpoint),
             Command::Permit { room, member, audio, video } => {
@@ -165,12 +209,15 @@ impl Janus {
         std::mem::take(&mut self.out)
     }
 
-    /// Gives up what Janus hasn't answered in time.
+    /// Gives up what Janus hasn't answered in time, and tries again what it wasn't ready for.
     pub fn tick(&mut self, now: u64) -> Vec<Output> {
         self.now = now;
         let late: Vec<u64> = self.waiting.iter().filter(|(_, (_, at))| *at <= now).map(|(t, _)| *t).collect();
         for transaction in late {
             self.refused(transaction, 0, "no answer in time");
+        }
+        for endpoint in std::mem::take(&mut self.early) {
+            self.proceed(endpoint);
         }
         std::mem::take(&mut self.out)
     }
@@ -215,12 +262,18 @@ impl Janus {
         self.ask(Waiting::Room(id.clone()), message::plugin(control, create, None));
     }
 
-    /// Takes a connection on as soon as its room is there, and for a subscriber the stream too.
+    /// Takes a connection on as soon as its room is there, and for who receives it the stream too.
     pub(super) fn proceed(&mut self, id: EndpointId) {
         let Some(endpoint) = self.endpoints.get(&id) else { return };
         let Some(room) = self.rooms.get(&endpoint.room) else { return };
-        let ready = matches!(endpoint.part, Part::Publisher { .. }) || room.live(&endpoint.stream).is_some();
-        if ready && endpoint.handle.is_none() {
+        match endpoint.part {
+            Part::Publisher { .. } => {}
+            Part::Pull(_) => return self.inquire(id),
+            Part::Subscriber { .. } | Part::Forward(_) if room.live(&endpoint.stream).is_none() => return,
+            Part::Forward(_) => return self.forward(id),
+            Part::Subscriber { .. } => {}
+        }
+        if endpoint.handle.is_none() {
             self.ask(Waiting::Handle(id), message::attach());
         }
     }
@@ -229,6 +282,7 @@ impl Janus {
         match self.waiting.remove(&transaction).map(|(waiting, _)| waiting) {
             Some(Waiting::Control) => {
                 self.control = Some(id);
+                self.clear_left();
                 let asked: Vec<RoomId> = self.rooms.keys().cloned().collect();
                 asked.iter().for_each(|room| self.create(room));
             }
@@ -256,6 +310,9 @@ impl Janus {
                 Some(offer) => self.offered(id, data, offer),
                 None => self.fail(id, Refusal::Unavailable),
             },
+            Some(Waiting::Added(id, number, feed)) => self.added(id, number, feed, data),
+            Some(Waiting::Removed(number)) => self.settled(number),
+            Some(Waiting::Forwarded(id, number, feed)) => self.forwarded(id, number, feed),
             _ => {}
         }
     }
@@ -274,6 +331,13 @@ impl Janus {
                 waiting.sort_unstable();
                 waiting.into_iter().for_each(|id| self.fail(id, Refusal::Unavailable));
             }
+            Waiting::Added(id, number, feed) => self.not_added(id, number, feed),
+            Waiting::Removed(number) => self.settled(number),
+            Waiting::Forwarded(id, number, feed) => {
+                // It may send after all, too late.
+                self.unpublish(id, number, feed);
+                self.fail(id, Refusal::Unavailable);
+            }
             Waiting::Control | Waiting::Nothing => {}
         }
     }
@@ -291,11 +355,12 @@ impl Janus {
             self.by_handle.remove(&handle);
             self.ask(Waiting::Nothing, message::detach(handle));
         }
-        if let Some(room) = self.rooms.get_mut(&endpoint.room)
-            && room.feeds.get(&endpoint.stream).is_some_and(|feed| feed.endpoint == id)
-        {
+        let Some(room) = self.rooms.get_mut(&endpoint.room) else { return };
+        let number = room.number;
+        if room.feeds.get(&endpoint.stream).is_some_and(|feed| feed.endpoint == id) {
             room.feeds.remove(&endpoint.stream);
         }
+        self.take_back(id, number, &endpoint.part);
     }
 
     fn close_room(&mut self, id: &RoomId) {
@@ -303,10 +368,8 @@ impl Janus {
             self.endpoints.iter().filter(|(_, e)| e.room == *id).map(|(id, _)| *id).collect();
         inside.sort_unstable();
         inside.into_iter().for_each(|endpoint| self.close(endpoint));
-        let Some(room) = self.rooms.remove(id) else { return };
-        if let Some(control) = self.control {
-            let destroy = json!({"request": "destroy", "room": room.number, "secret": self.settings.secret});
-            self.ask(Waiting::Nothing, message::plugin(control, destroy, None));
+        if let Some(room) = self.rooms.remove(id) {
+            self.destroy(room.number);
         }
     }
 
@@ -324,7 +387,7 @@ impl Janus {
         self.out.push(Output::Tell(notice));
     }
 
-    fn next_number(&mut self) -> u64 {
+    pub(super) fn next_number(&mut self) -> u64 {
         self.number += 1;
         self.number
     }

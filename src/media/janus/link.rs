@@ -3,6 +3,7 @@
 //! Mailbox: [`COMMANDS`] commands; when it is full [`Driver::send`] says so. Notices are never dropped: while nobody
 //! takes them, nothing more is read from Janus.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use confgate_sfu::vocabulary::{Command, Load, Notice};
 use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
 use serde_json::{Value, json};
+use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -50,6 +52,8 @@ pub struct Reach {
     pub endpoints_max: u64,
     /// Members of one room.
     pub members_max: u64,
+    /// Where other Januses send it streams; `None`: where its API is, which must be its own address then.
+    pub rtp_address: Option<IpAddr>,
     /// Where its load is read; `None`: how many connections of ours it has must do.
     pub census: Option<Census>,
 }
@@ -80,6 +84,15 @@ impl Reach {
                 _ => {}
             }
         }
+    }
+
+    async fn host(&self) -> Option<IpAddr> {
+        if self.rtp_address.is_some() {
+            return self.rtp_address;
+        }
+        let host = self.url.host()?.trim_matches(['[', ']']);
+        let mut found = timeout(self.timeout, lookup_host((host, 0))).await.ok()?.ok()?;
+        found.next().map(|address| address.ip())
     }
 
     async fn say(&self, socket: &mut Socket, transaction: u64, mut body: Value) -> Result<(), String> {
@@ -149,6 +162,7 @@ impl Driver {
             secret: crate::ids::random_text(32),
             timeout_ms: reach.timeout.as_millis() as u64,
             publishers: reach.members_max,
+            rtp_address: reach.rtp_address,
         };
         let core = Janus::new(settings, rand::rng().random());
         let task = Task { reach, core, mailbox, notices, shown: shown.clone(), session: 0 };
@@ -226,7 +240,7 @@ impl Task {
         let mut keepalive = interval(KEEPALIVE);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut todo = self.core.connected(now_ms());
+        let mut todo = self.core.connected(now_ms(), self.reach.host().await);
         loop {
             for output in todo {
                 if let Err(why) = self.carry(&mut socket, output).await {

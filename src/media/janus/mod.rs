@@ -2,13 +2,16 @@
 //! said to the node is said here to Janus instead.
 //!
 //! A room of ours is a room there, made when it is first needed and destroyed with ours; a stream is a publisher's
-//! feed, and each connection a handle. One process speaks to a Janus for a conference: the one whose node it is.
+//! feed, and each connection a handle. One process speaks to a Janus for a conference: the one whose node it is. Where
+//! a conference is at two of them, they send each other its streams as their drivers agree.
 
 mod census;
 mod connections;
 mod core;
 mod link;
 mod message;
+mod plain;
+mod remote;
 mod rooms;
 mod sdp;
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use confgate_sfu::vocabulary::{EndpointId, MemberId, StreamId};
 
+use super::plain::Sent;
+
 /// A room of ours as Janus knows it.
 pub struct Room {
     /// Its number at Janus.
@@ -29,6 +31,8 @@ pub struct Feed {
     /// Media flows: only now may others subscribe (Janus refuses with 428 before).
     pub up: bool,
     pub tracks: Vec<Track>,
+    /// What another Janus would be sent of it.
+    pub sent: Vec<Sent>,
 }
 
 /// One track of a feed, as Janus numbers it.

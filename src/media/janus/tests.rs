@@ -1,5 +1,6 @@
 //! The core without Janus: what it asks, when it waits, and what it makes of each answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal, RoomId, Source, StreamId};
@@ -8,6 +9,8 @@ use serde_json::{Value, json};
 use super::core::{Janus, Output, Settings};
 use super::message::Said;
 use super::sdp::mirror;
+
+mod remote;
 
 const CLIENT: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE a v\r\n\
     m=audio 9 UDP/TLS/RTP/SAVPF 111 0\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:cu\r\na=ice-pwd:client-password-0123456\r\n\
@@ -76,6 +79,10 @@ fn what_has_no_payload_type_in_common_is_refused_alone_and_all_of_it_together() 
     }
 }
 
+/// Janus's to who publishes.
+const ANSWER: &str =
+    "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=extmap:3 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n";
+
 /// The core, and the numbers of what it asked last.
 struct Scene {
     janus: Janus,
@@ -102,17 +109,22 @@ fn subscribe(endpoint: u64) -> Command {
 
 impl Scene {
     fn new() -> Self {
-        let settings = Settings { admin_key: None, secret: "s".into(), timeout_ms: 1000, publishers: 10 };
+        let (admin_key, rtp_address) = (Some("k".to_owned()), None);
+        let settings = Settings { admin_key, secret: "s".into(), timeout_ms: 1000, publishers: 10, rtp_address };
         Self { janus: Janus::new(settings, 1), asked: Vec::new(), told: Vec::new() }
     }
 
     /// With a session.
     fn up() -> Self {
         let mut scene = Self::new();
-        let out = scene.janus.connected(0);
-        scene.take(out);
-        scene.made("attach", 500);
+        scene.connect(500);
         scene
+    }
+
+    fn connect(&mut self, control: u64) {
+        let out = self.janus.connected(0, Some(IpAddr::from([192, 0, 2, 2])));
+        self.take(out);
+        self.made("attach", control);
     }
 
     fn take(&mut self, outputs: Vec<Output>) {
@@ -131,6 +143,11 @@ impl Scene {
 
     fn said(&mut self, said: Said) {
         let out = self.janus.said(0, said);
+        self.take(out);
+    }
+
+    fn tick(&mut self, now: u64) {
+        let out = self.janus.tick(now);
         self.take(out);
     }
 
@@ -159,8 +176,11 @@ impl Scene {
             self.done("create", json!({"videoroom": "created"}), None);
         }
         self.made("attach", handle);
-        let streams = json!({"streams": [{"type": "audio", "mid": "0"}, {"type": "video", "mid": "1"}]});
-        let feed = self.done("joinandconfigure", streams, Some("answer"))["body"]["id"].as_u64().unwrap();
+        let streams = json!({"streams": [
+            {"type": "audio", "mindex": 0, "mid": "0", "codec": "opus"},
+            {"type": "video", "mindex": 1, "mid": "1", "codec": "vp8", "simulcast": true},
+        ]});
+        let feed = self.done("joinandconfigure", streams, Some(ANSWER))["body"]["id"].as_u64().unwrap();
         self.said(Said::Up { handle });
         feed
     }
@@ -184,13 +204,29 @@ fn a_viewer_waits_for_the_stream_and_then_has_an_answer() {
     scene.done("create", json!({"videoroom": "created"}), None);
     assert_eq!(scene.asked, [], "nothing is there to watch");
     scene.publishes(2, 20);
-    assert_eq!(scene.told[0], Notice::Answer { endpoint: EndpointId(2), answer: "answer".into() });
+    assert_eq!(scene.told[0], Notice::Answer { endpoint: EndpointId(2), answer: ANSWER.into() });
     assert_eq!(scene.told[1], Notice::Connected { endpoint: EndpointId(2) });
     scene.watches(10);
     assert!(matches!(&scene.told[2], Notice::Answer { endpoint: EndpointId(1), .. }));
     let (_, trickle) = scene.asked("trickle");
     assert_eq!(trickle["candidate"]["candidate"], "candidate:1");
     assert_eq!(trickle["handle_id"], 10);
+}
+
+#[test]
+fn a_viewer_whom_janus_lets_in_too_early_comes_again_at_once() {
+    let mut scene = Scene::up();
+    scene.publishes(1, 20);
+    scene.command(subscribe(2));
+    scene.made("attach", 30);
+    let (transaction, _) = scene.asked("join");
+    scene.said(Said::Refused { transaction, code: 428, reason: "No such feed".into() });
+    assert_eq!(scene.asked("detach").1["handle_id"], 30);
+    scene.tick(250);
+    scene.watches(31);
+    assert!(matches!(scene.told.last(), Some(Notice::Answer { endpoint: EndpointId(2), .. })), "{:?}", scene.told);
+    scene.tick(500);
+    assert!(scene.asked.iter().all(|(_, body)| body["janus"] != "attach"), "{:?}", scene.asked);
 }
 
 #[test]
@@ -255,8 +291,7 @@ fn refusals_silence_and_a_lost_link_are_told_for_each_connection() {
     assert_eq!(scene.asked("detach").1["handle_id"], 20);
 
     scene.command(publish(2));
-    let out = scene.janus.tick(1000);
-    scene.take(out);
+    scene.tick(1000);
     assert_eq!(scene.told[1], Notice::Refused { endpoint: EndpointId(2), refusal: Refusal::Unavailable });
 
     scene.asked.clear();

@@ -97,7 +97,8 @@ impl Whip {
                 let viewer = stream.member.clone();
                 self.open(endpoint, Side::Sends, (room, stream, viewer), offer);
             }
-            Command::Subscribe { room, endpoint, viewer, stream, offer } => {
+            Command::Subscribe { room, endpoint, viewer, stream, offer }
+            | Command::Forward { room, endpoint, viewer, stream, offer } => {
                 self.open(endpoint, Side::Receives, (room, stream, viewer), offer);
             }
             Command::Pull { endpoint, .. }

@@ -85,6 +85,21 @@ fn a_pulled_stream_is_a_participant_once_it_is_there() {
 }
 
 #[test]
+fn a_media_server_may_offer_again_once_it_knows_what_comes_and_nobody_hears_of_it() {
+    let mut node = Node::new();
+    node.link("c", false);
+    node.join(1, "c", "ben");
+    node.linked(Linked::Has(stream("anna")));
+    let offers = Notice::Offer { endpoint: EndpointId(0), offer: "o".into() };
+    let asked = [asked(Ask::Offer { stream: stream("anna"), offer: "o".into() })];
+    assert_eq!(node.notice(offers.clone()), asked);
+    assert_eq!(node.answers("anna", &["n2"]), [completed(0), arrived(1, "anna")]);
+    assert_eq!(node.notice(offers), asked);
+    assert_eq!(node.answers("anna", &["n2"]), [completed(0)]);
+    assert_eq!(node.answers("anna", &["n2"]), [], "repeated");
+}
+
+#[test]
 fn nothing_is_pulled_for_a_room_without_anybody_unless_by_hand() {
     let mut node = Node::new();
     node.link("c", false);

@@ -1,0 +1,205 @@
+//! A conference that outgrows a Janus goes on at two: who comes later is sent to the second, and each sends the other
+//! what is sent to it. Both are real, and so are those who are seen and those who see.
+
+use serde_json::json;
+
+use crate::call_failover::{Member, member};
+use crate::faces::Person;
+use crate::stage::Stage;
+use crate::support::browser::Browser;
+use crate::support::client::{BASE, Client};
+use crate::support::janus::{Janus, media_address};
+use crate::support::media::{CallSocket, Peer, SOME, call, flows};
+use crate::support::wait::until_true;
+
+const IDS: [&str; 2] = ["j1", "j2"];
+/// Connections that a Janus is taken to have room for, and what fills it: from 0.9 on it is full.
+const CONNECTIONS: usize = 100;
+const OTHERS: usize = 92;
+/// Of so many frames each, until what was under way before a mute has come.
+const TURNS: usize = 20;
+
+/// A gateway in front of two, which it counts by their Admin API.
+struct Site {
+    stage: Stage,
+    operator: Client,
+    januses: [Janus; 2],
+}
+
+impl Site {
+    async fn start() -> Self {
+        let januses = [Janus::start().await, Janus::start().await];
+        let [one, other] = [januses[0].counted_node(IDS[0]), januses[1].counted_node(IDS[1])];
+        // The one is sent to where its API is, the other at an address of its own.
+        let nodes = format!("{one}{other}rtp_address = \"{}\"\n", media_address());
+        let callgw = format!("[callgw]\nconnections = {CONNECTIONS}\n");
+        let stage = Stage::with(&format!("{callgw}{nodes}")).await;
+        let operator = stage.operator().await;
+        let site = Self { stage, operator, januses };
+        until_true("both report", async || site.loads().await.iter().all(Option::is_some)).await;
+        site
+    }
+
+    async fn loads(&self) -> Vec<Option<f64>> {
+        let listed = self.operator.rpc("callgw.list", json!({})).await.result();
+        listed["nodes"].as_array().expect("a list").iter().map(|node| node["load"].as_f64()).collect()
+    }
+
+    /// Others' connections fill it, for as long as that is held.
+    async fn fill(&self, at: usize) -> impl Sized + use<> {
+        let others = self.januses[at].other_service(OTHERS).await;
+        until_true("it is full", async || self.loads().await[at].is_some_and(|load| load >= 0.9)).await;
+        others
+    }
+
+    async fn links(&self) -> Option<f64> {
+        self.stage.gateway.metric("confgate_pull_links").await
+    }
+}
+
+fn at(id: &str) -> usize {
+    IDS.into_iter().position(|known| known == id).unwrap_or_else(|| panic!("no node {id}"))
+}
+
+/// Somebody with their sockets, and what they send.
+struct Guest {
+    member: Member,
+    user: String,
+    socket: CallSocket,
+    sends: Peer,
+}
+
+impl Guest {
+    async fn enter(site: &Site, code: &str, conf: &str) -> Self {
+        Self::connect(member(&site.stage, code, conf).await, conf).await
+    }
+
+    /// Takes part where they are sent now.
+    async fn connect(member: Member, conf: &str) -> Self {
+        let user = member.client.user_id().to_owned();
+        let given = member.client.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
+        let gateway = given["gatewayId"].as_str().expect("an id").to_owned();
+        let path = format!("{BASE}/callgw/at/{gateway}");
+        let mut socket = member.client.call_socket_at(&path, given["token"].as_str()).await.expect("the token opens");
+        socket.join(conf, &user).await;
+        let mut sends = socket.publish_from(media_address(), &user).await;
+        call(&mut [&mut sends], "they are connected", |peers| peers[0].is_connected()).await;
+        Self { member: Member { gateway, ..member }, user, socket, sends }
+    }
+
+    /// Receives the other's stream, once told of it.
+    async fn watch(&mut self, other: &str) -> Peer {
+        self.socket.knows(other).await;
+        self.socket.watch_from(media_address(), other).await
+    }
+}
+
+/// One at each Janus, and what fills the first.
+async fn one_at_each(site: &Site, code: &str, conf: &str) -> (Guest, Guest, impl Sized + use<>) {
+    let anna = Guest::enter(site, code, conf).await;
+    let first = at(&anna.member.gateway);
+    let others = site.fill(first).await;
+    let ben = Guest::enter(site, code, conf).await;
+    assert_eq!(ben.member.gateway, IDS[1 - first]);
+    (anna, ben, others)
+}
+
+/// What was on its way comes through; after that, pictures alone.
+async fn falls_silent(sends: &mut Peer, sees: &mut Peer) {
+    for _ in 0..TURNS {
+        let (frames, sounds) = (sees.frames(), sees.sounds());
+        call(&mut [sends, sees], "pictures go on", |peers| peers[1].frames() >= frames + SOME).await;
+        if sees.sounds() == sounds {
+            return;
+        }
+    }
+    panic!("it is still heard");
+}
+
+#[tokio::test]
+async fn a_conference_that_outgrows_its_janus_goes_on_at_two_that_send_each_other_its_streams() {
+    let site = Site::start().await;
+    let chair = site.stage.chair().await;
+    let (conf, code) = site.stage.conference(&chair, json!({})).await;
+    let (mut anna, mut ben, _others) = one_at_each(&site, &code, &conf).await;
+    let (mut at_anna, mut at_ben) = (anna.watch(&ben.user).await, ben.watch(&anna.user).await);
+    flows(&mut ben.sends, &mut at_anna).await;
+    flows(&mut anna.sends, &mut at_ben).await;
+    let mut carl = Guest::enter(&site, &code, &conf).await;
+    assert_eq!(carl.member.gateway, ben.member.gateway);
+    let (mut at_carl, mut carl_at_anna) = (carl.watch(&anna.user).await, anna.watch(&carl.user).await);
+    flows(&mut anna.sends, &mut at_carl).await;
+    flows(&mut carl.sends, &mut carl_at_anna).await;
+
+    // Who is muted is heard nowhere, and again when they may speak.
+    let control = async |action: &str, user: &str| {
+        let params = json!({ "confId": conf, "action": action, "userId": user });
+        chair.rpc("conference.control", params).await.result();
+    };
+    control("mute", &anna.user).await;
+    anna.socket.wait_for("enforce").await;
+    falls_silent(&mut anna.sends, &mut at_ben).await;
+    control("unmute", &anna.user).await;
+    flows(&mut anna.sends, &mut at_ben).await;
+
+    // Sent anew on another connection, it is there anew.
+    anna.sends = anna.socket.publish_from(media_address(), &anna.user).await;
+    call(&mut [&mut anna.sends], "she is connected again", |peers| peers[0].is_connected()).await;
+    ben.socket.misses(&anna.user).await;
+    let mut at_ben = ben.watch(&anna.user).await;
+    flows(&mut anna.sends, &mut at_ben).await;
+
+    control("kick", &anna.user).await;
+    ben.socket.misses(&anna.user).await;
+    carl.socket.misses(&anna.user).await;
+    chair.rpc("conference.end", json!({ "confId": conf })).await.result();
+    assert_eq!(ben.socket.closed().await, (vec!["ended".to_owned()], 4004));
+    until_true("no link is left", async || site.links().await == Some(0.0)).await;
+}
+
+#[tokio::test]
+async fn when_one_of_its_januses_dies_a_conference_is_whole_again_at_the_other() {
+    let mut site = Site::start().await;
+    let chair = site.stage.chair().await;
+    let (conf, code) = site.stage.conference(&chair, json!({})).await;
+    let (mut anna, mut ben, others) = one_at_each(&site, &code, &conf).await;
+    let mut at_ben = ben.watch(&anna.user).await;
+    flows(&mut anna.sends, &mut at_ben).await;
+
+    let first = at(&anna.member.gateway);
+    drop(others);
+    site.januses[first].stop();
+    let told = anna.member.socket.wait_for("callgw.changed").await;
+    let expected = json!({ "confId": conf, "from": IDS[first], "to": IDS[1 - first], "reason": "down" });
+    assert_eq!(told, expected);
+    ben.socket.misses(&anna.user).await;
+    let mut anna = Guest::connect(anna.member, &conf).await;
+    assert_eq!(anna.member.gateway, ben.member.gateway);
+    let mut at_ben = ben.watch(&anna.user).await;
+    flows(&mut anna.sends, &mut at_ben).await;
+    until_true("no link is left", async || site.links().await == Some(0.0)).await;
+}
+
+#[tokio::test]
+async fn browser_people_on_two_januses_see_and_hear_each_other() {
+    let site = Site::start().await;
+    let chair = site.stage.chair().await;
+    let (conf, code) = site.stage.conference(&chair, json!({})).await;
+    let link = format!("https://{}{BASE}/conference/{code}", site.stage.gateway.http());
+    let anna = Person::enter(Browser::start().await, &link, "Anna Schmidt").await;
+    let scout = member(&site.stage, &code, &conf).await;
+    let first = at(&scout.gateway);
+    scout.client.rpc("conference.leave", json!({ "confId": conf })).await.result();
+    let _others = site.fill(first).await;
+    let (zhang, li) = tokio::join!(Browser::start(), Browser::start());
+    let (zhang, li) = tokio::join!(Person::enter(zhang, &link, "张伟"), Person::enter(li, &link, "李娜"));
+    tokio::join!(
+        anna.sees_and_hears([&zhang, &li]),
+        zhang.sees_and_hears([&anna, &li]),
+        li.sees_and_hears([&anna, &zhang])
+    );
+    assert_eq!(site.links().await, Some(2.0), "each of the two pulls from the other");
+    for person in [&anna, &zhang, &li] {
+        person.browser.assert_quiet_console().await;
+    }
+}
