@@ -130,6 +130,9 @@ async fn a_conference_that_outgrows_its_janus_goes_on_at_two_that_send_each_othe
     let (mut at_carl, mut carl_at_anna) = (carl.watch(&anna.user).await, anna.watch(&carl.user).await);
     flows(&mut anna.sends, &mut at_carl).await;
     flows(&mut carl.sends, &mut carl_at_anna).await;
+    let first = at(&anna.member.gateway);
+    let crossing = || [first, 1 - first].map(|at| site.januses[at].remote_publishers());
+    assert_eq!(crossing(), [2, 1], "each stream crosses once");
 
     // Who is muted is heard nowhere, and again when they may speak.
     let control = async |action: &str, user: &str| {
@@ -155,6 +158,7 @@ async fn a_conference_that_outgrows_its_janus_goes_on_at_two_that_send_each_othe
     chair.rpc("conference.end", json!({ "confId": conf })).await.result();
     assert_eq!(ben.socket.closed().await, (vec!["ended".to_owned()], 4004));
     until_true("no link is left", async || site.links().await == Some(0.0)).await;
+    until_true("nothing crosses", async || crossing() == [0, 0]).await;
 }
 
 #[tokio::test]

@@ -92,6 +92,8 @@ pub(super) struct Link {
     pub has: HashMap<String, Vec<String>>,
     /// What failed, and when it is tried again.
     pub again: Vec<(Instant, StreamId)>,
+    /// How long what fails next waits for that.
+    pub pause: Duration,
 }
 
 impl Link {
@@ -260,6 +262,7 @@ impl Link {
             }
             Ask::Cancel(stream) => Ok(Some(json!({ "id": "cancelVideoFrom", "sender": self.remote(&stream) }))),
             Ask::Flows(_) => {
+                self.pause = self.reach.reconnect_min;
                 self.state.send_replace(State::Flows);
                 Ok(None)
             }
@@ -278,7 +281,8 @@ impl Link {
         }
         self.state.send_if_modified(|state| std::mem::replace(state, State::Away) != State::Away);
         if self.has.contains_key(&self.remote(&stream)) {
-            self.again.push((Instant::now() + self.jittered(self.reach.reconnect_max), stream));
+            self.again.push((Instant::now() + self.jittered(self.pause), stream));
+            self.pause = (self.pause * 2).min(self.reach.reconnect_max);
         }
         Ok(())
     }

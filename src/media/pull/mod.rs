@@ -259,7 +259,8 @@ impl Pulls {
         self.next += 1;
         let (to_link, asks) = mpsc::channel(ASKS);
         let (reach, say, has, again) = (Arc::clone(&self.reach), self.say.clone(), HashMap::new(), Vec::new());
-        let link = Link { id, room, wanted, reach, state, asks, say, has, again };
+        let pause = reach.reconnect_min;
+        let link = Link { id, room, wanted, reach, state, asks, say, has, again, pause };
         // Of all of the process's nodes.
         metrics::gauge!("confgate_pull_links").increment(1);
         self.handles.insert(id, Handle { asks: to_link, task: tokio::spawn(link.run()) });

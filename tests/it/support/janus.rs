@@ -102,6 +102,15 @@ impl Janus {
         socket
     }
 
+    /// Streams of other Januses that it takes: each has a thread there (proc(5)).
+    pub fn remote_publishers(&self) -> usize {
+        let process = self.process.as_ref().expect("it runs");
+        let threads = fs::read_dir(format!("/proc/{}/task", process.pid())).expect("it runs");
+        // A thread may have ended since.
+        let names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+        names.filter(|name| name.starts_with("vremote")).count()
+    }
+
     /// The section of a node of that name.
     pub fn node(&self, id: &str) -> String {
         format!(
