@@ -7,6 +7,7 @@ use crate::call_failover::{Member, member};
 use crate::faces::Person;
 use crate::stage::Stage;
 use crate::support::browser::Browser;
+use crate::support::chaos::ChaosProxy;
 use crate::support::client::{BASE, Client};
 use crate::support::janus::{Janus, media_address};
 use crate::support::media::{CallSocket, Peer, SOME, call, flows};
@@ -19,23 +20,28 @@ const OTHERS: usize = 92;
 /// Of so many frames each, until what was under way before a mute has come.
 const TURNS: usize = 20;
 
-/// A gateway in front of two, which it counts by their Admin API.
+/// A gateway in front of two, which it speaks to over those links and counts by their Admin API.
 struct Site {
     stage: Stage,
     operator: Client,
     januses: [Janus; 2],
+    apis: [ChaosProxy; 2],
 }
 
 impl Site {
     async fn start() -> Self {
         let januses = [Janus::start().await, Janus::start().await];
-        let [one, other] = [januses[0].counted_node(IDS[0]), januses[1].counted_node(IDS[1])];
+        let apis = [ChaosProxy::to(januses[0].address()).await, ChaosProxy::to(januses[1].address()).await];
+        let [one, other] = [0, 1].map(|at| {
+            let (direct, through) = (januses[at].address().to_string(), apis[at].address().to_string());
+            januses[at].counted_node(IDS[at]).replace(&direct, &through)
+        });
         // The one is sent to where its API is, the other at an address of its own.
         let nodes = format!("{one}{other}rtp_address = \"{}\"\n", media_address());
         let callgw = format!("[callgw]\nconnections = {CONNECTIONS}\n");
         let stage = Stage::with(&format!("{callgw}{nodes}")).await;
         let operator = stage.operator().await;
-        let site = Self { stage, operator, januses };
+        let site = Self { stage, operator, januses, apis };
         until_true("both report", async || site.loads().await.iter().all(Option::is_some)).await;
         site
     }
@@ -54,6 +60,11 @@ impl Site {
 
     async fn links(&self) -> Option<f64> {
         self.stage.gateway.metric("confgate_pull_links").await
+    }
+
+    /// Streams that each takes from the other.
+    fn crossing(&self) -> [usize; 2] {
+        self.januses.each_ref().map(Janus::remote_publishers)
     }
 }
 
@@ -130,9 +141,9 @@ async fn a_conference_that_outgrows_its_janus_goes_on_at_two_that_send_each_othe
     let (mut at_carl, mut carl_at_anna) = (carl.watch(&anna.user).await, anna.watch(&carl.user).await);
     flows(&mut anna.sends, &mut at_carl).await;
     flows(&mut carl.sends, &mut carl_at_anna).await;
-    let first = at(&anna.member.gateway);
-    let crossing = || [first, 1 - first].map(|at| site.januses[at].remote_publishers());
-    assert_eq!(crossing(), [2, 1], "each stream crosses once");
+    let mut expected = [1, 1];
+    expected[at(&anna.member.gateway)] = 2;
+    assert_eq!(site.crossing(), expected, "each stream crosses once");
 
     // Who is muted is heard nowhere, and again when they may speak.
     let control = async |action: &str, user: &str| {
@@ -158,7 +169,31 @@ async fn a_conference_that_outgrows_its_janus_goes_on_at_two_that_send_each_othe
     chair.rpc("conference.end", json!({ "confId": conf })).await.result();
     assert_eq!(ben.socket.closed().await, (vec!["ended".to_owned()], 4004));
     until_true("no link is left", async || site.links().await == Some(0.0)).await;
-    until_true("nothing crosses", async || crossing() == [0, 0]).await;
+    until_true("nothing crosses", async || site.crossing() == [0, 0]).await;
+}
+
+#[tokio::test]
+async fn a_janus_whose_link_was_cut_has_nothing_left_of_before_and_its_streams_come_again() {
+    let site = Site::start().await;
+    let chair = site.stage.chair().await;
+    let (conf, code) = site.stage.conference(&chair, json!({})).await;
+    let (mut anna, mut ben, _others) = one_at_each(&site, &code, &conf).await;
+    let (mut at_anna, mut at_ben) = (anna.watch(&ben.user).await, ben.watch(&anna.user).await);
+    flows(&mut ben.sends, &mut at_anna).await;
+    flows(&mut anna.sends, &mut at_ben).await;
+
+    let cut = &site.apis[at(&ben.member.gateway)];
+    cut.cut();
+    ben.socket.misses(&anna.user).await;
+    anna.socket.misses(&ben.user).await;
+    cut.mend();
+    let mut at_ben = ben.watch(&anna.user).await;
+    flows(&mut anna.sends, &mut at_ben).await;
+    ben.sends = ben.socket.publish_from(media_address(), &ben.user).await;
+    call(&mut [&mut ben.sends], "he is connected again", |peers| peers[0].is_connected()).await;
+    let mut at_anna = anna.watch(&ben.user).await;
+    flows(&mut ben.sends, &mut at_anna).await;
+    until_true("each stream crosses once", async || site.crossing() == [1, 1]).await;
 }
 
 #[tokio::test]

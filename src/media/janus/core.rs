@@ -144,10 +144,15 @@ impl Janus {
     /// The session is gone, and with it everything that it held.
     pub fn disconnected(&mut self) -> Vec<Output> {
         self.leave_behind();
-        let reason = Reason::Hangup;
-        let mut gone: Vec<EndpointId> = self.endpoints.drain().map(|(endpoint, _)| endpoint).collect();
-        gone.sort_unstable();
-        self.out.extend(gone.into_iter().map(|endpoint| Output::Tell(Notice::Closed { endpoint, reason })));
+        let mut gone: Vec<(EndpointId, Endpoint)> = self.endpoints.drain().collect();
+        gone.sort_unstable_by_key(|(endpoint, _)| *endpoint);
+        for (endpoint, Endpoint { part, .. }) in gone {
+            self.tell(match part {
+                // A client sees that its path is lost; another Janus doesn't.
+                Part::Forward(_) => Notice::Refused { endpoint, refusal: Refusal::Unavailable },
+                _ => Notice::Closed { endpoint, reason: Reason::Hangup },
+            });
+        }
         (self.control, self.by_handle) = (None, HashMap::new());
         self.waiting.clear();
         self.early.clear();

@@ -1,7 +1,7 @@
 //! A private Janus with its VideoRoom, on ports of its own.
 
 use std::fs;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
@@ -100,6 +100,11 @@ impl Janus {
             ask(json!({ "janus": "attach", "session_id": session, "plugin": "janus.plugin.videoroom" })).await;
         }
         socket
+    }
+
+    /// Of its API.
+    pub fn address(&self) -> SocketAddr {
+        self.websocket.address()
     }
 
     /// Streams of other Januses that it takes: each has a thread there (proc(5)).

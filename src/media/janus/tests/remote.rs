@@ -143,7 +143,10 @@ fn who_pulls_is_told_when_the_stream_ends_or_comes_anew() {
 
 #[test]
 fn a_link_that_was_lost_leaves_nothing_at_janus() {
-    let (_far, mut near, _) = pulled();
+    let (mut far, mut near, _) = pulled();
+    let out = far.janus.disconnected();
+    far.take(out);
+    far.is_refused(9, Refusal::Unavailable);
     let out = near.janus.disconnected();
     near.take(out);
     assert_eq!(near.told, [Notice::Closed { endpoint: EndpointId(7), reason: Reason::Hangup }]);
