@@ -69,8 +69,7 @@ impl Media {
     pub async fn stop(self) {
         match self {
             Self::Builtin(media) => media.stop().await,
-            // Its task ends with the handle.
-            Self::Janus(media) => drop(media),
+            Self::Janus(media) => media.stop().await,
             Self::Whip(media) => media.stop().await,
         }
     }

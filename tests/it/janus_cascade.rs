@@ -11,7 +11,7 @@ use crate::support::chaos::ChaosProxy;
 use crate::support::client::{BASE, Client};
 use crate::support::janus::{Janus, media_address};
 use crate::support::media::{CallSocket, Peer, SOME, call, flows};
-use crate::support::wait::until_true;
+use crate::support::wait::{PATIENCE, until_true};
 
 const IDS: [&str; 2] = ["j1", "j2"];
 /// Connections that a Janus is taken to have room for, and what fills it: from 0.9 on it is full.
@@ -174,7 +174,7 @@ async fn a_conference_that_outgrows_its_janus_goes_on_at_two_that_send_each_othe
 
 #[tokio::test]
 async fn a_janus_whose_link_was_cut_has_nothing_left_of_before_and_its_streams_come_again() {
-    let site = Site::start().await;
+    let mut site = Site::start().await;
     let chair = site.stage.chair().await;
     let (conf, code) = site.stage.conference(&chair, json!({})).await;
     let (mut anna, mut ben, _others) = one_at_each(&site, &code, &conf).await;
@@ -194,6 +194,9 @@ async fn a_janus_whose_link_was_cut_has_nothing_left_of_before_and_its_streams_c
     let mut at_anna = anna.watch(&ben.user).await;
     flows(&mut ben.sends, &mut at_anna).await;
     until_true("each stream crosses once", async || site.crossing() == [1, 1]).await;
+
+    site.stage.gateway.stop(PATIENCE).await.expect("it stops");
+    until_true("a gateway that stops leaves nothing", async || site.crossing() == [0, 0]).await;
 }
 
 #[tokio::test]

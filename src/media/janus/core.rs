@@ -130,6 +130,11 @@ impl Janus {
         (self.endpoints.len() as u64, self.rooms.len() as u64)
     }
 
+    /// Whether nothing that was ended waits for Janus's answer to be ended there.
+    pub fn is_settled(&self) -> bool {
+        self.busy.is_empty()
+    }
+
     pub fn is_up(&self) -> bool {
         self.control.is_some()
     }

@@ -14,6 +14,7 @@ use rand::RngExt;
 use serde_json::{Value, json};
 use tokio::net::lookup_host;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -29,6 +30,8 @@ const COMMANDS: usize = 1024;
 const NOTICES: usize = 4096;
 /// Janus ends a session that is silent for 60 s (`session_timeout`).
 const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How long Janus may take to let go of everything when the node stops.
+const STOP: Duration = Duration::from_secs(2);
 /// How often requests are looked at that Janus hasn't answered.
 const TICK: Duration = Duration::from_millis(250);
 /// Largest message that Janus sends: a description, or a room's list of publishers.
@@ -108,6 +111,7 @@ impl Reach {
 /// The handle; the task ends with it.
 pub struct Driver {
     commands: mpsc::Sender<Command>,
+    task: JoinHandle<()>,
     shown: Arc<Shown>,
     endpoints_max: u64,
 }
@@ -166,8 +170,15 @@ impl Driver {
         };
         let core = Janus::new(settings, rand::rng().random());
         let task = Task { reach, core, mailbox, notices, shown: shown.clone(), session: 0 };
-        tokio::spawn(task.run());
-        (Self { commands, shown, endpoints_max }, told)
+        let task = tokio::spawn(task.run());
+        (Self { commands, task, shown, endpoints_max }, told)
+    }
+
+    /// Until nothing is left at Janus, or [`STOP`] is over.
+    pub async fn stop(self) {
+        drop(self.commands);
+        // Its fault is in the log already.
+        timeout(STOP, self.task).await.ok();
     }
 
     /// # Errors
@@ -241,11 +252,15 @@ impl Task {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut todo = self.core.connected(now_ms(), self.reach.host().await);
+        let mut ends = false;
         loop {
             for output in todo {
                 if let Err(why) = self.carry(&mut socket, output).await {
                     return Some(why);
                 }
+            }
+            if ends && self.core.is_settled() {
+                return None;
             }
             self.show();
             todo = tokio::select! {
@@ -254,7 +269,13 @@ impl Task {
                     Ok(None) => Vec::new(),
                     Err(why) => return Some(why),
                 },
-                command = self.mailbox.recv() => self.core.command(now_ms(), command?),
+                command = self.mailbox.recv(), if !ends => match command {
+                    Some(command) => self.core.command(now_ms(), command),
+                    None => {
+                        ends = true;
+                        Vec::new()
+                    }
+                },
                 _ = tick.tick() => self.core.tick(now_ms()),
                 _ = keepalive.tick() => match self.say(&mut socket, 0, json!({"janus": "keepalive"})).await {
                     Ok(()) => Vec::new(),
