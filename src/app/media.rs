@@ -210,6 +210,7 @@ pub fn janus_reach(config: &Config, node: &CallNode) -> Result<janus::Reach, Str
         reconnect_max: callgw.reconnect_max,
     });
     Ok(janus::Reach {
+        node: node.id.clone(),
         url: url.uri().clone(),
         tls,
         api_secret: node.api_secret.clone(),

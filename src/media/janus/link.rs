@@ -40,6 +40,8 @@ const MESSAGE_MAX: usize = 1024 * 1024;
 /// How one Janus is reached.
 #[derive(Clone)]
 pub struct Reach {
+    /// The node's id, for its metrics.
+    pub node: String,
     /// The ws(s) address of its API.
     pub url: http::Uri,
     pub tls: Tls,
@@ -300,7 +302,7 @@ impl Task {
             Output::Tell(notice) => notice,
             Output::Ask(_) => return,
         };
-        metrics::gauge!("confgate_janus_notices_waiting").set((NOTICES - self.notices.capacity()) as f64);
+        self.gauge("confgate_janus_notices_waiting", (NOTICES - self.notices.capacity()) as f64);
         // Nobody listens: the node has stopped.
         self.notices.send(notice).await.ok();
     }
@@ -315,7 +317,11 @@ impl Task {
         self.shown.endpoints.store(endpoints, Ordering::Relaxed);
         self.shown.rooms.store(rooms, Ordering::Relaxed);
         self.shown.up.store(self.core.is_up(), Ordering::Relaxed);
-        metrics::gauge!("confgate_janus_up").set(f64::from(u8::from(self.core.is_up())));
+        self.gauge("confgate_janus_up", f64::from(u8::from(self.core.is_up())));
+    }
+
+    fn gauge(&self, name: &'static str, value: f64) {
+        metrics::gauge!(name, "node" => self.reach.node.clone()).set(value);
     }
 }
 
