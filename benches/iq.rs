@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use measure::load::{Done, Load, post};
+use measure::steal::Since;
 use measure::{cpu, median, spread};
 use support::gateway::{Gateway, eim};
 use support::wait::PATIENCE;
@@ -63,6 +64,7 @@ async fn compare() {
         let answer = String::from_utf8_lossy(&through.answer).into_owned();
         assert!(answer.contains(r#""result":{"xml":"#), "{answer}");
         let mut rounds = Vec::new();
+        let begun = Since::now();
         for round in 0..=ROUNDS {
             let before = processes.map(|(_, pid)| cpu::used(pid));
             let plain = direct.run(ROUND).await;
@@ -75,6 +77,7 @@ async fn compare() {
             }
         }
         report(in_flight, &processes.map(|(name, _)| name), &rounds);
+        println!("other machines took {:.0} % of the cores", begun.stolen());
     }
 }
 

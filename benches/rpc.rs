@@ -27,6 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use measure::load::{Load, post};
+use measure::steal::Since;
 use measure::{cpu, median, spread};
 use support::gateway::Gateway;
 use support::process::Process;
@@ -64,10 +65,12 @@ async fn compare() {
     println!("config.getProperties, HTTP/1.1 over TLS, {CONNECTIONS} connections, medians of {ROUNDS} rounds");
     println!("{:<34}{:>12}{:>12}{:>8}{:>16}", "", "gateway", "bare", "ratio", "(rounds)");
     for (title, token) in [("without a token", None), ("with a token", login.token())] {
+        let begun = Since::now();
         let rounds = alternate(&gateway, post("/gzbwclient/jsonrpc", token, BODY)).await;
         report(&format!("{title}: CPU, us per request"), &rounds, |round| round.cpu);
         report("  requests per second", &rounds, |round| round.per_second);
         report("  latency, us", &rounds, |round| round.latency);
+        println!("  other machines took {:.0} % of the cores", begun.stolen());
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod cpu;
 pub mod load;
+pub mod steal;
 
 /// The middle one of the values; of an even number the upper of the two.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
