@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 
 use measure::load::{Load, post};
 use measure::steal::Since;
-use measure::{cpu, median, spread};
+use measure::{Compared, cpu};
 use support::gateway::Gateway;
 use support::process::Process;
 use support::wait::PATIENCE;
@@ -63,7 +63,7 @@ async fn compare() {
     let gateway = Gateway::with(CONFIG).environment("RUST_LOG", "info").start().await;
     let login = gateway.client().login_client("bench", "the bench's secret").await;
     println!("config.getProperties, HTTP/1.1 over TLS, {CONNECTIONS} connections, medians of {ROUNDS} rounds");
-    println!("{:<34}{:>12}{:>12}{:>8}{:>16}", "", "gateway", "bare", "ratio", "(rounds)");
+    Compared::head("bare");
     for (title, token) in [("without a token", None), ("with a token", login.token())] {
         let begun = Since::now();
         let rounds = alternate(&gateway, post("/gzbwclient/jsonrpc", token, BODY)).await;
@@ -84,10 +84,7 @@ struct Round {
 }
 
 fn report(title: &str, rounds: &[[Round; 2]], value: impl Fn(&Round) -> f64) {
-    let [gateway, bare] = [0, 1].map(|side: usize| median(rounds.iter().map(|round| value(&round[side]))));
-    let (low, high) = spread(rounds.iter().map(|[gateway, bare]| value(gateway) / value(bare)));
-    let ratio = gateway / bare;
-    println!("{title:<34}{gateway:>12.1}{bare:>12.1}{ratio:>8.2}{:>16}", format!("{low:.2}-{high:.2}"));
+    Compared::of(rounds.iter().map(|[gateway, bare]| [value(gateway), value(bare)])).print(title);
 }
 
 /// The gateway's and the bare server's numbers of each round.

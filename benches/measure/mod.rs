@@ -11,7 +11,36 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// The smallest and the largest of the values: how far the rounds lie apart.
-pub fn spread(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
-    values.into_iter().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)))
+/// The gateway's side of some number beside the plain one's, round by round.
+pub struct Compared {
+    gateway: f64,
+    plain: f64,
+    /// Of the rounds' own ratios: what slows the machine down for a while slows down both sides of a round.
+    ratio: f64,
+    /// Where the middle half of them lies.
+    low: f64,
+    high: f64,
+}
+
+impl Compared {
+    /// Of `[gateway, plain]` for each round.
+    pub fn of(rounds: impl IntoIterator<Item = [f64; 2]>) -> Self {
+        let rounds: Vec<[f64; 2]> = rounds.into_iter().collect();
+        let mut ratios: Vec<f64> = rounds.iter().map(|[gateway, plain]| gateway / plain).collect();
+        ratios.sort_by(f64::total_cmp);
+        let at = |quarters: usize| ratios[(ratios.len() - 1) * quarters / 4];
+        let [gateway, plain] = [0, 1].map(|side| median(rounds.iter().map(|round| round[side])));
+        Self { gateway, plain, ratio: at(2), low: at(1), high: at(3) }
+    }
+
+    /// A line of a table with that title.
+    pub fn print(&self, title: &str) {
+        let Self { gateway, plain, ratio, low, high } = self;
+        println!("{title:<34}{gateway:>12.1}{plain:>12.1}{ratio:>8.2}{:>16}", format!("{low:.2}-{high:.2}"));
+    }
+
+    /// What stands above those lines.
+    pub fn head(plain: &str) {
+        println!("{:<34}{:>12}{plain:>12}{:>8}{:>16}", "", "gateway", "ratio", "(middle half)");
+    }
 }

@@ -1,7 +1,7 @@
 //! One connection, from the first byte to the last answer.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::activity::{Activity, Heard, Patience};
 use super::listener::{Slot, refused};
 use super::networks::Admission;
+use super::rewoken::Rewoken;
 use super::service::{Answers, Caller};
 use super::tls::Tls;
 use super::{Timeouts, proxy};
@@ -166,9 +167,10 @@ async fn drive<C: Connection>(
     const NO_MORE: Duration = Duration::from_secs(365 * 86_400);
     let mut timer = pin!(sleep_until(Instant::now() + timeouts.header.min(timeouts.idle)));
     let mut ending = false;
+    let rewoken = Rewoken::new();
     loop {
         tokio::select! {
-            done = connection.as_mut() => return done.map_err(Cut::Http),
+            done = poll_fn(|cx| rewoken.poll(cx, connection.as_mut())) => return done.map_err(Cut::Http),
             () = soft.cancelled(), if !ending => {
                 ending = true;
                 connection.as_mut().end_in_order();

@@ -14,6 +14,7 @@ mod guard;
 mod listener;
 mod networks;
 mod proxy;
+mod rewoken;
 mod service;
 mod tls;
 

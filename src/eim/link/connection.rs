@@ -78,7 +78,8 @@ impl<'a> Connection<'a> {
 
     async fn serve_until_end(&mut self) -> End {
         let mut batch = Vec::with_capacity(BATCH);
-        // Requests came since others last had their turn: whoever has one ready now is to share the write.
+        // Requests came since others last had their turn: whoever has one ready now is to share the write. A single one
+        // isn't worth the turn, which wakes a thread for the others.
         let mut gathering = false;
         // Both stay from one round to the next: to make them anew takes locks that all of the process shares.
         let stop = self.task.stop.clone();
@@ -101,7 +102,7 @@ impl<'a> Connection<'a> {
                         return None;
                     }
                     batch.drain(..).for_each(|request| self.send(request));
-                    gathering = true;
+                    gathering = self.under_way.len() > 1;
                 }
                 () = tokio::task::yield_now(), if gathering => gathering = false,
                 Some((iq, found)) = self.questions.next() => self.reply_web_address(&iq, found),

@@ -72,6 +72,10 @@ impl<W> UnderWay<W> {
         self.take(number).ok_or(Stray::Late)
     }
 
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
     /// When the next request is over, if any is under way.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
