@@ -115,6 +115,14 @@ async fn one_at_each(site: &Site, code: &str, conf: &str) -> (Guest, Guest, impl
     (anna, ben, others)
 }
 
+/// What each receives of the other, once it flows.
+async fn see_each_other(one: &mut Guest, other: &mut Guest) -> [Peer; 2] {
+    let mut seen = [one.watch(&other.user).await, other.watch(&one.user).await];
+    flows(&mut other.sends, &mut seen[0]).await;
+    flows(&mut one.sends, &mut seen[1]).await;
+    seen
+}
+
 /// What was on its way comes through; after that, pictures alone.
 async fn falls_silent(sends: &mut Peer, sees: &mut Peer) {
     for _ in 0..TURNS {
@@ -133,9 +141,7 @@ async fn a_conference_that_outgrows_its_janus_goes_on_at_two_that_send_each_othe
     let chair = site.stage.chair().await;
     let (conf, code) = site.stage.conference(&chair, json!({})).await;
     let (mut anna, mut ben, _others) = one_at_each(&site, &code, &conf).await;
-    let (mut at_anna, mut at_ben) = (anna.watch(&ben.user).await, ben.watch(&anna.user).await);
-    flows(&mut ben.sends, &mut at_anna).await;
-    flows(&mut anna.sends, &mut at_ben).await;
+    let [_at_anna, mut at_ben] = see_each_other(&mut anna, &mut ben).await;
     let mut carl = Guest::enter(&site, &code, &conf).await;
     assert_eq!(carl.member.gateway, ben.member.gateway);
     let (mut at_carl, mut carl_at_anna) = (carl.watch(&anna.user).await, anna.watch(&carl.user).await);
@@ -178,9 +184,7 @@ async fn a_janus_whose_link_was_cut_has_nothing_left_of_before_and_its_streams_c
     let chair = site.stage.chair().await;
     let (conf, code) = site.stage.conference(&chair, json!({})).await;
     let (mut anna, mut ben, _others) = one_at_each(&site, &code, &conf).await;
-    let (mut at_anna, mut at_ben) = (anna.watch(&ben.user).await, ben.watch(&anna.user).await);
-    flows(&mut ben.sends, &mut at_anna).await;
-    flows(&mut anna.sends, &mut at_ben).await;
+    let _seen = see_each_other(&mut anna, &mut ben).await;
 
     let cut = &site.apis[at(&ben.member.gateway)];
     cut.cut();
