@@ -109,7 +109,10 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     lifecycle.wire("happenings", until(hard.clone(), tasks::take_happenings(news.happenings, entry.clone())));
     lifecycle.wire("placement", until(hard.clone(), placing.run(news.rights, conferences.clone())));
     lifecycle.wire("ended families", until(hard.clone(), tasks::poll_ended(entry.clone())));
-    lifecycle.wire("collector", until(hard.clone(), tasks::collect(entry.clone())));
+    lifecycle.wire(
+        "collector",
+        until(hard.clone(), tasks::collect(entry.clone(), conferences.clone(), config.limits.guest_idle)),
+    );
     lifecycle.wire("health", until(hard.clone(), tasks::tell_health(eim.clone(), sockets.clone())));
     lifecycle.door("sockets", tasks::drain_sockets(sockets, soft.clone(), config.limits.drain));
     let ready = readiness(store_health, &eim, &pool, &soft);

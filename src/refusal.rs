@@ -50,6 +50,12 @@ impl Refusal {
         Self::new(code::UNAUTHENTICATED, "auth.required", "a valid access token is required")
     }
 
+    /// For a refresh token that was good until its session ended: by logout, kick, the conference's end, or because its
+    /// guest had not been there for long.
+    pub fn session_ended() -> Self {
+        Self::new(code::UNAUTHENTICATED, "auth.ended", "the session has ended: log in again")
+    }
+
     pub fn token_expired() -> Self {
         Self::new(code::TOKEN_EXPIRED, "auth.expired", "the access token has expired")
     }

@@ -334,6 +334,7 @@ export const en = {
   "error.method.notFound": "The server can't do this.",
   "error.auth.required": "Please sign in first.",
   "error.auth.expired": "Your login has expired. Please sign in again.",
+  "error.auth.ended": "Your login is no longer valid. Please enter again.",
   "error.auth.failed": "The user name or the password is wrong.",
   "error.auth.tooManyFailures": "Too many tries. Please try again in {seconds} s.",
   "error.auth.scopeMissing": "You may not do this.",

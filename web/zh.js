@@ -334,6 +334,7 @@ export const zh = {
   "error.method.notFound": "服务器不支持此操作。",
   "error.auth.required": "请先登录。",
   "error.auth.expired": "登录已过期，请重新登录。",
+  "error.auth.ended": "登录已失效，请重新进入会议。",
   "error.auth.failed": "用户名或密码不正确。",
   "error.auth.tooManyFailures": "尝试次数过多，请在 {seconds} 秒后再试。",
   "error.auth.scopeMissing": "您没有权限执行此操作。",

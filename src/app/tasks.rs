@@ -31,8 +31,9 @@ const ENDED_POLL: Duration = Duration::from_millis(500);
 const RESTORE_RETRY: Duration = Duration::from_secs(2);
 /// How often the store is tried.
 const STORE_CHECK: Duration = Duration::from_secs(1);
-/// How often accounts that are over are collected.
-const COLLECT: Duration = Duration::from_secs(30);
+/// How often, at the least and at the most, accounts that are over or idle are collected; between these, four times
+/// within the time that an idle one is kept.
+const COLLECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(15));
 /// How long sockets are given, after they were told, to finish what they have under way.
 const GOING_AWAY: Duration = Duration::from_secs(2);
 
@@ -152,12 +153,12 @@ pub(super) async fn poll_ended(entry: Entry) {
     }
 }
 
-pub(super) async fn collect(entry: Entry) {
-    let mut tick = interval(COLLECT);
+pub(super) async fn collect(entry: Entry, conferences: Conferences, guest_idle: Duration) {
+    let mut tick = interval((guest_idle / 4).clamp(COLLECT.0, COLLECT.1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if let Err(refusal) = entry.collect_due().await {
+        if let Err(refusal) = entry.collect_due(&conferences).await {
             tracing::debug!(key = refusal.key, "collecting");
         }
     }

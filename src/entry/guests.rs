@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use crate::conference::Conferences;
 use crate::config::EimMode;
 use crate::eim::ProvisionError;
-use crate::event::{ENDED, NOT_STARTED, OPEN, Role};
+use crate::event::{ENDED, NOT_STARTED, OPEN, Role, Roster};
 use crate::ids::{ConfId, Secret, UserId, now_ms, random_digits, random_text};
 use crate::refusal::{Refusal, code as codes};
 use crate::store::{Account, LinkUse};
@@ -108,6 +109,7 @@ impl Entry {
             name: name.clone(),
             device: from.device.clone(),
             expires_at: now + self.0.config.auth.refresh_ttl.as_millis() as u64,
+            idle_until: now + self.0.config.limits.guest_idle.as_millis() as u64,
             sealed_password: (self.0.config.eim.mode == EimMode::C2s)
                 .then(|| self.0.sealer.seal(user.as_str(), &password)),
         };
@@ -187,19 +189,54 @@ impl Entry {
         self.collect_accounts().await
     }
 
-    /// Deletes what is over: also what a crash left behind.
-    pub async fn collect_due(&self) -> Result<(), Refusal> {
+    /// Deletes what is over or not used: also what a crash or another node left behind.
+    pub async fn collect_due(&self, conferences: &Conferences) -> Result<(), Refusal> {
         self.collect_accounts().await?;
         for conf in self.0.store.conferences_with_accounts(now_ms()).await.map_err(Refusal::fault)? {
-            match self.conference(&conf).await {
-                Ok(conference) if conference.state != ENDED => {}
-                Ok(_) => self.conference_ended(&conf).await?,
-                Err(refusal) if refusal.code == codes::NOT_FOUND => self.conference_ended(&conf).await?,
-                // The EIM can't say now; another time.
-                Err(_) => {}
-            }
+            self.collect_from(&conf, conferences).await?;
         }
         self.0.store.collect(now_ms()).await.map_err(Refusal::fault).map(drop)
+    }
+
+    /// Keeps the accounts of those who are in the conference or wait for it, and ends those that have been idle too long.
+    /// The EIM has the last word: a roster that is followed here may lack what is on its way.
+    async fn collect_from(&self, conf: &ConfId, conferences: &Conferences) -> Result<(), Refusal> {
+        if let Some(roster) = conferences.roster(conf).await {
+            self.keep_accounts_of(&roster).await?;
+            if self.idle_accounts(conf).await?.is_empty() {
+                return Ok(());
+            }
+        }
+        let found = self.0.calls.as_gateway("eim.snapshot", &object(json!({"confId": conf}))).await;
+        let roster: Roster = match found {
+            Ok(found) => serde_json::from_value(found).map_err(Refusal::fault)?,
+            Err(refusal) if refusal.code == codes::NOT_FOUND => return self.conference_ended(conf).await,
+            // The EIM can't say now; another time. Nobody is sent away meanwhile.
+            Err(_) => return Ok(()),
+        };
+        if roster.conference.state == ENDED {
+            return self.conference_ended(conf).await;
+        }
+        self.keep_accounts_of(&roster).await?;
+        for user in self.idle_accounts(conf).await? {
+            metrics::counter!("confgate_idle_guests_ended_total").increment(1);
+            let families = self.0.store.end_families_of(&user, conf, now_ms()).await.map_err(Refusal::fault)?;
+            self.announce(families);
+            self.end_account(&user).await?;
+        }
+        Ok(())
+    }
+
+    /// Whoever is there now may come back within the resume window; only after that an account begins to be idle.
+    async fn keep_accounts_of(&self, roster: &Roster) -> Result<(), Refusal> {
+        let limits = &self.0.config.limits;
+        let kept = limits.resume_window + limits.guest_idle;
+        let there: Vec<UserId> = roster.members.iter().chain(&roster.waiting).map(|m| m.user_id.clone()).collect();
+        self.0.store.keep_accounts(&there, now_ms() + kept.as_millis() as u64).await.map_err(Refusal::fault)
+    }
+
+    async fn idle_accounts(&self, conf: &ConfId) -> Result<Vec<UserId>, Refusal> {
+        self.0.store.idle_accounts(conf, now_ms()).await.map_err(Refusal::fault)
     }
 
     /// Deletes the accounts whose time is up, or whose conference is.

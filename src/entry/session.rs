@@ -135,7 +135,8 @@ impl Entry {
             Some((family, hash)) => self.refresh(family, hash).await,
             None => Err(Refusal::unauthenticated()),
         };
-        if refreshed.as_ref().is_err_and(|refusal| refusal.code == codes::UNAUTHENTICATED) {
+        // The token of a session that has ended is no guess.
+        if refreshed.as_ref().is_err_and(|refusal| *refusal == Refusal::unauthenticated()) {
             self.0.limits.login_failed(address, id);
         }
         refreshed
@@ -162,6 +163,7 @@ impl Entry {
                 self.announce(vec![family.to_owned()]);
                 Err(Refusal::unauthenticated())
             }
+            Rotation::Over => Err(Refusal::session_ended()),
             Rotation::Gone => Err(Refusal::unauthenticated()),
         }
     }

@@ -3,7 +3,7 @@
 use super::{Store, StoreError, Write, big, fits, unsigned};
 use crate::ids::{ConfId, ID_MAX, UserId};
 
-/// A guest's account. `expires_at` in ms since 1970.
+/// A guest's account. Times in ms since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub user_id: UserId,
@@ -13,7 +13,10 @@ pub struct Account {
     pub name: String,
     /// The browser's id, which a kick bars.
     pub device: Option<String>,
+    /// Over from then on, whatever its guest does.
     pub expires_at: u64,
+    /// Kept until then although its guest is not in the conference; moved by [`Store::keep_accounts`].
+    pub idle_until: u64,
     /// Sealed by [`super::seal::Sealer`], so that another node can go on with it.
     pub sealed_password: Option<String>,
 }
@@ -21,11 +24,14 @@ pub struct Account {
 /// A query for whole accounts, in the order of [`Row`].
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT user_id, conf_id, link_id, name, device, expires_at, sealed_password FROM accounts ", $rest)
+        concat!(
+            "SELECT user_id, conf_id, link_id, name, device, expires_at, idle_until, sealed_password FROM accounts ",
+            $rest
+        )
     };
 }
 
-type Row = (String, String, Option<String>, String, Option<String>, i64, Option<String>);
+type Row = (String, String, Option<String>, String, Option<String>, i64, i64, Option<String>);
 
 impl Store {
     /// Keeps an account, over an earlier one of the same user. With `per_link`, `false` where the link has that many
@@ -148,6 +154,39 @@ impl Store {
         Ok(ids.iter().filter_map(|id| ConfId::parse(id)).collect())
     }
 
+    /// The users, as far as they have accounts, are in their conference: their accounts are kept until then at least.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn keep_accounts(&self, users: &[UserId], idle_until: u64) -> Result<(), StoreError> {
+        let mut write = self.write().await?;
+        for user in users {
+            sqlx::query("UPDATE accounts SET idle_until = ? WHERE user_id = ? AND idle_until < ?")
+                .bind(big(idle_until))
+                .bind(user.as_str())
+                .bind(big(idle_until))
+                .execute(write.on())
+                .await?;
+        }
+        write.commit().await
+    }
+
+    /// A conference's live accounts whose guests have not been in it for as long as an account is kept.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn idle_accounts(&self, conf: &ConfId, now: u64) -> Result<Vec<UserId>, StoreError> {
+        let mut read = self.read().await?;
+        let ids: Vec<String> =
+            sqlx::query_scalar("SELECT user_id FROM accounts WHERE conf_id = ? AND expires_at > ? AND idle_until <= ?")
+                .bind(conf.as_str())
+                .bind(big(now))
+                .bind(big(now))
+                .fetch_all(read.on())
+                .await?;
+        Ok(ids.iter().filter_map(|id| UserId::parse(id)).collect())
+    }
+
     /// Makes an account due now; `false` where there is no live one.
     ///
     /// # Errors
@@ -190,8 +229,8 @@ pub(super) async fn end_of_conference(write: &mut Write, conf: &ConfId, now: u64
 
 async fn insert(write: &mut Write, account: &Account) -> Result<(), StoreError> {
     sqlx::query(
-        "REPLACE INTO accounts (user_id, conf_id, link_id, name, device, expires_at, sealed_password) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "REPLACE INTO accounts (user_id, conf_id, link_id, name, device, expires_at, idle_until, sealed_password) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(account.user_id.as_str())
     .bind(account.conf_id.as_str())
@@ -199,6 +238,7 @@ async fn insert(write: &mut Write, account: &Account) -> Result<(), StoreError> 
     .bind(&account.name)
     .bind(&account.device)
     .bind(big(account.expires_at))
+    .bind(big(account.idle_until))
     .bind(&account.sealed_password)
     .execute(write.on())
     .await?;
@@ -206,7 +246,7 @@ async fn insert(write: &mut Write, account: &Account) -> Result<(), StoreError> 
 }
 
 fn from_row(row: Row) -> Result<Account, StoreError> {
-    let (user_id, conf_id, link_id, name, device, expires_at, sealed_password) = row;
+    let (user_id, conf_id, link_id, name, device, expires_at, idle_until, sealed_password) = row;
     Ok(Account {
         user_id: UserId::parse(&user_id).ok_or(StoreError::Damaged("account"))?,
         conf_id: ConfId::parse(&conf_id).ok_or(StoreError::Damaged("account"))?,
@@ -214,6 +254,7 @@ fn from_row(row: Row) -> Result<Account, StoreError> {
         name,
         device,
         expires_at: unsigned(expires_at),
+        idle_until: unsigned(idle_until),
         sealed_password,
     })
 }
@@ -231,6 +272,7 @@ pub(super) mod tests {
             name: "Anna".to_owned(),
             device: Some("browser".to_owned()),
             expires_at,
+            idle_until: expires_at,
             sealed_password: Some("sealed".to_owned()),
         }
     }
@@ -276,6 +318,24 @@ pub(super) mod tests {
         assert!(!again.delete_account(&user("u1")).await.unwrap());
         assert!(again.due_accounts(100, 10).await.unwrap().is_empty());
         assert!(again.account(&user("u1")).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn an_account_is_idle_when_its_guest_has_not_been_seen_for_long_also_after_a_crash() {
+        let (store, folder) = fresh().await;
+        for id in ["seen", "never-came", "over"] {
+            let account = Account { idle_until: 100, ..account(id, "c", "l", 900) };
+            store.put_account(&account, None, 1).await.unwrap();
+        }
+        store.end_account(&user("over"), 50).await.unwrap();
+        assert!(store.idle_accounts(&conf("c"), 99).await.unwrap().is_empty());
+        store.keep_accounts(&[user("seen"), user("no-account")], 200).await.unwrap();
+        store.keep_accounts(&[user("seen")], 150).await.unwrap();
+        let (again, _copy) = after_a_crash(&folder).await;
+        assert_eq!(again.idle_accounts(&conf("c"), 100).await.unwrap(), [user("never-came")]);
+        assert_eq!(again.idle_accounts(&conf("c"), 199).await.unwrap(), [user("never-came")]);
+        assert_eq!(again.idle_accounts(&conf("c"), 200).await.unwrap().len(), 2);
+        assert!(again.idle_accounts(&conf("d"), 200).await.unwrap().is_empty());
     }
 
     #[tokio::test]

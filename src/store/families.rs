@@ -33,7 +33,9 @@ pub enum Rotation {
     Rotated(Family),
     /// It was not the newest: somebody else has used it. The family is ended by this very call.
     Reused(Family),
-    /// No such family, or it had ended or expired.
+    /// It was the newest of a family that had ended or expired.
+    Over,
+    /// No such family, or a token that was never its newest since it ended.
     Gone,
 }
 
@@ -91,7 +93,10 @@ impl Store {
         .execute(write.on())
         .await?
         .rows_affected();
-        let Some(family) = live(&mut write, family_id, now).await? else { return Ok(Rotation::Gone) };
+        let Some(family) = live(&mut write, family_id, now).await? else {
+            let was = was_newest(&mut write, family_id, old_hash).await?;
+            return Ok(if was { Rotation::Over } else { Rotation::Gone });
+        };
         if rotated == 0 {
             end(&mut write, family_id, now).await?;
         }
@@ -180,6 +185,15 @@ async fn live(write: &mut Write, family_id: &str, now: u64) -> Result<Option<Fam
     row.map(from_row).transpose()
 }
 
+async fn was_newest(write: &mut Write, family_id: &str, hash: &str) -> Result<bool, StoreError> {
+    let found: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM families WHERE family_id = ? AND refresh_hash = ?")
+        .bind(family_id)
+        .bind(hash)
+        .fetch_one(write.on())
+        .await?;
+    Ok(found == 1)
+}
+
 async fn make_room(write: &mut Write, user: &UserId, now: u64) -> Result<(), StoreError> {
     let oldest: Option<String> = sqlx::query_scalar(
         "SELECT family_id FROM families WHERE user_id = ? AND expires_at > ? AND ended_at IS NULL \
@@ -226,7 +240,7 @@ pub(super) mod tests {
         let renewed = Family { expires_at: 2000, ..new.family };
         assert_eq!(store.rotate_family("f", "h0", "h1", 10, 2000).await.unwrap(), Rotation::Rotated(renewed.clone()));
         assert_eq!(store.rotate_family("f", "h0", "h2", 20, 2000).await.unwrap(), Rotation::Reused(renewed));
-        assert_eq!(store.rotate_family("f", "h1", "h3", 30, 2000).await.unwrap(), Rotation::Gone);
+        assert_eq!(store.rotate_family("f", "h1", "h3", 30, 2000).await.unwrap(), Rotation::Over);
         let (again, _copy) = after_a_crash(&folder).await;
         assert_eq!(again.ended_since(20).await.unwrap(), [("f".to_owned(), 20)]);
         assert_eq!(again.ended_since(21).await.unwrap(), []);
@@ -251,10 +265,11 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn an_expired_or_unknown_family_is_gone() {
+    async fn an_expired_family_is_over_and_an_unknown_one_gone() {
         let (store, _folder) = fresh().await;
         store.create_family(&family("f", "u1", None), 1).await.unwrap();
-        assert_eq!(store.rotate_family("f", "h0", "h1", 1000, 2000).await.unwrap(), Rotation::Gone);
+        assert_eq!(store.rotate_family("f", "h0", "h1", 1000, 2000).await.unwrap(), Rotation::Over);
+        assert_eq!(store.rotate_family("f", "h9", "h1", 1000, 2000).await.unwrap(), Rotation::Gone);
         assert_eq!(store.rotate_family("g", "h0", "h1", 10, 2000).await.unwrap(), Rotation::Gone);
         assert_eq!(store.ended_since(0).await.unwrap(), []);
     }

@@ -36,6 +36,7 @@ steps! {
     21 "0021_allocations_by_time",
     22 "0022_drains",
     23 "0023_allocations_more",
+    24 "0024_accounts_idle",
 }
 
 pub(super) fn migrator() -> Migrator {

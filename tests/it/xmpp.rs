@@ -187,7 +187,7 @@ async fn check(config: &str) -> (Option<i32>, String) {
 }
 
 /// Whether the server has an account of that name: it then refuses to make another.
-async fn has_account(server: &XmppServer, user: &str) -> bool {
+pub async fn has_account(server: &XmppServer, user: &str) -> bool {
     C2s::register(server.c2s_address(), DOMAIN, user, "probe").await.is_err()
 }
 
