@@ -22,6 +22,7 @@ mod floors;
 mod groupcall;
 mod harness;
 mod hostile_rpc;
+mod http_messages;
 mod idle_guests;
 mod janus;
 mod janus_cascade;

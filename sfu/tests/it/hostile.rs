@@ -143,6 +143,32 @@ fn packets_larger_than_any_path_takes_go_no_further() {
     assert!(network.frames(boris) > frames + 20);
 }
 
+/// The offer with the fingerprint of a certificate that nobody has.
+fn with_another_fingerprint(offer: &str) -> String {
+    let swapped = offer.lines().map(|line| match line.rsplit_once(':') {
+        Some((before, last)) if line.starts_with("a=fingerprint:") => {
+            let other = if last == "00" { "01" } else { "00" };
+            format!("{before}:{other}\r\n")
+        }
+        _ => format!("{line}\r\n"),
+    });
+    swapped.collect()
+}
+
+#[test]
+fn a_client_whose_certificate_is_not_the_offered_one_is_never_heard_or_seen() {
+    let mut network = Network::new();
+    network.spoofed = true;
+    let anna = network.client(Media::SENDS, str0m::net::Protocol::Udp);
+    let offer = with_another_fingerprint(&network.clients[&anna].offer);
+    assert_ne!(offer, network.clients[&anna].offer);
+    network.command(Command::Publish { room: room(), endpoint: anna, stream: camera("anna"), offer });
+    let boris = network.watch("boris", "anna");
+    network.call(&[anna], 5 * SECOND);
+    assert_eq!(network.frames(boris), 0);
+    assert!(network.clients[&boris].connected, "the others go on");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
