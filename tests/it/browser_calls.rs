@@ -112,7 +112,7 @@ impl Person {
 
     async fn sign_in_at(browser: Browser, stage: &Stage, user: &'static str, script: &str) -> Self {
         browser.watch_media().await;
-        browser.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+        browser.run_before_pages(script).await;
         browser.goto(&format!("https://{}{BASE}/", stage.gateway.http())).await;
         browser.is_on("signIn").await;
         browser.fill(&id("user-id"), user).await;

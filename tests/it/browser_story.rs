@@ -191,7 +191,7 @@ async fn a_browser_that_stores_nothing_gets_in_too() {
     let (product, guest) = tokio::join!(Product::start(), Browser::start());
     let refusing = "for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name, {
         get() { throw new DOMException('Access is denied for this document.', 'SecurityError'); } });";
-    guest.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": refusing })).await;
+    guest.run_before_pages(refusing).await;
     guest.enter(&product.printed.guest, "李娜").await;
     guest.shows(&id("members"), "李娜").await;
     guest.press("lang").await;

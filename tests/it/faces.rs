@@ -246,7 +246,7 @@ async fn browser_somebody_without_devices_watches_and_is_told_why() {
     let (anna, zhang) = tokio::join!(Browser::start(), Browser::start());
     let refusing = "navigator.mediaDevices.getUserMedia = async () => {
         throw new DOMException('Permission denied', 'NotAllowedError'); };";
-    zhang.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": refusing })).await;
+    zhang.run_before_pages(refusing).await;
     for browser in [&anna, &zhang] {
         browser.watch_media().await;
     }

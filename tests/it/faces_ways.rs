@@ -56,7 +56,7 @@ async fn browser_people_who_reach_only_the_turn_server_see_and_hear_each_other()
     let links = links(&stage, &stage.chair().await).await;
     let browsers = three(&[NO_UDP]).await;
     for browser in &browsers {
-        browser.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": NOTHING_DIRECT })).await;
+        browser.run_before_pages(NOTHING_DIRECT).await;
     }
     let round = Round::with(browsers, links).await;
     round.all_see_and_hear_each_other().await;

@@ -1,4 +1,4 @@
-//! The real browser, on a page that comes over TLS.
+//! The real browsers, on a page that comes over TLS.
 
 use axum::Router;
 use axum::response::Html;
@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::tls_server::TlsServer;
 use crate::support::browser::{Browser, DESKTOP, PHONE};
+use crate::support::wait::until_true;
 
 const PAGE: &str = r#"<!doctype html><html lang="zh"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><title>会议</title>
@@ -31,43 +32,53 @@ fn size(png: &[u8]) -> (u32, u32) {
     (number(16), number(20))
 }
 
-#[tokio::test]
-async fn a_page_over_tls_is_used_and_seen_on_a_desk_and_on_a_telephone() {
+async fn a_page_is_used_and_seen(browser: Browser, name: &str) {
     let server = server().await;
-    let browser = Browser::start().await;
     browser.goto(&format!("https://{}/", server.address)).await;
     browser.fill("#name", "Анна 张").await;
     browser.click("#go").await;
     browser.shows("#said", "hello Анна 张").await;
     assert_eq!(browser.text("h1").await, "会议 conference");
 
-    for (name, viewport) in [("harness-desktop", DESKTOP), ("harness-phone", PHONE)] {
+    for (form, viewport) in [("desktop", DESKTOP), ("phone", PHONE)] {
         browser.resize(viewport).await;
         browser.holds(&format!("innerWidth === {} && innerHeight === {}", viewport.0, viewport.1)).await;
-        let png = std::fs::read(browser.screenshot(name).await).expect("it was just written");
-        assert_eq!(size(&png), viewport);
+        let png = std::fs::read(browser.screenshot(&format!("harness-{name}-{form}")).await);
+        assert_eq!(size(&png.expect("it was just written")), viewport);
     }
     browser.assert_quiet_console().await;
+    an_error_is_told_once(&browser, &server).await;
+    a_camera_and_a_microphone_are_there(&browser, &server).await;
 }
 
-#[tokio::test]
-async fn an_error_of_the_page_is_found_on_its_console() {
-    let server = server().await;
-    let browser = Browser::start().await;
+async fn an_error_is_told_once(browser: &Browser, server: &TlsServer) {
     browser.goto(&format!("https://{}/broken", server.address)).await;
-    let errors = browser.console_errors().await;
-    assert!(errors.iter().any(|error| error.contains("missing is not defined")), "{errors:?}");
+    let mut errors = Vec::new();
+    until_true("the console has the error", async || {
+        errors.extend(browser.console_errors().await);
+        errors.iter().any(|error: &String| error.contains("missing is not defined"))
+    })
+    .await;
     assert!(browser.console_errors().await.is_empty(), "an error is told once");
 }
 
-#[tokio::test]
-async fn a_camera_and_a_microphone_are_there_without_a_question() {
-    let server = server().await;
-    let browser = Browser::start().await;
+async fn a_camera_and_a_microphone_are_there(browser: &Browser, server: &TlsServer) {
+    browser.run_before_pages("window.early = 'yes'").await;
     browser.goto(&format!("https://{}/", server.address)).await;
+    browser.holds("window.early === 'yes'").await;
     let script = "const done = arguments[0];
         navigator.mediaDevices.getUserMedia({ audio: true, video: true })
             .then(stream => done(stream.getTracks().map(track => track.kind).sort()), error => done(String(error)));";
     let tracks = browser.page.execute_async(script, Vec::new()).await.expect("the script runs");
     assert_eq!(tracks, json!(["audio", "video"]));
+}
+
+#[tokio::test]
+async fn a_page_over_tls_is_used_and_seen_in_chromium() {
+    a_page_is_used_and_seen(Browser::start().await, "chromium").await;
+}
+
+#[tokio::test]
+async fn a_page_over_tls_is_used_and_seen_in_firefox() {
+    a_page_is_used_and_seen(Browser::firefox().await, "firefox").await;
 }

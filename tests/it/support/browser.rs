@@ -1,4 +1,4 @@
-//! A headless Chromium of the test's own, driven over WebDriver by a chromedriver of its own.
+//! A headless Chromium or Firefox of the test's own, driven over WebDriver by a chromedriver or geckodriver of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use super::bidi::BiDi;
 use super::plain_http::exchange;
 use super::ports::Port;
 use super::process::Process;
@@ -38,9 +39,28 @@ const FLAGS: [&str; 13] = [
     "--mute-audio",
 ];
 
+/// The same for Firefox, as JSON values: a made-up camera and microphone that need no permission, English.
+const PREFERENCES: [(&str, &str); 6] = [
+    ("media.navigator.streams.fake", "true"),
+    ("media.navigator.permission.disabled", "true"),
+    ("media.autoplay.default", "0"),
+    ("media.volume_scale", "\"0.0\""),
+    ("intl.accept_languages", "\"en-US\""),
+    ("network.captive-portal-service.enabled", "false"),
+];
+
+/// What a browser does beyond the WebDriver standard, each in its own way.
+enum Engine {
+    /// The Chrome DevTools Protocol, by chromedriver's vendor commands.
+    Chromium,
+    /// WebDriver BiDi.
+    Firefox(BiDi),
+}
+
 /// One browser with one window. A hidden tab is throttled to about a frame a second: one browser per participant.
 pub struct Browser {
     pub page: Client,
+    engine: Engine,
     session: String,
     driver: Port,
     // Before the profile: nothing writes there when the browser is gone.
@@ -59,17 +79,40 @@ impl Browser {
         let driver = Port::claim();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={}", driver.number())).arg("--log-level=WARNING");
-        let profile = tempfile::Builder::new().prefix("confgate-browser-").tempdir();
-        let profile = profile.expect("the system's directory for temporary files is writable");
-        // Chromium writes beside its profile too (crash reports, caches of fonts).
-        command.env("HOME", profile.path()).env("TMPDIR", profile.path());
-        let process = Process::start("chromedriver", &mut command);
+        let (process, profile) = launch("chromedriver", command, &driver).await;
+        let mut arguments: Vec<String> = FLAGS.iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
+        arguments.push(format!("--user-data-dir={}", profile.path().join("profile").display()));
+        let capabilities = json!({
+            "browserName": "chrome",
+            "acceptInsecureCerts": true,
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
+        let (page, session) = connect(&driver, capabilities).await;
+        let browser = Self { page, engine: Engine::Chromium, session, driver, process, _profile: profile };
+        browser.resize(DESKTOP).await;
+        browser
+    }
 
-        let address = driver.address();
-        until_true("chromedriver listens", async || TcpStream::connect(address).await.is_ok()).await;
-        let page = connect(&format!("http://{address}"), profile.path(), flags).await;
-        let session = page.session_id().await.expect("chromedriver answers").expect("a session was made");
-        let browser = Self { page, session, driver, process, _profile: profile };
+    /// Starts a Firefox with the size of [`DESKTOP`]. Certificates that nobody signed are accepted.
+    pub async fn firefox() -> Self {
+        let (driver, bidi) = (Port::claim(), Port::claim());
+        let mut command = Command::new("geckodriver");
+        command.arg(format!("--port={}", driver.number())).arg(format!("--websocket-port={}", bidi.number()));
+        let (process, profile) = launch("geckodriver", command, &driver).await;
+        let preferences: serde_json::Map<String, Value> = PREFERENCES
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.parse().expect("a JSON value")))
+            .collect();
+        let capabilities = json!({
+            "browserName": "firefox",
+            "acceptInsecureCerts": true,
+            "webSocketUrl": true,
+            "moz:firefoxOptions": { "binary": "firefox-esr", "args": ["-headless"], "prefs": preferences },
+        });
+        let (page, session) = connect(&driver, capabilities).await;
+        let engine = Engine::Firefox(BiDi::connect(bidi, &session).await);
+        let browser = Self { page, engine, session, driver, process, _profile: profile };
         browser.resize(DESKTOP).await;
         browser
     }
@@ -80,12 +123,27 @@ impl Browser {
 
     /// Gives the page that viewport, exactly: a window has a least width, an emulated screen has none.
     pub async fn resize(&self, (width, height): (u32, u32)) {
-        let mobile = width < 500;
-        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
-        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+        match &self.engine {
+            Engine::Chromium => {
+                let mobile = width < 500;
+                let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
+                self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+            }
+            Engine::Firefox(bidi) => bidi.set_viewport(width, height).await,
+        }
     }
 
-    /// A command of the Chrome DevTools Protocol.
+    /// Runs that script before those of each page that is opened from then on.
+    pub async fn run_before_pages(&self, script: &str) {
+        match &self.engine {
+            Engine::Chromium => {
+                self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+            }
+            Engine::Firefox(bidi) => bidi.add_preload_script(script).await,
+        }
+    }
+
+    /// A command of the Chrome DevTools Protocol, of a Chromium.
     pub async fn devtools(&self, command: &str, params: Value) -> Value {
         self.vendor("goog/cdp/execute", &json!({ "cmd": command, "params": params })).await
     }
@@ -139,7 +197,7 @@ impl Browser {
 
     /// Saves what is seen as `target/screenshots/NAME.png`.
     pub async fn screenshot(&self, name: &str) -> PathBuf {
-        let png = self.page.screenshot().await.expect("Chromium can paint its page");
+        let png = self.page.screenshot().await.expect("a browser can paint its page");
         // Cargo gives integration tests `target/tmp`.
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp is in target");
         let path = target.join("screenshots").join(format!("{name}.png"));
@@ -151,6 +209,9 @@ impl Browser {
     /// What the console got as errors since it was asked last: uncaught exceptions, what the content security policy
     /// blocked, loads that failed.
     pub async fn console_errors(&self) -> Vec<String> {
+        if let Engine::Firefox(bidi) = &self.engine {
+            return bidi.take_errors();
+        }
         let entries = self.vendor("se/log", &json!({ "type": "browser" })).await;
         let entries = entries.as_array().unwrap_or_else(|| panic!("no list: {entries}")).clone();
         let errors = entries.iter().filter(|entry| entry["level"] == "SEVERE");
@@ -176,23 +237,30 @@ impl Browser {
 }
 
 impl Drop for Browser {
-    /// Asked to end, chromedriver leaves its Chromium behind.
+    /// Asked to end, a driver leaves its browser behind.
     fn drop(&mut self) {
         self.process.kill();
     }
 }
 
-async fn connect(driver: &str, profile: &Path, more: &[&str]) -> Client {
-    let mut arguments: Vec<String> = FLAGS.iter().chain(more).map(|flag| (*flag).to_owned()).collect();
-    arguments.push(format!("--user-data-dir={}", profile.join("profile").display()));
-    let capabilities = json!({
-        "browserName": "chrome",
-        "acceptInsecureCerts": true,
-        "goog:chromeOptions": { "args": arguments },
-        "goog:loggingPrefs": { "browser": "ALL" },
-    });
+/// Starts a driver with a directory of its own: browsers write beside their profile too (crash reports, caches of
+/// fonts).
+async fn launch(name: &str, mut command: Command, port: &Port) -> (Process, TempDir) {
+    let profile = tempfile::Builder::new().prefix("confgate-browser-").tempdir();
+    let profile = profile.expect("the system's directory for temporary files is writable");
+    command.env("HOME", profile.path()).env("TMPDIR", profile.path());
+    let process = Process::start(name, &mut command);
+    let address = port.address();
+    until_true(&format!("{name} listens"), async || TcpStream::connect(address).await.is_ok()).await;
+    (process, profile)
+}
+
+/// A session with those capabilities, and its id.
+async fn connect(driver: &Port, capabilities: Value) -> (Client, String) {
     let Value::Object(capabilities) = capabilities else { unreachable!("it is written as an object") };
     let mut builder = ClientBuilder::new(HttpConnector::new());
-    let session = builder.capabilities(capabilities).connect(driver).await;
-    session.unwrap_or_else(|e| panic!("Chromium does not start: {e}"))
+    let page = builder.capabilities(capabilities).connect(&format!("http://{}", driver.address())).await;
+    let page = page.unwrap_or_else(|e| panic!("the browser does not start: {e}"));
+    let session = page.session_id().await.expect("the driver answers").expect("a session was made");
+    (page, session)
 }

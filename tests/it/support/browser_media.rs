@@ -82,7 +82,7 @@ const WATCH: &str = "
 impl Browser {
     /// Before the first page: what its connections receive can be asked for from then on.
     pub async fn watch_media(&self) {
-        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": WATCH })).await;
+        self.run_before_pages(WATCH).await;
     }
 
     /// A number of what is received of a stream (`packetsReceived`, `framesDecoded`, `totalAudioEnergy`); nothing

@@ -4,6 +4,7 @@
 //! what it logged when its test fails, and is gone when its test is.
 #![allow(dead_code, reason = "a vocabulary: a verb is here before every suite has a use for it")]
 
+pub mod bidi;
 pub mod browser;
 pub mod browser_media;
 pub mod c2s;
