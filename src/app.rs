@@ -6,12 +6,14 @@ mod tasks;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::account::Bounds;
 use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
+use crate::budget::Budget;
 use crate::callgw::{Pool, Surroundings};
 use crate::conference::{Conferences, Limits};
 use crate::config::{Config, EimMode, EventsMode};
@@ -76,6 +78,7 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
 
     let door = Arc::new(Door {
         counters: Counters::new(&schema),
+        budget: Budget::per_minute(config.limits.requests_per_minute),
         schema,
         config: config.clone(),
         entry: entry.clone(),
@@ -194,6 +197,7 @@ async fn serve_http(
     Ok(())
 }
 
+/// On a thread of its own: whatever else keeps this process busy, it says whether it lives, and how it is.
 async fn serve_admin(
     admin: Admin,
     readiness: ReadinessSource,
@@ -201,8 +205,14 @@ async fn serve_admin(
     more: axum::Router,
     hard: CancellationToken,
 ) -> Result<(), Failure> {
-    admin.serve(readiness, metrics, more, hard).await;
-    Ok(())
+    let (tell, ended) = oneshot::channel();
+    std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let served = runtime.and_then(|runtime| runtime.block_on(admin.serve(readiness, metrics, more, hard)));
+        // Nobody waits any more where the process ends at once.
+        tell.send(served).ok();
+    })?;
+    Ok(ended.await??)
 }
 
 /// A wire's work, which ends at the hard stop.
@@ -372,7 +382,18 @@ fn http_settings(config: &Config) -> Result<HttpSettings, Failure> {
         admission: Admission { allowed: networks(&http.allowed_networks)?, denied: networks(&http.denied_networks)? },
         trusted_proxies: networks(&http.trusted_proxies)?,
         connections: u32::try_from(config.limits.connections)?,
+        bounds: bounds(&config.limits),
         body_bytes: config.limits.body_bytes as u64,
-        timeouts: Timeouts::new(http, config.limits.header_timeout),
+        timeouts: Timeouts::new(http, config.limits.header_timeout, config.limits.write_timeout),
     })
+}
+
+fn bounds(limits: &crate::config::Limits) -> Bounds {
+    Bounds {
+        connections_per_block: limits.connections_of_a_block(),
+        sockets_per_block: limits.sockets_per_block,
+        bytes_per_connection: limits.held_bytes_per_connection,
+        bytes_per_block: limits.held_bytes_per_block,
+        bytes: limits.held_bytes,
+    }
 }

@@ -1,7 +1,10 @@
-//! Request bodies with a bound on their bytes and on their time.
+//! Request bodies with a bound on their bytes and on their time; answers' bodies in pieces.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,6 +15,8 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
+use crate::account::Held;
+
 /// How much of a body that is too large is read and thrown away before the refusal. A client that is still writing does
 /// not read: closing on it makes its system drop our answer (TCP reset), so up to this much it gets to read the 413.
 const DISCARD_BYTES: u64 = 4 * 1024 * 1024;
@@ -21,6 +26,8 @@ const DISCARD_BYTES: u64 = 4 * 1024 * 1024;
 pub enum BodyRefused {
     /// More than the limit: 413.
     TooLarge,
+    /// The client, or all together, hold as much as they may: 429.
+    NoRoom,
     /// Not whole within its time: 408.
     TooSlow,
     /// The connection or the framing broke: 400, which hardly anybody will read.
@@ -31,6 +38,7 @@ impl fmt::Display for BodyRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooLarge => "the body is too large",
+            Self::NoRoom => "too much is under way",
             Self::TooSlow => "the body came too slowly",
             Self::Broken => "the body could not be read",
         })
@@ -43,6 +51,7 @@ impl IntoResponse for BodyRefused {
     fn into_response(self) -> Response {
         let status = match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoRoom => StatusCode::TOO_MANY_REQUESTS,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Broken => StatusCode::BAD_REQUEST,
         };
@@ -60,11 +69,31 @@ pub struct BoundedBody<B> {
     within: Duration,
     /// Made only when the reader first waits: most bodies are there with their head.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// What the request holds, to which the bytes that the reader gets are added.
+    held: Option<Arc<Held>>,
 }
 
 impl<B> BoundedBody<B> {
     pub fn new(inner: B, max_bytes: u64, within: Duration) -> Self {
-        Self { inner, left: max_bytes, discard_left: DISCARD_BYTES, too_large: false, within, deadline: None }
+        Self {
+            inner,
+            left: max_bytes,
+            discard_left: DISCARD_BYTES,
+            too_large: false,
+            within,
+            deadline: None,
+            held: None,
+        }
+    }
+
+    /// Counts what the reader gets.
+    pub fn counting(self, held: Arc<Held>) -> Self {
+        Self { held: Some(held), ..self }
+    }
+
+    fn has_room(&self, frame: &Frame<Bytes>) -> bool {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        self.held.as_ref().is_none_or(|held| held.hold(bytes).is_ok())
     }
 
     fn refuse_time(&mut self, cx: &mut Context<'_>) -> Poll<BodyRefused> {
@@ -94,7 +123,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for BoundedBody<B> {
         let this = self.get_mut();
         loop {
             match Pin::new(&mut this.inner).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) if this.fits(&frame) => return Poll::Ready(Some(Ok(frame))),
+                Poll::Ready(Some(Ok(frame))) if this.fits(&frame) => {
+                    let has_room = this.has_room(&frame);
+                    return Poll::Ready(Some(if has_room { Ok(frame) } else { Err(BodyRefused::NoRoom) }));
+                }
                 Poll::Ready(Some(Ok(_))) if this.discard_left > 0 => {}
                 Poll::Ready(_) if this.too_large => return Poll::Ready(Some(Err(BodyRefused::TooLarge))),
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(BodyRefused::Broken))),
@@ -138,6 +170,41 @@ pub async fn bounded_body(mut body: axum::body::Body, max: usize) -> Result<Byte
 
 fn reason(error: axum::Error) -> BodyRefused {
     error.into_inner().downcast::<BodyRefused>().map_or(BodyRefused::Broken, |refused| *refused)
+}
+
+/// An answer's bytes that are nobody else's; without this extension, all of its body's are. The rest is made once and
+/// shared.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnBytes(pub usize);
+
+/// A body of pieces that are there already.
+pub fn body_of(pieces: Vec<Bytes>) -> axum::body::Body {
+    let left = pieces.iter().map(Bytes::len).sum();
+    axum::body::Body::new(Pieces { pieces: pieces.into(), left })
+}
+
+struct Pieces {
+    pieces: VecDeque<Bytes>,
+    left: usize,
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = self.pieces.pop_front();
+        self.left -= next.as_ref().map_or(0, Bytes::len);
+        Poll::Ready(next.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left as u64)
+    }
 }
 
 /// Reads a body to its end or its bounds and keeps nothing, so that a refusal can be read by a client that is writing.

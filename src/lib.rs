@@ -8,14 +8,14 @@
 //! | 3 doors | `rpc`, `wss`, `signal` (the call gateway's sockets), `page`, `admin` |
 //! | 2 rooms | `conference` (registry, one actor each, a pure core), `sockets`, `entry` (logins, links, guests), `placement` (conferences' call gateways) |
 //! | 1 wires | `store` (SQL), `eim` (XMPP, conversion, the built-in EIM), `callgw` (the pool), `media` (this process's call gateway node) |
-//! | 0 ground | `ids`, `refusal`, `event`, `address`, `limiter`, `token`, `bearer`, `body`, `outbox`, `control`, `dial`, `config`, `schema`, `log` |
+//! | 0 ground | `ids`, `refusal`, `event`, `address`, `limiter`, `budget`, `account`, `patient`, `token`, `bearer`, `body`, `outbox`, `pump`, `control`, `dial`, `config`, `schema`, `log` |
 //!
 //! All tasks, who starts them and what they own:
 //!
 //! | task | started by | owns |
 //! |---|---|---|
 //! | a connection | `http::Door::serve` | its socket, its TLS, its requests |
-//! | an event socket | `wss::serve` (in its connection's task) | both halves, its inbox, its requests under way |
+//! | an event socket | `wss::serve` (in its connection's task) | the socket (`pump`), its inbox, its requests under way |
 //! | a conference | `conference::Conferences`, on first use | its core, its sockets' outboxes, its requests to the EIM |
 //! | a link to the EIM | `eim::Eim::start` (callers, gateway; a session each in mode `c2s`) | the stream, the requests under way |
 //! | the built-in EIM's worker | `eim::builtin::shell` | all of the built-in EIM's state |
@@ -28,17 +28,19 @@
 //! | the call gateway node | `app::serve`, `app::serve_media` | its calls, the ways to its clients' ears, the media's ends |
 //! | a session over HTTP (WHIP, WHEP) | `signal::whip`, by its offer | its place at the node, what it has agreed on |
 //! | a media server's driver, its requests | `media::Backend` (Janus, WHIP) | its connections there, the link or the requests under way |
-//! | a client's call socket, a control link | `signal` (in its connection's task) | both halves |
+//! | a client's call socket, a control link | `signal` (in its connection's task) | the socket (`pump`), its inbox |
 //! | a link to another node | `media` (the node's task), for a conference or a stream | the socket, which streams the other node has |
 //! | media threads | `media::Node::start` (crate `confgate_sfu`) | their rooms' connections and ports |
 //! | admin | `app::serve` | the admin listener |
 //! | signals | `lifecycle` | the soft and hard stop |
 
+pub mod account;
 pub mod address;
 pub mod admin;
 pub mod app;
 pub mod bearer;
 pub mod body;
+pub mod budget;
 pub mod callgw;
 pub mod check;
 pub mod cli;
@@ -58,7 +60,9 @@ pub mod log;
 pub mod media;
 pub mod outbox;
 pub mod page;
+pub mod patient;
 pub mod placement;
+pub mod pump;
 pub mod refusal;
 pub mod rpc;
 pub mod schema;

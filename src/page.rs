@@ -1,5 +1,7 @@
 //! The HTTP routes: the JSON-RPC door, the event socket's upgrade, the guest page and what belongs to it.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -15,11 +17,10 @@ use percent_encoding::percent_decode_str;
 use rust_embed::RustEmbed;
 use serde_json::Value;
 
-use crate::address::{AddressBlock, ClientAddr};
+use crate::account::Account;
+use crate::address::ClientAddr;
 use crate::bearer::{authorization, query, shown};
-use crate::body::bounded_body;
-use crate::ids::now_ms;
-use crate::limiter::{Limiter, Rate};
+use crate::body::{OwnBytes, body_of, bounded_body};
 use crate::refusal::{Refusal, code};
 use crate::rpc::{Context, Door};
 use crate::wss;
@@ -35,8 +36,8 @@ struct Files;
 const COOKIE_NAME: &str = "confgate_device";
 /// A browser keeps its name for a year.
 const COOKIE_AGE_S: u32 = 31_536_000;
-/// Most addresses whose request budgets are remembered.
-const ADDRESSES: usize = 65_536;
+/// When to try again where an address block has as many sockets as one may.
+const SOCKETS_RETRY_MS: u64 = 5000;
 /// Largest message that a client may send over the event socket is a body's; tungstenite's own default is 64 MiB.
 const READ_BUFFER: usize = 4096;
 
@@ -44,13 +45,19 @@ const READ_BUFFER: usize = 4096;
 pub struct Site {
     pub door: Arc<Door>,
     base: String,
-    budget: Mutex<Limiter<AddressBlock>>,
+    /// The page's files by name, made once.
+    files: HashMap<String, File>,
+}
+
+/// A file, as it is sent.
+struct File {
+    bytes: Bytes,
+    tag: HeaderValue,
 }
 
 pub fn router(door: Arc<Door>) -> Router {
     let base = door.config.http.base_path.as_str().to_owned();
-    let rate = Rate::per_minute(door.config.limits.requests_per_minute);
-    let budget = Mutex::new(Limiter::new(rate, ADDRESSES));
+    let files = files(&base);
     let at = |path: &str| format!("{base}{path}");
     Router::new()
         .route(&at("/jsonrpc"), post(jsonrpc))
@@ -62,15 +69,13 @@ pub fn router(door: Arc<Door>) -> Router {
         .route(&at("/openrpc.json"), get(openrpc))
         .route(&at("/asyncapi.json"), get(asyncapi))
         .route(&at("/assets/{*file}"), get(asset))
-        .with_state(Arc::new(Site { door, base: base.clone(), budget }))
+        .with_state(Arc::new(Site { door, base: base.clone(), files }))
 }
 
 impl Site {
     /// Counts one request. `Some`: the address is over its budget, and that is the answer.
     fn over_budget(&self, address: ClientAddr) -> Option<Response> {
-        let block = AddressBlock::host(address.0);
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        budget.allow(&block, now_ms()).err().map(too_many)
+        self.door.budget.take(address.0).err().map(too_many)
     }
 
     fn device(&self, headers: &HeaderMap) -> Option<String> {
@@ -97,6 +102,9 @@ async fn jsonrpc(State(site): State<Arc<Site>>, request: Request) -> Response {
     if let Some(response) = site.over_budget(address) {
         return response;
     }
+    let Some(account) = request.extensions().get::<Arc<Account>>().cloned() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
     let (head, body) = request.into_parts();
     let body = match bounded_body(body, site.door.config.limits.body_bytes).await {
         Ok(body) => body,
@@ -104,6 +112,7 @@ async fn jsonrpc(State(site): State<Arc<Site>>, request: Request) -> Response {
     };
     let context = Context {
         address: address.0,
+        account: &account,
         token: authorization(&head.headers),
         device: site.device(&head.headers),
         socket: None,
@@ -112,7 +121,9 @@ async fn jsonrpc(State(site): State<Arc<Site>>, request: Request) -> Response {
     let Some(reply) = site.door.answer(&context, &body).await else {
         return StatusCode::NO_CONTENT.into_response();
     };
-    let mut response = json_response(reply);
+    let own = OwnBytes(reply.own_len());
+    let mut response = json_response(body_of(reply.into_pieces()));
+    response.extensions_mut().insert(own);
     if let Some(cookie) = context.set_device.into_inner().unwrap_or_else(PoisonError::into_inner) {
         site.set_cookie(response.headers_mut(), &cookie);
     }
@@ -145,7 +156,11 @@ async fn websck(
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
-    let opening = wss::Opening { caller, address: address.0, device: site.device(headers), positions };
+    let Some(account) = request.extensions().get::<Arc<Account>>() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let Ok(slot) = account.socket() else { return too_many(SOCKETS_RETRY_MS) };
+    let opening = wss::Opening { caller, address: address.0, device: site.device(headers), positions, slot };
     let door = site.door.clone();
     let max = door.config.limits.body_bytes;
     upgrade
@@ -176,7 +191,7 @@ async fn conference(State(site): State<Arc<Site>>, request: Request) -> Response
     }
     match site.door.entry.page(&code_of(request.uri(), &site.base), address.0).await {
         Ok(page) => {
-            let mut response = json_response(serde_json::to_vec(&page).expect("a page has string keys"));
+            let mut response = json_response(serde_json::to_vec(&page).expect("a page has string keys").into());
             give_device(&site, request.headers(), &mut response);
             response
         }
@@ -205,8 +220,8 @@ fn too_many(wait_ms: u64) -> Response {
     (StatusCode::TOO_MANY_REQUESTS, headers, refusal.to_json().to_string()).into_response()
 }
 
-fn json_response(body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
+fn json_response(body: Body) -> Response {
+    let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -231,37 +246,51 @@ async fn docs(State(site): State<Arc<Site>>) -> Response {
 }
 
 async fn openrpc(State(site): State<Arc<Site>>) -> Response {
-    json_response(site.door.schema.openrpc().to_string().into_bytes())
+    shared(json_response(site.door.schema.openrpc_json().into()))
 }
 
 async fn asyncapi(State(site): State<Arc<Site>>) -> Response {
-    json_response(site.door.schema.asyncapi().to_string().into_bytes())
+    shared(json_response(site.door.schema.asyncapi_json().into()))
 }
 
-/// A page, told where it lives.
+/// Says that the body is made once, and no answer's own.
+fn shared(mut response: Response) -> Response {
+    response.extensions_mut().insert(OwnBytes(0));
+    response
+}
+
+/// All files; pages are told where they live.
+fn files(base: &str) -> HashMap<String, File> {
+    let made = |name: Cow<'static, str>| {
+        let file = Files::get(&name)?;
+        let bytes = match file.data {
+            data if name.ends_with(".html") => String::from_utf8_lossy(&data).replace("__BASE__", base).into(),
+            Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+            Cow::Owned(bytes) => Bytes::from(bytes),
+        };
+        let tag: String = file.metadata.sha256_hash()[..12].iter().map(|b| format!("{b:02x}")).collect();
+        let tag = HeaderValue::try_from(format!("\"{tag}\"")).ok()?;
+        Some((name.into_owned(), File { bytes, tag }))
+    };
+    Files::iter().filter_map(made).collect()
+}
+
 fn html(site: &Site, name: &str) -> Response {
-    let Some(file) = Files::get(name) else { return StatusCode::NOT_FOUND.into_response() };
-    let text = String::from_utf8_lossy(&file.data).replace("__BASE__", &site.base);
+    let Some(file) = site.files.get(name) else { return StatusCode::NOT_FOUND.into_response() };
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CACHE_CONTROL, "no-store")];
-    (headers, text).into_response()
+    shared((headers, file.bytes.clone()).into_response())
 }
 
 async fn asset(State(site): State<Arc<Site>>, request: Request) -> Response {
     let prefix = format!("{}/assets/", site.base);
     let name = request.uri().path().strip_prefix(&prefix).unwrap_or_default();
-    let file = Files::get(name).filter(|_| !name.ends_with(".html"));
+    let file = site.files.get(name).filter(|_| !name.ends_with(".html"));
     let Some(file) = file else { return StatusCode::NOT_FOUND.into_response() };
-    let tag: String = file.metadata.sha256_hash()[..12].iter().map(|b| format!("{b:02x}")).collect();
-    let tag = format!("\"{tag}\"");
-    let headers = [(ETAG, tag.clone()), (CACHE_CONTROL, "no-cache".to_owned())];
-    if request.headers().get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+    let headers = [(ETAG, file.tag.clone()), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+    if request.headers().get(IF_NONE_MATCH).is_some_and(|known| *known == file.tag) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
-    let body = match file.data {
-        std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-        std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
-    };
-    (headers, [(CONTENT_TYPE, content_type(name))], body).into_response()
+    shared((headers, [(CONTENT_TYPE, content_type(name))], file.bytes.clone()).into_response())
 }
 
 fn content_type(name: &str) -> &'static str {

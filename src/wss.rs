@@ -1,21 +1,23 @@
 //! The event socket: JSON-RPC both ways, and the conference's events out of a bounded queue.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use futures_util::{SinkExt, StreamExt};
+use axum::extract::ws::{Utf8Bytes, WebSocket};
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::timeout;
 
+use crate::account::{Account, Held, SocketSlot};
 use crate::conference::{Own, Position, notification};
 use crate::entry::Caller;
 use crate::ids::{ConfId, UserId, now_ms};
-use crate::outbox::{Close, Inbox, Outbox, outbox};
+use crate::outbox::{Close, Outbox, outbox};
+use crate::pump::{self, Heard, Pace, Reader};
 use crate::refusal::Refusal;
 use crate::rpc::{Context, Door, SocketSide, own_conferences};
 use crate::sockets::Opened;
@@ -26,19 +28,15 @@ const FIRST_FRAME: Duration = Duration::from_millis(200);
 const EXPIRING_MS: u64 = 60_000;
 /// How long a better reason than the token's end is waited for: half of the second within which the socket must close.
 const BETTER_REASON: Duration = Duration::from_millis(500);
-/// Pings that may go unanswered.
-pub const MISSED_PINGS: u32 = 2;
 /// Between attempts to be told of the user's calls: doubled from the first to the last, since an EIM may know no calls.
 const SUBSCRIBE_RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
-/// How long a close frame may take to be written.
-const CLOSING: Duration = Duration::from_secs(2);
-
 /// Whoever opens a socket, and from where it resumes.
 pub struct Opening {
     pub caller: Arc<Caller>,
     pub address: IpAddr,
     pub device: Option<String>,
     pub positions: Vec<(ConfId, Position)>,
+    pub slot: SocketSlot,
 }
 
 /// What the socket's requests and its own task share.
@@ -46,6 +44,16 @@ struct Shared {
     caller: watch::Sender<Arc<Caller>>,
     /// Positions by `events.resume`, until conferences are greeted.
     positions: Mutex<Vec<(ConfId, Position)>>,
+    /// Whether the first frame is being answered, which says where to resume from.
+    resumes: AtomicBool,
+    /// Told when it is known where from.
+    greet: Notify,
+}
+
+impl Shared {
+    fn positions(&self) -> MutexGuard<'_, Vec<(ConfId, Position)>> {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl SocketSide for Shared {
@@ -54,7 +62,7 @@ impl SocketSide for Shared {
     }
 
     fn resume(&self, positions: Vec<(ConfId, Position)>) {
-        self.positions.lock().unwrap_or_else(PoisonError::into_inner).extend(positions);
+        self.positions().extend(positions);
     }
 
     fn renew(&self, caller: Arc<Caller>) {
@@ -65,36 +73,50 @@ impl SocketSide for Shared {
 /// Serves one socket to its end.
 pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
     let limits = &door.config.limits;
-    let (outbox, inbox) = outbox(limits.socket_queue_frames, limits.socket_queue_bytes);
+    let account = opening.slot.account();
+    let (outbox, inbox) = outbox(limits.socket_queue_frames, limits.socket_queue_bytes, account);
     let user = opening.caller.user_id.clone();
     let ended = door.entry.ended_families();
     let Opened { generation, link_up } = door.sockets.open(&user, &opening.caller.family, outbox.clone());
     let is_guest = opening.caller.is_guest();
     hello(&door, &outbox);
-    let shared =
-        Arc::new(Shared { caller: watch::Sender::new(opening.caller), positions: Mutex::new(opening.positions) });
-    let (sink, stream) = socket.split();
+    let shared = Arc::new(Shared {
+        caller: watch::Sender::new(opening.caller),
+        positions: Mutex::new(opening.positions),
+        resumes: AtomicBool::new(false),
+        greet: Notify::new(),
+    });
     let mut reading = Reading {
         door: door.clone(),
         shared: shared.clone(),
         outbox: outbox.clone(),
-        generation,
         address: opening.address,
+        account: account.clone(),
         device: opening.device,
         requests: JoinSet::new(),
         permits: Arc::new(Semaphore::new(limits.socket_requests)),
-        unanswered: 0,
-        greeted: false,
+        permit: None,
+        whole: None,
+        heard: false,
     };
-    tokio::select! {
-        () = reading.run(stream) => {}
-        () = write(sink, inbox, limits.heartbeat) => {}
-        () = watch_token(&shared, &outbox, ended, |caller| door.entry.still_valid(caller.clone()).is_err()) => {}
-        () = hear_calls(&door, &user, generation, &link_up), if !is_guest => {}
-    }
+    let pace = Pace {
+        heartbeat: limits.heartbeat,
+        write_timeout: limits.write_timeout,
+        pings_per_minute: limits.socket_pings_per_minute,
+    };
+    // Only the pump ends; the others go on for as long as it does.
+    let farewell = tokio::select! {
+        farewell = pump::run(socket, inbox, account, &mut reading, pace) => Some(farewell),
+        () = greet(&door, &shared, generation) => None,
+        () = watch_token(&shared, &outbox, ended, |caller| door.entry.still_valid(caller.clone()).is_err()) => None,
+        () = hear_calls(&door, &user, generation, &link_up), if !is_guest => None,
+    };
     // Requests under way were acknowledged by nobody yet; what they did at the EIM stands, and the events tell.
     reading.requests.abort_all();
     let was_last = door.sockets.closed(&user, generation).await;
+    if let Some(farewell) = farewell {
+        farewell.say().await;
+    }
     if was_last && !is_guest {
         hear_no_calls(&door, &user, generation).await;
     }
@@ -164,113 +186,116 @@ struct Reading {
     door: Arc<Door>,
     shared: Arc<Shared>,
     outbox: Outbox,
-    generation: u64,
     address: IpAddr,
+    account: Arc<Account>,
     device: Option<String>,
     requests: JoinSet<()>,
+    /// Requests that the client may have under way.
     permits: Arc<Semaphore>,
-    /// Pings sent since anything was heard.
-    unanswered: u32,
-    greeted: bool,
+    /// One of them, for the next frame.
+    permit: Option<OwnedSemaphorePermit>,
+    /// A frame that takes all of them: it begins when those before it are done, and those after it wait.
+    whole: Option<Utf8Bytes>,
+    /// Whether a frame came.
+    heard: bool,
+}
+
+impl Reader for Reading {
+    /// As soon as the client has fewer requests under way than it may.
+    async fn ready(&mut self) {
+        while self.requests.try_join_next().is_some() {}
+        if self.whole.is_some() {
+            let others = self.door.config.limits.socket_requests - 1;
+            let others = u32::try_from(others).unwrap_or(u32::MAX);
+            let permits = self.permits.clone().acquire_many_owned(others).await.ok();
+            if let Some(text) = self.whole.take() {
+                let permit = self.permit.take();
+                self.begin(text, (permit, permits));
+            }
+        }
+        if self.permit.is_none() {
+            self.permit = self.permits.clone().acquire_owned().await.ok();
+        }
+    }
+
+    async fn take(&mut self, heard: Heard) -> Result<(), Close> {
+        match heard {
+            Heard::Text(text) => {
+                let first = !std::mem::replace(&mut self.heard, true);
+                // It says where to resume from, so it is answered before anything else is.
+                let resumes = first && text.as_str().contains("events.resume");
+                if resumes {
+                    self.shared.resumes.store(true, Relaxed);
+                } else if first {
+                    self.shared.greet.notify_one();
+                }
+                if resumes || is_batch(&text) {
+                    self.whole = Some(text);
+                    return Ok(());
+                }
+                let permit = self.permit.take();
+                self.begin(text, permit);
+                Ok(())
+            }
+            Heard::Binary => Err(Close::Unsupported),
+            Heard::Pong => Ok(()),
+        }
+    }
+}
+
+fn is_batch(text: &str) -> bool {
+    text.trim_ascii_start().starts_with('[')
 }
 
 impl Reading {
-    async fn run(&mut self, mut stream: impl futures_util::Stream<Item = Result<Message, axum::Error>> + Unpin) {
-        let heartbeat = self.door.config.limits.heartbeat;
-        let mut beat = interval_at(Instant::now() + heartbeat, heartbeat);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let first = tokio::time::sleep(if self.has_positions() { Duration::ZERO } else { FIRST_FRAME });
-        tokio::pin!(first);
-        loop {
-            tokio::select! {
-                () = &mut first, if !self.greeted => self.greet(),
-                message = stream.next() => match message {
-                    Some(Ok(message)) => {
-                        self.unanswered = 0;
-                        if !self.message(message).await {
-                            return;
-                        }
-                    }
-                    _ => return,
-                },
-                _ = beat.tick() => {
-                    self.unanswered += 1;
-                    if self.unanswered > MISSED_PINGS {
-                        self.outbox.close(Close::Silent);
-                    }
-                }
-                Some(_) = self.requests.join_next() => {}
-            }
+    /// Begins to answer the frame, and holds the permits until it is answered.
+    fn begin(&mut self, text: Utf8Bytes, permits: impl Send + 'static) {
+        let held = Held::nothing(self.account.clone());
+        if held.hold(text.len()).is_err() {
+            return self.outbox.close(Close::Later);
         }
-    }
-
-    fn has_positions(&self) -> bool {
-        !self.shared.positions.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    /// Answers whether the socket goes on.
-    async fn message(&mut self, message: Message) -> bool {
-        let text = match message {
-            Message::Text(text) => text,
-            // The stream ends by itself once the close frame is answered.
-            Message::Close(_) | Message::Ping(_) | Message::Pong(_) => return true,
-            // Only text frames are JSON-RPC: answered as a body that is none.
-            Message::Binary(_) => Utf8Bytes::default(),
-        };
-        if !self.greeted {
-            self.first_frame(text).await;
-            return true;
-        }
-        // No permit: the client has as many requests under way as it may, and reading waits for one of them.
-        if let Ok(permit) = self.permits.clone().acquire_owned().await {
-            let answering = self.answering(text);
-            self.requests.spawn(async move {
-                answering.await;
-                drop(permit);
-            });
-        }
-        true
-    }
-
-    /// The first frame is answered before conferences are greeted, since it may say where to resume from.
-    async fn first_frame(&mut self, text: Utf8Bytes) {
-        if text.as_str().contains("events.resume") {
-            self.answering(text).await;
-            self.greet();
-            return;
-        }
-        self.greet();
-        let answering = self.answering(text);
-        self.requests.spawn(answering);
-    }
-
-    fn answering(&self, text: Utf8Bytes) -> impl Future<Output = ()> + Send + 'static {
         let (door, shared, outbox) = (self.door.clone(), self.shared.clone(), self.outbox.clone());
-        let (address, device) = (self.address, self.device.clone());
-        async move {
-            let context =
-                Context { address, token: None, device, socket: Some(shared.as_ref()), set_device: Mutex::default() };
-            if let Some(reply) = door.answer(&context, text.as_bytes()).await {
-                let reply = Utf8Bytes::try_from(bytes::Bytes::from(reply)).expect("a reply is JSON text");
-                outbox.send(reply);
-            }
-        }
-    }
-
-    /// Lets the socket listen to its user's conferences.
-    fn greet(&mut self) {
-        self.greeted = true;
-        let (door, shared, generation) = (self.door.clone(), self.shared.clone(), self.generation);
+        let (address, account, device) = (self.address, self.account.clone(), self.device.clone());
         self.requests.spawn(async move {
-            let caller = shared.caller();
-            let mut positions = std::mem::take(&mut *shared.positions.lock().unwrap_or_else(PoisonError::into_inner));
-            for conf in conferences_of(&door, &caller).await {
-                let at = positions.iter().position(|(named, _)| *named == conf.conf_id);
-                let position = at.map(|at| positions.swap_remove(at).1);
-                door.sockets.attach_at(&caller.user_id, generation, &conf, position).await;
+            let context = Context {
+                address,
+                account: &account,
+                token: None,
+                device,
+                socket: Some(shared.as_ref()),
+                set_device: Mutex::default(),
+            };
+            let reply = door.answer(&context, text.as_bytes()).await;
+            if shared.resumes.swap(false, Relaxed) {
+                shared.greet.notify_one();
             }
+            if let Some(reply) = reply {
+                let _waiting = match held.set(reply.own_len()) {
+                    Ok(()) => held,
+                    Err(_) => return outbox.close(Close::TooSlow),
+                };
+                let reply = Utf8Bytes::try_from(reply.into_bytes()).expect("a reply is JSON text");
+                outbox.send_when_room(reply).await;
+            }
+            drop(permits);
         });
     }
+}
+
+/// Lets the socket listen to its user's conferences, once it is known where it resumes from.
+async fn greet(door: &Door, shared: &Shared, generation: u64) {
+    let has_positions = !shared.positions().is_empty();
+    if !has_positions && timeout(FIRST_FRAME, shared.greet.notified()).await.is_err() && shared.resumes.load(Relaxed) {
+        shared.greet.notified().await;
+    }
+    let caller = shared.caller();
+    let mut positions = std::mem::take(&mut *shared.positions());
+    for conf in conferences_of(door, &caller).await {
+        let at = positions.iter().position(|(named, _)| *named == conf.conf_id);
+        let position = at.map(|at| positions.swap_remove(at).1);
+        door.sockets.attach_at(&caller.user_id, generation, &conf, position).await;
+    }
+    std::future::pending().await
 }
 
 /// The caller's conferences; asked for until the EIM answers, since a socket outlives the EIM's absence.
@@ -285,62 +310,6 @@ async fn conferences_of(door: &Door, caller: &Caller) -> Vec<Own> {
         if timeout(Duration::from_secs(5), health.changed()).await.is_ok_and(|changed| changed.is_err()) {
             return Vec::new();
         }
-    }
-}
-
-/// The side that writes: queued frames and pings, until it is told to close or the peer takes nothing more.
-pub async fn write(
-    mut sink: impl futures_util::Sink<Message, Error = axum::Error> + Unpin,
-    mut inbox: Inbox,
-    heartbeat: Duration,
-) {
-    let patience = heartbeat * (MISSED_PINGS + 1);
-    let mut beat = interval_at(Instant::now() + heartbeat, heartbeat);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut closing = inbox.close.clone();
-    let why = loop {
-        let pinged = inbox.pinged();
-        let frame = tokio::select! {
-            biased;
-            why = closing.wait_for(Option::is_some) => break why.ok().and_then(|why| *why),
-            frame = inbox.next() => match frame {
-                Some(frame) => Message::Text(frame),
-                None => break None,
-            },
-            () = pinged => Message::Ping(bytes::Bytes::new()),
-            _ = beat.tick() => Message::Ping(bytes::Bytes::new()),
-        };
-        let sending = timeout(patience, sink.send(frame));
-        let mut too_slow = inbox.close.clone();
-        // A peer that takes nothing must not hold up the order to close.
-        let sent = tokio::select! {
-            sent = sending => sent,
-            () = stuck(&mut too_slow) => break Some(Close::TooSlow),
-        };
-        if !matches!(sent, Ok(Ok(()))) {
-            return;
-        }
-    };
-    let Some(why) = why else { return };
-    // What was queued before the order is still the client's, if it takes it.
-    let last_words = async {
-        if why != Close::TooSlow {
-            while let Some(frame) = inbox.try_next() {
-                sink.feed(Message::Text(frame)).await?;
-            }
-        }
-        sink.send(Message::Close(Some(CloseFrame { code: why.code(), reason: why.reason().into() }))).await?;
-        sink.close().await
-    };
-    if timeout(CLOSING, last_words).await.is_err() {
-        tracing::debug!("a socket took no close frame in time");
-    }
-}
-
-/// Resolves some time after the order to close because the peer is too slow.
-async fn stuck(close: &mut watch::Receiver<Option<Close>>) {
-    if close.wait_for(|why| *why == Some(Close::TooSlow)).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

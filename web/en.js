@@ -330,6 +330,7 @@ export const en = {
   "error.rpc.invalidRequest": "The server does not understand the request.",
   "error.rpc.methodNotFound": "The server can't do this.",
   "error.rpc.invalidParams": "Something that was filled in is not acceptable.",
+  "error.rpc.repliesTooLarge": "The answers are too large together.",
   "error.events.socketOnly": "This works over the event socket only.",
   "error.method.notFound": "The server can't do this.",
   "error.auth.required": "Please sign in first.",

@@ -330,6 +330,7 @@ export const zh = {
   "error.rpc.invalidRequest": "服务器无法识别此请求。",
   "error.rpc.methodNotFound": "服务器不支持此操作。",
   "error.rpc.invalidParams": "填写的内容不符合要求。",
+  "error.rpc.repliesTooLarge": "应答内容合计过大。",
   "error.events.socketOnly": "此操作只能通过事件连接执行。",
   "error.method.notFound": "服务器不支持此操作。",
   "error.auth.required": "请先登录。",

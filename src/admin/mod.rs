@@ -22,9 +22,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::{Account, Accounts, Bounds, Held};
 use crate::address::ClientAddr;
 use crate::body::BoundedBody;
 use crate::ids::Secret;
+use crate::patient::Patient;
 
 pub use pull::router as pull_router;
 use readiness::readyz;
@@ -32,7 +34,15 @@ pub use readiness::{Part, PartState, Phase, Readiness, ReadinessSource};
 
 /// Connections at once: a few probes, a scraper, the other nodes' pull requests.
 const CONNECTIONS: usize = 256;
-/// For a request's head, its body, and between two requests of one connection.
+/// What those of one address block may hold of it: its connections, and the bytes of requests under way.
+const BOUNDS: Bounds = Bounds {
+    connections_per_block: CONNECTIONS / 2,
+    sockets_per_block: 0,
+    bytes_per_connection: 128 * 1024,
+    bytes_per_block: 4 * 1024 * 1024,
+    bytes: 8 * 1024 * 1024,
+};
+/// For a request's head, its body, a write to make progress, and between two requests of one connection.
 const CLIENT_TIME: Duration = Duration::from_secs(30);
 /// Largest request body.
 const BODY_BYTES: u64 = 64 * 1024;
@@ -89,14 +99,17 @@ impl Admin {
         metrics: PrometheusHandle,
         more: Router,
         end: CancellationToken,
-    ) {
+    ) -> io::Result<()> {
+        // It may have been made in another runtime, whose driver must not be waited for.
+        let listener = TcpListener::from_std(self.listener.into_std()?)?;
         let gate = Gate { token: self.token, beyond_loopback: !self.address.ip().to_canonical().is_loopback() };
         let router = routes(readiness, metrics.clone()).merge(more).layer(from_fn_with_state(Arc::new(gate), admit));
         tokio::select! {
             () = end.cancelled() => {}
-            () = accept(self.listener, router, end.clone()) => {}
+            () = accept(listener, router, end.clone()) => {}
             () = upkeep(metrics) => {}
         }
+        Ok(())
     }
 }
 
@@ -147,6 +160,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 async fn accept(listener: TcpListener, router: Router, end: CancellationToken) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let accounts = Accounts::new(BOUNDS);
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -157,26 +171,29 @@ async fn accept(listener: TcpListener, router: Router, end: CancellationToken) {
             }
         };
         let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
+        let Ok(account) = accounts.connect(peer.ip()) else { continue };
         let (router, end) = (router.clone(), end.clone());
         tokio::spawn(async move {
             let _slot = slot;
-            if let Some(Err(error)) = end.run_until_cancelled(converse(stream, peer, router)).await {
+            if let Some(Err(error)) = end.run_until_cancelled(converse(stream, peer, account, router)).await {
                 tracing::debug!(%peer, %error, "admin connection cut");
             }
         });
     }
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, router: Router) -> hyper::Result<()> {
+async fn converse(stream: TcpStream, peer: SocketAddr, account: Arc<Account>, router: Router) -> hyper::Result<()> {
     let service = tower::util::MapRequest::new(router, move |request: Request<hyper::body::Incoming>| {
-        let mut request = request.map(|body| Body::new(BoundedBody::new(body, BODY_BYTES, CLIENT_TIME)));
+        let held = Arc::new(Held::nothing(account.clone()));
+        let bounded = |body| BoundedBody::new(body, BODY_BYTES, CLIENT_TIME).counting(held);
+        let mut request = request.map(|body| Body::new(bounded(body)));
         request.extensions_mut().insert(ClientAddr(peer.ip().to_canonical()));
         request
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(CLIENT_TIME)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .serve_connection(TokioIo::new(Patient::new(stream, CLIENT_TIME)), TowerToHyperService::new(service))
         .await
 }
 
@@ -266,6 +283,6 @@ mod tests {
         stream.read_to_string(&mut answer).await.expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\"draining\""), "{answer}");
         end.cancel();
-        serving.await.expect("ended");
+        serving.await.expect("ended").expect("served");
     }
 }

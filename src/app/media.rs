@@ -18,6 +18,7 @@ use crate::http::Door as HttpDoor;
 use crate::ids::{Secret, now_ms};
 use crate::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::media::{Backend, Ends, Limits, Node, Settings, Tokens, janus, pair, pull, whip};
+use crate::pump::Pace;
 use crate::{log, signal};
 
 /// How long calls go on after the soft stop of a process that is gateway and node in one: as long as its event sockets.
@@ -111,7 +112,11 @@ fn start(
         Ok(())
     });
     let doors = signal::Settings {
-        heartbeat: limits.heartbeat,
+        pace: Pace {
+            heartbeat: limits.heartbeat,
+            write_timeout: limits.write_timeout,
+            pings_per_minute: limits.socket_pings_per_minute,
+        },
         queue_frames: limits.socket_queue_frames,
         queue_bytes: limits.socket_queue_bytes,
         requests_per_minute: limits.requests_per_minute,

@@ -13,8 +13,16 @@ pub struct Limits {
     pub batch: usize,
     pub body_bytes: usize,
     pub connections: usize,
+    pub connections_per_block: usize,
+    pub sockets_per_block: usize,
+    pub held_bytes: usize,
+    pub held_bytes_per_block: usize,
+    pub held_bytes_per_connection: usize,
+    pub reply_bytes: usize,
     #[serde(rename = "header_timeout_ms", with = "millis")]
     pub header_timeout: Duration,
+    #[serde(rename = "write_timeout_ms", with = "millis")]
+    pub write_timeout: Duration,
     pub requests_per_minute: u32,
     pub guests_per_link: u32,
     #[serde(rename = "guest_idle_ms", with = "millis")]
@@ -36,6 +44,7 @@ pub struct Limits {
     pub socket_queue_frames: usize,
     pub socket_queue_bytes: usize,
     pub socket_requests: usize,
+    pub socket_pings_per_minute: u32,
     pub event_log: usize,
     pub conference_members: usize,
     pub conferences: usize,
@@ -53,7 +62,14 @@ impl Default for Limits {
             batch: 50,
             body_bytes: 262_144,
             connections: 10_000,
+            connections_per_block: 1000,
+            sockets_per_block: 1000,
+            held_bytes: 512 * MIB,
+            held_bytes_per_block: 64 * MIB,
+            held_bytes_per_connection: 4 * MIB,
+            reply_bytes: MIB,
             header_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(20),
             requests_per_minute: 600_000,
             guests_per_link: 200,
             guest_idle: Duration::from_secs(60),
@@ -67,8 +83,9 @@ impl Default for Limits {
             heartbeat: Duration::from_secs(10),
             drain: Duration::from_secs(30),
             socket_queue_frames: 512,
-            socket_queue_bytes: 1_048_576,
+            socket_queue_bytes: MIB,
             socket_requests: 32,
+            socket_pings_per_minute: 600,
             event_log: 1024,
             conference_members: 500,
             conferences: 10_000,
@@ -81,15 +98,38 @@ impl Default for Limits {
     }
 }
 
+const MIB: usize = 1024 * 1024;
+
+/// Most bytes that any limit may be set to.
+const BYTES: u64 = 1024 * 1024 * 1024 * 1024;
+
+/// With fewer connections than that there is nothing to share out between address blocks.
+const SHARED_CONNECTIONS: usize = 64;
+
 /// Largest count that any limit may be set to: beyond it the memory behind the limit is not bounded in earnest.
 const COUNT: u64 = 10_000_000;
 
 impl Limits {
+    /// Connections that one address block may have: `connections_per_block`, and never so many that a quarter of all
+    /// isn't left to the others.
+    pub fn connections_of_a_block(&self) -> usize {
+        let all = self.connections;
+        let share = if all < SHARED_CONNECTIONS { all } else { all - all / 4 };
+        self.connections_per_block.min(share)
+    }
+
     pub(super) const RANGES: &[Range] = &[
         ("limits.batch", 1, 10_000),
         ("limits.body_bytes", 1024, 16 * 1024 * 1024),
         ("limits.connections", 1, COUNT),
+        ("limits.connections_per_block", 1, COUNT),
+        ("limits.sockets_per_block", 1, COUNT),
+        ("limits.held_bytes", 1024 * 1024, BYTES),
+        ("limits.held_bytes_per_block", 1024 * 1024, BYTES),
+        ("limits.held_bytes_per_connection", 64 * 1024, BYTES),
+        ("limits.reply_bytes", 1024, BYTES),
         ("limits.header_timeout_ms", 1, HOUR_MS),
+        ("limits.write_timeout_ms", 1, HOUR_MS),
         ("limits.requests_per_minute", 1, COUNT),
         ("limits.guests_per_link", 1, COUNT),
         ("limits.guest_idle_ms", 100, HOUR_MS),
@@ -105,6 +145,7 @@ impl Limits {
         ("limits.socket_queue_frames", 1, COUNT),
         ("limits.socket_queue_bytes", 1024, 1024 * 1024 * 1024),
         ("limits.socket_requests", 1, 10_000),
+        ("limits.socket_pings_per_minute", 1, COUNT),
         ("limits.event_log", 1, COUNT),
         ("limits.conference_members", 1, 100_000),
         ("limits.conferences", 1, COUNT),

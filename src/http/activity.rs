@@ -1,8 +1,8 @@
 //! What one connection is doing: written by its socket and its requests, read by the task that decides when to cut it.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,9 +10,14 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::Instant;
 
 use super::Timeouts;
+use super::answer::Progress;
 use super::listener::Slot;
+use crate::account::Account;
 
 const NEVER: u64 = u64::MAX;
+
+/// Answers on their way that are remembered before those that have left are forgotten; a client may have about as many.
+const ANSWERS: usize = 128;
 
 /// Looking more often than this would be spinning, whatever the header time is set to.
 const LEAST_LOOK: Duration = Duration::from_millis(10);
@@ -21,7 +26,7 @@ const LEAST_LOOK: Duration = Duration::from_millis(10);
 pub struct Activity {
     begun: Instant,
     /// HTTP/2 speaks between requests too (pings, window updates), so there a first byte means nothing.
-    bytes_mean_a_head: bool,
+    http2: bool,
     /// Requests whose answer has not begun yet.
     under_way: AtomicU32,
     /// When the last such request ended; `NEVER` before the first.
@@ -29,6 +34,8 @@ pub struct Activity {
     /// When the first byte after that was read.
     heard: AtomicU64,
     upgraded: AtomicBool,
+    /// HTTP/2's answers on their way.
+    answers: Mutex<Vec<Weak<Progress>>>,
 }
 
 /// What to do with the connection.
@@ -36,24 +43,48 @@ pub struct Activity {
 pub enum Patience {
     /// Look again then, at the latest.
     Until(Instant),
-    /// It became another protocol's, whose door watches it.
-    Forever,
     /// Nothing is under way and nothing came: end it in good order.
     Idle,
     /// A head began and does not come: cut it.
     SlowHead,
+    /// The client takes nothing of an answer: cut it.
+    Stuck,
 }
 
 impl Activity {
     pub fn new(begun: Instant, http2: bool) -> Self {
         Self {
             begun,
-            bytes_mean_a_head: !http2,
+            http2,
             under_way: AtomicU32::new(0),
             ended: AtomicU64::new(NEVER),
             heard: AtomicU64::new(NEVER),
             upgraded: AtomicBool::new(false),
+            answers: Mutex::default(),
         }
+    }
+
+    pub fn is_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// Watches one more answer, for as long as any of it is left.
+    pub fn watch(&self, progress: &Arc<Progress>) {
+        let mut answers = self.answers();
+        if answers.len() >= ANSWERS {
+            answers.retain(|answer| answer.strong_count() > 0);
+        }
+        answers.push(Arc::downgrade(progress));
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Vec<Weak<Progress>>> {
+        // Whole between any two statements.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_stuck_answer(&self, now: Instant, write: Duration) -> bool {
+        let stuck = |progress: Arc<Progress>| now >= self.at(progress.at()) + write;
+        self.answers().iter().filter_map(Weak::upgrade).any(stuck)
     }
 
     /// One request more, until the returned value is dropped.
@@ -66,13 +97,15 @@ impl Activity {
         self.upgraded.store(true, Relaxed);
     }
 
-    /// Judges the connection at `now`. A slow head is noticed at most a quarter of its time late.
+    /// Judges the connection at `now`. A slow head, or an answer that isn't taken, is noticed at most a quarter of the
+    /// head's time late.
     pub fn patience(&self, now: Instant, timeouts: &Timeouts) -> Patience {
-        if self.upgraded.load(Relaxed) {
-            return Patience::Forever;
+        if self.http2 && self.has_stuck_answer(now, timeouts.write) {
+            return Patience::Stuck;
         }
         let look_again = now + (timeouts.header / 4).max(LEAST_LOOK);
-        if self.under_way.load(Relaxed) > 0 {
+        // What it became is watched by its own door.
+        if self.upgraded.load(Relaxed) || self.under_way.load(Relaxed) > 0 {
             return Patience::Until(look_again);
         }
         let (ended, heard) = (self.ended.load(Relaxed), self.heard.load(Relaxed));
@@ -88,12 +121,12 @@ impl Activity {
         self.begun + Duration::from_millis(since_begun_ms)
     }
 
-    fn now(&self) -> u64 {
+    pub fn now(&self) -> u64 {
         self.begun.elapsed().as_millis() as u64
     }
 
     fn hear(&self) {
-        if self.bytes_mean_a_head && self.heard.load(Relaxed) == NEVER {
+        if !self.http2 && self.heard.load(Relaxed) == NEVER {
             self.heard.store(self.now(), Relaxed);
         }
     }
@@ -110,17 +143,18 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// A connection's socket: reports what it hears, and holds the connection's slot for as long as it is open, also after
-/// it was upgraded and handed to another task.
+/// A connection's socket: reports what it hears, and holds the connection's slot and account for as long as it is open,
+/// also after it was upgraded and handed to another task.
 pub struct Heard<IO> {
     io: IO,
     activity: Arc<Activity>,
     _slot: Slot,
+    _account: Arc<Account>,
 }
 
 impl<IO> Heard<IO> {
-    pub fn new(io: IO, activity: Arc<Activity>, slot: Slot) -> Self {
-        Self { io, activity, _slot: slot }
+    pub fn new(io: IO, activity: Arc<Activity>, slot: Slot, account: Arc<Account>) -> Self {
+        Self { io, activity, _slot: slot, _account: account }
     }
 }
 
@@ -169,7 +203,7 @@ mod tests {
     const IDLE: Duration = Duration::from_secs(75);
 
     fn timeouts() -> Timeouts {
-        Timeouts { idle: IDLE, ..Timeouts::new(&config::Http::default(), HEADER) }
+        Timeouts { idle: IDLE, ..Timeouts::new(&config::Http::default(), HEADER, IDLE) }
     }
 
     #[tokio::test]
@@ -212,6 +246,6 @@ mod tests {
     async fn an_upgraded_connection_is_left_alone() {
         let activity = Activity::new(Instant::now(), false);
         activity.set_upgraded();
-        assert_eq!(activity.patience(Instant::now() + 100 * IDLE, &timeouts()), Patience::Forever);
+        assert!(matches!(activity.patience(Instant::now() + 100 * IDLE, &timeouts()), Patience::Until(_)));
     }
 }

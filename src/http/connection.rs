@@ -6,7 +6,6 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -23,19 +22,28 @@ use super::rewoken::Rewoken;
 use super::service::{Answers, Caller};
 use super::tls::Tls;
 use super::{Timeouts, proxy};
+use crate::account::{Account, Full};
+use crate::patient::Patient;
 
 /// Longest request line and header fields together, in bytes: room for a token and a few resume positions in the query.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+pub(super) const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Longest stretch of a body that HTTP/1.1 buffers for a reader.
-const MAX_BUFFER_BYTES: usize = 64 * 1024;
+pub(super) const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// Requests at once on one HTTP/2 connection. RFC 9113, section 6.5.2, recommends no less than 100.
 const MAX_STREAMS: u32 = 100;
-/// What one HTTP/2 stream may send before it is read (a whole body of the usual limit), and all of a connection's
-/// streams together.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// What is kept for a client that does not read, for each HTTP/2 stream.
-const SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// What one HTTP/2 stream may send before it is read, and all of a connection's streams together: the rest of a body
+/// comes as it is read.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+pub(super) const CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
+/// Largest HTTP/2 frame, and HPACK's table: the least that there may be, and the usual one.
+const MAX_FRAME_BYTES: u32 = 16 * 1024;
+const HEADER_TABLE_BYTES: u32 = 4096;
+/// What HTTP/2 itself takes at once for a client that does not read, for each stream.
+const SEND_BUFFER_BYTES: usize = 16 * 1024;
+/// Streams that a client may open and reset before we have seen them; one more ends the connection (rapid reset).
+const MAX_PENDING_RESETS: usize = 20;
+/// Streams that we may have to reset for what the client did wrong on them; one more ends the connection.
+const MAX_OWN_RESETS: usize = 100;
 
 /// What all connections are served by.
 pub struct Household {
@@ -69,6 +77,10 @@ enum Cut {
     HandshakeTime,
     #[error("no request's head in time")]
     SlowHead,
+    #[error("an answer isn't taken in time")]
+    Stuck,
+    #[error("connection of that address block: {0}")]
+    Full(Full),
     #[error("HTTP: {0}")]
     Http(hyper::Error),
 }
@@ -89,24 +101,28 @@ impl Household {
             .max_header_list_size(MAX_HEAD_BYTES as u32)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(MAX_FRAME_BYTES)
+            .header_table_size(HEADER_TABLE_BYTES)
             .max_send_buf_size(SEND_BUFFER_BYTES)
+            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+            .max_local_error_reset_streams(MAX_OWN_RESETS)
             .keep_alive_interval(timeouts.ping_interval)
             .keep_alive_timeout(timeouts.ping);
         Self { tls, answers, admission, timeouts, http1, http2 }
     }
 
     /// Serves one accepted socket until its end, until `soft` and the requests then under way, or until `hard`.
-    /// `trusted`: the socket is a trusted proxy's, whose own address was not asked for at the door.
+    /// Without an account the socket is a trusted proxy's, whose own address was not asked for at the door.
     pub async fn serve(
         self: Arc<Self>,
         stream: TcpStream,
         peer: IpAddr,
-        trusted: bool,
+        account: Option<Arc<Account>>,
         slot: Slot,
         soft: CancellationToken,
         hard: CancellationToken,
     ) {
-        if let Err(cut) = self.converse(stream, peer, trusted, slot, Stops { soft, hard }).await {
+        if let Err(cut) = self.converse(stream, peer, account, slot, Stops { soft, hard }).await {
             count(&cut);
             tracing::debug!(%peer, reason = %cut, "connection cut");
         }
@@ -116,42 +132,69 @@ impl Household {
         &self,
         mut stream: TcpStream,
         peer: IpAddr,
-        trusted: bool,
+        account: Option<Arc<Account>>,
         slot: Slot,
         stops: Stops,
     ) -> Result<(), Cut> {
         stream.set_nodelay(true).map_err(Cut::Socket)?;
-        let mut address = peer;
-        if trusted {
-            let header = timeout(self.timeouts.header, proxy::read(&mut stream));
-            let Some(said) = stops.soft.run_until_cancelled(header).await else { return Ok(()) };
-            address = said.map_err(|_| Cut::ProxyTime)?.map_err(Cut::Proxy)?.unwrap_or(peer);
-            if address != peer && !self.admission.admits(address) {
-                refused("network");
-                return Ok(());
+        let (address, account) = match account {
+            Some(account) => (peer, account),
+            None => {
+                let named = stops.soft.run_until_cancelled(self.behind_proxy(&mut stream, peer)).await;
+                let Some(Some(named)) = named.transpose()? else { return Ok(()) };
+                named
             }
-        }
+        };
+        let stream = Patient::new(stream, self.timeouts.write);
         let handshake = timeout(self.timeouts.tls_handshake, TlsAcceptor::from(self.tls.current()).accept(stream));
         let Some(done) = stops.soft.run_until_cancelled(handshake).await else { return Ok(()) };
         let tls = done.map_err(|_| Cut::HandshakeTime)?.map_err(Cut::Handshake)?;
-        self.speak(tls, address, slot, &stops).await
+        self.speak(tls, address, account, slot, &stops).await
+    }
+
+    /// Whom a trusted proxy speaks for, by its PROXY header; `None`: somebody who is not let in.
+    async fn behind_proxy(&self, stream: &mut TcpStream, proxy: IpAddr) -> Result<Option<(IpAddr, Arc<Account>)>, Cut> {
+        let said = timeout(self.timeouts.header, proxy::read(stream)).await;
+        let address = said.map_err(|_| Cut::ProxyTime)?.map_err(Cut::Proxy)?.unwrap_or(proxy);
+        let accounts = &self.answers.accounts;
+        if address == proxy {
+            return Ok(Some((proxy, accounts.behind_proxy(proxy))));
+        }
+        if !self.admission.admits(address) {
+            refused("network");
+            return Ok(None);
+        }
+        let account = accounts.connect(address).inspect_err(|_| refused("block")).map_err(Cut::Full)?;
+        Ok(Some((address, account)))
     }
 
     /// HTTP/2 is what was agreed on by ALPN, and nothing else (RFC 9113, section 3.2).
-    async fn speak(&self, tls: TlsStream<TcpStream>, address: IpAddr, slot: Slot, stops: &Stops) -> Result<(), Cut> {
+    async fn speak(
+        &self,
+        tls: TlsStream<Patient>,
+        address: IpAddr,
+        account: Arc<Account>,
+        slot: Slot,
+        stops: &Stops,
+    ) -> Result<(), Cut> {
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         let activity = Arc::new(Activity::new(Instant::now(), http2));
-        let io = Heard::new(TokioIo::new(tls), activity.clone(), slot);
-        let caller = Arc::new(Caller { answers: self.answers.clone(), address, activity: activity.clone() });
+        let io = Heard::new(TokioIo::new(tls), activity.clone(), slot, account.clone());
+        let caller = Arc::new(Caller {
+            answers: self.answers.clone(),
+            address,
+            account: account.clone(),
+            activity: activity.clone(),
+        });
         let service = service_fn(move |request| {
             let caller = caller.clone();
             async move { Ok::<_, Infallible>(caller.answer(request).await) }
         });
         if http2 {
-            drive(pin!(self.http2.serve_connection(io, service)), &activity, &self.timeouts, stops).await
+            drive(pin!(self.http2.serve_connection(io, service)), &activity, &account, &self.timeouts, stops).await
         } else {
             let connection = self.http1.serve_connection(io, service).with_upgrades();
-            drive(pin!(connection), &activity, &self.timeouts, stops).await
+            drive(pin!(connection), &activity, &account, &self.timeouts, stops).await
         }
     }
 }
@@ -160,11 +203,10 @@ impl Household {
 async fn drive<C: Connection>(
     mut connection: Pin<&mut C>,
     activity: &Activity,
+    account: &Account,
     timeouts: &Timeouts,
     Stops { soft, hard }: &Stops,
 ) -> Result<(), Cut> {
-    /// Far enough that it never comes, near enough for the timer.
-    const NO_MORE: Duration = Duration::from_secs(365 * 86_400);
     let mut timer = pin!(sleep_until(Instant::now() + timeouts.header.min(timeouts.idle)));
     let mut ending = false;
     let rewoken = Rewoken::new();
@@ -177,11 +219,14 @@ async fn drive<C: Connection>(
             }
             () = hard.cancelled(), if ending => return Ok(()),
             () = timer.as_mut() => {
+                if account.is_condemned() {
+                    return Err(Cut::Stuck);
+                }
                 let now = Instant::now();
                 match activity.patience(now, timeouts) {
                     Patience::Until(then) => timer.as_mut().reset(then),
-                    Patience::Forever => timer.as_mut().reset(now + NO_MORE),
                     Patience::SlowHead => return Err(Cut::SlowHead),
+                    Patience::Stuck => return Err(Cut::Stuck),
                     Patience::Idle if ending => return Ok(()),
                     Patience::Idle => {
                         ending = true;
@@ -200,7 +245,7 @@ trait Connection: Future<Output = hyper::Result<()>> {
     fn end_in_order(self: Pin<&mut Self>);
 }
 
-type Socket = Heard<TokioIo<TlsStream<TcpStream>>>;
+type Socket = Heard<TokioIo<TlsStream<Patient>>>;
 
 impl<S> Connection for hyper::server::conn::http1::UpgradeableConnection<Socket, S>
 where
@@ -232,6 +277,8 @@ fn count(cut: &Cut) {
             return;
         }
         Cut::SlowHead => "slow_head",
+        Cut::Stuck => "stuck",
+        Cut::Full(_) => return,
         Cut::Http(_) => "http",
     };
     metrics::counter!("confgate_http_connections_cut_total", "reason" => reason).increment(1);

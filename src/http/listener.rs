@@ -16,6 +16,7 @@ use super::connection::Household;
 use super::guard::{Guard, GuardError};
 use super::service::Answers;
 use super::tls::{Tls, TlsError};
+use crate::account::Accounts;
 
 /// Waits after an accept that failed for want of something (files, memory): the first, and the longest.
 const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
@@ -80,18 +81,20 @@ impl Door {
     /// answered and every socket, upgraded ones too, is closed, or at `hard`.
     pub async fn serve(self, router: Router, soft: CancellationToken, hard: CancellationToken) {
         let Self { listener, settings, guard, tls, slots, .. } = self;
+        let accounts = Accounts::new(settings.bounds);
         let answers = Arc::new(Answers {
             router,
             guard,
             admission: settings.admission.clone(),
             trusted_proxies: settings.trusted_proxies.clone(),
+            accounts: accounts.clone(),
             body_bytes: settings.body_bytes,
             body_within: settings.timeouts.body,
             responses: ["1xx", "2xx", "3xx", "4xx", "5xx"]
                 .map(|class| metrics::counter!("confgate_http_responses_total", "class" => class)),
         });
         let household = Arc::new(Household::new(tls, answers, settings.admission.clone(), settings.timeouts));
-        let entrance = Entrance { settings, slots, household, soft, hard, connections: TaskTracker::new() };
+        let entrance = Entrance { settings, accounts, slots, household, soft, hard, connections: TaskTracker::new() };
         tokio::select! {
             () = entrance.accept(listener) => entrance.drain().await,
             () = entrance.household.tls.watch(entrance.settings.timeouts.certificate_check) => {}
@@ -101,6 +104,7 @@ impl Door {
 
 struct Entrance {
     settings: HttpSettings,
+    accounts: Accounts,
     slots: Arc<Semaphore>,
     household: Arc<Household>,
     soft: CancellationToken,
@@ -143,10 +147,16 @@ impl Entrance {
             tracing::debug!(%peer, limit = self.settings.connections, "too many connections");
             return;
         };
+        let account = if trusted { None } else { Some(self.accounts.connect(peer)) };
+        let Ok(account) = account.transpose() else {
+            refused("block");
+            tracing::debug!(%peer, "too many connections of one address block");
+            return;
+        };
         let open = metrics::gauge!("confgate_http_connections_open");
         open.increment(1.0);
         let slot = Slot { _permit: permit, open };
-        let serving = self.household.clone().serve(stream, peer, trusted, slot, self.soft.clone(), self.hard.clone());
+        let serving = self.household.clone().serve(stream, peer, account, slot, self.soft.clone(), self.hard.clone());
         self.connections.spawn(serving);
     }
 

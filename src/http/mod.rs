@@ -1,17 +1,20 @@
 //! The door: one listener with TLS, who may come in, and what every answer carries.
 //!
 //! ```text
-//! accept -> networks -> a free slot -> PROXY v2 (trusted proxies) -> TLS -> HTTP/1.1 or HTTP/2 -> guard -> router
+//! accept -> networks -> a free slot -> PROXY v2 (trusted proxies) -> the block's share -> TLS -> HTTP/1.1 or HTTP/2
+//!        -> guard -> router
 //! ```
 //!
 //! Each connection is one task, tracked by [`Door::serve`]; each open socket, upgraded ones too, holds one slot.
 
 mod activity;
+mod answer;
 pub mod client;
 mod client_addr;
 mod connection;
 mod guard;
 mod listener;
+mod memory;
 mod networks;
 mod proxy;
 mod rewoken;
@@ -23,10 +26,12 @@ mod tests;
 
 use std::time::Duration;
 
+use crate::account::Bounds;
 use crate::config;
 
 pub use guard::{Guard, GuardError, GuardSettings};
 pub use listener::{Door, DoorError};
+pub use memory::block_bytes;
 pub use networks::{Admission, NetworkError, Networks};
 pub use tls::{Certificate, CertificateFiles, Tls, TlsError, self_signed};
 
@@ -43,6 +48,8 @@ pub struct HttpSettings {
     pub trusted_proxies: Networks,
     /// Sockets open at once, upgraded ones included; one more is closed as soon as it is accepted.
     pub connections: u32,
+    /// What clients may hold: each connection, each address block, all together.
+    pub bounds: Bounds,
     /// Largest request body; more is answered with 413.
     pub body_bytes: u64,
     pub timeouts: Timeouts,
@@ -58,6 +65,8 @@ pub struct Timeouts {
     pub header: Duration,
     /// For a request's body as a whole.
     pub body: Duration,
+    /// For a write, or a stream's answer, to make any progress.
+    pub write: Duration,
     /// How long a connection is kept with no request under way.
     pub idle: Duration,
     /// After this long a silent HTTP/2 connection is pinged.
@@ -72,12 +81,13 @@ pub struct Timeouts {
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(1);
 
 impl Timeouts {
-    /// `header` is `limits.header_timeout_ms`.
-    pub fn new(http: &config::Http, header: Duration) -> Self {
+    /// `header` is `limits.header_timeout_ms`, `write` is `limits.write_timeout_ms`.
+    pub fn new(http: &config::Http, header: Duration, write: Duration) -> Self {
         Self {
             tls_handshake: http.tls_handshake_timeout,
             header,
             body: http.body_timeout,
+            write,
             idle: http.idle_timeout,
             ping_interval: http.ping_interval,
             ping: http.ping_timeout,

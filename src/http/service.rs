@@ -11,11 +11,16 @@ use hyper::body::{Body as _, Incoming};
 use tower::Service;
 
 use super::activity::Activity;
+use super::answer;
 use super::client_addr::client_address;
 use super::guard::{Guard, Verdict};
 use super::networks::{Admission, Networks};
+use crate::account::{Account, Accounts, Held};
 use crate::address::ClientAddr;
 use crate::body::{BodyRefused, BoundedBody, discard};
+
+/// What a request takes besides its head and its body: its task, and what its answer's head says.
+const REQUEST_BYTES: usize = 4096;
 
 /// What all connections share; never changed after start.
 pub struct Answers {
@@ -23,6 +28,7 @@ pub struct Answers {
     pub guard: Guard,
     pub admission: Admission,
     pub trusted_proxies: Networks,
+    pub accounts: Accounts,
     pub body_bytes: u64,
     pub body_within: std::time::Duration,
     /// By the status code's first digit, 1xx first: looked up once, not for every request.
@@ -34,6 +40,7 @@ pub struct Caller {
     pub answers: Arc<Answers>,
     /// The socket's address, or the one out of its PROXY header.
     pub address: IpAddr,
+    pub account: Arc<Account>,
     pub activity: Arc<Activity>,
 }
 
@@ -42,20 +49,30 @@ impl Caller {
     pub async fn answer(&self, request: Request<Incoming>) -> Response {
         let under_way = self.activity.begin_request();
         let answers = &*self.answers;
+        let client = client_address(self.address, request.headers(), &answers.trusted_proxies);
+        let (account, admitted) = match client == self.address {
+            true => (self.account.clone(), true),
+            false => (answers.accounts.behind_proxy(client), answers.admission.admits(client)),
+        };
+        let held = Arc::new(Held::nothing(account.clone()));
         let verdict = answers.guard.judge(&request);
         let asks_upgrade = request.method() == Method::CONNECT;
         let mut response = match verdict {
-            Verdict::Own | Verdict::Cors(_) => self.pass(request).await,
-            Verdict::Preflight(_) => self.preflight(request).await,
+            _ if held.hold(REQUEST_BYTES + head_bytes(&request)).is_err() => no_room(),
+            _ if !admitted => (StatusCode::FORBIDDEN, "this network is not allowed").into_response(),
+            Verdict::Own | Verdict::Cors(_) => self.pass(request, client, account, &held).await,
+            Verdict::Preflight(_) => self.preflight(request, client, account, &held).await,
             Verdict::Foreign => (StatusCode::FORBIDDEN, "this origin is not allowed").into_response(),
             Verdict::NoHost => (StatusCode::BAD_REQUEST, "one Host header is required").into_response(),
         };
-        answers.guard.dress(verdict, response.headers_mut());
         let status = response.status();
         if status == StatusCode::SWITCHING_PROTOCOLS || (asks_upgrade && status.is_success()) {
             self.activity.set_upgraded();
+        } else {
+            response = answer::hold(response, held, &self.activity).unwrap_or_else(|_| no_room());
         }
-        if let Some(counter) = answers.responses.get(usize::from(status.as_u16() / 100).wrapping_sub(1)) {
+        answers.guard.dress(verdict, response.headers_mut());
+        if let Some(counter) = answers.responses.get(usize::from(response.status().as_u16() / 100).wrapping_sub(1)) {
             counter.increment(1);
         }
         drop(under_way);
@@ -63,22 +80,32 @@ impl Caller {
     }
 
     /// An address that answers `OPTIONS` itself may say more than the guard does: what it accepts.
-    async fn preflight(&self, request: Request<Incoming>) -> Response {
-        let response = self.pass(request).await;
+    async fn preflight(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+        account: Arc<Account>,
+        held: &Arc<Held>,
+    ) -> Response {
+        let response = self.pass(request, client, account, held).await;
         if response.status() == StatusCode::NO_CONTENT { response } else { StatusCode::NO_CONTENT.into_response() }
     }
 
-    async fn pass(&self, mut request: Request<Incoming>) -> Response {
+    async fn pass(
+        &self,
+        mut request: Request<Incoming>,
+        client: IpAddr,
+        account: Arc<Account>,
+        held: &Arc<Held>,
+    ) -> Response {
         let answers = &*self.answers;
-        let client = client_address(self.address, request.headers(), &answers.trusted_proxies);
-        if client != self.address && !answers.admission.admits(client) {
-            return (StatusCode::FORBIDDEN, "this network is not allowed").into_response();
-        }
         if request.body().size_hint().lower() > answers.body_bytes {
             return self.refuse_large(request).await;
         }
         request.extensions_mut().insert(ClientAddr(client));
-        let request = request.map(|body| Body::new(BoundedBody::new(body, answers.body_bytes, answers.body_within)));
+        request.extensions_mut().insert(account);
+        let bounded = |body| BoundedBody::new(body, answers.body_bytes, answers.body_within).counting(held.clone());
+        let request = request.map(|body| Body::new(bounded(body)));
         match answers.router.clone().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
@@ -98,4 +125,15 @@ impl Caller {
         }
         response
     }
+}
+
+/// What the request line and the header fields take.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    request.uri().path().len() + request.uri().query().map_or(0, str::len) + fields.sum::<usize>()
+}
+
+/// Nothing that could wait for the client in its turn.
+fn no_room() -> Response {
+    (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, HeaderValue::from_static("1"))]).into_response()
 }

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 
 use metrics::Counter;
 
-use crate::refusal::code;
+use crate::refusal::{Refusal, code};
 use crate::schema::{Method, Schema};
-
-use super::Outcome;
 
 const DONE: usize = 0;
 const REFUSED: usize = 1;
@@ -33,11 +31,11 @@ impl Counters {
     }
 
     /// Counts one by how it went, and gives that as the label says it.
-    pub fn count(&self, method: &Method, outcome: &Outcome) -> &'static str {
-        let kind = match outcome {
-            Ok(_) => DONE,
-            Err(refusal) if refusal.code == code::INTERNAL => FAULT,
-            Err(_) => REFUSED,
+    pub fn count(&self, method: &Method, refusal: Option<&Refusal>) -> &'static str {
+        let kind = match refusal {
+            None => DONE,
+            Some(refusal) if refusal.code == code::INTERNAL => FAULT,
+            Some(_) => REFUSED,
         };
         if let Some(counters) = self.methods.get(&method.name) {
             counters[kind].increment(1);

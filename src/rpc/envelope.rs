@@ -7,6 +7,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::Answer;
+use super::reply::Reply;
 use crate::refusal::{Refusal, code};
 
 /// Longest string id, in bytes.
@@ -87,8 +89,8 @@ fn request(text: &[u8], strict: bool) -> Result<Request<'_>, Rejected<'_>> {
             return Err(Rejected::new(None, "id must be a string of at most 256 bytes, an integer or null"));
         }
     };
-    match envelope.jsonrpc.map(RawValue::get) {
-        Some(r#""2.0""#) => {}
+    match envelope.jsonrpc.map(|version| serde_json::from_str::<CowStr>(version.get())) {
+        Some(Ok(CowStr(version))) if version == "2.0" => {}
         None if !strict => {}
         Some(_) | None => return Err(Rejected::new(id, "jsonrpc must be \"2.0\"")),
     }
@@ -146,24 +148,23 @@ impl Request<'_> {
 }
 
 /// Appends the reply for the id (null where there is none).
-pub fn write_reply(out: &mut Vec<u8>, id: Option<&RawValue>, outcome: Result<&Value, &Refusal>) {
+pub fn write_reply(reply: &mut Reply, id: Option<&RawValue>, outcome: Result<&Answer, &Refusal>) {
     match outcome {
-        Ok(result) => {
-            out.extend_from_slice(br#"{"jsonrpc":"2.0","result":"#);
-            write_json(out, result);
+        Ok(answer) => {
+            reply.write(br#"{"jsonrpc":"2.0","result":"#);
+            match answer {
+                Answer::Value(value) => reply.write_json(value),
+                Answer::Document(document) => reply.share(document.clone()),
+            }
         }
         Err(refusal) => {
-            out.extend_from_slice(br#"{"jsonrpc":"2.0","error":"#);
-            write_json(out, &refusal.to_json());
+            reply.write(br#"{"jsonrpc":"2.0","error":"#);
+            reply.write_json(&refusal.to_json());
         }
     }
-    out.extend_from_slice(br#","id":"#);
-    out.extend_from_slice(id.map_or("null", RawValue::get).as_bytes());
-    out.push(b'}');
-}
-
-fn write_json(out: &mut Vec<u8>, value: &Value) {
-    serde_json::to_writer(out, value).expect("a JSON value is written to memory");
+    reply.write(br#","id":"#);
+    reply.write(id.map_or("null", RawValue::get).as_bytes());
+    reply.write(b"}");
 }
 
 #[cfg(test)]
@@ -247,6 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn the_version_is_compared_as_json_means_it() {
+        for version in [r#""2.0""#, r#""\u0032.0""#, r#""2\u002e\u0030""#] {
+            let text = format!(r#"{{"jsonrpc":{version},"method":"m"}}"#);
+            assert!(matches!(parse(text.as_bytes(), 1, true), Body::Single(Ok(_))), "{version}");
+        }
+        for version in [r#""2.0 ""#, r#""\u0033.0""#, "2.0", "null", r#"["2.0"]"#] {
+            let text = format!(r#"{{"jsonrpc":{version},"method":"m"}}"#);
+            assert!(matches!(parse(text.as_bytes(), 1, false), Body::Single(Err(_))), "{version}");
+        }
+    }
+
+    #[test]
     fn positional_and_bottomless_params_are_refused() {
         assert_eq!(
             single(r#"{"method":"m","params":[1]}"#).unwrap().named_params().unwrap_err().code,
@@ -258,13 +271,13 @@ mod tests {
 
     #[test]
     fn a_reply_has_the_seeds_members() {
-        let mut out = Vec::new();
+        let mut out = Reply::new();
         let id: Box<RawValue> = serde_json::from_str(r#""xxx""#).unwrap();
-        write_reply(&mut out, Some(&id), Ok(&json!({"a": 1})));
-        assert_eq!(out, br#"{"jsonrpc":"2.0","result":{"a":1},"id":"xxx"}"#);
-        let mut out = Vec::new();
+        write_reply(&mut out, Some(&id), Ok(&Answer::Value(json!({"a": 1}))));
+        assert_eq!(out.into_bytes(), r#"{"jsonrpc":"2.0","result":{"a":1},"id":"xxx"}"#);
+        let mut out = Reply::new();
         write_reply(&mut out, None, Err(&Refusal::too_many("k", 5)));
-        let reply: Value = serde_json::from_slice(&out).unwrap();
+        let reply: Value = serde_json::from_slice(&out.into_bytes()).unwrap();
         assert_eq!(reply["error"]["data"]["key"], "k");
         assert_eq!(reply["error"]["data"]["retryAfterMs"], 5);
         assert!(reply["error"]["data"]["traceId"].is_string());

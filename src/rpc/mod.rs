@@ -2,6 +2,7 @@
 //! The same over POST and over the event socket.
 
 mod access;
+mod batch;
 mod call;
 mod callgw;
 mod conference;
@@ -12,17 +13,19 @@ mod iq;
 mod links;
 mod login;
 mod properties;
+mod reply;
 mod users;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use futures_util::future::join_all;
-use serde_json::value::RawValue;
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
+use crate::account::Account;
+use crate::budget::Budget;
 use crate::callgw::Pool;
 use crate::conference::{Conferences, Position};
 use crate::config::Config;
@@ -34,15 +37,18 @@ use crate::placement::Placement;
 use crate::refusal::{Refusal, code};
 use crate::schema::{Access, Method, Schema};
 use crate::store::Store;
-use envelope::{Body, Rejected, Request};
+use envelope::Request;
 
 pub use conference::own_conferences;
 pub use counters::Counters;
+pub use reply::Reply;
 
 /// The parts that methods work with. All are handles; the door owns no state.
 pub struct Door {
     pub schema: Arc<Schema>,
     pub counters: Counters,
+    /// What each address block may still ask for.
+    pub budget: Budget,
     pub config: Arc<Config>,
     pub entry: Entry,
     pub conferences: Conferences,
@@ -59,6 +65,8 @@ pub struct Door {
 /// Where a request comes from.
 pub struct Context<'a> {
     pub address: IpAddr,
+    /// Its connection's.
+    pub account: &'a Account,
     /// The access token as presented, not yet looked at.
     pub token: Option<&'a str>,
     /// The browser, where its cookie is ours.
@@ -80,6 +88,7 @@ pub trait SocketSide: Send + Sync {
 }
 
 const PROPERTIES: &str = "config.getProperties";
+const DISCOVER: &str = "rpc.discover";
 
 /// When to try again, at another node or at this one after its restart.
 const GOING_AWAY_RETRY_MS: u64 = 2000;
@@ -87,48 +96,31 @@ const GOING_AWAY_RETRY_MS: u64 = 2000;
 type Params = Map<String, Value>;
 type Outcome = Result<Value, Refusal>;
 
+/// What a method answers.
+enum Answer {
+    Value(Value),
+    /// A JSON document that is made once.
+    Document(Bytes),
+}
+
 impl Door {
-    /// Answers a body; `None` where nothing is left to say.
-    pub async fn answer(&self, context: &Context<'_>, body: &[u8]) -> Option<Vec<u8>> {
-        match envelope::parse(body, self.config.limits.batch, self.config.auth.strict_jsonrpc) {
-            Body::Single(entry) => self.answer_one(context, entry).await,
-            Body::Batch(entries) => {
-                let replies = join_all(entries.into_iter().map(|entry| self.answer_one(context, entry))).await;
-                let replies: Vec<Vec<u8>> = replies.into_iter().flatten().collect();
-                if replies.is_empty() {
-                    return None;
-                }
-                let mut out = replies.join(&b',');
-                out.insert(0, b'[');
-                out.push(b']');
-                Some(out)
-            }
-        }
-    }
-
-    async fn answer_one(&self, context: &Context<'_>, entry: Result<Request<'_>, Rejected<'_>>) -> Option<Vec<u8>> {
-        let (id, outcome) = match entry {
-            Err(rejected) => (Some(rejected.id), Err(rejected.refusal)),
-            Ok(request) => (request.id.map(Some), self.perform(context, &request).await),
-        };
-        let id: Option<&RawValue> = id?;
-        let mut out = Vec::with_capacity(256);
-        envelope::write_reply(&mut out, id, outcome.as_ref());
-        Some(out)
-    }
-
-    async fn perform(&self, context: &Context<'_>, request: &Request<'_>) -> Outcome {
+    async fn perform(&self, context: &Context<'_>, request: &Request<'_>) -> Result<Answer, Refusal> {
         let Some(method) = self.schema.method(&request.method) else {
             self.counters.unknown();
             return Err(Refusal::new(code::METHOD_NOT_FOUND, "rpc.methodNotFound", "no such method"));
         };
         let outcome = self.perform_method(context, method, request).await;
-        let kind = self.counters.count(method, &outcome);
+        let kind = self.counters.count(method, outcome.as_ref().err());
         tracing::debug!(method = %method.name, outcome = kind, "rpc");
         outcome
     }
 
-    async fn perform_method(&self, context: &Context<'_>, method: &Method, request: &Request<'_>) -> Outcome {
+    async fn perform_method(
+        &self,
+        context: &Context<'_>,
+        method: &Method,
+        request: &Request<'_>,
+    ) -> Result<Answer, Refusal> {
         let caller = self.identify(context, method)?;
         let params = request.named_params()?;
         if let Err(errors) = method.validate_params(&params) {
@@ -137,11 +129,16 @@ impl Door {
                 Refusal::new(code::INVALID_PARAMS, "rpc.invalidParams", "invalid params").with("errors", errors)
             );
         }
-        match caller {
+        if let Some(caller) = &caller {
+            self.authorize(caller, method, &params).await?;
+        }
+        if method.name == DISCOVER {
+            return Ok(Answer::Document(self.schema.openrpc_json()));
+        }
+        let value = match caller {
             None if method.name == PROPERTIES => self.properties(None, &params),
             None => Box::pin(self.open_method(context, method, params)).await,
             Some(caller) => {
-                self.authorize(&caller, method, &params).await?;
                 // What is asked for again and again, in place; with all the others in place too, each request would
                 // carry the room for the largest.
                 match method.name.as_str() {
@@ -150,7 +147,8 @@ impl Door {
                     _ => Box::pin(self.method(context, method, &caller, params)).await,
                 }
             }
-        }
+        };
+        value.map(Answer::Value)
     }
 
     /// Refuses who would come in while the node goes away.
@@ -182,7 +180,6 @@ impl Door {
     async fn open_method(&self, context: &Context<'_>, method: &Method, params: Params) -> Outcome {
         match method.name.as_str() {
             "auth.http.login" => self.login(context, params).await,
-            "rpc.discover" => Ok(self.schema.openrpc().clone()),
             // An integrator's own method; the gateway itself asks.
             _ => self.calls.as_gateway_method(method, &params).await,
         }
@@ -191,7 +188,6 @@ impl Door {
     async fn method(&self, context: &Context<'_>, method: &Method, caller: &Caller, params: Params) -> Outcome {
         match method.name.as_str() {
             "auth.http.logout" => self.logout(caller).await,
-            "rpc.discover" => Ok(self.schema.openrpc().clone()),
             "org.user.createUser" => self.create_user(&params).await,
             "org.contacts.users" | "org.contacts.search" | "org.contacts.departments" => {
                 self.contacts(method, caller, &params).await

@@ -14,6 +14,7 @@ mod x_iq;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use bytes::Bytes;
 use serde_json::Value;
 
 pub use access::Access;
@@ -26,7 +27,9 @@ pub struct Schema {
     methods: BTreeMap<String, Method>,
     internal: BTreeMap<String, Method>,
     openrpc: Value,
+    openrpc_json: Bytes,
     asyncapi: Value,
+    asyncapi_json: Bytes,
 }
 
 impl Schema {
@@ -47,7 +50,11 @@ impl Schema {
         }
         let openrpc = document::openrpc(&files);
         let asyncapi = document::asyncapi(&files, &mut errors);
-        if errors.is_empty() { Ok(Self { methods, internal, openrpc, asyncapi }) } else { Err(errors) }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let (openrpc_json, asyncapi_json) = (openrpc.to_string().into(), asyncapi.to_string().into());
+        Ok(Self { methods, internal, openrpc, openrpc_json, asyncapi, asyncapi_json })
     }
 
     /// A method that clients may name.
@@ -76,9 +83,19 @@ impl Schema {
         &self.openrpc
     }
 
+    /// The same as text, made once and shared by all who are sent it.
+    pub fn openrpc_json(&self) -> Bytes {
+        self.openrpc_json.clone()
+    }
+
     /// The AsyncAPI document of the event socket; shapes that OpenRPC has too are taken from there.
     pub fn asyncapi(&self) -> &Value {
         &self.asyncapi
+    }
+
+    /// The same as text, made once.
+    pub fn asyncapi_json(&self) -> Bytes {
+        self.asyncapi_json.clone()
     }
 }
 

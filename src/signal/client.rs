@@ -1,88 +1,47 @@
-//! A client's socket: text frames to messages, and the outbox to text frames.
+//! A client's socket: text frames to messages.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket};
-use futures_util::{Stream, StreamExt};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::Signal;
+use crate::account::SocketSlot;
 use crate::media::message::{MESSAGE_MAX, Message, Unreadable};
 use crate::media::{Client, Shown, Tokens};
-use crate::outbox::{Close, Outbox, outbox};
-use crate::wss::{MISSED_PINGS, write};
-
-/// How long a peer may take to answer a close frame. What it had sent before is read meanwhile: closing over unread
-/// data resets the connection, and the peer may never see why.
-const CLOSING: Duration = Duration::from_secs(2);
+use crate::outbox::{Close, outbox};
+use crate::pump::{self, Heard, Reader};
 
 /// Serves one socket to its end.
-pub(super) async fn serve(signal: Arc<Signal>, mut socket: WebSocket, shown: Shown) {
+pub(super) async fn serve(signal: Arc<Signal>, mut socket: WebSocket, shown: Shown, slot: SocketSlot) {
     let settings = &signal.settings;
-    let (outbox, inbox) = outbox(settings.queue_frames, settings.queue_bytes);
-    let Some(client) = signal.media.open(shown, outbox.clone()).await else {
+    let (outbox, inbox) = outbox(settings.queue_frames, settings.queue_bytes, slot.account());
+    let Some(client) = signal.media.open(shown, outbox).await else {
         let (code, reason) = (Close::GoingAway.code(), Close::GoingAway.reason().into());
         // The peer may be gone already.
         socket.send(Frame::Close(Some(CloseFrame { code, reason }))).await.ok();
         return;
     };
-    let (sink, mut stream) = socket.split();
-    let reading = Reading { client: &client, tokens: &signal.tokens, outbox: &outbox };
-    let written = tokio::select! {
-        () = reading.run(&mut stream, settings.heartbeat) => false,
-        () = write(sink, inbox, settings.heartbeat) => true,
-    };
+    let mut reading = Reading { client: &client, tokens: &signal.tokens };
+    let farewell = pump::run(socket, inbox, slot.account(), &mut reading, settings.pace).await;
     client.closed().await;
-    if written {
-        // A peer that never answers the close frame is cut.
-        timeout(CLOSING, async { while let Some(Ok(_)) = stream.next().await {} }).await.ok();
-    }
+    farewell.say().await;
 }
 
 struct Reading<'a> {
     client: &'a Client,
     tokens: &'a Tokens,
-    outbox: &'a Outbox,
 }
 
-impl Reading<'_> {
-    async fn run(&self, mut stream: impl Stream<Item = Result<Frame, axum::Error>> + Unpin, heartbeat: Duration) {
-        let mut beat = interval_at(Instant::now() + heartbeat, heartbeat);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Pings sent since anything was heard.
-        let mut unanswered = 0;
-        loop {
-            tokio::select! {
-                frame = stream.next() => match frame {
-                    Some(Ok(frame)) => {
-                        unanswered = 0;
-                        self.frame(frame).await;
-                    }
-                    Some(Err(_)) | None => return,
-                },
-                _ = beat.tick() => {
-                    unanswered += 1;
-                    if unanswered > MISSED_PINGS {
-                        self.outbox.close(Close::Silent);
-                    }
-                }
+impl Reader for Reading<'_> {
+    async fn take(&mut self, heard: Heard) -> Result<(), Close> {
+        let message = match heard {
+            Heard::Text(text) if text.len() > MESSAGE_MAX => return Err(Close::TooLarge),
+            Heard::Text(text) => Message::read(&text),
+            Heard::Binary => Err(Unreadable),
+            Heard::Pong => {
+                self.client.alive().await;
+                return Ok(());
             }
-        }
-    }
-
-    async fn frame(&self, frame: Frame) {
-        if self.outbox.is_closed() {
-            // Told to go: whatever it still says is nothing any more.
-            return;
-        }
-        let message = match frame {
-            Frame::Text(text) if text.len() > MESSAGE_MAX => return self.outbox.close(Close::TooLarge),
-            Frame::Text(text) => Message::read(&text),
-            Frame::Binary(_) => Err(Unreadable),
-            // The stream ends by itself once the close frame is answered.
-            Frame::Pong(_) => return self.client.alive().await,
-            Frame::Close(_) | Frame::Ping(_) => return,
         };
         let shown = match &message {
             Ok(Message::JoinRoom { token: Some(token), .. } | Message::Register { token: Some(token), .. }) => {
@@ -91,5 +50,6 @@ impl Reading<'_> {
             _ => Shown::Nothing,
         };
         self.client.say(message, shown).await;
+        Ok(())
     }
 }

@@ -2,57 +2,45 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::{Message as Frame, WebSocket};
-use futures_util::{Stream, StreamExt};
+use axum::extract::ws::WebSocket;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Signal;
+use crate::account::SocketSlot;
 use crate::control::{QUEUE, ToNode};
 use crate::media::Status;
 use crate::outbox::{Close, Outbox, outbox};
-use crate::wss::{MISSED_PINGS, write};
+use crate::pump::{self, Heard, Reader};
 
 /// Serves one link to its end.
-pub(super) async fn serve(signal: Arc<Signal>, socket: WebSocket, gateway: String) {
+pub(super) async fn serve(signal: Arc<Signal>, socket: WebSocket, gateway: String, slot: SocketSlot) {
     tracing::info!(gateway, "a gateway's control link is open");
-    let (outbox, inbox) = outbox(QUEUE, signal.settings.queue_bytes);
-    let (sink, stream) = socket.split();
-    tokio::select! {
-        () = read(&signal, stream, &outbox) => {}
-        () = report(signal.media.status(), &outbox) => {}
-        () = write(sink, inbox, signal.settings.heartbeat) => {}
-    }
+    let (outbox, inbox) = outbox(QUEUE, signal.settings.queue_bytes, slot.account());
+    let mut orders = Orders(&signal);
+    let farewell = tokio::select! {
+        farewell = pump::run(socket, inbox, slot.account(), &mut orders, signal.settings.pace) => Some(farewell),
+        () = report(signal.media.status(), &outbox) => None,
+    };
     tracing::info!(gateway, "a gateway's control link has ended");
+    if let Some(farewell) = farewell {
+        farewell.say().await;
+    }
 }
 
-async fn read(signal: &Signal, mut stream: impl Stream<Item = Result<Frame, axum::Error>> + Unpin, outbox: &Outbox) {
-    let heartbeat = signal.settings.heartbeat;
-    let mut beat = interval_at(Instant::now() + heartbeat, heartbeat);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut unanswered = 0;
-    loop {
-        tokio::select! {
-            frame = stream.next() => {
-                let Some(Ok(frame)) = frame else { return };
-                unanswered = 0;
-                let Frame::Text(text) = frame else { continue };
-                match serde_json::from_str::<ToNode>(&text) {
-                    Ok(order) => signal.media.order(order).await,
-                    // A gateway of a later version may say more than this one knows.
-                    Err(error) => {
-                        metrics::counter!("confgate_control_unreadable_total").increment(1);
-                        tracing::warn!(%error, "an order of a gateway's can't be read");
-                    }
-                }
-            }
-            _ = beat.tick() => {
-                unanswered += 1;
-                if unanswered > MISSED_PINGS {
-                    outbox.close(Close::Silent);
-                }
+struct Orders<'a>(&'a Signal);
+
+impl Reader for Orders<'_> {
+    async fn take(&mut self, heard: Heard) -> Result<(), Close> {
+        let Heard::Text(text) = heard else { return Ok(()) };
+        match serde_json::from_str::<ToNode>(&text) {
+            Ok(order) => self.0.media.order(order).await,
+            // A gateway of a later version may say more than this one knows.
+            Err(error) => {
+                metrics::counter!("confgate_control_unreadable_total").increment(1);
+                tracing::warn!(%error, "an order of a gateway's can't be read");
             }
         }
+        Ok(())
     }
 }
 

@@ -5,10 +5,10 @@ mod client;
 mod control;
 mod whip;
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::ws::WebSocket;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Request, State, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
@@ -16,17 +16,16 @@ use axum::routing::any;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
-use crate::address::{AddressBlock, ClientAddr};
+use crate::account::{Account, SocketSlot};
+use crate::address::ClientAddr;
 use crate::bearer::{PROTOCOL, shown};
+use crate::budget::Budget;
 use crate::config::Turn;
-use crate::ids::now_ms;
-use crate::limiter::{Limiter, Rate};
 use crate::media::message::MESSAGE_MAX;
 use crate::media::{Media, Shown, Tokens};
+use crate::pump::Pace;
 use crate::refusal::Refusal;
 
-/// Most addresses whose request budgets are remembered.
-const ADDRESSES: usize = 65_536;
 /// The messages are small; tungstenite's own default is 128 KiB for each socket.
 const READ_BUFFER: usize = 4096;
 /// Kurento's pages ask for these at the port's root.
@@ -34,8 +33,7 @@ const ALIASES: [&str; 3] = ["/groupcall", "/one2one", "/call"];
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Between two pings.
-    pub heartbeat: Duration,
+    pub pace: Pace,
     /// Frames and bytes that may wait for one socket.
     pub queue_frames: usize,
     pub queue_bytes: usize,
@@ -50,7 +48,7 @@ pub struct Signal {
     media: Media,
     tokens: Tokens,
     settings: Settings,
-    budget: Mutex<Limiter<AddressBlock>>,
+    budget: Budget,
     /// Open sessions over HTTP: each one's task takes its own out.
     sessions: whip::Sessions,
 }
@@ -58,7 +56,7 @@ pub struct Signal {
 /// The routes of one node: clients at `path`, gateways at `{path}/control`; where the node is the port's own, Kurento's
 /// too, and WHIP's and WHEP's at `{path}/whip` and `{path}/whep`.
 pub fn router(media: Media, tokens: Tokens, settings: Settings, path: &str, own: bool) -> Router {
-    let budget = Mutex::new(Limiter::new(Rate::per_minute(settings.requests_per_minute), ADDRESSES));
+    let budget = Budget::per_minute(settings.requests_per_minute);
     let control = format!("{path}/control");
     let mut router = Router::new().route(path, any(client_socket)).route(&control, any(control_link));
     if own {
@@ -79,7 +77,7 @@ async fn client_socket(State(signal): State<Arc<Signal>>, upgrade: Upgrade, requ
     if matches!(shown, Shown::Refused) {
         return unauthorized();
     }
-    accept(upgrade, move |socket| client::serve(signal, socket, shown))
+    accept(upgrade, &request, move |socket, slot| client::serve(signal, socket, shown, slot))
 }
 
 async fn control_link(State(signal): State<Arc<Signal>>, upgrade: Upgrade, request: Request) -> Response {
@@ -88,13 +86,21 @@ async fn control_link(State(signal): State<Arc<Signal>>, upgrade: Upgrade, reque
     }
     let gateway = shown(request.headers(), request.uri()).and_then(|token| signal.tokens.gateway(&token));
     let Some(gateway) = gateway else { return unauthorized() };
-    accept(upgrade, move |socket| control::serve(signal, socket, gateway))
+    accept(upgrade, &request, move |socket, slot| control::serve(signal, socket, gateway, slot))
 }
 
-fn accept<F>(upgrade: Upgrade, serve: impl FnOnce(axum::extract::ws::WebSocket) -> F + Send + 'static) -> Response
+fn accept<F>(
+    upgrade: Upgrade,
+    request: &Request,
+    serve: impl FnOnce(WebSocket, SocketSlot) -> F + Send + 'static,
+) -> Response
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    let Some(account) = request.extensions().get::<Arc<Account>>() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let Ok(slot) = account.socket() else { return StatusCode::TOO_MANY_REQUESTS.into_response() };
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
@@ -106,7 +112,7 @@ where
         // A message that is somewhat too long is answered; beyond that the socket is cut.
         .max_message_size(2 * MESSAGE_MAX)
         .max_frame_size(2 * MESSAGE_MAX)
-        .on_upgrade(serve)
+        .on_upgrade(move |socket| serve(socket, slot))
 }
 
 fn unauthorized() -> Response {
@@ -120,8 +126,6 @@ impl Signal {
         let Some(address) = request.extensions().get::<ClientAddr>() else {
             return Some(StatusCode::INTERNAL_SERVER_ERROR.into_response());
         };
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        let allowed = budget.allow(&AddressBlock::host(address.0), now_ms());
-        allowed.err().map(|_| StatusCode::TOO_MANY_REQUESTS.into_response())
+        self.budget.take(address.0).err().map(|_| StatusCode::TOO_MANY_REQUESTS.into_response())
     }
 }

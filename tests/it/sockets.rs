@@ -581,15 +581,18 @@ async fn history(seed: u64) {
 }
 
 #[tokio::test]
-async fn frames_that_are_no_text_are_answered_and_one_too_large_ends_its_socket_alone() {
+async fn a_frame_that_is_no_text_or_too_large_closes_its_socket_alone_with_rfc_6455s_code() {
     let mut room = Room::open("", json!({})).await;
-    let (guest, mut socket) = room.member("Guest").await;
-    socket.send_frame(Message::binary(&b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"conference.list\"}"[..])).await;
-    assert_eq!(socket.answer_to_nobody().await["error"]["code"], -32700);
-    socket.call("conference.get", json!({ "confId": room.conf })).await.result();
-    socket.send_in_vain(Message::text("x".repeat(300 * 1024))).await;
-    room.seen(&guest, Some("reconnecting")).await;
-    room.socket.call("conference.get", json!({ "confId": room.conf })).await.result();
+    let request = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"conference.list\"}";
+    for (name, frame, code) in
+        [("Binary", Message::binary(&request[..]), 1003), ("Large", Message::text("x".repeat(300 * 1024)), 1009)]
+    {
+        let (guest, mut socket) = room.member(name).await;
+        socket.send_frame(frame).await;
+        assert_eq!(socket.close_code().await, code, "{name}");
+        room.seen(&guest, Some("reconnecting")).await;
+        room.socket.call("conference.get", json!({ "confId": room.conf })).await.result();
+    }
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ impl Drop for House {
 
 /// The defaults.
 fn timeouts() -> Timeouts {
-    Timeouts::new(&config::Http::default(), Duration::from_secs(10))
+    Timeouts::new(&config::Http::default(), Duration::from_secs(10), Duration::from_secs(20))
 }
 
 impl House {
@@ -75,6 +75,13 @@ impl House {
             admission: Admission::default(),
             trusted_proxies: Networks::default(),
             connections: 100,
+            bounds: Bounds {
+                connections_per_block: 100,
+                sockets_per_block: 100,
+                bytes_per_connection: 1_000_000,
+                bytes_per_block: 10_000_000,
+                bytes: 10_000_000,
+            },
             body_bytes: BODY_BYTES as u64,
             timeouts: Timeouts { certificate_check: Duration::from_millis(50), ..timeouts() },
         };

@@ -81,6 +81,7 @@ impl From<BodyRefused> for Refused {
         match refused {
             BodyRefused::TooLarge => problem(StatusCode::PAYLOAD_TOO_LARGE, "tooLarge", "the body is too large"),
             BodyRefused::TooSlow => problem(StatusCode::REQUEST_TIMEOUT, "tooSlow", "the body didn't come in time"),
+            BodyRefused::NoRoom => problem(StatusCode::TOO_MANY_REQUESTS, "tooMany", "too much is under way"),
             BodyRefused::Broken => problem(StatusCode::BAD_REQUEST, "broken", "the body broke off"),
         }
     }

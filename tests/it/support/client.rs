@@ -1,6 +1,6 @@
 //! A JSON-RPC client over HTTPS that trusts one certificate file, and keeps its connection alive.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -38,16 +38,30 @@ pub struct Client {
 struct Server {
     address: SocketAddr,
     tls: Arc<ClientConfig>,
+    /// The client's own address, where it isn't the system's choice.
+    from: Option<IpAddr>,
 }
 
 impl Server {
+    fn socket(&self) -> std::io::Result<TcpSocket> {
+        let socket = if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if let Some(from) = self.from {
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
+        Ok(socket)
+    }
+
     async fn connect(&self, protocol: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = self.socket()?.connect(self.address).await?;
+        self.secure(stream, protocol).await
+    }
+
+    async fn secure(&self, stream: TcpStream, protocol: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        stream.set_nodelay(true)?;
         let mut tls = ClientConfig::clone(&self.tls);
         tls.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        let socket = TcpStream::connect(self.address).await?;
-        socket.set_nodelay(true)?;
         let name = ServerName::from(self.address.ip());
-        TlsConnector::from(Arc::new(tls)).connect(name, socket).await
+        TlsConnector::from(Arc::new(tls)).connect(name, stream).await
     }
 }
 
@@ -104,7 +118,7 @@ impl Answer {
 
 impl Client {
     pub fn new(address: SocketAddr, certificate: &Path) -> Self {
-        Self::at(Server { address, tls: trusting(certificate, &[]) })
+        Self::at(Server { address, tls: trusting(certificate, &[]), from: None })
     }
 
     fn at(server: Server) -> Self {
@@ -121,8 +135,26 @@ impl Client {
         Self { login: Some(json!({ "accessToken": token })), ..self.stranger() }
     }
 
+    /// A stranger at another address of this machine, all of `127.0.0.0/8` are: somebody of another address block.
+    pub fn from(&self, address: &str) -> Self {
+        let from = Some(address.parse().expect("an address"));
+        Self::at(Server { from, ..self.server.clone() })
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.server.address
+    }
+
+    /// A bare TCP connection, which takes in so many bytes unread (as far as the system goes along with that).
+    pub async fn connect_tcp(&self, unread: u32) -> std::io::Result<TcpStream> {
+        let socket = self.server.socket()?;
+        socket.set_recv_buffer_size(unread)?;
+        socket.connect(self.server.address).await
+    }
+
+    /// TLS over such a connection.
+    pub async fn connect_over(&self, stream: TcpStream, protocol: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        self.server.secure(stream, protocol).await
     }
 
     /// A bare TLS connection that offers that protocol (ALPN), for a test that writes HTTP by hand.

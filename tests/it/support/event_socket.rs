@@ -73,6 +73,17 @@ impl Client {
 
     /// Asks for an upgrade at that path.
     pub async fn websocket(&self, path: &str, headers: &[(&str, &str)]) -> Result<Opened, Reply> {
+        let stream = self.connect("http/1.1").await.expect("the gateway listens");
+        self.websocket_over(Box::new(stream), path, headers).await
+    }
+
+    /// The same over that connection.
+    pub async fn websocket_over(
+        &self,
+        stream: Box<dyn Stream>,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Opened, Reply> {
         let address = format!("wss://{}{path}", self.address());
         let mut request = address.into_client_request().expect("the address is well-formed");
         for (name, value) in headers {
@@ -81,7 +92,6 @@ impl Client {
                 .headers_mut()
                 .insert(name, HeaderValue::from_str(value).expect("the test's headers are well-formed"));
         }
-        let stream: Box<dyn Stream> = Box::new(self.connect("http/1.1").await.expect("the gateway listens"));
         match client_async(request, stream).await {
             Ok((socket, reply)) => Ok((socket, reply.headers().clone())),
             Err(SocketError::Http(reply)) => {
@@ -194,6 +204,34 @@ impl EventSocket {
     /// The answer under that id, whenever it was asked for.
     pub async fn answer(&mut self, id: &str) -> Answer {
         self.answer_under(id.into()).await
+    }
+
+    /// The next batch of replies. Notifications that come before it wait to be read.
+    pub async fn next_batch(&mut self) -> Vec<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.text_by(deadline).await {
+                Some(Value::Array(replies)) => return replies,
+                Some(text) => {
+                    let notification = as_notification(&text).unwrap_or_else(|| panic!("no batch: {text}"));
+                    let notification = self.took(notification);
+                    self.unread.push_back(notification);
+                }
+                None => panic!("no batch of replies within {PATIENCE:?}"),
+            }
+        }
+    }
+
+    /// Waits for the next batch of replies, and doesn't look into it; notifications before it are passed over too.
+    pub async fn pass_over_batch(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match timeout_at(deadline, self.socket.next()).await {
+                Ok(Some(Ok(Message::Text(text)))) if text.starts_with('[') => return,
+                Ok(Some(Ok(frame))) if !frame.is_close() => {}
+                other => panic!("no batch of replies: {other:?}"),
+            }
+        }
     }
 
     async fn answer_under(&mut self, id: Value) -> Answer {

@@ -23,6 +23,7 @@ pub mod fuzz;
 pub mod gateway;
 pub mod http_session;
 pub mod janus;
+pub mod livez;
 pub mod media;
 pub mod plain_http;
 pub mod ports;
