@@ -1,5 +1,6 @@
 //! Where a caller comes from: the client's address, and the block of addresses that is one caller for a limit.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The client's address, a request extension set by the door for every request: the socket's own, or what a trusted
@@ -9,7 +10,13 @@ pub struct ClientAddr(pub IpAddr);
 
 /// Addresses that count as one caller: whoever has one of them has the others for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AddressBlock(IpAddr);
+pub struct AddressBlock(IpAddr, u8);
+
+impl fmt::Display for AddressBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.0, self.1)
+    }
+}
 
 impl AddressBlock {
     /// One machine, for budgets: the IPv4 address itself, the IPv6 /64 (a machine picks freely within its link's /64).
@@ -22,11 +29,11 @@ impl AddressBlock {
         Self::masked(address, 24, 56)
     }
 
-    fn masked(address: IpAddr, v4_bits: u32, v6_bits: u32) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & (u32::MAX << (32 - v4_bits))).into(),
-            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << (128 - v6_bits))).into(),
-        })
+    fn masked(address: IpAddr, v4_bits: u8, v6_bits: u8) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self(Ipv4Addr::from_bits(v4.to_bits() & (u32::MAX << (32 - v4_bits))).into(), v4_bits),
+            IpAddr::V6(v6) => Self(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << (128 - v6_bits))).into(), v6_bits),
+        }
     }
 }
 
@@ -51,6 +58,12 @@ mod tests {
         assert_ne!(AddressBlock::site(ip("192.0.2.1")), AddressBlock::site(ip("192.0.3.1")));
         assert_eq!(AddressBlock::site(ip("2001:db8:0:1::1")), AddressBlock::site(ip("2001:db8:0:ff::1")));
         assert_ne!(AddressBlock::site(ip("2001:db8:0:1::1")), AddressBlock::site(ip("2001:db8:0:100::1")));
+    }
+
+    #[test]
+    fn a_block_is_told_as_a_network() {
+        assert_eq!(AddressBlock::site(ip("::ffff:192.0.2.1")).to_string(), "192.0.2.0/24");
+        assert_eq!(AddressBlock::host(ip("2001:db8::1")).to_string(), "2001:db8::/64");
     }
 
     #[test]

@@ -1,23 +1,24 @@
 //! The recipe: every part by name, in the order in which it is started.
 
+mod figures;
 mod media;
+mod preconditions;
 mod tasks;
 
 use std::sync::Arc;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::account::Bounds;
-use crate::admin::{Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
+use crate::admin::{Admin, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::budget::Budget;
-use crate::callgw::{Pool, Surroundings};
+use crate::callgw::{Pool, Standing, Surroundings};
 use crate::conference::{Conferences, Limits};
-use crate::config::{Config, EimMode, EventsMode};
-use crate::eim::address::Peers;
+use crate::config::Config;
 use crate::eim::calls::Calls;
 use crate::eim::inbound::Inbound;
 use crate::eim::{Eim, Health, InProcess, builtin};
@@ -28,7 +29,7 @@ use crate::http::{
 use crate::ids::{Secret, now_ms, random_text};
 use crate::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::placement::Placement;
-use crate::rpc::{Counters, Door};
+use crate::rpc::{Counters, Door, FailedLogins};
 use crate::schema::Schema;
 use crate::sockets::Sockets;
 use crate::store::seal::Sealer;
@@ -36,7 +37,10 @@ use crate::store::{Store, StoreError};
 use crate::token::Keys;
 use crate::{log, page};
 
-pub use self::media::{janus_reach, media_config, serve_media, whip_reach};
+use self::preconditions::Opened;
+
+pub use self::media::{janus_reach, serve_media, whip_reach};
+pub use self::preconditions::preconditions;
 
 /// Connections to the built-in EIM that wait to be taken: there are two, each with one attempt at a time.
 const IN_PROCESS_CONNECTIONS: usize = 4;
@@ -44,20 +48,18 @@ const IN_PROCESS_CONNECTIONS: usize = 4;
 /// Runs the gateway to its end. `demonstrate`: make and print what a newcomer needs.
 pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<Outcome, Failure> {
     log::init(&config.log, std::env::var("RUST_LOG").ok().as_deref())?;
-    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let metrics = figures::record()?;
     let config = Arc::new(config);
     let mut lifecycle = Lifecycle::new(config.limits.drain);
     lifecycle.listen_to_signals()?;
     let tracker = TaskTracker::new();
 
-    built(&config)?;
     let schema = Arc::new(schema);
-    let store = leased(&config, Store::open(&config.store).await?, &mut lifecycle).await?;
-    let http = HttpDoor::open(http_settings(&config)?).await?;
-    let admin = Admin::open(AdminSettings { listen: config.admin.listen, token: config.admin.token.clone() }).await?;
+    let Opened { http, admin, store, eim } = Opened::or_why(&config).await?;
+    let store = leased(&config, store, &mut lifecycle).await?;
     let (http_address, admin_address) = (http.address(), admin.address());
 
-    let (eim, inbound) = start_eim(&config, &schema, &store, &mut lifecycle, &tracker).await?;
+    let (eim, inbound) = start_eim(&config, &schema, eim, &store, &mut lifecycle, &tracker)?;
     let calls = Calls::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
     let (conferences, news) = Conferences::new(calls.clone(), limits(&config), config.node.id.clone(), tracker.clone());
     let sockets = Sockets::new(conferences.clone());
@@ -79,6 +81,7 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     let door = Arc::new(Door {
         counters: Counters::new(&schema),
         budget: Budget::per_minute(config.limits.requests_per_minute),
+        failed_logins: FailedLogins::default(),
         schema,
         config: config.clone(),
         entry: entry.clone(),
@@ -118,24 +121,13 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     );
     lifecycle.wire("health", until(hard.clone(), tasks::tell_health(eim.clone(), sockets.clone())));
     lifecycle.door("sockets", tasks::drain_sockets(sockets, soft.clone(), config.limits.drain));
-    let ready = readiness(store_health, &eim, &pool, &soft);
+    let ready = readiness(store_health, &eim, &conferences, &pool, &soft);
     lifecycle.wire("admin", serve_admin(admin, ready, metrics, pulls, hard.clone()));
     lifecycle.door("http", serve_http(http, page::router(door.clone()).merge(call_gateway), soft, hard));
 
     tracing::info!(http = %http_address, admin = %admin_address, "listening");
     lifecycle.wire("start", tasks::after_start(door, demonstrate, lifecycle.hard()));
     Ok(lifecycle.run().await)
-}
-
-/// What the configuration may say and this version can't do yet is refused, rather than left undone in silence.
-fn built(config: &Config) -> Result<(), Failure> {
-    if config.events.mode == EventsMode::Amqp {
-        return Err("events.mode = \"amqp\" is not available in this version; allowed: inproc, xmpp".into());
-    }
-    if config.live.callback_listen.is_some() {
-        return Err("live.callback_listen is not available in this version".into());
-    }
-    Ok(())
 }
 
 /// The store under this node's lease: whoever takes the node's name over fences our writes off, and we end.
@@ -221,48 +213,62 @@ async fn until(hard: CancellationToken, work: impl Future<Output = ()>) -> Resul
     Ok(())
 }
 
-fn readiness(store: watch::Receiver<Health>, eim: &Eim, pool: &Pool, soft: &CancellationToken) -> ReadinessSource {
-    let (health, pool, soft) = (eim.health(), pool.clone(), soft.clone());
-    let part = |name: &str, up: bool, since: u64, vital: bool| Part {
+/// What `/readyz` names: the store, the EIM and each of its addresses, its events, each call gateway.
+fn readiness(
+    store: watch::Receiver<Health>,
+    eim: &Eim,
+    conferences: &Conferences,
+    pool: &Pool,
+    soft: &CancellationToken,
+) -> ReadinessSource {
+    let (eim, conferences, pool, soft) = (eim.clone(), conferences.clone(), pool.clone(), soft.clone());
+    let (health, started) = (eim.health(), now_ms());
+    let part = |name: &str, state: PartState, since: u64, reason: String| Part {
         name: name.to_owned(),
-        state: if up { PartState::Up } else { PartState::Down },
+        state,
         since,
-        vital,
+        vital: name == "store",
+        reason,
     };
+    let state = |up: bool| if up { PartState::Up } else { PartState::Down };
     Arc::new(move || {
-        let (eim, kept) = (health.borrow().clone(), store.borrow().clone());
-        let mut parts = vec![part("store", kept.up, kept.since_ms, true), part("eim", eim.up, eim.since_ms, false)];
+        let (link, kept) = (health.borrow().clone(), store.borrow().clone());
+        let mut parts = vec![part("store", state(kept.up), kept.since_ms, kept.why)];
+        parts.push(part("eim", state(link.up), link.since_ms, link.why));
+        for address in eim.reach() {
+            let now = address.here.map_or(PartState::Starting, state);
+            parts.push(part(&format!("eim.{}", address.name), now, address.since_ms, address.why));
+        }
+        let refused = conferences.refused_since();
+        let why = refused.map(|(_, conferences)| format!("subscriptions are refused in {conferences} conferences"));
+        let since = refused.map_or(started, |(since, _)| since);
+        parts.push(part("events", state(refused.is_none()), since, why.unwrap_or_default()));
         for gateway in pool.reports() {
-            parts.push(part(
-                &format!("callgw.{}", gateway.id),
-                gateway.standing.is_up(),
-                gateway.standing.since,
-                false,
-            ));
+            let Standing { since, reason, .. } = gateway.standing;
+            let up = gateway.standing.fault.is_none();
+            parts.push(part(&format!("callgw.{}", gateway.id), state(up), since, reason.unwrap_or_default()));
         }
         Readiness { phase: if soft.is_cancelled() { Phase::Draining } else { Phase::Serving }, parts }
     })
 }
 
 /// The link to the EIM; in the embedded default also the EIM, behind in-process streams.
-async fn start_eim(
+fn start_eim(
     config: &Config,
     schema: &Schema,
+    builtin: Option<builtin::Eim>,
     store: &Store,
     lifecycle: &mut Lifecycle,
     tracker: &TaskTracker,
 ) -> Result<(Eim, mpsc::Receiver<Inbound>), Failure> {
-    let mut settings = crate::eim::settings::EimConfig::from(&config.eim);
-    let entries = schema.methods().chain(schema.internals());
-    let asked_at = entries.filter_map(|entry| entry.x_iq.as_ref()).map(|x_iq| x_iq.address(&config.eim.domain));
-    settings.peers = Peers::new(&config.eim.domain, asked_at);
-    if config.eim.mode != EimMode::Builtin {
+    let asked_at = schema.addresses(&config.eim.domain);
+    let mut settings = crate::eim::settings::EimConfig::from(&config.eim).asking_at(asked_at);
+    let Some(eim) = builtin else {
         return Ok(Eim::start(&settings, None, tracker, lifecycle.hard())?);
-    }
+    };
     let secret = Secret::new(random_text(32));
     (settings.secret, settings.admin_secret) = (secret.clone(), secret.clone());
     let (connect, connections) = mpsc::channel(IN_PROCESS_CONNECTIONS);
-    let eim = builtin_eim(config, store).await?;
     let domains = [Some(settings.component.clone()), settings.admin_domain.clone()];
     let secrets = domains.into_iter().flatten().map(|domain| (domain, secret.clone())).collect();
     let (persist, hard) = (keeping(store), lifecycle.hard());
@@ -321,6 +327,7 @@ fn limits(config: &Config) -> Limits {
         // Half of the queue: events go on while the other half is replayed.
         replay: config.limits.socket_queue_frames / 2,
         replay_bytes: config.limits.socket_queue_bytes / 2,
+        look_ms: config.eim.snapshot_interval.as_millis() as u64,
     }
 }
 

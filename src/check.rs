@@ -1,25 +1,23 @@
 //! `confgate check`: every configured part tried for real, a line each.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
-
 use crate::config::{CallNode, Config, EimMode, NodeKind};
 use crate::eim::settings::EimConfig;
-use crate::http::{CertificateFiles, Tls};
 use crate::schema::Schema;
-use crate::store::Store;
 use crate::{app, callgw, eim};
 
 /// Tries everything and prints what came of it; true where all is well.
 pub async fn run(config: Config) -> bool {
     let mut report = Report { well: true };
-    report.line("certificate", certificate(&config));
-    report.line("schema", schema(&config));
-    report.line("database", database(&config).await);
-    if config.eim.mode == EimMode::Builtin {
-        report.line("eim", Ok("built in".into()));
-    } else {
-        for probed in eim::probe(&EimConfig::from(&config.eim), None).await {
+    let schema = Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| errors.join("; "));
+    report.line(
+        "schema",
+        schema.as_ref().map(|schema| format!("{} methods", schema.methods().count())).map_err(Clone::clone),
+    );
+    app::preconditions(&config, |(part, outcome)| report.line(part, outcome)).await;
+    if config.eim.mode != EimMode::Builtin {
+        let asked_at = schema.map(|schema| schema.addresses(&config.eim.domain)).unwrap_or_default();
+        let settings = EimConfig::from(&config.eim).asking_at(asked_at);
+        for probed in eim::probe(&settings, None, &clients(&config)).await {
             report.line(&probed.part, probed.outcome);
         }
     }
@@ -30,9 +28,6 @@ pub async fn run(config: Config) -> bool {
             _ => callgw::check(&config.callgw, node, &config.node.id).await,
         };
         report.line(&format!("callgw {}", node.id), outcome);
-    }
-    if config.callgw.builtin().is_some() {
-        report.line("media", media(&config));
     }
     report.well
 }
@@ -53,31 +48,13 @@ impl Report {
     }
 }
 
-fn certificate(config: &Config) -> Result<String, String> {
-    match (&config.http.cert, &config.http.key) {
-        (Some(cert), Some(key)) => {
-            let files = CertificateFiles { cert: cert.clone(), key: key.clone() };
-            Tls::load(files).map_err(|error| error.to_string())?;
-            Ok(cert.display().to_string())
-        }
-        _ => Ok("self-signed, in certs/".into()),
-    }
-}
-
-fn schema(config: &Config) -> Result<String, String> {
-    let schema = Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| errors.join("; "))?;
-    Ok(format!("{} methods", schema.methods().count()))
-}
-
-/// Takes the media's addresses for a moment.
-fn media(config: &Config) -> Result<String, String> {
-    let media = app::media_config(config);
-    let failed = |listen: SocketAddr| move |error: io::Error| format!("{listen}: {error}");
-    UdpSocket::bind(media.udp).map_err(failed(media.udp))?;
-    if let Some(tcp) = media.tcp {
-        TcpListener::bind(tcp).map_err(failed(tcp))?;
-    }
-    Ok(format!("udp at {}", media.udp))
+/// Who is signed in with a password of the configuration.
+fn clients(config: &Config) -> Vec<eim::Client> {
+    let clients = config.auth.clients.iter().filter_map(|client| {
+        let (key, user) = (format!("auth.clients {}", client.id), client.speaks_as());
+        Some(eim::Client { key, user, password: client.password.clone()? })
+    });
+    clients.collect()
 }
 
 async fn janus(config: &Config, node: &CallNode) -> Result<String, String> {
@@ -90,8 +67,4 @@ async fn whip(config: &Config, node: &CallNode) -> Result<String, String> {
     let reach = app::whip_reach(config, node)?;
     reach.probe().await?;
     Ok(format!("{}, it answers", reach.base))
-}
-
-async fn database(config: &Config) -> Result<String, String> {
-    Store::open(&config.store).await.map(|_| "open, migrated".into()).map_err(|error| error.to_string())
 }

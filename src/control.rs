@@ -63,7 +63,7 @@ pub enum FromNode {
         /// Forwarded in the last second.
         packets_per_s: u64,
         packets_per_s_max: u64,
-        /// The busiest media thread's share of its own maximum; 1 is full.
+        /// The largest share of any bound that the node enforces (packets, connections, rooms); from 1 on it refuses.
         busiest: f64,
         rooms: u64,
         endpoints: u64,

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderValue, Uri};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -18,6 +16,8 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use crate::trust::{self, Trust};
 
 /// Bytes read at once. tungstenite's default, 128 KiB, is really touched on every connection.
 const READ_BUFFER: usize = 4096;
@@ -34,7 +34,7 @@ pub enum DialError {
     Address,
     #[error("{0}")]
     Connect(io::Error),
-    #[error("TLS: {0}")]
+    #[error("TLS: {}", trust::words(.0))]
     Tls(io::Error),
     #[error("it answers {0}")]
     Status(u16),
@@ -47,13 +47,27 @@ pub enum DialError {
 /// # Errors
 /// As far as it came.
 pub async fn websocket(uri: &Uri, protocols: &str, tls: &Tls, message_max: usize) -> Result<Socket, DialError> {
+    let protocols = HeaderValue::from_str(protocols).map_err(|_| DialError::Address)?;
+    open(uri, Some(protocols), tls, message_max).await
+}
+
+/// The same without subprotocols.
+///
+/// # Errors
+/// As far as it came.
+pub async fn plain_websocket(uri: &Uri, tls: &Tls, message_max: usize) -> Result<Socket, DialError> {
+    open(uri, None, tls, message_max).await
+}
+
+async fn open(uri: &Uri, protocols: Option<HeaderValue>, tls: &Tls, message_max: usize) -> Result<Socket, DialError> {
     if !matches!(uri.scheme_str(), Some("ws" | "wss")) {
         return Err(DialError::Address);
     }
     let stream = stream(uri, tls).await?;
     let mut request = uri.into_client_request().map_err(|_| DialError::Address)?;
-    let protocols = HeaderValue::from_str(protocols).map_err(|_| DialError::Address)?;
-    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocols);
+    if let Some(protocols) = protocols {
+        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocols);
+    }
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
@@ -92,6 +106,11 @@ pub async fn stream(uri: &Uri, tls: &Tls) -> Result<Box<dyn Io>, DialError> {
 pub struct Tls(TlsConnector);
 
 impl Tls {
+    /// Trusts whom that connector trusts.
+    pub fn of(connector: TlsConnector) -> Self {
+        Self(connector)
+    }
+
     /// Trusts what the system trusts, and the certificates in the PEM file `ca`: a node's own self-signed one serves.
     ///
     /// # Errors
@@ -109,34 +128,17 @@ impl Tls {
     }
 
     fn trusting<'a>(files: impl IntoIterator<Item = (&'a str, &'a Path)>) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let mut trust = Trust::system();
         for (key, path) in files {
-            add(&mut roots, path).map_err(|why| format!("{key}: {}: {why}", path.display()))?;
+            trust = trust.and_file(path).map_err(|why| format!("{key}: {why}"))?;
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self(TlsConnector::from(Arc::new(config))))
+        Ok(Self(TlsConnector::from(Arc::new(trust.client()?))))
     }
 
     async fn connect(&self, host: &str, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
         self.0.connect(name, stream).await
     }
-}
-
-fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
-    let before = roots.len();
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| error.to_string())?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    if roots.len() == before { Err("no certificate in PEM form".into()) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What is written to stderr: `tracing` events as text or JSON lines.
 
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
@@ -9,6 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{Log, LogFormat};
+use crate::limiter::{Limiter, Rate};
 
 /// Starts logging for the whole process. `rust_log` is the variable `RUST_LOG`, which wins over `log.filter`; where it
 /// cannot be read it is warned about and `log.filter` holds.
@@ -23,6 +26,32 @@ pub fn init(log: &Log, rust_log: Option<&str>) -> Result<(), TryInitError> {
         tracing::warn!(%error, "RUST_LOG is not a filter; log.filter holds");
     }
     Ok(())
+}
+
+/// How many lines of one kind are written, where a flood of what they tell of must not flood the log.
+pub struct Throttle(Mutex<Lines>);
+
+struct Lines {
+    limiter: Limiter<()>,
+    began: Instant,
+    unsaid: u64,
+}
+
+impl Throttle {
+    pub fn new(rate: Rate) -> Self {
+        Self(Mutex::new(Lines { limiter: Limiter::new(rate, 1), began: Instant::now(), unsaid: 0 }))
+    }
+
+    /// Whether one more may be written: then how many were not since the last one.
+    pub fn may_say(&self) -> Option<u64> {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = lines.began.elapsed().as_millis() as u64;
+        if lines.limiter.allow(&(), now).is_err() {
+            lines.unsaid += 1;
+            return None;
+        }
+        Some(std::mem::take(&mut lines.unsaid))
+    }
 }
 
 /// The filter, and why `rust_log` is not it where it should be.
@@ -45,7 +74,9 @@ where
     let lines = tracing_subscriber::fmt::layer().with_writer(to);
     match format {
         LogFormat::Text => Box::new(base.with(lines.with_ansi(color))),
-        LogFormat::Json => Box::new(base.with(lines.json().flatten_event(true).with_current_span(false))),
+        LogFormat::Json => {
+            Box::new(base.with(lines.json().flatten_event(true).with_current_span(true).with_span_list(false)))
+        }
     }
 }
 
@@ -82,6 +113,14 @@ mod tests {
         let subscriber = subscriber(log.format, filter(log, rust_log).0, false, move || to.clone());
         tracing::subscriber::with_default(subscriber, say);
         String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_is_counted_instead_of_written() {
+        let throttle = Throttle::new(Rate { count: 2, window_ms: 3_600_000 });
+        assert_eq!((throttle.may_say(), throttle.may_say()), (Some(0), Some(0)));
+        assert_eq!((throttle.may_say(), throttle.may_say()), (None, None));
+        assert_eq!(throttle.0.lock().unwrap().unsaid, 2);
     }
 
     #[test]

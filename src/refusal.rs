@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::trace;
+
 /// The stable error codes of the JSON-RPC interface. Each has exactly one meaning.
 pub mod code {
     pub const PARSE_ERROR: i32 = -32700;
@@ -21,9 +23,6 @@ pub mod code {
     pub const NO_CALL_GATEWAY: i32 = -32020;
     pub const TOO_MANY: i32 = -32029;
 }
-
-/// Characters of a trace id.
-const TRACE_ID: usize = 12;
 
 /// What a client is told instead of a result: `{code, message, data: {key, ...}}`.
 /// `key` is stable and is what a page translates; `message` is English for developers.
@@ -100,34 +99,32 @@ impl Refusal {
         Self::new(code::EIM_TIMEOUT, "eim.timeout", "the EIM did not answer in time")
     }
 
-    /// Whether the same request may go well later, without anybody's doing. Besides our own reasons: what an XMPP server
-    /// answers (RFC 6120 section 8.3) while the EIM's component is away. Where it may not look for other servers,
-    /// ejabberd calls that forbidden; the EIM's own `forbidden` has a reason, and so another code.
+    /// The token is good, but the user's session at the XMPP server, over which they speak, can't be opened again.
+    pub fn session_lost() -> Self {
+        Self::new(code::UNAUTHENTICATED, "auth.sessionLost", "the session at the XMPP server is lost: log in again")
+    }
+
+    /// Whether the same request may go well later, without anybody's doing.
     pub fn is_passing(&self) -> bool {
-        let said = |member: &str| self.data.get(member).and_then(Value::as_str).unwrap_or_default();
         match self.code {
             code::EIM_UNREACHABLE | code::EIM_TIMEOUT | code::TOO_MANY | code::INTERNAL => true,
-            code::EIM_REFUSED => {
-                let away = ["service-unavailable", "remote-server-not-found", "remote-server-timeout", "forbidden"];
-                said("type") == "wait" || away.contains(&said("condition"))
-            }
+            code::EIM_REFUSED => self.data.get("type").and_then(Value::as_str) == Some("wait"),
             _ => false,
         }
     }
 
-    /// As clients get it: `{code, message, data: {key, traceId, ...}}`. The trace id is the incident's where there is
-    /// one.
+    /// As clients get it: `{code, message, data: {key, traceId, ...}}`. The trace id is the request's.
     pub fn to_json(&self) -> Value {
         let mut data = Map::new();
         data.insert("key".into(), self.key.clone().into());
-        data.insert("traceId".into(), crate::ids::random_text(TRACE_ID).into());
+        data.insert("traceId".into(), trace::id().into());
         data.extend(self.data.iter().map(|(k, v)| (k.clone(), v.clone())));
         json!({"code": self.code, "message": self.message, "data": data})
     }
 
-    /// A fault of ours: logged here, once, with what happened; the client learns the incident id only.
+    /// A fault of ours: logged here, once, with what happened; the client learns the request's id only.
     pub fn fault(what: impl std::fmt::Display) -> Self {
-        let incident = crate::ids::random_text(TRACE_ID);
+        let incident = trace::id();
         tracing::error!(incident, error = %what, "fault");
         Self::new(code::INTERNAL, "internal", "internal error").with("traceId", incident)
     }

@@ -18,7 +18,7 @@ use crate::entry::Caller;
 use crate::ids::{ConfId, UserId, now_ms};
 use crate::outbox::{Close, Outbox, outbox};
 use crate::pump::{self, Heard, Pace, Reader};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, code};
 use crate::rpc::{Context, Door, SocketSide, own_conferences};
 use crate::sockets::Opened;
 
@@ -107,7 +107,7 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
     // Only the pump ends; the others go on for as long as it does.
     let farewell = tokio::select! {
         farewell = pump::run(socket, inbox, account, &mut reading, pace) => Some(farewell),
-        () = greet(&door, &shared, generation) => None,
+        () = greet(&door, &shared, &outbox, generation) => None,
         () = watch_token(&shared, &outbox, ended, |caller| door.entry.still_valid(caller.clone()).is_err()) => None,
         () = hear_calls(&door, &user, generation, &link_up), if !is_guest => None,
     };
@@ -283,14 +283,19 @@ impl Reading {
 }
 
 /// Lets the socket listen to its user's conferences, once it is known where it resumes from.
-async fn greet(door: &Door, shared: &Shared, generation: u64) {
+async fn greet(door: &Door, shared: &Shared, outbox: &Outbox, generation: u64) {
     let has_positions = !shared.positions().is_empty();
     if !has_positions && timeout(FIRST_FRAME, shared.greet.notified()).await.is_err() && shared.resumes.load(Relaxed) {
         shared.greet.notified().await;
     }
     let caller = shared.caller();
     let mut positions = std::mem::take(&mut *shared.positions());
-    for conf in conferences_of(door, &caller).await {
+    // Who must log in again hears nothing until they have.
+    let conferences = conferences_of(door, &caller).await.unwrap_or_else(|| {
+        outbox.close(Close::Token);
+        Vec::new()
+    });
+    for conf in conferences {
         let at = positions.iter().position(|(named, _)| *named == conf.conf_id);
         let position = at.map(|at| positions.swap_remove(at).1);
         door.sockets.attach_at(&caller.user_id, generation, &conf, position).await;
@@ -298,17 +303,19 @@ async fn greet(door: &Door, shared: &Shared, generation: u64) {
     std::future::pending().await
 }
 
-/// The caller's conferences; asked for until the EIM answers, since a socket outlives the EIM's absence.
-async fn conferences_of(door: &Door, caller: &Caller) -> Vec<Own> {
+/// The caller's conferences; asked for until the EIM answers, since a socket outlives the EIM's absence. `None`: the
+/// caller must log in again.
+async fn conferences_of(door: &Door, caller: &Caller) -> Option<Vec<Own>> {
     let mut health = door.eim.health();
     loop {
         match own_conferences(&door.calls, caller).await {
-            Ok(conferences) => return conferences,
+            Ok(conferences) => return Some(conferences),
+            Err(refusal) if refusal.code == code::UNAUTHENTICATED => return None,
             Err(refusal) => tracing::info!(key = refusal.key, "a socket's conferences can't be listed yet"),
         }
         // Asked again when the link changes, and now and then for answers that were lost.
         if timeout(Duration::from_secs(5), health.changed()).await.is_ok_and(|changed| changed.is_err()) {
-            return Vec::new();
+            return Some(Vec::new());
         }
     }
 }

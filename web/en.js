@@ -336,6 +336,7 @@ export const en = {
   "error.auth.required": "Please sign in first.",
   "error.auth.expired": "Your login has expired. Please sign in again.",
   "error.auth.ended": "Your login is no longer valid. Please enter again.",
+  "error.auth.sessionLost": "Your session at the conference system is lost. Please sign in again.",
   "error.auth.failed": "The user name or the password is wrong.",
   "error.auth.tooManyFailures": "Too many tries. Please try again in {seconds} s.",
   "error.auth.scopeMissing": "You may not do this.",

@@ -336,6 +336,7 @@ export const zh = {
   "error.auth.required": "请先登录。",
   "error.auth.expired": "登录已过期，请重新登录。",
   "error.auth.ended": "登录已失效，请重新进入会议。",
+  "error.auth.sessionLost": "与会议系统的会话已失效，请重新登录。",
   "error.auth.failed": "用户名或密码不正确。",
   "error.auth.tooManyFailures": "尝试次数过多，请在 {seconds} 秒后再试。",
   "error.auth.scopeMissing": "您没有权限执行此操作。",

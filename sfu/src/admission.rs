@@ -64,6 +64,13 @@ impl Admission {
         admits
     }
 
+    /// How full it is: from 1 on no connection is admitted.
+    pub(crate) fn fullness(&self) -> f64 {
+        let coming: u64 = self.admitted.iter().map(|(_, expected)| expected).sum();
+        let share = (self.measured + coming) as f64 / self.max as f64;
+        if self.sheds { share.max(1.0) } else { share }
+    }
+
     /// What changes for whom: `shares` are all viewers.
     pub(crate) fn balance(&mut self, mut shares: Vec<Share>, now: Instant) -> Vec<(EndpointId, Shed)> {
         self.sheds = shares.iter().any(|share| share.shed > Shed::Nothing);

@@ -133,7 +133,8 @@ pub struct Load {
     pub packets_per_s: u64,
     /// What it takes at most.
     pub packets_per_s_max: u64,
-    /// The busiest thread's share of its own maximum, 0 to 1 (or more, when it is overloaded).
+    /// The largest share of any bound: each thread's packets and connections, the node's rooms. 0 to 1, from where on
+    /// something is refused (or more, when it is overloaded).
     pub busiest: f64,
     pub rooms: u64,
     pub endpoints: u64,

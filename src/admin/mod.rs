@@ -206,7 +206,8 @@ mod tests {
     use tower::ServiceExt;
 
     fn ready(phase: Phase) -> Readiness {
-        let store = Part { name: "store".to_owned(), state: PartState::Up, since: 1_700_000_000_000, vital: true };
+        let (name, reason) = ("store".to_owned(), String::new());
+        let store = Part { name, state: PartState::Up, since: 1_700_000_000_000, vital: true, reason };
         Readiness { phase, parts: vec![store] }
     }
 

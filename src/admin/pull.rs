@@ -95,7 +95,7 @@ fn refusal(refused: &Refused) -> (StatusCode, String) {
         Refused::NoStream => {
             (StatusCode::NOT_FOUND, "no such stream; it is called confId/userId or confId/userId/screen")
         }
-        Refused::Taken => (StatusCode::CONFLICT, "there is another stream of that name here"),
+        Refused::Taken => (StatusCode::CONFLICT, "a stream of that name is here, or being pulled"),
         Refused::Loop => (StatusCode::CONFLICT, "the stream comes from this node"),
         Refused::TooMany => (StatusCode::INTERNAL_SERVER_ERROR, "more pulls than a node takes"),
         Refused::Dead(why) => (StatusCode::INTERNAL_SERVER_ERROR, why.as_str()),

@@ -32,6 +32,8 @@ pub struct Part {
     pub since: u64,
     /// True for what nothing can be served without: the store.
     pub vital: bool,
+    /// Why it isn't up, or what it lacks; empty for nothing.
+    pub reason: String,
 }
 
 /// What `/readyz` says.
@@ -64,7 +66,11 @@ fn part_json(part: &Part) -> Value {
         PartState::Up => "up",
         PartState::Down => "down",
     };
-    json!({"part": part.name, "state": state, "since": part.since})
+    let mut told = json!({"part": part.name, "state": state, "since": part.since});
+    if !part.reason.is_empty() {
+        told["reason"] = part.reason.as_str().into();
+    }
+    told
 }
 
 #[cfg(test)]
@@ -73,7 +79,8 @@ mod tests {
     use http_body_util::BodyExt;
 
     fn part(name: &str, state: PartState, vital: bool) -> Part {
-        Part { name: name.to_owned(), state, since: 1_700_000_000_000, vital }
+        let reason = if state == PartState::Down { "it was cut".to_owned() } else { String::new() };
+        Part { name: name.to_owned(), state, since: 1_700_000_000_000, vital, reason }
     }
 
     fn ready(phase: Phase, store: PartState, eim: PartState) -> Readiness {
@@ -88,7 +95,7 @@ mod tests {
         let body: Value = serde_json::from_slice(&body).expect("JSON");
         let expected = json!({"state": "ready", "parts": [
             {"part": "store", "state": "up", "since": 1_700_000_000_000_u64},
-            {"part": "eim", "state": "down", "since": 1_700_000_000_000_u64},
+            {"part": "eim", "state": "down", "since": 1_700_000_000_000_u64, "reason": "it was cut"},
         ]});
         assert_eq!(body, expected);
     }

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use metrics_exporter_prometheus::PrometheusBuilder;
 
-use super::{certificate, http_settings, serve_admin, serve_http};
+use super::{certificate, figures, http_settings, serve_admin, serve_http};
 use crate::admin::{self, Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::callgw::Embedded;
 use crate::config::{CallNode, Config, NodeKind};
@@ -55,7 +54,7 @@ pub(super) fn embedded(
 /// Runs only a call gateway node.
 pub async fn serve_media(config: Config) -> Result<Outcome, Failure> {
     log::init(&config.log, std::env::var("RUST_LOG").ok().as_deref())?;
-    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let metrics = figures::record()?;
     let mut lifecycle = Lifecycle::new(config.limits.drain);
     lifecycle.listen_to_signals()?;
     let http = HttpDoor::open(http_settings(&config)?).await?;
@@ -230,8 +229,25 @@ pub fn janus_reach(config: &Config, node: &CallNode) -> Result<janus::Reach, Str
     })
 }
 
+/// Takes the media's addresses for a moment.
+pub(super) fn check_media(config: &Config) -> Result<String, String> {
+    let media = media_config(config);
+    let failed = |listen: SocketAddr| move |error: io::Error| format!("{listen}: {error}");
+    UdpSocket::bind(media.udp).map_err(failed(media.udp))?;
+    if let Some(tcp) = media.tcp {
+        TcpListener::bind(tcp).map_err(failed(tcp))?;
+    }
+    Ok(format!("udp at {}", media.udp))
+}
+
+/// Whom other nodes are believed by.
+pub(super) fn check_pulls(config: &Config) -> Result<String, String> {
+    Tls::load(config.callgw.ca.as_deref())?;
+    Ok(config.callgw.ca.as_ref().map_or("what the system trusts".to_owned(), |path| path.display().to_string()))
+}
+
 /// Where media comes in, and how much of it.
-pub fn media_config(config: &Config) -> confgate_sfu::Config {
+fn media_config(config: &Config) -> confgate_sfu::Config {
     let (callgw, defaults) = (&config.callgw, confgate_sfu::Config::default());
     let any_port = SocketAddr::new(config.http.listen.ip(), 0);
     confgate_sfu::Config {
@@ -255,7 +271,8 @@ pub fn media_config(config: &Config) -> confgate_sfu::Config {
 fn readiness(lifecycle: &Lifecycle) -> ReadinessSource {
     let (soft, since) = (lifecycle.soft(), now_ms());
     Arc::new(move || {
-        let media = Part { name: "media".to_owned(), state: PartState::Up, since, vital: true };
+        let (name, reason) = ("media".to_owned(), String::new());
+        let media = Part { name, state: PartState::Up, since, vital: true, reason };
         let phase = if soft.is_cancelled() { Phase::Draining } else { Phase::Serving };
         Readiness { phase, parts: vec![media] }
     })

@@ -34,7 +34,7 @@ pub enum Control {
 /// What it last reported.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reported {
-    /// The busiest of its threads: 0 idle, 1 full.
+    /// The largest share of any of its bounds: 0 idle, 1 full.
     pub busiest: f64,
     /// How a conference can be at it and at others.
     pub cascades: Option<Way>,

@@ -17,6 +17,7 @@ use crate::config;
 use crate::control::{FromNode, QUEUE, ToNode};
 use crate::dial::{self, DialError, Socket, Tls};
 use crate::token::ControlClaims;
+use crate::trust;
 
 use super::node::Node;
 
@@ -116,8 +117,8 @@ async fn open(node: &Node, keeping: &Keeping) -> Result<Socket, NoLink> {
     let protocols = format!("confgate, bearer.{token}");
     dial::websocket(&uri, &protocols, &keeping.tls, FRAME_MAX).await.map_err(|error| match error {
         // A node that can't prove who it is gets no commands; whether it lives is for the probe to say.
-        DialError::Tls(why) if why.kind() == std::io::ErrorKind::InvalidData => {
-            NoLink::Refused(format!("TLS: {why}; see callgw.ca"))
+        DialError::Tls(why) if trust::is_peers(&why) => {
+            NoLink::Refused(format!("TLS: {}; see callgw.ca", trust::words(&why)))
         }
         DialError::Connect(_) | DialError::Tls(_) => NoLink::Failed(error.to_string()),
         DialError::Address | DialError::Status(_) | DialError::Upgrade(_) => NoLink::Refused(error.to_string()),

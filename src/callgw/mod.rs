@@ -320,7 +320,7 @@ impl Starting<'_> {
 }
 
 async fn probe_forever(node: Arc<Node>, every: Duration, timeout: Duration, stop: CancellationToken) {
-    let mut prober = probe::Prober::new(&node.url);
+    let prober = probe::Prober::new(&node.url);
     loop {
         if !node.is_controlled() {
             node.probed(prober.probe(timeout).await);

@@ -1,5 +1,5 @@
-//! Whether a call gateway lives: a connection, TLS where its address says so, and the first bytes of its answer to a
-//! WebSocket handshake. Which answer doesn't matter (a node may well refuse us a socket without a token).
+//! Whether a call gateway serves where its address leads: a connection, TLS where the address says so, and a WebSocket
+//! that opens. Nothing less is health: members are given that very address.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,62 +8,35 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::dial::{self, DialError, Tls};
+
+/// Nothing that a node sends by itself is larger.
+const MESSAGE_MAX: usize = 64 * 1024;
+
 pub struct Prober {
     url: String,
-    tls: Arc<ClientConfig>,
-    /// Whether it ever answered. Who did and falls silent is taken for dead; of who never did (a TCP proxy that
-    /// waits, a protocol that we don't speak) no more is asked than that it accepts connections.
-    has_spoken: bool,
+    tls: Tls,
 }
 
 impl Prober {
     pub fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), tls: Arc::new(trusting()), has_spoken: false }
+        Self { url: url.to_owned(), tls: Tls::of(TlsConnector::from(Arc::new(trusting()))) }
     }
 
     /// `Err` says why the node is not to be used.
-    pub async fn probe(&mut self, within: Duration) -> Result<(), String> {
-        let uri: http::Uri = self.url.parse().map_err(|_| "not an address".to_owned())?;
-        let secure = matches!(uri.scheme_str(), Some("wss" | "https"));
-        let host = uri.host().ok_or("an address without a host")?.trim_matches(['[', ']']).to_owned();
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let connecting = timeout(within, TcpStream::connect((host.as_str(), port)));
-        let stream = connecting.await.map_err(|_| "no connection in time")?.map_err(|e| e.to_string())?;
-        let answered = timeout(within, self.speak(stream, secure, &host, &uri)).await.unwrap_or(Ok(false));
-        match answered {
-            Ok(true) => self.has_spoken = true,
-            Ok(false) | Err(_) if !self.has_spoken => {}
-            Ok(false) => return Err("no answer in time".into()),
-            Err(error) => return Err(error.to_string()),
+    pub async fn probe(&self, within: Duration) -> Result<(), String> {
+        let uri = self.url.parse().map_err(|_| "not an address".to_owned())?;
+        let opening = timeout(within, dial::plain_websocket(&uri, &self.tls, MESSAGE_MAX));
+        match opening.await.map_err(|_| "no answer in time".to_owned())? {
+            // The connection is dropped: a close frame's answer would only be waited for.
+            Ok(_) => Ok(()),
+            Err(DialError::Status(404)) => Err(format!("it answers 404: nothing serves at {}", uri.path())),
+            Err(error) => Err(error.to_string()),
         }
-        Ok(())
     }
-
-    async fn speak(&self, stream: TcpStream, secure: bool, host: &str, uri: &http::Uri) -> std::io::Result<bool> {
-        if !secure {
-            return handshake(stream, uri).await;
-        }
-        let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
-        let stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await?;
-        handshake(stream, uri).await
-    }
-}
-
-async fn handshake(mut stream: impl AsyncRead + AsyncWrite + Unpin, uri: &http::Uri) -> std::io::Result<bool> {
-    let path = uri.path_and_query().map_or("/", |p| p.as_str());
-    let authority = uri.authority().map_or("", |a| a.as_str());
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Y29uZmdhdGUgcHJvYmUhIQ==\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut first = [0; 16];
-    Ok(stream.read(&mut first).await? > 0)
 }
 
 /// A client that trusts any certificate: a probe sends nothing secret and believes nothing that it hears.
@@ -119,29 +92,55 @@ impl ServerCertVerifier for AnyCertificate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     const WITHIN: Duration = Duration::from_millis(300);
 
-    #[tokio::test]
-    async fn a_node_that_answered_once_and_falls_silent_is_dead() {
+    /// Answers one connection like that, to a probe.
+    async fn probed(answer: &str) -> Result<(), String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut prober = Prober::new(&format!("ws://{}/x", listener.local_addr().unwrap()));
-        assert_eq!(prober.probe(WITHIN).await, Ok(()), "accepting is all that is known of a node that never spoke");
+        let prober = Prober::new(&format!("ws://{}/x", listener.local_addr().unwrap()));
         let answering = async {
             let (mut peer, _) = listener.accept().await.unwrap();
-            // The first probe's connection, given up by now, comes first.
-            drop(peer);
-            peer = listener.accept().await.unwrap().0;
-            peer.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await.unwrap();
+            let mut head = [0; 1024];
+            let read = peer.read(&mut head).await.unwrap();
+            let head = String::from_utf8_lossy(&head[..read]).into_owned();
+            let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or_default();
+            let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
+            peer.write_all(answer.replace("ACCEPT", &accept).as_bytes()).await.unwrap();
             let mut rest = Vec::new();
             // How the prober lets go of the connection is its own business.
             peer.read_to_end(&mut rest).await.ok();
         };
-        let (probed, ()) = tokio::join!(prober.probe(Duration::from_secs(5)), answering);
-        assert_eq!(probed, Ok(()));
-        assert!(prober.probe(WITHIN).await.is_err(), "silent now");
+        tokio::join!(prober.probe(Duration::from_secs(5)), answering).0
+    }
+
+    #[tokio::test]
+    async fn only_a_websocket_that_opens_is_health() {
+        let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+        let open = format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}Sec-WebSocket-Accept: ACCEPT\r\n\r\n");
+        assert_eq!(probed(&open).await, Ok(()));
+        for (answer, said) in [
+            ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "404"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200"),
+            ("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "502"),
+            ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "403"),
+            ("HTTP/1.1 301 Moved Permanently\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n", "301"),
+            ("SSH-2.0-OpenSSH_9.2\r\n", ""),
+            (&open.replace("ACCEPT", "bm90IGl0cyBhbnN3ZXI="), ""),
+        ] {
+            let why = probed(answer).await.expect_err(answer);
+            assert!(why.contains(said), "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_silent_or_gone_is_dead() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let prober = Prober::new(&format!("ws://{}/x", listener.local_addr().unwrap()));
+        assert_eq!(prober.probe(WITHIN).await.unwrap_err(), "no answer in time");
         drop(listener);
-        assert!(prober.probe(WITHIN).await.is_err(), "gone");
+        assert!(prober.probe(WITHIN).await.is_err());
     }
 }

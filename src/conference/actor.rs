@@ -70,6 +70,7 @@ enum Told {
     Subscribe(UserId, Result<Roster, Failure>),
     Presence(UserId, Result<(), Failure>),
     Snapshot(Result<Roster, Failure>),
+    Look(Result<Roster, Failure>),
 }
 
 /// Owns everything of one conference on this node; nobody else touches it.
@@ -112,6 +113,7 @@ impl Actor {
             for effect in effects {
                 self.carry_out(effect).await;
             }
+            self.registry.refused(self.core.conf_id(), self.core.is_refused());
         }
     }
 
@@ -152,6 +154,7 @@ impl Actor {
             Told::Subscribe(user, answer) => self.core.told_subscribe(&user, answer, now),
             Told::Presence(user, answer) => self.core.told_presence(&user, answer, now),
             Told::Snapshot(answer) => self.core.told_snapshot(answer, now),
+            Told::Look(answer) => self.core.told_look(answer, now),
         }
     }
 
@@ -230,6 +233,7 @@ async fn perform(ask: Ask, calls: &Calls, conf: &ConfId, node: &str) -> Told {
             Told::Presence(user, done(answer))
         }
         Ask::Snapshot => Told::Snapshot(roster(calls.as_gateway("eim.snapshot", &conference(conf)).await)),
+        Ask::Look => Told::Look(roster(calls.as_gateway("eim.snapshot", &conference(conf)).await)),
     }
 }
 
@@ -280,6 +284,7 @@ fn failure(refusal: &Refusal) -> Failure {
     match refusal.code {
         _ if refusal.is_passing() => Failure::Unreachable,
         code::NOT_FOUND | code::NOT_OPEN => Failure::NoConference,
+        code::EIM_REFUSED => Failure::Unwilling,
         _ => Failure::Refused,
     }
 }

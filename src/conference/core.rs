@@ -1,6 +1,7 @@
 //! One conference as this node sees it: who listens, what they have seen, and what the EIM has been told of them.
 //! Pure: time is an argument, and everything to be done comes out as an [`Effect`].
 
+mod look;
 mod presence;
 
 use std::collections::HashMap;
@@ -11,8 +12,9 @@ use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, Roster, Wait
 use crate::ids::{ConfId, UserId};
 use crate::outbox::Close;
 
+use self::look::Look;
 use self::presence::{Presence, Want};
-use super::log::{Applied, Log, Position, Reason, full_snapshot, outside_snapshot};
+use super::log::{Applied, Log, Position, Reason, full_snapshot, notification, outside_snapshot};
 
 /// Most events held back while a fresh roster is on its way; more than that and the roster is asked for again.
 const HELD_MAX: usize = 256;
@@ -33,6 +35,8 @@ pub struct Limits {
     /// a replay that a socket's queue can't hold would end the socket, and the next one in the same way.
     pub replay: usize,
     pub replay_bytes: usize,
+    /// How often the EIM is asked whether what is known here is still so.
+    pub look_ms: u64,
 }
 
 /// What the core wants done, in order.
@@ -58,6 +62,8 @@ pub enum Ask {
     Gone { user: UserId, generation: u64, keep_ms: u64 },
     /// A fresh roster is needed.
     Snapshot,
+    /// Is what is known here still so?
+    Look,
 }
 
 /// What others of the program must know.
@@ -91,8 +97,10 @@ pub enum Rights {
 pub enum Failure {
     /// It may work later.
     Unreachable,
-    /// The EIM said no.
+    /// The EIM said no, for a reason that the schema or the dialect knows.
     Refused,
+    /// The EIM doesn't do what it is asked, whoever asks it.
+    Unwilling,
     /// The EIM knows of no such conference, or it is over.
     NoConference,
 }
@@ -104,6 +112,8 @@ struct Listener {
     pending: Option<Option<Position>>,
     /// Whether it gets the numbered events.
     full: bool,
+    /// How often in a row the EIM has refused to let it listen.
+    refusals: u32,
 }
 
 pub struct Core {
@@ -123,6 +133,7 @@ pub struct Core {
     call: bool,
     /// Since when nobody listens.
     idle_since: Option<u64>,
+    look: Look,
 }
 
 type Effects = Vec<Effect>;
@@ -141,6 +152,7 @@ impl Core {
             ended: false,
             call: false,
             idle_since: Some(now),
+            look: Look::new(now + limits.look_ms),
         }
     }
 
@@ -165,7 +177,7 @@ impl Core {
             return out;
         }
         self.idle_since = None;
-        self.listeners.insert(user.clone(), Listener { generation, pending: Some(position), full: false });
+        self.listeners.insert(user.clone(), Listener { generation, pending: Some(position), full: false, refusals: 0 });
         self.want(&user, generation, Want::Online, now, &mut out);
         out
     }
@@ -274,6 +286,7 @@ impl Core {
         }
         if self.newer.as_ref().is_some_and(|(r, _)| self.roster().is_some_and(|ours| ours.seq >= r.seq)) {
             self.newer = None;
+            self.caught_up();
             self.greet_waiting(&mut out);
         }
         out

@@ -3,7 +3,8 @@ use serde_json::Value;
 use super::*;
 use crate::event::*;
 
-const LIMITS: Limits = Limits { grace_ms: 20_000, window_ms: 60_000, log: 8, replay: 8, replay_bytes: 100_000 };
+const LIMITS: Limits =
+    Limits { grace_ms: 20_000, window_ms: 60_000, log: 8, replay: 8, replay_bytes: 100_000, look_ms: u64::MAX / 2 };
 
 fn user(id: &str) -> UserId {
     UserId::parse(id).unwrap()
@@ -479,4 +480,65 @@ fn a_roster_that_another_stream_brings_early_waits_for_its_events() {
     let out = core.event(joined, 10);
     assert_eq!((frames(&out, "a").len(), frames(&out, "b").len()), (1, 1));
     assert_eq!(core.tick(CATCH_UP_MS + 1), [], "the events came by themselves");
+}
+
+/// As [`attached`], with looks at the EIM.
+fn looking(truth: &Truth, users: &[&str]) -> Core {
+    let mut core = attached(truth, users);
+    core.limits.look_ms = 1000;
+    core.look = look::Look::new(1000);
+    core
+}
+
+#[test]
+fn an_eim_that_counts_anew_is_subscribed_to_again() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = looking(&truth, &["a", "b"]);
+    assert_eq!(asks(&core.tick(999)), [] as [&Ask; 0]);
+    assert_eq!(asks(&core.tick(1000)), [&Ask::Look]);
+    assert_eq!(asks(&core.tick(5000)), [] as [&Ask; 0], "one at a time");
+    assert_eq!(core.told_look(Ok(truth.0.clone()), 1100), [], "nothing has changed");
+    assert_eq!(asks(&core.tick(2100)), [&Ask::Look]);
+    (truth.0.epoch, truth.0.seq) = ("e2".into(), 1);
+    let out = core.told_look(Ok(truth.0.clone()), 2200);
+    assert_eq!(frames(&out, "a")[0].1["reason"], "epoch");
+    let subscribed = asks(&out).into_iter().filter(|ask| matches!(ask, Ask::Subscribe { .. })).count();
+    assert_eq!(subscribed, 2);
+}
+
+#[test]
+fn events_that_never_come_are_subscribed_to_again() {
+    let mut truth = Truth::new(&["a"]);
+    let mut core = looking(&truth, &["a"]);
+    core.tick(1000);
+    let missed = truth.event(Change::MemberJoined(member("b", 9)));
+    // They may only be on their way.
+    assert_eq!(core.told_look(Ok(truth.0.clone()), 1100), []);
+    core.event(missed, 1200);
+    assert_eq!(asks(&core.tick(1100 + CATCH_UP_MS)), [] as [&Ask; 0]);
+    core.tick(2100);
+    truth.event(Change::MemberJoined(member("c", 10)));
+    core.told_look(Ok(truth.0.clone()), 2200);
+    let out = core.tick(2200 + CATCH_UP_MS);
+    assert_eq!(frames(&out, "a")[0].0, "conference.snapshot");
+    assert!(matches!(asks(&out)[..], [Ask::Subscribe { .. }]), "{out:?}");
+}
+
+#[test]
+fn a_refused_subscription_is_told_and_asked_for_until_it_is_granted() {
+    let truth = Truth::new(&["a"]);
+    let mut core = looking(&truth, &[]);
+    core.attach(user("a"), 1, None, 0);
+    assert_eq!(core.told_subscribe(&user("a"), Err(Failure::Unwilling), 0), [], "it may have been a moment's");
+    assert!(matches!(asks(&core.tick(RETRY_MS))[..], [Ask::Subscribe { .. }]));
+    let out = core.told_subscribe(&user("a"), Err(Failure::Unwilling), RETRY_MS);
+    assert_eq!(frames(&out, "a"), [("degraded".into(), serde_json::json!({"part": "events", "since": RETRY_MS}))]);
+    assert!(core.is_refused());
+    assert!(matches!(asks(&core.tick(2 * RETRY_MS))[..], [Ask::Subscribe { .. }]));
+    assert_eq!(core.told_subscribe(&user("a"), Err(Failure::Unwilling), 2 * RETRY_MS), [], "said once");
+    core.tick(3 * RETRY_MS);
+    let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 3 * RETRY_MS);
+    let told: Vec<String> = frames(&out, "a").into_iter().map(|(method, _)| method).collect();
+    assert_eq!(told, ["restored", "conference.snapshot"]);
+    assert!(!core.is_refused());
 }

@@ -17,7 +17,8 @@ use crate::ids::{ConfId, UserId};
 use crate::refusal::Refusal;
 use crate::schema::Schema;
 
-const LIMITS: Limits = Limits { grace_ms: 2000, window_ms: 6000, log: 12, replay: 10, replay_bytes: 1 << 20 };
+const LIMITS: Limits =
+    Limits { grace_ms: 2000, window_ms: 6000, log: 12, replay: 10, replay_bytes: 1 << 20, look_ms: 3000 };
 const USERS: usize = 4;
 const ACTIONS: [&str; 6] = ["muteSelf", "unmuteSelf", "raiseHand", "lowerHand", "openCamera", "closeCamera"];
 
@@ -261,13 +262,17 @@ impl World {
                 let roster = answer.map(|value| serde_json::from_value(value).unwrap());
                 self.core.told_subscribe(user, roster, self.now)
             }
-            Ask::Snapshot => {
+            Ask::Snapshot | Ask::Look => {
                 let answer = if up {
                     self.ask("eim.snapshot", None, json!({})).map_err(failed)
                 } else {
                     Err(Failure::Unreachable)
                 };
-                self.core.told_snapshot(answer.map(|value| serde_json::from_value(value).unwrap()), self.now)
+                let roster = answer.map(|value| serde_json::from_value(value).unwrap());
+                match ask {
+                    Ask::Look => self.core.told_look(roster, self.now),
+                    _ => self.core.told_snapshot(roster, self.now),
+                }
             }
             Ask::Unsubscribe { user, generation, linger_ms } => {
                 let mut params = claim(generation);

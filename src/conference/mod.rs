@@ -54,6 +54,8 @@ struct Inner {
     /// Grows over restarts too: it starts from the clock.
     generations: AtomicU64,
     tracker: TaskTracker,
+    /// Conferences to which the EIM refuses to let somebody listen, and since when (ms since 1970).
+    refused: Mutex<HashMap<ConfId, u64>>,
 }
 
 /// What conferences lead to elsewhere in the program, in two channels: what a happening leads to may take its time, what
@@ -69,7 +71,8 @@ impl Conferences {
         let (rights, granted) = mpsc::channel(RIGHTS);
         let generations = AtomicU64::new(now_ms() * 1000);
         let actors = Mutex::default();
-        let inner = Inner { actors, calls, limits, node, happenings, rights, generations, tracker };
+        let refused = Mutex::default();
+        let inner = Inner { actors, calls, limits, node, happenings, rights, generations, tracker, refused };
         (Self(Arc::new(inner)), News { happenings: carried_out, rights: granted })
     }
 
@@ -147,6 +150,21 @@ impl Conferences {
         Ok(count)
     }
 
+    /// Since when (ms since 1970) the EIM refuses to let somebody listen who is here, and in how many conferences.
+    pub fn refused_since(&self) -> Option<(u64, usize)> {
+        let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.values().min().map(|since| (*since, refused.len()))
+    }
+
+    fn refused(&self, conf: &ConfId, is_refused: bool) {
+        let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match (is_refused, refused.contains_key(conf)) {
+            (true, false) => drop(refused.insert(conf.clone(), now_ms())),
+            (false, true) => drop(refused.remove(conf)),
+            _ => {}
+        }
+    }
+
     fn existing(&self, conf: &ConfId) -> Option<Arc<Handle>> {
         self.lock().get(conf).cloned()
     }
@@ -168,6 +186,7 @@ impl Conferences {
         let unused = actors.get(conf).is_none_or(|handle| Arc::strong_count(handle) == 1) && !has_commands();
         if unused {
             actors.remove(conf);
+            self.refused(conf, false);
             metrics::gauge!("confgate_conferences").set(actors.len() as f64);
         }
         unused

@@ -29,6 +29,13 @@ impl Url {
         &self.uri
     }
 
+    /// With that path, unless it has one of its own.
+    pub(super) fn at(self, path: &str) -> Self {
+        let is_bare = matches!(self.uri.path(), "" | "/") && self.uri.query().is_none();
+        let text = format!("{}{path}", self.text.trim_end_matches('/'));
+        if is_bare { Self::parse(&text).unwrap_or(self) } else { self }
+    }
+
     pub fn scheme(&self) -> &str {
         self.uri.scheme_str().expect("a Url has a scheme: see parse")
     }

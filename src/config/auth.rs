@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::check::Findings;
+use super::eim::EimMode;
 use super::{DAY_S, Range, values};
 use crate::ids::{Secret, UserId};
 
@@ -119,7 +120,7 @@ impl Auth {
     // The store keeps an ended family for a day, so no access token may outlive that.
     pub(super) const RANGES: &[Range] = &[("auth.access_ttl_s", 1, DAY_S), ("auth.refresh_ttl_s", 1, 365 * DAY_S)];
 
-    pub(super) fn check(&self, found: &mut Findings) {
+    pub(super) fn check(&self, eim: EimMode, found: &mut Findings) {
         found.refuse_repeats("auth.clients", "id", self.clients.iter().map(|client| &client.id));
         found.refuse_repeats("auth.keys", "id", self.keys.iter().map(|key| &key.id));
         for (i, key) in self.keys.iter().enumerate() {
@@ -129,6 +130,11 @@ impl Auth {
         }
         for (i, client) in self.clients.iter().enumerate() {
             client.check(&format!("auth.clients[{i}]"), found);
+            if eim == EimMode::C2s && client.password.as_ref().is_none_or(Secret::is_empty) {
+                let wanted =
+                    format!("the password of {} at the XMPP server, since eim.mode is \"c2s\"", client.speaks_as());
+                found.refuse(&format!("auth.clients[{i}].password"), &wanted);
+            }
         }
     }
 }

@@ -1,13 +1,12 @@
-//! `[callgw]` and `[live]`: the media nodes, and the live rooms.
+//! `[callgw]`: the media nodes.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::addresses::Url;
+use super::addresses::{BasePath, Url};
 use super::auth::SIGNING_SECRET_MIN;
 use super::check::Findings;
 use super::{DAY_S, HOUR_MS, Range, values};
@@ -250,6 +249,14 @@ impl Callgw {
         }
     }
 
+    /// A node's address that is a bare authority leads to where nodes serve: below the base path.
+    pub(super) fn complete(&mut self, base_path: &BasePath) {
+        for node in &mut self.nodes {
+            let path = format!("{}{}", base_path.as_str(), node.path());
+            node.url = node.url.take().map(|url| url.at(&path));
+        }
+    }
+
     /// The node that this process is, where it is one.
     pub fn builtin(&self) -> Option<&CallNode> {
         self.nodes.iter().find(|node| node.kind == NodeKind::Builtin)
@@ -275,11 +282,11 @@ impl CallNode {
         !matches!(self.kind, NodeKind::Confgate)
     }
 
-    /// Where this process serves its signalling, below the base path.
+    /// Where its signalling is served, below the base path: a media server's at its gateway.
     pub fn path(&self) -> String {
         match self.kind {
-            NodeKind::Builtin => "/callgw".to_owned(),
-            _ => format!("/callgw/at/{}", self.id),
+            NodeKind::Builtin | NodeKind::Confgate => "/callgw".to_owned(),
+            NodeKind::Janus | NodeKind::Whip => format!("/callgw/at/{}", self.id),
         }
     }
 
@@ -362,58 +369,4 @@ impl Turn {
 
 fn is_ws(url: &Url) -> bool {
     matches!(url.scheme(), "ws" | "wss")
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Live {
-    /// `None`: no call-backs.
-    pub callback_listen: Option<SocketAddr>,
-    /// A path that only the cloud knows: held as a secret.
-    pub callback_path: Option<Secret>,
-    pub callback_key: Option<Secret>,
-    /// Empty: from anywhere.
-    #[serde(with = "values::networks")]
-    pub callback_networks: Vec<IpNet>,
-    pub push_key: Option<Secret>,
-    #[serde(rename = "flush_ms", with = "values::millis")]
-    pub flush: Duration,
-}
-
-impl Default for Live {
-    fn default() -> Self {
-        Self {
-            callback_listen: None,
-            callback_path: None,
-            callback_key: None,
-            callback_networks: Vec::new(),
-            push_key: None,
-            flush: Duration::from_secs(1),
-        }
-    }
-}
-
-impl Live {
-    pub(super) const RANGES: &[Range] = &[("live.flush_ms", 1, HOUR_MS)];
-
-    pub(super) fn check(&self, found: &mut Findings) {
-        let is_path = |path: &Secret| {
-            let text = path.expose();
-            text.len() > 1
-                && text.starts_with('/')
-                && text.bytes().all(|b| b.is_ascii_graphic() && !b"?#{}".contains(&b))
-        };
-        if self.callback_path.as_ref().is_some_and(|path| !is_path(path)) {
-            found.refuse("live.callback_path", "a path such as /cb/3vK9...; no ?, #, { or }");
-        }
-        if self.callback_listen.is_none() {
-            return;
-        }
-        if self.callback_path.is_none() {
-            found.refuse("live.callback_path", "a secret path, since live.callback_listen is set");
-        }
-        if self.callback_key.as_ref().is_none_or(Secret::is_empty) {
-            found.refuse("live.callback_key", "the cloud's call-back key, since live.callback_listen is set");
-        }
-    }
 }

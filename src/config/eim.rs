@@ -92,6 +92,12 @@ pub struct Eim {
     /// A link on which nothing came for so long is pinged.
     #[serde(rename = "keepalive_ms", with = "values::millis")]
     pub keepalive: Duration,
+    /// How often each address of the EIM's is pinged.
+    #[serde(rename = "ping_interval_ms", with = "values::millis")]
+    pub ping_interval: Duration,
+    /// How often a conference that somebody here is in is compared with what the EIM says of it.
+    #[serde(rename = "snapshot_interval_ms", with = "values::millis")]
+    pub snapshot_interval: Duration,
     /// Most requests sent and not yet answered.
     pub under_way: usize,
     pub guest_namespaces: Vec<String>,
@@ -127,6 +133,8 @@ impl Default for Eim {
             reconnect_min: Duration::from_millis(250),
             reconnect_max: Duration::from_secs(10),
             keepalive: Duration::from_secs(30),
+            ping_interval: Duration::from_secs(5),
+            snapshot_interval: Duration::from_secs(15),
             under_way: 1024,
             guest_namespaces: vec!["je:x:client:config".to_owned()],
             guest_destinations: vec!["jeprivacy.{domain}".to_owned()],
@@ -146,6 +154,8 @@ impl Eim {
         ("eim.reconnect_min_ms", 1, HOUR_MS),
         ("eim.reconnect_max_ms", 1, HOUR_MS),
         ("eim.keepalive_ms", 1000, HOUR_MS),
+        ("eim.ping_interval_ms", 100, HOUR_MS),
+        ("eim.snapshot_interval_ms", 100, HOUR_MS),
         ("eim.under_way", 1, 1_000_000),
     ];
 
@@ -254,8 +264,6 @@ pub enum EventsMode {
     Inproc,
     /// Headlines on the XMPP link.
     Xmpp,
-    /// A topic exchange.
-    Amqp,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -263,37 +271,18 @@ pub enum EventsMode {
 pub struct Events {
     /// Where it isn't set: `inproc` with the built-in EIM, `xmpp` with an external one.
     pub mode: EventsMode,
-    /// `amqp(s)://[user:password@]host[:port][/vhost]`. Held as a secret because of the password.
-    pub url: Option<Secret>,
-    pub exchange: String,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        Self { mode: EventsMode::Inproc, url: None, exchange: "eim.conference".to_owned() }
+        Self { mode: EventsMode::Inproc }
     }
 }
 
 impl Events {
     pub(super) fn check(&self, eim: EimMode, found: &mut Findings) {
         if self.mode == EventsMode::Inproc && eim != EimMode::Builtin {
-            found.refuse("events.mode", "\"xmpp\" or \"amqp\", since eim.mode is not \"builtin\"");
-        }
-        match &self.url {
-            Some(url) if !is_amqp(url.expose()) => {
-                found.refuse("events.url", "amqp(s)://[USER:PASSWORD@]HOST[:PORT][/VHOST]")
-            }
-            None if self.mode == EventsMode::Amqp => {
-                found.refuse("events.url", "the broker's URL, since events.mode is \"amqp\"")
-            }
-            _ => {}
-        }
-        if self.exchange.is_empty() || self.exchange.len() > 127 {
-            found.refuse("events.exchange", "1 to 127 bytes");
+            found.refuse("events.mode", "\"xmpp\", since eim.mode is not \"builtin\"");
         }
     }
-}
-
-fn is_amqp(url: &str) -> bool {
-    url.parse::<http::Uri>().is_ok_and(|uri| matches!(uri.scheme_str(), Some("amqp" | "amqps")) && uri.host().is_some())
 }

@@ -11,7 +11,10 @@ use super::example::without_indices;
 const SHOWN_MAX: usize = 120;
 
 /// Keys whose values are never shown, wherever they stand.
-const SECRETS: [&str; 7] = ["secret", "token", "password", "admin_secret", "callback_key", "callback_path", "push_key"];
+const SECRETS: [&str; 4] = ["secret", "token", "password", "admin_secret"];
+
+/// What other versions may have, and this one hasn't.
+const NOT_AVAILABLE: [&str; 4] = ["live", "events.url", "events.exchange", "events.numbered"];
 
 /// Keys of lists and tables that hold such keys.
 const HOLDERS: [&str; 5] = ["auth.clients", "auth.keys", "eim.users", "callgw.nodes", "callgw.turn"];
@@ -64,6 +67,9 @@ impl fmt::Display for ConfigError {
         match &self.problem {
             Problem::Wrong(value) => write!(f, "{} = {value}", self.key)?,
             Problem::Unset => write!(f, "{} is not set", self.key)?,
+            Problem::Unknown if NOT_AVAILABLE.contains(&self.key.as_str()) => {
+                write!(f, "{} is not available in this version", self.key)?;
+            }
             Problem::Unknown => write!(f, "{} is not a key", self.key)?,
             Problem::File(reason) => write!(f, "{}: {reason}", self.key)?,
         }
@@ -115,8 +121,8 @@ mod tests {
 
     #[test]
     fn credentials_in_a_url_are_masked() {
-        let error = ConfigError::wrong("events.url", Some(&Value::from("http://me:p@ss@broker/x")), "amqp");
-        assert_eq!(error.to_string(), "events.url = \"http://***@broker/x\"; allowed: amqp");
+        let error = ConfigError::wrong("store.url", Some(&Value::from("http://me:p@ss@db/x")), "sqlite:PATH");
+        assert_eq!(error.to_string(), "store.url = \"http://***@db/x\"; allowed: sqlite:PATH");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use toml::{Table, Value};
 
 pub use addresses::{BasePath, Origin, Url};
 pub use auth::{Auth, Client, Key, Scope};
-pub use callgw::{CallNode, Callgw, Live, NodeKind, Turn};
+pub use callgw::{CallNode, Callgw, NodeKind, Turn};
 pub use eim::{Eim, EimMode, EimTls, EimUser, Events, EventsMode, JidScheme};
 pub use env::process_environment;
 pub use error::ConfigError;
@@ -54,7 +54,6 @@ pub struct Config {
     pub eim: Eim,
     pub events: Events,
     pub callgw: Callgw,
-    pub live: Live,
     pub limits: Limits,
     pub log: Log,
 }
@@ -120,8 +119,9 @@ impl Config {
         check::ranges(&mut found);
         choose_events(&mut table);
         match Value::Table(table).try_into::<Config>() {
-            Ok(config) => {
+            Ok(mut config) => {
                 config.check(&mut found);
+                config.callgw.complete(&config.http.base_path);
                 found.into_result().map(|()| config)
             }
             Err(error) => {
@@ -136,11 +136,10 @@ impl Config {
         self.http.check(found);
         self.admin.check(found);
         self.store.check(found);
-        self.auth.check(found);
+        self.auth.check(self.eim.mode, found);
         self.eim.check(found);
         self.events.check(self.eim.mode, found);
         self.callgw.check(found);
-        self.live.check(found);
         self.log.check(found);
         server::check_listeners(self, found);
     }

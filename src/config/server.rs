@@ -253,7 +253,6 @@ pub(super) fn check_listeners(config: &Config, found: &mut Findings) {
     let listeners = [
         ("http.listen", Some(config.http.listen)),
         ("admin.listen", Some(config.admin.listen)),
-        ("live.callback_listen", config.live.callback_listen),
         ("callgw.tcp_listen", config.callgw.tcp_listen),
     ];
     for (i, (key, address)) in listeners.iter().enumerate() {

@@ -265,7 +265,12 @@ fn what_belongs_together_is_demanded_together() {
         ("[eim]\ncomponent = \"a.b\"\nadmin_domain = \"a.b\"", vec!["eim.admin_domain"]),
         ("[eim]\nreconnect_min_ms = 9\nreconnect_max_ms = 8", vec!["eim.reconnect_min_ms"]),
         ("[eim]\nmode = \"c2s\"\nhost = \"h\"\n[events]\nmode = \"inproc\"", vec!["events.mode"]),
-        ("[events]\nmode = \"amqp\"", vec!["events.url"]),
+        ("[events]\nmode = \"amqp\"", vec!["events.mode"]),
+        ("[events]\nurl = \"amqp://h\"", vec!["events.url"]),
+        (
+            "[eim]\nmode = \"c2s\"\nhost = \"h\"\n[[auth.clients]]\nid = \"c\"\nsecret = \"s\"",
+            vec!["auth.clients[0].password"],
+        ),
         ("[[auth.clients]]\nid = \"a\"\nopen = true", vec!["auth.clients[0].networks"]),
         ("[[auth.keys]]\nid = \"a\"\nsecret = \"short\"", vec!["auth.keys[0].secret"]),
         (
@@ -288,7 +293,7 @@ fn what_belongs_together_is_demanded_together() {
         ("[callgw]\nreconnect_min_ms = 2001", vec!["callgw.reconnect_min_ms"]),
         ("[callgw]\npull_allow = [\"wss://a/x\"]", vec!["callgw.pull_allow[0]"]),
         ("[callgw.turn]\nurls = [\"http://a\"]\nsecret = \"s\"", vec!["callgw.turn.urls"]),
-        ("[live]\ncallback_listen = \"127.0.0.1:0\"", vec!["live.callback_path", "live.callback_key"]),
+        ("[live]\ncallback_listen = \"127.0.0.1:0\"", vec!["live"]),
         ("[log]\nfilter = \"info,=x=\"", vec!["log.filter"]),
     ];
     for (text, expected) in cases {
@@ -351,5 +356,24 @@ proptest::proptest! {
                 let _ = load("", &[(&format!("CONFGATE_{section}__{known}"), &value)]);
             }
         }
+    }
+}
+
+#[test]
+fn a_nodes_bare_address_leads_to_where_nodes_serve() {
+    let node = |kind: &str, url: &str| {
+        let text = format!(
+            "[http]\nbase_path = \"/b\"\n[[callgw.nodes]]\nid = \"n\"\nkind = \"{kind}\"\nurl = \"{url}\"\n\
+             admin_url = \"http://127.0.0.1:1\"\nsecret = \"a long random text\"\n"
+        );
+        let config = Config::from_table(text.parse().unwrap(), []).unwrap_or_else(|errors| panic!("{errors:?}"));
+        config.callgw.nodes[0].url.as_ref().unwrap().to_string()
+    };
+    assert_eq!(node("confgate", "wss://192.168.78.29:8989"), "wss://192.168.78.29:8989/b/callgw");
+    assert_eq!(node("confgate", "wss://[2001:db8::1]/"), "wss://[2001:db8::1]/b/callgw");
+    assert_eq!(node("builtin", "wss://media1.example.org"), "wss://media1.example.org/b/callgw");
+    assert_eq!(node("whip", "wss://media1.example.org"), "wss://media1.example.org/b/callgw/at/n");
+    for own in ["wss://media1.example.org/groupcall", "wss://media1.example.org/x/"] {
+        assert_eq!(node("confgate", own), own);
     }
 }

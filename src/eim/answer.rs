@@ -13,6 +13,37 @@ const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
 const PING: &str = "urn:xmpp:ping";
 const VERSION: &str = "jabber:iq:version";
 
+/// The conditions of RFC 6120 section 8.3.3.
+const CONDITIONS: [&str; 22] = [
+    "bad-request",
+    "conflict",
+    "feature-not-implemented",
+    "forbidden",
+    "gone",
+    "internal-server-error",
+    "item-not-found",
+    "jid-malformed",
+    "not-acceptable",
+    "not-allowed",
+    "not-authorized",
+    "policy-violation",
+    "recipient-unavailable",
+    "redirect",
+    "registration-required",
+    "remote-server-not-found",
+    "remote-server-timeout",
+    "resource-constraint",
+    "service-unavailable",
+    "subscription-required",
+    "undefined-condition",
+    "unexpected-request",
+];
+
+/// The condition if the standard has it, else `undefined-condition`: labels of metrics must not be the peer's choice.
+pub fn defined_condition(text: &str) -> &'static str {
+    CONDITIONS.into_iter().find(|known| *known == text).unwrap_or("undefined-condition")
+}
+
 /// Where a conference is joined from a browser: the answer to `getWebAddress`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebAddress {

@@ -75,7 +75,7 @@ pub struct Outbox {
 
 impl Outbox {
     pub fn new(to: mpsc::Sender<Inbound>, announce: Announce) -> Self {
-        Self { to, announce, waiting: VecDeque::new(), depth: metrics::gauge!("confgate_eim_inbound_depth") }
+        Self { to, announce, waiting: VecDeque::new(), depth: metrics::gauge!("confgate_eim_inbound_waiting") }
     }
 
     /// Whether the link may read on.

@@ -34,6 +34,9 @@ pub enum EimError {
     /// The request went out and its deadline passed. It may have been carried out.
     #[error("the EIM did not answer in time")]
     Timeout,
+    /// The user has no session at the server, nor will one come by itself (mode `c2s`).
+    #[error("the user's session at the EIM is lost")]
+    NoSession,
     /// The bound of requests under way is reached; nothing was sent.
     #[error("too many requests to the EIM are under way")]
     TooManyUnderWay,
@@ -45,6 +48,7 @@ impl EimError {
             Self::Unreachable { sent: false } => "unreachable",
             Self::Unreachable { sent: true } => "cut",
             Self::Timeout => "timeout",
+            Self::NoSession => "no_session",
             Self::TooManyUnderWay => "too_many",
         }
     }
@@ -58,15 +62,17 @@ pub struct Health {
     pub since_ms: u64,
     /// For operators: what the last attempt or connection ended with. Empty while up.
     pub why: String,
+    /// The server refuses the secret or the password: that doesn't pass by itself.
+    pub refused: bool,
 }
 
 impl Health {
     pub fn up() -> Self {
-        Self { up: true, since_ms: now_ms(), why: String::new() }
+        Self { up: true, since_ms: now_ms(), why: String::new(), refused: false }
     }
 
     pub fn down(why: impl Into<String>) -> Self {
-        Self { up: false, since_ms: now_ms(), why: why.into() }
+        Self { up: false, since_ms: now_ms(), why: why.into(), refused: false }
     }
 }
 

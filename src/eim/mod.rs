@@ -11,6 +11,7 @@ pub mod negotiate;
 mod plan;
 pub mod probe;
 pub mod provision;
+pub mod reach;
 pub mod sessions;
 pub mod settings;
 pub mod stream;
@@ -29,9 +30,10 @@ pub use inbound::{INBOUND_MAX, Inbound};
 pub use link::{EimError, Health, InProcess};
 use link::{Link, Surroundings};
 use plan::Plan;
-pub use probe::{Probed, probe};
+pub use probe::{Client, Probed, probe};
 use provision::Provision;
 pub use provision::ProvisionError;
+use reach::{Asker, Look, Reach};
 use sessions::{Door, Sessions};
 pub use settings::{EimConfig, Mode, TlsMode};
 use xml::Stanza;
@@ -53,12 +55,13 @@ struct Parts {
     door: Option<Door>,
     timeout: Duration,
     health: watch::Receiver<Health>,
+    reach: Reach,
 }
 
 /// How users speak.
 enum Callers {
     Component(Link),
-    Sessions(Box<Sessions>),
+    Sessions(Arc<Sessions>),
 }
 
 /// What a caller wrote, to be put back into the answer.
@@ -88,21 +91,32 @@ impl Eim {
                 let door = plan.door.clone().ok_or("mode c2s without a server")?;
                 let (resource, peers) = (config.resource.clone(), config.peers.clone());
                 let sessions = Sessions::new(door, resource, peers, plan.timing, around(), stop.clone());
-                Callers::Sessions(Box::new(sessions))
+                Callers::Sessions(Arc::new(sessions))
             }
         };
-        let admin = plan.admin().map(|(settings, from)| (Link::start(settings, None, &around(), stop), from));
+        let admin = plan.admin().map(|(settings, from)| (Link::start(settings, None, &around(), stop.clone()), from));
         let provision = admin.clone().map(|(link, from)| plan.provision(link, from));
         let own = admin.or_else(|| match &callers {
             Callers::Component(link) => Some((link.clone(), config.component.clone())),
             Callers::Sessions(_) => None,
         });
-        let health = match (&callers, &own) {
+        let link = match (&callers, &own) {
             (Callers::Component(link), _) | (Callers::Sessions(_), Some((link, _))) => link.health(),
             (Callers::Sessions(sessions), None) => sessions.door().health(),
         };
-        let timeout = plan.timing.timeout;
-        let parts = Parts { addresses: plan.addresses, callers, own, provision, door: plan.door, timeout, health };
+        let asker = match (&callers, &own) {
+            (_, Some((link, from))) => Asker::Own(link.clone(), from.clone()),
+            (Callers::Component(link), None) => Asker::Own(link.clone(), config.component.clone()),
+            (Callers::Sessions(sessions), None) => Asker::Sessions(sessions.clone()),
+        };
+        let reach = Reach::new(&config.asked_at);
+        let (tell, health) = watch::channel(link.borrow().clone());
+        let every = Duration::from_millis(config.ping_interval_ms);
+        let (domain, limit) = (config.domain.clone(), plan.timing.timeout);
+        let look = Look { reach: reach.clone(), asker, domain, every, limit, link, tell, inbound: to };
+        tracker.spawn(async move { stop.run_until_cancelled(look.run()).await });
+        let (addresses, door, timeout) = (plan.addresses, plan.door, plan.timing.timeout);
+        let parts = Parts { addresses, callers, own, provision, door, timeout, health, reach };
         Ok((Self(Arc::new(parts)), inbound))
     }
 
@@ -130,8 +144,13 @@ impl Eim {
             }
             Callers::Sessions(sessions) => {
                 iq.remove("from");
-                let link = sessions.link(user).ok_or(EimError::Unreachable { sent: false })?;
-                link.request(iq, timeout).await
+                let link = sessions.link(user)?;
+                match link.request(iq, timeout).await {
+                    Err(EimError::Unreachable { sent: false }) if link.health().borrow().refused => {
+                        Err(EimError::NoSession)
+                    }
+                    outcome => outcome,
+                }
             }
         };
         answer.map(|answer| written.back_into(answer))
@@ -181,7 +200,26 @@ impl Eim {
         self.0.provision.as_ref().ok_or(ProvisionError::Refused { condition: "not-allowed".into(), text })
     }
 
-    /// The callers' link; in mode `c2s` the gateway's own, or how the last attempt to sign a user in went.
+    /// Whether all sessions that can be opened again after a start are, or have been refused: see [`Sessions::link`].
+    pub fn sessions_restored(&self) {
+        if let Callers::Sessions(sessions) = &self.0.callers {
+            sessions.restored();
+        }
+    }
+
+    /// Whether that answer is the server's in the place of the address that was asked, which is away. `is_own`: the
+    /// conditions with which the EIM itself is known to answer.
+    pub fn is_away(&self, address: &str, answer: &Stanza, is_own: impl FnOnce(&str) -> bool) -> bool {
+        self.0.reach.answered(address, answer, is_own)
+    }
+
+    /// The EIM's addresses, as far as it is known whether they are there.
+    pub fn reach(&self) -> Vec<reach::Address> {
+        self.0.reach.addresses()
+    }
+
+    /// The callers' link (in mode `c2s` the gateway's own, or how the last attempt to sign a user in went), and behind
+    /// it the EIM's addresses.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.0.health.clone()
     }

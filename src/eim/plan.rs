@@ -12,7 +12,7 @@ use crate::eim::negotiate::tls::Tls;
 use crate::eim::provision::Provision;
 use crate::eim::sessions::Door;
 use crate::eim::settings::{EimConfig, Mode, TlsMode};
-use crate::ids::Secret;
+use crate::ids::{Secret, UserId};
 
 /// Which links there are, where they lead and as whom.
 pub(super) struct Plan<'a> {
@@ -93,6 +93,15 @@ impl<'a> Plan<'a> {
         let crossed = one.seen();
         (callers.strays, admin.strays) = (Some(one), Some(other));
         Some(crossed)
+    }
+
+    /// A user's session, for trying whether they can sign in. Its resource is its own: it throws nobody out.
+    pub(super) fn session(&self, user: &UserId, password: &Secret) -> LinkSettings {
+        let door = self.door.as_ref().expect("mode c2s has one");
+        let (endpoint, domain, security) = (door.endpoint.clone(), door.domain.clone(), door.security.clone());
+        let (user, password, resource) = (user.clone(), password.clone(), "confgate-check".to_owned());
+        let dial = Dial::Session { endpoint, domain, security, user, password, resource };
+        self.link("check", dial, Announce::Nothing)
     }
 
     fn component(&self, endpoint: &Endpoint, domain: &str, secret: &Secret) -> Dial {

@@ -13,10 +13,11 @@ use crate::eim::inbound::INBOUND_MAX;
 use crate::eim::link::{EimError, InProcess, Link, LinkSettings, Strays, Surroundings, offer};
 use crate::eim::plan::Plan;
 use crate::eim::provision::ProvisionError;
+use crate::eim::reach::{self, Asker};
 use crate::eim::sessions::Door;
 use crate::eim::settings::{EimConfig, Mode};
 use crate::eim::xml::{Element, Stanza};
-use crate::ids::UserId;
+use crate::ids::{Secret, UserId};
 
 /// One thing that was tried.
 #[derive(Debug)]
@@ -35,7 +36,8 @@ const PINGS: usize = 16;
 
 /// Tries every part of the wire for real. It connects as the components themselves, so a gateway that runs under the
 /// same domain must be stopped meanwhile: Prosody refuses the second connection, ejabberd shares answers out among both.
-pub async fn probe(config: &EimConfig, inproc: Option<InProcess>) -> Vec<Probed> {
+/// `clients`: who is to be signed in at the start in mode `c2s`, each with the key that names them.
+pub async fn probe(config: &EimConfig, inproc: Option<InProcess>, clients: &[Client]) -> Vec<Probed> {
     let plan = match Plan::new(config, inproc) {
         Ok(plan) => plan,
         Err(why) => return vec![Probed { part: "eim".into(), outcome: Err(why) }],
@@ -52,10 +54,13 @@ pub async fn probe(config: &EimConfig, inproc: Option<InProcess>) -> Vec<Probed>
         Some((settings, from)) => Some((running.connect(&plan, settings).await, from)),
         None => None,
     };
-    let mut probed = Vec::new();
+    let (mut probed, mut asker) = (Vec::new(), None);
     if let Some(link) = callers {
         let outcome = match link {
-            Ok(link) => try_callers(&plan, &link).await.map(|seen| with_advice(seen, &crossed)),
+            Ok(link) => {
+                asker = Some(Asker::Own(link.clone(), config.component.clone()));
+                try_callers(&plan, &link).await.map(|seen| with_advice(seen, &crossed))
+            }
             Err(why) => Err(why),
         };
         probed.push(Probed { part: format!("component {}", config.component), outcome });
@@ -63,7 +68,10 @@ pub async fn probe(config: &EimConfig, inproc: Option<InProcess>) -> Vec<Probed>
     if let Some((link, from)) = admin {
         let part = format!("provisioning component {from}");
         let outcome = match link {
-            Ok(link) => try_admin(&plan, link, from).await,
+            Ok(link) => {
+                asker = Some(Asker::Own(link.clone(), from.clone()));
+                try_admin(&plan, link, from).await
+            }
             Err(why) => Err(why),
         };
         probed.push(Probed { part, outcome });
@@ -72,8 +80,34 @@ pub async fn probe(config: &EimConfig, inproc: Option<InProcess>) -> Vec<Probed>
         let part = format!("client sessions of {}", config.domain);
         probed.push(Probed { part, outcome: try_door(&plan, door).await });
     }
+    if plan.mode() == Mode::C2s {
+        for client in clients {
+            let (outcome, link) = match running.connect(&plan, plan.session(&client.user, &client.password)).await {
+                Ok(link) => (Ok(format!("{} signs in", client.user)), Some(link)),
+                Err(why) => (Err(format!("{} can't sign in: {why}", client.user)), None),
+            };
+            probed.push(Probed { part: client.key.clone(), outcome });
+            asker =
+                asker.or(
+                    link.map(|link| Asker::Own(link, format!("{}@{}/{}", client.user, config.domain, config.resource)))
+                );
+        }
+    }
+    if let Some(asker) = asker {
+        for (address, outcome) in reach::check(asker, &config.asked_at, &config.domain, plan.timing.timeout).await {
+            probed.push(Probed { part: format!("eim {address}"), outcome });
+        }
+    }
     running.end().await;
     probed
+}
+
+/// Who is signed in with a password of the configuration.
+pub struct Client {
+    /// The password's key.
+    pub key: String,
+    pub user: UserId,
+    pub password: Secret,
 }
 
 /// The links of a probe.

@@ -1,6 +1,7 @@
 //! Users' own sessions at the server: proving a password, and in mode `c2s` a link for each user who is signed in.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -108,6 +109,8 @@ pub struct Sessions {
     around: Surroundings,
     stop: CancellationToken,
     places: Mutex<HashMap<UserId, Place>>,
+    /// What was open before the start has been opened again, as far as credentials are kept.
+    restored: AtomicBool,
 }
 
 impl Sessions {
@@ -119,7 +122,8 @@ impl Sessions {
         around: Surroundings,
         stop: CancellationToken,
     ) -> Self {
-        Self { door, resource, peers, timing, around, stop, places: Mutex::new(HashMap::new()) }
+        let (places, restored) = (Mutex::default(), AtomicBool::new(false));
+        Self { door, resource, peers, timing, around, stop, places, restored }
     }
 
     pub fn door(&self) -> &Door {
@@ -127,8 +131,24 @@ impl Sessions {
     }
 
     /// The user's link, if the user is signed in.
-    pub fn link(&self, user: &UserId) -> Option<Link> {
-        self.lock().get(user)?.session.as_ref().map(|s| s.link.clone())
+    ///
+    /// # Errors
+    /// Unreachable while the sessions from before the start are being opened again, else [`EimError::NoSession`]: the
+    /// user must sign in anew.
+    pub fn link(&self, user: &UserId) -> Result<Link, EimError> {
+        let open = self.lock().get(user).and_then(|place| place.session.as_ref().map(|s| s.link.clone()));
+        let restored = self.restored.load(Ordering::Relaxed);
+        open.ok_or(if restored { EimError::NoSession } else { EimError::Unreachable { sent: false } })
+    }
+
+    /// Some session's link.
+    pub fn any_link(&self) -> Option<Link> {
+        self.lock().values().find_map(|place| place.session.as_ref().map(|s| s.link.clone()))
+    }
+
+    /// See [`Sessions::link`].
+    pub fn restored(&self) {
+        self.restored.store(true, Ordering::Relaxed);
     }
 
     /// Signs the user in, unless they are already with this password. `false`: the server refuses the password; a

@@ -34,6 +34,8 @@ pub struct EimConfig {
     pub domain: String,
     /// Who speaks for the EIM. From the configuration alone it is the domain; the schema knows the modules.
     pub peers: Peers,
+    /// The addresses at which the EIM is asked; from the configuration alone none.
+    pub asked_at: Vec<String>,
     /// Where components connect to; in mode `c2s`, where sessions do.
     pub host: String,
     pub port: u16,
@@ -62,6 +64,17 @@ pub struct EimConfig {
     pub reconnect_max_ms: u64,
     /// A link on which nothing came for so long is pinged. Servers cut idle streams after a minute at the earliest.
     pub keepalive_ms: u64,
+    /// How often each of [`EimConfig::asked_at`] is pinged.
+    pub ping_interval_ms: u64,
+}
+
+impl EimConfig {
+    /// With what the schema knows: the addresses at which the EIM is asked, which also speak for it.
+    pub fn asking_at(mut self, addresses: Vec<String>) -> Self {
+        self.peers = Peers::new(&self.domain, addresses.iter().cloned());
+        self.asked_at = addresses;
+        self
+    }
 }
 
 impl From<&config::Eim> for EimConfig {
@@ -76,6 +89,7 @@ impl From<&config::Eim> for EimConfig {
             },
             domain: eim.domain.clone(),
             peers: Peers::new(&eim.domain, []),
+            asked_at: Vec::new(),
             host: eim.host().to_owned(),
             port: eim.port(),
             component: eim.component_domain(),
@@ -102,6 +116,7 @@ impl From<&config::Eim> for EimConfig {
             reconnect_min_ms: millis(eim.reconnect_min),
             reconnect_max_ms: millis(eim.reconnect_max),
             keepalive_ms: millis(eim.keepalive),
+            ping_interval_ms: millis(eim.ping_interval),
         }
     }
 }

@@ -13,6 +13,7 @@ fn config() -> EimConfig {
         mode: Mode::Builtin,
         domain: "ips3000".into(),
         peers: address::Peers::new("ips3000", []),
+        asked_at: vec![],
         host: String::new(),
         port: 0,
         component: "webconf.ips3000".into(),
@@ -32,6 +33,7 @@ fn config() -> EimConfig {
         reconnect_min_ms: 1,
         reconnect_max_ms: 20,
         keepalive_ms: 30_000,
+        ping_interval_ms: 30_000,
     }
 }
 

@@ -262,13 +262,24 @@ impl Entry {
         }
         for client in &self.0.config.auth.clients {
             let Some(password) = &client.password else { continue };
-            self.restore_session(&client.speaks_as(), password).await?;
+            let user = client.speaks_as();
+            match self.open_session(&user, password).await {
+                Err(refusal) if refusal.is_passing() => return Err(refusal),
+                Err(refusal) if refusal.code == codes::UNAUTHENTICATED => {
+                    tracing::error!(client = client.id, %user, "the XMPP server refuses the password of a configured client");
+                }
+                Err(refusal) => {
+                    tracing::warn!(client = client.id, %user, key = refusal.key, "a client can't be signed in")
+                }
+                Ok(()) => {}
+            }
         }
         for account in self.0.store.live_accounts(now_ms()).await.map_err(Refusal::fault)? {
             let sealed = account.sealed_password.as_deref().unwrap_or_default();
             let Some(password) = self.0.sealer.open(account.user_id.as_str(), sealed) else { continue };
             self.restore_session(&account.user_id, &password).await?;
         }
+        self.0.eim.sessions_restored();
         Ok(())
     }
 
@@ -277,7 +288,7 @@ impl Entry {
         match self.open_session(user, password).await {
             Err(refusal) if refusal.is_passing() => Err(refusal),
             Err(refusal) => {
-                tracing::warn!(%user, key = refusal.key, "a user's session could not be opened again");
+                tracing::warn!(%user, key = refusal.key, "a user's session can't be opened again");
                 Ok(())
             }
             Ok(()) => Ok(()),

@@ -1,11 +1,13 @@
 //! Logins: the four grants, and what they give.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::config::{Client, EimMode, Scope};
 use crate::ids::{ConfId, Secret, UserId, now_ms, random_bytes, random_text};
@@ -20,12 +22,29 @@ const FAMILY_BYTES: usize = 8;
 /// What an EIM user may do beyond what their conferences allow.
 const USER_SCOPES: [Scope; 3] = [Scope::ConferenceCreate, Scope::ContactsRead, Scope::CallStart];
 
+/// How long a login waits for the person's name.
+const NAME_WAIT: Duration = Duration::from_secs(2);
+/// People whose entry in the address book may have the id somewhere in it.
+const NAMESAKES: u32 = 200;
+
 #[derive(Debug, Clone)]
 pub enum Grant {
     ClientCredentials { client_id: String, secret: Option<Secret> },
     Password { user_id: String, password: Secret },
     ConferenceLink { link: String, name: String },
     RefreshToken { token: Secret },
+}
+
+impl Grant {
+    /// Its name, and the id that it names: none where it holds nothing but what is to be kept secret.
+    pub fn told(&self) -> (&'static str, String) {
+        match self {
+            Self::ClientCredentials { client_id, .. } => ("client_credentials", client_id.clone()),
+            Self::Password { user_id, .. } => ("password", user_id.clone()),
+            Self::ConferenceLink { .. } => ("conference_link", String::new()),
+            Self::RefreshToken { .. } => ("refresh_token", String::new()),
+        }
+    }
 }
 
 /// A login's result: seed 001's members, and a guest's conference.
@@ -115,9 +134,20 @@ impl Entry {
                     Err(refusal) => Err(refusal),
                 }
             }
-            EimMode::C2s => Ok(self.0.eim.open_session(user, password).await?.then(|| user.to_string())),
-            EimMode::Component => Ok(self.0.eim.verify_password(user, password).await?.then(|| user.to_string())),
+            EimMode::C2s if !self.0.eim.open_session(user, password).await? => Ok(None),
+            EimMode::Component if !self.0.eim.verify_password(user, password).await? => Ok(None),
+            EimMode::C2s | EimMode::Component => Ok(Some(self.name_of(user).await)),
         }
+    }
+
+    /// The person's name in the EIM's address book; their id where that doesn't tell, or not soon.
+    async fn name_of(&self, user: &UserId) -> String {
+        let params = object(json!({"query": user, "limit": NAMESAKES}));
+        let found = timeout(NAME_WAIT, self.0.calls.as_user("org.contacts.search", user, &params)).await;
+        let found = found.ok().and_then(Result::ok).unwrap_or_default();
+        let users = found["users"].as_array().into_iter().flatten();
+        let own = users.filter(|each| each["userId"] == user.as_str()).find_map(|each| each["name"].as_str());
+        own.filter(|name| !name.is_empty()).unwrap_or(user.as_str()).to_owned()
     }
 
     /// The user's own session at the server, where users speak that way.

@@ -1,7 +1,7 @@
 //! A small HTTPS client for the command line: one POST, one bounded answer, no redirects.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +10,13 @@ use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::trust::{self, Trust};
 
 /// Largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -28,14 +29,12 @@ const WITHIN: Duration = Duration::from_secs(30);
 pub enum ClientError {
     #[error("{0:?} is not an address like https://meet.example.org/gzbwclient/jsonrpc")]
     Url(String),
-    #[error("{}: {what}", path.display())]
-    Roots { path: PathBuf, what: String },
+    #[error("{0}")]
+    Roots(String),
     #[error("no root certificates on this system; name one with --ca")]
     NoRoots,
-    #[error("{host}: {source}")]
+    #[error("{host}: {}", trust::words(source))]
     Connect { host: String, source: io::Error },
-    #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
     #[error("HTTP: {0}")]
     Http(#[from] hyper::Error),
     #[error("the answer can't be read: {0}")]
@@ -104,29 +103,9 @@ async fn connect(host: &str, port: u16, config: ClientConfig) -> Result<TlsStrea
 }
 
 fn tls_config(ca: Option<&Path>) -> Result<ClientConfig, ClientError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_root_certificates(ca.map_or_else(system_roots, roots_of)?)
-        .with_no_client_auth())
-}
-
-fn roots_of(path: &Path) -> Result<RootCertStore, ClientError> {
-    let wrong = |what: String| ClientError::Roots { path: path.to_owned(), what };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong("no certificate in PEM form".to_owned()));
-    }
-    Ok(roots)
-}
-
-fn system_roots() -> Result<RootCertStore, ClientError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() { Err(ClientError::NoRoots) } else { Ok(roots) }
+    let trust = match ca {
+        Some(path) => Trust::nothing().and_file(path).map_err(ClientError::Roots)?,
+        None => Trust::system(),
+    };
+    trust.client().map_err(|_| ClientError::NoRoots)
 }

@@ -27,6 +27,8 @@ const MAILBOX: usize = 4096;
 const TICK: Duration = Duration::from_millis(500);
 /// How soon commands are offered again that the media had no room for.
 const RETRY: Duration = Duration::from_millis(5);
+/// How much fuller the node must have become for it to be said before the next report is due.
+const JUMP: f64 = 0.1;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -175,7 +177,7 @@ impl Node {
         let (to_mailbox, mailbox) = mpsc::channel(MAILBOX);
         let (to_orders, orders) = mpsc::channel(control::QUEUE);
         let (to_news, news) = mpsc::channel(control::QUEUE);
-        let first = Status { load: load(&media, false), deadline_ms: None };
+        let first = Status { load: load(&media, 0.0, false), deadline_ms: None };
         let (status, reports) = watch::channel(first);
         tokio::spawn(report_to(to_news, reports.clone()));
         let node = Self {
@@ -205,7 +207,10 @@ impl Node {
             let ready = self.backlog.is_empty();
             tokio::select! {
                 notice = self.notices.recv() => match notice {
-                    Some(notice) => self.take(Input::Notice(notice)),
+                    Some(notice) => {
+                        self.take(Input::Notice(notice));
+                        self.report_a_jump();
+                    }
                     None => return tracing::error!("the media threads have ended"),
                 },
                 Some(event) = self.mailbox.recv(), if ready => self.event(event),
@@ -335,6 +340,17 @@ impl Node {
         }
     }
 
+    /// Says at once what the next report would be too late for.
+    fn report_a_jump(&mut self) {
+        let said = match &self.status.borrow().load {
+            Some(FromNode::Load { busiest, .. }) => *busiest,
+            _ => return,
+        };
+        if self.media.load().is_some_and(|load| load.busiest >= said + JUMP) {
+            self.report(None);
+        }
+    }
+
     /// Says how the node is; a deadline, once said, stands.
     fn report(&mut self, deadline_ms: Option<u64>) {
         let census = self.calls.census();
@@ -349,10 +365,13 @@ impl Node {
             self.say("confgate_media_busiest_ratio", load.busiest);
             self.say("confgate_media_endpoints", load.endpoints as f64);
         }
+        let Settings { group, pairs, .. } = &self.settings;
+        let rooms = census.rooms as f64 / group.rooms.max(1) as f64;
+        let rooms = rooms.max(self.calls.pairs() as f64 / pairs.calls.max(1) as f64);
         let media = &self.media;
         self.status.send_modify(|status| {
             status.deadline_ms = status.deadline_ms.or(deadline_ms);
-            status.load = load(media, status.deadline_ms.is_some());
+            status.load = load(media, rooms, status.deadline_ms.is_some());
         });
     }
 
@@ -362,12 +381,13 @@ impl Node {
     }
 }
 
-fn load(media: &Carrier, draining: bool) -> Option<FromNode> {
+/// `rooms`: the share of the rooms and calls that may be open.
+fn load(media: &Carrier, rooms: f64, draining: bool) -> Option<FromNode> {
     let load = media.load()?;
     Some(FromNode::Load {
         packets_per_s: load.packets_per_s,
         packets_per_s_max: load.packets_per_s_max,
-        busiest: load.busiest,
+        busiest: load.busiest.max(rooms),
         rooms: load.rooms,
         endpoints: load.endpoints,
         draining,

@@ -9,6 +9,7 @@ use super::envelope::{Body, Rejected, Request, parse, write_reply};
 use super::reply::Reply;
 use super::{Context, Door};
 use crate::refusal::{Refusal, code};
+use crate::trace;
 
 /// Entries of one batch that are under way together.
 const TOGETHER: usize = 64;
@@ -73,6 +74,10 @@ impl Door {
     }
 
     async fn answer_entry(&self, context: &Context<'_>, entry: Entry<'_>, counted: bool) -> Option<Reply> {
+        trace::request(self.answer_traced(context, entry, counted)).await
+    }
+
+    async fn answer_traced(&self, context: &Context<'_>, entry: Entry<'_>, counted: bool) -> Option<Reply> {
         let over = if counted { Ok(()) } else { self.budget.take(context.address) };
         let over = over.map_err(|wait_ms| Refusal::too_many("http.tooMany", wait_ms));
         let (id, outcome) = match (entry, over) {

@@ -1,8 +1,9 @@
-//! Requests counted by method and outcome.
+//! Requests counted by method and outcome, and timed by method.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use metrics::Counter;
+use metrics::{Counter, Histogram};
 
 use crate::refusal::{Refusal, code};
 use crate::schema::{Method, Schema};
@@ -15,13 +16,16 @@ const OUTCOMES: [&str; 3] = ["done", "refused", "fault"];
 
 /// Looked up once for every method, not for every request. Made after the recorder is there.
 pub struct Counters {
-    methods: HashMap<String, [Counter; 3]>,
+    methods: HashMap<String, ([Counter; 3], Histogram)>,
     unknown: Counter,
 }
 
 impl Counters {
     pub fn new(schema: &Schema) -> Self {
-        let of = |method: &Method| (method.name.clone(), OUTCOMES.map(|outcome| counter(&method.name, outcome)));
+        let of = |method: &Method| {
+            let seconds = metrics::histogram!("confgate_rpc_request_seconds", "method" => method.name.clone());
+            (method.name.clone(), (OUTCOMES.map(|outcome| counter(&method.name, outcome)), seconds))
+        };
         Self { methods: schema.methods().map(of).collect(), unknown: counter("unknown", OUTCOMES[REFUSED]) }
     }
 
@@ -30,15 +34,16 @@ impl Counters {
         self.unknown.increment(1);
     }
 
-    /// Counts one by how it went, and gives that as the label says it.
-    pub fn count(&self, method: &Method, refusal: Option<&Refusal>) -> &'static str {
+    /// Counts one by how it went and how long it took, and gives the former as the label says it.
+    pub fn count(&self, method: &Method, refusal: Option<&Refusal>, took: Duration) -> &'static str {
         let kind = match refusal {
             None => DONE,
             Some(refusal) if refusal.code == code::INTERNAL => FAULT,
             Some(_) => REFUSED,
         };
-        if let Some(counters) = self.methods.get(&method.name) {
+        if let Some((counters, seconds)) = self.methods.get(&method.name) {
             counters[kind].increment(1);
+            seconds.record(took);
         }
         OUTCOMES[kind]
     }

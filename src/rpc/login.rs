@@ -1,12 +1,46 @@
 //! `auth.http.*`.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value};
 
+use crate::address::AddressBlock;
 use crate::entry::{Caller, From, Grant};
 use crate::ids::Secret;
-use crate::refusal::Refusal;
+use crate::limiter::Rate;
+use crate::log::Throttle;
+use crate::refusal::{Refusal, code};
 
 use super::{Context, Door, Outcome, Params, text};
+
+/// Lines of failed logins: guessing must not fill the log.
+const FAILURES: Rate = Rate { count: 60, window_ms: 60_000 };
+/// Longest id that is written, in characters.
+const ID_MAX: usize = 64;
+
+/// What the log is told of logins that fail.
+pub struct FailedLogins(Throttle);
+
+impl Default for FailedLogins {
+    fn default() -> Self {
+        Self(Throttle::new(FAILURES))
+    }
+}
+
+impl FailedLogins {
+    /// Who isn't let in is logged, with the block of addresses that they come from and the id that they gave; never
+    /// what they proved it with.
+    fn note(&self, grant: &'static str, id: &str, address: IpAddr, refusal: &Refusal) {
+        if !matches!(refusal.code, code::UNAUTHENTICATED | code::FORBIDDEN | code::NOT_FOUND | code::TOO_MANY) {
+            return;
+        }
+        metrics::counter!("confgate_logins_failed_total", "grant" => grant).increment(1);
+        let Some(unsaid) = self.0.may_say() else { return };
+        let id: String = id.chars().take(ID_MAX).collect();
+        let (block, key) = (AddressBlock::site(address), refusal.key.as_str());
+        tracing::warn!(grant, id, %block, key, unsaid, "a login failed");
+    }
+}
 
 impl Door {
     pub(super) async fn login(&self, context: &Context<'_>, params: Params) -> Outcome {
@@ -29,7 +63,14 @@ impl Door {
         }
         let device = if by_link { Some(self.device(context)) } else { context.device.clone() };
         let from = From { address: context.address, device };
-        let session = self.entry.login(grant, &from).await?;
+        let (kind, id) = grant.told();
+        let session = match self.entry.login(grant, &from).await {
+            Ok(session) => session,
+            Err(refusal) => {
+                self.failed_logins.note(kind, &id, context.address, &refusal);
+                return Err(refusal);
+            }
+        };
         if let Some(socket) = context.socket {
             let renewed = self.entry.authenticate(session.access_token.expose())?;
             if renewed.user_id == socket.caller().user_id {

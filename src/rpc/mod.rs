@@ -19,6 +19,7 @@ mod users;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -41,6 +42,7 @@ use envelope::Request;
 
 pub use conference::own_conferences;
 pub use counters::Counters;
+pub use login::FailedLogins;
 pub use reply::Reply;
 
 /// The parts that methods work with. All are handles; the door owns no state.
@@ -49,6 +51,7 @@ pub struct Door {
     pub counters: Counters,
     /// What each address block may still ask for.
     pub budget: Budget,
+    pub failed_logins: FailedLogins,
     pub config: Arc<Config>,
     pub entry: Entry,
     pub conferences: Conferences,
@@ -107,11 +110,15 @@ impl Door {
     async fn perform(&self, context: &Context<'_>, request: &Request<'_>) -> Result<Answer, Refusal> {
         let Some(method) = self.schema.method(&request.method) else {
             self.counters.unknown();
+            tracing::debug!("no such method");
             return Err(Refusal::new(code::METHOD_NOT_FOUND, "rpc.methodNotFound", "no such method"));
         };
+        let began = Instant::now();
         let outcome = self.perform_method(context, method, request).await;
-        let kind = self.counters.count(method, outcome.as_ref().err());
-        tracing::debug!(method = %method.name, outcome = kind, "rpc");
+        let refused = outcome.as_ref().err();
+        let kind = self.counters.count(method, refused, began.elapsed());
+        let (code, key) = (refused.map(|refusal| refusal.code), refused.map(|refusal| refusal.key.as_str()));
+        tracing::debug!(method = %method.name, outcome = kind, code, key, "rpc");
         outcome
     }
 

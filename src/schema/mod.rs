@@ -77,6 +77,12 @@ impl Schema {
         self.internal.values()
     }
 
+    /// The addresses at which the EIM is asked, each once.
+    pub fn addresses(&self, domain: &str) -> Vec<String> {
+        let asked = self.methods().chain(self.internals()).filter_map(|entry| entry.x_iq.as_ref());
+        asked.map(|x_iq| x_iq.address(domain)).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
     /// The whole OpenRPC document: the answer of `rpc.discover`. `x-access`, `x-params` and `x-iq` are kept, for those
     /// who read what a method demands and says to the EIM.
     pub fn openrpc(&self) -> &Value {

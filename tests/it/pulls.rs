@@ -89,7 +89,7 @@ async fn a_stream_is_pulled_once_however_many_see_it_and_no_longer_than_wanted()
     let mut suffixed = triple.clone();
     suffixed["uri"] = json!(format!("wss://{}/websocket", far.http()));
     for same in [&triple, &suffixed] {
-        assert_eq!(pull(near, "pull", same).await, StatusCode::OK, "it is pulled already");
+        assert_eq!(pull(near, "pull", same).await, StatusCode::CONFLICT, "it is pulled already");
     }
     until_true("one copy crosses", async || far.metric("confgate_media_endpoints").await == Some(2.0)).await;
     assert_eq!(far.metric("confgate_groupcall_members").await, Some(1.0), "the node is no member there");

@@ -137,6 +137,7 @@ on_each_server! {
     }
 
     async fn check_tells_a_good_server_from_a_broken_one(server) {
+        let _eim = crate::support::gateway::eim(server).await;
         for section in [server.component_section(COMPONENT), server.c2s_section("starttls")] {
             let (code, said) = check(&section).await;
             assert_eq!(code, Some(0), "{said}");
@@ -175,7 +176,7 @@ on_each_server! {
 }
 
 /// `confgate check`: its exit code, and what it printed.
-async fn check(config: &str) -> (Option<i32>, String) {
+pub async fn check(config: &str) -> (Option<i32>, String) {
     let directory = tempfile::Builder::new().prefix("confgate-check-").tempdir();
     let directory = directory.expect("the system's directory for temporary files is writable");
     std::fs::write(directory.path().join("confgate.toml"), config).expect("the directory is writable");

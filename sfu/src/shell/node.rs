@@ -34,6 +34,7 @@ struct Inner {
     router: Arc<Mutex<Router>>,
     gauges: Vec<Arc<Gauges>>,
     packets_per_s_max: u64,
+    rooms_max: usize,
     stop: Arc<watch::Sender<bool>>,
     /// Its sender's clones are held by the threads: closed when all have ended.
     running: tokio::sync::Mutex<mpsc::Receiver<()>>,
@@ -46,6 +47,8 @@ struct Inner {
 pub(crate) struct Gauges {
     pub(crate) packets_per_s: AtomicU64,
     pub(crate) endpoints: AtomicU64,
+    /// The largest share of any of its bounds, in thousandths.
+    pub(crate) full_permille: AtomicU64,
     pub(crate) forwarded: AtomicU64,
 }
 
@@ -114,6 +117,7 @@ impl Node {
             router,
             gauges,
             packets_per_s_max: config.limits.packets_per_s_max,
+            rooms_max: config.rooms_max,
             stop,
             running: tokio::sync::Mutex::new(running),
             udp: udp_addresses,
@@ -157,13 +161,14 @@ impl Node {
     /// How busy the node is now.
     pub fn load(&self) -> Load {
         let inner = &*self.inner;
-        let per_thread = || inner.gauges.iter().map(|gauges| gauges.packets_per_s.load(Ordering::Relaxed));
-        let max = inner.packets_per_s_max.max(1);
+        let fullest = inner.gauges.iter().map(|gauges| gauges.full_permille.load(Ordering::Relaxed)).max();
+        let rooms = inner.router.lock().unwrap_or_else(PoisonError::into_inner).rooms();
+        let rooms_share = rooms as f64 / inner.rooms_max.max(1) as f64;
         Load {
-            packets_per_s: per_thread().sum(),
-            packets_per_s_max: max * inner.gauges.len() as u64,
-            busiest: per_thread().max().unwrap_or(0) as f64 / max as f64,
-            rooms: inner.router.lock().unwrap_or_else(PoisonError::into_inner).rooms() as u64,
+            packets_per_s: inner.gauges.iter().map(|gauges| gauges.packets_per_s.load(Ordering::Relaxed)).sum(),
+            packets_per_s_max: inner.packets_per_s_max.max(1) * inner.gauges.len() as u64,
+            busiest: rooms_share.max(fullest.unwrap_or(0) as f64 / 1000.0),
+            rooms: rooms as u64,
             endpoints: inner.gauges.iter().map(|gauges| gauges.endpoints.load(Ordering::Relaxed)).sum(),
         }
     }
@@ -197,7 +202,8 @@ impl Inner {
         const PACKETS_PER_ENDPOINT: u64 = 50;
         let busy = |gauges: &Arc<Gauges>| {
             let expected = gauges.endpoints.load(Ordering::Relaxed) * PACKETS_PER_ENDPOINT;
-            gauges.packets_per_s.load(Ordering::Relaxed).max(expected)
+            let is_full = gauges.full_permille.load(Ordering::Relaxed) >= 1000;
+            (is_full, gauges.packets_per_s.load(Ordering::Relaxed).max(expected))
         };
         let idlest = self.gauges.iter().enumerate().min_by_key(|(_, gauges)| busy(gauges));
         idlest.map_or(0, |(index, _)| index)

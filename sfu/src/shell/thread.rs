@@ -209,6 +209,8 @@ impl Media {
         if self.next_report <= now {
             self.next_report = now + REPORT_INTERVAL;
             self.tell_load();
+        } else if self.gauges.endpoints.load(Ordering::Relaxed) != self.worker.endpoints() as u64 {
+            self.tell_fullness();
         }
         self.send();
         let routing = self.worker.take_routing();
@@ -226,9 +228,16 @@ impl Media {
         }
     }
 
+    /// Said at once when a connection comes or goes: the next one may be one too many.
+    fn tell_fullness(&self) {
+        self.gauges.endpoints.store(self.worker.endpoints() as u64, Ordering::Relaxed);
+        let permille = (self.worker.fullness() * 1000.0).ceil() as u64;
+        self.gauges.full_permille.store(permille, Ordering::Relaxed);
+    }
+
     fn tell_load(&mut self) {
         self.gauges.packets_per_s.store(self.worker.packets_per_s(), Ordering::Relaxed);
-        self.gauges.endpoints.store(self.worker.endpoints() as u64, Ordering::Relaxed);
+        self.tell_fullness();
         self.gauges.forwarded.store(self.worker.counts().forwarded, Ordering::Relaxed);
         let queues =
             Queues { commands: self.tasks.len(), notices: self.backlog.len(), tcp_connections: self.connections.len() };

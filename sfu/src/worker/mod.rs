@@ -259,6 +259,12 @@ impl Worker {
         self.forwarded.per_s()
     }
 
+    /// The largest share of any bound at which connections are refused; from 1 on they are.
+    pub fn fullness(&self) -> f64 {
+        let connections = self.endpoints.len() as f64 / self.limits.endpoints_max.max(1) as f64;
+        connections.max(self.admission.fullness())
+    }
+
     pub fn endpoints(&self) -> usize {
         self.endpoints.len()
     }

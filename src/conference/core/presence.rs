@@ -145,6 +145,7 @@ impl Core {
             if let Some(p) = self.presence.get_mut(user) {
                 p.subscribed = true;
             }
+            self.willing(user, &mut out);
             self.fresh(roster, now, false, &mut out);
         }
         let counts = self.answered(user, failure, now, &mut out);
@@ -161,6 +162,7 @@ impl Core {
             }
             // They may have been let in since: it has been asked again.
             (Some(Failure::Refused), Some(_)) => {}
+            (Some(Failure::Unwilling), Some(_)) if counts => self.unwilling(user, now, &mut out),
             // Their own coming is on its way as an event: a snapshot without them would be a riddle.
             (None, Some(_)) if self.comes_in(user) => {}
             // From what is known here, if anything is: the socket stays open and is told when the EIM is back.
@@ -185,7 +187,10 @@ impl Core {
     /// The EIM answered [`Ask::Unsubscribe`], [`Ask::Away`] or [`Ask::Gone`].
     pub fn told_presence(&mut self, user: &UserId, answer: Result<(), Failure>, now: u64) -> Effects {
         let mut out = Vec::new();
-        self.answered(user, answer.err(), now, &mut out);
+        // An EIM that has no such operation will not have it later.
+        let failure =
+            answer.err().map(|failure| if failure == Failure::Unwilling { Failure::Refused } else { failure });
+        self.answered(user, failure, now, &mut out);
         out
     }
 
@@ -200,7 +205,7 @@ impl Core {
             return false;
         }
         let wanted = (p.generation, p.want);
-        if failure == Some(Failure::Unreachable) {
+        if matches!(failure, Some(Failure::Unreachable | Failure::Unwilling)) {
             p.retry_at = now + RETRY_MS;
             return asked == Some(wanted);
         }
@@ -257,10 +262,12 @@ impl Core {
         if self.newer.as_ref().is_some_and(|(_, until)| *until <= now) {
             let (roster, _) = self.newer.take().expect("checked above");
             self.renew(roster, now, &mut out);
+            self.did_not_catch_up(&mut out);
         }
         if self.syncing.is_some_and(|at| at <= now) {
             self.resync(now, &mut out);
         }
+        self.look(now, &mut out);
         out
     }
 }

@@ -49,7 +49,7 @@ enum Kind {
 const JSON_MAX: usize = 8 * 1024;
 
 /// The seed's fields of `org.user.createUser` that a caller may give, with what an account has that wasn't given one.
-const PROFILE: [(&str, Kind, Option<&str>); 16] = [
+const PROFILE: [(&str, Kind, Option<&str>); 17] = [
     ("birthday", Kind::Text(64), None),
     ("englishName", Kind::Text(NAME_MAX), None),
     ("tenements", Kind::Json('['), Some("[]")),
@@ -65,6 +65,7 @@ const PROFILE: [(&str, Kind, Option<&str>); 16] = [
     ("ipBlockEnabled", Kind::Flag, Some("false")),
     ("email", Kind::Text(256), None),
     ("activeDate", Kind::Time, None),
+    ("isLoggedIn", Kind::Flag, Some("false")),
     ("status", Kind::Text(32), Some("normal")),
 ];
 
@@ -106,8 +107,7 @@ impl Account {
             .with("creationDate", self.created.to_string())
             .with("modificationDate", self.created.to_string())
             .with("activeDate", self.created.to_string())
-            .with("isLoggedIn", "false")
-            .with("loggedIn", "false");
+            .with("loggedIn", self.field("isLoggedIn").unwrap_or("false"));
         for (name, _, default) in PROFILE.into_iter().chain([PROPERTIES]) {
             if let Some(value) = self.field(name).or(default) {
                 user.set(name, value);

@@ -11,6 +11,7 @@ mod refused;
 mod write;
 
 pub use read::from_iq;
+pub(super) use refused::StanzaError;
 pub use write::to_iq;
 
 #[cfg(test)]

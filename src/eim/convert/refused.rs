@@ -19,11 +19,12 @@ const TEXT_MAX: usize = 500;
 const UNDEFINED: &str = "undefined-condition";
 
 /// What `<error>` holds.
-struct StanzaError {
-    kind: String,
-    condition: String,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::eim) struct StanzaError {
+    pub(in crate::eim) kind: String,
+    pub(in crate::eim) condition: String,
     text: Option<String>,
-    reason: Option<String>,
+    pub(in crate::eim) reason: Option<String>,
 }
 
 /// The refusal that an answer of `type="error"` stands for. What the entry's `errors` says of the condition comes
@@ -110,7 +111,7 @@ fn words(code: i32) -> (&'static str, &'static str) {
 }
 
 impl StanzaError {
-    fn of(answer: &Stanza) -> Self {
+    pub(in crate::eim) fn of(answer: &Stanza) -> Self {
         let children = answer.children().unwrap_or_default();
         let error = children.into_iter().find(|e| e.name == "error").unwrap_or_default();
         let defined = |name: &str| error.children().find(|e| e.ns == STANZAS && e.name == name);

@@ -92,6 +92,7 @@ impl Task {
     }
 
     fn report(&self, why: &ConnectError) {
+        let refused = matches!(why, ConnectError::NotAuthorized(_));
         let why = why.to_string();
         self.health.send_if_modified(|health| {
             // The first reason is when it began; later ones only say more.
@@ -100,7 +101,7 @@ impl Task {
             if changed {
                 tracing::warn!(link = self.settings.name, %why, "EIM link down");
             }
-            *health = Health { up: false, since_ms, why };
+            *health = Health { up: false, since_ms, why, refused };
             changed
         });
     }

@@ -1,14 +1,14 @@
 //! TLS towards the EIM: whom we trust, and the handshake.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use super::ConnectError;
 use crate::eim::stream::Io;
+use crate::trust::{self, Trust};
 
 /// Certificate authorities to believe, and how to begin. Cheap to clone.
 #[derive(Clone)]
@@ -20,19 +20,11 @@ impl Tls {
     /// Trusts the PEM file `ca`, or where it is empty what the system trusts. `direct` says by ALPN that XMPP follows
     /// (XEP-0368 section 4). The error names the file and what is wrong with it.
     pub fn load(ca: &str, direct: bool) -> Result<Self, String> {
-        let roots = if ca.is_empty() { system_roots() } else { roots_of(ca)? };
-        if roots.is_empty() {
-            return Err(if ca.is_empty() {
-                "no trusted certificates on this system".into()
-            } else {
-                format!("{ca}: no certificate")
-            });
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| e.to_string())?;
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        let trust = match ca {
+            "" => Trust::system(),
+            ca => Trust::nothing().and_file(Path::new(ca)).map_err(|why| format!("eim.ca: {why}"))?,
+        };
+        let mut config = trust.client()?;
         if direct {
             config.alpn_protocols = vec![b"xmpp-client".to_vec()];
         }
@@ -42,28 +34,12 @@ impl Tls {
     /// Puts TLS over `io`. The certificate must be for `domain`, the XMPP domain (RFC 6120 section 13.7.2.1).
     pub async fn connect(&self, domain: &str, io: Box<dyn Io>) -> Result<Box<dyn Io>, ConnectError> {
         let name = ServerName::try_from(domain.to_owned()).map_err(|e| ConnectError::Tls(e.to_string()))?;
-        let secured = self.connector.connect(name, io).await.map_err(|e| match e.kind() {
-            // So rustls marks what the peer got wrong; all else is the transport's.
-            std::io::ErrorKind::InvalidData => ConnectError::Tls(e.to_string()),
-            _ => ConnectError::Io(e),
+        let secured = self.connector.connect(name, io).await.map_err(|e| match trust::is_peers(&e) {
+            true => ConnectError::Tls(trust::words(&e)),
+            false => ConnectError::Io(e),
         })?;
         Ok(Box::new(secured))
     }
-}
-
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
-}
-
-fn roots_of(path: &str) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let wrong = |e: &dyn std::fmt::Display| format!("{path}: {e}");
-    for cert in CertificateDer::pem_file_iter(path).map_err(|e| wrong(&e))? {
-        roots.add(cert.map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
-    }
-    Ok(roots)
 }
 
 #[cfg(test)]

@@ -205,12 +205,12 @@ impl Pulls {
         ended
     }
 
-    /// Begins to pull, if it isn't pulled already. `taken`: a stream of that name is here.
+    /// Begins to pull. `taken`: a stream of that name is here.
     pub fn pull(&mut self, pull: Pull, taken: bool) -> Result<watch::Receiver<State>, Refused> {
         let (uri, target) = self.targets.find(&pull.uri).ok_or(Refused::NotAllowed)?;
         let pull = Pull { uri, ..pull };
-        if let Some(known) = self.by_hand.get(&pull.local).filter(|known| !known.is_over()) {
-            return if known.pull == pull { Ok(known.state.clone()) } else { Err(Refused::Taken) };
+        if self.by_hand.get(&pull.local).is_some_and(|known| !known.is_over()) {
+            return Err(Refused::Taken);
         }
         let (from, name) = targets::stream(&pull.remote).ok_or(Refused::NoStream)?;
         let (conf, local) = targets::local_stream(&pull.local).ok_or(Refused::NoStream)?;

@@ -122,7 +122,12 @@ impl Reach {
         let path = self.path(&self.whip_path, "probe", "probe");
         let address = self.address(&path).ok_or("the node's addresses are no URLs")?;
         let reply = self.exchange(Method::OPTIONS, &address, &Shown(None), None, String::new()).await?;
-        if reply.status().is_server_error() { Err(format!("it answers {}", reply.status())) } else { Ok(()) }
+        // Who asks for a token, or has no use for OPTIONS, is there; who knows no such path isn't what was configured.
+        let is_there = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED];
+        match reply.status() {
+            status if status.is_success() || is_there.contains(&status) => Ok(()),
+            status => Err(format!("it answers {status} at {path}")),
+        }
     }
 
     /// Carries one request out.

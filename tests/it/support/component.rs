@@ -39,9 +39,22 @@ impl Component {
         }
     }
 
-    /// The next stanza.
+    /// The next stanza that is no ping: those are answered, as a live component does.
     pub async fn next(&mut self) -> Stanza {
-        self.stream.next().await
+        loop {
+            let stanza = self.stream.next().await;
+            if stanza.attr("type") != "get" || !stanza.text.contains("urn:xmpp:ping") {
+                return stanza;
+            }
+            self.answer(&stanza.result("")).await;
+        }
+    }
+
+    /// Answers pings for as long as it is polled; anything else that comes is dropped.
+    pub async fn live(&mut self) {
+        loop {
+            self.next().await;
+        }
     }
 
     /// The next IQ request whose payload mentions that word; others that come first are refused as a server would.

@@ -59,12 +59,14 @@ fn given_fields_come_back_and_a_taken_id_is_a_conflict() {
         ("tenements", "[1, 2]"),
         ("clientEnabled", "false"),
         ("activeDate", "17"),
+        ("isLoggedIn", "true"),
         ("status", "new"),
     ];
     let made = world.org("set", "createUser", &given).unwrap();
     for (name, value) in given {
         assert_eq!(field(&made, name), Some(value).filter(|_| name != "password"), "{name}");
     }
+    assert_eq!(field(&made, "loggedIn"), Some("true"));
     assert_eq!(refusal(world.org("set", "createUser", &given)), "conflict user.taken");
     let configured = world.org("set", "createUser", &[("name", "x"), ("userId", "ann")]);
     assert_eq!(refusal(configured), "conflict user.taken");

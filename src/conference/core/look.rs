@@ -1,0 +1,115 @@
+//! Whether what is known here is still what the EIM says: compared at intervals, since an EIM that has forgotten who
+//! listens says nothing, and one that lets nobody listen neither.
+
+use serde_json::json;
+
+use super::presence::Want;
+use super::{Ask, CATCH_UP_MS, Core, Effect, Effects, Failure, Listener, RETRY_MS, notification};
+use crate::event::Roster;
+use crate::ids::UserId;
+
+/// Refusals of one listener's subscription after which their socket is told.
+const REFUSALS: u32 = 2;
+/// What clients know it by.
+const PART: &str = "events";
+
+/// When the EIM is asked, and what it said before.
+pub(super) struct Look {
+    at: u64,
+    asking: bool,
+    /// The EIM is ahead of us; if what lies between doesn't come, nobody here is subscribed any more.
+    behind: bool,
+}
+
+impl Look {
+    pub(super) fn new(at: u64) -> Self {
+        Self { at, asking: false, behind: false }
+    }
+}
+
+impl Core {
+    /// The EIM answered [`Ask::Look`].
+    pub fn told_look(&mut self, answer: Result<Roster, Failure>, now: u64) -> Effects {
+        let mut out = Vec::new();
+        (self.look.asking, self.look.at) = (false, now + self.limits.look_ms);
+        let Some(ours) = self.roster().filter(|_| self.syncing.is_none()) else { return out };
+        match answer {
+            Ok(roster) if roster.epoch != ours.epoch => {
+                tracing::warn!(conf = %self.conf_id, "the EIM counts anew: everybody is subscribed again");
+                self.renew(roster, now, &mut out);
+                self.subscribe_all(&mut out);
+            }
+            Ok(roster) if roster.seq > ours.seq => {
+                self.look.behind = true;
+                self.newer = Some((roster, now + CATCH_UP_MS));
+            }
+            Err(Failure::NoConference) => self.over(&mut out),
+            Ok(_) | Err(_) => {}
+        }
+        out
+    }
+
+    pub(super) fn look(&mut self, now: u64, out: &mut Effects) {
+        let due = now >= self.look.at && !self.look.asking && self.newer.is_none();
+        if due && !self.listeners.is_empty() && self.log.is_some() && self.syncing.is_none() {
+            self.look.asking = true;
+            out.push(Effect::Ask(Ask::Look));
+        }
+    }
+
+    /// The events up to the newer roster haven't come by themselves.
+    pub(super) fn did_not_catch_up(&mut self, out: &mut Effects) {
+        if std::mem::take(&mut self.look.behind) {
+            tracing::warn!(conf = %self.conf_id, "events didn't come: everybody is subscribed again");
+            self.subscribe_all(out);
+        }
+    }
+
+    pub(super) fn caught_up(&mut self) {
+        self.look.behind = false;
+    }
+
+    fn subscribe_all(&mut self, out: &mut Effects) {
+        let users: Vec<UserId> = self.presence.keys().cloned().collect();
+        for user in users {
+            if let Some(p) = self.presence.get_mut(&user).filter(|p| p.want == Want::Online) {
+                (p.told, p.undone) = (None, p.asking.is_some());
+                self.reconcile(&user, out);
+            }
+        }
+    }
+
+    /// The EIM refuses to let the user listen, for no reason of theirs: it is asked again, and they are told.
+    pub(super) fn unwilling(&mut self, user: &UserId, now: u64, out: &mut Effects) {
+        let Some(listener) = self.listeners.get_mut(user) else { return };
+        listener.refusals += 1;
+        let wait = if listener.refusals < REFUSALS { RETRY_MS } else { self.limits.look_ms.max(RETRY_MS) };
+        if listener.refusals == REFUSALS {
+            out.push(listener.tell(user, "degraded", &json!({"part": PART, "since": now})));
+        }
+        if let Some(p) = self.presence.get_mut(user) {
+            p.retry_at = now + wait;
+        }
+        self.greet(user, out);
+    }
+
+    /// The user is subscribed.
+    pub(super) fn willing(&mut self, user: &UserId, out: &mut Effects) {
+        let Some(listener) = self.listeners.get_mut(user) else { return };
+        if std::mem::take(&mut listener.refusals) >= REFUSALS {
+            out.push(listener.tell(user, "restored", &json!({"part": PART})));
+        }
+    }
+
+    /// Whether the EIM refuses to let somebody listen who is here.
+    pub fn is_refused(&self) -> bool {
+        self.listeners.values().any(|listener| listener.refusals >= REFUSALS)
+    }
+}
+
+impl Listener {
+    fn tell(&self, user: &UserId, method: &str, params: &serde_json::Value) -> Effect {
+        let frame = notification(method, params).into();
+        Effect::Send { user: user.clone(), generation: self.generation, frame }
+    }
+}

@@ -1,0 +1,439 @@
+//! Whether the EIM's addresses are there. A link that is up leads to the XMPP server only: behind it each address at
+//! which the EIM is asked may be away. Each is pinged at intervals (XEP-0199), and every answer counts, since a server
+//! answers in the place of an address that is away.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::eim::address::same_address;
+use crate::eim::convert::StanzaError;
+use crate::eim::inbound::Inbound;
+use crate::eim::link::{EimError, Health, Link};
+use crate::eim::sessions::Sessions;
+use crate::eim::xml::{Element, Stanza};
+use crate::ids::now_ms;
+
+/// Pings without an answer, one after the other, after which a silent address is away.
+const MISSED_MAX: u32 = 2;
+/// How often `confgate check` tries: a server may give the answer to an older connection of the same name.
+const TRIES: u32 = 3;
+/// First label of an address below the EIM's domain at which nobody is: what the server says of it, it says of every
+/// address that is away.
+const NOBODY: &str = "confgate-absent";
+
+/// One address of the EIM's, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    pub name: String,
+    /// `None`: nothing is known yet.
+    pub here: Option<bool>,
+    /// Ms since 1970.
+    pub since_ms: u64,
+    /// Why it is away.
+    pub why: String,
+    /// It has answered at least once since the start.
+    has_answered: bool,
+    /// It went away while the link was up: what it was told before may be lost, and nobody else will say so.
+    was_lost: bool,
+    missed: u32,
+}
+
+/// What is known of all addresses: a cloneable handle, written by whoever hears an answer. Nothing waits while the lock
+/// is held.
+#[derive(Clone)]
+pub struct Reach(Arc<Inner>);
+
+struct Inner {
+    known: Mutex<Known>,
+    changed: watch::Sender<u64>,
+}
+
+struct Known {
+    addresses: Vec<Address>,
+    /// What the server says of an address at which nobody is.
+    nobody: Option<StanzaError>,
+    /// Addresses that were away have come back since this was taken.
+    came_back: bool,
+}
+
+/// What an answer says of the address that was asked.
+#[derive(Debug, PartialEq, Eq)]
+enum Says {
+    Here,
+    Away(String),
+}
+
+impl Reach {
+    pub fn new(names: &[String]) -> Self {
+        let mut addresses: Vec<Address> = Vec::new();
+        for name in names {
+            if !addresses.iter().any(|known| same_address(&known.name, name)) {
+                let (name, since_ms) = (name.clone(), now_ms());
+                let unknown = Address {
+                    name,
+                    here: None,
+                    since_ms,
+                    why: String::new(),
+                    has_answered: false,
+                    was_lost: false,
+                    missed: 0,
+                };
+                addresses.push(unknown);
+            }
+        }
+        let known = Known { addresses, nobody: None, came_back: false };
+        Self(Arc::new(Inner { known: Mutex::new(known), changed: watch::Sender::new(0) }))
+    }
+
+    pub fn addresses(&self) -> Vec<Address> {
+        self.lock().addresses.clone()
+    }
+
+    /// Takes note of an answer from that address; whether it is the server's, because the address is away.
+    /// `is_own`: the condition is one that the request's own entry knows the EIM to answer with.
+    pub fn answered(&self, name: &str, answer: &Stanza, is_own: impl FnOnce(&str) -> bool) -> bool {
+        let says = says(answer, self.lock().nobody.as_ref(), is_own);
+        let away = matches!(says, Says::Away(_));
+        self.note(name, says);
+        away
+    }
+
+    /// Why the EIM as a whole is down though the link is up, and since when. An address that has never answered may be
+    /// one that this EIM doesn't serve: it alone is no reason.
+    pub fn trouble(&self) -> Option<Health> {
+        let known = self.lock();
+        let away: Vec<&Address> = known.addresses.iter().filter(|each| each.here == Some(false)).collect();
+        let none_is_here = !away.is_empty() && away.len() == known.addresses.len();
+        let lost: Vec<&&Address> = away.iter().filter(|each| none_is_here || each.has_answered).collect();
+        let since_ms = lost.iter().map(|each| each.since_ms).min()?;
+        let why: Vec<String> = lost.iter().map(|each| format!("{}: {}", each.name, each.why)).collect();
+        Some(Health { since_ms, ..Health::down(why.join("; ")) })
+    }
+
+    fn note(&self, name: &str, says: Says) {
+        let mut known = self.lock();
+        let Some(address) = known.addresses.iter_mut().find(|known| same_address(&known.name, name)) else { return };
+        address.missed = 0;
+        let here = says == Says::Here;
+        let was = address.here.replace(here);
+        address.has_answered |= here;
+        address.why = match says {
+            Says::Here => String::new(),
+            Says::Away(why) => why,
+        };
+        if was == Some(here) {
+            return;
+        }
+        address.since_ms = now_ms();
+        address.report();
+        let is_back = here && std::mem::take(&mut address.was_lost);
+        address.was_lost |= !here && was == Some(true);
+        known.came_back |= is_back;
+        drop(known);
+        self.0.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn missed(&self, name: &str, limit: Duration) {
+        let missed = {
+            let mut known = self.lock();
+            let Some(address) = known.addresses.iter_mut().find(|known| known.name == name) else { return };
+            address.missed += 1;
+            address.missed
+        };
+        if missed >= MISSED_MAX {
+            self.note(name, Says::Away(format!("no answer within {} ms, {missed} times", limit.as_millis())));
+        }
+    }
+
+    /// With the link to the server, what was known of what lies behind it is gone.
+    fn forget(&self) {
+        let mut known = self.lock();
+        known.nobody = None;
+        for address in &mut known.addresses {
+            // When the link is back, everybody is subscribed again anyway.
+            (address.here, address.missed, address.was_lost) = (None, 0, false);
+        }
+    }
+
+    fn came_back(&self) -> bool {
+        std::mem::take(&mut self.lock().came_back)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Whole between any two statements.
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Address {
+    fn report(&self) {
+        let here = self.here == Some(true);
+        metrics::gauge!("confgate_eim_address_up", "address" => self.name.clone()).set(f64::from(u8::from(here)));
+        if here {
+            tracing::info!(address = self.name, "the EIM's address answers");
+        } else {
+            tracing::warn!(address = self.name, why = self.why, "an address of the EIM's is away");
+        }
+    }
+}
+
+/// Judges an answer. A live entity that doesn't know the question says so by `service-unavailable` or
+/// `feature-not-implemented` (RFC 6120 sections 8.3.3.3 and 8.3.3.19); what only servers say, or what this server says
+/// of an address at which nobody is, means that the address is away.
+fn says(answer: &Stanza, nobody: Option<&StanzaError>, is_own: impl FnOnce(&str) -> bool) -> Says {
+    if answer.attr("type") != Some("error") {
+        return Says::Here;
+    }
+    let error = StanzaError::of(answer);
+    let away = match (error.kind.as_str(), error.condition.as_str()) {
+        _ if error.reason.is_some() => false,
+        (_, condition) if is_own(condition) => false,
+        (_, "remote-server-not-found" | "remote-server-timeout" | "recipient-unavailable") => true,
+        ("wait", "service-unavailable") => true,
+        (_, "service-unavailable" | "feature-not-implemented") => false,
+        _ => nobody == Some(&error),
+    };
+    if away { Says::Away(format!("the server says {}", error.condition)) } else { Says::Here }
+}
+
+/// Whom the pings come from.
+pub(super) enum Asker {
+    /// The gateway's own link, and its address there.
+    Own(Link, String),
+    /// Any user's session, where the gateway has no address of its own.
+    Sessions(Arc<Sessions>),
+}
+
+impl Asker {
+    async fn ping(&self, to: &str, limit: Duration) -> Result<Stanza, EimError> {
+        let ping = Stanza::iq("get", &Element::new("ping", "urn:xmpp:ping")).with("to", to);
+        match self {
+            Self::Own(link, from) => link.request(ping.with("from", from), limit).await,
+            Self::Sessions(sessions) => match sessions.any_link() {
+                Some(link) => link.request(ping, limit).await,
+                None => Err(EimError::Unreachable { sent: false }),
+            },
+        }
+    }
+}
+
+/// Everything that the regular look needs.
+pub(super) struct Look {
+    pub reach: Reach,
+    pub asker: Asker,
+    pub domain: String,
+    pub every: Duration,
+    pub limit: Duration,
+    /// Of the link, or of the way into sessions.
+    pub link: watch::Receiver<Health>,
+    /// Of the EIM: the link's, and behind it the addresses'.
+    pub tell: watch::Sender<Health>,
+    pub inbound: mpsc::Sender<Inbound>,
+}
+
+impl Look {
+    /// Looks until the link has ended.
+    pub(super) async fn run(self) {
+        tokio::select! {
+            () = self.look_at_intervals() => {}
+            () = self.tell_changes() => {}
+        }
+    }
+
+    async fn look_at_intervals(&self) {
+        let mut tick = interval(self.every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut link = self.link.clone();
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                linked = link.changed() => if linked.is_err() {
+                    return;
+                }
+            }
+            if link.borrow_and_update().up {
+                self.once().await;
+            }
+        }
+    }
+
+    async fn tell_changes(&self) {
+        let (mut link, mut changed) = (self.link.clone(), self.reach.0.changed.subscribe());
+        loop {
+            let linked = tokio::select! {
+                _ = changed.changed() => Ok(()),
+                linked = link.changed() => linked,
+            };
+            if linked.is_err() {
+                return;
+            }
+            let now = link.borrow_and_update().clone();
+            if !now.up {
+                self.reach.forget();
+            }
+            self.tell(now);
+            // The EIM may have forgotten who listens, and nobody was told what happened meanwhile.
+            if self.reach.came_back() && self.inbound.send(Inbound::Up).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn once(&self) {
+        let knows = self.reach.lock().nobody.is_some();
+        if !knows
+            && let Ok(answer) = self.asker.ping(&format!("{NOBODY}.{}", self.domain), self.limit).await
+            && answer.attr("type") == Some("error")
+        {
+            self.reach.lock().nobody = Some(StanzaError::of(&answer));
+        }
+        let names: Vec<String> = self.reach.addresses().into_iter().map(|address| address.name).collect();
+        futures_util::future::join_all(names.iter().map(|name| self.look_at(name))).await;
+    }
+
+    async fn look_at(&self, name: &str) {
+        match self.asker.ping(name, self.limit).await {
+            Ok(answer) => drop(self.reach.answered(name, &answer, |_| false)),
+            Err(EimError::Timeout) => self.reach.missed(name, self.limit),
+            // The link's trouble, or a queue that is full: nothing of the address.
+            Err(EimError::Unreachable { .. } | EimError::TooManyUnderWay | EimError::NoSession) => {}
+        }
+    }
+
+    fn tell(&self, link: Health) {
+        let now = if link.up { self.reach.trouble().unwrap_or(link) } else { link };
+        self.tell.send_if_modified(|known| {
+            let changed = known.up != now.up || known.why != now.why;
+            *known = now;
+            changed
+        });
+    }
+}
+
+/// Asks each address once, for `confgate check`: what it answers, or why it is away.
+pub(super) async fn check(
+    asker: Asker,
+    names: &[String],
+    domain: &str,
+    limit: Duration,
+) -> Vec<(String, Result<String, String>)> {
+    let nobody = asker.ping(&format!("{NOBODY}.{domain}"), limit).await.ok();
+    let nobody = nobody.filter(|answer| answer.attr("type") == Some("error")).map(|answer| StanzaError::of(&answer));
+    let known = Reach::new(names);
+    let mut checked = Vec::new();
+    for address in known.addresses() {
+        let mut answer = asker.ping(&address.name, limit / TRIES).await;
+        for _ in 1..TRIES {
+            if matches!(answer, Err(EimError::Timeout)) {
+                answer = asker.ping(&address.name, limit / TRIES).await;
+            }
+        }
+        let outcome = match answer {
+            Ok(answer) => match says(&answer, nobody.as_ref(), |_| false) {
+                Says::Here => Ok("answers".to_owned()),
+                Says::Away(why) => Err(format!("is away: {why}")),
+            },
+            Err(EimError::Timeout) => Err(format!("doesn't answer within {} ms", limit.as_millis())),
+            Err(error) => Err(error.to_string()),
+        };
+        checked.push((address.name, outcome));
+    }
+    checked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: &str, condition: &str, more: &str) -> Stanza {
+        let text = format!(
+            "<iq type='error' id='1'><error type='{kind}'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>{more}</error></iq>"
+        );
+        Stanza::parse(&text).unwrap()
+    }
+
+    fn text(words: &str) -> String {
+        format!("<text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>{words}</text>")
+    }
+
+    fn names() -> Vec<String> {
+        ["jeconference.ips3000", "jeorg.ips3000"].map(str::to_owned).to_vec()
+    }
+
+    fn up(reach: &Reach) -> bool {
+        reach.trouble().is_none()
+    }
+
+    #[test]
+    fn what_the_server_says_in_place_of_an_absent_address_is_told_from_what_a_live_one_says() {
+        // As ejabberd says it where it may not look for other servers.
+        let denied = error("auth", "forbidden", &text("Access denied by service policy"));
+        let nobody = StanzaError::of(&denied);
+        let says = |answer: &Stanza| says(answer, Some(&nobody), |_| false);
+        let away = [
+            denied.clone(),
+            error("cancel", "remote-server-not-found", ""),
+            // As Prosody says it of a component that isn't connected.
+            error("wait", "remote-server-timeout", &text("Component unavailable")),
+            error("wait", "service-unavailable", ""),
+            error("wait", "recipient-unavailable", ""),
+        ];
+        for answer in &away {
+            assert_ne!(says(answer), Says::Here, "{}", answer.to_xml());
+        }
+        let here = [
+            Stanza::parse("<iq type='result' id='1'/>").unwrap(),
+            error("cancel", "service-unavailable", ""),
+            error("cancel", "feature-not-implemented", ""),
+            error("auth", "forbidden", ""),
+            error("auth", "forbidden", "<reason xmlns='je:x:client:error'>conference.notChair</reason>"),
+            error("wait", "resource-constraint", ""),
+            error("cancel", "item-not-found", ""),
+        ];
+        for answer in &here {
+            assert_eq!(says(answer), Says::Here, "{}", answer.to_xml());
+        }
+    }
+
+    #[test]
+    fn a_condition_that_the_entry_declares_is_the_eims_own() {
+        let reach = Reach::new(&names());
+        let answer = error("wait", "recipient-unavailable", "");
+        assert!(!reach.answered("jeconference.ips3000", &answer, |condition| condition == "recipient-unavailable"));
+        assert!(reach.answered("jeconference.ips3000", &answer, |_| false));
+    }
+
+    #[test]
+    fn an_address_that_answered_and_is_away_takes_the_eim_down_until_it_answers_again() {
+        let reach = Reach::new(&names());
+        let (here, away) =
+            (Stanza::parse("<iq type='result'/>").unwrap(), error("cancel", "remote-server-not-found", ""));
+        let heard = |name: &str, answer: &Stanza| drop(reach.answered(name, answer, |_| false));
+        assert!(up(&reach), "nothing is known yet");
+        heard("jeconference.ips3000", &here);
+        heard("jeorg.ips3000", &away);
+        assert!(up(&reach), "this EIM may not serve it");
+        heard("JeConference.ips3000", &away);
+        let why = reach.trouble().unwrap().why;
+        assert!(why.contains("jeconference.ips3000: the server says remote-server-not-found"), "{why}");
+        assert!(!reach.came_back());
+        heard("jeconference.ips3000", &here);
+        assert!(up(&reach) && reach.came_back() && !reach.came_back());
+    }
+
+    #[test]
+    fn a_silent_address_is_away_after_two_pings_and_any_answer_counts() {
+        let reach = Reach::new(&names()[..1]);
+        let limit = Duration::from_millis(10);
+        reach.missed("jeconference.ips3000", limit);
+        assert!(up(&reach));
+        reach.answered("jeconference.ips3000", &error("cancel", "item-not-found", ""), |_| false);
+        reach.missed("jeconference.ips3000", limit);
+        assert!(up(&reach));
+        reach.missed("jeconference.ips3000", limit);
+        assert!(reach.trouble().unwrap().why.contains("no answer within 10 ms"));
+    }
+}
