@@ -18,7 +18,7 @@ use crate::admin::{Admin, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::budget::Budget;
 use crate::callgw::{Pool, Standing, Surroundings};
 use crate::conference::{Conferences, Limits};
-use crate::config::Config;
+use crate::config::{Config, Scope};
 use crate::eim::calls::Calls;
 use crate::eim::inbound::Inbound;
 use crate::eim::{Eim, Health, InProcess, builtin};
@@ -31,6 +31,7 @@ use crate::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::placement::Placement;
 use crate::rpc::{Counters, Door, FailedLogins};
 use crate::schema::Schema;
+use crate::signal::Operators;
 use crate::sockets::Sockets;
 use crate::store::seal::Sealer;
 use crate::store::{Store, StoreError};
@@ -65,18 +66,19 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     let sockets = Sockets::new(conferences.clone());
     let secrets = secrets(&config, &store).await?;
     let web_address = web_address(&config, http_address);
+    let Secrets { keys, sealer, first } = secrets;
+    let entry =
+        Entry::new(config.clone(), web_address.clone(), keys, sealer, store.clone(), calls.clone(), eim.clone());
     let media::Local { router: call_gateway, links, pulls } =
-        media::embedded(&config, http_address, &secrets.first, &mut lifecycle)?;
+        media::embedded(&config, http_address, &first, &operators(&entry), &mut lifecycle)?;
     let around = Surroundings {
         node: &config.node.id,
-        secret: &secrets.first,
+        secret: &first,
         own_url: web_address.replacen("https://", "wss://", 1),
         embedded: links,
     };
     let pool = Pool::start(&config.callgw, around, &tracker, &lifecycle.hard())?;
     let (placement, placing) = Placement::new(pool.clone(), store.clone());
-    let Secrets { keys, sealer, .. } = secrets;
-    let entry = Entry::new(config.clone(), web_address, keys, sealer, store.clone(), calls.clone(), eim.clone());
 
     let door = Arc::new(Door {
         counters: Counters::new(&schema),
@@ -128,6 +130,12 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     tracing::info!(http = %http_address, admin = %admin_address, "listening");
     lifecycle.wire("start", tasks::after_start(door, demonstrate, lifecycle.hard()));
     Ok(lifecycle.run().await)
+}
+
+/// Whose access tokens are operators'.
+fn operators(entry: &Entry) -> Operators {
+    let entry = entry.clone();
+    Arc::new(move |token| entry.authenticate(token).is_ok_and(|caller| caller.can(Scope::Operator)))
 }
 
 /// The store under this node's lease: whoever takes the node's name over fences our writes off, and we end.

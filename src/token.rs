@@ -110,6 +110,9 @@ pub struct CallGatewayClaims {
     /// Whether the conference is a call between two whose media may go straight.
     #[serde(default = "group")]
     pub mode: CallMode,
+    /// For a stream outside conferences, of that name in place of a conference's id.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flat: bool,
     pub nonce: String,
     /// Milliseconds since 1970: a kick refuses what was issued until then.
     #[serde(rename = "issuedMs")]
@@ -123,8 +126,12 @@ impl CallGatewayClaims {
     pub fn new(gateway_id: &str, conf_id: ConfId, user_id: UserId, role: Role, ttl: Duration) -> Self {
         let (typ, nonce, issued_ms) = (Kind::CallGateway.name().into(), random_text(16), now_ms());
         let exp = issued_ms / 1000 + ttl.as_secs();
-        let (aud, mode) = (audience(), CallMode::Group);
-        Self { typ, aud, gateway_id: gateway_id.into(), conf_id, user_id, role, mode, nonce, issued_ms, exp }
+        let (aud, mode, flat) = (audience(), CallMode::Group, false);
+        Self { typ, aud, gateway_id: gateway_id.into(), conf_id, user_id, role, mode, flat, nonce, issued_ms, exp }
+    }
+
+    pub fn outside_conferences(self) -> Self {
+        Self { flat: true, ..self }
     }
 
     pub fn in_mode(self, mode: CallMode) -> Self {
@@ -173,6 +180,9 @@ pub struct PullClaims {
     /// of the conference send there.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stream: Option<String>,
+    /// For a stream outside conferences, of that name in place of a conference's id.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flat: bool,
     pub nonce: String,
     /// Seconds since 1970.
     pub exp: u64,
@@ -182,7 +192,11 @@ impl PullClaims {
     pub fn new(gateway_id: Option<&str>, conf_id: ConfId, stream: Option<&str>, ttl: Duration) -> Self {
         let (typ, nonce, exp) = (Kind::Pull.name().into(), random_text(16), now_ms() / 1000 + ttl.as_secs());
         let (gateway_id, stream) = (gateway_id.map(str::to_owned), stream.map(str::to_owned));
-        Self { typ, aud: audience(), gateway_id, conf_id, stream, nonce, exp }
+        Self { typ, aud: audience(), gateway_id, conf_id, stream, flat: false, nonce, exp }
+    }
+
+    pub fn outside_conferences(self, flat: bool) -> Self {
+        Self { flat, ..self }
     }
 }
 

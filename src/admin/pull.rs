@@ -92,9 +92,10 @@ fn read(body: &str) -> Result<Pull, Response> {
 fn refusal(refused: &Refused) -> (StatusCode, String) {
     let (status, why) = match refused {
         Refused::NotAllowed => (StatusCode::NOT_FOUND, "neither a configured node nor in callgw.pull_allow"),
-        Refused::NoStream => {
-            (StatusCode::NOT_FOUND, "no such stream; it is called confId/userId or confId/userId/screen")
-        }
+        Refused::NoStream => (
+            StatusCode::NOT_FOUND,
+            "no such stream; it is called confId/userId, confId/userId/screen, or NAME outside conferences",
+        ),
         Refused::Taken => (StatusCode::CONFLICT, "a stream of that name is here, or being pulled"),
         Refused::Loop => (StatusCode::CONFLICT, "the stream comes from this node"),
         Refused::TooMany => (StatusCode::INTERNAL_SERVER_ERROR, "more pulls than a node takes"),

@@ -8,6 +8,7 @@ const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 
 /// Name and meaning. Counters end in `_total`, times in `_seconds`; all else are gauges.
 const FIGURES: &[(&str, &str)] = &[
+    ("confgate_address_blocks", "Blocks of addresses that hold connections or bytes."),
     ("confgate_builtin_eim_calls", "Calls that the built-in EIM holds, ringing or on."),
     ("confgate_builtin_eim_commit_failures_total", "Writes of the built-in EIM that the store refused."),
     ("confgate_builtin_eim_commit_seconds", "Time that the built-in EIM takes to write."),
@@ -26,6 +27,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("confgate_call_gateway_members", "Members that were sent to a call gateway and haven't left it."),
     ("confgate_call_gateway_reports_total", "Members' reports of trouble with call gateways."),
     ("confgate_call_gateway_up", "Whether a call gateway may be used: 1 or 0."),
+    ("confgate_clients_stuck_total", "Connections cut because their client took nothing for too long."),
     ("confgate_conference_mailbox_commands", "Commands that wait at the conference that was spoken to last."),
     ("confgate_conferences", "Conferences whose people this node holds."),
     ("confgate_control_unreadable_total", "Frames on control links that couldn't be read."),
@@ -52,6 +54,8 @@ const FIGURES: &[(&str, &str)] = &[
     ("confgate_groupcall_rooms", "Rooms of a call gateway node."),
     ("confgate_groupcall_sockets", "Clients' sockets of a call gateway node."),
     ("confgate_happenings_waiting", "Kicks and ends that wait to be carried out."),
+    ("confgate_held_bytes", "Bytes that are held for clients."),
+    ("confgate_held_refused_total", "What wasn't held for a client any more, by the bound that was reached."),
     ("confgate_http_accept_errors_total", "Connections that couldn't be accepted for want of something."),
     ("confgate_http_certificate_reloads_total", "Times that changed certificate files were read, by outcome."),
     ("confgate_http_connections_cut_total", "Connections cut by a time limit, by reason."),
@@ -79,6 +83,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("confgate_pull_failed_total", "Streams that could not be had from another node then."),
     ("confgate_pull_links", "Links to other nodes, from which streams are pulled."),
     ("confgate_rights_waiting", "Changes of rights that wait to be told to call gateways."),
+    ("confgate_rpc_replies_too_large_total", "Replies that a batch had no room for."),
     ("confgate_rpc_request_seconds", "Time from a JSON-RPC request to its answer, by method."),
     ("confgate_rpc_requests_total", "JSON-RPC requests, by method and outcome."),
     ("confgate_sfu_commands_waiting", "Commands that wait for a media thread."),

@@ -18,6 +18,7 @@ use crate::ids::{Secret, now_ms};
 use crate::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::media::{Backend, Ends, Limits, Node, Settings, Tokens, janus, pair, pull, whip};
 use crate::pump::Pace;
+use crate::signal::Operators;
 use crate::{log, signal};
 
 /// How long calls go on after the soft stop of a process that is gateway and node in one: as long as its event sockets.
@@ -37,13 +38,15 @@ pub(super) fn embedded(
     config: &Config,
     http: SocketAddr,
     own_secret: &Secret,
+    operators: &Operators,
     lifecycle: &mut Lifecycle,
 ) -> Result<Local, Failure> {
     let drain = EMBEDDED_DRAIN.min(config.limits.drain);
     let mut local = Local { router: Router::new(), links: HashMap::new(), pulls: Router::new() };
     for node in config.callgw.nodes.iter().filter(|node| node.is_local()) {
         let secret = node.secret.as_ref().unwrap_or(own_secret);
-        let (router, pulls, Ends { orders, news }) = start(config, node, secret, http, drain, lifecycle)?;
+        let started = start(config, node, secret, http, drain, operators.clone(), lifecycle)?;
+        let (router, pulls, Ends { orders, news }) = started;
         local.router = local.router.merge(router);
         local.pulls = local.pulls.merge(pulls);
         local.links.insert(node.id.clone(), Embedded { commands: orders, news });
@@ -64,7 +67,10 @@ pub async fn serve_media(config: Config) -> Result<Outcome, Failure> {
     let node = config.callgw.builtin().ok_or("no node of kind \"builtin\"")?;
     let secret = node.secret.as_ref().ok_or("a node without a secret")?;
     // Gateways come over control links only.
-    let (router, pulls, _ends) = start(&config, node, secret, http_address, config.limits.drain, &mut lifecycle)?;
+    let admin_token = config.admin.token.clone();
+    let operators: Operators = Arc::new(move |shown| admin_token.as_ref().is_some_and(|token| token.matches(shown)));
+    let drain = config.limits.drain;
+    let (router, pulls, _ends) = start(&config, node, secret, http_address, drain, operators, &mut lifecycle)?;
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
     lifecycle.wire("admin", serve_admin(admin, readiness(&lifecycle), metrics, pulls, hard.clone()));
     lifecycle.door("http", serve_http(http, router, soft, hard));
@@ -79,6 +85,7 @@ fn start(
     secret: &Secret,
     http: SocketAddr,
     drain: Duration,
+    operators: Operators,
     lifecycle: &mut Lifecycle,
 ) -> Result<(Router, Router, Ends), Failure> {
     let (callgw, limits) = (&config.callgw, &config.limits);
@@ -120,6 +127,7 @@ fn start(
         queue_bytes: limits.socket_queue_bytes,
         requests_per_minute: limits.requests_per_minute,
         turn: callgw.turn.clone(),
+        operators,
     };
     let own = node.kind == NodeKind::Builtin;
     let pulls = if own { admin::pull_router(media.clone()) } else { Router::new() };

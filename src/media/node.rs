@@ -259,7 +259,8 @@ impl Node {
     fn pull(&mut self, request: pull::Request) {
         match request {
             pull::Request::Pull(pull, answer) => {
-                let taken = pull::local_stream(&pull.local).is_some_and(|(conf, s)| self.calls.knows(&conf, &s));
+                let taken =
+                    pull::Named::parse(&pull.local).is_some_and(|at| self.calls.knows(at.space, &at.room, &at.stream));
                 answer.send(self.pulls.pull(pull, taken)).ok();
             }
             pull::Request::List(answer) => drop(answer.send(self.pulls.list())),

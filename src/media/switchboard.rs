@@ -1,7 +1,7 @@
 //! Which of a node's two kinds of calls each socket holds: group calls, until it says something of a call between two.
 //! Pure, as both are.
 
-use super::group::{self, Census, Group, Input, Output};
+use super::group::{self, Census, Group, Input, Output, Space};
 use super::message::Message;
 use super::pair::{self, Pairs};
 use crate::ids::ConfId;
@@ -56,9 +56,9 @@ impl Switchboard {
         Census { sockets: census.sockets + self.pairs.census().0, ..census }
     }
 
-    /// Whether a stream of that name is in the conference's room.
-    pub fn knows(&self, conf: &ConfId, stream: &StreamId) -> bool {
-        self.group.knows(conf, stream)
+    /// Whether a stream of that name is in the room.
+    pub fn knows(&self, space: Space, conf: &ConfId, stream: &StreamId) -> bool {
+        self.group.knows(space, conf, stream)
     }
 
     /// Calls between two.

@@ -19,6 +19,11 @@ impl Tokens {
         Self { gateway_id: gateway_id.to_owned(), clients, gateways, pullers }
     }
 
+    /// Whose tokens they are.
+    pub fn node(&self) -> &str {
+        &self.gateway_id
+    }
+
     /// What a client's token says, or another node's that pulls, unless it is for another node, ill-signed or expired.
     pub fn client(&self, token: &str) -> Shown {
         match self.once(token) {

@@ -31,7 +31,10 @@ const READ_BUFFER: usize = 4096;
 /// Kurento's pages ask for these at the port's root.
 const ALIASES: [&str; 3] = ["/groupcall", "/one2one", "/call"];
 
-#[derive(Debug, Clone)]
+/// Whether a token is an operator's.
+pub type Operators = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+#[derive(Clone)]
 pub struct Settings {
     pub pace: Pace,
     /// Frames and bytes that may wait for one socket.
@@ -41,11 +44,15 @@ pub struct Settings {
     pub requests_per_minute: u32,
     /// What sessions over HTTP are told to use besides the node.
     pub turn: Option<Turn>,
+    /// Who may publish outside conferences.
+    pub operators: Operators,
 }
 
 /// What the doors share.
 pub struct Signal {
     media: Media,
+    /// The node's id.
+    node: String,
     tokens: Tokens,
     settings: Settings,
     budget: Budget,
@@ -57,13 +64,14 @@ pub struct Signal {
 /// too, and WHIP's and WHEP's at `{path}/whip` and `{path}/whep`.
 pub fn router(media: Media, tokens: Tokens, settings: Settings, path: &str, own: bool) -> Router {
     let budget = Budget::per_minute(settings.requests_per_minute);
+    let node = tokens.node().to_owned();
     let control = format!("{path}/control");
     let mut router = Router::new().route(path, any(client_socket)).route(&control, any(control_link));
     if own {
         router = ALIASES.iter().fold(router, |router, alias| router.route(alias, any(client_socket)));
         router = router.merge(whip::router(path));
     }
-    router.with_state(Arc::new(Signal { media, tokens, settings, budget, sessions: whip::Sessions::new(path) }))
+    router.with_state(Arc::new(Signal { media, node, tokens, settings, budget, sessions: whip::Sessions::new(path) }))
 }
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;

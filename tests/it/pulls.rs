@@ -10,8 +10,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::call_gateway::Trust;
+use crate::support::client::BASE;
 use crate::support::gateway::Gateway;
-use crate::support::media::{NODE_SECRET, Peer, builtin_node, call, control_token};
+use crate::support::http_session::whip;
+use crate::support::media::{Media, NODE_SECRET, Peer, builtin_node, call, control_token};
 use crate::support::ports::Port;
 use crate::support::wait::until_true;
 
@@ -54,7 +56,11 @@ async fn node(id: &str, at: SocketAddr, trust: &Trust, callgw: &str, nodes: &str
 }
 
 async fn pull(node: &Gateway, what: &str, triple: &Value) -> StatusCode {
-    let (status, body) = node.admin_post(&format!("/rest-api/pull/{what}"), triple).await;
+    pull_as(node, None, what, triple).await
+}
+
+async fn pull_as(node: &Gateway, token: Option<&str>, what: &str, triple: &Value) -> StatusCode {
+    let (status, body) = node.admin_post_as(&format!("/rest-api/pull/{what}"), triple, token).await;
     println!("{what} {triple}: {status} {body}");
     assert!(status != StatusCode::OK || body.is_empty(), "{body}");
     status
@@ -67,6 +73,39 @@ async fn found(node: &Gateway) -> Value {
 
 fn more_than(frames: usize) -> impl Fn(&[&mut Peer]) -> bool {
     move |peers| peers[1..].iter().all(|peer| peer.frames() >= frames + SOME && peer.sounds() >= SOME)
+}
+
+#[tokio::test]
+async fn a_flat_stream_outside_conferences_is_an_operators_and_is_pulled_by_its_name() {
+    let admin = "the operator's token";
+    let nodes = Nodes::start(&format!("[admin]\ntoken = {admin:?}\n")).await;
+    let (near, far) = (&nodes.b, &nodes.a);
+    let client = far.client();
+    let open = format!("{BASE}/callgw/whip-open/testStream");
+    let of_a_conference = crate::support::media::token("a", "testStream", "anna");
+    for (path, token) in [(&open, of_a_conference.as_str()), (&open, "wrong"), (&whip("testStream"), admin)] {
+        let refused = client.offer(path, token, Peer::offer(Media::SENDS)).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    let mut cam = client.publish_over_http(&open, admin).await;
+    assert!(cam.location.starts_with(&format!("{open}/~/")), "{}", cam.location);
+    call(&mut [&mut cam.peer], "it is connected", |peers| peers[0].is_connected()).await;
+    // A conference of that name has nothing of it.
+    let mut stranger = client.call_socket(Some(&of_a_conference)).await.unwrap();
+    assert_eq!(stranger.join("testStream", "anna").await, Vec::<String>::new());
+
+    let flat = Nodes::triple(far, "testStream", "testStream");
+    assert_eq!(pull_as(near, Some(admin), "pull", &Nodes::triple(far, "testStream", "c1/cam")).await, StatusCode::OK);
+    assert_eq!(pull_as(near, Some(admin), "pull", &flat).await, StatusCode::OK);
+    assert_eq!(pull_as(near, Some(admin), "pull", &flat).await, StatusCode::CONFLICT);
+    assert_eq!(pull_as(near, Some(admin), "pull", &Nodes::triple(far, "none", "none")).await, StatusCode::NOT_FOUND);
+    let mut ben = near.client().call_socket(Some(&crate::support::media::token("b", "c1", "ben"))).await.unwrap();
+    assert_eq!(ben.join("c1", "ben").await, ["cam"]);
+    let mut sees = ben.watch("cam").await;
+    call(&mut [&mut cam.peer, &mut sees], "he sees and hears it", more_than(0)).await;
+    assert_eq!(pull_as(near, Some(admin), "terminate", &flat).await, StatusCode::OK);
+    assert_eq!(pull_as(near, Some(admin), "terminate", &flat).await, StatusCode::NOT_FOUND);
+    assert_eq!(cam.delete(&client).await, StatusCode::OK);
 }
 
 #[tokio::test]

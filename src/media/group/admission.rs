@@ -58,15 +58,18 @@ impl Group {
         if claims.conf_id.as_str() != room || claims.user_id.as_str() != name {
             return Err(Barred::Unauthorized);
         }
-        self.bars.check(&claims.conf_id, &claims.user_id, claims.issued_ms)?;
-        let room = Space::Conference.room(room);
+        let space = Space::of_token(claims.flat);
+        if space == Space::Conference {
+            self.bars.check(&claims.conf_id, &claims.user_id, claims.issued_ms)?;
+        }
+        let room = space.room(room);
         // A token serves once, and again only when the socket that it admitted is gone.
         if self.rooms.get(&room).is_some_and(|room| room.holds(&claims.nonce)) {
             return Err(Barred::Unauthorized);
         }
         let token = Some((claims.issued_ms, claims.nonce.clone()));
         let straight = claims.mode == CallMode::P2p;
-        Ok(Admitted { space: Space::Conference, room, name: name.into(), token, straight })
+        Ok(Admitted { space, room, name: name.into(), token, straight })
     }
 }
 

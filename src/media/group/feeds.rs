@@ -22,6 +22,7 @@ pub struct LinkId(pub u64);
 pub enum Linked {
     /// `by_hand`: what it has is pulled even while nobody is here.
     Opened {
+        space: Space,
         room: ConfId,
         by_hand: bool,
     },
@@ -126,8 +127,8 @@ impl Group {
     pub(super) fn linked(&mut self, id: LinkId, said: Linked) {
         let most = self.streams_of_a_room();
         match said {
-            Linked::Opened { room, by_hand } => {
-                let room = Space::Conference.room(room.as_str());
+            Linked::Opened { space, room, by_hand } => {
+                let room = space.room(room.as_str());
                 self.feeds.rooms.insert(id, room.clone());
                 self.feeds.links.entry(room).or_default().insert(id, Link { by_hand, has: BTreeSet::new() });
             }
@@ -205,7 +206,7 @@ impl Group {
         }
         let endpoint = EndpointId(self.next_endpoint);
         self.next_endpoint += 1;
-        let room = self.rooms.entry(id.clone()).or_insert_with(|| Room::new(Space::Conference, false));
+        let room = self.rooms.entry(id.clone()).or_insert_with(|| Room::new(Space::of_pulled(id), false));
         room.remotes.push(Remote { stream: stream.clone(), link, endpoint, offered: true, route: None });
         self.feeds.endpoints.insert(endpoint, (id.clone(), stream.clone()));
         // The other node enforces it; so does this one, should the other not have heard yet.

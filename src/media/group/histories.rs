@@ -219,7 +219,7 @@ impl World {
                 self.unlink(l);
                 self.ids += 1;
                 self.links[l] = Some(LinkId(self.ids));
-                self.linked(l, Linked::Opened { room: conf(room), by_hand });
+                self.linked(l, Linked::Opened { space: Space::Conference, room: conf(room), by_hand });
             }
             Step::Has(l, stream) => self.linked(l, Linked::Has(stream_named(STREAMS[stream]).unwrap())),
             Step::Lacks(l, stream) => self.linked(l, Linked::Lacks(stream_named(STREAMS[stream]).unwrap())),

@@ -27,7 +27,7 @@ use self::feeds::Feeds;
 pub(in crate::media) use self::orders::Permits;
 use self::pullers::Puller;
 use self::room::Room;
-pub(in crate::media) use self::room::Space;
+pub use self::room::Space;
 pub use self::sessions::{Purpose, Session};
 use self::streams::{Endpoint, Streams};
 use super::message::{Code, Message, Relayed, Reply, Signal, Unreadable};
@@ -39,6 +39,7 @@ use crate::outbox::Close;
 use crate::token::{CallGatewayClaims, PullClaims};
 
 pub use self::feeds::{Ask, LinkId, Linked};
+pub use self::room::FLAT;
 pub(super) use self::room::{name_of, stream_named};
 
 /// Sockets whose message budget is remembered; more can't be open by far (`limits.connections`).
@@ -212,9 +213,9 @@ impl Group {
         Census { sockets, rooms: self.rooms.len(), members }
     }
 
-    /// Whether a stream of that name is in the conference's room.
-    pub fn knows(&self, conf: &ConfId, stream: &StreamId) -> bool {
-        self.rooms.get(&Space::Conference.room(conf.as_str())).is_some_and(|room| room.knows(stream))
+    /// Whether a stream of that name is in the room.
+    pub fn knows(&self, space: Space, conf: &ConfId, stream: &StreamId) -> bool {
+        self.rooms.get(&space.room(conf.as_str())).is_some_and(|room| room.knows(stream))
     }
 
     fn said(&mut self, now: u64, socket: SocketId, message: Result<Message, Unreadable>, shown: Shown) {

@@ -27,7 +27,7 @@ impl Group {
         if claims.conf_id.as_str() != room {
             return self.dismiss(now, socket, Code::Unauthorized, Close::Unauthorized);
         }
-        let id = Space::Conference.room(room);
+        let id = Space::of_token(claims.flat).room(room);
         let pullers = self.pullers.entry(id.clone()).or_default();
         if pullers.iter().any(|puller| puller.nonce == claims.nonce) {
             return self.dismiss(now, socket, Code::Unauthorized, Close::Unauthorized);

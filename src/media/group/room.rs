@@ -14,13 +14,18 @@ use crate::outbox::Close;
 /// What follows a member's name in the name of their shared screen. No conference's member can be called so.
 const SCREEN: &str = "/screen";
 
+/// Who sends the one stream of a flat name.
+pub const FLAT: &str = "stream";
+
 /// Rooms of different spaces share nothing, whatever they are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::media) enum Space {
+pub enum Space {
     /// By token: the room is a conference's.
     Conference,
     /// Without a token: only where `callgw.open` is on.
     Open,
+    /// An operator's: one stream, outside conferences.
+    Flat,
 }
 
 impl Space {
@@ -29,8 +34,19 @@ impl Space {
         let space = match self {
             Space::Conference => "conf",
             Space::Open => "open",
+            Space::Flat => "flat",
         };
         format!("{space}/{name}").into()
+    }
+
+    /// As a token says it.
+    pub(super) fn of_token(flat: bool) -> Self {
+        if flat { Space::Flat } else { Space::Conference }
+    }
+
+    /// Of a room that other nodes' streams are in.
+    pub(super) fn of_pulled(room: &RoomId) -> Self {
+        Self::of_token(room.starts_with("flat/"))
     }
 
     /// Which stream that name is. An open room's members have no screens, and any name.

@@ -15,12 +15,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::targets::Target;
+use super::targets::{Named, Target};
 use super::{Reach, Refused, Said, State};
 use crate::control::Peer;
 use crate::dial::{self, Socket};
 use crate::ids::{ConfId, now_ms};
-use crate::media::group::{Ask, LinkId, Linked, name_of, stream_named};
+use crate::media::group::{Ask, LinkId, Linked, Space, name_of, stream_named};
 use crate::token::PullClaims;
 
 /// Longest message that a node may send: a description, or the streams of a large conference.
@@ -30,8 +30,8 @@ const STREAMS_MAX: usize = 16_384;
 
 /// What is pulled.
 pub(super) enum Wanted {
-    /// By hand: the stream `name` of the other node's conference `from`, to be `local` here.
-    One { target: Target, from: ConfId, name: String, local: StreamId },
+    /// By hand: the other node's stream `from`, to be `local` here.
+    One { target: Target, from: Named, local: Named },
     /// All that the conference's members send there. The token is the gateways', who send a new one in time.
     All(watch::Receiver<Peer>),
 }
@@ -144,10 +144,11 @@ impl Link {
     /// Where to, with what token, and into which room.
     fn address(&self) -> Result<(Uri, String, ConfId), End> {
         match &self.wanted {
-            Wanted::One { target, from, name, .. } => {
-                let id = target.gateway_id.as_deref();
-                let claims = PullClaims::new(id, from.clone(), Some(name), self.reach.token_ttl);
-                Ok((target.uri.clone(), target.keys.sign(&claims), from.clone()))
+            Wanted::One { target, from, .. } => {
+                let (id, name) = (target.gateway_id.as_deref(), name_of(&from.stream));
+                let claims = PullClaims::new(id, from.room.clone(), Some(&name), self.reach.token_ttl);
+                let claims = claims.outside_conferences(from.space == Space::Flat);
+                Ok((target.uri.clone(), target.keys.sign(&claims), from.room.clone()))
             }
             Wanted::All(peer) => {
                 let Peer { url, token, .. } = peer.borrow().clone();
@@ -180,7 +181,8 @@ impl Link {
         self.has.clear();
         self.again.clear();
         while self.asks.try_recv().is_ok() {}
-        self.tell(Linked::Opened { room: self.room.clone(), by_hand: self.is_by_hand() }).await;
+        let (space, room, by_hand) = (self.space(), self.room.clone(), self.is_by_hand());
+        self.tell(Linked::Opened { space, room, by_hand }).await;
         for name in names {
             self.arrived(name).await;
         }
@@ -300,6 +302,14 @@ impl Link {
         self.say.send(Said::Of(self.id, said)).await.ok();
     }
 
+    /// Where what it brings is here.
+    fn space(&self) -> Space {
+        match &self.wanted {
+            Wanted::One { local, .. } => local.space,
+            Wanted::All(_) => Space::Conference,
+        }
+    }
+
     fn is_by_hand(&self) -> bool {
         matches!(self.wanted, Wanted::One { .. })
     }
@@ -315,14 +325,14 @@ impl Link {
     /// What the other node's stream is to be called here, if it is wanted.
     fn local(&self, theirs: &str) -> Option<StreamId> {
         match &self.wanted {
-            Wanted::One { name, local, .. } => (name == theirs).then(|| local.clone()),
+            Wanted::One { from, local, .. } => (name_of(&from.stream) == theirs).then(|| local.stream.clone()),
             Wanted::All(_) => stream_named(theirs),
         }
     }
 
     fn remote(&self, stream: &StreamId) -> String {
         match &self.wanted {
-            Wanted::One { name, .. } => name.clone(),
+            Wanted::One { from, .. } => name_of(&from.stream),
             Wanted::All(_) => name_of(stream),
         }
     }

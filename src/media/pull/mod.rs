@@ -16,7 +16,7 @@ use crate::dial::Tls;
 use crate::ids::{ConfId, random_text};
 
 use self::link::{Link, Wanted};
-pub use self::targets::{Known, Targets, local_stream};
+pub use self::targets::{Known, Named, Targets};
 
 /// What a link may be asked at once: all streams of a large conference.
 const ASKS: usize = 4096;
@@ -45,7 +45,7 @@ pub struct Reach {
     pub token_ttl: Duration,
 }
 
-/// A stream as operators name it: `confId/userId` or `confId/userId/screen`, there and here.
+/// A stream as operators name it (see [`Named`]), there and here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pull {
     pub uri: String,
@@ -212,8 +212,8 @@ impl Pulls {
         if self.by_hand.get(&pull.local).is_some_and(|known| !known.is_over()) {
             return Err(Refused::Taken);
         }
-        let (from, name) = targets::stream(&pull.remote).ok_or(Refused::NoStream)?;
-        let (conf, local) = targets::local_stream(&pull.local).ok_or(Refused::NoStream)?;
+        let from = Named::parse(&pull.remote).ok_or(Refused::NoStream)?;
+        let local = Named::parse(&pull.local).ok_or(Refused::NoStream)?;
         if taken {
             return Err(Refused::Taken);
         }
@@ -221,7 +221,8 @@ impl Pulls {
             return Err(Refused::TooMany);
         }
         let (show, state) = watch::channel(State::New);
-        let link = self.start(conf, Wanted::One { target, from, name, local }, show);
+        let room = local.room.clone();
+        let link = self.start(room, Wanted::One { target, from, local }, show);
         let entry = ByHand { link, pull: pull.clone(), session: random_text(16), state: state.clone() };
         self.by_hand.insert(pull.local, entry);
         Ok(state)

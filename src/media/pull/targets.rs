@@ -6,7 +6,7 @@ use confgate_sfu::vocabulary::StreamId;
 use http::Uri;
 
 use crate::ids::{ConfId, Secret};
-use crate::media::group::stream_named;
+use crate::media::group::{FLAT, Space, stream_named};
 use crate::token::{Kind, KindKeys};
 
 /// Longest address that is looked at, in bytes.
@@ -75,16 +75,23 @@ fn trimmed(text: &str) -> &str {
     text.trim_end_matches('/')
 }
 
-/// `confId/userId[/screen]`, as the conference and the name in it.
-pub(super) fn stream(name: &str) -> Option<(ConfId, String)> {
-    let (conf, stream) = name.split_once('/')?;
-    stream_named(stream)?;
-    Some((ConfId::parse(conf)?, stream.to_owned()))
+/// A stream as operators name it: `confId/userId[/screen]`, or a flat name for one outside conferences.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub space: Space,
+    /// The conference, or the flat name: a room of its own.
+    pub room: ConfId,
+    pub stream: StreamId,
 }
 
-pub fn local_stream(name: &str) -> Option<(ConfId, StreamId)> {
-    let (conf, stream) = stream(name)?;
-    Some((conf, stream_named(&stream)?))
+impl Named {
+    pub fn parse(name: &str) -> Option<Self> {
+        let (space, room, stream) = match name.split_once('/') {
+            Some((conf, stream)) => (Space::Conference, conf, stream),
+            None => (Space::Flat, name, FLAT),
+        };
+        Some(Self { space, room: ConfId::parse(room)?, stream: stream_named(stream)? })
+    }
 }
 
 /// Whether `uri` says the same listener, and nothing but an address.
@@ -169,10 +176,13 @@ mod tests {
 
     #[test]
     fn a_stream_is_named_by_its_conference_and_member() {
-        let (conf, name) = stream("c1/u1/screen").unwrap();
-        assert_eq!((conf.as_str(), name.as_str()), ("c1", "u1/screen"));
-        for text in ["", "c1", "c1/", "/u1", "c1/u1/x", "c1/u1/screen/screen", "c 1/u1"] {
-            assert!(stream(text).is_none(), "{text}");
+        let named = Named::parse("c1/u1/screen").unwrap();
+        assert_eq!((named.space, named.room.as_str()), (Space::Conference, "c1"));
+        assert_eq!(crate::media::group::name_of(&named.stream), "u1/screen");
+        let flat = Named::parse("testStream").unwrap();
+        assert_eq!((flat.space, flat.room.as_str()), (Space::Flat, "testStream"));
+        for text in ["", "c1/", "/u1", "c1/u1/x", "c1/u1/screen/screen", "c 1/u1", "test Stream"] {
+            assert!(Named::parse(text).is_none(), "{text}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | `{path}/whip/{confId}` | `POST` an offer to send: the token's user is in that conference, seen and heard |
 //! | `{path}/whep/{confId}` | `POST` an offer to receive its main stream |
 //! | `{path}/whep/{confId}/{userId}`, `.../{userId}/screen` | that one |
+//! | `{path}/whip-open/{name}` | `POST` an offer to send outside conferences, with an operator's token |
 //! | `.../{confId}/~/{session}` | `PATCH`, `DELETE`: what `Location` says of a session |
 
 mod refusals;
@@ -12,6 +13,7 @@ mod session;
 mod sessions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -29,13 +31,19 @@ use super::Signal;
 use crate::bearer::authorization;
 use crate::body::{BodyRefused, bounded_body};
 use crate::callgw::IceServer;
-use crate::ids::now_ms;
+use crate::event::Role;
+use crate::ids::{ConfId, UserId, now_ms};
+use crate::media::group::FLAT;
 use crate::media::session::{FRAGMENT_MAX, Offer, Side};
 use crate::media::{Purpose, Session, Shown};
 use crate::token::CallGatewayClaims;
 
+/// How long the claims serve that an operator's stream is begun with: it goes on beyond them.
+const OUTSIDE: Duration = Duration::from_secs(60);
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+/// Where streams outside conferences are published.
+const OPEN: &str = "whip-open";
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
@@ -43,7 +51,10 @@ type Answer = Result<Response, Refused>;
 
 pub(super) fn router(path: &str) -> Router<Arc<Signal>> {
     let (whip, whep) = (format!("{path}/whip/{{conf}}"), format!("{path}/whep/{{conf}}"));
+    let open = format!("{path}/{OPEN}/{{name}}");
     Router::new()
+        .route(&open, post(publish_outside).options(endpoint_options))
+        .route(&format!("{open}/~/{{session}}"), session_methods())
         .route(&whip, post(publish).options(endpoint_options))
         .route(&whep, viewing(watch_main))
         .route(&format!("{whep}/{{stream}}"), viewing(watch))
@@ -77,6 +88,22 @@ async fn publish(State(signal): State<Arc<Signal>>, Path(conf): Path<String>, re
     begin(signal, conf, Purpose::Publish, request).await
 }
 
+/// Outside conferences, in a room of its own: whoever may pull it by hand has it, and nobody else.
+async fn publish_outside(State(signal): State<Arc<Signal>>, Path(name): Path<String>, request: Request) -> Answer {
+    if let Some(refused) = signal.over_budget(&request) {
+        return Ok(refused);
+    }
+    let (head, body) = request.into_parts();
+    let token = authorization(&head.headers).ok_or(Refused::no_token())?;
+    if !(signal.settings.operators)(token) {
+        return Err(Refused::bad_token());
+    }
+    let name = ConfId::parse(&name).ok_or(Refused::no_name())?;
+    let user = UserId::parse(FLAT).expect("a word");
+    let claims = CallGatewayClaims::new(&signal.node, name, user, Role::Guest, OUTSIDE).outside_conferences();
+    begin_as(signal, claims, Purpose::Publish, &head.headers, body).await
+}
+
 async fn watch_main(State(signal): State<Arc<Signal>>, Path(conf): Path<String>, request: Request) -> Answer {
     begin(signal, conf, Purpose::Watch(None), request).await
 }
@@ -103,8 +130,18 @@ async fn begin(signal: Arc<Signal>, conf: String, purpose: Purpose, request: Req
     }
     let (head, body) = request.into_parts();
     let claims = signal.admits(&head.headers, &conf)?;
-    check_type(&head.headers, SDP)?;
-    check_accept(&head.headers)?;
+    begin_as(signal, claims, purpose, &head.headers, body).await
+}
+
+async fn begin_as(
+    signal: Arc<Signal>,
+    claims: CallGatewayClaims,
+    purpose: Purpose,
+    headers: &HeaderMap,
+    body: Body,
+) -> Answer {
+    check_type(headers, SDP)?;
+    check_accept(headers)?;
     let side = if purpose == Purpose::Publish { Side::Sends } else { Side::Receives };
     let offer = Offer::read(&text(body, confgate_sfu::SDP_MAX).await?, side)?;
     let user = claims.user_id.clone();
@@ -177,8 +214,15 @@ impl Signal {
     /// or a fresh one of the same user.
     fn session(&self, headers: &HeaderMap, (conf, name): &(String, String)) -> Result<Asks, Refused> {
         let token = authorization(headers).ok_or(Refused::no_token())?;
+        let found = self.sessions.find(name);
+        if let Some((begun, asks)) = &found
+            && begun.flat
+        {
+            let is_theirs = (self.settings.operators)(token) && begun.conf_id.as_str() == conf;
+            return if is_theirs { Ok(asks.clone()) } else { Err(Refused::bad_token()) };
+        }
         let shown = self.tokens.once(token).ok_or(Refused::bad_token())?;
-        let (begun, asks) = self.sessions.find(name).ok_or(Refused::gone())?;
+        let (begun, asks) = found.ok_or(Refused::gone())?;
         if begun.conf_id.as_str() != conf {
             return Err(Refused::gone());
         }

@@ -43,6 +43,10 @@ impl Refused {
         problem(StatusCode::FORBIDDEN, "forbidden", "the token is for another conference or user")
     }
 
+    pub fn no_name() -> Self {
+        problem(StatusCode::BAD_REQUEST, "badName", "a stream's name is [A-Za-z0-9_-]{1,64}")
+    }
+
     pub fn unavailable() -> Self {
         problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "not available now").with(RETRY_AFTER, ROOM_S)
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::protocol;
 use super::refusals::Refused;
 use super::sessions::{Answered, Ask};
+use super::{OPEN, protocol};
 use crate::media::message::{Candidate, Message};
 use crate::media::session::{Established, Offer, Side, Step};
 use crate::media::{Client, Heard, Shown};
@@ -28,7 +28,8 @@ pub(super) fn start(
     (client, heard): (Client, mpsc::Receiver<Heard>),
     told: oneshot::Sender<Result<Answered, Refused>>,
 ) -> String {
-    let collection = format!("{}/{}/{}", signal.sessions.path, protocol(side), claims.conf_id);
+    let protocol = if claims.flat { OPEN } else { protocol(side) };
+    let collection = format!("{}/{protocol}/{}", signal.sessions.path, claims.conf_id);
     let (name, asked) = signal.sessions.open(claims);
     let location = format!("{collection}/~/{name}");
     let (signal, mut task) = (signal.clone(), Task { client, heard, asked });

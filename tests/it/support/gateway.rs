@@ -131,7 +131,16 @@ impl Gateway {
 
     /// A POST of that JSON at the admin listener: status and body.
     pub async fn admin_post(&self, path: &str, body: &Value) -> (StatusCode, String) {
-        let request = Request::post(path).header("host", self.admin.to_string()).body(body.to_string().into());
+        self.admin_post_as(path, body, None).await
+    }
+
+    /// The same with `admin.token`.
+    pub async fn admin_post_as(&self, path: &str, body: &Value, token: Option<&str>) -> (StatusCode, String) {
+        let mut request = Request::post(path).header("host", self.admin.to_string());
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(body.to_string().into());
         let reply = exchange(self.admin, request.expect("a request")).await;
         reply.unwrap_or_else(|e| panic!("{path} of the admin listener: {e}"))
     }

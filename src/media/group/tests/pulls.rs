@@ -19,7 +19,7 @@ impl Node {
     }
 
     fn link(&mut self, room: &str, by_hand: bool) {
-        assert_eq!(self.linked(Linked::Opened { room: conf(room), by_hand }), []);
+        assert_eq!(self.linked(Linked::Opened { space: Space::Conference, room: conf(room), by_hand }), []);
     }
 
     fn answers(&mut self, name: &str, route: &[&str]) -> Vec<Output> {
