@@ -68,6 +68,9 @@ pub struct Member {
     pub audio: Audio,
     pub video: Video,
     pub hand: bool,
+    /// A chair asks for the microphone, and its owner has not answered: only they open it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unmute_asked: bool,
     /// Milliseconds since 1970; a roster's order.
     pub joined_at: u64,
 }

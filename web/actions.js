@@ -36,16 +36,17 @@ function stageActions({ userId }, { picked, isClosed, closedScreen }) {
  * @param {{mainVideo: string|null}} stage
  * @returns {Action[]}
  */
-function chairActions({ userId, audio, hand }, isSelf, { mainVideo }) {
+function chairActions({ userId, audio, hand, unmuteAsked }, isSelf, { mainVideo }) {
   const main = mainVideo === userId
     ? { id: "unmain", say: "member.unmain", icon: "screen", control: act("setMainVideo") }
     : { id: "main", say: "member.main", icon: "screen", control: act("setMainVideo", userId) };
   if (isSelf) return [main];
-  const microphone = audio === "forcedOff"
-    ? { id: "unmute", say: "member.allowUnmute", icon: "mic", control: act("allowUnmute", userId) }
-    : { id: "mute", say: "member.mute", icon: "micHeld", control: act("mute", userId) };
+  const mute = { id: "mute", say: "member.mute", icon: "micHeld", control: act("mute", userId) };
+  const ask = { id: "ask", say: "member.askUnmute", icon: "mic", control: act("unmute", userId) };
+  const allow = { id: "unmute", say: "member.allowUnmute", icon: "mic", control: act("allowUnmute", userId) };
+  const microphone = { on: [mute], off: unmuteAsked ? [mute] : [ask, mute], forcedOff: [allow] }[audio];
   return [
-    microphone,
+    ...microphone,
     ...(hand ? [{ id: "lower", say: "member.lowerHand", icon: "hand", control: act("lowerHand", userId) }] : []),
     main,
     { id: "chair", say: "member.makeChair", icon: "chair", control: act("setChair", userId), confirm: "confirm.chair" },

@@ -1,5 +1,6 @@
 // From entering a conference to its end, screen by screen; the guest page and the home page share it.
 
+import { Choice } from "./choice.js";
 import { ConferenceView } from "./conference-view.js";
 import { LiveConference } from "./live.js";
 import { errorText, isKnown, onLanguage } from "./i18n.js";
@@ -18,7 +19,8 @@ const FRAME_MS = 16;
  * @property {string} confName
  * @property {import("./rpc.js").Rpc} rpc
  * @property {import("./toasts.js").Toasts} toasts
- * @property {{audio: boolean, video: boolean}} [opens] what of one's own is open from the start
+ * @property {{audio: boolean, video: boolean}} [opens] what of one's own the reader has chosen to open; else as it was
+ *   last in this conference, or off
  * @property {() => import("./called.js").Called[]} [called] whom one's own call rings, that the conference is of
  * @property {(reason: string, isCall: boolean) => {say: string, testid: string, quiet?: boolean, onSelect: () => void}[]} waysOn what
  *   the page offers when it is over
@@ -35,6 +37,7 @@ export class Attendance {
   constructor(options) {
     this.options = options;
     this.live = new LiveConference(options.confId, options.rpc);
+    this.choice = new Choice(options.confId, options.rpc.session.userId ?? "");
     this.live.addEventListener("change", () => this.#drawSoon());
     onLanguage(() => this.draw());
   }
@@ -47,6 +50,9 @@ export class Attendance {
 
   /** @param {boolean} isReload whether the login is from before a reload */
   start(isReload) {
+    const { opens } = this.options;
+    if (opens) this.choice.begin(opens);
+    else this.choice.recall();
     this.draw();
     if (isReload) this.live.comeBack();
     else this.options.toasts.attempt(() => this.live.enter());
@@ -77,8 +83,7 @@ export class Attendance {
   #drawConference() {
     this.#shown = "in";
     if (!this.#view) {
-      this.#view = new ConferenceView(this.live, this.options.toasts, this.options);
-      this.options.opens = undefined; // once: what is closed later stays so
+      this.#view = new ConferenceView(this.live, this.choice, this.options.toasts, this.options);
       showScreen("conference", this.#view.element);
     }
     this.#view.update();
@@ -97,13 +102,20 @@ export class Attendance {
   /** @param {string} reason */
   #drawEnd(reason) {
     const { error } = this.live;
+    if (reason !== "takenOver") this.choice.forget();
     this.options.onOver?.(reason);
     const isCall = Boolean(this.live.roster?.conference.call);
     const callKey = isCall ? `callOver.${reason}` : "";
     const title = (isCall ? "" : this.live.roster?.conference.confName) || this.options.confName;
-    const takeBack = { say: "over.here", testid: "take-back", onSelect: () => this.live.takeBack() };
+    const takeBack = { say: "over.here", testid: "take-back", onSelect: () => this.#takeBack() };
     const actions = [...(reason === "takenOver" ? [takeBack] : []), ...this.options.waysOn(reason, isCall)];
     const params = { why: error ? errorText(error) : "" };
     showScreen(reason, statement({ title, key: isKnown(callKey) ? callKey : `over.${reason}`, params, picture: PICTURES[reason] ?? "remove", actions }));
+  }
+
+  /** The other window's last choice is this one's. */
+  #takeBack() {
+    this.choice.recall();
+    this.live.takeBack();
   }
 }

@@ -10,6 +10,7 @@ import { Media } from "./call/media.js";
 import { MembersPanel } from "./members.js";
 import { SidePanels } from "./panels.js";
 import { Stage } from "./stage.js";
+import { UnmuteAsk } from "./unmute-ask.js";
 import { confirmed } from "./dialog.js";
 import { conferenceActions, memberActions } from "./actions.js";
 import { awaited } from "./called.js";
@@ -22,24 +23,23 @@ export class ConferenceView {
   /** Passing words about people who knock, by user. @type {Map<string, () => void>} */
   #knocks = new Map();
   #isStopped = false;
-  /** @type {{audio: boolean, video: boolean}|null} */
-  #opens;
   /** @type {() => import("./called.js").Called[]} */
   #called;
 
   /**
    * @param {import("./live.js").LiveConference} live
+   * @param {import("./choice.js").Choice} choice
    * @param {import("./toasts.js").Toasts} toasts
-   * @param {{opens?: {audio: boolean, video: boolean}, called?: () => import("./called.js").Called[]}} [options] what of one's
-   *   own is open from the start; whom one's own call rings
+   * @param {{called?: () => import("./called.js").Called[]}} [options] whom one's own call rings
    */
-  constructor(live, toasts, { opens, called = () => [] } = {}) {
-    this.#opens = opens ?? null;
+  constructor(live, choice, toasts, { called = () => [] } = {}) {
     this.#called = called;
     this.live = live;
+    this.choice = choice;
     this.toasts = toasts;
     this.media = new Media({
       live,
+      choice,
       onTrouble: (key) => void toasts.show(key),
       onBlocked: () => this.#askForSound(),
       onChange: () => this.update(),
@@ -53,12 +53,16 @@ export class ConferenceView {
     });
     this.side = new SidePanels(this.members.element, this.chat.element);
     this.controls = this.#controlBar();
+    this.ask = new UnmuteAsk({
+      onAccept: () => void this.#try(() => this.media.consent.set("audio", true)),
+      onDecline: () => void this.#try(() => live.control("muteSelf")),
+    });
     this.banner = h("div", { class: "banner", role: "status", testid: "banner", hidden: true }, icon("warn"), h("span", {}));
     this.element = h(
       "div",
       { class: "conference", testid: "conference" },
       this.header.element,
-      h("main", { class: "centre" }, this.stage.element, this.banner),
+      h("main", { class: "centre" }, this.stage.element, this.banner, this.ask.element),
       this.side.element,
       this.controls.element,
       this.media.loudspeakers.element,
@@ -72,25 +76,38 @@ export class ConferenceView {
   update() {
     const { roster, self, isChair } = this.live;
     if (!roster || !self || this.#isStopped) return;
-    this.media.follow(self);
-    this.#openDevices();
+    this.#follow(self);
     const here = this.media.asHere(self);
     this.header.update(this.live, this.media.call.forwarded);
     this.stage.update({ ...roster, members: roster.members.map((member) => (member === self ? here : member)) }, self.userId);
     this.members.update(roster, self.userId, isChair, awaited(this.#called(), roster.members));
     this.chat.update(roster, self.userId);
     this.side.update(roster, isChair);
+    this.ask.update(self.unmuteAsked === true && here.audio === "off");
     this.controls.update(here, this.media.own.screen !== null, roster.conference.call);
     this.#forgetKnocks();
     this.#drawBanner();
   }
 
-  /** Once, and after the roster's first word, by which they may be open already. */
-  #openDevices() {
-    const opens = this.#opens;
-    this.#opens = null;
-    if (opens?.audio && !this.media.own.isSpeaking) void this.#try(() => this.media.toggleMicrophone());
-    if (opens?.video && !this.media.own.isFilming) void this.#try(() => this.media.toggleCamera());
+  /** In a new seat the roster learns what was chosen; in the same one it is followed. @param {import("./roster.js").Member} self */
+  #follow(self) {
+    const { seat } = this.choice;
+    if (seat === self.joinedAt) {
+      this.choice.change({ hand: self.hand });
+      return this.media.consent.follow(self);
+    }
+    this.choice.change({ seat: self.joinedAt });
+    void this.#enter(self, seat !== null);
+  }
+
+  /** @param {import("./roster.js").Member} self @param {boolean} isAgain whether another seat of theirs was lost */
+  async #enter(self, isAgain) {
+    const raises = this.choice.hand && !self.hand;
+    await Promise.all([this.#try(() => this.media.enter(self)), raises && this.#try(() => this.live.control("raiseHand"))]);
+    if (!isAgain) return;
+    const state = (/** @type {boolean} */ isOn) => (isOn ? "on" : "off");
+    const { isSpeaking, isFilming } = this.media.own;
+    this.toasts.show("notice.back", { microphone: t(`audio.${state(isSpeaking)}`), camera: t(`video.${state(isFilming)}`) });
   }
 
   stop() {
@@ -132,7 +149,7 @@ export class ConferenceView {
   #controlBar() {
     return new ControlBar({
       onMicrophone: () => this.#microphone(),
-      onCamera: () => this.#try(() => this.media.toggleCamera()),
+      onCamera: () => this.#try(() => this.media.consent.set("video", !this.media.own.isFilming)),
       onScreen: canShareScreen() ? () => this.media.toggleScreen() : null,
       onHand: () => this.#try(() => this.live.control(this.live.self?.hand ? "lowerHand" : "raiseHand")),
       onManage: (anchor) => this.#manageMenu(anchor),
@@ -146,7 +163,7 @@ export class ConferenceView {
       const raise = { say: "control.raiseHand", testid: "toast-hand", onSelect: () => void this.#try(() => this.live.control("raiseHand")) };
       return this.toasts.show("notice.held", {}, this.live.self?.hand ? undefined : raise);
     }
-    await this.#try(() => this.media.toggleMicrophone());
+    await this.#try(() => this.media.consent.set("audio", !this.media.own.isSpeaking));
   }
 
   /** @param {import("./roster.js").Member} member @param {HTMLElement} anchor */

@@ -1,15 +1,41 @@
 // What a guest sees before and after the conference. Each screen says where things stand, and what can be done.
 
 import { h } from "./dom.js";
-import { icon } from "./icons.js";
+import { icon, redraw } from "./icons.js";
 import { say } from "./i18n.js";
 import { cardPage } from "./chrome.js";
 
 /** Longest name a guest may give. */
 export const NAME_LENGTH = 64;
 
+/** A device that is to be open from the start, or not: nobody but the reader says so. */
+class DeviceSwitch {
+  #icon = icon("mic");
+  #words = h("span", {});
+
+  /** @param {"microphone"|"camera"} device @param {boolean} isOn */
+  constructor(device, isOn) {
+    this.device = device;
+    this.input = h("input", { type: "checkbox", class: "unseen", testid: `door-${device}`, sayLabel: `devices.${device}` });
+    this.input.checked = isOn;
+    this.input.addEventListener("change", () => this.#draw());
+    this.element = h("label", { class: "device-switch" }, this.input, this.#icon, this.#words);
+    this.#draw();
+  }
+
+  get isOn() {
+    return this.input.checked;
+  }
+
+  #draw() {
+    const [on, off, name] = this.device === "camera" ? ["camera", "cameraOff", "video"] : ["mic", "micOff", "microphone"];
+    redraw(this.#icon, this.isOn ? on : off);
+    say(this.#words, `door.${name}.${this.isOn ? "on" : "off"}`);
+  }
+}
+
 /**
- * The screen before the conference: its name, its state, and the reader's name.
+ * The screen before the conference: its name, its state, the reader's name, and what of theirs is open from the start.
  */
 export class DoorScreen {
   #title = h("h1", { class: "card-title", testid: "conf-name" });
@@ -20,8 +46,10 @@ export class DoorScreen {
   /** When the name was last typed at, ms of `performance.now()`. */
   typedAt = -Infinity;
 
-  /** @param {{name: string, onEnter: (name: string) => void}} options */
-  constructor({ name, onEnter }) {
+  /** @param {{name: string, opens: {audio: boolean, video: boolean}, onEnter: (name: string) => void}} options `opens`: of last time */
+  constructor({ name, opens, onEnter }) {
+    this.microphone = new DeviceSwitch("microphone", opens.audio);
+    this.camera = new DeviceSwitch("camera", opens.video);
     this.input = h("input", {
       class: "field",
       id: "name",
@@ -39,12 +67,19 @@ export class DoorScreen {
       if (this.name) onEnter(this.name);
     };
     const label = h("label", { class: "label", for: "name", say: "door.name" });
-    const form = h("form", { class: "stack", on: { submit } }, label, this.input, this.#error, this.#button);
+    const devices = h("div", { class: "device-switches" }, this.microphone.element, this.camera.element);
+    const hint = h("p", { class: "door-hint", say: "door.devicesHint" });
+    const form = h("form", { class: "stack", on: { submit } }, label, this.input, devices, hint, this.#error, this.#button);
     this.element = cardPage(this.#title, h("div", { class: "state-line" }, this.#pulse, this.#state), form);
   }
 
   get name() {
     return this.input.value.trim();
+  }
+
+  /** What the reader wants open from the start. */
+  get opens() {
+    return { audio: this.microphone.isOn, video: this.camera.isOn };
   }
 
   /**

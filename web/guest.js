@@ -1,6 +1,7 @@
 // The guest page: behind a link, without app or account.
 
 import { Attendance } from "./attendance.js";
+import { doorChoice, keepDoorChoice } from "./choice.js";
 import { DoorScreen, statement } from "./guest-screens.js";
 import { askLink, STATE } from "./link.js";
 import { errorText, onLanguage, startLanguage, t } from "./i18n.js";
@@ -101,7 +102,7 @@ class GuestPage {
 
   #drawDoor() {
     if (!this.#conference) return;
-    this.#door ??= new DoorScreen({ name: storedName(), onEnter: (name) => void this.#enter(name) });
+    this.#door ??= new DoorScreen({ name: storedName(), opens: doorChoice(), onEnter: (name) => void this.#enter(name) });
     const isWaiting = this.#conference.state === STATE.notStarted;
     const stateKey = isWaiting ? "door.notStarted" : "door.open";
     const error = this.#error ? errorText(this.#error) : "";
@@ -120,14 +121,16 @@ class GuestPage {
 
   /** @param {string} name */
   async #enter(name) {
+    const opens = this.#door?.opens;
     storeName(name);
+    if (opens) keepDoorChoice(opens);
     if (this.#isBusy || this.#conference?.state !== STATE.open) return;
     this.#isBusy = true;
     this.#error = null;
     this.#drawDoor();
     try {
       await this.#session.login({ grantType: "conference_link", link: this.#code, name });
-      this.#attend(false);
+      this.#attend(false, opens);
     } catch (error) {
       await this.#loginFailed(error);
     } finally {
@@ -144,8 +147,8 @@ class GuestPage {
     this.#error = error;
   }
 
-  /** @param {boolean} isReload */
-  #attend(isReload) {
+  /** @param {boolean} isReload @param {{audio: boolean, video: boolean}} [opens] as was chosen at the door */
+  #attend(isReload, opens) {
     if (!this.#conference) return;
     this.#door = null;
     this.#session.unpark();
@@ -155,6 +158,7 @@ class GuestPage {
       confName,
       rpc: this.#rpc,
       toasts: this.#toasts,
+      opens,
       waysOn: (reason) => this.#waysOn(reason),
       onOver: (reason) => this.#over(reason),
     });

@@ -24,6 +24,7 @@ function aboutSelf(former, now, isByOther) {
   const words = (/** @type {string} */ key) => ({ key, params: {} });
   if (former.role !== "chair" && now.role === "chair") return words("notice.youChair");
   if (former.audio !== "forcedOff" && now.audio === "forcedOff") return words("notice.held");
+  if (now.unmuteAsked) return null; // the question says it
   if (former.audio === "forcedOff" && now.audio !== "forcedOff") return words("notice.mayUnmute");
   if (isByOther && former.audio === "on" && now.audio === "off") return words("notice.muted");
   return null;

@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{userId: string, name: string, role: "chair"|"member"|"guest", state: "joined"|"reconnecting"|"waiting",
- *   audio: "on"|"off"|"forcedOff", video: "on"|"off", hand: boolean, joinedAt: number}} Member
+ *   audio: "on"|"off"|"forcedOff", video: "on"|"off", hand: boolean, unmuteAsked?: true, joinedAt: number}} Member
  * @typedef {{confId: string, confName: string, state: 0|30|31, startAt: number|null, chair: string, locked: boolean,
  *   lobby: boolean, mutePolicy: "free"|"joinMuted"|"locked", mainVideo: string|null}} Conference
  * @typedef {{messageId: string, userId: string, text: string, time: number}} Message

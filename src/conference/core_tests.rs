@@ -19,6 +19,7 @@ fn member(id: &str, joined_at: u64) -> Member {
         audio: Audio::On,
         video: Video::Off,
         hand: false,
+        unmute_asked: false,
         joined_at,
     }
 }

@@ -77,9 +77,11 @@ async fn a_chair_and_a_guest_walk_from_their_links_to_the_end() {
 }
 
 async fn states_are_seen_live(chair: &Browser, guest: &Browser, user: &str) {
-    guest.press("mute").await;
-    chair.sees(user, "audio", "off").await;
-    guest.press("mute").await;
+    // Nobody comes in live.
+    for audio in ["off", "on", "off"] {
+        chair.sees(user, "audio", audio).await;
+        guest.press("mute").await;
+    }
     chair.sees(user, "audio", "on").await;
     guest.press("hand").await;
     chair.sees(user, "hand", "true").await;
@@ -101,10 +103,17 @@ async fn the_chair_rules(chair: &Browser, guest: &Browser, user: &str) {
     guest.shows(&id("toasts"), "主席已将您禁言").await;
     chair.sees(user, "audio", "forcedOff").await;
     chair.does_to(user, "unmute").await;
+    guest.has("ask", true).await;
     microphone("off").await;
-    guest.press("mute").await;
+    guest.press("ask-accept").await;
     microphone("on").await;
+    guest.has("ask", false).await;
     chair.manages("mute-all").await;
+    microphone("off").await;
+    chair.does_to(user, "ask").await;
+    guest.look_in_both_languages("asked").await;
+    guest.press("ask-decline").await;
+    guest.has("ask", false).await;
     microphone("off").await;
     chair.does_to(user, "lower").await;
     chair.sees(user, "hand", "false").await;

@@ -13,6 +13,7 @@ mod callgw;
 mod calls;
 mod cascade;
 mod commands;
+mod consent;
 mod cuts;
 mod dialogues;
 mod door;

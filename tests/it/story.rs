@@ -74,14 +74,21 @@ pub async fn whole_story(stage: Stage) {
 
 async fn mutes_and_words(conf: &str, chair: &mut Participant, guest: &mut Participant) {
     let guest_id = guest.client.user_id().to_owned();
-    guest.control(conf, "muteSelf", None).await.result();
-    let event = chair.socket.expect_event("member.updated").await;
-    assert_eq!((event["data"]["audio"].as_str(), event["actor"].as_str()), (Some("off"), Some(guest_id.as_str())));
     guest.control(conf, "unmuteSelf", None).await.result();
+    let event = chair.socket.expect_event("member.updated").await;
+    assert_eq!((event["data"]["audio"].as_str(), event["actor"].as_str()), (Some("on"), Some(guest_id.as_str())));
     chair.control(conf, "mute", Some(&guest_id)).await.result();
     guest.control(conf, "unmuteSelf", None).await.refused(-32003);
     guest.control(conf, "mute", Some(chair.client.user_id())).await.refused(-32003);
-    chair.control(conf, "allowUnmute", Some(&guest_id)).await.result();
+    chair.control(conf, "unmute", Some(&guest_id)).await.result();
+    loop {
+        let event = chair.socket.expect_event("member.updated").await;
+        let asked = event["data"]["unmuteAsked"].as_bool();
+        assert!(event["data"]["audio"] != "on" || asked.is_none(), "a chair asks, and opens nothing: {event}");
+        if asked == Some(true) {
+            break;
+        }
+    }
     guest.control(conf, "unmuteSelf", None).await.result();
     guest.control(conf, "openCamera", None).await.result();
     guest.control(conf, "raiseHand", None).await.result();

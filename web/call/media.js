@@ -1,7 +1,8 @@
 // Sound and picture of a conference that one is in: one's own devices, the call with the others, what is heard, and
-// how the roster and the devices follow each other.
+// what is shown.
 
 import { Call } from "./call.js";
+import { Consent } from "./consent.js";
 import { Loudspeakers } from "./loudspeakers.js";
 import { OwnMedia } from "./own-media.js";
 import { ViewSizes } from "./view-sizes.js";
@@ -12,14 +13,13 @@ import { ownerOf, streamOf } from "./streams.js";
 /**
  * @typedef {object} MediaOwner
  * @property {import("../live.js").LiveConference} live
+ * @property {import("../choice.js").Choice} choice
  * @property {(key: string) => void} onTrouble something to tell the reader: a catalogue key
  * @property {() => void} onBlocked the browser wants a press before it plays sound
  * @property {() => void} onChange
  */
 
 export class Media {
-  /** What the roster said last of one's own devices; only a change of it is followed. */
-  #last = { audio: "", video: "" };
   /** Who spoke last; it stays while nobody speaks. @type {string|null} */
   lastSpeaker = null;
   #pending = 0;
@@ -31,9 +31,10 @@ export class Media {
     this.userId = live.session.userId ?? "";
     this.own = new OwnMedia({
       onTrack: (source, kind, track) => this.call.replace(streamOf(this.userId, source), kind, track),
-      onTrouble: (key) => this.#deviceLost(key),
+      onTrouble: (key) => this.consent.lost(key),
       onChange: () => this.#publish(),
     });
+    this.consent = new Consent({ ...owner, own: this.own, onChange: () => owner.onChange() });
     this.call = new Call({
       userId: this.userId,
       confId: live.confId,
@@ -79,58 +80,10 @@ export class Media {
     return { ...self, audio, video: this.own.isFilming ? "on" : "off" };
   }
 
-  /** The chair mutes, another window of the same user did something, a reload finds the camera on. @param {Member} self */
-  follow({ audio, video }) {
-    const former = this.#last;
-    this.#last = { audio, video };
-    if (audio !== former.audio) void this.#followMicrophone(audio === "on");
-    if (video !== former.video) void this.#followCamera(video === "on");
-  }
-
-  /** @param {boolean} isOn */
-  async #followMicrophone(isOn) {
-    const trouble = await this.own.setMicrophone(isOn);
-    if (trouble) this.#deviceLost(trouble, "muteSelf");
-  }
-
-  /** @param {boolean} isOn */
-  async #followCamera(isOn) {
-    const trouble = await this.own.setCamera(isOn);
-    if (trouble) this.#deviceLost(trouble, "closeCamera");
-  }
-
-  /** @param {string} key @param {string} [control] what the roster is told; without, by the device's name */
-  #deviceLost(key, control = key.includes("camera") ? "closeCamera" : "muteSelf") {
-    this.owner.onTrouble(key);
-    // The roster shows it until the next try; nothing else hangs on it.
-    this.owner.live.control(control).catch(() => {});
-  }
-
-  /** The reader pressed the microphone; the roster is told beside. @returns {Promise<void>} @throws {import("../rpc.js").RpcError} */
-  async toggleMicrophone() {
-    const isOn = !this.own.isSpeaking;
-    const trouble = await this.own.setMicrophone(isOn);
-    if (trouble) return this.owner.onTrouble(trouble);
-    await this.#tell(isOn ? "unmuteSelf" : "muteSelf", () => isOn && this.own.setMicrophone(false));
-  }
-
-  /** @returns {Promise<void>} @throws {import("../rpc.js").RpcError} */
-  async toggleCamera() {
-    const isOn = !this.own.isFilming;
-    const trouble = await this.own.setCamera(isOn);
-    if (trouble) return this.owner.onTrouble(trouble);
-    if (isOn && !this.own.isFilming) return undefined; // closed again while the browser asked
-    await this.#tell(isOn ? "openCamera" : "closeCamera", () => isOn && this.own.setCamera(false));
-  }
-
-  /** What the server refuses to open is closed again; what was closed stays so. @param {string} action @param {() => unknown} undo */
-  async #tell(action, undo) {
-    try {
-      await this.owner.live.control(action);
-    } catch (error) {
-      await undo();
-      throw error;
-    }
+  /** In a new seat. @param {Member} self */
+  enter(self) {
+    this.call.start(); // a gateway ends the call of a seat that is gone
+    return this.consent.enter(self);
   }
 
   async toggleScreen() {

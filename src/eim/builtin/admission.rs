@@ -91,26 +91,19 @@ impl Room {
             role,
             state: MemberState::Joined,
             audio: self.first_audio(&visitor.id),
-            // A camera is opened by its owner, never by coming in.
+            // Its owner opens it, never their coming in.
             video: Video::Off,
             hand: false,
+            unmute_asked: false,
             joined_at: cause.now,
         }
     }
 
-    /// What the mute policy leaves to somebody who comes in.
+    /// Off until its owner opens it, which they may unless they are forced to be silent.
     fn first_audio(&self, user: &UserId) -> Audio {
-        if self.is_chair(user) {
-            return Audio::On;
-        }
-        if self.silenced.contains(user) {
-            return Audio::ForcedOff;
-        }
-        match self.roster.conference.mute_policy {
-            MutePolicy::Free => Audio::On,
-            MutePolicy::JoinMuted => Audio::Off,
-            MutePolicy::Locked => Audio::ForcedOff,
-        }
+        let locked = self.roster.conference.mute_policy == MutePolicy::Locked;
+        let forced = !self.is_chair(user) && (locked || self.silenced.contains(user));
+        if forced { Audio::ForcedOff } else { Audio::Off }
     }
 
     /// Takes in whom nothing keeps waiting any more: the lobby is off, the conference not locked, a place free.

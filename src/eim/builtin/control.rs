@@ -117,8 +117,8 @@ impl Room {
     fn order(&mut self, cause: &Cause<'_>, command: &Command<'_>, order: Order) -> Result<(), Deny> {
         let target = || command.target.as_ref().ok_or(Deny::argument("userId"));
         match order {
-            Order::Mute => return self.set_audio(cause, target()?, Audio::ForcedOff),
-            Order::Unmute => return self.set_audio(cause, target()?, Audio::On),
+            Order::Mute => return self.mute(cause, target()?),
+            Order::Unmute => return self.ask_to_unmute(cause, target()?),
             Order::AllowUnmute => return self.allow_unmute(cause, target()?),
             Order::LowerHand => return self.lower_hand(cause, target()?),
             Order::Kick => return self.expel(cause, another(command)?, LeftReason::Kicked),

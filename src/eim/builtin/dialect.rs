@@ -219,7 +219,7 @@ pub(super) fn member(m: &Member) -> Element {
         Video::On => "on",
         Video::Off => "off",
     };
-    element("member")
+    let mut e = element("member")
         .with("userId", m.user_id.as_str())
         .with("name", m.name.as_str())
         .with("role", role)
@@ -227,7 +227,9 @@ pub(super) fn member(m: &Member) -> Element {
         .with("audio", audio)
         .with("video", video)
         .with("hand", m.hand.to_string())
-        .with("joinedAt", m.joined_at.to_string())
+        .with("joinedAt", m.joined_at.to_string());
+    set_some(&mut e, "unmuteAsked", m.unmute_asked.then_some(true));
+    e
 }
 
 pub(super) fn message(m: &Message) -> Element {
@@ -288,7 +290,7 @@ pub(super) fn page<'a>(name: &str, newest_first: impl Iterator<Item = &'a Messag
 
 /// At most so many bytes as the member's element takes.
 fn member_size(m: &Member) -> usize {
-    220 + escaped(&m.name)
+    240 + escaped(&m.name)
 }
 
 fn message_size(m: &Message) -> usize {

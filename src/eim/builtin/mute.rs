@@ -1,6 +1,9 @@
 //! Muting: one by one, all at once, and the policy that binds those who come later.
 //!
-//! The chair is never forced to be silent. What is decided for all holds for kept seats too, so that a short absence
+//! A microphone or a camera opens only by an act of its owner: nobody else's order, no policy and no default makes
+//! `audio` or `video` `on`. A chair who wants somebody to speak asks.
+//!
+//! A chair is never forced to be silent. What is decided for all holds for kept seats too, so that a short absence
 //! is no way round it.
 
 use super::deny::Deny;
@@ -16,30 +19,37 @@ impl Room {
             (true, true) => return Err(Deny::forbidden("conference.unmuteDenied")),
             (true, false) => {}
             (false, on) => {
-                self.update_member(cause, user, |m| m.audio = if on { Audio::On } else { Audio::Off });
+                self.update_member(cause, user, |m| set(m, if on { Audio::On } else { Audio::Off }));
             }
         }
         Ok(())
     }
 
-    /// The chair's word on one member's microphone.
-    pub fn set_audio(&mut self, cause: &Cause<'_>, user: &UserId, audio: Audio) -> Result<(), Deny> {
+    /// Forces one member to be silent.
+    pub fn mute(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
         self.need_member(user)?;
-        let audio = if audio == Audio::ForcedOff && self.is_chair(user) { Audio::Off } else { audio };
-        self.update_member(cause, user, |m| m.audio = audio);
+        let audio = if self.is_chair(user) { Audio::Off } else { Audio::ForcedOff };
+        self.update_member(cause, user, |m| set(m, audio));
         self.unsilence(user);
         Ok(())
     }
 
-    /// Lets a member unmute again who was forced to be silent; whether they do is theirs.
+    /// Asks a member to speak, who may do so from now on.
+    pub fn ask_to_unmute(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
+        self.need_member(user)?;
+        self.update_member(cause, user, ask);
+        self.unsilence(user);
+        Ok(())
+    }
+
+    /// Lets a member speak again who was forced to be silent, and asks them to. Whoever was not is not asked.
     pub fn allow_unmute(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
         self.need_member(user)?;
-        self.update_member(cause, user, lift);
-        self.unsilence(user);
-        Ok(())
+        let forced = self.roster.member(user).is_some_and(|m| m.audio == Audio::ForcedOff);
+        if forced { self.ask_to_unmute(cause, user) } else { Ok(()) }
     }
 
-    /// Silences everybody but the chair. Those who come later find themselves muted as well.
+    /// Silences everybody but chairs. Those who come later find themselves muted as well.
     pub fn mute_all(&mut self, cause: &Cause<'_>, locked: bool) {
         let policy = if locked || self.roster.conference.mute_policy == MutePolicy::Locked {
             MutePolicy::Locked
@@ -50,9 +60,12 @@ impl Room {
         self.update_everybody(cause, if locked { force } else { mute });
     }
 
-    /// Lets everybody speak again. Nobody's microphone is opened by it.
+    /// Lets everybody speak again, and asks those who are here to.
     pub fn unmute_all(&mut self, cause: &Cause<'_>) {
         self.set_policy(cause, MutePolicy::Free);
+        for user in self.others() {
+            self.update_member(cause, &user, ask);
+        }
         self.lift_all(cause);
     }
 
@@ -85,10 +98,14 @@ impl Room {
         self.pending.head |= self.silenced.remove(user);
     }
 
-    /// Changes everybody but the chair, in the roster and in the seats that are kept.
-    fn update_everybody(&mut self, cause: &Cause<'_>, change: fn(&mut Member)) {
+    fn others(&self) -> Vec<UserId> {
         let others = self.roster.members.iter().filter(|m| m.role != Role::Chair);
-        for user in others.map(|m| m.user_id.clone()).collect::<Vec<_>>() {
+        others.map(|m| m.user_id.clone()).collect()
+    }
+
+    /// Changes everybody but chairs, in the roster and in the seats that are kept.
+    fn update_everybody(&mut self, cause: &Cause<'_>, change: fn(&mut Member)) {
+        for user in self.others() {
             self.update_member(cause, &user, change);
         }
         for (user, seat) in self.seats.iter_mut().filter(|(_, seat)| seat.member.role != Role::Chair) {
@@ -102,18 +119,31 @@ impl Room {
     }
 }
 
+/// Whatever becomes of the microphone, the question is answered by it.
+fn set(member: &mut Member, audio: Audio) {
+    member.audio = audio;
+    member.unmute_asked = false;
+}
+
 fn force(member: &mut Member) {
-    member.audio = Audio::ForcedOff;
+    set(member, Audio::ForcedOff);
 }
 
 fn mute(member: &mut Member) {
-    if member.audio == Audio::On {
-        member.audio = Audio::Off;
+    if member.audio != Audio::ForcedOff {
+        set(member, Audio::Off);
     }
 }
 
 fn lift(member: &mut Member) {
     if member.audio == Audio::ForcedOff {
+        set(member, Audio::Off);
+    }
+}
+
+fn ask(member: &mut Member) {
+    if member.audio != Audio::On {
         member.audio = Audio::Off;
+        member.unmute_asked = true;
     }
 }

@@ -24,11 +24,28 @@ impl Browser {
         self.press("enter").await;
     }
 
-    /// Opens the link and goes in under that name.
+    /// Opens the link and goes in under that name, ready to speak.
     pub async fn enter(&self, link: &str, name: &str) {
         self.goto(link).await;
+        self.switches("microphone", true).await;
         self.type_name(name).await;
         self.is_on("conference").await;
+    }
+
+    /// At the door: has the device open from the start, or not.
+    pub async fn switches(&self, device: &str, on: bool) {
+        self.is_on("door").await;
+        if self.is_switched_on(device).await != on {
+            self.click(&format!("label:has({})", id(&format!("door-{device}")))).await;
+        }
+        assert_eq!(self.is_switched_on(device).await, on);
+    }
+
+    /// At the door: whether the device is to be open.
+    pub async fn is_switched_on(&self, device: &str) -> bool {
+        self.is_on("door").await;
+        let checked = format!("return document.querySelector('{}').checked", id(&format!("door-{device}")));
+        self.run(&checked).await.as_bool().expect("a switch is on or off")
     }
 
     /// The id of whoever has that name in the list, there or waiting.

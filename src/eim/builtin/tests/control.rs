@@ -80,7 +80,7 @@ fn acts_about_oneself_are_told_once_and_repeats_are_not() {
     let before = world.snapshot(&conf).seq;
     let act = |world: &mut World, action: &str| world.control("ben", &conf, &[("action", action)]).unwrap();
     for (i, action) in
-        ["muteSelf", "unmuteSelf", "openCamera", "closeCamera", "raiseHand", "lowerHand"].iter().enumerate()
+        ["unmuteSelf", "muteSelf", "openCamera", "closeCamera", "raiseHand", "lowerHand"].iter().enumerate()
     {
         let seq = act(&mut world, action);
         assert_eq!(seq, before + 1 + i as u64, "{action}");
@@ -92,7 +92,7 @@ fn acts_about_oneself_are_told_once_and_repeats_are_not() {
     act(&mut world, "openCamera");
     act(&mut world, "raiseHand");
     let ben = seen(&mut world, &conf, "ben");
-    assert_eq!((ben.video, ben.hand, ben.audio), (Video::On, true, Audio::On));
+    assert_eq!((ben.video, ben.hand, ben.audio), (Video::On, true, Audio::Off));
     world.control("ann", &conf, &[("action", "lowerHand"), ("userId", "ben")]).unwrap();
     assert!(!seen(&mut world, &conf, "ben").hand);
 }
@@ -115,10 +115,60 @@ fn a_forced_mute_holds_until_the_chair_lifts_it_even_over_leaving() {
     assert_eq!(audio(&mut world, &conf, "ben"), Audio::Off);
     unmute(&mut world).unwrap();
     world.set(&via("ben"), "leave", &[("confId", &conf)]).unwrap();
-    assert_eq!(world.join("ben", &conf).unwrap().audio, Audio::On);
-    order(&mut world, "mute");
-    order(&mut world, "unmute");
-    assert_eq!(audio(&mut world, &conf, "ben"), Audio::On);
+    assert_eq!(world.join("ben", &conf).unwrap().audio, Audio::Off, "free to speak, and silent at first");
+    unmute(&mut world).unwrap();
+}
+
+#[test]
+fn a_chair_asks_for_a_microphone_and_only_its_owner_opens_it() {
+    let (mut world, conf) = full_house();
+    let state = |world: &mut World| {
+        let ben = seen(world, &conf, "ben");
+        (ben.audio, ben.unmute_asked)
+    };
+    let order = |world: &mut World, action| {
+        world.control("ann", &conf, &[("action", action), ("userId", "ben")]).unwrap();
+        state(world)
+    };
+    let act = |world: &mut World, action| {
+        world.control("ben", &conf, &[("action", action)]).unwrap();
+        state(world)
+    };
+    let (asked, silent, speaking) = ((Audio::Off, true), (Audio::Off, false), (Audio::On, false));
+    assert_eq!(order(&mut world, "unmute"), asked, "who is silent is asked");
+    assert_eq!(act(&mut world, "muteSelf"), silent, "no");
+    assert_eq!(order(&mut world, "unmute"), asked, "asked again");
+    assert_eq!(act(&mut world, "unmuteSelf"), speaking, "yes");
+    assert_eq!(order(&mut world, "unmute"), speaking, "who speaks is not asked");
+    assert_eq!(act(&mut world, "muteSelf"), silent);
+    assert_eq!(order(&mut world, "allowUnmute"), silent, "nothing was forbidden");
+    for lifted in ["unmute", "allowUnmute"] {
+        assert_eq!(order(&mut world, "mute"), (Audio::ForcedOff, false));
+        assert_eq!(order(&mut world, lifted), asked, "{lifted}");
+    }
+    world.eim = world.reloaded();
+    assert_eq!(state(&mut world), asked, "over a restart");
+    assert_eq!(order(&mut world, "mute"), (Audio::ForcedOff, false), "the question is taken back");
+}
+
+#[test]
+fn everybody_is_asked_at_once_and_the_seats_of_those_who_are_away_are_free() {
+    let (mut world, conf) = full_house();
+    world.join("dan", &conf).unwrap();
+    world.control("cat", &conf, &[("action", "unmuteSelf")]).unwrap();
+    world.control("ann", &conf, &[("action", "mute"), ("userId", "ben")]).unwrap();
+    world.control("ann", &conf, &[("action", "mute"), ("userId", "dan")]).unwrap();
+    let gone = [("node", "n1"), ("generation", "1"), ("state", "gone"), ("keepMs", "40000")];
+    world.presence("dan", &conf, &gone).unwrap();
+    world.control("ann", &conf, &[("action", "unmuteAll")]).unwrap();
+    let state = |world: &mut World, user| {
+        let member = seen(world, &conf, user);
+        (member.audio, member.unmute_asked)
+    };
+    assert_eq!(state(&mut world, "ann"), (Audio::Off, false), "who asks is not asked");
+    assert_eq!(state(&mut world, "ben"), (Audio::Off, true));
+    assert_eq!(state(&mut world, "cat"), (Audio::On, false));
+    assert_eq!(world.join("dan", &conf).unwrap().audio, Audio::Off);
 }
 
 #[test]
@@ -126,6 +176,9 @@ fn muting_all_binds_those_who_come_later() {
     let (mut world, conf) = full_house();
     let policy = |world: &mut World| world.snapshot(&conf).conference.mute_policy;
     let all = |world: &mut World| ["ann", "ben", "cat"].map(|user| audio(world, &conf, user));
+    for user in ["ann", "ben"] {
+        world.control(user, &conf, &[("action", "unmuteSelf")]).unwrap();
+    }
     world.control("ann", &conf, &[("action", "mute"), ("userId", "cat")]).unwrap();
     world.control("ann", &conf, &[("action", "muteAll")]).unwrap();
     assert_eq!(all(&mut world), [Audio::On, Audio::Off, Audio::ForcedOff]);
@@ -155,7 +208,7 @@ fn a_policy_that_changes_binds_and_frees_those_who_are_in() {
     };
     assert_eq!(update(&mut world, "locked"), MutePolicy::Locked);
     assert_eq!(audio(&mut world, &conf, "ben"), Audio::ForcedOff);
-    assert_eq!(audio(&mut world, &conf, "ann"), Audio::On);
+    assert_eq!(audio(&mut world, &conf, "ann"), Audio::Off, "a chair is never forced");
     update(&mut world, "joinMuted");
     assert_eq!(audio(&mut world, &conf, "ben"), Audio::Off);
 }

@@ -1,13 +1,13 @@
 //! Whatever several people do in whatever order: events are numbered without gap, replaying them over any earlier
 //! state gives the later one, nobody leaves who hadn't come, and the disk holds it all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::world::{World, via};
-use crate::event::{Change, Event, Roster};
+use crate::event::{Audio, Change, Event, Member, Roster, Video};
 
 /// One thing that somebody does. Numbers pick the user, the target, the node.
 #[derive(Debug, Clone)]
@@ -158,7 +158,21 @@ impl History {
             assert_eq!(replayed, last, "replayed from {}", state.seq);
         }
         self.check_comings_and_goings();
+        self.check_consent();
         check_state(&last);
+    }
+
+    /// A device opens by its owner's own act only; a seat that is taken up again is as its owner left it.
+    fn check_consent(&self) {
+        let devices = |m: &Member| (m.audio == Audio::On, m.video == Video::On);
+        let mut open: BTreeMap<_, _> = self.states[0].members.iter().map(|m| (m.user_id.clone(), devices(m))).collect();
+        for event in &self.events {
+            let (Change::MemberJoined(m) | Change::MemberUpdated(m)) = &event.change else { continue };
+            let (audio, video) = devices(m);
+            let before = open.insert(m.user_id.clone(), (audio, video)).unwrap_or_default();
+            let opened = (audio && !before.0) || (video && !before.1);
+            assert!(!opened || event.actor.as_ref() == Some(&m.user_id), "opened by somebody else: {event:?}");
+        }
     }
 
     fn check_comings_and_goings(&self) {

@@ -317,7 +317,9 @@ pub fn conference(e: &Element) -> Conference {
 
 pub fn member(e: &Element) -> Member {
     let names = ["userId", "name", "role", "state", "audio", "video", "hand", "joinedAt"];
-    serde_json::from_value(object(e, &names)).unwrap()
+    let mut all = object(e, &names);
+    all["unmuteAsked"] = e.attr("unmuteAsked").is_some().into();
+    serde_json::from_value(all).unwrap()
 }
 
 pub fn message(e: &Element) -> Message {
