@@ -73,6 +73,9 @@ pub struct Access {
     /// The only conference that the bearer may enter: a guest's.
     #[serde(rename = "confId", skip_serializing_if = "Option::is_none", default)]
     pub conf_id: Option<ConfId>,
+    /// What the bearer is there, if more than a guest.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub role: Option<Role>,
     /// The refresh family: ends with it.
     pub sid: String,
 }

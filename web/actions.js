@@ -10,12 +10,12 @@
 /**
  * @param {import("./roster.js").Member} self
  * @param {import("./roster.js").Member} member
- * @param {{mainVideo: string|null, picked: string|null, isClosed: boolean, closedScreen?: string}} stage
+ * @param {{mainVideo: string|null, chair: string, picked: string|null, isClosed: boolean, closedScreen?: string}} stage
  * @returns {Action[]}
  */
 export function memberActions(self, member, stage) {
   const isSelf = member.userId === self.userId;
-  return [...(isSelf ? [] : stageActions(member, stage)), ...(self.role === "chair" ? chairActions(member, isSelf, stage) : [])];
+  return [...(isSelf ? [] : stageActions(member, stage)), ...(self.role === "chair" ? chairActions(member, self, stage) : [])];
 }
 
 /** @param {import("./roster.js").Member} member @param {{picked: string|null, isClosed: boolean, closedScreen?: string}} stage @returns {Action[]} */
@@ -32,15 +32,15 @@ function stageActions({ userId }, { picked, isClosed, closedScreen }) {
 
 /**
  * @param {import("./roster.js").Member} member
- * @param {boolean} isSelf
- * @param {{mainVideo: string|null}} stage
+ * @param {import("./roster.js").Member} self
+ * @param {{mainVideo: string|null, chair: string}} stage `chair`: whom the conference names; there may be further ones
  * @returns {Action[]}
  */
-function chairActions({ userId, audio, hand, unmuteAsked }, isSelf, { mainVideo }) {
+function chairActions({ userId, audio, hand, unmuteAsked }, self, { mainVideo, chair }) {
   const main = mainVideo === userId
     ? { id: "unmain", say: "member.unmain", icon: "screen", control: act("setMainVideo") }
     : { id: "main", say: "member.main", icon: "screen", control: act("setMainVideo", userId) };
-  if (isSelf) return [main];
+  if (userId === self.userId) return [main];
   const mute = { id: "mute", say: "member.mute", icon: "micHeld", control: act("mute", userId) };
   const ask = { id: "ask", say: "member.askUnmute", icon: "mic", control: act("unmute", userId) };
   const allow = { id: "unmute", say: "member.allowUnmute", icon: "mic", control: act("allowUnmute", userId) };
@@ -49,7 +49,14 @@ function chairActions({ userId, audio, hand, unmuteAsked }, isSelf, { mainVideo 
     ...microphone,
     ...(hand ? [{ id: "lower", say: "member.lowerHand", icon: "hand", control: act("lowerHand", userId) }] : []),
     main,
-    { id: "chair", say: "member.makeChair", icon: "chair", control: act("setChair", userId), confirm: "confirm.chair" },
+    ...(userId === chair ? [] : handOverAndOut(userId, self.userId === chair)),
+  ];
+}
+
+/** @param {string} userId @param {boolean} isOwn whether the chair that is handed over is one's own @returns {Action[]} */
+function handOverAndOut(userId, isOwn) {
+  return [
+    { id: "chair", say: "member.makeChair", icon: "chair", control: act("setChair", userId), confirm: isOwn ? "confirm.chair" : "confirm.othersChair" },
     { id: "kick", say: "member.kick", icon: "remove", control: act("kick", userId), confirm: "confirm.kick", danger: true },
     { id: "ban", say: "member.ban", icon: "ban", control: act("ban", userId), confirm: "confirm.ban", danger: true },
   ];

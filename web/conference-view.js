@@ -171,7 +171,7 @@ export class ConferenceView {
     const { self, roster } = this.live;
     if (!self || !roster) return;
     const { picked, closed } = this.stage.choice;
-    const stage = { mainVideo: roster.conference.mainVideo, picked, isClosed: closed.has(member.userId), closedScreen: this.stage.closedScreenOf(member.userId) };
+    const stage = { mainVideo: roster.conference.mainVideo, chair: roster.conference.chair, picked, isClosed: closed.has(member.userId), closedScreen: this.stage.closedScreenOf(member.userId) };
     const items = memberActions(self, member, stage).map((action) => ({
       ...action,
       testid: `${action.id}-${member.userId}`,

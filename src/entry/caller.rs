@@ -1,6 +1,7 @@
 //! Who is calling: what a valid access token proves.
 
 use crate::config::Scope;
+use crate::event::Role;
 use crate::ids::{ConfId, UserId};
 use crate::token::Access;
 
@@ -10,8 +11,10 @@ pub struct Caller {
     pub user_id: UserId,
     /// The name to show.
     pub name: String,
-    /// The only conference that the caller may enter: a guest's, or that of a chair's link.
+    /// The only conference that the caller may enter: a guest's, or that of another link.
     pub confined_to: Option<ConfId>,
+    /// Whether their link made them a chair there.
+    pub chairs: bool,
     /// The refresh family: the token ends with it.
     pub family: String,
     /// When the token ends, in milliseconds since 1970.
@@ -24,6 +27,7 @@ impl Caller {
         Self {
             user_id: claims.user_id,
             name: claims.user_name,
+            chairs: claims.role == Some(Role::Chair) && claims.conf_id.is_some(),
             confined_to: claims.conf_id,
             family: claims.sid,
             deadline: claims.deadline,

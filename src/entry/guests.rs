@@ -37,7 +37,8 @@ impl Entry {
         };
         let conf = conference.conf_id.clone();
         self.not_barred(&conf, from).await?;
-        let is_chair = claims.as_ref().is_some_and(|c| c.role == Role::Chair);
+        let role = claims.as_ref().map_or(Role::Guest, |c| c.role);
+        let is_chair = role == Role::Chair;
         if conference.state == ENDED || (conference.state != OPEN && !is_chair) {
             return Err(Refusal::not_open(conference.state));
         }
@@ -46,10 +47,7 @@ impl Entry {
         }
         let link_id = claims.as_ref().map(|c| c.jti.clone());
         self.use_link(claims.as_ref()).await?;
-        if let Some(claims) = claims.as_ref().filter(|_| is_chair) {
-            return self.begin(identity(self.maker(claims).await?, name, conf)).await;
-        }
-        match self.new_guest(&conf, name, link_id.clone(), from).await {
+        match self.new_guest(&conf, name, role, link_id.clone(), from).await {
             Ok(session) => Ok(session),
             Err(refusal) => {
                 // A use is a successful login.
@@ -67,12 +65,6 @@ impl Entry {
             return Err(Refusal::forbidden("conference.banned", "this browser was sent out of the conference"));
         }
         Ok(())
-    }
-
-    /// Whoever made the link: a chair's link admits as that person, whoever chairs the conference by then.
-    async fn maker(&self, claims: &LinkClaims) -> Result<UserId, Refusal> {
-        let link = self.0.store.link(&claims.jti).await.map_err(Refusal::fault)?;
-        link.map(|row| row.link.created_by).ok_or_else(|| Refusal::not_found("link").with("state", 32))
     }
 
     /// Counts a use of a signed link.
@@ -95,6 +87,7 @@ impl Entry {
         &self,
         conf: &ConfId,
         name: String,
+        role: Role,
         link_id: Option<String>,
         from: &From,
     ) -> Result<Session, Refusal> {
@@ -118,14 +111,21 @@ impl Entry {
         if !self.0.store.put_account(&account, bound, now).await.map_err(Refusal::fault)? {
             return Err(Refusal::too_many("link.full", 60_000));
         }
-        if let Err(refusal) = self.make_account(&user, &password, &name, conf).await {
+        if let Err(refusal) = self.make_account(&user, &password, &name, conf, role).await {
             self.collect(&user).await;
             return Err(refusal);
         }
-        self.begin(identity(user, name, conf.clone())).await
+        self.begin(identity(user, name, conf.clone(), role)).await
     }
 
-    async fn make_account(&self, user: &UserId, password: &Secret, name: &str, conf: &ConfId) -> Result<(), Refusal> {
+    async fn make_account(
+        &self,
+        user: &UserId,
+        password: &Secret,
+        name: &str,
+        conf: &ConfId,
+        role: Role,
+    ) -> Result<(), Refusal> {
         // Only a session of its own needs a login at the XMPP server; over a component a guest is but an address.
         if self.0.config.eim.mode == EimMode::C2s {
             match self.0.eim.create_account(user, password, name).await {
@@ -135,8 +135,11 @@ impl Entry {
             }
             self.open_session(user, password).await?;
         }
-        let params =
+        let mut params =
             json!({"userId": user, "name": name, "password": password.expose(), "temporary": true, "confId": conf});
+        if role != Role::Guest {
+            params["role"] = json!(role);
+        }
         self.0.calls.as_gateway("eim.account.create", &object(params)).await.map(drop)
     }
 
@@ -296,9 +299,9 @@ impl Entry {
     }
 }
 
-fn identity(user_id: UserId, name: String, conf: ConfId) -> Identity {
-    let grant = "conference_link".into();
-    Identity { grant, user_id, name, scope: String::new(), conf_id: Some(conf), client_id: None }
+fn identity(user_id: UserId, name: String, conf: ConfId, role: Role) -> Identity {
+    let (grant, role) = ("conference_link".into(), (role != Role::Guest).then_some(role));
+    Identity { grant, user_id, name, scope: String::new(), conf_id: Some(conf), role, client_id: None }
 }
 
 /// A name to show: something visible, no control characters, not too long.

@@ -18,7 +18,7 @@ const LINK_ID: usize = 12;
 /// What a link is to allow. Times in milliseconds since 1970.
 #[derive(Debug, Clone)]
 pub struct LinkTerms {
-    /// [`Role::Guest`], or [`Role::Chair`]: who has that link enters as the conference's chair.
+    /// What somebody who comes by it is in the conference; a chair in a seat of their own, beside all other chairs.
     pub role: Role,
     pub not_before: Option<u64>,
     pub expires_at: Option<u64>,

@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::config::{Client, EimMode, Scope};
+use crate::event::Role;
 use crate::ids::{ConfId, Secret, UserId, now_ms, random_bytes, random_text};
 use crate::refusal::{Refusal, code as codes};
 use crate::store::{Family, NewFamily, Rotation};
@@ -72,6 +73,9 @@ pub(super) struct Identity {
     pub name: String,
     pub scope: String,
     pub conf_id: Option<ConfId>,
+    /// What they are in that conference, if more than a guest.
+    #[serde(default)]
+    pub role: Option<Role>,
     pub client_id: Option<String>,
 }
 
@@ -103,6 +107,7 @@ impl Entry {
             user_id: user,
             scope: joined(scopes),
             conf_id: None,
+            role: None,
             client_id: Some(client.id.clone()),
         };
         self.begin(identity).await
@@ -119,7 +124,8 @@ impl Entry {
         }
         let (user_id, name) = verified?.ok_or_else(failed)?;
         let scope = joined(&USER_SCOPES);
-        let identity = Identity { grant: "password".into(), user_id, name, scope, conf_id: None, client_id: None };
+        let grant = "password".into();
+        let identity = Identity { grant, user_id, name, scope, conf_id: None, role: None, client_id: None };
         self.begin(identity).await
     }
 
@@ -242,6 +248,7 @@ impl Entry {
             client_id: identity.client_id,
             scope: identity.scope,
             conf_id: identity.conf_id.clone(),
+            role: identity.role,
             sid: family.to_owned(),
         };
         Session {

@@ -90,6 +90,7 @@ mod tests {
             client_id: None,
             scope: String::new(),
             conf_id: None,
+            role: None,
             sid: String::new(),
         })
     }

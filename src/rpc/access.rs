@@ -1,7 +1,7 @@
 //! Who may call what: the schema's `x-access`, held against the caller and the conference.
 
 use crate::entry::Caller;
-use crate::event::Conference;
+use crate::event::{Conference, Role};
 use crate::ids::ConfId;
 use crate::refusal::Refusal;
 use crate::schema::{Access, Method};
@@ -50,7 +50,14 @@ impl Door {
 
     async fn is_chair(&self, caller: &Caller, conf: &ConfId) -> Result<(), Refusal> {
         visible(caller, conf)?;
-        if self.conference(conf).await?.chair == caller.user_id {
+        if caller.chairs || self.conference(conf).await?.chair == caller.user_id {
+            return Ok(());
+        }
+        let member = match self.conferences.roster(conf).await {
+            Some(roster) => roster.member(&caller.user_id).cloned(),
+            None => self.entry.member(conf, &caller.user_id).await?,
+        };
+        if member.is_some_and(|member| member.role == Role::Chair) {
             return Ok(());
         }
         Err(Refusal::forbidden("conference.chairOnly", "for that conference's chair only"))

@@ -175,17 +175,65 @@ async fn a_signed_link_holds_its_terms() {
 }
 
 #[tokio::test]
-async fn a_chairs_link_makes_its_bearer_the_chair_and_nothing_beyond_the_conference() {
+async fn a_chairs_link_makes_its_bearer_a_chair_and_nothing_beyond_the_conference() {
     let stage = Stage::embedded().await;
     let chair = stage.chair().await;
     let (conf, guest_code) = stage.conference(&chair, json!({ "startAt": now_ms() + HOUR_MS })).await;
     let (other, _) = stage.conference(&chair, json!({})).await;
     let bearer = stage.guest(&code(&chair, &conf, json!({ "role": "chair" })).await, "Boss").await;
+    let terms = json!({ "confId": conf, "role": "guest" });
+    bearer.rpc("conference.createLink", terms.clone()).await.result();
     let joined = bearer.rpc("conference.join", json!({ "confId": conf })).await.result();
-    assert_eq!(joined["member"]["role"], "chair");
+    assert_eq!((&joined["member"]["role"], &joined["member"]["name"]), (&json!("chair"), &json!("Boss")));
+    let bearer = bearer.refreshed().await;
+    bearer.rpc("conference.createLink", terms).await.result();
+    bearer.rpc("conference.listLinks", json!({ "confId": conf })).await.result();
+    for (method, params) in [
+        ("conference.create", json!({ "name": "Mine" })),
+        ("conference.createLink", json!({ "confId": other, "role": "chair" })),
+        ("call.start", json!({ "to": ["u1074304"] })),
+    ] {
+        assert!(bearer.rpc(method, params).await.0.get("error").is_some(), "{method}");
+    }
     assert_eq!(state(&stage, &guest_code).await, 0, "the chair who comes starts it");
     bearer.rpc("conference.control", json!({ "confId": conf, "action": "lock" })).await.result();
     bearer.rpc("conference.control", json!({ "confId": other, "action": "lock" })).await.refused(-32004);
+}
+
+#[tokio::test]
+async fn two_with_a_chairs_link_and_the_chair_rule_side_by_side_each_in_a_seat_of_their_own() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, _) = stage.conference(&chair, json!({})).await;
+    let code = code(&chair, &conf, json!({ "role": "chair" })).await;
+    let mut app = chair.open_socket().await;
+    app.call("conference.join", json!({ "confId": conf })).await.result();
+    let mut sockets = Vec::new();
+    let mut users = vec![chair.user_id().to_owned()];
+    for name in ["One", "Two"] {
+        let bearer = stage.guest(&code, name).await;
+        let mut socket = bearer.open_socket().await;
+        let joined = socket.call("conference.join", json!({ "confId": conf })).await.result();
+        assert_eq!((&joined["member"]["name"], &joined["member"]["role"]), (&json!(name), &json!("chair")));
+        users.push(bearer.user_id().to_owned());
+        sockets.push((bearer, socket));
+    }
+    let members = chair.rpc("conference.members", json!({ "confId": conf })).await.result();
+    let seen: Vec<_> = members["members"].as_array().unwrap().iter().map(|m| m["userId"].as_str().unwrap()).collect();
+    assert_eq!(seen, users, "three people: {members}");
+    for (at, (bearer, socket)) in sockets.iter_mut().enumerate() {
+        let action = ["lock", "unlock"][at];
+        socket.call("conference.control", json!({ "confId": conf, "action": action })).await.result();
+        let told = app.expect_event(&format!("conference.{action}ed")).await;
+        assert_eq!(told["actor"], bearer.user_id());
+    }
+    // Nobody was thrown off, and who is sent out has no chair left.
+    let (one, _) = &sockets[0];
+    let out = json!({ "confId": conf, "action": "kick", "userId": one.user_id() });
+    app.call("conference.control", out).await.result();
+    assert_eq!(sockets[0].1.close_code().await, 4003);
+    sockets[0].0.rpc("conference.control", json!({ "confId": conf, "action": "lock" })).await.refused(-32001);
+    sockets[1].0.rpc("conference.control", json!({ "confId": conf, "action": "end" })).await.result();
 }
 
 #[tokio::test]

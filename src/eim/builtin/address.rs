@@ -1,6 +1,7 @@
 //! Who speaks, by the address that the server vouches for.
 
 use super::settings::Settings;
+use crate::event::Role;
 use crate::ids::{ConfId, UserId};
 
 /// Longest address that is read (RFC 7622: three parts of at most 1023 bytes and two separators).
@@ -33,6 +34,8 @@ pub(super) struct Visitor {
     pub temporary: bool,
     /// The only conference that a temporary account may be in, if it was made for one.
     pub guest_of: Option<ConfId>,
+    /// Of a temporary account: what it was made to be there.
+    pub role: Role,
 }
 
 impl Visitor {

@@ -15,8 +15,8 @@ const SILENCED_MAX: usize = 1000;
 
 impl Room {
     /// Takes the visitor in or lets them wait. Checks in this order: banned, started, locked, full, lobby. Who is in
-    /// already, or waits, gets their entry again; the chair is only ever stopped by the end; who has a kept seat
-    /// was admitted before.
+    /// already, or waits, gets their entry again; the conference's chair is only ever stopped by the end, its further
+    /// chairs by a full house as well; who has a kept seat was admitted before.
     pub fn join(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Result<Member, Deny> {
         let user = &visitor.id;
         if let Some(member) = self.roster.member(user) {
@@ -30,6 +30,9 @@ impl Room {
             return Ok(member);
         }
         if self.is_chair(user) {
+            if self.chair() != user && self.is_full(cause) {
+                return Err(Deny::constraint("conference.full"));
+            }
             self.start(cause);
             return Ok(self.take_in(cause, visitor, name));
         }
@@ -82,8 +85,9 @@ impl Room {
     fn newcomer(&self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Member {
         let role = match visitor.temporary {
             _ if self.is_chair(&visitor.id) => Role::Chair,
-            true => Role::Guest,
-            false => Role::Member,
+            // Whose chair was handed on is a member at most.
+            true if visitor.role == Role::Guest => Role::Guest,
+            _ => Role::Member,
         };
         Member {
             user_id: visitor.id.clone(),
@@ -176,6 +180,9 @@ impl Room {
 
     /// Puts somebody out, from wherever they are, and keeps nothing of theirs.
     pub fn expel(&mut self, cause: &Cause<'_>, user: &UserId, reason: LeftReason) -> Result<(), Deny> {
+        if self.chair() == user {
+            return Err(Deny::forbidden("conference.chairStays"));
+        }
         if self.is_member(user) {
             self.remove_member(cause, user, reason);
         } else if self.is_waiting(user) {
@@ -183,6 +190,7 @@ impl Room {
         } else if self.drop_seat(user).is_none() {
             return Err(Deny::not_found("member.notFound"));
         }
+        self.drop_chair(user);
         self.drop_presence(user);
         Ok(())
     }

@@ -200,10 +200,8 @@ impl Eim {
     ) -> Result<Member, Deny> {
         let own = user.name.as_deref();
         self.in_room(turn, id, Some(&user.id), |room, cause| {
-            // The account's name comes first: nobody enters under another's. The chair is known by the role, and whoever
-            // was given the chair's link goes by the name that they typed.
-            let name = if room.is_chair(&user.id) { given.or(own) } else { own.or(given) };
-            room.join(cause, user, name.unwrap_or(user.id.as_str()))
+            // The account's name comes first: nobody enters under another's.
+            room.join(cause, user, own.or(given).unwrap_or(user.id.as_str()))
         })
     }
 

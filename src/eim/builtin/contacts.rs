@@ -151,6 +151,7 @@ mod tests {
             created: 0,
             temporary: false,
             guest_of: None,
+            role: crate::event::Role::Guest,
             department: Some(department.into()),
             profile: [("mobile".to_owned(), mobile.to_owned())].into(),
             configured: false,

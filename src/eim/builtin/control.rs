@@ -79,7 +79,7 @@ pub(super) struct Command<'a> {
     pub caller: &'a UserId,
     pub target: Option<UserId>,
     pub value: Option<&'a str>,
-    /// What the chair of now is once they aren't the chair any more.
+    /// What the conference's chair of now is once they aren't its chair any more.
     pub former_chair: Role,
 }
 
@@ -124,7 +124,7 @@ impl Room {
             Order::Kick => return self.expel(cause, another(command)?, LeftReason::Kicked),
             Order::Ban => return self.ban(cause, another(command)?),
             Order::SetMainVideo => return self.set_main_video(cause, command.target.as_ref()),
-            Order::SetChair => return self.set_chair(cause, target()?, command.former_chair),
+            Order::SetChair => return self.hand_over(cause, command, target()?),
             Order::Admit if command.value == Some("all") => return self.admit_all(cause),
             Order::Admit => return self.admit(cause, target()?),
             Order::Deny => return self.refuse_waiter(cause, target()?),
@@ -167,6 +167,16 @@ impl Room {
         Ok(())
     }
 
+    /// Who hands over their own stops being its chair; who hands over another's takes nothing from them.
+    fn hand_over(&mut self, cause: &Cause<'_>, command: &Command<'_>, user: &UserId) -> Result<(), Deny> {
+        self.need_member(user)?;
+        let former = self.chair().clone();
+        if former != *command.caller && former != *user {
+            self.add_chair(former);
+        }
+        self.set_chair(cause, user, command.former_chair)
+    }
+
     /// Hands the conference over to a member, until it is handed on.
     pub fn set_chair(&mut self, cause: &Cause<'_>, user: &UserId, former_role: Role) -> Result<(), Deny> {
         self.need_member(user)?;
@@ -177,9 +187,11 @@ impl Room {
         let handed_over = self.conference_with(|c| c.chair = user.clone());
         self.pending.people.insert(former.clone());
         self.emit(cause, Change::Updated(handed_over));
-        self.update_member(cause, &former, |m| m.role = former_role);
-        if let Some(seat) = self.seats.get_mut(&former) {
-            seat.member.role = former_role;
+        if !self.is_chair(&former) {
+            self.update_member(cause, &former, |m| m.role = former_role);
+            if let Some(seat) = self.seats.get_mut(&former) {
+                seat.member.role = former_role;
+            }
         }
         self.unsilence(user);
         self.update_member(cause, user, |m| {

@@ -17,6 +17,7 @@ use super::room::{Cause, Room};
 use super::settings::Settings;
 use super::{events, service, tabs};
 use crate::eim::xml::{Element, Stanza};
+use crate::event::Role;
 use crate::ids::{ConfId, UserId};
 
 /// What handling a stanza or the passing of time leads to. The writes must be durable before a stanza is sent; the
@@ -278,6 +279,7 @@ impl Eim {
                     name: account.map(|a| a.name.clone()),
                     temporary: account.is_some_and(|a| a.temporary),
                     guest_of: account.and_then(|a| a.guest_of.clone()),
+                    role: account.map_or(Role::Guest, |a| a.role),
                     id,
                 }))
             }

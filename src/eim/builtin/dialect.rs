@@ -148,6 +148,15 @@ impl<'a> Args<'a> {
         })
     }
 
+    pub fn role(self) -> Result<Option<Role>, Deny> {
+        self.read("role", |text| match text {
+            "guest" => Some(Role::Guest),
+            "member" => Some(Role::Member),
+            "chair" => Some(Role::Chair),
+            _ => None,
+        })
+    }
+
     /// The id of a gateway node: printable ASCII, as it becomes a key of what is kept.
     pub fn node(self) -> Result<&'a str, Deny> {
         let node = self.need_text("node", ID_MAX)?;

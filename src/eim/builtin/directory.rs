@@ -114,7 +114,7 @@ impl Directory {
         for (user, node) in &entry.nodes {
             drop_from(&mut self.by_node, node, &(id.clone(), user.clone()));
         }
-        for user in entry.nodes.keys().chain([room.chair()]) {
+        for user in entry.nodes.keys().chain([room.chair()]).chain(&room.chairs) {
             drop_from_user(&mut self.by_user, user, &(Reverse(room.created), id.clone()));
         }
         if let Some(password) = &entry.password {

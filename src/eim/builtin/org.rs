@@ -7,6 +7,7 @@ use super::dialect::{Args, Module, NAME_MAX};
 use super::password::{self, SALT_LEN, Stored};
 use super::people::{Account, profile};
 use crate::eim::xml::Element;
+use crate::event::Role;
 use crate::ids::{ConfId, Secret, UserId};
 
 /// Longest password of an account, in characters.
@@ -81,6 +82,7 @@ impl Eim {
         let wanted = args.user_id()?;
         let password = args.text("password", PASSWORD_MAX)?;
         let (temporary, guest_of) = self.guest(args)?;
+        let role = args.role()?.filter(|_| guest_of.is_some()).unwrap_or(Role::Guest);
         let mut profile = profile(args)?;
         if wanted.as_ref().is_some_and(|id| self.people.is_taken(id)) {
             return Err(Deny::conflict("user.taken"));
@@ -96,6 +98,7 @@ impl Eim {
             created: turn.now,
             temporary,
             guest_of,
+            role,
             department: args.text("department", NAME_MAX)?.map(str::to_owned),
             profile,
             configured: false,
@@ -138,7 +141,16 @@ impl Eim {
 
     fn add_account(&mut self, account: Account, turn: &mut Turn<'_>) -> Element {
         let answer = element("createUser").with_child(account.to_element());
+        let conf = account.guest_of.clone().filter(|_| account.role == Role::Chair);
+        let user = account.user_id.clone();
         turn.writes.push(self.people.create(account));
+        if let Some(conf) = conf {
+            // The conference is there: the operation was refused otherwise.
+            let _ = self.in_room(turn, &conf, None, |room, _| {
+                room.add_chair(user);
+                Ok(())
+            });
+        }
         answer
     }
 
@@ -152,6 +164,7 @@ impl Eim {
         for conf in conferences {
             self.in_room(turn, &conf, None, |room, cause| {
                 room.leave(cause, &user);
+                room.drop_chair(&user);
                 room.drop_presence(&user);
                 Ok(())
             })?;

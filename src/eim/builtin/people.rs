@@ -11,6 +11,7 @@ use super::password::Stored;
 use super::record::{self, LoadError, Write};
 use super::settings::{ConfiguredUser, Settings};
 use crate::eim::xml::Element;
+use crate::event::Role;
 use crate::ids::{ConfId, UserId};
 
 /// One account.
@@ -25,12 +26,20 @@ pub(super) struct Account {
     /// Made for a guest; not in the address book, no password.
     pub temporary: bool,
     pub guest_of: Option<ConfId>,
+    /// Of a temporary account: what they are in their conference.
+    #[serde(default = "guest")]
+    pub role: Role,
     pub department: Option<String>,
     /// The seed's further fields as they were given, by name.
     pub profile: BTreeMap<String, String>,
     /// Stands in the configuration, which alone may change it.
     #[serde(skip)]
     pub configured: bool,
+}
+
+/// Of accounts without a word on it.
+fn guest() -> Role {
+    Role::Guest
 }
 
 /// What a profile field may hold.
@@ -236,6 +245,7 @@ fn configured(user: &ConfiguredUser) -> Option<Account> {
         created: 0,
         temporary: false,
         guest_of: None,
+        role: Role::Guest,
         department: user.department.clone(),
         profile: given.collect(),
         configured: true,

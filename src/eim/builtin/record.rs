@@ -86,6 +86,8 @@ pub(super) struct HeadRecord {
     password: Secret,
     created: u64,
     banned: BTreeSet<UserId>,
+    #[serde(default)]
+    chairs: BTreeSet<UserId>,
     silenced: BTreeSet<UserId>,
     ended_at: Option<u64>,
     empty_since: Option<u64>,
@@ -121,6 +123,8 @@ impl Room {
         };
         let mut room = Self::bare(roster, head.password, head.created);
         room.banned = head.banned;
+        room.pending.people.extend(head.chairs.iter().cloned());
+        room.chairs = head.chairs;
         room.silenced = head.silenced;
         room.ended_at = head.ended_at;
         room.empty_since = head.empty_since;
@@ -159,6 +163,7 @@ impl Room {
             password: self.password.clone(),
             created: self.created,
             banned: self.banned.clone(),
+            chairs: self.chairs.clone(),
             silenced: self.silenced.clone(),
             ended_at: self.ended_at,
             empty_since: self.empty_since,

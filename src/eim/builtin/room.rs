@@ -64,6 +64,9 @@ pub(super) struct Room {
     /// Milliseconds since 1970.
     pub created: u64,
     pub banned: BTreeSet<UserId>,
+    /// Chairs beside the one whom the conference names: who came by a chair's link, and whose conference one of those has
+    /// handed on.
+    pub chairs: BTreeSet<UserId>,
     /// Those who left while they were forced to be silent: leaving and coming back lifts nothing.
     pub silenced: BTreeSet<UserId>,
     pub seats: BTreeMap<UserId, Seat>,
@@ -101,6 +104,7 @@ impl Room {
             password,
             created,
             banned: BTreeSet::new(),
+            chairs: BTreeSet::new(),
             silenced: BTreeSet::new(),
             seats: BTreeMap::new(),
             presence: BTreeMap::new(),
@@ -120,8 +124,21 @@ impl Room {
         &self.roster.conference.chair
     }
 
+    /// Whether the conference is the user's to rule: theirs by name, or as one of its further chairs.
     pub fn is_chair(&self, user: &UserId) -> bool {
-        self.chair() == user
+        self.chair() == user || self.chairs.contains(user)
+    }
+
+    pub fn add_chair(&mut self, user: UserId) {
+        self.pending.people.insert(user.clone());
+        self.pending.head |= self.chairs.insert(user);
+    }
+
+    pub fn drop_chair(&mut self, user: &UserId) {
+        if self.chairs.remove(user) {
+            self.pending.people.insert(user.clone());
+            self.pending.head = true;
+        }
     }
 
     pub fn is_member(&self, user: &UserId) -> bool {
@@ -156,6 +173,7 @@ impl Room {
             let everybody = self.places.keys().chain(self.seats.keys()).chain(self.presence.keys());
             self.pending.people.extend(everybody.cloned());
             self.pending.people.insert(self.chair().clone());
+            self.pending.people.extend(self.chairs.iter().cloned());
         }
         if let Change::Message(_) = change {
             self.make_room_for_message(cause.limits);

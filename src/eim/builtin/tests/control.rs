@@ -234,6 +234,86 @@ fn the_chair_is_handed_over_and_stays_with_whom_it_was_given() {
 }
 
 #[test]
+fn a_chairs_link_makes_a_further_chair_with_a_seat_of_their_own() {
+    let mut world = World::new();
+    let conf = world.conference(&[("startAt", "2000000"), ("lobby", "true")]);
+    for chair in ["c1", "c2"] {
+        world.linked(chair, &conf, "chair");
+    }
+    world.linked("m1", &conf, "member");
+    let roles = |world: &mut World| -> Vec<(String, Role)> {
+        world.snapshot(&conf).members.into_iter().map(|m| (m.user_id.to_string(), m.role)).collect()
+    };
+    let first = world.join("c1", &conf).unwrap();
+    assert_eq!((first.role, first.name.as_str()), (Role::Chair, "By a link"));
+    assert_eq!(world.snapshot(&conf).conference.state, 0, "the chair who comes starts it");
+    world.control("c1", &conf, &[("action", "lock")]).unwrap();
+    for (user, pass) in [("c2", 1), ("ann", 1)] {
+        world.pass(pass);
+        assert_eq!(world.join(user, &conf).unwrap().role, Role::Chair, "{user}");
+    }
+    assert_eq!(refusal(world.join("m1", &conf)), "forbidden conference.locked");
+    world.control("c2", &conf, &[("action", "unlock")]).unwrap();
+    world.set(&via("c2"), "update", &[("confId", &conf), ("lobby", "false")]).unwrap();
+    world.pass(1);
+    assert_eq!(world.join("m1", &conf).unwrap().role, Role::Member, "as their link says");
+    assert_eq!(world.snapshot(&conf).conference.chair.as_str(), "ann");
+    world.eim = world.reloaded();
+    world.control("c1", &conf, &[("action", "mute"), ("userId", "c2")]).unwrap();
+    assert_eq!(audio(&mut world, &conf, "c2"), Audio::Off, "no chair is forced");
+    let expected = [("c1", Role::Chair), ("c2", Role::Chair), ("ann", Role::Chair), ("m1", Role::Member)];
+    assert_eq!(roles(&mut world), expected.map(|(user, role)| (user.to_owned(), role)));
+
+    for action in ["kick", "ban"] {
+        let attrs = [("action", action), ("userId", "ann")];
+        assert_eq!(refusal(world.control("c1", &conf, &attrs)), "forbidden conference.chairStays");
+    }
+    world.control("c1", &conf, &[("action", "kick"), ("userId", "c2")]).unwrap();
+    assert_eq!(refusal(world.control("c2", &conf, &[("action", "lock")])), "forbidden conference.notMember");
+    assert_eq!(world.join("c2", &conf).unwrap().role, Role::Member, "who was sent out has no chair to come back to");
+    world.org("set", "deleteUser", &[("userId", "c1")]).unwrap();
+    assert_eq!(refusal(world.control("c1", &conf, &[("action", "lock")])), "forbidden conference.notMember");
+    assert_eq!(world.eim, world.reloaded());
+}
+
+#[test]
+fn whoever_hands_over_a_chair_that_is_not_theirs_takes_it_from_nobody() {
+    let (mut world, conf) = full_house();
+    world.linked("c1", &conf, "chair");
+    world.join("c1", &conf).unwrap();
+    world.control("c1", &conf, &[("action", "setChair"), ("userId", "ben")]).unwrap();
+    let chairs = |world: &mut World| {
+        let roster = world.snapshot(&conf);
+        let chairs = roster.members.iter().filter(|m| m.role == Role::Chair).map(|m| m.user_id.to_string());
+        (roster.conference.chair.to_string(), chairs.collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(chairs(&mut world), ("ben".into(), "ann ben c1".into()));
+    world.control("ben", &conf, &[("action", "setChair"), ("userId", "cat")]).unwrap();
+    assert_eq!(chairs(&mut world), ("cat".into(), "ann cat c1".into()), "his own is handed on");
+    world.control("cat", &conf, &[("action", "setChair"), ("userId", "ann")]).unwrap();
+    world.control("ann", &conf, &[("action", "kick"), ("userId", "c1")]).unwrap();
+    assert_eq!(chairs(&mut world), ("ann".into(), "ann".into()));
+    assert_eq!(world.eim, world.reloaded());
+}
+
+#[test]
+fn a_role_is_a_gateways_to_give_with_an_account_of_one_conference() {
+    let mut world = World::new();
+    let conf = world.conference(&[]);
+    let attrs = [("name", "Mallory"), ("userId", "m1"), ("role", "chair")];
+    world.org("set", "createUser", &attrs).unwrap();
+    assert_eq!(world.join("m1", &conf).unwrap().role, Role::Member, "an account of no conference chairs none");
+    world.linked("c1", &conf, "chair");
+    let other = world.conference(&[]);
+    assert_eq!(refusal(world.control("c1", &other, &[("action", "lock")])), "item-not-found conference.notFound");
+    let attrs = [("name", "Mallory"), ("temporary", "true"), ("confId", conf.as_str()), ("role", "owner")];
+    assert_eq!(refusal(world.org("set", "createUser", &attrs)), "bad-request argument.invalid");
+    world.control("ann", &conf, &[("action", "end")]).unwrap();
+    world.pass(24 * 3600 * 1000);
+    assert_eq!(world.eim, world.reloaded());
+}
+
+#[test]
 fn the_main_picture_is_a_members_and_goes_with_them() {
     let (mut world, conf) = full_house();
     let chair = "ann@ips3000/home";

@@ -199,6 +199,13 @@ impl World {
         self.org("set", "createUser", &attrs).unwrap();
     }
 
+    /// Somebody who came by a link of that role.
+    pub fn linked(&mut self, user: &str, conf: &str, role: &str) {
+        let attrs =
+            [("name", "By a link"), ("userId", user), ("temporary", "true"), ("confId", conf), ("role", role)];
+        self.org("set", "createUser", &attrs).unwrap();
+    }
+
     pub fn pass(&mut self, ms: u64) {
         self.now += ms;
         let output = self.eim.tick(self.now, &mut self.rng);
