@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ids::{ConfId, UserId};
+use crate::names;
 
 pub use call::{CallData, CallEvent, CallMode, CallNews, CallOf};
 
@@ -62,6 +63,7 @@ pub enum MutePolicy {
 #[serde(rename_all = "camelCase")]
 pub struct Member {
     pub user_id: UserId,
+    #[serde(deserialize_with = "names::deserialize")]
     pub name: String,
     pub role: Role,
     pub state: MemberState,
@@ -80,6 +82,7 @@ pub struct Member {
 #[serde(rename_all = "camelCase")]
 pub struct Conference {
     pub conf_id: ConfId,
+    #[serde(deserialize_with = "names::deserialize")]
     pub conf_name: String,
     /// [`OPEN`], [`NOT_STARTED`] or [`ENDED`].
     pub state: u8,

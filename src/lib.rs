@@ -58,6 +58,7 @@ pub mod lifecycle;
 pub mod limiter;
 pub mod log;
 pub mod media;
+pub mod names;
 pub mod outbox;
 pub mod page;
 pub mod patient;

@@ -15,6 +15,7 @@ export const en = {
   "door.video.on": "Camera on",
   "door.video.off": "Camera off",
   "door.devicesHint": "Nobody hears or sees you until you switch these on, here or in the conference.",
+  "door.unseenName": "Please give a name that the others can see.",
   "door.enter": "Enter conference",
   "door.entering": "Entering…",
   "door.open": "The conference is open. Give your name and go in; no app and no account needed.",

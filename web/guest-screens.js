@@ -2,8 +2,9 @@
 
 import { h } from "./dom.js";
 import { icon, redraw } from "./icons.js";
-import { say } from "./i18n.js";
+import { say, t } from "./i18n.js";
 import { cardPage } from "./chrome.js";
+import { canBeSeen } from "./names.js";
 
 /** Longest name a guest may give. */
 export const NAME_LENGTH = 64;
@@ -64,7 +65,8 @@ export class DoorScreen {
     this.input.addEventListener("input", () => (this.typedAt = performance.now()));
     const submit = (/** @type {Event} */ event) => {
       event.preventDefault();
-      if (this.name) onEnter(this.name);
+      if (canBeSeen(this.name)) return onEnter(this.name);
+      this.#error.textContent = t("door.unseenName");
     };
     const label = h("label", { class: "label", for: "name", say: "door.name" });
     const devices = h("div", { class: "device-switches" }, this.microphone.element, this.camera.element);

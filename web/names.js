@@ -8,6 +8,14 @@ const CJK = /\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Script=Ha
 /** Between words: spaces, and punctuation that does not stand within one. */
 const BETWEEN = /(?:[\s\p{Sm}\p{Sc}\p{Sk}]|[^\P{P}'’-])+/u;
 
+/** A character that is drawn by itself: no control, blank, filler, mark or other part of one. */
+const DRAWN = /[^\p{C}\p{Z}\p{M}\p{Default_Ignorable_Code_Point}\u2800]/u;
+
+/** Whether anything of a name can be seen, as the server demands. @param {string} name */
+export function canBeSeen(name) {
+  return DRAWN.test(name);
+}
+
 /**
  * At most two characters. Chinese, Japanese and Korean names show their last two (the given name), others the first
  * letters of the first and the last word.

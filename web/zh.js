@@ -15,6 +15,7 @@ export const zh = {
   "door.video.on": "摄像头已开",
   "door.video.off": "摄像头已关",
   "door.devicesHint": "在此处或会议中打开之前，没有人能听到或看到您。",
+  "door.unseenName": "请输入其他人能看到的姓名。",
   "door.enter": "进入会议",
   "door.entering": "正在进入…",
   "door.open": "会议进行中，输入姓名即可入会，无需安装应用或注册账号。",

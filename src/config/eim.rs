@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::check::Findings;
 use super::{HOUR_MS, Range, values};
 use crate::ids::{Secret, UserId};
+use crate::names;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -209,6 +210,11 @@ impl Eim {
 
     pub(super) fn check(&self, found: &mut Findings) {
         found.refuse_repeats("eim.users", "user_id", self.users.iter().map(|user| &user.user_id));
+        for (i, user) in self.users.iter().enumerate() {
+            if names::given(&user.name, names::MAX).is_none() {
+                found.refuse(&format!("eim.users[{i}].name"), names::ALLOWED);
+            }
+        }
         if self.mode != EimMode::Builtin {
             self.check_external(found);
         }

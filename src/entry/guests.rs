@@ -7,6 +7,7 @@ use crate::config::EimMode;
 use crate::eim::ProvisionError;
 use crate::event::{ENDED, NOT_STARTED, OPEN, Role, Roster};
 use crate::ids::{ConfId, Secret, UserId, now_ms, random_digits, random_text};
+use crate::names;
 use crate::refusal::{Refusal, code as codes};
 use crate::store::{Account, LinkUse};
 use crate::token::LinkClaims;
@@ -304,11 +305,9 @@ fn identity(user_id: UserId, name: String, conf: ConfId, role: Role) -> Identity
     Identity { grant, user_id, name, scope: String::new(), conf_id: Some(conf), role, client_id: None }
 }
 
-/// A name to show: something visible, no control characters, not too long.
 fn guest_name(name: &str) -> Result<String, Refusal> {
-    let name = name.trim();
-    let visible = !name.is_empty() && name.chars().count() <= NAME_MAX && !name.chars().any(char::is_control);
-    if visible { Ok(name.to_owned()) } else { Err(Refusal::invalid_params("name", "1 to 64 visible characters")) }
+    let shown = names::given(name.trim(), NAME_MAX);
+    shown.ok_or_else(|| Refusal::invalid_params("name", "1 to 64 characters, of which one at least can be seen"))
 }
 
 #[cfg(test)]
@@ -317,8 +316,8 @@ mod tests {
 
     #[test]
     fn a_guests_name_is_visible_and_short() {
-        assert_eq!(guest_name("  张三 ").unwrap(), "张三");
-        for bad in ["", "  ", "a\nb", "\u{0}", &"x".repeat(65)] {
+        assert_eq!(guest_name("  张\u{202E}三 ").unwrap(), "张三");
+        for bad in ["", "  ", "a\nb", "\u{0}", "\u{200B}", &"x".repeat(65)] {
             assert!(guest_name(bad).is_err());
         }
     }

@@ -130,6 +130,8 @@ pub struct Where {
 #[derive(Debug, Clone, PartialEq)]
 pub enum ValueForm {
     String,
+    /// Text that is shown as a name.
+    Name,
     Integer,
     Boolean,
     /// JSON text.
@@ -223,6 +225,7 @@ impl Named for (String, ValueRule) {
         let place = Where::parse(&rule.path)?;
         let form = match rule.form.as_str() {
             "string" => ValueForm::String,
+            "name" => ValueForm::Name,
             "integer" => ValueForm::Integer,
             "boolean" => ValueForm::Boolean,
             "json" => ValueForm::Json,

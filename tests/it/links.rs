@@ -201,6 +201,30 @@ async fn a_chairs_link_makes_its_bearer_a_chair_and_nothing_beyond_the_conferenc
 }
 
 #[tokio::test]
+async fn a_name_of_which_nothing_can_be_seen_is_refused_wherever_one_is_given() {
+    let stage = Stage::embedded().await;
+    let (chair, operator) = (stage.chair().await, stage.operator().await);
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let unseen =
+        ["\u{200B}", "\u{3164}", "\u{2800}", "\u{202E}", "\u{FEFF}", " \u{2060}\u{A0}", "\u{E0041}", "\u{FE0F}", "\u{301}"];
+    for name in unseen {
+        let login = json!({ "grantType": "conference_link", "link": code, "name": name });
+        let refused = stage.gateway.client().try_login(login).await.err().expect("a refusal").refused(-32602);
+        assert_eq!(refused["data"]["errors"][0]["path"], "name", "{name:?}");
+        chair.rpc("conference.create", json!({ "name": name })).await.refused(-32602);
+        chair.rpc("conference.update", json!({ "confId": conf, "name": name })).await.refused(-32602);
+        operator.rpc("org.user.createUser", json!({ "name": name })).await.refused(-32602);
+        chair.rpc("conference.join", json!({ "confId": conf, "name": name })).await.refused(-32602);
+    }
+    let guest = stage.guest(&code, "An\u{202E}na \u{200B}👩\u{200D}💻\u{2069}").await;
+    assert_eq!(guest.login()["name"], "Anna 👩\u{200D}💻");
+    let joined = guest.rpc("conference.join", json!({ "confId": conf })).await.result();
+    assert_eq!(joined["member"]["name"], "Anna 👩\u{200D}💻");
+    let made = chair.rpc("conference.create", json!({ "name": "\u{202E}gnitee M\u{FEFF}" })).await.result();
+    assert_eq!(made["confName"], "gnitee M");
+}
+
+#[tokio::test]
 async fn two_with_a_chairs_link_and_the_chair_rule_side_by_side_each_in_a_seat_of_their_own() {
     let stage = Stage::embedded().await;
     let chair = stage.chair().await;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Backoff, jittered } from "../backoff.js";
 import { elapsed, startOf } from "../clock.js";
-import { hue, HUES, initials } from "../names.js";
+import { canBeSeen, hue, HUES, initials } from "../names.js";
 import { linkCode, socketAddress } from "../address.js";
 import { arrange } from "../layout.js";
 import { conferenceActions, memberActions } from "../actions.js";
@@ -33,6 +33,11 @@ test("a conference runs since its start, or since the first of those present", (
   assert.equal(startOf(roster(10), 100), 10);
   assert.equal(startOf(roster(200), 100), 50);
   assert.equal(startOf(roster(null), 100), 50);
+});
+
+test("a name of which nothing can be seen is none", () => {
+  for (const unseen of ["", " ", "\u200b", "\u3164", "\u2800", "\u202e", "\ufeff", "\u0301", "\ufe0f", "\u{e0041}"]) assert.ok(!canBeSeen(unseen), escape(unseen));
+  for (const name of ["张三", "A", "👩\u200d💻", "می\u200cخواهم", "1"]) assert.ok(canBeSeen(name), name);
 });
 
 test("initials suit the script", () => {
@@ -100,6 +105,19 @@ test("only the chair may act on others", () => {
   assert.deepEqual(idsOf(memberActions(chair, guest, onStage)), ["pick", "hide", "mute", "lower", "main", "chair", "kick", "ban"]);
   assert.deepEqual(idsOf(memberActions(chair, chair, onStage)), ["main"]);
   assert.ok(idsOf(memberActions(chair, { ...guest, audio: "forcedOff" }, onStage)).includes("unmute"));
+});
+
+test("a chair asks who is silent, lets who was forced to be, and can't put out whom the conference names", () => {
+  const [chair, other] = [{ userId: "a", role: "chair" }, { userId: "b", role: "guest", hand: false }];
+  const at = (audio, rest = {}, place = { ...onStage, chair: "a" }) => memberActions(chair, { ...other, audio, ...rest }, place).map(({ id, control, confirm }) => [id, control?.[0], confirm]);
+  const has = (actions, id, control) => actions.some(([one, what]) => one === id && what === control);
+  assert.ok(has(at("off"), "ask", "unmute") && has(at("off"), "mute", "mute"));
+  assert.ok(!has(at("off", { unmuteAsked: true }), "ask", "unmute"));
+  assert.ok(has(at("forcedOff"), "unmute", "allowUnmute") && !has(at("on"), "ask", "unmute"));
+  const further = at("on", {}, { ...onStage, chair: "b" });
+  assert.ok(!further.some(([id]) => ["chair", "kick", "ban"].includes(id)));
+  assert.equal(at("on").find(([id]) => id === "chair")[2], "confirm.chair");
+  assert.equal(at("on", {}, { ...onStage, chair: "c" }).find(([id]) => id === "chair")[2], "confirm.othersChair");
 });
 
 test("what can't be taken back is asked about first", () => {

@@ -55,7 +55,8 @@ impl Eim {
 
     fn start_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
         let (to, mode) = self.callees(&user.id, args)?;
-        let (name, shown) = (args.text("name", NAME_MAX)?, args.text("displayName", NAME_MAX)?);
+        let (name, shown) = (args.name("name", NAME_MAX)?, args.name("displayName", NAME_MAX)?);
+        let (name, shown) = (name.as_deref(), shown.as_deref());
         self.check_room_for_call(&user.id)?;
         let (call, incoming) = self.new_call(user, to, mode, name, turn);
         let (call_id, conf_id) = (call.call_id.clone(), call.conf_id.clone());
@@ -159,13 +160,13 @@ impl Eim {
     /// In it already: the same answer again. A running call between several may be accepted late, and again.
     fn accept_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
         let call = self.calls.named(&args.call_id()?, &user.id)?;
-        let shown = args.text("displayName", NAME_MAX)?;
+        let shown = args.name("displayName", NAME_MAX)?;
         let (conf_id, mode) = (call.conf_id.clone(), call.mode);
         let late = call.parties.get(&user.id) == Some(&Party::Out);
         if late && self.calls.of_user(&user.id).count() >= self.settings.limits.calls_per_user {
             return Err(Deny::constraint("call.tooManyOfUser"));
         }
-        self.enter(user, &conf_id, shown, turn)?;
+        self.enter(user, &conf_id, shown.as_deref(), turn)?;
         Ok(element("accept").with("confId", conf_id.as_str()).with("mode", mode.as_str()))
     }
 

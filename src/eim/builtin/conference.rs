@@ -74,7 +74,7 @@ impl Eim {
         if user.temporary {
             return Err(Deny::forbidden("user.temporary"));
         }
-        let name = args.need_text("name", NAME_MAX)?;
+        let name = args.need_name("name", NAME_MAX)?;
         let start_at = args.time("startAt")?;
         let (lobby, mute_policy) = (args.flag("lobby")?.unwrap_or(false), args.mute_policy()?);
         let password = args.text("password", PASSWORD_MAX)?;
@@ -90,7 +90,7 @@ impl Eim {
         let conf_id = ConfId::parse(&turn.text(CONF_ID_LEN)).expect("letters and digits");
         let conference = Conference {
             conf_id: conf_id.clone(),
-            conf_name: name.to_owned(),
+            conf_name: name,
             state: if start_at.is_some_and(|at| at > turn.now) { NOT_STARTED } else { OPEN },
             start_at,
             chair: user.id.clone(),
@@ -141,7 +141,7 @@ impl Eim {
     fn update(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
         let id = self.named(user, args)?;
         check_chair(self.directory.get(&id)?, user)?;
-        let (name, start_at) = (args.text("name", NAME_MAX)?, args.time("startAt")?);
+        let (name, start_at) = (args.name("name", NAME_MAX)?, args.time("startAt")?);
         let (lobby, policy) = (args.flag("lobby")?, args.mute_policy()?);
         let password = args.text("password", PASSWORD_MAX)?;
         if self.directory.get(&id)?.roster.conference.call.is_some() {
@@ -156,7 +156,7 @@ impl Eim {
                 room.set_password(password);
             }
             let changed = room.conference_with(|c| {
-                c.conf_name = name.map_or_else(|| c.conf_name.clone(), str::to_owned);
+                c.conf_name = name.unwrap_or_else(|| c.conf_name.clone());
                 c.start_at = start_at.or(c.start_at);
                 c.lobby = lobby.unwrap_or(c.lobby);
                 c.mute_policy = policy.unwrap_or(c.mute_policy);
@@ -184,8 +184,8 @@ impl Eim {
 
     fn join(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
         let id = self.named(user, args)?;
-        let given = args.text("name", NAME_MAX)?;
-        let member = self.enter(user, &id, given, turn)?;
+        let given = args.name("name", NAME_MAX)?;
+        let member = self.enter(user, &id, given.as_deref(), turn)?;
         let conference = for_user(self.directory.get(&id)?, user);
         Ok(element("join").with_child(dialect::member(&member)).with_child(conference))
     }

@@ -7,9 +7,10 @@ use super::deny::Deny;
 use crate::eim::xml::{Element, STANZA_MAX};
 use crate::event::{Audio, Conference, Member, MemberState, Message, MutePolicy, Role, Roster, Video};
 use crate::ids::{CallId, ConfId, ID_MAX, Secret, UserId};
+use crate::names;
 
 /// Longest display name, conference name or password, in characters.
-pub(super) const NAME_MAX: usize = 128;
+pub(super) const NAME_MAX: usize = names::MAX;
 /// Longest message, in characters.
 pub(super) const TEXT_MAX: usize = 4000;
 /// Most entries of one page.
@@ -76,6 +77,15 @@ impl<'a> Args<'a> {
 
     pub fn need_text(self, name: &'static str, max: usize) -> Result<&'a str, Deny> {
         self.text(name, max)?.ok_or(Deny::argument(name))
+    }
+
+    /// A name to show, of at most `max` characters.
+    pub fn name(self, name: &'static str, max: usize) -> Result<Option<String>, Deny> {
+        self.read(name, |text| names::given(text, max))
+    }
+
+    pub fn need_name(self, name: &'static str, max: usize) -> Result<String, Deny> {
+        self.name(name, max)?.ok_or(Deny::argument(name))
     }
 
     /// Text that may be empty.

@@ -78,7 +78,7 @@ impl Eim {
     }
 
     fn create_user(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Answer, Deny> {
-        let name = args.need_text("name", NAME_MAX)?;
+        let name = args.need_name("name", NAME_MAX)?;
         let wanted = args.user_id()?;
         let password = args.text("password", PASSWORD_MAX)?;
         let (temporary, guest_of) = self.guest(args)?;
@@ -93,13 +93,13 @@ impl Eim {
         profile.entry("sipAccount".to_owned()).or_insert_with(|| format!("u{}", turn.digits(SIP_DIGITS)));
         let account = Account {
             user_id: wanted.unwrap_or_else(|| self.free_user_id(turn)),
-            name: name.to_owned(),
+            name,
             password: None,
             created: turn.now,
             temporary,
             guest_of,
             role,
-            department: args.text("department", NAME_MAX)?.map(str::to_owned),
+            department: args.name("department", NAME_MAX)?,
             profile,
             configured: false,
         };

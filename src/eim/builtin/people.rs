@@ -13,6 +13,7 @@ use super::settings::{ConfiguredUser, Settings};
 use crate::eim::xml::Element;
 use crate::event::Role;
 use crate::ids::{ConfId, UserId};
+use crate::names;
 
 /// One account.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -240,7 +241,7 @@ fn configured(user: &ConfiguredUser) -> Option<Account> {
     let given = profile.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
     Some(Account {
         user_id: UserId::parse(&user.user_id)?,
-        name: user.name.clone(),
+        name: names::told(&user.name),
         password: user.password.clone().map(Stored::Configured),
         created: 0,
         temporary: false,

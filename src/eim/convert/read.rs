@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::refused::{bad_answer, refusal};
 use crate::eim::xml::{Element, Stanza};
+use crate::names;
 use crate::refusal::Refusal;
 use crate::schema::{Step, ValueForm, ValueRule, XIq};
 
@@ -135,6 +136,7 @@ fn scalar(text: &str, form: &ValueForm) -> Result<Value, Unreadable> {
     let unreadable = |what: &str| Unreadable(format!("not {what}"));
     match form {
         ValueForm::String | ValueForm::Object(_) => Ok(Value::from(text)),
+        ValueForm::Name => Ok(names::told(text).into()),
         ValueForm::Integer => {
             let text = text.trim();
             let unsigned = text.parse::<u64>().map(Value::from);
