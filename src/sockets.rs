@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::Notify;
 
-use crate::conference::{Conferences, Own, Position, notification};
+use crate::conference::{Conferences, Own, Start, notification};
 use crate::event::CallEvent;
 use crate::ids::{ConfId, UserId};
 use crate::outbox::{Close, Outbox};
@@ -57,21 +57,30 @@ impl Sockets {
 
     /// Lets the socket listen to the conference, unless it is no longer the user's. For one that listens already,
     /// nothing changes.
-    pub async fn attach_at(&self, user: &UserId, generation: u64, conf: &Own, position: Option<Position>) {
+    pub async fn attach_at(&self, user: &UserId, generation: u64, conf: &Own, start: Start) {
         let outbox = {
             let mut all = self.lock();
             let Some(live) = all.get_mut(user).filter(|live| live.generation == generation) else { return };
             live.attached.insert(conf.conf_id.clone());
             live.outbox.clone()
         };
-        self.0.conferences.attach(conf, user, generation, position, outbox).await;
+        self.0.conferences.attach(conf, user, generation, start, outbox).await;
     }
 
     /// Lets the user's socket, if they have one, listen to the conference; answers whether they have one.
     pub async fn attach(&self, user: &UserId, conf: &Own) -> bool {
+        self.attach_from(user, conf, Start::Snapshot).await
+    }
+
+    /// The conference was made, by the user or for them: their socket hears of it, and listens to it from then on.
+    pub async fn created(&self, user: &UserId, conf: &Own) {
+        self.attach_from(user, conf, Start::Creation).await;
+    }
+
+    async fn attach_from(&self, user: &UserId, conf: &Own, start: Start) -> bool {
         let generation = self.lock().get(user).map(|live| live.generation);
         let Some(generation) = generation else { return false };
-        self.attach_at(user, generation, conf, None).await;
+        self.attach_at(user, generation, conf, start).await;
         true
     }
 

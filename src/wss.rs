@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::account::{Account, Held, SocketSlot};
-use crate::conference::{Own, Position, notification};
+use crate::conference::{Own, Position, Start, notification};
 use crate::entry::Caller;
 use crate::ids::{ConfId, UserId, now_ms};
 use crate::outbox::{Close, Outbox, outbox};
@@ -298,7 +298,8 @@ async fn greet(door: &Door, shared: &Shared, outbox: &Outbox, generation: u64) {
     for conf in conferences {
         let at = positions.iter().position(|(named, _)| *named == conf.conf_id);
         let position = at.map(|at| positions.swap_remove(at).1);
-        door.sockets.attach_at(&caller.user_id, generation, &conf, position).await;
+        let start = position.map_or(Start::Snapshot, Start::Since);
+        door.sockets.attach_at(&caller.user_id, generation, &conf, start).await;
     }
     std::future::pending().await
 }

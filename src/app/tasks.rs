@@ -10,14 +10,14 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::conference::{Conferences, Happening, notification};
+use crate::conference::{Conferences, Happening, Own, notification};
 use crate::demo;
 use crate::eim::address::user_at;
 use crate::eim::answer::WebAddress;
 use crate::eim::inbound::Inbound;
 use crate::eim::{Eim, Health};
 use crate::entry::Entry;
-use crate::event::{CallEvent, Event, Role};
+use crate::event::{CallEvent, Change, Event, Role};
 use crate::ids::{ConfId, now_ms};
 use crate::lifecycle::Failure;
 use crate::outbox::Close;
@@ -95,7 +95,13 @@ pub(super) async fn take_inbound(
     while let Some(news) = inbound.recv().await {
         match news {
             Inbound::Event { to, body, .. } => match serde_json::from_str::<Event>(&body) {
-                Ok(event) => conferences.event(event).await,
+                Ok(event) => {
+                    if let (Change::Created(made), Some(user)) = (&event.change, user_at(&to, &domain)) {
+                        let own = Own { conf_id: made.conf_id.clone(), call: made.call.is_some() };
+                        sockets.created(&user, &own).await;
+                    }
+                    conferences.event(event).await;
+                }
                 // A call's news have no number, which tells them apart.
                 Err(error) => match (serde_json::from_str::<CallEvent>(&body), user_at(&to, &domain)) {
                     (Ok(event), Some(user)) => sockets.tell(&user, &event),

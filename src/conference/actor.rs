@@ -16,15 +16,14 @@ use crate::ids::{ConfId, UserId, now_ms};
 use crate::outbox::Outbox;
 use crate::refusal::{Refusal, code};
 
-use super::core::{Ask, Core, Effect, Failure, Rights};
-use super::log::Position;
+use super::core::{Ask, Core, Effect, Failure, Rights, Start};
 use super::{Conferences, HAPPENINGS, MAILBOX, RIGHTS};
 
 /// How often graces and retries are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
 pub enum Command {
-    Attach { user: UserId, generation: u64, position: Option<Position>, outbox: Outbox, call: bool },
+    Attach { user: UserId, generation: u64, start: Start, outbox: Outbox, call: bool },
     Detach { user: UserId, generation: u64 },
     Joined { user: UserId, generation: u64 },
     Seat { user: UserId, generation: u64 },
@@ -120,12 +119,12 @@ impl Actor {
     fn command(&mut self, command: Command) -> Vec<Effect> {
         let now = now_ms();
         match command {
-            Command::Attach { user, generation, position, outbox, call } => {
+            Command::Attach { user, generation, start, outbox, call } => {
                 if call {
                     self.core.set_call();
                 }
                 self.sockets.insert(user.clone(), (generation, outbox));
-                self.core.attach(user, generation, position, now)
+                self.core.attach(user, generation, start, now)
             }
             Command::Detach { user, generation } => {
                 if self.sockets.get(&user).is_some_and(|(g, _)| *g == generation) {

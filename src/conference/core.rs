@@ -16,6 +16,8 @@ use self::look::Look;
 use self::presence::{Presence, Want};
 use super::log::{Applied, Log, Position, Reason, full_snapshot, notification, outside_snapshot};
 
+/// The number of the event that a conference was made, which is its first.
+const CREATION: u64 = 1;
 /// Most events held back while a fresh roster is on its way; more than that and the roster is asked for again.
 const HELD_MAX: usize = 256;
 /// How long events that another stream may still bring are waited for before everybody gets a snapshot.
@@ -105,11 +107,22 @@ pub enum Failure {
     NoConference,
 }
 
+/// What a listener is told first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// How things stand.
+    Snapshot,
+    /// What it has missed.
+    Since(Position),
+    /// That the conference was made, while nothing else has happened in it.
+    Creation,
+}
+
 /// A socket that listens.
 struct Listener {
     generation: u64,
-    /// Until its first frame: the position it wants to resume from.
-    pending: Option<Option<Position>>,
+    /// Until its first frame.
+    pending: Option<Start>,
     /// Whether it gets the numbered events.
     full: bool,
     /// How often in a row the EIM has refused to let it listen.
@@ -166,8 +179,8 @@ impl Core {
         !self.listeners.is_empty() && self.syncing.is_none()
     }
 
-    /// A socket opened, or one that the EIM didn't let listen may now. `position`: where it left off, if it says so.
-    pub fn attach(&mut self, user: UserId, generation: u64, position: Option<Position>, now: u64) -> Effects {
+    /// A socket opened, or one that the EIM didn't let listen may now, or the conference was made while it was open.
+    pub fn attach(&mut self, user: UserId, generation: u64, start: Start, now: u64) -> Effects {
         let mut out = Vec::new();
         if self.listeners.get(&user).is_some_and(|l| l.generation == generation) {
             // They may have been let in just now, and what is being asked was asked before.
@@ -177,7 +190,7 @@ impl Core {
             return out;
         }
         self.idle_since = None;
-        self.listeners.insert(user.clone(), Listener { generation, pending: Some(position), full: false, refusals: 0 });
+        self.listeners.insert(user.clone(), Listener { generation, pending: Some(start), full: false, refusals: 0 });
         self.want(&user, generation, Want::Online, now, &mut out);
         out
     }
@@ -236,7 +249,7 @@ impl Core {
             }
         }
         self.release_held(now, out);
-        self.greet_waiting(out);
+        self.greet_waiting(now, out);
     }
 
     fn release_held(&mut self, now: u64, out: &mut Effects) {
@@ -287,7 +300,7 @@ impl Core {
         if self.newer.as_ref().is_some_and(|(r, _)| self.roster().is_some_and(|ours| ours.seq >= r.seq)) {
             self.newer = None;
             self.caught_up();
-            self.greet_waiting(&mut out);
+            self.greet_waiting(now, &mut out);
         }
         out
     }
@@ -404,18 +417,24 @@ impl Core {
         out.push(Effect::Tell(Happening::Ended));
     }
 
-    /// The first frames of a new listener: what it missed, or a snapshot.
-    fn greet(&mut self, user: &UserId, out: &mut Effects) {
+    /// The first frames of a new listener: what it missed, a snapshot, or the creation.
+    fn greet(&mut self, user: &UserId, now: u64, out: &mut Effects) {
         if self.log.is_none() {
             return;
         }
         let Some(listener) = self.listeners.get_mut(user) else { return };
-        let Some(position) = listener.pending.take() else { return };
+        let Some(start) = listener.pending.take() else { return };
         let generation = listener.generation;
         let full = self.sees_all(user);
         let Some(log) = &self.log else { return };
-        let resumed = match (&position, full) {
-            (Some(position), true) => log.since_for(user, position),
+        if start == Start::Creation && log.roster().seq == CREATION {
+            let frame = created(log.roster(), now);
+            out.push(Effect::Send { user: user.clone(), generation, frame });
+            self.set_full(user, full);
+            return;
+        }
+        let resumed = match (&start, full) {
+            (Start::Since(position), true) => log.since_for(user, position),
             _ => Err(Reason::Join),
         };
         let (replay, replay_bytes) = (self.limits.replay, self.limits.replay_bytes);
@@ -457,6 +476,19 @@ impl Core {
     pub fn conf_id(&self) -> &ConfId {
         &self.conf_id
     }
+}
+
+/// The event that a roster with nothing else in it comes from.
+fn created(roster: &Roster, now: u64) -> Utf8Bytes {
+    let event = Event {
+        epoch: roster.epoch.clone(),
+        seq: CREATION,
+        conf_id: roster.conference.conf_id.clone(),
+        time: now,
+        change: Change::Created(roster.conference.clone()),
+        actor: Some(roster.conference.chair.clone()),
+    };
+    notification("conference.event", &event).into()
 }
 
 fn right(member: &Member) -> Rights {

@@ -71,7 +71,7 @@ fn core() -> Core {
 fn attached(truth: &Truth, users: &[&str]) -> Core {
     let mut core = core();
     for id in users {
-        core.attach(user(id), 1, None, 0);
+        core.attach(user(id), 1, Start::Snapshot, 0);
         core.told_subscribe(&user(id), Ok(truth.0.clone()), 0);
     }
     core
@@ -102,7 +102,7 @@ fn who_came_back_before_the_eim_heard_of_the_start_is_told_again() {
 
     // Also where the answer to their subscription is still on its way.
     let mut core = self::core();
-    core.attach(user("a"), 1, None, 0);
+    core.attach(user("a"), 1, Start::Snapshot, 0);
     assert_eq!(core.away_since_restart(&user("a"), 0, 0), []);
     let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
     assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 1 }]);
@@ -123,7 +123,7 @@ fn the_end_of_a_call_closes_nobodys_socket() {
 
     let mut core = self::core();
     core.set_call();
-    core.attach(user("a"), 1, None, 0);
+    core.attach(user("a"), 1, Start::Snapshot, 0);
     let out = core.told_subscribe(&user("a"), Err(Failure::NoConference), 0);
     assert!(!out.iter().any(|e| matches!(e, Effect::Close { .. })), "{out:?}");
     assert!(core.is_idle(0));
@@ -143,7 +143,7 @@ fn whoever_is_sent_out_of_a_call_keeps_their_socket_and_their_login() {
 fn a_new_socket_is_subscribed_and_gets_a_snapshot() {
     let truth = Truth::new(&["a", "b"]);
     let mut core = core();
-    let out = core.attach(user("a"), 1, None, 0);
+    let out = core.attach(user("a"), 1, Start::Snapshot, 0);
     assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 1 }]);
     let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
     let [(method, params)] = &frames(&out, "a")[..] else { panic!("one frame") };
@@ -181,7 +181,7 @@ fn a_resumed_socket_gets_the_missed_events_and_nothing_else() {
     for at in 0..3 {
         core.event(truth.event(Change::MemberUpdated(member("b", at))), 0);
     }
-    core.attach(user("a"), 2, Some(Position { epoch: "e1".into(), seq: 11 }), 0);
+    core.attach(user("a"), 2, Start::Since(Position { epoch: "e1".into(), seq: 11 }), 0);
     core.told_presence(&user("a"), Ok(()), 0);
     let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
     let seqs: Vec<_> = frames(&out, "a").iter().map(|(_, p)| p["seq"].as_u64().unwrap()).collect();
@@ -196,7 +196,7 @@ fn a_position_that_does_not_serve_gets_a_snapshot_with_the_reason() {
         core.event(truth.event(Change::MemberUpdated(member("b", at))), 0);
     }
     let mut reason = |generation, epoch: &str, seq| {
-        core.attach(user("a"), generation, Some(Position { epoch: epoch.into(), seq }), 0);
+        core.attach(user("a"), generation, Start::Since(Position { epoch: epoch.into(), seq }), 0);
         let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
         frames(&out, "a")[0].1["reason"].as_str().unwrap().to_owned()
     };
@@ -225,7 +225,7 @@ fn a_gap_is_closed_by_a_fresh_roster_for_everybody() {
 fn an_older_sockets_end_removes_nobody() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
-    core.attach(user("a"), 2, None, 0);
+    core.attach(user("a"), 2, Start::Snapshot, 0);
     core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
     assert_eq!(core.detach(&user("a"), 1, 0), []);
     assert_eq!(core.tick(1_000_000), []);
@@ -252,7 +252,7 @@ fn who_is_back_within_the_grace_is_never_gone() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     core.detach(&user("a"), 1, 0);
-    let out = core.attach(user("a"), 2, None, 10);
+    let out = core.attach(user("a"), 2, Start::Snapshot, 10);
     assert_eq!(asks(&out), Vec::<&Ask>::new(), "one request at a time, so that none overtakes another");
     let out = core.told_presence(&user("a"), Ok(()), 20);
     assert_eq!(asks(&out), [&Ask::Subscribe { user: user("a"), generation: 2 }]);
@@ -273,13 +273,16 @@ fn who_joins_without_a_socket_is_away() {
 fn who_was_not_let_listen_does_so_once_they_have_joined() {
     let mut truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
-    core.attach(user("b"), 1, None, 0);
+    core.attach(user("b"), 1, Start::Snapshot, 0);
     core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
     core.event(truth.event(Change::MemberJoined(member("b", 9))), 0);
-    assert_eq!(asks(&core.attach(user("b"), 1, None, 0)), [&Ask::Subscribe { user: user("b"), generation: 1 }]);
+    assert_eq!(
+        asks(&core.attach(user("b"), 1, Start::Snapshot, 0)),
+        [&Ask::Subscribe { user: user("b"), generation: 1 }]
+    );
     let out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0);
     assert_eq!(frames(&out, "b")[0].0, "conference.snapshot");
-    assert_eq!(core.attach(user("b"), 1, None, 0), [], "who listens already goes on listening");
+    assert_eq!(core.attach(user("b"), 1, Start::Snapshot, 0), [], "who listens already goes on listening");
     assert!(matches!(asks(&core.detach(&user("b"), 1, 0))[..], [Ask::Unsubscribe { .. }]));
 }
 
@@ -288,9 +291,13 @@ fn who_is_let_in_or_comes_again_while_the_eim_refuses_is_asked_for_anew() {
     let mut truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     for generation in [1, 2] {
-        core.attach(user("b"), 1, None, 0);
+        core.attach(user("b"), 1, Start::Snapshot, 0);
         core.event(truth.event(Change::MemberJoined(member("b", 9))), 0);
-        assert_eq!(asks(&core.attach(user("b"), generation, None, 0)), [] as [&Ask; 0], "one request at a time");
+        assert_eq!(
+            asks(&core.attach(user("b"), generation, Start::Snapshot, 0)),
+            [] as [&Ask; 0],
+            "one request at a time"
+        );
         let out = core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
         assert_eq!(asks(&out), [&Ask::Subscribe { user: user("b"), generation }]);
         let out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0);
@@ -306,7 +313,7 @@ fn who_has_just_come_in_is_shown_the_roster_with_themselves_in_it() {
         let mut truth = Truth::new(&["a"]);
         let mut core = attached(&truth, &["a"]);
         let joined = truth.event(Change::MemberJoined(member("b", 9)));
-        core.attach(user("b"), 1, None, 0);
+        core.attach(user("b"), 1, Start::Snapshot, 0);
         // The EIM's answer overtakes its event.
         assert_eq!(frames(&core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0), "b"), []);
         let out = if comes_as_event { core.event(joined, 0) } else { core.tick(CATCH_UP_MS) };
@@ -338,7 +345,7 @@ fn a_waiting_guest_sees_themselves_only_until_they_are_admitted() {
     guest.state = MemberState::Waiting;
     truth.event(Change::WaitingAdded(guest.clone()));
     let mut core = attached(&truth, &["chair"]);
-    core.attach(user("g"), 1, None, 0);
+    core.attach(user("g"), 1, Start::Snapshot, 0);
     let out = core.told_subscribe(&user("g"), Ok(truth.0.clone()), 0);
     let snapshot = &frames(&out, "g")[0].1;
     assert_eq!(snapshot["members"].as_array().unwrap().len(), 1);
@@ -368,7 +375,7 @@ fn who_was_waiting_at_their_position_gets_a_snapshot_instead_of_events() {
     let gone = WaitingRemoved { user_id: user("g"), reason: WaitingReason::Admitted };
     core.event(truth.event(Change::WaitingRemoved(gone)), 0);
     core.event(truth.event(Change::MemberJoined(member("g", 50))), 0);
-    core.attach(user("g"), 2, Some(position), 0);
+    core.attach(user("g"), 2, Start::Since(position), 0);
     let out = core.told_subscribe(&user("g"), Ok(truth.0.clone()), 0);
     assert_eq!(frames(&out, "g")[0].0, "conference.snapshot");
 }
@@ -418,7 +425,7 @@ fn tokens_of_one_who_was_kicked_are_void_and_of_one_who_left_up_to_then() {
 fn a_fresh_roster_says_anew_what_everybody_may() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = core();
-    core.attach(user("a"), 1, None, 0);
+    core.attach(user("a"), 1, Start::Snapshot, 0);
     let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
     assert_eq!(granted(&out), [&Rights::All(vec![(user("a"), true), (user("b"), true)])]);
     // Missed.
@@ -475,7 +482,7 @@ fn a_roster_that_another_stream_brings_early_waits_for_its_events() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a"]);
     let joined = truth.event(Change::MemberJoined(member("c", 9)));
-    core.attach(user("b"), 1, None, 0);
+    core.attach(user("b"), 1, Start::Snapshot, 0);
     let out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0);
     assert_eq!(frames(&out, "b")[0].1["seq"], 10);
     let out = core.event(joined, 10);
@@ -529,7 +536,7 @@ fn events_that_never_come_are_subscribed_to_again() {
 fn a_refused_subscription_is_told_and_asked_for_until_it_is_granted() {
     let truth = Truth::new(&["a"]);
     let mut core = looking(&truth, &[]);
-    core.attach(user("a"), 1, None, 0);
+    core.attach(user("a"), 1, Start::Snapshot, 0);
     assert_eq!(core.told_subscribe(&user("a"), Err(Failure::Unwilling), 0), [], "it may have been a moment's");
     assert!(matches!(asks(&core.tick(RETRY_MS))[..], [Ask::Subscribe { .. }]));
     let out = core.told_subscribe(&user("a"), Err(Failure::Unwilling), RETRY_MS);
@@ -542,4 +549,26 @@ fn a_refused_subscription_is_told_and_asked_for_until_it_is_granted() {
     let told: Vec<String> = frames(&out, "a").into_iter().map(|(method, _)| method).collect();
     assert_eq!(told, ["restored", "conference.snapshot"]);
     assert!(!core.is_refused());
+}
+
+#[test]
+fn who_made_a_conference_hears_of_its_creation_in_place_of_a_snapshot() {
+    let mut roster = Truth::new(&[]).0;
+    roster.seq = 1;
+    let chair = roster.conference.chair.clone();
+    let mut core = self::core();
+    core.attach(chair.clone(), 1, Start::Creation, 0);
+    let out = core.told_subscribe(&chair, Ok(roster.clone()), 7);
+    let told = frames(&out, chair.as_str());
+    assert_eq!((told.len(), told[0].0.as_str()), (1, "conference.event"));
+    let event: Event = serde_json::from_value(told[0].1.clone()).unwrap();
+    assert_eq!((event.seq, event.epoch.as_str(), event.actor.as_ref()), (1, roster.epoch.as_str(), Some(&chair)));
+    assert_eq!(event.change, Change::Created(roster.conference.clone()));
+    // Told by the EIM as well, it is a repeat.
+    assert_eq!(frames(&core.event(event, 8), chair.as_str()), []);
+
+    let mut core = self::core();
+    core.attach(chair.clone(), 1, Start::Creation, 0);
+    let out = core.told_subscribe(&chair, Ok(Roster { seq: 2, ..roster }), 7);
+    assert_eq!(frames(&out, chair.as_str())[0].0, "conference.snapshot", "more has happened in it");
 }

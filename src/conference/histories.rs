@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::core::{Ask, Core, Effect, Failure, Limits, Rights};
+use super::core::{Ask, Core, Effect, Failure, Limits, Rights, Start};
 use super::log::Position;
 use crate::eim::builtin::{Eim, Settings};
 use crate::eim::convert;
@@ -194,7 +194,7 @@ impl World {
                     let open = self.clients[&who].open;
                     self.generation += 1;
                     let effects = match open {
-                        Some(generation) => self.core.attach(who, generation, None, self.now),
+                        Some(generation) => self.core.attach(who, generation, Start::Snapshot, self.now),
                         None => self.core.joined(&who, self.generation, self.now),
                     };
                     self.carry_out(effects);
@@ -231,7 +231,8 @@ impl World {
         }
         client.open = Some(generation);
         let position = client.roster.as_ref().map(|r| Position { epoch: r.epoch.clone(), seq: r.seq });
-        let effects = self.core.attach(who.clone(), generation, position, self.now);
+        let start = position.map_or(Start::Snapshot, Start::Since);
+        let effects = self.core.attach(who.clone(), generation, start, self.now);
         self.carry_out(effects);
     }
 

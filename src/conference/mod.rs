@@ -21,7 +21,7 @@ use crate::event::{Event, Roster};
 use crate::ids::{ConfId, UserId, now_ms};
 use crate::outbox::Outbox;
 
-pub use self::core::{Happening, Limits, Rights};
+pub use self::core::{Happening, Limits, Rights, Start};
 pub use self::log::{Position, notification};
 use actor::{Command, Handle};
 
@@ -82,8 +82,8 @@ impl Conferences {
     }
 
     /// The user's socket listens to the conference from now on.
-    pub async fn attach(&self, conf: &Own, user: &UserId, generation: u64, position: Option<Position>, outbox: Outbox) {
-        let command = Command::Attach { user: user.clone(), generation, position, outbox, call: conf.call };
+    pub async fn attach(&self, conf: &Own, user: &UserId, generation: u64, start: Start, outbox: Outbox) {
+        let command = Command::Attach { user: user.clone(), generation, start, outbox, call: conf.call };
         self.actor(&conf.conf_id).send(command).await;
     }
 

@@ -23,7 +23,7 @@ impl Door {
         if wants_qr(params) {
             result["link"]["qr"] = qr(&link.url)?.into();
         }
-        self.sockets.attach(&caller.user_id, &Own { conf_id: conf, call: false }).await;
+        self.sockets.created(&caller.user_id, &Own { conf_id: conf, call: false }).await;
         Ok(result)
     }
 

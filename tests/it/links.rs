@@ -205,8 +205,17 @@ async fn a_name_of_which_nothing_can_be_seen_is_refused_wherever_one_is_given() 
     let stage = Stage::embedded().await;
     let (chair, operator) = (stage.chair().await, stage.operator().await);
     let (conf, code) = stage.conference(&chair, json!({})).await;
-    let unseen =
-        ["\u{200B}", "\u{3164}", "\u{2800}", "\u{202E}", "\u{FEFF}", " \u{2060}\u{A0}", "\u{E0041}", "\u{FE0F}", "\u{301}"];
+    let unseen = [
+        "\u{200B}",
+        "\u{3164}",
+        "\u{2800}",
+        "\u{202E}",
+        "\u{FEFF}",
+        " \u{2060}\u{A0}",
+        "\u{E0041}",
+        "\u{FE0F}",
+        "\u{301}",
+    ];
     for name in unseen {
         let login = json!({ "grantType": "conference_link", "link": code, "name": name });
         let refused = stage.gateway.client().try_login(login).await.err().expect("a refusal").refused(-32602);

@@ -96,6 +96,34 @@ fn names(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn the_chairs_open_socket_hears_that_their_conference_was_made_in_place_of_a_snapshot() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let mut socket = chair.open_socket().await;
+    socket.expect("hello").await;
+    // By a request beside the socket, and over it.
+    for over_the_socket in [false, true] {
+        let params = json!({ "name": "周会" });
+        let made = match over_the_socket {
+            false => chair.rpc("conference.create", params).await.result(),
+            true => socket.call("conference.create", params).await.result(),
+        };
+        let told = socket.expect("conference.event").await;
+        assert_eq!((told["type"].as_str(), told["seq"].as_u64()), (Some("conference.created"), Some(1)));
+        assert_eq!((&told["confId"], &told["actor"]), (&made["confId"], &json!(chair.user_id())));
+        assert_eq!(told["data"]["confName"], "周会");
+        let conf = made["confId"].as_str().expect("an id");
+        chair.rpc("conference.join", json!({ "confId": conf })).await.result();
+        let next = socket.expect("conference.event").await;
+        assert_eq!((next["type"].as_str(), next["seq"].as_u64()), (Some("member.joined"), Some(2)));
+        // It is a roster to go on from, and to resume from.
+        chair.rpc("conference.control", json!({ "confId": conf, "action": "lock" })).await.result();
+        socket.expect_event("conference.locked").await;
+        assert!(socket.follower.roster(conf).conference.locked);
+    }
+}
+
+#[tokio::test]
 async fn a_socket_opens_by_any_of_its_tokens_and_says_hello_first() {
     let stage = Stage::with("[node]\nid = \"n7\"").await;
     let chair = stage.chair().await;

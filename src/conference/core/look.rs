@@ -90,7 +90,7 @@ impl Core {
         if let Some(p) = self.presence.get_mut(user) {
             p.retry_at = now + wait;
         }
-        self.greet(user, out);
+        self.greet(user, now, out);
     }
 
     /// The user is subscribed.

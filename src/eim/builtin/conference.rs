@@ -5,9 +5,9 @@ use super::control::{Action, Command};
 use super::core::{Eim, Turn};
 use super::deny::Deny;
 use super::dialect::{self, Args, NAME_MAX, PAGE_MAX, TEXT_MAX, element};
-use super::room::{Cause, Room, message_number};
+use super::room::{Cause, Posted, Room, message_number};
 use crate::eim::xml::Element;
-use crate::event::{Change, Conference, ENDED, Member, Message, MutePolicy, NOT_STARTED, OPEN, Role};
+use crate::event::{Change, Conference, ENDED, Event, Member, Message, MutePolicy, NOT_STARTED, OPEN, Role};
 use crate::ids::{ConfId, Secret};
 
 /// Longest password of a conference, in characters.
@@ -103,8 +103,19 @@ impl Eim {
         let cause = Cause { now: turn.now, actor: Some(&user.id), limits: &self.settings.limits };
         let room = Room::new(conference, Secret::new(password), turn.text(EPOCH_LEN), &cause);
         let answer = element("create").with_child(for_chair(&room));
+        let event = Event {
+            epoch: room.roster.epoch.clone(),
+            seq: room.roster.seq,
+            conf_id: conf_id.clone(),
+            time: turn.now,
+            change: Change::Created(room.roster.conference.clone()),
+            actor: Some(user.id.clone()),
+        };
         self.directory.insert(room);
         self.settle(turn, &conf_id);
+        // Nobody is subscribed to it yet: the chair's open sockets hear of it where they hear of calls.
+        let to = self.listeners.addresses(&user.id).into_iter().map(str::to_owned).collect();
+        self.post(turn, Posted { event, to });
         Ok(answer)
     }
 

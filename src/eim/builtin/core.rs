@@ -13,7 +13,7 @@ use super::listeners::Listeners;
 use super::org::Work;
 use super::people::People;
 use super::record::{self, LoadError, Write};
-use super::room::{Cause, Room};
+use super::room::{Cause, Posted, Room};
 use super::settings::Settings;
 use super::{events, service, tabs};
 use crate::eim::xml::{Element, Stanza};
@@ -308,9 +308,14 @@ impl Eim {
 
     /// Takes what has happened in a conference.
     pub(super) fn settle(&mut self, turn: &mut Turn<'_>, id: &ConfId) {
+        for posted in self.directory.settle(id, &self.settings.limits, &mut turn.writes) {
+            self.post(turn, posted);
+        }
+    }
+
+    pub(super) fn post(&self, turn: &mut Turn<'_>, posted: Posted) {
         let from = format!("{}.{}", Module::Conference.host(), self.settings.domain);
-        let posted = self.directory.settle(id, &self.settings.limits, &mut turn.writes);
-        turn.events.extend(posted.into_iter().flat_map(|posted| events::stanzas(&from, posted)));
+        turn.events.extend(events::stanzas(&from, posted));
     }
 
     fn pass_time(&mut self, turn: &mut Turn<'_>) {

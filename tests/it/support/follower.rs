@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use confgate::event::{Event, Roster};
+use confgate::event::{Change, Event, Roster};
 use serde_json::Value;
 
 /// The rosters of the conferences that one user follows. Fails the test where the numbering has a gap or a repeat.
@@ -27,6 +27,12 @@ impl Follower {
 
     #[track_caller]
     fn event(&mut self, conf_id: &str, event: &Event) {
+        if let Change::Created(conference) = &event.change {
+            assert_eq!(event.seq, 1, "a conference begins with its creation");
+            let (epoch, conference) = (event.epoch.clone(), conference.clone());
+            let nobody = Roster { epoch, seq: 0, conference, members: vec![], waiting: vec![], messages: vec![] };
+            self.rosters.entry(conf_id.to_owned()).or_insert(nobody);
+        }
         let Some(roster) = self.rosters.get_mut(conf_id) else {
             panic!("an event of a conference without a snapshot: {event:?}");
         };

@@ -234,6 +234,19 @@ fn the_chair_is_handed_over_and_stays_with_whom_it_was_given() {
 }
 
 #[test]
+fn who_listens_hears_of_the_conference_that_they_make() {
+    let mut world = World::new();
+    world.listen("ann", "n1", 1).unwrap();
+    world.listen("ben", "n1", 1).unwrap();
+    let conf = world.conference(&[]);
+    let heard = world.hear(&via("ann"));
+    assert_eq!((heard.len(), heard[0].seq, heard[0].change.name()), (1, 1, "conference.created"));
+    assert_eq!(heard[0].conf_id.as_str(), conf);
+    assert_eq!(heard[0].epoch, world.snapshot(&conf).epoch);
+    assert_eq!(world.hear_types(&via("ben")), "", "it is nobody else's");
+}
+
+#[test]
 fn a_chairs_link_makes_a_further_chair_with_a_seat_of_their_own() {
     let mut world = World::new();
     let conf = world.conference(&[("startAt", "2000000"), ("lobby", "true")]);

@@ -201,8 +201,7 @@ impl World {
 
     /// Somebody who came by a link of that role.
     pub fn linked(&mut self, user: &str, conf: &str, role: &str) {
-        let attrs =
-            [("name", "By a link"), ("userId", user), ("temporary", "true"), ("confId", conf), ("role", role)];
+        let attrs = [("name", "By a link"), ("userId", user), ("temporary", "true"), ("confId", conf), ("role", role)];
         self.org("set", "createUser", &attrs).unwrap();
     }
 
