@@ -45,14 +45,15 @@ export class ConferenceHeader {
     document.title = t("title.in", { name: confName });
     this.#locked.hidden = !locked;
     this.#lobby.hidden = !lobby;
-    this.#drawEnforced(forwarded);
+    // What its owner has off themselves isn't held back.
+    this.#drawEnforced({ audio: forwarded.audio || self?.audio === "off", video: forwarded.video || self?.video === "off" });
     this.invite.hidden = !isChair || Boolean(call);
     this.#state.dataset.online = String(isOnline);
     say(this.#state, isOnline ? "state.connected" : "state.reconnecting");
     this.#tick();
   }
 
-  /** @param {{audio: boolean, video: boolean}} forwarded */
+  /** @param {{audio: boolean, video: boolean}} free what isn't held back */
   #drawEnforced({ audio, video }) {
     this.#enforced.hidden = audio && video;
     const key = audio ? "media.heldVideo" : video ? "media.heldAudio" : "media.heldBoth";
