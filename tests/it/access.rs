@@ -175,6 +175,28 @@ async fn every_method_is_done_for_those_who_may_and_refused_to_the_others() {
     assert_unharmed(&stage.gateway).await;
 }
 
+#[tokio::test]
+async fn a_chair_by_a_link_may_what_its_chair_may_there_and_else_what_a_guest_may() {
+    let node = Node::start("a").await;
+    let stage = Stage::with(&node.section()).await;
+    probed(&stage.gateway, &[&node]).await;
+    let scene = Scene::set(&stage).await;
+    let terms = json!({ "confId": scene.conf, "role": "chair" });
+    let link = scene.callers[4].rpc("conference.createLink", terms).await.result();
+    let by_link = stage.guest(link["code"].as_str().expect("a link has a code"), "By a link").await;
+    by_link.rpc("conference.join", json!({ "confId": scene.conf })).await.result();
+    let mut wrong = Vec::new();
+    for Row { method, params, expected: [_, guest, _, user, chair, operator] } in table() {
+        let is_chairs = (guest, user, chair, operator) == (FORBIDDEN, FORBIDDEN, Done, FORBIDDEN);
+        let expected = if is_chairs { Done } else { guest };
+        let answer = by_link.rpc(method, scene.filled(&params)).await.0;
+        if came_to(&answer) != expected {
+            wrong.push(format!("{method} {params} should be {expected:?}: {answer}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} calls differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 #[test]
 fn every_method_of_the_schema_has_its_row_and_every_row_its_method() {
     let schema = Schema::load(None).unwrap_or_else(|errors| panic!("{errors:?}"));
