@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::config::{Client, EimMode, Scope};
 use crate::event::Role;
 use crate::ids::{ConfId, Secret, UserId, now_ms, random_bytes, random_text};
+use crate::names;
 use crate::refusal::{Refusal, code as codes};
 use crate::store::{Family, NewFamily, Rotation};
 use crate::token::{Access, audience};
@@ -103,7 +104,7 @@ impl Entry {
         let scopes: &[Scope] = if client.scopes.is_empty() { &USER_SCOPES } else { &client.scopes };
         let identity = Identity {
             grant: "client_credentials".into(),
-            name: client.name.clone().unwrap_or_else(|| user.to_string()),
+            name: client.name.as_deref().map_or_else(|| user.to_string(), names::told),
             user_id: user,
             scope: joined(scopes),
             conf_id: None,
