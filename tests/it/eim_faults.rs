@@ -146,6 +146,23 @@ fn unreachable(answer: &Value, sent: bool) {
 }
 
 on_each_server! {
+    async fn a_conference_that_the_eim_makes_for_somebody_is_told_at_their_open_socket(server) {
+        let mut scene = Scene::on(server).await;
+        let chair = scene.chair().await;
+        let mut socket = scene.socket(&chair, "").await;
+        let data = json!({ "confId": "c1", "confName": "周会", "state": 0, "startAt": null, "chair": "boss", "locked": false,
+            "lobby": false, "mutePolicy": "free", "mainVideo": null });
+        let made = json!({ "epoch": "e1", "seq": 1, "confId": "c1", "time": 1, "type": "conference.created",
+            "actor": "boss", "data": data });
+        scene.eim.event(&format!("chair%ips3000@{COMPONENT}/uc"), &made).await;
+        let state = conference().replace("chair='chair'", "chair='boss'");
+        let content = format!("{state}<members/><waiting/><messages/>");
+        scene.answer("<subscribe", &operation("subscribe", "epoch='e1' seq='1'", &content)).await;
+        let told = socket.expect("conference.event").await;
+        assert_eq!((&told["type"], &told["seq"], &told["data"]), (&made["type"], &made["seq"], &made["data"]));
+        assert_eq!((&told["epoch"], &told["actor"]), (&made["epoch"], &made["actor"]));
+    }
+
     async fn an_answer_that_comes_too_late_is_a_timeout_and_then_nobodys(server) {
         let mut scene = Scene::on(server).await;
         let chair = scene.chair().await;

@@ -94,7 +94,7 @@ const END_HEADERS: u8 = 4;
 /// the connection ended.
 async fn http2_answers(client: &Client, more: &[(&str, &str)], body: &str) -> bool {
     let mut stream = client.connect("h2").await.expect("the gateway speaks HTTP/2");
-    let mut fields = vec![(":method", "POST"), (":scheme", "https"), (":authority", "a"), (":path", "/")];
+    let mut fields = [(":method", "POST"), (":scheme", "https"), (":authority", "a"), (":path", "/")];
     let path = format!("{BASE}/jsonrpc");
     fields[3].1 = &path;
     let block: Vec<u8> = fields.iter().chain(more).flat_map(|(name, value)| field(name, value)).collect();
