@@ -229,6 +229,34 @@ async fn browser_the_chairs_unmute_asks_and_only_a_press_opens_the_microphone() 
 }
 
 #[tokio::test]
+async fn browser_what_was_chosen_at_the_door_comes_through_the_lobby_and_the_chair_opens_nothing() {
+    let scene = Scene::start("").await;
+    let guest = &scene.guest;
+    scene.chair.rpc("conference.update", json!({ "confId": scene.conf, "lobby": true })).await.result();
+    with_script(guest, CAPTURED).await;
+    guest.goto(&scene.link).await;
+    guest.switches("microphone", true).await;
+    guest.type_name("张伟").await;
+    guest.is_on("waiting").await;
+    guest.page.refresh().await.expect("a page reloads");
+    guest.is_on("waiting").await;
+    let user = guest.login().await[0].as_str().expect("a login has a user").to_owned();
+    scene.control("admit", &user).await;
+    guest.is_on("conference").await;
+    scene.shows(&user, [("audio", "on"), ("video", "off"), ("hand", "false")]).await;
+    assert!(scene.is_live().await);
+    // Forced to be silent, and made the chair: that lifts it, and opens nothing.
+    scene.control("mute", &user).await;
+    guest.sees(&user, "audio", "forcedOff").await;
+    scene.control("setChair", &user).await;
+    guest.sees(&user, "role", "chair").await;
+    scene.shows(&user, SILENT).await;
+    assert!(!scene.is_live().await);
+    guest.press("mute").await;
+    guest.sees(&user, "audio", "on").await;
+}
+
+#[tokio::test]
 async fn browser_a_window_that_takes_over_opens_only_what_was_open() {
     let scene = Scene::start("").await;
     let (stage, home) = (&scene.stage, &scene.guest);
