@@ -416,6 +416,7 @@ export const en = {
   "error.operation.gatewayOnly": "The conference system does not allow this.",
   "error.operation.userOnly": "The conference system does not allow this.",
   "error.service.unknown": "The conference system has no such service.",
+  "error.stanza.notRead": "The request is larger or deeper than the conference system reads.",
   "error.node.tooMany": "Too many nodes are connected to the conference system.",
   "error.disco.node": "The conference system has no such service.",
   "error.iq.fromForbidden": "You can't send in somebody else's name.",

@@ -416,6 +416,7 @@ export const zh = {
   "error.operation.gatewayOnly": "会议系统不允许此操作。",
   "error.operation.userOnly": "会议系统不允许此操作。",
   "error.service.unknown": "会议系统不提供此服务。",
+  "error.stanza.notRead": "请求过大或嵌套过深，会议系统不予读取。",
   "error.node.tooMany": "连接到会议系统的节点过多。",
   "error.disco.node": "会议系统不提供此服务。",
   "error.iq.fromForbidden": "不能以他人的名义发送。",

@@ -358,7 +358,7 @@ fn ask(
 
 fn take(stanzas: Vec<Stanza>, events: &mut Vec<Event>) {
     for message in stanzas {
-        let body = message.payload().unwrap().expect("an event").text();
+        let body = message.payload().expect("an event").text();
         events.push(serde_json::from_str(&body).unwrap());
     }
 }

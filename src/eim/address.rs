@@ -1,10 +1,14 @@
-//! Who we are on the wire: JIDs, and the scheme by which one component speaks for all users. Pure.
+//! Addresses: JIDs taken apart and compared, and the scheme by which one component speaks for all users. Pure.
 //!
 //! A user `u1` of the EIM's domain `ips3000` speaks as `u1%ips3000@webconf.ips3000/uc`: an address of the component's
 //! own domain, so that every server routes the answer back to it.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
+
+use stringprep::tables;
+use unicode_normalization::UnicodeNormalization;
 
 use crate::ids::UserId;
 
@@ -23,10 +27,18 @@ pub struct Jid<'a> {
     pub resource: &'a str,
 }
 
+/// What a part of an address is: each kind is prepared in its own way (RFC 6122 sections 2.2 to 2.4, as servers do).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Local,
+    Domain,
+    Resource,
+}
+
 impl<'a> Jid<'a> {
-    /// Takes an address apart (RFC 7622 section 3.5). `None` for what a server would refuse: an empty part, one that
-    /// is too long, a character that no part of its kind may have. A component's stream can be closed for less, so
-    /// this is rather too strict than too lax: white space and control characters are refused everywhere.
+    /// Takes an address apart (RFC 7622 section 3.5). `None` for what a server would refuse: a part that is empty or
+    /// becomes so when it is prepared, one that is too long, a character that no part of its kind may have. A
+    /// component's stream can be closed for less, so this is rather too strict than too lax.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (bare, resource) = match text.split_once('/') {
             Some((bare, resource)) => (bare, Some(resource)),
@@ -36,18 +48,50 @@ impl<'a> Jid<'a> {
             Some((local, domain)) => (Some(local), domain),
             None => (None, bare),
         };
-        let fits = |part: &str| !part.is_empty() && part.len() <= PART_MAX && part.chars().all(is_plain);
-        let local_fits = |l: &str| fits(l) && !l.contains(['"', '&', '\'', ':', '<', '>', ' ']);
-        let ok = fits(domain) && is_domain(domain) && local.is_none_or(local_fits) && resource.is_none_or(fits);
+        let ok = Part::Domain.fits(domain)
+            && local.is_none_or(|local| Part::Local.fits(local))
+            && resource.is_none_or(|resource| Part::Resource.fits(resource));
         ok.then(|| Self { local: local.unwrap_or(""), domain, resource: resource.unwrap_or("") })
     }
 
     /// Whether both name the same entity for an XMPP server.
     pub fn same(&self, other: &Jid<'_>) -> bool {
-        same_part(self.domain, other.domain, stringprep::nameprep)
-            && same_part(self.local, other.local, stringprep::nodeprep)
-            && same_part(self.resource, other.resource, stringprep::resourceprep)
+        self.same_bare(other) && Part::Resource.same(self.resource, other.resource)
     }
+
+    /// As [`Jid::same`], whatever their resources.
+    pub fn same_bare(&self, other: &Jid<'_>) -> bool {
+        self.is_at(other.domain) && Part::Local.same(self.local, other.local)
+    }
+
+    /// Whether it is an address of that domain.
+    pub fn is_at(&self, domain: &str) -> bool {
+        Part::Domain.same(self.domain, domain)
+    }
+
+    /// The local part as servers compare it.
+    pub fn prepared_local(&self) -> Cow<'a, str> {
+        Part::Local.prepared(self.local)
+    }
+
+    /// The domain as servers compare it.
+    pub fn prepared_domain(&self) -> Cow<'a, str> {
+        Part::Domain.prepared(self.domain)
+    }
+}
+
+impl fmt::Display for Jid<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { local, domain, resource } = self;
+        let at = if local.is_empty() { "" } else { "@" };
+        let slash = if resource.is_empty() { "" } else { "/" };
+        write!(f, "{local}{at}{domain}{slash}{resource}")
+    }
+}
+
+/// Whether two domains are the same for an XMPP server.
+pub fn same_domain(a: &str, b: &str) -> bool {
+    Part::Domain.same(a, b)
 }
 
 /// As [`Jid::same`], for addresses that may be no JIDs at all (then they must be equal to the letter).
@@ -55,23 +99,53 @@ pub fn same_address(a: &str, b: &str) -> bool {
     a == b || matches!((Jid::parse(a), Jid::parse(b)), (Some(a), Some(b)) if a.same(&b))
 }
 
-/// Equal as the server prepares this kind of part (RFC 6122). Prosody answers from the prepared form of the address
-/// that it was asked at, ejabberd from the written one. What has no prepared form is compared without regard to case.
-fn same_part(a: &str, b: &str, prepare: for<'t> fn(&'t str) -> Result<Cow<'t, str>, stringprep::Error>) -> bool {
-    let prepared = |text| prepare(text).map_or_else(|_| text.to_lowercase(), Cow::into_owned);
-    a == b || prepared(a) == prepared(b)
+impl Part {
+    /// The form in which servers compare this kind of part: nodeprep, nameprep, resourceprep. Characters newer than
+    /// those are left as they are: servers do not refuse them in what they route.
+    fn prepared(self, text: &str) -> Cow<'_, str> {
+        let is_prepared = |b: u8| matches!(b, b' '..=b'~') && (self == Self::Resource || !b.is_ascii_uppercase());
+        if text.bytes().all(is_prepared) {
+            return Cow::Borrowed(text);
+        }
+        let kept = text.chars().filter(|c| !tables::commonly_mapped_to_nothing(*c));
+        Cow::Owned(match self {
+            Self::Resource => kept.nfkc().collect(),
+            Self::Local | Self::Domain => kept.flat_map(tables::case_fold_for_nfkc).nfkc().collect(),
+        })
+    }
+
+    fn same(self, a: &str, b: &str) -> bool {
+        a == b || self.prepared(a) == self.prepared(b)
+    }
+
+    fn fits(self, text: &str) -> bool {
+        let prepared = self.prepared(text);
+        let is_sized = |part: &str| !part.is_empty() && part.len() <= PART_MAX;
+        let allowed = |c: char| match self {
+            Self::Local => !matches!(c, '"' | '&' | '\'' | '/' | ':' | '<' | '>' | '@' | ' '),
+            Self::Domain => c.is_alphanumeric() || matches!(c, '-' | '.' | '_'),
+            Self::Resource => true,
+        };
+        let label = |l: &str| !l.is_empty() && !l.starts_with('-') && !l.ends_with('-');
+        is_sized(text)
+            && is_sized(&prepared)
+            && prepared.chars().all(|c| allowed(c) && !is_prohibited(c))
+            && (self != Self::Domain || prepared.split('.').all(label))
+    }
 }
 
-fn is_plain(c: char) -> bool {
-    !c.is_control()
-        && (c == ' ' || !c.is_whitespace())
-        && !matches!(c, '\u{FFF0}'..='\u{FFFF}' | '\u{E000}'..='\u{F8FF}')
-}
-
-fn is_domain(text: &str) -> bool {
-    let label = |l: &str| !l.is_empty() && !l.starts_with('-') && !l.ends_with('-');
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
-    text.chars().all(allowed) && text.split('.').all(label)
+/// What no part may hold (RFC 3454 appendix C, but for the blank).
+fn is_prohibited(c: char) -> bool {
+    !matches!(c, ' '..='~')
+        && (c.is_control()
+            || tables::non_ascii_space_character(c)
+            || tables::non_ascii_control_character(c)
+            || tables::private_use(c)
+            || tables::non_character_code_point(c)
+            || tables::inappropriate_for_plain_text(c)
+            || tables::inappropriate_for_canonical_representation(c)
+            || tables::change_display_properties_or_deprecated(c)
+            || tables::tagging_character(c))
 }
 
 /// Who speaks for the EIM: whose events are believed, and who may ask for links. Others live below its domain too:
@@ -87,17 +161,34 @@ impl Peers {
 
     /// Whether the address is one of theirs, whatever its resource.
     pub fn include(&self, address: &str) -> bool {
-        let bare = address.split_once('/').map_or(address, |(bare, _)| bare);
-        Jid::parse(address).is_some() && self.0.iter().any(|peer| same_address(peer, bare))
+        let is_one = |jid: Jid<'_>| self.0.iter().any(|peer| Jid::parse(peer).is_some_and(|peer| peer.same_bare(&jid)));
+        Jid::parse(address).is_some_and(is_one)
     }
 }
 
 /// The user whom an address on the wire stands for, in either scheme. `None`: another domain's, or nobody's.
 pub fn user_at(address: &str, eim_domain: &str) -> Option<UserId> {
     let jid = Jid::parse(address)?;
-    match jid.local.rsplit_once('%') {
-        Some((user, home)) => UserId::parse(user).filter(|_| home == eim_domain),
-        None => UserId::parse(jid.local).filter(|_| jid.domain == eim_domain),
+    let local = jid.prepared_local();
+    match local.rsplit_once('%') {
+        Some((user, home)) => UserId::parse(user).filter(|_| same_domain(home, eim_domain)),
+        None => user_of(address, eim_domain),
+    }
+}
+
+/// The user of an address `user@domain[/resource]` at that domain.
+pub fn user_of(address: &str, domain: &str) -> Option<UserId> {
+    let jid = Jid::parse(address).filter(|jid| jid.is_at(domain))?;
+    UserId::parse(&jid.prepared_local())
+}
+
+/// Whether the address is that of a stream, or one that the stream speaks for: `own` is a component's domain, or a
+/// session's full address.
+pub fn belongs_to(address: &str, own: &str) -> bool {
+    match (Jid::parse(address), Jid::parse(own)) {
+        (Some(address), Some(own)) if own.local.is_empty() => address.is_at(own.domain),
+        (Some(address), Some(own)) => address.same_bare(&own),
+        _ => false,
     }
 }
 
@@ -153,14 +244,6 @@ impl Addresses {
     }
 }
 
-/// The user behind an address of the form `user%domain@component/resource`, for the EIM's side.
-/// Gives `(user, domain, component)`; `None` where it has another form.
-pub fn speaker(address: &str) -> Option<(&str, &str, &str)> {
-    let jid = Jid::parse(address)?;
-    let (user, domain) = jid.local.split_once('%')?;
-    (!user.is_empty() && !domain.is_empty() && !domain.contains('%')).then_some((user, domain, jid.domain))
-}
-
 fn is_wire_resource(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~' | b'+' | b'=' | b':' | b'@');
     !text.is_empty() && text.len() <= RESOURCE_MAX && text.bytes().all(plain)
@@ -174,10 +257,14 @@ mod tests {
     #[test]
     fn an_address_on_the_wire_stands_for_a_user_of_the_eims_domain_only() {
         let user = UserId::parse("u1");
-        for own in ["u1%ips3000@webconf.ips3000/uc", "u1@ips3000/uc", "u1@ips3000"] {
+        for own in
+            ["u1%ips3000@webconf.ips3000/uc", "u1@ips3000/uc", "u1@ips3000", "U1@IPS3000", "U1%IPS3000@Webconf.ips3000"]
+        {
             assert_eq!(user_at(own, "ips3000"), user, "{own}");
         }
-        for other in ["", "ips3000", "u1%other@webconf.ips3000", "u1@other", "U1@ips3000", "@ips3000", "u1%ips3000"] {
+        for other in
+            ["", "ips3000", "u1%other@webconf.ips3000", "u1@other", "\u{200B}@ips3000", "@ips3000", "u1%ips3000"]
+        {
             assert_eq!(user_at(other, "ips3000"), None, "{other}");
         }
     }
@@ -213,7 +300,7 @@ mod tests {
         assert!(!same_address("", "x"));
         assert!(same_address("ａ@x/ｘ\u{AD}x", "a@x/xx"), "prepared by the server");
         assert!(same_address("ß@x", "ss@x"));
-        assert!(!same_address("a@x/\u{1F9FF}", "a@x/\u{1F9FE}"), "no prepared form");
+        assert!(!same_address("a@x/\u{1F9FF}", "a@x/\u{1F9FE}"), "newer than the profiles");
     }
 
     #[test]
@@ -240,15 +327,56 @@ mod tests {
 
     #[test]
     fn what_a_server_would_refuse_is_no_address() {
-        for bad in
-            ["", "@", "a@", "@b", "a@b/", "/r", "a b@c", "a@b c", "a@b@c", "a<@b", "a\u{0}@b", "a..b", "-a", "a@[::1"]
-        {
+        for bad in [
+            "",
+            "@",
+            "a@",
+            "@b",
+            "a@b/",
+            "/r",
+            "a b@c",
+            "a@b c",
+            "a@b@c",
+            "a<@b",
+            "a\u{0}@b",
+            "a..b",
+            "-a",
+            "a@[::1",
+            "\u{200B}@b",
+            "\u{AD}\u{2060}@b",
+            "a@\u{200B}",
+            "a@b/\u{FEFF}",
+            "a\u{FF20}b@c",
+            "a\u{2028}@b",
+            "a@b/\u{E000}",
+            "a@b。c",
+        ] {
             assert!(Jid::parse(bad).is_none(), "accepted {bad:?}");
         }
         let long = format!("{}@b", "a".repeat(PART_MAX + 1));
         assert!(Jid::parse(&long).is_none());
         assert_eq!(Jid::parse("a@b/c/d@e"), Some(Jid { local: "a", domain: "b", resource: "c/d@e" }));
-        assert!(Jid::parse("张三@会议.ips3000/网页 1").is_some());
+        assert!(Jid::parse("张三@会议.ips3000/网页 1\u{1F600}").is_some());
+        assert_eq!(Jid::parse("a@b/c/d@e").unwrap().to_string(), "a@b/c/d@e");
+    }
+
+    #[test]
+    fn a_stream_answers_at_its_own_addresses_only() {
+        for (address, own, is_own) in [
+            ("webconf.ips3000", "webconf.ips3000", true),
+            ("x@WebConf.ips3000/y", "webconf.ips3000", true),
+            ("@webconf.ips3000", "webconf.ips3000", false),
+            ("\u{200B}@webconf.ips3000", "webconf.ips3000", false),
+            ("webconf.ips3000/", "webconf.ips3000", false),
+            ("ips3000", "webconf.ips3000", false),
+            ("", "webconf.ips3000", false),
+            ("U1@ips3000", "u1@ips3000/uc", true),
+            ("u1@ips3000/other", "u1@ips3000/uc", true),
+            ("ips3000", "u1@ips3000/uc", false),
+            ("u2@ips3000/uc", "u1@ips3000/uc", false),
+        ] {
+            assert_eq!(belongs_to(address, own), is_own, "{address} {own}");
+        }
     }
 
     proptest! {
@@ -256,7 +384,8 @@ mod tests {
         fn the_speaker_is_found_again(user in "[a-z0-9._-]{1,64}", resource in ".{0,20}") {
             let (a, id) = (addresses(), UserId::parse(&user).unwrap());
             let wire = a.on_wire(&id, Some(&format!("{user}@ips3000/{resource}")));
-            prop_assert_eq!(speaker(&wire), Some((user.as_str(), "ips3000", "webconf.ips3000")));
+            prop_assert_eq!(user_at(&wire, "ips3000"), Some(id));
+            prop_assert!(belongs_to(&wire, "webconf.ips3000"));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What we answer when somebody asks us by IQ. Pure.
 
 use crate::eim::address::Peers;
-use crate::eim::xml::{Element, Stanza};
+use crate::eim::xml::{CONTENT_NS, Element, Node, Stanza};
 use crate::ids::ConfId;
 
 pub const STANZAS_NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
@@ -68,19 +68,18 @@ pub enum Answer {
 /// are answered to everybody who can reach us.
 pub fn answer(iq: &Stanza, peers: &Peers) -> Answer {
     let (Some(kind @ ("get" | "set")), Some(_)) = (iq.attr("type"), iq.attr("id")) else { return Answer::Nothing };
-    let payload = match iq.children() {
-        Ok(children) if children.len() == 1 => children.into_iter().next(),
-        _ => return Answer::Reply(error(iq, "modify", "bad-request")),
+    let mut children = iq.children();
+    let (Some(payload), None) = (children.next(), children.next()) else {
+        return Answer::Reply(error(iq, "modify", "bad-request"));
     };
-    let Some(payload) = payload else { return Answer::Reply(error(iq, "modify", "bad-request")) };
     let reply = match (kind, payload.ns.as_str(), payload.name.as_str()) {
         ("get", PING, "ping") => result(iq, None),
         ("get", DISCO_INFO, "query") if payload.attr("node").is_some() => error(iq, "cancel", "item-not-found"),
-        ("get", DISCO_INFO, "query") => result(iq, Some(&about_us())),
-        ("get", DISCO_ITEMS, "query") => result(iq, Some(&Element::new("query", DISCO_ITEMS))),
-        ("get", VERSION, "query") => result(iq, Some(&version())),
+        ("get", DISCO_INFO, "query") => result(iq, Some(about_us())),
+        ("get", DISCO_ITEMS, "query") => result(iq, Some(Element::new("query", DISCO_ITEMS))),
+        ("get", VERSION, "query") => result(iq, Some(version())),
         ("get", CONFERENCE_NS, "jeExtension") if iq.attr("from").is_some_and(|f| peers.include(f)) => {
-            return wanted(iq, &payload);
+            return wanted(iq, payload);
         }
         _ => error(iq, "cancel", "service-unavailable"),
     };
@@ -91,7 +90,7 @@ pub fn answer(iq: &Stanza, peers: &Peers) -> Answer {
 pub fn web_address(iq: &Stanza, found: Option<&WebAddress>) -> Stanza {
     let Some(found) = found else { return error(iq, "cancel", "item-not-found") };
     let operation = Element::new("getWebAddress", CONFERENCE_NS).with("url", &found.url).with("code", &found.code);
-    result(iq, Some(&Element::new("jeExtension", CONFERENCE_NS).with_child(operation)))
+    result(iq, Some(Element::new("jeExtension", CONFERENCE_NS).with_child(operation)))
 }
 
 fn wanted(iq: &Stanza, extension: &Element) -> Answer {
@@ -109,29 +108,38 @@ pub fn event_body(message: &Stanza, peers: &Peers) -> Option<String> {
     if message.attr("type") == Some("error") || !message.attr("from").is_some_and(|f| peers.include(f)) {
         return None;
     }
-    let children = message.children().ok()?;
-    children.iter().find(|c| c.name == "event" && c.ns == EVENT_NS).map(Element::text)
+    message.children().find(|c| c.name == "event" && c.ns == EVENT_NS).map(Element::text)
 }
 
 /// An IQ result back to whoever sent `iq`.
-pub fn result(iq: &Stanza, payload: Option<&Element>) -> Stanza {
+pub fn result(iq: &Stanza, payload: Option<Element>) -> Stanza {
     let mut reply = back(iq, "result");
-    if let Some(payload) = payload {
-        payload.write(&mut reply.inner, "");
-    }
+    reply.nodes.extend(payload.map(Node::Element));
     reply
 }
 
 /// An IQ error back to whoever sent `iq`: error type and condition of RFC 6120 section 8.3.
 pub fn error(iq: &Stanza, kind: &str, condition: &str) -> Stanza {
-    let mut reply = back(iq, "error");
-    let error = Element::new("error", "").with("type", kind).with_child(Element::new(condition, STANZAS_NS));
-    error.write(&mut reply.inner, "");
-    reply
+    back(iq, "error").with_child(error_element(kind, condition))
+}
+
+/// The answer to a request that was skipped.
+pub fn not_read(iq: &Stanza) -> Stanza {
+    error(iq, "modify", "policy-violation")
+}
+
+/// What an answer of ours stands for that was skipped: the request fails, with no more than that.
+pub fn unreadable(mut answer: Stanza) -> Stanza {
+    answer.set("type", "error");
+    answer.with_child(error_element("modify", "policy-violation"))
+}
+
+fn error_element(kind: &str, condition: &str) -> Element {
+    Element::new("error", CONTENT_NS).with("type", kind).with_child(Element::new(condition, STANZAS_NS))
 }
 
 fn back(iq: &Stanza, kind: &str) -> Stanza {
-    let mut reply = Stanza { name: "iq".into(), ..Stanza::default() }.with("type", kind);
+    let mut reply = Stanza::new("iq").with("type", kind);
     for (name, theirs) in [("from", "to"), ("to", "from"), ("id", "id")] {
         if let Some(value) = iq.attr(theirs) {
             reply.set(name, value);
@@ -190,7 +198,7 @@ mod tests {
             let reply = replied(&ask(kind, "somebody@else.where/x", payload));
             assert_eq!(reply.attr("to"), Some("somebody@else.where/x"));
             assert_eq!((reply.attr("from"), reply.attr("id")), (Some("webconf.ips3000"), Some("7")));
-            let is_it = reply.attr("type") == Some(expected) || reply.inner.contains(expected);
+            let is_it = reply.attr("type") == Some(expected) || reply.to_xml().contains(expected);
             assert!(is_it, "{payload}: {}", reply.to_xml());
         }
         for no_request in ["<iq type='result' id='7'/>", "<iq type='get'/>", "<iq/>", "<iq type='x' id='7'/>"] {
@@ -206,18 +214,18 @@ mod tests {
         let conf_id = ConfId::parse("c1").unwrap();
         assert_eq!(answer(&iq, &peers()), Answer::WebAddress { conf_id, role: Some("chair".into()) });
         for from in ["u1@ips3000", "u1%ips3000@webconf.ips3000/uc", "rooms.ips3000", "evil.example"] {
-            assert!(replied(&ask("get", from, payload)).inner.contains("service-unavailable"));
+            assert!(replied(&ask("get", from, payload)).to_xml().contains("service-unavailable"));
         }
         let found = WebAddress { url: "https://x/conference/~a&b".into(), code: "~a&b".into() };
-        let reply = web_address(&iq, Some(&found)).payload().unwrap().unwrap();
+        let reply = web_address(&iq, Some(&found)).payload().cloned().unwrap();
         assert_eq!(reply.child("getWebAddress").and_then(|o| o.attr("url")), Some(found.url.as_str()));
-        assert!(web_address(&iq, None).inner.contains("item-not-found"));
+        assert!(web_address(&iq, None).to_xml().contains("item-not-found"));
         let without = ask(
             "get",
             "jeconference.ips3000",
             "<jeExtension xmlns='je:x:client:conference'><getWebAddress/></jeExtension>",
         );
-        assert!(replied(&without).inner.contains("bad-request"));
+        assert!(replied(&without).to_xml().contains("bad-request"));
     }
 
     #[test]

@@ -122,6 +122,7 @@ impl From<EimError> for Refusal {
             EimError::Timeout => Refusal::eim_timeout(),
             EimError::NoSession => Refusal::session_lost(),
             EimError::TooManyUnderWay => Refusal::too_many("eim.busy", 1000),
+            EimError::Unsendable(why) => Refusal::invalid_params("", why),
         }
     }
 }

@@ -20,9 +20,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::eim::address::Peers;
+use crate::eim::address::{Jid, Peers};
 use crate::eim::inbound::{Announce, Inbound, Outbox};
-use crate::eim::xml::Stanza;
+use crate::eim::xml::{SENT_MAX, Stanza};
 use crate::ids::now_ms;
 
 /// Why a request has no answer.
@@ -40,6 +40,9 @@ pub enum EimError {
     /// The bound of requests under way is reached; nothing was sent.
     #[error("too many requests to the EIM are under way")]
     TooManyUnderWay,
+    /// The request itself is such that a server would end the stream for it; nothing was sent.
+    #[error("{0}")]
+    Unsendable(&'static str),
 }
 
 impl EimError {
@@ -50,6 +53,7 @@ impl EimError {
             Self::Timeout => "timeout",
             Self::NoSession => "no_session",
             Self::TooManyUnderWay => "too_many",
+            Self::Unsendable(_) => "unsendable",
         }
     }
 }
@@ -252,6 +256,12 @@ impl Link {
     }
 
     async fn ask(&self, stanza: Stanza, now: Instant, timeout: Duration) -> Result<Stanza, EimError> {
+        if stanza.attr("to").is_some_and(|to| Jid::parse(to).is_none()) {
+            return Err(EimError::Unsendable("to is no address"));
+        }
+        if stanza.largest_size() > SENT_MAX {
+            return Err(EimError::Unsendable("too large for one request to the EIM"));
+        }
         let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| EimError::TooManyUnderWay)?;
         self.under_way.increment(1.0);
         let slot = Slot { gauge: self.under_way.clone(), _permit: permit };

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ids::{Secret, UserId};
-use address::{Addresses, Jid};
+use address::Addresses;
 pub use inbound::{INBOUND_MAX, Inbound};
 pub use link::{EimError, Health, InProcess};
 use link::{Link, Surroundings};
@@ -123,14 +123,10 @@ impl Eim {
     /// Sends a caller's IQ (get or set, one child, `to` present) as that user, and gives the EIM's answer, result or
     /// error, with `from`, `to` and `id` as the caller wrote them.
     ///
-    /// The caller has made sure that `from` is absent or the user's own. A `to` that is no address is answered here,
-    /// as a server would: the shared stream could be closed for it.
+    /// The caller has made sure that `from` is absent or the user's own.
     pub async fn request_as(&self, user: &UserId, mut iq: Stanza, timeout: Duration) -> Result<Stanza, EimError> {
         let from = iq.attr("from").map(str::to_owned);
         let to = iq.attr("to").map(str::to_owned);
-        if to.as_deref().is_some_and(|to| Jid::parse(to).is_none()) {
-            return Ok(answer::error(&iq, "modify", "jid-malformed"));
-        }
         let id = iq.attr("id").map(str::to_owned);
         let written = Written { from: from.clone().unwrap_or_else(|| self.0.addresses.own(user)), to, id };
         let answer = match &self.0.callers {

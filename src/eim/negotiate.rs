@@ -9,13 +9,11 @@ use std::io;
 
 use aws_lc_rs::digest;
 
-use crate::eim::stream::{Io, StreamError, XmppStream};
-use crate::eim::xml::write_attr;
+use crate::eim::stream::{Io, StreamError, Voice, XmppStream};
+use crate::eim::xml::{CONTENT_NS, Element};
 use crate::ids::{Secret, random_text};
 
 const COMPONENT_NS: &str = "jabber:component:accept";
-const STREAM_NS: &str = "http://etherx.jabber.org/streams";
-const STREAM_ERROR_NS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 
 /// Why no stream came about. The text is for operators: it names hosts and conditions, never a secret.
 #[derive(Debug, thiserror::Error)]
@@ -60,13 +58,20 @@ impl From<StreamError> for ConnectError {
     }
 }
 
-/// XEP-0114 from the component's side: `io` leads to the server, `domain` is the component's own.
-pub async fn component_client(io: Box<dyn Io>, domain: &str, secret: &Secret) -> Result<XmppStream, ConnectError> {
-    let mut stream = XmppStream::over(io);
-    stream.queue(&header(COMPONENT_NS, &[("to", domain)]));
+/// XEP-0114 from the component's side: `io` leads to the server, `domain` is the component's own. It may speak from
+/// that domain and from `beside`.
+pub async fn component_client(
+    io: Box<dyn Io>,
+    domain: &str,
+    secret: &Secret,
+    beside: Option<&str>,
+) -> Result<XmppStream, ConnectError> {
+    let domains = [domain].into_iter().chain(beside).map(str::to_owned).collect();
+    let mut stream = XmppStream::over(io, Voice::Component(domains));
+    stream.queue_header(COMPONENT_NS, &[("to", domain)]);
     let answer = stream.next_header().await?;
     let id = answer.attr("id").ok_or_else(|| ConnectError::Protocol("a stream without an id".into()))?;
-    stream.queue(&format!("<handshake>{}</handshake>", proof(id, secret)));
+    stream.queue_element(&handshake().with_text(proof(id, secret)));
     match stream.next().await? {
         stanza if stanza.name == "handshake" => Ok(stream),
         stanza => Err(ConnectError::Protocol(format!("<{}> in place of the handshake", stanza.name))),
@@ -79,25 +84,25 @@ pub async fn component_server(
     io: Box<dyn Io>,
     secret_of: impl Fn(&str) -> Option<Secret>,
 ) -> Result<(XmppStream, String), ConnectError> {
-    let mut stream = XmppStream::over(io);
+    let mut stream = XmppStream::over(io, Voice::Server);
     let asked = stream.next_header().await?;
     let (domain, id) = (asked.attr("to").unwrap_or_default().to_owned(), random_text(24));
-    stream.queue(&header(COMPONENT_NS, &[("from", &domain), ("id", &id)]));
+    stream.queue_header(COMPONENT_NS, &[("from", &domain), ("id", &id)]);
     let Some(secret) = secret_of(&domain) else {
         return Err(end_with(stream, "host-unknown").await);
     };
     let shown = stream.next().await?;
-    if shown.name != "handshake" || !Secret::new(proof(&id, &secret)).matches(shown.inner.trim()) {
+    if shown.name != "handshake" || !Secret::new(proof(&id, &secret)).matches(shown.text().trim()) {
         return Err(end_with(stream, "not-authorized").await);
     }
-    stream.queue("<handshake/>");
+    stream.queue_element(&handshake());
     stream.flush().await?;
     Ok((stream, domain))
 }
 
 /// Ends a stream with an error of RFC 6120 section 4.9.3.
 async fn end_with(mut stream: XmppStream, condition: &str) -> ConnectError {
-    stream.queue(&format!("<stream:error><{condition} xmlns='{STREAM_ERROR_NS}'/></stream:error>"));
+    stream.queue_error(condition);
     stream.close().await;
     ConnectError::Refused(condition.to_owned())
 }
@@ -110,15 +115,8 @@ fn proof(stream_id: &str, secret: &Secret) -> String {
     context.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// A stream's start tag, which stays open.
-fn header(content_ns: &str, attrs: &[(&str, &str)]) -> String {
-    let mut out = String::from("<?xml version='1.0'?><stream:stream");
-    let namespaces = [("xmlns", content_ns), ("xmlns:stream", STREAM_NS)];
-    for (name, value) in namespaces.iter().chain(attrs) {
-        write_attr(&mut out, name, value);
-    }
-    out.push('>');
-    out
+fn handshake() -> Element {
+    Element::new("handshake", CONTENT_NS)
 }
 
 #[cfg(test)]
@@ -130,7 +128,7 @@ mod tests {
         let (here, there) = duplex(64);
         let secret = Secret::new(secret);
         let known = |d: &str| (d == "webconf.ips3000").then(|| Secret::new("right"));
-        let client = component_client(Box::new(here), domain, &secret);
+        let client = component_client(Box::new(here), domain, &secret, None);
         let (client, server) = tokio::join!(client, component_server(Box::new(there), known));
         (client, server.map(|(_, domain)| domain))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::eim::address::Addresses;
+use crate::eim::address::{Addresses, JidScheme};
 use crate::eim::inbound::Announce;
 use crate::eim::link::{Dial, Endpoint, InProcess, Link, LinkSettings, Strays, Timing};
 use crate::eim::negotiate::client::Security;
@@ -70,7 +70,8 @@ impl<'a> Plan<'a> {
     /// The callers' component; none in mode `c2s`.
     pub(super) fn callers(&self) -> Option<LinkSettings> {
         let config = self.config;
-        let dial = || self.component(&self.components, &config.component, &config.secret);
+        let beside = (config.jid_scheme == JidScheme::Own).then(|| config.domain.clone());
+        let dial = || self.component(&self.components, &config.component, &config.secret, beside);
         (config.mode != Mode::C2s).then(|| self.link("callers", dial(), Announce::Link))
     }
 
@@ -78,7 +79,7 @@ impl<'a> Plan<'a> {
     pub(super) fn admin(&self) -> Option<(LinkSettings, String)> {
         let domain = self.config.admin_domain.clone()?;
         let announce = if self.config.mode == Mode::C2s { Announce::Link } else { Announce::Nothing };
-        let dial = self.component(&self.admin_components, &domain, &self.config.admin_secret);
+        let dial = self.component(&self.admin_components, &domain, &self.config.admin_secret, None);
         Some((self.link("gateway", dial, announce), domain))
     }
 
@@ -104,9 +105,9 @@ impl<'a> Plan<'a> {
         self.link("check", dial, Announce::Nothing)
     }
 
-    fn component(&self, endpoint: &Endpoint, domain: &str, secret: &Secret) -> Dial {
+    fn component(&self, endpoint: &Endpoint, domain: &str, secret: &Secret, beside: Option<String>) -> Dial {
         let (endpoint, domain) = (endpoint.clone(), domain.to_owned());
-        Dial::Component { endpoint, domain, secret: secret.clone(), tls: self.tls.clone() }
+        Dial::Component { endpoint, domain, secret: secret.clone(), tls: self.tls.clone(), beside }
     }
 
     fn link(&self, name: &'static str, dial: Dial, announce: Announce) -> LinkSettings {

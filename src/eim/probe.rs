@@ -144,7 +144,7 @@ async fn try_callers(plan: &Plan<'_>, link: &Link) -> Result<String, String> {
     let user = UserId::parse("confgate-probe").ok_or("no probe user")?;
     let from = plan.addresses.on_wire(&user, None);
     let domain = &plan.addresses.domain;
-    let ping = Stanza::iq("get", &Element::new("ping", "urn:xmpp:ping")).with("from", &from).with("to", domain);
+    let ping = Stanza::iq("get", Element::new("ping", "urn:xmpp:ping")).with("from", &from).with("to", domain);
     let mut last = EimError::Timeout;
     for _ in 0..TRIES {
         let pings = (0..PINGS).map(|_| link.request(ping.clone(), plan.timing.timeout / TRIES));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::eim::link::{EimError, Link};
 use crate::eim::xml::{Element, Stanza};
 use crate::ids::{Secret, UserId};
+use crate::password::opaque;
 
 const COMMANDS_NS: &str = "http://jabber.org/protocol/commands";
 const FORM_NS: &str = "jabber:x:data";
@@ -49,7 +50,7 @@ impl Provision {
         let form = self.begin(ADD_USER).await?;
         let done = self.submit(&form, |var| match var {
             "accountjid" => Some(jid.clone()),
-            "password" | "password-verify" => Some(password.expose().to_owned()),
+            "password" | "password-verify" => Some(opaque(password.expose()).into_owned()),
             "given_name" => Some(name.to_owned()),
             _ => None,
         });
@@ -75,7 +76,7 @@ impl Provision {
             .with("sessionid", &form.session)
             .with("action", "cancel");
         // What it answers is its own affair: the form was what we wanted.
-        self.ask(&cancel).await.map(|_| ()).or_else(|e| match e {
+        self.ask(cancel).await.map(|_| ()).or_else(|e| match e {
             ProvisionError::Refused { .. } => Ok(()),
             e => Err(e),
         })
@@ -83,26 +84,25 @@ impl Provision {
 
     async fn begin(&self, node: &'static str) -> Result<Form, ProvisionError> {
         let execute = Element::new("command", COMMANDS_NS).with("node", node).with("action", "execute");
-        let command = self.ask(&execute).await?;
+        let command = self.ask(execute).await?;
         Form::of(node, &command).ok_or_else(|| refused(&command))
     }
 
     async fn submit(&self, form: &Form, value: impl Fn(&str) -> Option<String>) -> Result<(), ProvisionError> {
-        let command = self.ask(&form.filled_in(value)).await?;
+        let command = self.ask(form.filled_in(value)).await?;
         let note = command.children().find(|c| c.name == "note" && c.attr("type") == Some("error"));
         if command.attr("status") == Some("completed") && note.is_none() { Ok(()) } else { Err(refused(&command)) }
     }
 
     /// One step: the command element of the answer.
-    async fn ask(&self, command: &Element) -> Result<Element, ProvisionError> {
+    async fn ask(&self, command: Element) -> Result<Element, ProvisionError> {
         let iq = Stanza::iq("set", command).with("from", &self.from).with("to", &self.domain);
         let answer = self.link.request(iq, self.timeout).await?;
-        let children = answer.children().unwrap_or_default();
         if answer.attr("type") == Some("error") {
-            return Err(error_of(children.iter().find(|c| c.name == "error")));
+            return Err(error_of(answer.child("error")));
         }
-        let command = children.into_iter().find(|c| c.name == "command" && c.ns == COMMANDS_NS);
-        command.ok_or_else(|| error_of(None))
+        let command = answer.children().find(|c| c.name == "command" && c.ns == COMMANDS_NS);
+        command.cloned().ok_or_else(|| error_of(None))
     }
 }
 

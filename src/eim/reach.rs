@@ -209,7 +209,7 @@ pub(super) enum Asker {
 
 impl Asker {
     async fn ping(&self, to: &str, limit: Duration) -> Result<Stanza, EimError> {
-        let ping = Stanza::iq("get", &Element::new("ping", "urn:xmpp:ping")).with("to", to);
+        let ping = Stanza::iq("get", Element::new("ping", "urn:xmpp:ping")).with("to", to);
         match self {
             Self::Own(link, from) => link.request(ping.with("from", from), limit).await,
             Self::Sessions(sessions) => match sessions.any_link() {
@@ -299,7 +299,12 @@ impl Look {
             Ok(answer) => drop(self.reach.answered(name, &answer, |_| false)),
             Err(EimError::Timeout) => self.reach.missed(name, self.limit),
             // The link's trouble, or a queue that is full: nothing of the address.
-            Err(EimError::Unreachable { .. } | EimError::TooManyUnderWay | EimError::NoSession) => {}
+            Err(
+                EimError::Unreachable { .. }
+                | EimError::TooManyUnderWay
+                | EimError::NoSession
+                | EimError::Unsendable(_),
+            ) => {}
         }
     }
 

@@ -63,7 +63,7 @@ on_each_server! {
             let answer = Stanza::parse(&process(&caller, sample).await).expect("it is a stanza");
             let attrs = ["type", "id", "from", "to"].map(|name| answer.attr(name).unwrap_or_default().to_owned());
             assert_eq!(attrs, ["result", "01", "jeprivacy.ips3000", "u1074808@ips3000/uc"]);
-            let payload = answer.payload().unwrap().expect("it has one");
+            let payload = answer.payload().expect("it has one");
             let tabs = payload.child("getMainTabs").expect("the operation is answered");
             assert_eq!((payload.ns.as_str(), tabs.attr("isNeedUpdate")), ("je:x:client:config", Some("true")));
             assert!(!tabs.child("value").map(Element::text).unwrap_or_default().is_empty());
@@ -81,7 +81,7 @@ on_each_server! {
                 let echo = async {
                     let request = eim.request("getMainTabs").await;
                     assert_eq!(content(&request.text), content(&iq), "{}", request.text);
-                    let inner = Stanza::parse(&request.text).expect("it is a stanza").inner;
+                    let inner = Stanza::parse(&request.text).expect("it is a stanza").payload().expect("a payload").to_xml();
                     eim.answer(&request.result(&inner)).await;
                 };
                 let (answer, ()) = tokio::join!(process(&caller, &iq), echo);
@@ -132,6 +132,17 @@ on_each_server! {
             }
             server.login(&user, "hush-1 & <2>").await;
             assert!(!gateway.logs().contains("hush"), "a password is in the log");
+        })
+        .await;
+    }
+
+    async fn a_password_is_the_same_composed_or_not_and_with_whatever_blank(server) {
+        let _eim = crate::support::gateway::eim(server).await;
+        server.register("zoe", "Zoë 1").await;
+        in_either_mode(server, async |gateway| {
+            for written in ["Zoë 1", "Zoe\u{308} 1", "Zoë\u{3000}1"] {
+                gateway.client().login_password("zoe", written).await;
+            }
         })
         .await;
     }

@@ -1,11 +1,9 @@
 //! Who speaks, by the address that the server vouches for.
 
 use super::settings::Settings;
+use crate::eim::address::{Jid, same_domain};
 use crate::event::Role;
 use crate::ids::{ConfId, UserId};
-
-/// Longest address that is read (RFC 7622: three parts of at most 1023 bytes and two separators).
-const ADDRESS_MAX: usize = 3071;
 
 /// A sender that the EIM believes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,37 +50,29 @@ impl Visitor {
 
 /// `None` for everybody whom the settings don't name.
 pub(super) fn sender(from: &str, settings: &Settings) -> Option<Sender> {
-    if from.len() > ADDRESS_MAX {
-        return None;
-    }
-    let bare = bare(from);
-    let Some((local, domain)) = bare.split_once('@') else {
-        let known = settings.admin_domains.iter().chain(&settings.components).any(|d| d == bare);
+    let jid = Jid::parse(from)?;
+    let mut components = settings.components.iter();
+    if jid.local.is_empty() {
+        let known = settings.admin_domains.iter().chain(components).any(|domain| jid.is_at(domain));
         return known.then_some(Sender::Gateway);
-    };
+    }
+    let local = jid.prepared_local();
     let user = match local.rsplit_once('%') {
-        Some((user, home)) if home == settings.domain && settings.components.iter().any(|c| c == domain) => user,
-        None if domain == settings.domain => local,
+        Some((user, home)) if same_domain(home, &settings.domain) && components.any(|c| jid.is_at(c)) => user,
+        None if jid.is_at(&settings.domain) => &local,
         _ => return None,
     };
     UserId::parse(user).map(Sender::User)
 }
 
-/// The address without its resource.
-fn bare(address: &str) -> &str {
-    address.split_once('/').map_or(address, |(bare, _)| bare)
-}
-
-/// The domain of an address.
-pub(super) fn domain_of(address: &str) -> &str {
-    let bare = bare(address);
-    bare.split_once('@').map_or(bare, |(_, domain)| domain)
+/// The domain of an address as servers compare it; empty where it is no address.
+pub(super) fn domain_of(address: &str) -> String {
+    Jid::parse(address).map_or_else(String::new, |jid| jid.prepared_domain().into_owned())
 }
 
 /// The component domain of a gateway, where the address is one that a gateway made for its user.
 pub(super) fn gateway_of(address: &str) -> Option<&str> {
-    let (local, domain) = bare(address).split_once('@')?;
-    local.contains('%').then_some(domain)
+    Jid::parse(address).filter(|jid| jid.local.contains('%')).map(|jid| jid.domain)
 }
 
 #[cfg(test)]
@@ -107,6 +97,10 @@ mod tests {
             ("u1%ips3000@webconf.ips3000/uc", user("u1")),
             ("u1@ips3000/uc", user("u1")),
             ("u1@ips3000", user("u1")),
+            ("U1@IPS3000/x", user("u1")),
+            ("U1%IPS3000@WebConf.ips3000/uc", user("u1")),
+            ("WebConf-Admin.ips3000", Some(Sender::Gateway)),
+            ("\u{200B}@ips3000", None),
             ("", None),
             ("ips3000", None),
             ("evil.ips3000", None),

@@ -9,9 +9,8 @@ use super::room::{Cause, Posted, Room, message_number};
 use crate::eim::xml::Element;
 use crate::event::{Change, Conference, ENDED, Event, Member, Message, MutePolicy, NOT_STARTED, OPEN, Role};
 use crate::ids::{ConfId, Secret};
+use crate::password::CONFERENCE_MAX;
 
-/// Longest password of a conference, in characters.
-const PASSWORD_MAX: usize = NAME_MAX;
 /// Digits of a password that is made for a conference.
 const PASSWORD_DIGITS: usize = 8;
 /// Conference ids are as good as an invitation: 36^16 leave nothing to guess.
@@ -77,7 +76,7 @@ impl Eim {
         let name = args.need_name("name", NAME_MAX)?;
         let start_at = args.time("startAt")?;
         let (lobby, mute_policy) = (args.flag("lobby")?.unwrap_or(false), args.mute_policy()?);
-        let password = args.text("password", PASSWORD_MAX)?;
+        let password = args.text("password", CONFERENCE_MAX)?;
         // Calls have a bound of their own, so that they can't use up this one.
         if self.directory.open_count() >= self.settings.limits.conferences.saturating_add(self.calls.len()) {
             return Err(Deny::constraint("conference.tooMany"));
@@ -154,7 +153,7 @@ impl Eim {
         check_chair(self.directory.get(&id)?, user)?;
         let (name, start_at) = (args.name("name", NAME_MAX)?, args.time("startAt")?);
         let (lobby, policy) = (args.flag("lobby")?, args.mute_policy()?);
-        let password = args.text("password", PASSWORD_MAX)?;
+        let password = args.text("password", CONFERENCE_MAX)?;
         if self.directory.get(&id)?.roster.conference.call.is_some() {
             return Err(Deny::forbidden("conference.ofCall"));
         }
@@ -188,7 +187,7 @@ impl Eim {
     }
 
     fn find(&self, args: Args<'_>) -> Result<Element, Deny> {
-        let password = args.need_text("password", PASSWORD_MAX)?;
+        let password = args.need_text("password", CONFERENCE_MAX)?;
         let room = self.directory.find(password).ok_or(Deny::no_conference())?;
         Ok(element("find").with_child(for_chair(room)))
     }

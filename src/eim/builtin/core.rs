@@ -7,7 +7,7 @@ use rand::{Rng, RngExt};
 use super::address::{self, Caller, Sender, Visitor};
 use super::calls::Calls;
 use super::deny::{Deny, Envelope};
-use super::dialect::{self, Module};
+use super::dialect::Module;
 use super::directory::{Directory, Stored};
 use super::listeners::Listeners;
 use super::org::Work;
@@ -16,7 +16,8 @@ use super::record::{self, LoadError, Write};
 use super::room::{Cause, Posted, Room};
 use super::settings::Settings;
 use super::{events, service, tabs};
-use crate::eim::xml::{Element, Stanza};
+use crate::eim::address::Jid;
+use crate::eim::xml::{Element, SENT_MAX, Stanza};
 use crate::event::Role;
 use crate::ids::{ConfId, UserId};
 
@@ -163,9 +164,9 @@ impl Eim {
 
     /// Whether the EIM itself is at this address.
     pub fn is_at(&self, address: &str) -> bool {
-        let domain = address::domain_of(address);
-        domain.eq_ignore_ascii_case(&self.settings.domain)
-            || self.module_addresses().any(|module| domain.eq_ignore_ascii_case(&module))
+        let is_own =
+            |jid: Jid<'_>| jid.is_at(&self.settings.domain) || self.module_addresses().any(|module| jid.is_at(&module));
+        Jid::parse(address).is_some_and(is_own)
     }
 
     /// `je<module>.<domain>`.
@@ -189,7 +190,7 @@ impl Eim {
                 jobs.push(Job { envelope, work });
                 None
             }
-            Ok(Some(Answer::Now(payload))) => Some(bounded(envelope, Some(&payload))),
+            Ok(Some(Answer::Now(payload))) => Some(bounded(envelope, payload)),
             Ok(None) => Some(envelope.result(None)),
             Err(deny) => Some(envelope.error(&deny)),
         };
@@ -212,7 +213,7 @@ impl Eim {
     pub fn finish(&mut self, done: Done, now: u64, rng: &mut dyn Rng) -> Output {
         let mut turn = Turn::new(now, rng);
         let answer = match self.conclude(done.outcome, &mut turn) {
-            Ok(payload) => bounded(done.envelope, Some(&wrapped(Module::Org, payload))),
+            Ok(payload) => bounded(done.envelope, wrapped(Module::Org, payload)),
             Err(deny) => done.envelope.error(&deny),
         };
         turn.output(Some(answer))
@@ -226,8 +227,8 @@ impl Eim {
     }
 
     fn answer(&mut self, stanza: &Stanza, kind: &str, turn: &mut Turn<'_>) -> Result<Option<Answer>, Deny> {
-        let children = stanza.children().map_err(|_| Deny::argument("iq"))?;
-        let [request] = children.as_slice() else { return Err(Deny::argument("iq")) };
+        let mut children = stanza.children();
+        let (Some(request), None) = (children.next(), children.next()) else { return Err(Deny::argument("iq")) };
         if !matches!(kind, "get" | "set") {
             return Err(Deny::argument("type"));
         }
@@ -352,7 +353,8 @@ fn wrapped(module: Module, payload: Element) -> Element {
 }
 
 /// The answer, if a stream can carry it.
-fn bounded(envelope: Envelope, payload: Option<&Element>) -> Stanza {
-    let answer = envelope.clone().result(payload);
-    if dialect::sendable(&answer.inner) { answer } else { envelope.error(&Deny::constraint("answer.tooLarge")) }
+fn bounded(envelope: Envelope, payload: Element) -> Stanza {
+    let answer = envelope.clone().result(Some(payload));
+    let fits = answer.largest_size() <= SENT_MAX;
+    if fits { answer } else { envelope.error(&Deny::constraint("answer.tooLarge")) }
 }

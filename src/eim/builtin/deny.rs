@@ -1,6 +1,6 @@
 //! Refusals of the EIM: an XMPP error condition and, beside it, the stable key of the reason.
 
-use crate::eim::xml::{Element, Stanza};
+use crate::eim::xml::{CONTENT_NS, Element, Node, Stanza};
 
 /// Namespace of the defined error conditions (RFC 6120 section 8.3.3).
 pub(super) const STANZAS_NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
@@ -16,6 +16,7 @@ pub(super) enum Condition {
     Gone,
     ItemNotFound,
     NotAuthorized,
+    PolicyViolation,
     ResourceConstraint,
     ServiceUnavailable,
     UnexpectedRequest,
@@ -31,6 +32,7 @@ impl Condition {
             Self::Gone => ("gone", "cancel"),
             Self::ItemNotFound => ("item-not-found", "cancel"),
             Self::NotAuthorized => ("not-authorized", "auth"),
+            Self::PolicyViolation => ("policy-violation", "modify"),
             Self::ResourceConstraint => ("resource-constraint", "wait"),
             Self::ServiceUnavailable => ("service-unavailable", "cancel"),
             Self::UnexpectedRequest => ("unexpected-request", "wait"),
@@ -78,6 +80,11 @@ impl Deny {
         Self::new(Condition::ServiceUnavailable, reason)
     }
 
+    /// A request that was not read: larger or deeper than allowed, or of XML that we don't know.
+    pub const fn not_read() -> Self {
+        Self::new(Condition::PolicyViolation, "stanza.notRead")
+    }
+
     /// The conference is over.
     pub const fn ended() -> Self {
         Self::new(Condition::Gone, "conference.ended")
@@ -90,7 +97,7 @@ impl Deny {
     /// `<error type=..><CONDITION/><text/>?<reason/></error>`.
     pub fn to_element(&self) -> Element {
         let (name, kind) = self.condition.names();
-        let mut error = Element::new("error", "").with("type", kind).with_child(Element::new(name, STANZAS_NS));
+        let mut error = Element::new("error", CONTENT_NS).with("type", kind).with_child(Element::new(name, STANZAS_NS));
         if let Some(text) = self.text {
             error = error.with_child(Element::new("text", STANZAS_NS).with_text(text));
         }
@@ -112,25 +119,22 @@ impl Envelope {
         Self { from: attr("to"), to: attr("from"), id: attr("id") }
     }
 
-    pub fn result(self, payload: Option<&Element>) -> Stanza {
+    pub fn result(self, payload: Option<Element>) -> Stanza {
         self.seal("result", payload)
     }
 
     pub fn error(self, deny: &Deny) -> Stanza {
-        self.seal("error", Some(&deny.to_element()))
+        self.seal("error", Some(deny.to_element()))
     }
 
-    fn seal(self, kind: &str, payload: Option<&Element>) -> Stanza {
-        let mut stanza = Stanza { name: "iq".into(), ..Stanza::default() };
-        stanza.set("type", kind);
+    fn seal(self, kind: &str, payload: Option<Element>) -> Stanza {
+        let mut stanza = Stanza::new("iq").with("type", kind);
         for (name, value) in [("from", self.from), ("to", self.to), ("id", self.id)] {
             if let Some(value) = value {
                 stanza.set(name, value);
             }
         }
-        if let Some(payload) = payload {
-            payload.write(&mut stanza.inner, "");
-        }
+        stanza.nodes.extend(payload.map(Node::Element));
         stanza
     }
 }

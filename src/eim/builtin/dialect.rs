@@ -4,7 +4,7 @@
 //! the result as its content. Values are attributes; an absent one means null. Times are milliseconds since 1970.
 
 use super::deny::Deny;
-use crate::eim::xml::{Element, STANZA_MAX};
+use crate::eim::xml::{Element, SENT_MAX};
 use crate::event::{Audio, Conference, Member, MemberState, Message, MutePolicy, Role, Roster, Video};
 use crate::ids::{CallId, ConfId, ID_MAX, Secret, UserId};
 use crate::names;
@@ -17,8 +17,8 @@ pub(super) const TEXT_MAX: usize = 4000;
 pub(super) const PAGE_MAX: usize = 200;
 /// Latest time that is accepted: the end of the year 9999.
 const TIME_MAX: u64 = 253_402_300_799_999;
-/// What an answer may fill of a stanza; the rest is the envelope's.
-pub(super) const ANSWER_MAX: usize = STANZA_MAX - 8 * 1024;
+/// What an answer's entries may fill of a stanza; the rest is for what is around them.
+pub(super) const ANSWER_MAX: usize = SENT_MAX - 4 * 1024;
 
 /// The EIM's modules. Each has a namespace and an address of its own, yet answers at any address of the EIM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -321,9 +321,4 @@ fn escaped(text: &str) -> usize {
     text.bytes()
         .map(|b| if matches!(b, b'&' | b'<' | b'>' | b'"' | b'\'' | b'\r' | b'\n' | b'\t') { 6 } else { 1 })
         .sum()
-}
-
-/// Whether an answer may be sent at all: a stanza over the limit would cost the stream that all share.
-pub(super) fn sendable(inner: &str) -> bool {
-    inner.len() <= ANSWER_MAX
 }

@@ -9,6 +9,7 @@ use super::room::{Posted, Room};
 use super::settings::Limits;
 use crate::event::Message;
 use crate::ids::{ConfId, UserId};
+use crate::password::opaque;
 
 /// Stands for the node of those of whom no node has told anything; no node's name is empty.
 pub(super) const UNCLAIMED: &str = "";
@@ -65,13 +66,14 @@ impl Directory {
 
     /// The conference that is not over with this password.
     pub fn holder_of(&self, password: &str) -> Option<&ConfId> {
-        self.by_password.get(password)
+        self.by_password.get(&*opaque(password))
     }
 
     /// The conference with this password; one that is over, the latest, only if no other matches.
     pub fn find(&self, password: &str) -> Option<&Room> {
-        let ended = || self.ended_by_password.get(password)?.last().map(|(_, id)| id);
-        self.by_password.get(password).or_else(ended).and_then(|id| self.rooms.get(id))
+        let password = opaque(password);
+        let ended = || self.ended_by_password.get(&*password)?.last().map(|(_, id)| id);
+        self.by_password.get(&*password).or_else(ended).and_then(|id| self.rooms.get(id))
     }
 
     /// Whose presence the node holds.
@@ -162,13 +164,12 @@ impl Directory {
 
     fn index_password(&mut self, id: &ConfId) {
         let (Some(room), Some(entry)) = (self.rooms.get(id), self.entries.get_mut(id)) else { return };
-        let (password, ended) = (room.password.expose(), room.ended_at);
-        if entry.password.as_deref() == Some(password) && entry.ended == ended {
+        let (password, ended) = (opaque(room.password.expose()).into_owned(), room.ended_at);
+        if entry.password.as_ref() == Some(&password) && entry.ended == ended {
             return;
         }
         let old_ended = std::mem::replace(&mut entry.ended, ended);
-        let old_password = entry.password.replace(password.to_owned());
-        let password = password.to_owned();
+        let old_password = entry.password.replace(password.clone());
         self.ended.extend(ended.map(|at| (at, id.clone())));
         if let Some(old) = old_password {
             self.drop_password(&old, old_ended, id);

@@ -62,9 +62,6 @@ pub(super) fn stanzas(from: &str, posted: Posted) -> impl Iterator<Item = Stanza
 
 /// A message without an address.
 pub(super) fn headline(from: &str, json: String) -> Stanza {
-    let mut message = Stanza { name: "message".into(), ..Stanza::default() };
-    message.set("type", "headline");
-    message.set("from", from);
-    Element::new("event", EVENT_NS).with_text(json).write(&mut message.inner, "");
-    message
+    let message = Stanza::new("message").with("type", "headline").with("from", from);
+    message.with_child(Element::new("event", EVENT_NS).with_text(json))
 }

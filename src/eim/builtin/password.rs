@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Secret;
+use crate::password::opaque;
 
 /// Rounds of PBKDF2-HMAC-SHA-256 for new hashes: some 20 ms of one core, with the guesses limited at the door. Tests,
 /// where aws-lc may be built without optimization, need no time to pass.
@@ -49,18 +50,20 @@ pub(super) fn verify(stored: Option<&Stored>, password: &Secret) -> bool {
             let (Ok(salt), Ok(hash)) = (STANDARD_NO_PAD.decode(salt), STANDARD_NO_PAD.decode(hash)) else {
                 return false;
             };
-            pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, *rounds, &salt, password.expose().as_bytes(), &hash).is_ok()
+            pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, *rounds, &salt, opaque(password.expose()).as_bytes(), &hash)
+                .is_ok()
         }
         other => {
             derive(ROUNDS, &[0; SALT_LEN], password);
-            matches!(other, Some(Stored::Configured(right)) if right.matches(password.expose()))
+            let is = |right: &Secret| Secret::new(opaque(right.expose())).matches(&opaque(password.expose()));
+            matches!(other, Some(Stored::Configured(right)) if is(right))
         }
     }
 }
 
 fn derive(rounds: NonZeroU32, salt: &[u8], password: &Secret) -> [u8; HASH_LEN] {
     let mut out = [0; HASH_LEN];
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, password.expose().as_bytes(), &mut out);
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, opaque(password.expose()).as_bytes(), &mut out);
     out
 }
 
@@ -79,5 +82,14 @@ mod tests {
         assert!(verify(Some(&configured), &Secret::new("x")));
         assert!(!verify(Some(&configured), &Secret::new("")));
         assert_eq!(format!("{again:?}"), "***");
+    }
+
+    #[test]
+    fn a_password_verifies_composed_or_not_and_with_any_blank() {
+        for (one, other) in [("Zoe\u{308} 1", "Zoë\u{3000}1"), ("Zoë\u{A0}1", "Zoe\u{308} 1")] {
+            let (one, other) = (Secret::new(one), Secret::new(other));
+            assert!(verify(Some(&hash(&one, &[7; SALT_LEN])), &other));
+            assert!(verify(Some(&Stored::Configured(one)), &other));
+        }
     }
 }

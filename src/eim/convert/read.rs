@@ -25,9 +25,8 @@ pub fn from_iq(x_iq: &XIq, answer: &Stanza) -> Result<Value, Refusal> {
         Some("error") => return Err(refusal(x_iq, answer)),
         _ => return Err(bad_answer("the answer is neither a result nor an error")),
     }
-    let content = answer.children().map_err(|e| bad_answer(&e.to_string()))?;
     let reader = Reader { ns: &x_iq.ns };
-    let operation = operation(x_iq, &content)?;
+    let operation = operation(x_iq, answer)?;
     let result = match x_iq.result.as_slice() {
         [(name, rule)] if name == XIq::WHOLE => Ok(reader.value(operation, rule)?.unwrap_or(Value::Null)),
         members => reader.members(operation, members),
@@ -36,7 +35,7 @@ pub fn from_iq(x_iq: &XIq, answer: &Stanza) -> Result<Value, Refusal> {
 }
 
 /// The operation element of the answer; `None` where the answer has no content.
-fn operation<'e>(x_iq: &XIq, content: &'e [Element]) -> Result<Option<&'e Element>, Refusal> {
+fn operation<'e>(x_iq: &XIq, answer: &'e Stanza) -> Result<Option<&'e Element>, Refusal> {
     let missing = |name: &str, ns: &str| bad_answer(&format!("the answer has no <{name} xmlns='{ns}'>"));
     let find = |among: &mut dyn Iterator<Item = &'e Element>, name: &str, ns: &str| {
         let mut among = among.peekable();
@@ -45,10 +44,10 @@ fn operation<'e>(x_iq: &XIq, content: &'e [Element]) -> Result<Option<&'e Elemen
         if found.is_none() && !bare { Err(missing(name, ns)) } else { Ok(found) }
     };
     let Some(wrapper) = &x_iq.wrapper else {
-        return find(&mut content.iter(), &x_iq.element, &x_iq.ns);
+        return find(&mut answer.children(), &x_iq.element, &x_iq.ns);
     };
     let wrapper_ns = wrapper.ns.as_deref().unwrap_or(&x_iq.ns);
-    match find(&mut content.iter(), &wrapper.element, wrapper_ns)? {
+    match find(&mut answer.children(), &wrapper.element, wrapper_ns)? {
         Some(outer) => find(&mut outer.children(), &x_iq.element, &x_iq.ns),
         None => Ok(None),
     }

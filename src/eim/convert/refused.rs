@@ -112,8 +112,8 @@ fn words(code: i32) -> (&'static str, &'static str) {
 
 impl StanzaError {
     pub(in crate::eim) fn of(answer: &Stanza) -> Self {
-        let children = answer.children().unwrap_or_default();
-        let error = children.into_iter().find(|e| e.name == "error").unwrap_or_default();
+        let none = Element::default();
+        let error = answer.child("error").unwrap_or(&none);
         let defined = |name: &str| error.children().find(|e| e.ns == STANZAS && e.name == name);
         let condition = error.children().find(|e| e.ns == STANZAS && e.name != "text");
         let reason = error.children().find(|e| e.ns == REASON && e.name == "reason").map(Element::text);

@@ -2,12 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::eim::xml::{Element, Node, STANZA_MAX, Stanza, is_xml_char};
+use crate::eim::xml::{Element, Node, Stanza, is_xml_char};
 use crate::refusal::Refusal;
 use crate::schema::{Place, Step, WriteForm, WriteRule, XIq};
 
-/// What the content of a request may take of a stanza; the rest is for the addresses on its envelope.
-const CONTENT_MAX: usize = STANZA_MAX - 8 * 1024;
 /// Integers beyond it have no exact floating-point form (IEEE 754 double: 53 bits).
 const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 
@@ -15,7 +13,7 @@ const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 /// are not written.
 ///
 /// # Errors
-/// -32602 for a value that XML can't carry, that has not the declared type, or that is too large for a stanza.
+/// -32602 for a value that XML can't carry or that has not the declared type.
 pub fn to_iq(x_iq: &XIq, params: &Map<String, Value>, domain: &str) -> Result<Stanza, Refusal> {
     let mut operation = Element::new(&x_iq.element, &x_iq.ns);
     for rule in &x_iq.params {
@@ -30,11 +28,7 @@ pub fn to_iq(x_iq: &XIq, params: &Map<String, Value>, domain: &str) -> Result<St
         }
         None => operation,
     };
-    let iq = Stanza::iq(x_iq.kind.as_str(), &payload).with("to", x_iq.address(domain));
-    if iq.inner.len() > CONTENT_MAX {
-        return Err(Refusal::invalid_params("", "too large for one request to the EIM"));
-    }
-    Ok(iq)
+    Ok(Stanza::iq(x_iq.kind.as_str(), payload).with("to", x_iq.address(domain)))
 }
 
 fn put(operation: &mut Element, x_iq: &XIq, rule: &WriteRule, value: &Value) -> Result<(), &'static str> {

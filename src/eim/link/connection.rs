@@ -10,10 +10,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::requests::{Stray, UnderWay};
 use super::task::Task;
 use super::{Connected, EimError, Reply, Request, Strays};
+use crate::eim::address::belongs_to;
 use crate::eim::answer::{self, Answer, WebAddress};
 use crate::eim::inbound::Inbound;
 use crate::eim::negotiate::ConnectError;
-use crate::eim::stream::{StreamError, XmppStream};
+use crate::eim::stream::{Incoming, StreamError, XmppStream};
 use crate::eim::xml::{Element, Stanza};
 
 /// Queued bytes at which no more requests are taken from the mailbox.
@@ -106,8 +107,8 @@ impl<'a> Connection<'a> {
                 }
                 () = tokio::task::yield_now(), if gathering => gathering = false,
                 Some((iq, found)) = self.questions.next() => self.reply_web_address(&iq, found),
-                stanza = self.stream.next_when(read), if !gathering => match stanza {
-                    Ok(stanza) => self.take_in(stanza),
+                incoming = self.stream.incoming_when(read), if !gathering => match incoming {
+                    Ok(incoming) => self.take_in(incoming),
                     Err(e) => return Some(ended(e)),
                 },
                 stanza = Strays::recv(&mut self.task.settings.strays) => self.take_stray(stanza),
@@ -129,17 +130,41 @@ impl<'a> Connection<'a> {
             return;
         }
         let to = stanza.attr("to").unwrap_or("").to_owned();
-        stanza.set("id", self.under_way.add(&to, deadline, Waiter::Caller(reply)));
-        self.stream.queue_stanza(&stanza);
+        let id = self.under_way.add(&to, deadline, Waiter::Caller(reply));
+        stanza.set("id", &id);
+        if !self.stream.queue(&stanza)
+            && let Ok(Waiter::Caller(reply)) = self.under_way.answer(&id, Some(&to))
+        {
+            reply.send(Err(EimError::Unsendable("it has no address to be sent from or to")));
+        }
     }
 
-    fn take_in(&mut self, stanza: Stanza) {
+    fn take_in(&mut self, incoming: Incoming) {
         self.last_read = Instant::now();
+        let (stanza, is_whole) = match incoming {
+            Incoming::Stanza(stanza) => (stanza, true),
+            Incoming::Skipped(stanza) => (stanza, false),
+        };
         match (stanza.name.as_str(), stanza.attr("type")) {
-            ("iq", Some("result" | "error")) => self.take_answer(stanza),
-            ("iq", _) => self.take_request(stanza),
-            ("message", _) => self.take_message(&stanza),
+            ("iq", Some("result" | "error")) if is_whole => self.take_answer(stanza),
+            ("iq", Some("result" | "error")) => self.take_answer(answer::unreadable(stanza)),
+            ("iq", _) if !self.is_for_us(&stanza) => drop_request(),
+            ("iq", _) if is_whole => self.take_request(stanza),
+            ("iq", _) if stanza.asks() => self.reply(&answer::not_read(&stanza)),
+            ("message", _) if is_whole => self.take_message(&stanza),
             _ => {}
+        }
+    }
+
+    /// Whether an answer can be given in our own name. In a session no recipient means the account itself.
+    fn is_for_us(&self, iq: &Stanza) -> bool {
+        let is_session = self.address.contains('@');
+        iq.attr("to").map_or(is_session, |to| belongs_to(to, &self.address))
+    }
+
+    fn reply(&mut self, reply: &Stanza) {
+        if !self.stream.queue(reply) {
+            drop_request();
         }
     }
 
@@ -171,9 +196,9 @@ impl<'a> Connection<'a> {
 
     fn take_request(&mut self, iq: Stanza) {
         match answer::answer(&iq, &self.task.settings.peers) {
-            Answer::Reply(reply) => self.stream.queue_stanza(&reply),
+            Answer::Reply(reply) => self.reply(&reply),
             Answer::WebAddress { .. } if self.questions.len() >= QUESTIONS_MAX => {
-                self.stream.queue_stanza(&answer::error(&iq, "wait", "resource-constraint"));
+                self.reply(&answer::error(&iq, "wait", "resource-constraint"));
             }
             Answer::WebAddress { conf_id, role } => {
                 let (reply, found) = oneshot::channel();
@@ -189,7 +214,7 @@ impl<'a> Connection<'a> {
             Ok(found) => answer::web_address(iq, found.as_ref()),
             Err(_) => answer::error(iq, "wait", "internal-server-error"),
         };
-        self.stream.queue_stanza(&reply);
+        self.reply(&reply);
     }
 
     fn take_message(&mut self, message: &Stanza) {
@@ -233,10 +258,17 @@ impl<'a> Connection<'a> {
     fn ping(&mut self, now: Instant) {
         let domain = &self.task.settings.eim_domain;
         let id = self.under_way.add(domain, now + self.task.settings.timing.timeout, Waiter::Ping(now));
-        let ping = Stanza::iq("get", &Element::new("ping", "urn:xmpp:ping"));
-        self.stream.queue_stanza(&ping.with("from", &self.address).with("to", domain).with("id", id));
+        let ping = Stanza::iq("get", Element::new("ping", "urn:xmpp:ping"));
+        let ping = ping.with("from", &self.address).with("to", domain).with("id", id);
+        // Both are of the configuration: where they can't be sent, the ping's deadline says that the link is of no use.
+        let _ = self.stream.queue(&ping);
         self.pinged = true;
     }
+}
+
+/// A request that isn't ours to answer, or that nobody could be answered for.
+fn drop_request() {
+    metrics::counter!("confgate_eim_requests_ignored_total").increment(1);
 }
 
 fn drop_stray(stray: Stray) {

@@ -51,8 +51,9 @@ impl Endpoint {
 /// As whom a stream is opened.
 #[derive(Clone)]
 pub enum Dial {
-    /// XEP-0114. `tls`: with the name that the certificate must bear.
-    Component { endpoint: Endpoint, domain: String, secret: Secret, tls: Option<(Tls, String)> },
+    /// XEP-0114. `tls`: with the name that the certificate must bear. `beside`: a domain that it speaks from beside its
+    /// own.
+    Component { endpoint: Endpoint, domain: String, secret: Secret, tls: Option<(Tls, String)>, beside: Option<String> },
     /// A user's session.
     Session { endpoint: Endpoint, domain: String, security: Security, user: UserId, password: Secret, resource: String },
 }
@@ -75,12 +76,12 @@ impl Dial {
 
     async fn connect_at_leisure(&self) -> Result<Connected, ConnectError> {
         match self {
-            Self::Component { endpoint, domain, secret, tls } => {
+            Self::Component { endpoint, domain, secret, tls, beside } => {
                 let mut io = endpoint.open().await?;
                 if let Some((tls, name)) = tls {
                     io = tls.connect(name, io).await?;
                 }
-                let stream = component_client(io, domain, secret).await?;
+                let stream = component_client(io, domain, secret, beside.as_deref()).await?;
                 Ok(Connected { stream, address: domain.clone(), implied: Vec::new() })
             }
             Self::Session { endpoint, domain, security, user, password, resource } => {

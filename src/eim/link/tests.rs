@@ -4,7 +4,7 @@
 use super::*;
 use crate::eim::negotiate::{ConnectError, component_server};
 use crate::eim::stream::XmppStream;
-use crate::eim::xml::Element;
+use crate::eim::xml::{Element, Node};
 use crate::ids::Secret;
 
 const ONE_MS: Duration = Duration::from_millis(1);
@@ -53,7 +53,7 @@ fn settings(timing: Timing, connect: mpsc::Sender<tokio::io::DuplexStream>) -> L
     let (domain, secret) = ("webconf.ips3000".to_owned(), Secret::new("secret"));
     LinkSettings {
         name: "callers",
-        dial: Dial::Component { endpoint, domain, secret, tls: None },
+        dial: Dial::Component { endpoint, domain, secret, tls: None, beside: None },
         eim_domain: "ips3000".into(),
         peers: Peers::new("ips3000", ["je.ips3000".into(), "jeconference.ips3000".into()]),
         timing,
@@ -64,11 +64,11 @@ fn settings(timing: Timing, connect: mpsc::Sender<tokio::io::DuplexStream>) -> L
 
 fn question(n: usize) -> Stanza {
     let payload = Element::new("q", "x").with("n", n.to_string());
-    Stanza::iq("get", &payload).with("from", "u%ips3000@webconf.ips3000/uc").with("to", "je.ips3000")
+    Stanza::iq("get", payload).with("from", "u%ips3000@webconf.ips3000/uc").with("to", "je.ips3000")
 }
 
 fn answer_to(asked: &Stanza) -> Stanza {
-    let mut answer = Stanza { inner: asked.inner.clone(), ..question(0) };
+    let mut answer = asked.clone();
     for (name, value) in [("type", "result"), ("from", "je.ips3000"), ("to", asked.attr("from").unwrap_or(""))] {
         answer.set(name, value);
     }
@@ -82,7 +82,7 @@ fn ask(link: &Link, n: usize, timeout: Duration) -> tokio::task::JoinHandle<Resu
 }
 
 async fn send(stream: &mut XmppStream, stanza: &Stanza) {
-    stream.queue_stanza(stanza);
+    assert!(stream.queue(stanza));
     stream.flush().await.unwrap();
 }
 
@@ -96,10 +96,10 @@ async fn answers_find_their_requests_in_whatever_order_they_come() {
         got.push(stream.next().await.unwrap());
     }
     got.reverse();
-    got.iter().for_each(|iq| stream.queue_stanza(&answer_to(iq)));
+    got.iter().for_each(|iq| assert!(stream.queue(&answer_to(iq))));
     stream.flush().await.unwrap();
     for (n, asked) in asked.into_iter().enumerate() {
-        assert_eq!(asked.await.unwrap().unwrap().inner, question(n).inner);
+        assert_eq!(asked.await.unwrap().unwrap().payload(), question(n).payload());
     }
 }
 
@@ -109,13 +109,14 @@ async fn an_answer_from_somebody_else_is_dropped_and_the_right_one_still_counts(
     let asked = ask(&rig.link, 1, LONG);
     let mut stream = rig.server.accept().await;
     let iq = stream.next().await.unwrap();
-    let forged = Stanza { inner: "<forged xmlns='x'/>".into(), ..answer_to(&iq) };
-    stream.queue_stanza(&forged.clone().with("from", "evil.ips3000"));
-    stream.queue_stanza(&forged.clone().with("id", "1"));
-    stream.queue_stanza(&answer_to(&iq));
-    stream.queue_stanza(&forged);
+    let mut forged = answer_to(&iq);
+    forged.nodes = vec![Node::Element(Element::new("forged", "x"))];
+    assert!(stream.queue(&forged.clone().with("from", "evil.ips3000")));
+    assert!(stream.queue(&forged.clone().with("id", "1")));
+    assert!(stream.queue(&answer_to(&iq)));
+    assert!(stream.queue(&forged));
     stream.flush().await.unwrap();
-    assert_eq!(asked.await.unwrap().unwrap().inner, question(1).inner);
+    assert_eq!(asked.await.unwrap().unwrap().payload(), question(1).payload());
 }
 
 #[tokio::test]
@@ -156,10 +157,10 @@ async fn a_deadline_ends_one_request_and_nothing_else() {
     assert_eq!(asked.await.unwrap(), Err(EimError::Timeout));
     let asked = ask(&rig.link, 2, LONG);
     let iq = stream.next().await.unwrap();
-    stream.queue_stanza(&answer_to(&late));
-    stream.queue_stanza(&answer_to(&iq));
+    assert!(stream.queue(&answer_to(&late)));
+    assert!(stream.queue(&answer_to(&iq)));
     stream.flush().await.unwrap();
-    assert_eq!(asked.await.unwrap().unwrap().inner, question(2).inner);
+    assert_eq!(asked.await.unwrap().unwrap().payload(), question(2).payload());
 }
 
 #[tokio::test]
@@ -174,8 +175,54 @@ async fn requests_beyond_the_bound_are_refused_at_once_and_an_answer_makes_room(
         asked.await.unwrap().unwrap();
     }
     let asked = ask(&rig.link, 4, LONG);
-    assert_eq!(stream.next().await.unwrap().inner, question(4).inner);
+    assert_eq!(stream.next().await.unwrap().payload(), question(4).payload());
     asked.abort();
+}
+
+/// One that can't be kept.
+fn deep() -> Element {
+    (0..40).fold(Element::new("x", "x"), |inner, _| Element::new("x", "x").with_child(inner))
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_deep_is_refused_and_an_answer_that_is_fails_its_own_request() {
+    let mut rig = rig(timing(), 8, 16);
+    let mut stream = rig.server.accept().await;
+    let (spoilt, good) = (ask(&rig.link, 1, LONG), ask(&rig.link, 2, LONG));
+    let asked = [stream.next().await.unwrap(), stream.next().await.unwrap()];
+    let of = |n: usize| asked.iter().find(|iq| iq.payload() == question(n).payload()).expect("it was asked");
+    let message = Stanza::new("message").with("from", "a@ips3000").with("to", "webconf.ips3000").with_child(deep());
+    send(&mut stream, &message).await;
+    let request = Stanza::iq("get", deep()).with("id", "d").with("from", "a@ips3000/x").with("to", "webconf.ips3000");
+    send(&mut stream, &request).await;
+    let refused = stream.next().await.unwrap();
+    let attrs = ["type", "id", "from", "to"].map(|name| refused.attr(name).unwrap());
+    assert_eq!(attrs, ["error", "d", "webconf.ips3000", "a@ips3000/x"]);
+    let error = refused.payload().unwrap();
+    assert_eq!(error.attr("type"), Some("modify"));
+    assert!(error.child("policy-violation").is_some());
+    send(&mut stream, &answer_to(of(1)).with_child(deep())).await;
+    send(&mut stream, &answer_to(of(2))).await;
+    let spoilt = spoilt.await.unwrap().unwrap();
+    assert_eq!((spoilt.attr("type"), spoilt.child("error").is_some()), (Some("error"), true));
+    assert_eq!(good.await.unwrap().unwrap().payload(), question(2).payload());
+}
+
+#[tokio::test]
+async fn only_what_is_addressed_to_us_is_answered() {
+    let mut rig = rig(timing(), 8, 16);
+    let mut stream = rig.server.accept().await;
+    let ping = |to: Option<&str>, id: &str| {
+        let ping = Stanza::iq("get", Element::new("ping", "urn:xmpp:ping")).with("id", id).with("from", "a@ips3000/x");
+        to.map_or(ping.clone(), |to| ping.with("to", to))
+    };
+    for to in [None, Some(""), Some("@ips3000"), Some("@webconf.ips3000"), Some("ips3000"), Some("webconf.evil")] {
+        send(&mut stream, &ping(to, "no")).await;
+        send(&mut stream, &ping(to, "no").with_child(deep())).await;
+    }
+    send(&mut stream, &ping(Some("WebConf.ips3000"), "yes")).await;
+    let answer = stream.next().await.unwrap();
+    assert_eq!((answer.attr("id"), answer.attr("from")), (Some("yes"), Some("webconf.ips3000")));
 }
 
 #[tokio::test]
@@ -186,7 +233,7 @@ async fn a_peer_that_is_silent_is_pinged_and_one_that_stays_silent_is_left() {
     for _ in 0..3 {
         let ping = stream.next().await.unwrap();
         assert_eq!((ping.attr("from"), ping.attr("to")), (Some("webconf.ips3000"), Some("ips3000")));
-        assert!(ping.inner.contains("urn:xmpp:ping"));
+        assert!(ping.to_xml().contains("urn:xmpp:ping"));
         send(&mut stream, &answer_to(&ping).with("from", "ips3000")).await;
     }
     assert!(rig.link.health().borrow().up);
@@ -221,8 +268,7 @@ async fn a_consumer_that_is_behind_holds_the_server_back_and_loses_nothing() {
     let sender = tokio::spawn(async move {
         for n in 0..sent {
             let event = Element::new("event", "je:x:client:event").with_text(n.to_string());
-            let mut message = Stanza { name: "message".into(), ..Stanza::default() };
-            event.write(&mut message.inner, "");
+            let message = Stanza::new("message").with_child(event);
             send(&mut stream, &message.with("from", "je.ips3000").with("to", "u%ips3000@webconf.ips3000/uc")).await;
         }
         stream
@@ -241,7 +287,7 @@ async fn the_eim_asks_for_a_web_address_and_always_gets_an_answer() {
     assert!(matches!(rig.inbound.recv().await, Some(Inbound::Up)));
     let operation = Element::new("getWebAddress", "je:x:client:conference").with("confId", "c1").with("role", "chair");
     let payload = Element::new("jeExtension", "je:x:client:conference").with_child(operation);
-    let iq = Stanza::iq("get", &payload).with("id", "w").with("from", "je.ips3000").with("to", "webconf.ips3000");
+    let iq = Stanza::iq("get", payload).with("id", "w").with("from", "je.ips3000").with("to", "webconf.ips3000");
     for gone in [false, true] {
         send(&mut stream, &iq).await;
         let Some(Inbound::WebAddress { conf_id, reply, .. }) = rig.inbound.recv().await else { panic!("no question") };
@@ -254,8 +300,8 @@ async fn the_eim_asks_for_a_web_address_and_always_gets_an_answer() {
         }
         let answer = stream.next().await.unwrap();
         assert_eq!(answer.attr("id"), Some("w"));
-        assert_eq!(answer.inner.contains("internal-server-error"), gone);
-        assert_eq!(answer.inner.contains("https://h/c/~x"), !gone);
+        assert_eq!(answer.to_xml().contains("internal-server-error"), gone);
+        assert_eq!(answer.to_xml().contains("https://h/c/~x"), !gone);
     }
 }
 
@@ -279,7 +325,7 @@ async fn an_answer_that_came_on_the_link_beside_is_handed_over() {
     let iq = stream.next().await.unwrap();
     send(&mut stream_beside, &answer_to(&iq).with("from", "evil.ips3000")).await;
     send(&mut stream_beside, &answer_to(&iq)).await;
-    assert_eq!(asked.await.unwrap().unwrap().inner, question(1).inner);
+    assert_eq!(asked.await.unwrap().unwrap().payload(), question(1).payload());
     assert!(seen.load(Ordering::Relaxed));
 }
 

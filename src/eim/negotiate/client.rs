@@ -1,8 +1,8 @@
 //! A user's way to a session (RFC 6120): stream, TLS, SASL, resource binding.
 
 use super::tls::Tls;
-use super::{ConnectError, header, sasl};
-use crate::eim::stream::{Io, XmppStream};
+use super::{ConnectError, sasl};
+use crate::eim::stream::{Io, Voice, XmppStream};
 use crate::eim::xml::{Element, Stanza};
 use crate::ids::{Secret, UserId};
 
@@ -78,19 +78,19 @@ pub async fn bind(offer: Offer, resource: &str) -> Result<(XmppStream, String), 
     let wants_session = session.is_some_and(|f| f.child("optional").is_none());
     let mut stream = offer.stream;
     let bind = Element::new("bind", BIND_NS).with_child(Element::new("resource", BIND_NS).with_text(resource));
-    let answer = ask(&mut stream, "bind", &bind).await?;
-    let bound = answer.payload().ok().flatten().and_then(|b| b.child("jid").map(Element::text));
+    let answer = ask(&mut stream, "bind", bind).await?;
+    let bound = answer.payload().and_then(|b| b.child("jid").map(Element::text));
     let jid = bound.ok_or_else(|| ConnectError::Protocol("a binding without a JID".into()))?;
     if wants_session {
         // RFC 3921 section 3: servers from before 2011 carry nothing for a client that has not asked.
-        ask(&mut stream, "session", &Element::new("session", SESSION_NS)).await?;
+        ask(&mut stream, "session", Element::new("session", SESSION_NS)).await?;
     }
     Ok((stream, jid))
 }
 
 /// One request of the negotiation; nothing else may come in between.
-async fn ask(stream: &mut XmppStream, id: &str, payload: &Element) -> Result<Stanza, ConnectError> {
-    stream.queue_stanza(&Stanza::iq("set", payload).with("id", id));
+async fn ask(stream: &mut XmppStream, id: &str, payload: Element) -> Result<Stanza, ConnectError> {
+    stream.queue_element(&Stanza::iq("set", payload).with("id", id));
     let answer = stream.next().await?;
     if answer.attr("id") != Some(id) {
         return Err(ConnectError::Protocol(format!("<{}> in place of the answer to {id}", answer.name)));
@@ -98,23 +98,22 @@ async fn ask(stream: &mut XmppStream, id: &str, payload: &Element) -> Result<Sta
     if answer.attr("type") == Some("result") {
         return Ok(answer);
     }
-    let error = answer.children().unwrap_or_default().into_iter().find(|c| c.name == "error");
-    let condition = error.and_then(|e| e.children().next().map(|c| c.name.clone())).unwrap_or_default();
+    let condition = answer.child("error").and_then(|e| e.children().next().map(|c| c.name.clone())).unwrap_or_default();
     Err(ConnectError::Refused(format!("the server refused to {id}: {condition}")))
 }
 
 async fn opened(io: Box<dyn Io>, domain: &str, secured: bool) -> Result<Offer, ConnectError> {
-    opened_over(XmppStream::over(io), domain, secured).await
+    opened_over(XmppStream::over(io, Voice::Session), domain, secured).await
 }
 
 async fn opened_over(mut stream: XmppStream, domain: &str, secured: bool) -> Result<Offer, ConnectError> {
-    stream.queue(&header(CLIENT_NS, &[("to", domain), ("version", "1.0")]));
+    stream.queue_header(CLIENT_NS, &[("to", domain), ("version", "1.0")]);
     stream.next_header().await?;
     let features = stream.next().await?;
     if features.name != "features" {
         return Err(ConnectError::Protocol(format!("<{}> in place of the stream's features", features.name)));
     }
-    let features = features.children().map_err(|e| ConnectError::Protocol(e.to_string()))?;
+    let features = features.children().cloned().collect();
     Ok(Offer { stream, features, secured })
 }
 
@@ -123,7 +122,7 @@ async fn start_tls(clear: Offer) -> Result<Box<dyn Io>, ConnectError> {
         return Err(ConnectError::Tls("the server offers no STARTTLS".into()));
     }
     let mut stream = clear.stream;
-    stream.queue(&format!("<starttls xmlns='{TLS_NS}'/>"));
+    stream.queue_element(&Element::new("starttls", TLS_NS));
     match stream.next().await? {
         stanza if stanza.name == "proceed" => Ok(stream.into_io()?),
         _ => Err(ConnectError::Tls("the server refused STARTTLS".into())),

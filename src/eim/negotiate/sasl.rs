@@ -8,7 +8,9 @@ use sasl::common::scram::{Sha1, Sha256};
 
 use super::ConnectError;
 use crate::eim::stream::XmppStream;
+use crate::eim::xml::Element;
 use crate::ids::{Secret, UserId};
+use crate::password::opaque;
 
 const SASL_NS: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
 /// RFC 7677 section 4 asks for 4096 at least; above a million (some 0.3 s) the server only burns our time.
@@ -30,35 +32,31 @@ pub async fn authenticate(
     let mut mechanism = choose(offered, user, password, secured)?;
     let first = mechanism.initial();
     let scram = mechanism.name() != "PLAIN";
-    stream.queue(&format!(
-        "<auth xmlns='{SASL_NS}' mechanism='{}'>{}</auth>",
-        mechanism.name(),
-        STANDARD.encode(&first)
-    ));
+    let auth = Element::new("auth", SASL_NS).with("mechanism", mechanism.name());
+    stream.queue_element(&auth.with_text(STANDARD.encode(&first)));
     let mut proved = !scram;
     let mut answered = false;
     loop {
         let stanza = stream.next().await?;
         match stanza.name.as_str() {
             "challenge" if scram && !answered => {
-                let challenge = decode(&stanza.inner)?;
+                let challenge = decode(&stanza.text())?;
                 acceptable(&first, &challenge)?;
                 let response;
                 (mechanism, response) = respond(mechanism, challenge).await?;
-                stream.queue(&format!("<response xmlns='{SASL_NS}'>{}</response>", STANDARD.encode(response)));
+                stream.queue_element(&Element::new("response", SASL_NS).with_text(STANDARD.encode(response)));
                 answered = true;
             }
             // RFC 6120 section 6.3.10: a server may send its proof as a last challenge.
             "challenge" if scram && !proved => {
-                prove(&mut mechanism, &stanza.inner)?;
+                prove(&mut mechanism, &stanza.text())?;
                 proved = true;
-                stream.queue(&format!("<response xmlns='{SASL_NS}'/>"));
+                stream.queue_element(&Element::new("response", SASL_NS));
             }
             "success" if proved => return Ok(()),
-            "success" => return prove(&mut mechanism, &stanza.inner),
+            "success" => return prove(&mut mechanism, &stanza.text()),
             "failure" => {
-                let children = stanza.children().unwrap_or_default();
-                let condition = children.first().map_or("failure", |c| c.name.as_str());
+                let condition = stanza.payload().map_or("failure", |c| c.name.as_str());
                 return Err(failure(condition));
             }
             other => return Err(ConnectError::Protocol(format!("<{other}> in the middle of SASL"))),
@@ -70,7 +68,8 @@ fn choose(offered: &[String], user: &UserId, password: &Secret, secured: bool) -
     let has = |name: &str| offered.iter().any(|o| o == name);
     let failed = |_| ConnectError::Protocol("the random generator failed".into());
     // RFC 5802 section 5.1 has both ends prepare the password; what has no prepared form may still be one to the server.
-    let password = stringprep::saslprep(password.expose()).unwrap_or(password.expose().into());
+    let password = opaque(password.expose());
+    let password = stringprep::saslprep(&password).unwrap_or((&*password).into());
     let user = user.as_str();
     if has("SCRAM-SHA-256") {
         Ok(Box::new(Scram::<Sha256>::new(user, &*password, ChannelBinding::None).map_err(failed)?))

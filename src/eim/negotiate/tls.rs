@@ -79,7 +79,7 @@ mod tests {
         let tls = Tls::load(ca.to_str().unwrap(), true).unwrap();
         let client = async {
             let io = tls.connect(domain, Box::new(here)).await?;
-            negotiate::component_client(io, "webconf.ips3000", &secret).await.map(|_| ())
+            negotiate::component_client(io, "webconf.ips3000", &secret, None).await.map(|_| ())
         };
         tokio::join!(client, server).0
     }

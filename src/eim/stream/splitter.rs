@@ -2,19 +2,24 @@
 //!
 //! Pure: bytes in, frames out. It knows just enough of XML to never be wrong about a boundary (quotes, CDATA, matching
 //! end tags), and refuses what XMPP forbids (RFC 6120 section 11.1) or what another parser might read differently.
+//! Of a stanza that is larger or deeper than allowed the elements are counted and the bytes thrown away as they come:
+//! anybody can have a server send one, and only the server can have it send something ill-formed.
 
 #[cfg(test)]
 mod tests;
 
-use crate::eim::xml::{DEPTH_MAX, STANZA_MAX};
+use super::head::Head;
+use crate::eim::xml::{DEPTH_MAX, STANZA_MAX, XmlError};
 
 /// One piece of a stream, borrowed from the splitter's buffer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Frame<'a> {
     /// The stream's start tag, e.g. `<stream:stream id='x' ...>`.
     Open(&'a str),
     /// One whole child element of the stream.
     Stanza(&'a str),
+    /// One whole child element that was not kept: its start tag, and why.
+    Skipped(Head, XmlError),
     /// The stream's end tag.
     Close,
 }
@@ -25,6 +30,9 @@ pub enum Frame<'a> {
 pub struct FramingError(pub &'static str);
 
 const ILL_FORMED: FramingError = FramingError("ill-formed XML on the stream");
+const NO_STANZA: FramingError = FramingError("a stream's own tag larger than allowed");
+const TOO_LARGE: XmlError = XmlError("too large");
+const TOO_DEEP: XmlError = XmlError("too deep");
 const CDATA: &[u8] = b"[CDATA[";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +65,14 @@ enum Found {
     Close,
 }
 
+/// A stanza that is not kept.
+struct Skipping {
+    head: Head,
+    why: XmlError,
+    /// Elements of it that are open. Their names are not kept: that they match is the server's part.
+    depth: usize,
+}
+
 /// See the module. Holds at most [`STANZA_MAX`] bytes of an unfinished stanza and what was fed at once.
 pub struct Splitter {
     buf: Vec<u8>,
@@ -69,6 +85,7 @@ pub struct Splitter {
     name_from: usize,
     /// The names of the open elements of the stanza under way, as ranges relative to `start`.
     open: Vec<(usize, usize)>,
+    skipping: Option<Skipping>,
     /// The stream's own qualified name once its start tag was seen.
     stream: Option<Vec<u8>>,
     declared: bool,
@@ -84,6 +101,7 @@ impl Default for Splitter {
             at: At::Text,
             name_from: 0,
             open: Vec::with_capacity(8),
+            skipping: None,
             stream: None,
             declared: false,
             closed: false,
@@ -112,9 +130,22 @@ impl Splitter {
     /// The next frame, or `None` until more bytes are fed.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, FramingError> {
         while self.next < self.buf.len() {
+            let (before, was_skipping) = (self.next, self.skipping.is_some());
             let found = self.step()?;
-            if self.next - self.start > STANZA_MAX {
-                return Err(FramingError("a stanza larger than allowed"));
+            if self.next - self.start > STANZA_MAX && !was_skipping {
+                if matches!(found, Found::Open | Found::Close) {
+                    return Err(NO_STANZA);
+                }
+                self.skip(TOO_LARGE)?;
+            }
+            if let Some(skipping) = &mut self.skipping {
+                let unseen = if was_skipping { before } else { self.start };
+                skipping.head.feed(&self.buf[unseen..self.next]);
+                self.start = self.next;
+                if let Found::Stanza = found {
+                    return Ok(self.skipping.take().map(|skipped| Frame::Skipped(skipped.head, skipped.why)));
+                }
+                continue;
             }
             if !matches!(found, Found::Nothing) {
                 let range = self.start..self.next;
@@ -130,6 +161,23 @@ impl Splitter {
         Ok(None)
     }
 
+    /// Begins to throw the stanza under way away.
+    fn skip(&mut self, why: XmlError) -> Result<(), FramingError> {
+        if self.stream.is_none() || (self.at == At::EndTag && self.open.is_empty()) {
+            return Err(NO_STANZA);
+        }
+        if self.skipping.is_none() {
+            self.skipping = Some(Skipping { head: Head::default(), why, depth: self.open.len() });
+            self.open.clear();
+        }
+        Ok(())
+    }
+
+    /// Elements of the stanza under way that are open.
+    fn depth(&self) -> usize {
+        self.skipping.as_ref().map_or(self.open.len(), |skipping| skipping.depth)
+    }
+
     /// Takes one byte that matters and says whether it ended a frame.
     fn step(&mut self) -> Result<Found, FramingError> {
         if self.at == At::Text {
@@ -142,7 +190,7 @@ impl Splitter {
         self.next += 1;
         match (self.at, byte) {
             (At::Less, b'/') => (self.at, self.name_from) = (At::EndTag, here + 1),
-            (At::Less, b'!') if !self.open.is_empty() => self.at = At::Bang(0),
+            (At::Less, b'!') if self.depth() > 0 => self.at = At::Bang(0),
             (At::Less, b'?') if self.stream.is_none() && !self.declared => self.at = At::Declaration,
             (At::Less, _) if is_name_start(byte) => (self.at, self.name_from) = (At::Name, here),
             (At::Less, _) => return Err(FramingError("a comment, processing instruction or DTD on the stream")),
@@ -194,7 +242,7 @@ impl Splitter {
     fn skip_text(&mut self) -> Result<(), FramingError> {
         let rest = &self.buf[self.next..];
         let run = rest.iter().position(|b| *b == b'<').unwrap_or(rest.len());
-        let between = self.open.is_empty();
+        let between = self.depth() == 0;
         if between && !rest[..run].iter().all(|b| is_space(*b)) {
             return Err(FramingError("text between stanzas"));
         }
@@ -215,9 +263,12 @@ impl Splitter {
     /// A start tag's name has ended before `here`.
     fn opened(&mut self, here: usize) -> Result<(), FramingError> {
         if self.open.len() >= DEPTH_MAX {
-            return Err(FramingError("elements nested deeper than allowed"));
+            self.skip(TOO_DEEP)?;
         }
-        self.open.push((self.name_from - self.start, here - self.start));
+        match &mut self.skipping {
+            Some(skipping) => skipping.depth += 1,
+            None => self.open.push((self.name_from - self.start, here - self.start)),
+        }
         Ok(())
     }
 
@@ -243,6 +294,10 @@ impl Splitter {
         let Some(stream) = &self.stream else {
             return Err(FramingError("an element in place of a stream"));
         };
+        if let Some(skipping) = &mut self.skipping {
+            skipping.depth = skipping.depth.saturating_sub(1);
+            return Ok(if skipping.depth == 0 { Found::Stanza } else { Found::Nothing });
+        }
         let opened = self.open.pop();
         if let Some(end) = end {
             let mut name = &self.buf[self.name_from..end];

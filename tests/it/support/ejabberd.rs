@@ -70,7 +70,7 @@ fn libraries() -> PathBuf {
     directories.into_iter().find(holds_ejabberd).expect("the package ejabberd is installed (see tests/run)")
 }
 
-/// Three of its defaults stop a test: c2s is shaped to a few kB/s, an address may make one account in ten minutes,
+/// The largest stanza is that of ejabberd's sample configuration. Three of its defaults stop a test: c2s is shaped to a few kB/s, an address may make one account in ten minutes,
 /// and what isn't local goes looking for DNS.
 fn configuration(site: &Site) -> String {
     let (c2s, direct_tls) = (site.c2s.number(), site.c2s_direct_tls.number());
@@ -94,12 +94,14 @@ listen:
     module: ejabberd_c2s
     access: all
     shaper: none
+    max_stanza_size: 262144
     starttls: true
   - port: {direct_tls}
     ip: "127.0.0.1"
     module: ejabberd_c2s
     access: all
     shaper: none
+    max_stanza_size: 262144
     tls: true
 {doors}acl:
   admin:
@@ -138,6 +140,7 @@ fn listener(door: &Door) -> String {
     module: ejabberd_service
     access: all
     shaper: none
+    max_stanza_size: 262144
     check_from: true
     hosts:
 {hosts}"#

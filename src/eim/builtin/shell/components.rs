@@ -28,7 +28,7 @@ pub(super) struct Component {
 impl Component {
     pub(super) fn new(address: String, domain: String, endpoint: Endpoint, settings: &ComponentSettings) -> Self {
         let (secret, tls) = (settings.secret.clone(), None);
-        let dial = Dial::Component { endpoint, domain: address.clone(), secret, tls };
+        let dial = Dial::Component { endpoint, domain: address.clone(), secret, tls, beside: None };
         let backoff = Backoff::new(settings.reconnect_min, settings.reconnect_max);
         Self { address, domain, dial, timeout: settings.timeout, keepalive: settings.keepalive, backoff }
     }

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::address::domain_of;
 use super::worker::{Inbound, LINK_QUEUE, Outlet};
-use crate::eim::stream::{StreamError, XmppStream};
+use crate::eim::address::belongs_to;
+use crate::eim::stream::{Incoming, StreamError, XmppStream};
 use crate::eim::xml::{Element, Stanza};
 
 /// Queued bytes at which no more batches are taken.
@@ -56,7 +57,7 @@ impl Link {
         let (out, batches) = mpsc::channel(LINK_QUEUE);
         let (number, cut) = (NUMBER.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
         let domain = match &peer {
-            Peer::Component { domain } | Peer::Server { address: domain, .. } => domain.clone(),
+            Peer::Component { domain } | Peer::Server { address: domain, .. } => domain_of(domain),
         };
         let link = Outlet { number, batches: out, cut: cut.clone() };
         // An error here: the EIM has stopped.
@@ -83,17 +84,17 @@ impl Link {
                 biased;
                 () = self.cut.cancelled() => return End::Released,
                 batch = self.batches.recv(), if room => match batch {
-                    Some(batch) => batch.iter().for_each(|stanza| self.stream.queue_stanza(stanza)),
+                    Some(batch) => batch.iter().for_each(|stanza| self.send(stanza)),
                     None => break End::Released,
                 },
                 free = inbox.reserve(), if place.is_none() => match free {
                     Ok(free) => place = Some(free),
                     Err(_) => break End::Released,
                 },
-                stanza = self.stream.next_when(place.is_some()) => match stanza.map(|s| self.vouch(s)) {
-                    Ok(Some(stanza)) => {
+                incoming = self.stream.incoming_when(place.is_some()) => match incoming.map(|i| self.vouch(i)) {
+                    Ok(Some(inbound)) => {
                         if let Some(place) = place.take() {
-                            place.send(Inbound::Stanza(stanza));
+                            place.send(inbound);
                         }
                     }
                     Ok(None) => break End::Forged,
@@ -105,22 +106,28 @@ impl Link {
             }
         };
         if matches!(end, End::Forged) {
-            self.stream
-                .queue("<stream:error><invalid-from xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>");
+            self.stream.queue_error("invalid-from");
         }
         let _ = timeout(GOODBYE, self.stream.close()).await;
         end
     }
 
-    /// The stanza, if its sender is the peer's to speak for (XEP-0114 section 3).
-    fn vouch(&mut self, stanza: Stanza) -> Option<Stanza> {
+    fn send(&mut self, stanza: &Stanza) {
+        if !self.stream.queue(stanza) {
+            tracing::debug!(to = stanza.attr("to"), "a stanza has no address to be sent from or to");
+        }
+    }
+
+    /// What came, if its sender is the peer's to speak for (XEP-0114 section 3).
+    fn vouch(&mut self, incoming: Incoming) -> Option<Inbound> {
         (self.last_read, self.pinged) = (Instant::now(), false);
-        match &self.peer {
-            Peer::Server { .. } => Some(stanza),
-            Peer::Component { domain } => {
-                let own = stanza.attr("from").is_some_and(|from| domain_of(from) == domain);
-                own.then_some(stanza)
-            }
+        let is_own = |stanza: &Stanza| match &self.peer {
+            Peer::Server { .. } => true,
+            Peer::Component { domain } => stanza.attr("from").is_some_and(|from| belongs_to(from, domain)),
+        };
+        match incoming {
+            Incoming::Stanza(stanza) => is_own(&stanza).then_some(Inbound::Stanza(stanza)),
+            Incoming::Skipped(stanza) => is_own(&stanza).then_some(Inbound::Skipped(stanza)),
         }
     }
 
@@ -137,8 +144,9 @@ impl Link {
             Peer::Component { .. } => self.last_read = Instant::now(),
             Peer::Server { .. } if self.pinged => return false,
             Peer::Server { address, domain, .. } => {
-                let ping = Stanza::iq("get", &Element::new("ping", "urn:xmpp:ping")).with("id", "keepalive");
-                self.stream.queue_stanza(&ping.with("from", address.as_str()).with("to", domain.as_str()));
+                let ping = Stanza::iq("get", Element::new("ping", "urn:xmpp:ping")).with("id", "keepalive");
+                let ping = ping.with("from", address.as_str()).with("to", domain.as_str());
+                self.send(&ping);
                 self.pinged = true;
             }
         }

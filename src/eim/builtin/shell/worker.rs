@@ -44,9 +44,17 @@ pub(super) enum Routes {
 
 /// What the links' tasks tell the worker.
 pub(super) enum Inbound {
-    Up { domain: String, link: Outlet },
-    Down { domain: String, number: u64 },
+    Up {
+        domain: String,
+        link: Outlet,
+    },
+    Down {
+        domain: String,
+        number: u64,
+    },
     Stanza(Stanza),
+    /// One that was not read: without its content.
+    Skipped(Stanza),
     Done(Box<Done>),
 }
 
@@ -142,19 +150,32 @@ impl Worker {
                 }
             }
             Inbound::Stanza(stanza) => self.take_stanza(stanza, done),
+            Inbound::Skipped(stanza) => {
+                if stanza.asks() && (self.routes == Routes::ByRecipient || self.is_here(&stanza)) {
+                    done.stanzas.push(Envelope::answering(&stanza).error(&Deny::not_read()));
+                }
+            }
             Inbound::Done(outcome) => self.append(done, |eim, now, rng| eim.finish(*outcome, now, rng)),
         }
     }
 
     fn take_stanza(&mut self, stanza: Stanza, done: &mut Output) {
-        let to = stanza.attr("to").unwrap_or_default();
-        if self.routes == Routes::BySender || to.is_empty() || self.eim.is_at(to) {
+        if self.is_here(&stanza) {
             self.append(done, |eim, now, rng| eim.handle(&stanza, now, rng));
-        } else if self.links.contains_key(domain_of(to)) {
+        } else if self.routes == Routes::BySender {
+            // Nobody of ours: there is no address to answer from.
+            metrics::counter!("confgate_builtin_eim_stanzas_total", "outcome" => "dropped").increment(1);
+        } else if self.links.contains_key(&domain_of(stanza.attr("to").unwrap_or_default())) {
             done.stanzas.push(stanza);
-        } else if stanza.name == "iq" && matches!(stanza.attr("type"), Some("get" | "set")) {
+        } else if stanza.asks() {
             done.stanzas.push(Envelope::answering(&stanza).error(&Deny::unavailable("address.unknown")));
         }
+    }
+
+    /// Whether it is for the EIM itself. As a server we are also at no address at all.
+    fn is_here(&self, stanza: &Stanza) -> bool {
+        let to = stanza.attr("to").unwrap_or_default();
+        self.eim.is_at(to) || (to.is_empty() && self.routes == Routes::ByRecipient)
     }
 
     /// Makes the writes durable, however many tries it takes. False: told to stop before it could be done.
@@ -184,10 +205,7 @@ impl Worker {
         for stanza in stanzas {
             let end = if self.routes == Routes::ByRecipient { "to" } else { "from" };
             let domain = domain_of(stanza.attr(end).unwrap_or_default());
-            match by_link.get_mut(domain) {
-                Some(batch) => batch.push(stanza),
-                None => drop(by_link.insert(domain.to_owned(), vec![stanza])),
-            }
+            by_link.entry(domain).or_default().push(stanza);
         }
         for (domain, batch) in by_link {
             let n = batch.len() as u64;

@@ -105,7 +105,7 @@ impl World {
                 continue;
             }
             assert_eq!(stanza.attr("type"), Some("headline"));
-            let body = stanza.payload().unwrap().unwrap();
+            let body = stanza.payload().unwrap();
             assert_eq!((body.name.as_str(), body.ns.as_str()), ("event", "je:x:client:event"));
             let to = stanza.attr("to").unwrap().to_owned();
             match stanza.attr("from") {
@@ -122,17 +122,17 @@ impl World {
     }
 
     fn ask(&mut self, kind: &str, from: &str, ns: &str, operation: Element) -> Result<Element, Refused> {
-        let request = Stanza::iq(kind, &in_module(ns, operation.clone()));
+        let request = Stanza::iq(kind, in_module(ns, operation.clone()));
         let request = request.with("from", from).with("to", "jeconference.ips3000").with("id", "7");
         let answer = self.send(&request).expect("an answer");
         assert_eq!(answer.attr("to"), Some(from));
         assert_eq!(answer.attr("from"), Some("jeconference.ips3000"));
         assert_eq!(answer.attr("id"), Some("7"));
-        let payload = answer.payload().unwrap();
+        let payload = answer.payload().expect("an answer has content");
         if answer.attr("type") == Some("error") {
-            return Err(refused(&payload.unwrap()));
+            return Err(refused(payload));
         }
-        let wrapper = payload.unwrap();
+        let wrapper = payload;
         assert_eq!((wrapper.name.as_str(), wrapper.ns.as_str()), ("jeExtension", ns));
         let result = wrapper.child(&operation.name).expect("the operation's element").clone();
         assert_eq!(result.ns, ns);

@@ -1,6 +1,7 @@
 //! Frames from bytes, however they are cut.
 
 use super::*;
+use crate::eim::xml::read;
 use proptest::prelude::*;
 
 const HEAD: &str = "<?xml version='1.0'?>\n<stream:stream xmlns:stream='s' id='a>b'>";
@@ -13,6 +14,7 @@ fn frames(cuts: &[&[u8]]) -> Result<Vec<String>, FramingError> {
             out.push(match frame {
                 Frame::Open(t) => format!("open {t}"),
                 Frame::Stanza(t) => t.to_owned(),
+                Frame::Skipped(head, why) => format!("{why}: {}", head.into_stanza().to_xml()),
                 Frame::Close => "close".to_owned(),
             });
         }
@@ -73,16 +75,63 @@ fn what_would_confuse_the_framing_is_refused() {
 }
 
 #[test]
-fn a_stanza_is_bounded_in_size_and_depth() {
+fn a_stanza_that_is_too_large_or_too_deep_is_skipped_and_what_follows_is_in_step() {
     let deep = |n: usize| "<a>".repeat(n) + &"</a>".repeat(n);
-    assert_eq!(after_head(&deep(DEPTH_MAX)).unwrap().len(), 1);
-    assert!(after_head(&deep(DEPTH_MAX + 1)).is_err());
+    assert_eq!(after_head(&deep(DEPTH_MAX)).unwrap(), [deep(DEPTH_MAX)]);
     let sized = |n: usize| format!("<a>{}</a>", "x".repeat(n - 7));
     assert_eq!(after_head(&sized(STANZA_MAX)).unwrap().len(), 1);
-    assert!(after_head(&sized(STANZA_MAX + 1)).is_err());
-    let unfinished = format!("<a>{}", "x".repeat(STANZA_MAX));
-    assert!(after_head(&unfinished).is_err(), "kept an endless stanza");
+    let (long, asks) = ("'\"/>".repeat(STANZA_MAX), "type='get' id='1' from='f' to='t'");
+    let table = [
+        (deep(DEPTH_MAX + 1), "too deep: <a/>"),
+        (deep(100_000), "too deep: <a/>"),
+        (format!("<iq {asks}>{}</iq>", deep(40)), r#"too deep: <iq type="get" id="1" from="f" to="t"/>"#),
+        (sized(STANZA_MAX + 1), "too large: <a/>"),
+        (format!("<m><![CDATA[{long}</m>]]></m>"), "too large: <m/>"),
+        (
+            format!("<iq a='{}' {asks}/>", "x".repeat(STANZA_MAX)),
+            r#"too large: <iq type="get" id="1" from="f" to="t"/>"#,
+        ),
+        (
+            format!("<iq {asks}><b c=\"{}\"/></iq>", ">".repeat(STANZA_MAX)),
+            r#"too large: <iq type="get" id="1" from="f" to="t"/>"#,
+        ),
+        (
+            format!("<iq {} {asks}></iq>", "x".repeat(STANZA_MAX)),
+            r#"too large: <iq type="get" id="1" from="f" to="t"/>"#,
+        ),
+        (format!("<{}/>", "n".repeat(STANZA_MAX)), "too large: <nnnnnnnnnnnnnnnn/>"),
+        (format!("<a>{}</a>", "&apos;".repeat(60_000)), "too large: <a/>"),
+    ];
+    for (text, told) in &table {
+        let all = format!("<b/>{text}<c/> {text}<iq></iq></stream:stream>");
+        let expected = ["<b/>", told, "<c/>", told, "<iq></iq>", "close"];
+        assert_eq!(after_head(&all).unwrap(), expected, "{}", &text[..40.min(text.len())]);
+        let pieces: Vec<&[u8]> = [HEAD.as_bytes()].into_iter().chain(all.as_bytes().chunks(4093)).collect();
+        assert_eq!(frames(&pieces).unwrap()[1..], expected);
+    }
+}
+
+#[test]
+fn what_is_thrown_away_takes_no_memory() {
+    let mut splitter = Splitter::default();
+    splitter.feed(HEAD.as_bytes());
+    assert!(matches!(splitter.next_frame(), Ok(Some(Frame::Open(_)))));
+    splitter.feed(b"<a>");
+    for _ in 0..(100 * STANZA_MAX / 8192) {
+        splitter.feed(&[b'x'; 8192]);
+        assert!(matches!(splitter.next_frame(), Ok(None)));
+        assert!(splitter.buf.len() <= STANZA_MAX + 2 * 8192);
+    }
+    splitter.feed(b"</a><b/>");
+    assert!(matches!(splitter.next_frame(), Ok(Some(Frame::Skipped(..)))));
+    assert!(matches!(splitter.next_frame(), Ok(Some(Frame::Stanza("<b/>")))));
     assert!(after_head(&" ".repeat(STANZA_MAX * 2)).unwrap().is_empty(), "white space is no stanza");
+    for endless in
+        [format!("</stream:stream{}", " ".repeat(STANZA_MAX * 2)), format!("<s {}", "x".repeat(STANZA_MAX * 2))]
+    {
+        let begun = if endless.starts_with("</") { HEAD } else { "" };
+        assert!(frames(&[begun.as_bytes(), endless.as_bytes(), b">"]).is_err());
+    }
 }
 
 proptest! {
@@ -119,7 +168,7 @@ proptest! {
     ) {
         if let Ok(found) = frames(&[HEAD.as_bytes(), &bytes]) {
             for stanza in found.iter().skip(1).filter(|f| *f != "close") {
-                let _ = crate::eim::xml::Stanza::split(stanza);
+                let _ = read::element(stanza, &read::Source::Stream(&[]));
             }
         }
     }

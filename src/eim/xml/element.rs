@@ -1,0 +1,95 @@
+//! A tree of elements, namespaces resolved.
+
+use super::read::{self, Source};
+use super::{Result, write};
+
+/// One element with its namespace resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Element {
+    /// Local name.
+    pub name: String,
+    /// Namespace; empty for none.
+    pub ns: String,
+    /// In order. A name in a namespace is written `{namespace}local`, one of XML's own as ever (`xml:lang`).
+    pub attrs: Vec<(String, String)>,
+    /// The prefixes that are declared here, with their namespaces: content may refer to them.
+    pub declared: Vec<(String, String)>,
+    pub nodes: Vec<Node>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    Element(Element),
+    Text(String),
+}
+
+impl Element {
+    pub fn new(name: &str, ns: &str) -> Self {
+        Self { name: name.into(), ns: ns.into(), ..Self::default() }
+    }
+
+    /// Parses exactly one element, nothing but white space around it.
+    pub fn parse(text: &str) -> Result<Self> {
+        read::element(text, &Source::Document)
+    }
+
+    pub fn attr(&self, name: &str) -> Option<&str> {
+        self.attrs.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
+    }
+
+    /// Sets the attribute, in its old place if it was there.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        match self.attrs.iter_mut().find(|(k, _)| k == name) {
+            Some((_, old)) => *old = value.into(),
+            None => self.attrs.push((name.into(), value.into())),
+        }
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        self.attrs.retain(|(k, _)| k != name);
+    }
+
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    pub fn with_child(mut self, child: Element) -> Self {
+        self.nodes.push(Node::Element(child));
+        self
+    }
+
+    pub fn with_text(mut self, text: impl Into<String>) -> Self {
+        self.nodes.push(Node::Text(text.into()));
+        self
+    }
+
+    pub fn children(&self) -> impl Iterator<Item = &Element> {
+        self.nodes.iter().filter_map(|n| match n {
+            Node::Element(e) => Some(e),
+            Node::Text(_) => None,
+        })
+    }
+
+    /// The first child of that local name, whatever its namespace.
+    pub fn child(&self, name: &str) -> Option<&Element> {
+        self.children().find(|e| e.name == name)
+    }
+
+    /// The element's own text, that of its children left out.
+    pub fn text(&self) -> String {
+        self.nodes.iter().fold(String::new(), |mut all, n| {
+            if let Node::Text(t) = n {
+                all.push_str(t);
+            }
+            all
+        })
+    }
+
+    /// The element as text that stands alone.
+    pub fn to_xml(&self) -> String {
+        let mut out = String::with_capacity(128);
+        write::element(&mut out, self, "");
+        out
+    }
+}
