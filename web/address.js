@@ -30,17 +30,3 @@ export function socketAddress(positions, from = root) {
   for (const { confId, epoch, seq } of positions) url.searchParams.append("resume", `${confId}:${epoch}:${seq}`);
   return url.href;
 }
-
-/**
- * A link's code: everything after `conference/`, percent-decoded, slashes included.
- * @param {string} pathname the guest page's own path
- * @param {string} [base] the base path
- */
-export function linkCode(pathname, base = basePath) {
-  const raw = pathname.slice(`${base}/conference/`.length);
-  try {
-    return decodeURIComponent(raw);
-  } catch {
-    return raw; // not percent-encoding: the server finds it as ill-formed as we do
-  }
-}

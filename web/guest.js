@@ -6,7 +6,6 @@ import { DoorScreen, statement } from "./guest-screens.js";
 import { askLink, STATE } from "./link.js";
 import { errorText, onLanguage, startLanguage, t } from "./i18n.js";
 import { jittered } from "./backoff.js";
-import { linkCode } from "./address.js";
 import { Rpc, RpcError } from "./rpc.js";
 import { Session } from "./session.js";
 import { showScreen } from "./chrome.js";
@@ -20,8 +19,7 @@ const POLL_HIDDEN_MS = 20_000;
 const TYPING_MS = 1_500;
 
 class GuestPage {
-  #code = linkCode(location.pathname);
-  #session = new Session(this.#code);
+  #session = new Session(location.pathname);
   #rpc = new Rpc(this.#session);
   #toasts = new Toasts();
   /** @type {{confId: string, confName: string, state: number}|null} */
@@ -129,7 +127,7 @@ class GuestPage {
     this.#error = null;
     this.#drawDoor();
     try {
-      await this.#session.login({ grantType: "conference_link", link: this.#code, name });
+      await this.#session.login({ grantType: "conference_link", link: location.origin + location.pathname, name });
       this.#attend(false, opens);
     } catch (error) {
       await this.#loginFailed(error);

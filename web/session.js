@@ -18,7 +18,7 @@ export class Session {
   #refreshing = null;
 
   /**
-   * @param {string} scope what the login is for: a link's code, or `""` for a user of the EIM
+   * @param {string} scope what the login is for: a link's path, or `""` for a user of the EIM
    * @param {{storage?: Pick<Storage, "getItem"|"setItem"|"removeItem">, send?: typeof post}} [parts] tests pass their own
    */
   constructor(scope, { storage = tabStorage(), send = post } = {}) {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::event::{Conference, ENDED, NOT_STARTED, UNKNOWN};
 use crate::ids::now_ms;
+use crate::password::opaque;
 use crate::refusal::{Refusal, code as codes};
 use crate::token::LinkClaims;
 
@@ -42,8 +43,8 @@ pub struct Page {
 
 impl Entry {
     /// What the guest page learns of its link. A refusal is "too many", or the EIM's absence.
-    pub async fn page(&self, code: &str, address: IpAddr) -> Result<Page, Refusal> {
-        let (conference, state) = match self.look_up(code, address).await? {
+    pub async fn page(&self, link: &str, address: IpAddr) -> Result<Page, Refusal> {
+        let (conference, state) = match self.look_up(link, address).await? {
             LookUp::Found { conference, .. } => (conference.clone(), conference.state),
             LookUp::NotYet(conference) => (conference, NOT_STARTED),
             LookUp::Expired | LookUp::Revoked | LookUp::Unknown => {
@@ -55,11 +56,11 @@ impl Entry {
     }
 
     pub(super) async fn look_up(&self, text: &str, address: IpAddr) -> Result<LookUp, Refusal> {
-        let Code { signed, legacy, raw } = code::parse(text);
-        if let Some(claims) = signed.and_then(|token| self.0.keys.link.verify::<LinkClaims>(token).ok()) {
+        let Code { signed, legacy, raw } = code::read(text);
+        if let Some(claims) = signed.iter().find_map(|token| self.0.keys.link.verify::<LinkClaims>(token).ok()) {
             return self.signed(claims).await;
         }
-        let raw = raw.filter(|_| self.0.config.auth.raw_password).map(str::to_owned);
+        let raw = raw.into_iter().filter(|_| self.0.config.auth.raw_password);
         self.0.limits.guess(address).map_err(|wait| Refusal::too_many("entry.tooManyGuesses", wait))?;
         for password in legacy.into_iter().chain(raw) {
             if let Some(conference) = self.by_password(&password).await? {
@@ -95,7 +96,7 @@ impl Entry {
 
     /// The conference of that password; one that has ended only if no other has it.
     async fn by_password(&self, password: &str) -> Result<Option<Conference>, Refusal> {
-        let params = object(json!({"password": password}));
+        let params = object(json!({"password": opaque(password)}));
         match self.0.calls.as_gateway("eim.conference.find", &params).await {
             Ok(found) => serde_json::from_value(found).map(Some).map_err(Refusal::fault),
             Err(refusal) if matches!(refusal.code, codes::NOT_FOUND | codes::INVALID_PARAMS) => Ok(None),

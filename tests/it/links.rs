@@ -137,6 +137,111 @@ async fn a_code_that_leads_nowhere_is_unknown_however_ill_formed_it_is() {
 }
 
 #[tokio::test]
+async fn a_link_leads_where_it_led_whatever_mail_and_chat_hang_on_it() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, signed) = stage.conference(&chair, json!({ "password": AWKWARD })).await;
+    let token = signed.strip_prefix('~').expect("it is signed");
+    let legacy = format!("Ab9z{}", STANDARD.encode(AWKWARD));
+    let paths = [
+        signed.clone(),
+        format!("%7E{token}"),
+        format!("{signed}?utm_source=mail&x=~y"),
+        format!("{signed}."),
+        format!("{signed}%E3%80%82"),
+        format!("%20{signed}%0A"),
+        format!("{signed}%3E,"),
+        format!("{signed}%E2%80%8B"),
+        format!("{signed}%EF%BC%8C%E8%AF%B7"),
+        format!("{legacy}?utm_source=mail"),
+        format!("{legacy}."),
+        format!("{}%E3%80%82", utf8_percent_encode(&legacy, NON_ALPHANUMERIC)),
+    ];
+    for path in &paths {
+        let page = page(&stage, path).await;
+        assert_eq!((&page["confId"], &page["state"]), (&json!(conf), &json!(0)), "{path}");
+    }
+    let around = [
+        ("", ""),
+        ("https://h.example", ""),
+        (" HTTPS://h.example:9092", "\r\n"),
+        ("h.example", "?utm_source=mail"),
+        ("<https://h.example", ">."),
+        ("会议（https://h.example", "）。"),
+        ("\u{FEFF}https://h.example", "#x\u{200B}"),
+    ];
+    for path in &paths {
+        for (before, after) in around {
+            let link = format!("{before}{BASE}/conference/{path}{after}");
+            let login = stage.gateway.client().try_login(by_link(&link)).await;
+            let login = login.unwrap_or_else(|refusal| panic!("{link}: {}", refusal.0));
+            assert_eq!(login.login()["confId"], conf.as_str(), "{link}");
+            login.rpc("auth.http.logout", json!({})).await.result();
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_password_that_a_conference_may_have_opens_its_link() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let passwords =
+        ["회".repeat(64), "😀".repeat(64), "x".repeat(64), "ends in a stop.".to_owned(), "is it? #1".to_owned()];
+    for password in passwords {
+        let (conf, _) = stage.conference(&chair, json!({ "password": password })).await;
+        let made = link(&chair, &conf, json!({ "legacy": true })).await;
+        let code = made["code"].as_str().expect("a link has a code");
+        let raw = utf8_percent_encode(&password, NON_ALPHANUMERIC).to_string();
+        for path in [code, &legacy(&password), &raw] {
+            assert_eq!(page(&stage, path).await["confId"], conf.as_str(), "{path}");
+        }
+        for text in [code, made["url"].as_str().expect("a link has an address"), &password] {
+            assert_eq!(stage.guest(text, "Guest").await.login()["confId"], conf.as_str(), "{text}");
+        }
+    }
+    let long = json!({ "name": "x", "password": "x".repeat(65) });
+    chair.rpc("conference.create", long).await.refused(-32602);
+}
+
+#[tokio::test]
+async fn what_was_written_is_tried_before_what_is_left_of_it() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (with, _) = stage.conference(&chair, json!({ "password": "secret." })).await;
+    let (without, _) = stage.conference(&chair, json!({ "password": "secret" })).await;
+    for (text, conf) in [("secret.", &with), ("secret", &without), ("secret。", &without), (" secret. ", &with)] {
+        let encoded = utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        assert_eq!(page(&stage, &encoded).await["confId"], conf.as_str(), "{text}");
+        assert_eq!(stage.guest(text, "Guest").await.login()["confId"], conf.as_str(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_the_same_composed_or_not_and_with_whatever_blank() {
+    let stage = Stage::with("[[auth.clients]]\nid = \"zoe\"\npassword = \"Zoë 1\"\nsecret = \"s\"").await;
+    let chair = stage.chair().await;
+    let (conf, _) = stage.conference(&chair, json!({ "password": "Zoë 会" })).await;
+    for written in ["Zoe\u{308} 会", "Zoë\u{3000}会", "Zoe\u{308}\u{A0}会"] {
+        for code in [legacy(written), utf8_percent_encode(written, NON_ALPHANUMERIC).to_string()] {
+            assert_eq!(page(&stage, &code).await["confId"], conf.as_str(), "{code}");
+        }
+        stage.guest(written, "Guest").await;
+    }
+    let again = json!({ "name": "Other", "password": "Zoe\u{308}\u{3000}会" });
+    chair.rpc("conference.create", again).await.refused(-32005);
+    for written in ["Zoë 1", "Zoe\u{308} 1", "Zoë\u{3000}1"] {
+        stage.gateway.client().login_password("zoe", written).await;
+    }
+}
+
+#[tokio::test]
+async fn no_code_at_all_is_one_that_leads_nowhere() {
+    let stage = Stage::embedded().await;
+    assert_eq!(page(&stage, "").await, unknown());
+    assert_eq!(page(&stage, "%20").await, unknown());
+}
+
+#[tokio::test]
 async fn the_raw_password_serves_unless_it_is_turned_off() {
     for (config, found) in [("", true), ("[auth]\nraw_password = false", false)] {
         let stage = Stage::with(config).await;

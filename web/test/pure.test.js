@@ -3,7 +3,7 @@ import test from "node:test";
 import { Backoff, jittered } from "../backoff.js";
 import { elapsed, startOf } from "../clock.js";
 import { canBeSeen, hue, HUES, initials } from "../names.js";
-import { linkCode, socketAddress } from "../address.js";
+import { socketAddress } from "../address.js";
 import { arrange } from "../layout.js";
 import { conferenceActions, memberActions } from "../actions.js";
 import { memberRows, resolver, typeText } from "../schema-text.js";
@@ -50,12 +50,6 @@ test("a colour is steady and within the style sheet's", () => {
     assert.equal(hue(id), hue(id));
     assert.ok(hue(id) >= 0 && hue(id) < HUES);
   }
-});
-
-test("a code may hold slashes and percent-encoding, ill-formed ones included", () => {
-  assert.equal(linkCode("/gz/conference/xY7aMTIz/NDU2", "/gz"), "xY7aMTIz/NDU2");
-  assert.equal(linkCode("/gz/conference/%E4%BC%9A", "/gz"), "会");
-  assert.equal(linkCode("/gz/conference/%", "/gz"), "%");
 });
 
 test("positions stand in the socket's address, the scheme follows the page's", () => {
