@@ -1,7 +1,7 @@
 //! Who may come in: logins of every kind, links, the guess limiter, and what ends a guest's stay.
 
 mod caller;
-mod code;
+pub mod code;
 mod guests;
 mod limits;
 mod link;

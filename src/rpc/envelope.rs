@@ -148,7 +148,7 @@ impl Request<'_> {
 }
 
 /// Appends the reply for the id (null where there is none).
-pub fn write_reply(reply: &mut Reply, id: Option<&RawValue>, outcome: Result<&Answer, &Refusal>) {
+pub(super) fn write_reply(reply: &mut Reply, id: Option<&RawValue>, outcome: Result<&Answer, &Refusal>) {
     match outcome {
         Ok(answer) => {
             reply.write(br#"{"jsonrpc":"2.0","result":"#);

@@ -8,7 +8,7 @@ mod callgw;
 mod conference;
 mod contacts;
 mod counters;
-mod envelope;
+pub mod envelope;
 mod iq;
 mod links;
 mod login;
