@@ -1,17 +1,22 @@
 //! Which codecs the node forwards, what is a key frame in them, and which of a viewer's payload types carries what a
 //! publisher sends.
 
-use str0m::RtcConfig;
 use str0m::format::{
-    Codec, CodecSpec, detect_av1_keyframe, detect_h264_keyframe, detect_vp8_keyframe, detect_vp9_keyframe,
+    Codec, CodecConfig, CodecSpec, detect_av1_keyframe, detect_h264_keyframe, detect_vp8_keyframe, detect_vp9_keyframe,
 };
 use str0m::media::{MediaKind, Pt};
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Rtc, media::Mid};
 
-/// The codecs in the order in which the node answers them: VP8 first, which every browser sends with simulcast.
-pub(crate) fn enable(config: RtcConfig) -> RtcConfig {
-    config.clear_codecs().enable_opus(true, false).enable_vp8(true).enable_h264(true).enable_vp9(true).enable_av1(true)
+/// The codecs that the node offers, in the order in which it answers them.
+pub(crate) fn offered() -> CodecConfig {
+    let mut codecs = CodecConfig::empty();
+    codecs.enable_opus(true, false);
+    codecs.enable_vp8(true);
+    codecs.enable_h264(true);
+    codecs.enable_vp9(true);
+    codecs.enable_av1(true);
+    codecs
 }
 
 /// Header extensions for a connection whose path isn't estimated: without those by which that is done. A browser would
@@ -58,27 +63,90 @@ pub(crate) fn frame_size(codec: Codec, payload: &[u8]) -> Option<(u32, u32)> {
     Some((pixels(size[0], size[1]), pixels(size[2], size[3])))
 }
 
-/// What the publisher sends under the payload type.
-pub(crate) fn spec_of(rtc: &Rtc, pt: Pt) -> Option<CodecSpec> {
-    rtc.codec_config().params().iter().find(|params| params.pt() == pt).map(|params| params.spec())
+/// What a publisher sends under a payload type.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    pub(crate) spec: CodecSpec,
+    /// It is wrapped in redundant audio (RFC 2198).
+    pub(crate) is_red: bool,
+    /// The publisher sends again what is asked for.
+    pub(crate) nacks: bool,
 }
 
-/// The viewer's payload type for the publisher's codec; `None`: the viewer didn't offer it.
-pub(crate) fn payload_type(viewer: &Rtc, mid: Mid, sent: &CodecSpec) -> Option<Pt> {
+/// How a viewer is sent a codec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) pt: Pt,
+    /// Redundant audio of it.
+    pub(crate) red: Option<Pt>,
+}
+
+pub(crate) fn sent_under(rtc: &Rtc, pt: Pt) -> Option<Sent> {
+    let params = rtc.codec_config().params().iter().find(|params| params.pt() == pt || params.red() == Some(pt))?;
+    Some(Sent { spec: params.spec(), is_red: params.pt() != pt, nacks: params.fb_nack() })
+}
+
+/// The viewer's payload types for the publisher's codec; `None`: the viewer didn't offer it.
+pub(crate) fn taken_as(viewer: &Rtc, mid: Mid, sent: &CodecSpec) -> Option<Taken> {
     let offered = viewer.media(mid)?.remote_pts();
-    viewer
-        .codec_config()
-        .params()
-        .iter()
-        .find(|params| offered.contains(&params.pt()) && decodes(&params.spec(), sent))
-        .map(|params| params.pt())
+    let decoding = viewer.codec_config().params().iter().filter(|params| offered.contains(&params.pt()));
+    // The same before one that includes it.
+    let fits = decoding.filter_map(|params| Some((distance(&params.spec(), sent)?, params)));
+    let (_, params) = fits.min_by_key(|(distance, _)| *distance)?;
+    Some(Taken { pt: params.pt(), red: params.red() })
 }
 
-/// The profile in an H.264 `profile-level-id`: its first two bytes. The level is a matter of size, and both sides
-/// allow an asymmetric one.
-fn h264_profile(spec: &CodecSpec) -> u32 {
-    const CONSTRAINED_BASELINE: u32 = 0x42e01f;
-    spec.format.profile_level_id.unwrap_or(CONSTRAINED_BASELINE) >> 8
+/// H.264 profiles by what they add to each other (RFC 6184 section 8.1, table 5): who decodes one decodes those below,
+/// but for what Baseline alone has. The level is a matter of size, and both sides allow an asymmetric one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum H264Profile {
+    ConstrainedBaseline,
+    Baseline,
+    Main,
+    ConstrainedHigh,
+    High,
+    Other(u32),
+}
+
+fn h264_profile(spec: &CodecSpec) -> H264Profile {
+    /// Without a word (RFC 6184 section 8.1): Baseline, which WebRTC's encoders send in its constrained form (RFC 7742 6.2).
+    const UNSAID: u32 = 0x42e00a;
+    let id = spec.format.profile_level_id.unwrap_or(UNSAID);
+    let (profile, constraints) = (id >> 16, id >> 8 & 0xff);
+    match (profile, constraints) {
+        (0x42, c) if c & 0x40 != 0 => H264Profile::ConstrainedBaseline,
+        (0x4d, c) if c & 0x80 != 0 => H264Profile::ConstrainedBaseline,
+        (0x58, c) if c & 0xc0 == 0xc0 => H264Profile::ConstrainedBaseline,
+        (0x42, _) => H264Profile::Baseline,
+        (0x4d, _) => H264Profile::Main,
+        (0x64, 0x0c) => H264Profile::ConstrainedHigh,
+        (0x64, _) => H264Profile::High,
+        _ => H264Profile::Other(id >> 8),
+    }
+}
+
+/// `None`: a decoder of the one doesn't decode the other.
+fn h264_distance(viewer: H264Profile, sent: H264Profile) -> Option<u8> {
+    use H264Profile::{Baseline, ConstrainedBaseline, ConstrainedHigh, High, Main};
+    match (viewer, sent) {
+        _ if viewer == sent => Some(0),
+        (Baseline | Main | ConstrainedHigh | High, ConstrainedBaseline) => Some(1),
+        (High, Main | ConstrainedHigh) => Some(1),
+        // Encoders of browsers that name Baseline send its constrained form.
+        (ConstrainedBaseline, Baseline) => Some(2),
+        _ => None,
+    }
+}
+
+/// How far what the viewer decodes is from what is sent; `None`: it doesn't decode that.
+fn distance(viewer: &CodecSpec, sent: &CodecSpec) -> Option<u8> {
+    if viewer.codec == Codec::H264 && sent.codec == Codec::H264 {
+        let mode = |spec: &CodecSpec| spec.format.packetization_mode.unwrap_or(0);
+        // Who takes non-interleaved packets takes single ones (RFC 6184 section 6.2).
+        let behind = mode(viewer).checked_sub(mode(sent))?;
+        return Some(h264_distance(h264_profile(viewer), h264_profile(sent))? * 2 + behind);
+    }
+    decodes(viewer, sent).then_some(0)
 }
 
 fn decodes(viewer: &CodecSpec, sent: &CodecSpec) -> bool {
@@ -86,17 +154,13 @@ fn decodes(viewer: &CodecSpec, sent: &CodecSpec) -> bool {
         return false;
     }
     match sent.codec {
-        Codec::H264 => {
-            let mode = |spec: &CodecSpec| spec.format.packetization_mode.unwrap_or(0);
-            mode(viewer) == mode(sent) && h264_profile(viewer) == h264_profile(sent)
-        }
         Codec::Vp9 => viewer.format.profile_id.unwrap_or(0) == sent.format.profile_id.unwrap_or(0),
         Codec::Av1 => viewer.format.profile.unwrap_or(0) == sent.format.profile.unwrap_or(0),
         _ => true,
     }
 }
 
-/// Ticks of the RTP timestamp in a second for the codecs of [`enable`].
+/// Ticks of the RTP timestamp in a second for the codecs of [`offered`].
 pub(crate) fn clock_rate(kind: MediaKind) -> u32 {
     match kind {
         MediaKind::Audio => 48_000,

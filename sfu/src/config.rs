@@ -12,6 +12,8 @@ pub struct Config {
     pub tcp: Option<SocketAddr>,
     /// The node's addresses as clients see them. Empty: those it listens at.
     pub announce: Vec<IpAddr>,
+    /// Over UDP the loopback address is announced before those, for clients on the node's own machine.
+    pub announce_loopback: bool,
     /// Media threads. A room is on one of them.
     pub threads: usize,
     /// Commands that wait for a thread; more are refused with `Full`.
@@ -54,6 +56,7 @@ impl Default for Config {
             udp: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             tcp: None,
             announce: Vec::new(),
+            announce_loopback: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             commands_max: 4_096,
             notices_max: 4_096,

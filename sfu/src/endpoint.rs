@@ -1,7 +1,7 @@
 //! One peer connection: str0m's state, and what the node sends or takes on it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use str0m::bwe::Bitrate;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::config::{CryptoProvider, DtlsCert};
+use str0m::format::CodecConfig;
 use str0m::media::{MediaKind, Mid, Rid};
 use str0m::net::{Protocol, TcpType};
 use str0m::rtp::Ssrc;
@@ -20,6 +21,7 @@ use crate::keyframes::Throttle;
 use crate::layers::{Choice, Shed, View};
 use crate::meter::{Allowance, Meter};
 use crate::room::StreamKey;
+use crate::sdp::Wants;
 use crate::track::{Arrived, Track, reported};
 use crate::vocabulary::EndpointId;
 
@@ -41,13 +43,17 @@ pub(crate) struct Endpoint {
     pub(crate) role: Role,
     /// ICE and DTLS are done.
     pub(crate) connected: bool,
-    /// When ICE has failed, if it doesn't come (back) until then.
+    /// ICE has found a path, once.
+    pub(crate) has_path: bool,
+    /// When ICE or DTLS has failed, if it doesn't come (back) until then.
     pub(crate) lost_at: Option<Instant>,
     /// When str0m wants to be called, as the worker's timers have it.
     pub(crate) timer: Option<Instant>,
     /// Something was written: to be drained before the worker returns.
     pub(crate) dirty: bool,
     pub(crate) candidates: usize,
+    /// Names the stream that goes out on it, and its sender: one for all tracks. Empty until there are any.
+    pub(crate) identity: String,
     /// The address of the socket that is this endpoint's alone.
     pub(crate) own_socket: Option<SocketAddr>,
 }
@@ -69,6 +75,10 @@ pub(crate) struct Both {
 }
 
 impl Role {
+    pub(crate) fn wants(&self) -> Wants {
+        Wants { receives: self.publisher().is_some(), sends: self.subscriber().is_some() }
+    }
+
     pub(crate) fn publisher(&self) -> Option<&Publisher> {
         match self {
             Role::Publisher(publisher) => Some(publisher),
@@ -104,6 +114,8 @@ impl Role {
 
 pub(crate) struct Publisher {
     pub(crate) audio: Option<Mid>,
+    /// The SSRC whose lost sound is asked for again.
+    pub(crate) asked_again: Option<Ssrc>,
     pub(crate) video: Option<Video>,
     pub(crate) clock: SenderClock,
     /// The node's own offer that waits for its answer.
@@ -117,6 +129,7 @@ impl Publisher {
     pub(crate) fn new(packets_per_s_max: u64, now: Instant) -> Publisher {
         Publisher {
             audio: None,
+            asked_again: None,
             video: None,
             clock: SenderClock::default(),
             pending: None,
@@ -195,10 +208,12 @@ impl Endpoint {
             rtc,
             role,
             connected: false,
+            has_path: false,
             lost_at: Some(lost_at),
             timer: None,
             dirty: false,
             candidates: 0,
+            identity: String::new(),
             own_socket: None,
         }
     }
@@ -212,6 +227,9 @@ impl Endpoint {
                 continue;
             }
             let (mid, kind, direction) = (media.mid(), media.kind(), media.direction());
+            if self.identity.is_empty() {
+                media.cname().clone_into(&mut self.identity);
+            }
             if direction.is_receiving() {
                 self.add_media(mid, kind, line.rids(), now);
             }
@@ -267,6 +285,17 @@ impl Endpoint {
             publisher.packets.add(u64::from(allowed));
             allowed
         })
+    }
+
+    /// Sound without RTX is asked for again too, where the publisher takes that.
+    pub(crate) fn ask_again_for(&mut self, ssrc: Ssrc) {
+        let Some(publisher) = self.role.publisher_mut() else { return };
+        if publisher.asked_again.replace(ssrc) == Some(ssrc) {
+            return;
+        }
+        if let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc) {
+            stream.suppress_nack(false);
+        }
     }
 
     /// When the packet was captured, as far as the publisher's reports tell.
@@ -363,24 +392,37 @@ impl Factory {
         Ok(Factory { crypto, certificate })
     }
 
-    pub(crate) fn rtc(&self, ice: Ice, path: Path, now: Instant) -> Rtc {
+    pub(crate) fn rtc(&self, ice: Ice, path: Path, codecs: CodecConfig, now: Instant) -> Rtc {
         let estimate = match path {
             Path::Estimated(first) => Some(first),
             Path::Theirs | Path::Unknown => None,
         };
-        let config = RtcConfig::new()
+        seed();
+        let mut config = RtcConfig::new()
             .set_crypto_provider(Arc::clone(&self.crypto))
             .set_dtls_cert(self.certificate.clone())
             .set_ice_lite(ice == Ice::Lite)
             .set_rtp_mode(true)
             .set_rtcp_report_interval_audio(Duration::from_secs(2))
             .enable_bwe(estimate);
+        *config.codec_config() = codecs;
         let config = match path {
             Path::Unknown => config.set_extension_map(codec::extensions_unestimated()),
             _ => config,
         };
-        codec::enable(config).build(now)
+        config.build(now)
     }
+}
+
+/// Unpredictable, from the system's randomness: a keyed hash (SipHash) under keys of each call's own.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// str0m draws ICE passwords from a generator that isn't made for secrets: from what one client is shown of it, the
+/// next clients' could be computed. Each connection begins it anew.
+pub(crate) fn seed() {
+    fastrand::seed(random());
 }
 
 /// A host candidate at this address; `None` for addresses no client could use.

@@ -43,9 +43,10 @@ mod forward;
 mod keyframes;
 mod layers;
 mod meter;
+mod red;
 mod room;
 mod router;
-mod sdp;
+pub mod sdp;
 mod shell;
 mod speaker;
 mod track;
@@ -53,6 +54,5 @@ pub mod vocabulary;
 pub mod worker;
 
 pub use config::{Config, Limits};
-pub use sdp::SDP_MAX;
 pub use shell::{Full, Node};
 pub use worker::Worker;

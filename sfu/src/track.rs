@@ -8,15 +8,17 @@ use str0m::media::{Mid, Pt};
 use str0m::rtp::{RtpPacket, RtpWrite, Vp8Descriptor};
 
 use crate::clock::Reported;
-use crate::codec;
+use crate::codec::{self, Sent, Taken};
 use crate::forward::{Origin, PictureNumbers, Rewriter};
 use crate::meter::Meter;
+use crate::red;
 use crate::vocabulary::EndpointId;
 
 /// A publisher's packet and what was found out about it once, for all viewers.
 pub(crate) struct Arrived<'a> {
     pub(crate) origin: Origin,
     pub(crate) spec: str0m::format::CodecSpec,
+    is_red: bool,
     pub(crate) packet: &'a RtpPacket,
     pub(crate) starts_keyframe: bool,
     pub(crate) vp8: Option<Vp8Descriptor>,
@@ -25,11 +27,13 @@ pub(crate) struct Arrived<'a> {
 }
 
 impl<'a> Arrived<'a> {
-    pub(crate) fn new(endpoint: EndpointId, spec: str0m::format::CodecSpec, packet: &'a RtpPacket) -> Arrived<'a> {
+    pub(crate) fn new(endpoint: EndpointId, sent: Sent, packet: &'a RtpPacket) -> Arrived<'a> {
+        let Sent { spec, is_red, .. } = sent;
         let video = spec.codec.is_video();
         Arrived {
             origin: Origin { endpoint, ssrc: *packet.header.ssrc },
             spec,
+            is_red,
             packet,
             starts_keyframe: video && codec::starts_keyframe(spec.codec, &packet.payload),
             captured: packet.timestamp,
@@ -52,6 +56,8 @@ pub(crate) enum Written {
     No,
     /// The viewer shows nothing until a key frame comes.
     AwaitsKeyframe,
+    /// Nor ever: the viewer didn't offer the codec. Said once for each publisher and payload type of theirs.
+    NoCommonCodec,
 }
 
 /// Owned by its endpoint.
@@ -60,7 +66,7 @@ pub(crate) struct Track {
     rewriter: Rewriter,
     pictures: PictureNumbers,
     /// The viewer's payload type for what the publisher sends under another; looked up once for each.
-    payload_types: Vec<(EndpointId, Pt, Option<Pt>)>,
+    payload_types: Vec<(EndpointId, Pt, Option<Taken>)>,
     /// Packets.
     pub(crate) sent: Meter,
 }
@@ -97,7 +103,15 @@ impl Track {
     /// Hands the packet to the viewer's connection. Video begins with a key frame.
     pub(crate) fn write(&mut self, rtc: &mut Rtc, arrived: &Arrived<'_>, now: Instant) -> Written {
         let packet = arrived.packet;
-        let Some(pt) = self.payload_type(rtc, arrived) else { return Written::No };
+        let (taken, is_new) = self.payload_type(rtc, arrived);
+        let Some(taken) = taken else { return if is_new { Written::NoCommonCodec } else { Written::No } };
+        let (pt, payload) = match arrived.is_red {
+            false => (taken.pt, packet.payload.clone()),
+            true => match red::for_viewer(&packet.payload, taken) {
+                Some((pt, payload)) => (pt, payload.into()),
+                None => return Written::No,
+            },
+        };
         let video = arrived.spec.codec.is_video();
         let switched = !self.rewriter.continues(arrived.origin);
         if switched && video && !arrived.starts_keyframe {
@@ -116,10 +130,11 @@ impl Track {
         let mut extensions = packet.header.ext_vals.clone();
         // These name the publisher's lines and layers; str0m writes the viewer's.
         (extensions.mid, extensions.rid, extensions.rid_repair) = (None, None, None);
-        let mut write = RtpWrite::new(pt, seq.into(), timestamp, arrived.captured, packet.payload.clone())
+        let mut write = RtpWrite::new(pt, seq.into(), timestamp, arrived.captured, payload)
             .marker(packet.header.marker)
             .ext_vals(extensions)
-            .nackable(video);
+            // Where there is RTX for it.
+            .nackable(true);
         if let Some(patch) = patch {
             write = write.vp8_patch(patch);
         }
@@ -130,12 +145,13 @@ impl Track {
         Written::Yes
     }
 
-    fn payload_type(&mut self, rtc: &Rtc, arrived: &Arrived<'_>) -> Option<Pt> {
+    /// And whether it was looked up just now.
+    fn payload_type(&mut self, rtc: &Rtc, arrived: &Arrived<'_>) -> (Option<Taken>, bool) {
         let (endpoint, sent) = (arrived.origin.endpoint, arrived.packet.header.payload_type);
         if let Some((_, _, found)) = self.payload_types.iter().find(|(of, pt, _)| *of == endpoint && *pt == sent) {
-            return *found;
+            return (*found, false);
         }
-        let found = codec::payload_type(rtc, self.mid, &arrived.spec);
+        let found = codec::taken_as(rtc, self.mid, &arrived.spec);
         if found.is_none() {
             tracing::info!(codec = ?arrived.spec.codec, "a viewer didn't offer the publisher's codec: not forwarded to them");
         }
@@ -143,6 +159,6 @@ impl Track {
             self.payload_types.remove(0);
         }
         self.payload_types.push((endpoint, sent, found));
-        found
+        (found, true)
     }
 }

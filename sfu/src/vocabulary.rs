@@ -34,7 +34,8 @@ pub enum Command {
     /// Answered by [`Notice::Answer`] or [`Notice::Refused`].
     Publish { room: RoomId, endpoint: EndpointId, stream: StreamId, offer: String },
     /// A client offers to receive the stream; it may be published later, stop, and be published again: the endpoint
-    /// stays. Answered by [`Notice::Answer`] or [`Notice::Refused`].
+    /// stays. Answered by [`Notice::Answer`] or [`Notice::Refused`]. With an empty offer, a media server that can't
+    /// answer any client's is to offer by itself ([`Notice::Offer`], completed by [`Command::Answered`]).
     Subscribe { room: RoomId, endpoint: EndpointId, viewer: MemberId, stream: StreamId, offer: String },
     /// Another node offers to receive the stream, by its [`Command::Pull`]. As [`Command::Subscribe`]; media servers
     /// that have a way of their own between them, which is no client's, take that offer here.
@@ -88,6 +89,11 @@ pub enum Notice {
     Connected {
         endpoint: EndpointId,
     },
+    /// The viewer can't be sent what the publisher sends: they have no codec for it in common. Said once.
+    NoCommonCodec {
+        viewer: EndpointId,
+        publisher: EndpointId,
+    },
     /// The connection is over, and not by a [`Command`].
     Closed {
         endpoint: EndpointId,
@@ -105,6 +111,8 @@ pub enum Notice {
 pub enum Refusal {
     /// No SDP that this node can answer: ill-formed, too large, without media, or with no codec in common.
     BadSdp,
+    /// The client's payload types are not those that the media server sends with; it may answer the server's offer.
+    PayloadTypes,
     /// The endpoint's number is in use or unknown.
     BadEndpoint,
     /// The node, or the room's thread, has no room for more packets: later, or at another node.
@@ -120,6 +128,8 @@ pub enum Reason {
     Replaced,
     /// ICE found no path, or lost it.
     IceFailed,
+    /// There was a path, and DTLS came to nothing: a certificate or a version that one side doesn't take.
+    DtlsFailed,
     /// The other side ended it (DTLS close).
     Hangup,
     /// Video or connections shed under load.

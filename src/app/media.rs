@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -258,10 +258,14 @@ pub(super) fn check_pulls(config: &Config) -> Result<String, String> {
 fn media_config(config: &Config) -> confgate_sfu::Config {
     let (callgw, defaults) = (&config.callgw, confgate_sfu::Config::default());
     let any_port = SocketAddr::new(config.http.listen.ip(), 0);
+    // Firefox uses no loopback address: on this machine it comes from, and to, another of the machine's.
+    let only_here = callgw.udp_listen.is_none() && callgw.announce.is_empty() && any_port.ip().is_loopback();
+    let everywhere = SocketAddr::new(unspecified(any_port.ip()), 0);
     confgate_sfu::Config {
-        udp: callgw.udp_listen.unwrap_or(any_port),
+        udp: callgw.udp_listen.unwrap_or(if only_here { everywhere } else { any_port }),
         tcp: Some(callgw.tcp_listen.unwrap_or(any_port)),
         announce: callgw.announce.clone(),
+        announce_loopback: only_here,
         threads: callgw.threads.unwrap_or(defaults.threads),
         rooms_max: config.limits.conferences,
         tcp_idle_timeout: callgw.tcp_idle_timeout,
@@ -273,6 +277,13 @@ fn media_config(config: &Config) -> confgate_sfu::Config {
             ..defaults.limits
         },
         ..defaults
+    }
+}
+
+fn unspecified(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     }
 }
 

@@ -61,6 +61,8 @@ fn heeded(reply: &Reply) -> Option<Heard> {
         Reply::ReceiveVideoAnswer { name, sdp_answer } => {
             Some(Heard::Answered { stream: name.clone(), answer: sdp_answer.clone() })
         }
+        // The rest of the stream goes on.
+        Reply::Error { code: Code::NoCommonCodec, .. } => None,
         Reply::Error { code, .. } => Some(Heard::Refused(*code)),
         Reply::Moved { .. } => Some(Heard::Moved),
         _ => None,

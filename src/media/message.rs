@@ -24,10 +24,17 @@ pub enum Message {
         #[serde(default)]
         token: Option<String>,
     },
-    /// An offer: to send where `sender` is the client's own name, else to receive that stream.
+    /// An offer: to send where `sender` is the client's own name, else to receive that stream. Without one the node is
+    /// to offer the stream, where it said that it can't answer (`payloadTypes`).
     ReceiveVideoFrom {
         sender: String,
+        #[serde(default)]
         sdp_offer: String,
+    },
+    /// To [`Reply::ReceiveVideoOffer`].
+    ReceiveVideoAnswer {
+        sender: String,
+        sdp_answer: String,
     },
     OnIceCandidate {
         /// Whose stream the connection is for; in a call between two there is but one connection.
@@ -198,6 +205,11 @@ pub enum Reply {
         name: String,
         sdp_answer: String,
     },
+    /// The stream as the media server sends it, for a client that asked for that.
+    ReceiveVideoOffer {
+        name: String,
+        sdp_offer: String,
+    },
     IceCandidate {
         name: String,
         candidate: Candidate,
@@ -288,6 +300,9 @@ pub enum Code {
     Expelled,
     BadMessage,
     BadSdp,
+    PayloadTypes,
+    NoCommonCodec,
+    DtlsFailed,
     Overloaded,
     TooMany,
     Unavailable,
@@ -303,6 +318,9 @@ impl Code {
             Code::Expelled => "expelled",
             Code::BadMessage => "badMessage",
             Code::BadSdp => "badSdp",
+            Code::PayloadTypes => "payloadTypes",
+            Code::NoCommonCodec => "noCommonCodec",
+            Code::DtlsFailed => "dtlsFailed",
             Code::Overloaded => "overloaded",
             Code::TooMany => "tooMany",
             Code::Unavailable => "unavailable",
@@ -319,6 +337,11 @@ impl Code {
             Code::Expelled => "removed from the conference",
             Code::BadMessage => "not a message that can be answered here",
             Code::BadSdp => "the offer can't be answered",
+            Code::PayloadTypes => {
+                "payload types that this gateway can't send with: ask for its offer, without sdpOffer"
+            }
+            Code::NoCommonCodec => "no codec that the sender and this viewer both have",
+            Code::DtlsFailed => "the DTLS handshake failed",
             Code::Overloaded => "no room for more now",
             Code::TooMany => "more than a client may ask for",
             Code::Unavailable => "not available now",

@@ -1,6 +1,7 @@
 //! This process as a call gateway node: signalling without sockets. Clients' messages come in, replies go out through
 //! their outboxes, and between them stand the calls' pure cores and the media that they command.
 
+mod answers;
 mod backend;
 mod ear;
 pub mod group;

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::answers::Answers;
 use super::backend::{Backend, Media as Carrier};
 use super::ear::{Ear, Heard};
 use super::group::{Input, Limits, LinkId, Linked, Output, Session, Shown, SocketId};
@@ -87,6 +88,7 @@ pub struct Node {
     mailbox: mpsc::Receiver<Event>,
     orders: mpsc::Receiver<ToNode>,
     ears: HashMap<SocketId, Ear>,
+    answers: Answers,
     /// Commands that the media had no room for, in order. While there are any, nothing more is taken on: what one
     /// input came to is all that it holds.
     backlog: VecDeque<Command>,
@@ -189,6 +191,7 @@ impl Node {
             mailbox,
             orders,
             ears: HashMap::new(),
+            answers: Answers::default(),
             backlog: VecDeque::new(),
             status,
         };
@@ -208,7 +211,7 @@ impl Node {
             tokio::select! {
                 notice = self.notices.recv() => match notice {
                     Some(notice) => {
-                        self.take(Input::Notice(notice));
+                        self.notice(notice);
                         self.report_a_jump();
                     }
                     None => return tracing::error!("the media threads have ended"),
@@ -246,6 +249,14 @@ impl Node {
             Event::Of(input) => self.take(input),
             Event::Pull(request) => self.pull(request),
         }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        let notice = self.answers.judged(notice).unwrap_or_else(|(endpoint, refusal)| {
+            self.command(Command::Close { endpoint });
+            refusal
+        });
+        self.take(Input::Notice(notice));
     }
 
     fn linked(&mut self, said: Said) {
@@ -326,6 +337,7 @@ impl Node {
     }
 
     fn command(&mut self, command: Command) {
+        self.answers.asked(&command);
         if !self.backlog.is_empty() || !self.media.send(command.clone()) {
             self.backlog.push_back(command);
         }

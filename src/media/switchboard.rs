@@ -74,6 +74,7 @@ fn endpoint_of(notice: &Notice) -> Option<EndpointId> {
         | Notice::Refused { endpoint, .. }
         | Notice::Candidate { endpoint, .. }
         | Notice::Connected { endpoint }
+        | Notice::NoCommonCodec { viewer: endpoint, .. }
         | Notice::Closed { endpoint, .. } => Some(*endpoint),
         Notice::Speaker { .. } => None,
     }

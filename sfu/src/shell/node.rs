@@ -1,7 +1,7 @@
 //! A media node: its threads and the way to them.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -241,6 +241,15 @@ fn locals(config: &Config, udp: SocketAddr, tcp: Option<SocketAddr>) -> Vec<(Pro
     let at = |listen: IpAddr, port: u16, proto: Protocol| {
         announced(listen, &config.announce).into_iter().map(move |ip| (proto, SocketAddr::new(ip, port)))
     };
-    let udp = at(udp.ip(), udp.port(), Protocol::Udp);
-    udp.chain(tcp.into_iter().flat_map(|tcp| at(tcp.ip(), tcp.port(), Protocol::Tcp))).collect()
+    let loopback = match udp.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    let first = config.announce_loopback.then_some((Protocol::Udp, SocketAddr::new(loopback, udp.port())));
+    let udp = at(udp.ip(), udp.port(), Protocol::Udp).filter(move |local| Some(*local) != first);
+    first
+        .into_iter()
+        .chain(udp)
+        .chain(tcp.into_iter().flat_map(|tcp| at(tcp.ip(), tcp.port(), Protocol::Tcp)))
+        .collect()
 }

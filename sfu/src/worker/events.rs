@@ -1,6 +1,6 @@
 //! What str0m tells of a connection, and the end of endpoints.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::{Event, IceConnectionState};
 
@@ -8,6 +8,8 @@ use super::{Routing, Worker};
 use crate::room::StreamKey;
 use crate::vocabulary::{EndpointId, Notice, Reason, Source};
 
+/// From ICE's path to the end of the DTLS handshake: a second, or some with losses (RFC 9147 section 5.8).
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ticks from one weighing of layers and load to the next.
 const WEIGH_TICKS: u64 = 3;
 
@@ -48,6 +50,12 @@ impl Worker {
             IceConnectionState::Connected | IceConnectionState::Completed if endpoint.connected => {
                 endpoint.lost_at = None;
             }
+            IceConnectionState::Connected | IceConnectionState::Completed
+                if !std::mem::replace(&mut endpoint.has_path, true) =>
+            {
+                let at = now + HANDSHAKE_TIMEOUT;
+                endpoint.lost_at = Some(endpoint.lost_at.map_or(at, |lost| lost.min(at)));
+            }
             _ => {}
         }
     }
@@ -59,7 +67,8 @@ impl Worker {
         let ended: Vec<EndpointId> =
             self.endpoints.values().filter(|endpoint| lost(endpoint.lost_at)).map(|endpoint| endpoint.id).collect();
         for id in ended {
-            self.remove(id, Some(Reason::IceFailed));
+            let is_handshake = self.endpoints.get(&id).is_some_and(|endpoint| endpoint.has_path && !endpoint.connected);
+            self.remove(id, Some(if is_handshake { Reason::DtlsFailed } else { Reason::IceFailed }));
         }
         self.ticks += 1;
         if self.ticks.is_multiple_of(WEIGH_TICKS) {
@@ -104,6 +113,13 @@ impl Worker {
     pub(super) fn remove(&mut self, id: EndpointId, reason: Option<Reason>) {
         self.detach(id);
         let Some(endpoint) = self.endpoints.remove(&id) else { return };
+        // One that ends before it was up has failed, whoever ended it.
+        let failed = endpoint.has_path && !endpoint.connected;
+        let reason = reason.map(|reason| if failed && reason == Reason::Hangup { Reason::DtlsFailed } else { reason });
+        if reason == Some(Reason::DtlsFailed) {
+            tracing::warn!(endpoint = id.0, stream = ?endpoint.stream, "a client's DTLS handshake failed");
+            metrics::counter!("confgate_media_dtls_failures_total").increment(1);
+        }
         self.demux.forget(id);
         if let Some(at) = endpoint.timer {
             self.timers.remove(&(at, id));

@@ -10,7 +10,7 @@ use crate::codec;
 use crate::endpoint::{Endpoint, Subscriber};
 use crate::layers::Shed;
 use crate::track::{Arrived, Written};
-use crate::vocabulary::{EndpointId, Source};
+use crate::vocabulary::{EndpointId, Notice, Source};
 
 /// Bytes of a packet's payload. A path's MTU allows no more; str0m has room for 2 000 with all headers, and takes more
 /// for a fault of ours.
@@ -23,10 +23,14 @@ impl Worker {
             self.counts.excess += 1;
             return;
         }
-        let Some(spec) = codec::spec_of(&publisher.rtc, packet.header.payload_type) else { return };
-        let mut arrived = Arrived::new(id, spec, packet);
+        let Some(sent) = codec::sent_under(&publisher.rtc, packet.header.payload_type) else { return };
+        if sent.nacks && !sent.spec.codec.is_video() {
+            publisher.ask_again_for(packet.header.ssrc);
+        }
+        let is_video = sent.spec.codec.is_video();
+        let mut arrived = Arrived::new(id, sent, packet);
         arrived.captured = publisher.captured(&arrived);
-        let layer = if spec.codec.is_video() {
+        let layer = if is_video {
             let Some(layer) = publisher.layer_of(&arrived) else { return };
             Some(layer)
         } else {
@@ -53,6 +57,9 @@ impl Worker {
                     mark(&mut self.dirty, endpoint);
                 }
                 Written::AwaitsKeyframe => awaited = true,
+                Written::NoCommonCodec => {
+                    self.notices.push_back(Notice::NoCommonCodec { viewer: *subscriber, publisher: id });
+                }
                 Written::No => {}
             }
         }

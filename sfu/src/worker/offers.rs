@@ -3,15 +3,18 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use str0m::Rtc;
 use str0m::bwe::Bitrate;
+use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind};
 use str0m::net::Protocol;
 
 use super::{Routing, Worker, mark};
 use crate::admission::EXPECTED;
-use crate::endpoint::{Both, Endpoint, Ice, Path, Publisher, Role, Subscriber, host_candidate};
+use crate::codec;
+use crate::endpoint::{Both, Endpoint, Ice, Path, Publisher, Role, Subscriber, host_candidate, random, seed};
 use crate::room::{Stream, StreamKey};
-use crate::sdp;
+use crate::sdp::{self, Offer, Unreadable};
 use crate::vocabulary::{EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
 
 /// What a path is taken to carry until it was measured: a small layer and sound.
@@ -116,25 +119,29 @@ impl Worker {
         offer: &str,
         now: Instant,
     ) -> Result<String, Refusal> {
-        let parsed = sdp::offer(offer)?;
+        let offer = Offer::read(offer, role.wants()).map_err(|error| unreadable(id, error))?;
+        let codecs = offer.codecs().map_err(|error| unreadable(id, error))?;
+        let sends = role.wants().sends;
         let path = match role {
             Role::Publisher(_) | Role::Both(_) => Path::Theirs,
             Role::Subscriber(_) if self.has_choice(room, &stream) => Path::Estimated(FIRST_ESTIMATE),
             Role::Subscriber(_) => Path::Unknown,
         };
-        let mut rtc = self.factory.rtc(Ice::Lite, path, now);
+        let mut rtc = self.factory.rtc(Ice::Lite, path, codecs, now);
         for (proto, address) in &self.locals {
             host_candidate(*proto, *address).and_then(|candidate| rtc.add_local_candidate(candidate).map(|_| ()));
         }
-        let answer = rtc.sdp_api().accept_offer(parsed).map_err(|error| bad_sdp(id, &error))?;
+        let answer = accept(id, &mut rtc, &offer, sends)?;
         let mut endpoint = Endpoint::new(id, StreamKey(u64::MAX), rtc, role, now + self.limits.connect_timeout);
         endpoint.note_media(&answer, now);
         if !endpoint.has_media() {
             return Err(Refusal::BadSdp);
         }
+        let answer =
+            offer.answer(&answer.to_sdp_string(), &endpoint.identity).map_err(|error| unreadable(id, error))?;
         self.insert(endpoint, room, stream);
         self.drain(id, now);
-        Ok(answer.to_sdp_string())
+        Ok(answer)
     }
 
     /// Whether the stream has layers to choose from, or may have when it comes. Only then is the viewer's path
@@ -199,7 +206,7 @@ impl Worker {
         now: Instant,
     ) -> Result<String, Refusal> {
         self.admit(id, EXPECTED, now)?;
-        let mut rtc = self.factory.rtc(Ice::Full, Path::Theirs, now);
+        let mut rtc = self.factory.rtc(Ice::Full, Path::Theirs, codec::offered(), now);
         let candidate = host_candidate(Protocol::Udp, own).ok_or(Refusal::Unavailable)?;
         rtc.add_local_candidate(candidate);
         let mut changes = rtc.sdp_api();
@@ -236,22 +243,51 @@ impl Worker {
 
     pub(super) fn renegotiate(&mut self, id: EndpointId, offer: &str, now: Instant) -> Result<(), Refusal> {
         let endpoint = self.endpoints.get_mut(&id).ok_or(Refusal::BadEndpoint)?;
-        let offer = sdp::offer(offer)?;
-        let answer = endpoint.rtc.sdp_api().accept_offer(offer).map_err(|error| bad_sdp(id, &error));
+        let offer = Offer::read(offer, endpoint.role.wants()).map_err(|error| unreadable(id, error))?;
+        let parsed = offer.parsed(offer.len()).map_err(|error| unreadable(id, error))?;
+        seed();
+        let answer = endpoint.rtc.sdp_api().accept_offer(parsed).map_err(|error| bad_sdp(id, &error));
+        offer.candidates.iter().for_each(|candidate| endpoint.rtc.add_remote_candidate(candidate.clone()));
         if let Some(subscriber) = endpoint.role.subscriber_mut() {
             let tracks = [subscriber.audio.as_mut(), subscriber.video.as_mut()];
             tracks.into_iter().flatten().for_each(|track| track.renegotiated());
         }
         let fragment = endpoint.rtc.direct_api().local_ice_credentials().ufrag;
         mark(&mut self.dirty, endpoint);
-        let answer = answer.inspect(|answer| endpoint.note_media(answer, now));
+        let answer = answer.and_then(|answer| {
+            endpoint.note_media(&answer, now);
+            offer.answer(&answer.to_sdp_string(), &endpoint.identity).map_err(|error| unreadable(id, error))
+        });
         self.name(id, fragment);
         let answer = answer?;
-        let answer = answer.to_sdp_string();
         self.notices.push_back(Notice::Answer { endpoint: id, answer });
         self.want_keyframe(id, now);
         Ok(())
     }
+}
+
+/// str0m gives each track of an answer a CNAME of its own and lets nobody choose it, where all tracks of a sender have
+/// one (RFC 8834 section 4.9). It draws them from a generator that can be wound back: the sections are offered one
+/// after the other, each with the same draw.
+fn accept(id: EndpointId, rtc: &mut Rtc, offer: &Offer<'_>, sends: bool) -> Result<SdpAnswer, Refusal> {
+    let draw = random();
+    let mut taken = |count| {
+        let part = offer.parsed(count).map_err(|error| unreadable(id, error))?;
+        fastrand::seed(draw);
+        rtc.sdp_api().accept_offer(part).map_err(|error| bad_sdp(id, &error))
+    };
+    if sends {
+        (1..offer.len()).try_for_each(|count| taken(count).map(drop))?;
+    }
+    let answer = taken(offer.len());
+    seed();
+    offer.candidates.iter().for_each(|candidate| rtc.add_remote_candidate(candidate.clone()));
+    answer
+}
+
+fn unreadable(id: EndpointId, Unreadable(why): Unreadable) -> Refusal {
+    tracing::info!(endpoint = id.0, why, "an offer that isn't answered");
+    Refusal::BadSdp
 }
 
 fn bad_sdp(id: EndpointId, error: &str0m::RtcError) -> Refusal {

@@ -41,6 +41,23 @@ fn three_members_see_and_hear_each_other() {
     }
 }
 
+/// Players that synchronize by RTCP find sound and picture under one name, which is the answer's.
+#[test]
+fn sound_and_picture_of_a_member_have_one_cname_on_the_wire_too() {
+    let mut network = Network::new();
+    let anna = network.publish("anna");
+    let boris = network.watch("boris", "anna");
+    network.call(&[anna], 6 * SECOND);
+    let answer = network.notices.iter().find_map(|notice| match notice {
+        Notice::Answer { endpoint, answer } if *endpoint == boris => Some(answer.clone()),
+        _ => None,
+    });
+    let answer = answer.expect("it was answered");
+    let said = answer.lines().find_map(|line| Some(line.split_once(" cname:")?.1)).expect("it names a sender");
+    let senders = network.clients.get_mut(&boris).unwrap().senders();
+    assert_eq!(senders, [said, said], "of sound and of picture");
+}
+
 #[test]
 fn two_see_and_hear_each_other_on_one_connection_each() {
     let mut network = Network::new();
@@ -154,6 +171,54 @@ fn a_viewer_without_the_publishers_codec_hears_them_still() {
     network.call(&[anna], 2 * SECOND);
     assert_eq!(network.frames(boris), 0);
     assert!(network.clients[&boris].sounds().len() > 60);
+    let told: Vec<&Notice> =
+        network.notices.iter().filter(|notice| matches!(notice, Notice::NoCommonCodec { .. })).collect();
+    assert_eq!(told, [&Notice::NoCommonCodec { viewer: boris, publisher: anna }], "once");
+}
+
+#[test]
+fn a_client_whose_dtls_comes_to_nothing_is_given_up_as_such() {
+    let mut network = Network::new();
+    network.link.no_dtls = true;
+    let anna = network.publish("anna");
+    network.run(15 * SECOND);
+    assert!(network.notices.contains(&Notice::Closed { endpoint: anna, reason: Reason::DtlsFailed }));
+    assert_eq!(network.worker.endpoints(), 0);
+}
+
+#[test]
+fn a_client_with_another_certificate_than_it_said_is_given_up_at_once() {
+    let mut network = Network::new();
+    let anna = network.client(Media::SENDS, Protocol::Udp);
+    let offer = network.clients[&anna].offer.clone();
+    let lines = offer.lines().map(|line| match line.strip_prefix("a=fingerprint:sha-256 ") {
+        Some(value) => format!("a=fingerprint:sha-256 {}\r\n", value.replace(['1', '2', '3'], "4")),
+        None => format!("{line}\r\n"),
+    });
+    let offer: String = lines.collect();
+    network.spoofed = true;
+    network.command(Command::Publish { room: room(), endpoint: anna, stream: camera("anna"), offer });
+    network.run(3 * SECOND);
+    assert!(network.notices.contains(&Notice::Closed { endpoint: anna, reason: Reason::DtlsFailed }));
+}
+
+/// RFC 4585: as the publisher's offer allows it, and only then.
+#[test]
+fn lost_sound_is_asked_for_again_where_the_publisher_takes_that() {
+    for takes in [true, false] {
+        let mut network = Network::new();
+        let anna = network.client(Media::SENDS, Protocol::Udp);
+        let offer = network.clients[&anna].offer.clone();
+        let opus = offer.lines().find(|line| line.contains("opus/48000")).unwrap();
+        let pt = opus.trim_start_matches("a=rtpmap:").split(' ').next().unwrap();
+        let asking = format!("{opus}\r\na=rtcp-fb:{pt} nack");
+        let offer = if takes { offer.replacen(opus, &asking, 1) } else { offer.clone() };
+        network.command(Command::Publish { room: room(), endpoint: anna, stream: camera("anna"), offer });
+        network.call(&[anna], SECOND);
+        network.link.lost_per_mille = 100;
+        network.call(&[anna], 5 * SECOND);
+        assert_eq!(network.clients[&anna].sounds_asked_again > 0, takes);
+    }
 }
 
 #[test]

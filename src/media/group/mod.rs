@@ -226,7 +226,7 @@ impl Group {
         let described = |signal: &Signal| matches!(signal, Signal::Description(_));
         let pulls = self.seat(socket).is_some_and(|seat| seat.pulls);
         let cost = match &message {
-            Ok(Message::ReceiveVideoFrom { .. }) if !pulls => OFFER_COST,
+            Ok(Message::ReceiveVideoFrom { .. } | Message::ReceiveVideoAnswer { .. }) if !pulls => OFFER_COST,
             Ok(Message::Signal { signal, .. }) if described(signal) => OFFER_COST,
             _ => 1,
         };
@@ -236,6 +236,7 @@ impl Group {
         match message {
             Ok(Message::JoinRoom { room, name, .. }) => self.join(now, socket, &room, &name, shown),
             Ok(Message::ReceiveVideoFrom { sender, sdp_offer }) => self.offered(socket, &sender, sdp_offer),
+            Ok(Message::ReceiveVideoAnswer { sender, sdp_answer }) => self.client_answered(socket, &sender, sdp_answer),
             Ok(Message::OnIceCandidate { name: Some(name), candidate }) => {
                 self.candidate(socket, &name, candidate.map(|c| c.candidate).unwrap_or_default());
             }

@@ -40,6 +40,8 @@ pub(super) struct Endpoint {
     pub socket: SocketId,
     stream: StreamId,
     publishes: bool,
+    /// The client made no offer: the media is to.
+    asks: bool,
     pub answered: bool,
     /// A second offer waits for its answer.
     pub restarts: bool,
@@ -76,7 +78,9 @@ impl Group {
 
     /// An offer takes the place of the connection that there was for the stream.
     pub(super) fn offered(&mut self, socket: SocketId, sender: &str, offer: String) {
-        let Some(named) = self.named(socket, sender).filter(|named| named.own || named.known) else {
+        // One's own stream nobody else can offer.
+        let fits = |named: &Named| if offer.is_empty() { named.known } else { named.own || named.known };
+        let Some(named) = self.named(socket, sender).filter(fits) else {
             let name = (sender.len() <= NAME_BACK).then(|| sender.to_owned());
             return self.error(socket, Code::BadMessage, name);
         };
@@ -100,8 +104,9 @@ impl Group {
             self.media(Command::Close { endpoint });
         }
         let (stream, publishes, candidates) = (named.stream.clone(), named.own, early.len());
-        let (answered, restarts, held) = (false, false, Vec::new());
-        self.endpoints.insert(endpoint, Endpoint { socket, stream, publishes, answered, restarts, candidates, held });
+        let (asks, answered, restarts, held) = (offer.is_empty(), false, false, Vec::new());
+        let opened = Endpoint { socket, stream, publishes, asks, answered, restarts, candidates, held };
+        self.endpoints.insert(endpoint, opened);
         self.connect(endpoint, named, pulls, offer);
         for candidate in early {
             self.media(Command::Candidate { endpoint, candidate });
@@ -185,8 +190,9 @@ impl Group {
     /// What the media says; about connections that were ended meanwhile, nothing is passed on.
     pub(super) fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Offer { endpoint, .. } | Notice::Connected { endpoint } if !self.feeds.has(endpoint) => {}
-            Notice::Offer { endpoint, offer } => self.feed_offers(endpoint, offer),
+            Notice::Connected { endpoint } if !self.feeds.has(endpoint) => {}
+            Notice::Offer { endpoint, offer } if self.feeds.has(endpoint) => self.feed_offers(endpoint, offer),
+            Notice::Offer { endpoint, offer } => self.offer(endpoint, offer),
             Notice::Connected { endpoint } => self.feed_flows(endpoint),
             Notice::Refused { endpoint, .. } | Notice::Closed { endpoint, .. } if self.feeds.has(endpoint) => {
                 self.feed_lost(endpoint);
@@ -197,18 +203,58 @@ impl Group {
                 self.node_candidate(endpoint, candidate);
             }
             Notice::Refused { endpoint, refusal } => {
+                let asks = self.endpoints.get(&endpoint).is_some_and(|endpoint| endpoint.asks);
                 let code = match refusal {
+                    // Where the media answers, an offer is what is missing.
+                    Refusal::BadSdp if asks => Code::BadMessage,
                     Refusal::BadSdp => Code::BadSdp,
+                    Refusal::PayloadTypes => Code::PayloadTypes,
                     Refusal::Overloaded => Code::Overloaded,
                     Refusal::BadEndpoint | Refusal::Unavailable => Code::Unavailable,
                 };
                 self.lost(endpoint, Some(code));
             }
+            Notice::NoCommonCodec { viewer, publisher } => self.no_common_codec(viewer, publisher),
             Notice::Closed { endpoint, reason } => {
-                // Of a path that is lost the browser knows, and offers anew.
-                self.lost(endpoint, (reason == Reason::Overload).then_some(Code::Overloaded));
+                let code = match reason {
+                    Reason::Overload => Some(Code::Overloaded),
+                    Reason::DtlsFailed => Some(Code::DtlsFailed),
+                    // Of a path that is lost the browser knows, and offers anew.
+                    Reason::IceFailed | Reason::Hangup | Reason::Replaced => None,
+                };
+                self.lost(endpoint, code);
             }
             Notice::Speaker { room, member } => self.speaker(&room, member),
+        }
+    }
+
+    /// Both hear of it; the rest of the stream goes on. What is pulled from another node, that node tells.
+    fn no_common_codec(&mut self, viewer: EndpointId, publisher: EndpointId) {
+        for endpoint in [viewer, publisher] {
+            let Some(Endpoint { socket, stream, .. }) = self.endpoints.get(&endpoint) else { continue };
+            let (socket, name) = (*socket, name_of(stream));
+            self.error(socket, Code::NoCommonCodec, Some(name));
+        }
+    }
+
+    /// The media offers the stream to a client who asked for that.
+    fn offer(&mut self, id: EndpointId, offer: String) {
+        let Some(endpoint) = self.endpoints.get_mut(&id).filter(|endpoint| !endpoint.answered) else { return };
+        endpoint.answered = true;
+        let (socket, stream) = (endpoint.socket, endpoint.stream.clone());
+        let held = std::mem::take(&mut endpoint.held);
+        self.send(socket, Reply::ReceiveVideoOffer { name: name_of(&stream), sdp_offer: offer });
+        for candidate in held {
+            self.send(socket, candidate);
+        }
+    }
+
+    /// The client answers the media's offer.
+    pub(super) fn client_answered(&mut self, socket: SocketId, sender: &str, answer: String) {
+        let Some(named) = self.named(socket, sender).filter(|named| named.known) else { return };
+        let streams = self.seat(socket).map(|seat| &seat.streams);
+        if let Some(endpoint) = streams.and_then(|streams| streams.of(&named.stream)) {
+            self.media(Command::Answered { endpoint, answer });
         }
     }
 

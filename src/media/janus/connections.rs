@@ -7,7 +7,7 @@ use super::core::{Endpoint, Janus, Output, Part, Waiting};
 use super::message::{self, Handle};
 use super::plain;
 use super::rooms::{Feed, Permit, Track};
-use super::sdp::{Mirrored, mirror};
+use super::sdp::{Mirrored, Unmirrored, mirror, named};
 
 /// Candidates that wait for their connection's handle.
 const CANDIDATES: usize = 128;
@@ -60,19 +60,48 @@ impl Janus {
         self.described(id, mid);
     }
 
-    /// Janus offers its stream: told to the client as the answer to its own offer.
+    /// Janus offers its stream: told to the client as the answer to its own offer, or as it is where the client made
+    /// none.
     pub(super) fn offered(&mut self, id: EndpointId, data: &Value, janus: String) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
         let Part::Subscriber { offer, tracks: own, .. } = &mut endpoint.part else { return };
         *own = tracks(&data["streams"]);
-        match mirror(offer, &janus) {
-            Some(Mirrored { for_client, for_janus, mids }) => {
+        let stream = format!("stream-{}", id.0);
+        if offer.is_empty() {
+            return self.tell(Notice::Offer { endpoint: id, offer: named(&janus, &stream) });
+        }
+        match mirror(offer, &janus, &stream) {
+            Ok(Mirrored { for_client, for_janus, mids, lacks_codec }) => {
                 let mid = mids.into_iter().next().map(|(_, janus)| janus).unwrap_or_default();
                 self.tell(Notice::Answer { endpoint: id, answer: for_client });
                 self.start(id, &for_janus, mid);
+                if lacks_codec {
+                    self.tell_codec(id);
+                }
             }
-            None => self.fail(id, Refusal::BadSdp),
+            Err(Unmirrored::PayloadTypes) => self.fail(id, Refusal::PayloadTypes),
+            Err(Unmirrored::Nothing) => self.fail(id, Refusal::BadSdp),
         }
+    }
+
+    /// Viewer and sender are to hear that they have no codec in common.
+    fn tell_codec(&mut self, viewer: EndpointId) {
+        let Some(endpoint) = self.endpoints.get(&viewer) else { return };
+        let feed = self.rooms.get(&endpoint.room).and_then(|room| room.live(&endpoint.stream));
+        if let Some(publisher) = feed.map(|feed| feed.endpoint) {
+            self.tell(Notice::NoCommonCodec { viewer, publisher });
+        }
+    }
+
+    /// The client answers what Janus offered.
+    pub(super) fn offer_answered(&mut self, id: EndpointId, answer: &str) {
+        let Some(endpoint) = self.endpoints.get(&id) else { return };
+        let Part::Subscriber { offer, tracks, .. } = &endpoint.part else { return };
+        if !offer.is_empty() || tracks.is_empty() || endpoint.described {
+            return self.refuse(id, Refusal::BadEndpoint);
+        }
+        let mid = tracks.first().map(|track| track.mid.clone()).unwrap_or_default();
+        self.start(id, answer, mid);
     }
 
     pub(super) fn start(&mut self, id: EndpointId, answer: &str, mid: String) {

@@ -55,6 +55,7 @@ pub(super) enum Part {
         offer: String,
     },
     Subscriber {
+        /// Empty: the client answers Janus's.
         offer: String,
         tracks: Vec<Track>,
         view: Option<(u32, u32)>,
@@ -184,7 +185,10 @@ impl Janus {
             Command::Pull { room, endpoint, stream } => {
                 self.open(endpoint, room, stream, Part::Pull(Pull::default()));
             }
-            Command::Answered { endpoint, answer } => self.answered(endpoint, &answer),
+            Command::Answered { endpoint, answer } => match self.endpoints.get(&endpoint).map(|known| &known.part) {
+                Some(Part::Subscriber { .. }) => self.offer_answered(endpoint, &answer),
+                _ => self.answered(endpoint, &answer),
+            },
             // VideoRoom has no connection that does both; a second round of offers on one isn't asked for.
             Command::Exchange { endpoint, .. } | Command::Renegotiate { endpoint, .. } => {
                 self.refuse(endpoint, Refusal::Unavailable);

@@ -8,9 +8,8 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use confgate_sfu::sdp::SDP_MAX;
 use serde_json::{Value, json};
-
-use super::sdp::SDP_MAX;
 
 /// `REMOTE_PUBLISHER_BASE_SSRC`, `REMOTE_PUBLISHER_SSRC_STEP` of the plugin: the first of its SSRCs, and the steps.
 const SSRC_BASE: u32 = 1000;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::core::{Janus, Output, Settings};
 use super::message::Said;
-use super::sdp::mirror;
+use super::sdp::{Unmirrored, mirror};
 
 mod remote;
 
@@ -37,7 +37,7 @@ fn section<'a>(sdp: &'a str, kind: &str) -> &'a str {
 
 #[test]
 fn two_offers_make_two_answers_in_the_order_and_with_the_mids_of_each() {
-    let mirrored = mirror(CLIENT, JANUS).unwrap();
+    let mirrored = mirror(CLIENT, JANUS, "anna").unwrap();
     assert_eq!(mirrored.mids, [("a".to_owned(), "1".to_owned()), ("v".to_owned(), "0".to_owned())]);
     let client = &mirrored.for_client;
     assert!(client.find("m=audio") < client.find("m=video"), "{client}");
@@ -52,10 +52,12 @@ fn two_offers_make_two_answers_in_the_order_and_with_the_mids_of_each() {
         "a=rtcp-fb:96 nack pli\r\n",
         "a=fmtp:97 apt=96\r\n",
         "a=ssrc:1943426432 cname:janus\r\n",
-        "a=candidate:1 1 udp 2015363327 192.0.2.2 21194 typ host\r\n",
+        "a=msid:anna janus0\r\n",
     ] {
         assert!(video.contains(line), "{line} in {client}");
     }
+    let candidate = "a=candidate:1 1 udp 2015363327 192.0.2.2 21194 typ host\r\na=end-of-candidates\r\n";
+    assert!(section(client, "audio").contains(candidate), "the first section describes the transport: {client}");
     assert!(!client.contains("extmap") && !client.contains("transport-cc"), "{client}");
     let janus = &mirrored.for_janus;
     assert!(janus.find("m=video") < janus.find("m=audio"), "{janus}");
@@ -66,17 +68,33 @@ fn two_offers_make_two_answers_in_the_order_and_with_the_mids_of_each() {
 }
 
 #[test]
-fn what_has_no_payload_type_in_common_is_refused_alone_and_all_of_it_together() {
-    let firefox = CLIENT.replace("96 97 98", "120 97 98").replace("rtpmap:96 VP8", "rtpmap:120 VP8");
-    let mirrored = mirror(&firefox, JANUS).unwrap();
+fn what_has_no_codec_in_common_is_refused_alone_and_all_of_it_together() {
+    let other = CLIENT.replace("VP8", "H263");
+    let mirrored = mirror(&other, JANUS, "anna").unwrap();
     assert_eq!(mirrored.mids.len(), 1);
+    assert!(mirrored.lacks_codec);
     assert!(section(&mirrored.for_client, "video").starts_with("m=video 0 "), "{}", mirrored.for_client);
     assert!(mirrored.for_client.contains("a=group:BUNDLE a\r\n"));
-    assert_eq!(mirror(&firefox.replace("111", "109"), JANUS), None);
+    assert_eq!(mirror(&other.replace("opus", "G729"), JANUS, "anna"), Err(Unmirrored::Nothing));
     for bad in ["", "v=0\r\n", "m=\r\n", "m=audio\r\n", &"m=audio 9 x 111\r\n".repeat(200), &"x".repeat(70_000)] {
-        assert_eq!(mirror(bad, JANUS), None);
-        assert_eq!(mirror(CLIENT, bad), None);
+        assert_eq!(mirror(bad, JANUS, "anna"), Err(Unmirrored::Nothing));
+        assert_eq!(mirror(CLIENT, bad, "anna"), Err(Unmirrored::Nothing));
     }
+}
+
+/// Janus would send under numbers that the client doesn't know.
+#[test]
+fn other_payload_types_are_told_from_no_common_codec() {
+    let firefox = CLIENT.replace("96 97 98", "120 97 98").replace("rtpmap:96 VP8", "rtpmap:120 VP8");
+    assert_eq!(mirror(&firefox, JANUS, "anna"), Err(Unmirrored::PayloadTypes));
+    assert_eq!(mirror(&firefox.replace("111", "109"), JANUS, "anna"), Err(Unmirrored::PayloadTypes));
+}
+
+#[test]
+fn both_answers_fit_their_offers() {
+    let mirrored = mirror(CLIENT, JANUS, "anna").unwrap();
+    assert_eq!(confgate_sfu::sdp::check(CLIENT, &mirrored.for_client), Ok(()), "{}", mirrored.for_client);
+    assert_eq!(confgate_sfu::sdp::check(JANUS, &mirrored.for_janus), Ok(()), "{}", mirrored.for_janus);
 }
 
 /// Janus's to who publishes.
@@ -263,16 +281,34 @@ fn what_is_forbidden_before_the_stream_comes_is_forbidden_when_it_does() {
 }
 
 #[test]
-fn a_browser_with_other_payload_types_is_refused_and_its_handle_given_back() {
+fn a_browser_with_other_payload_types_is_told_so_and_may_answer_januss_offer() {
     let mut scene = Scene::up();
     scene.publishes(1, 20);
-    let offer = CLIENT.replace("96", "120").replace("111", "109");
-    let (viewer, stream) = (Arc::from("ben"), stream());
-    scene.command(Command::Subscribe { room: room(), endpoint: EndpointId(2), viewer, stream, offer });
+    let subscribe = |endpoint, offer: &str| {
+        let (viewer, stream, offer) = (Arc::from("ben"), stream(), offer.to_owned());
+        Command::Subscribe { room: room(), endpoint: EndpointId(endpoint), viewer, stream, offer }
+    };
+    let streams = || json!({"streams": [{"type": "video", "mid": "0"}, {"type": "audio", "mid": "1"}]});
+    scene.command(subscribe(2, &CLIENT.replace("96", "120").replace("111", "109")));
     scene.made("attach", 30);
-    scene.done("join", json!({"streams": [{"type": "video", "mid": "0"}]}), Some(JANUS));
-    assert_eq!(scene.told.last(), Some(&Notice::Refused { endpoint: EndpointId(2), refusal: Refusal::BadSdp }));
+    scene.done("join", streams(), Some(JANUS));
+    assert_eq!(scene.told.last(), Some(&Notice::Refused { endpoint: EndpointId(2), refusal: Refusal::PayloadTypes }));
     assert_eq!(scene.asked("detach").1["handle_id"], 30);
+
+    scene.command(subscribe(3, ""));
+    let candidate = Command::Candidate { endpoint: EndpointId(3), candidate: "candidate:1".into() };
+    scene.command(candidate);
+    scene.made("attach", 31);
+    scene.done("join", streams(), Some(JANUS));
+    let Some(Notice::Offer { endpoint: EndpointId(3), offer }) = scene.told.last() else { panic!("{:?}", scene.told) };
+    assert_eq!(*offer, JANUS.replace("msid:janus ", "msid:stream-3 "));
+    scene.command(Command::Answered { endpoint: EndpointId(3), answer: "answer".into() });
+    let (_, start) = scene.asked("start");
+    assert_eq!((&start["handle_id"], &start["jsep"]["sdp"]), (&json!(31), &json!("answer")));
+    let (_, trickle) = scene.asked("trickle");
+    assert_eq!(trickle["candidate"]["sdpMid"], "0", "{trickle}");
+    scene.command(Command::Answered { endpoint: EndpointId(3), answer: "again".into() });
+    assert_eq!(scene.told.last(), Some(&Notice::Refused { endpoint: EndpointId(3), refusal: Refusal::BadEndpoint }));
 }
 
 #[test]

@@ -198,6 +198,13 @@ impl Pairs {
             }
             Notice::Refused { endpoint, refusal } => self.refused(endpoint, refusal),
             Notice::Closed { endpoint, reason } => self.lost(endpoint, reason),
+            Notice::NoCommonCodec { viewer, publisher } => {
+                for endpoint in [viewer, publisher] {
+                    if let Some((_, socket)) = self.endpoints.get(&endpoint).copied() {
+                        self.error(socket, Code::NoCommonCodec);
+                    }
+                }
+            }
             // Nothing is pulled from other nodes, nobody is told who speaks, and who is connected is the client's and
             // the media's business.
             Notice::Offer { .. } | Notice::Connected { .. } | Notice::Speaker { .. } => {}

@@ -68,7 +68,7 @@ impl Pairs {
 
     pub(super) fn refused(&mut self, endpoint: EndpointId, refusal: Refusal) {
         let message = match refusal {
-            Refusal::BadSdp => "an offer can't be answered",
+            Refusal::BadSdp | Refusal::PayloadTypes => "an offer can't be answered",
             Refusal::Overloaded => "no room for more calls now",
             Refusal::BadEndpoint | Refusal::Unavailable => "calls between two are not relayed here now",
         };
@@ -79,6 +79,7 @@ impl Pairs {
         let message = match reason {
             Reason::Hangup => "remote user hanged out",
             Reason::IceFailed => "the connection is lost",
+            Reason::DtlsFailed => "the DTLS handshake failed",
             Reason::Overload => "no room for more calls now",
             // Each stream of a call has one connection only.
             Reason::Replaced => return,

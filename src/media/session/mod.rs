@@ -7,5 +7,4 @@ mod state;
 
 pub use fragment::{Credentials, FRAGMENT_MAX, Fragment};
 pub use offer::{Offer, Side, Unfit, is_whole};
-pub(in crate::media) use offer::{joined, sections};
 pub use state::{Established, Refused, Step};

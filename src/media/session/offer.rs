@@ -1,6 +1,8 @@
 //! Offers as a session's are: one audio and one video of one stream in one direction, over one transport (RFC 9725
 //! section 4.4). What the media can't take whole is refused whole.
 
+use confgate_sfu::sdp::{Description, Direction, Section, Unreadable};
+
 use super::fragment::Credentials;
 
 /// What the client does.
@@ -26,13 +28,11 @@ pub struct Offer {
     pub credentials: Credentials,
 }
 
-const DIRECTIONS: [&str; 4] = ["a=sendonly", "a=recvonly", "a=sendrecv", "a=inactive"];
-
 impl Side {
-    fn direction(self) -> &'static str {
+    fn direction(self) -> Direction {
         match self {
-            Side::Sends => "a=sendonly",
-            Side::Receives => "a=recvonly",
+            Side::Sends => Direction::SendOnly,
+            Side::Receives => Direction::RecvOnly,
         }
     }
 }
@@ -41,24 +41,25 @@ impl Offer {
     /// # Errors
     /// Why it isn't taken.
     pub fn read(text: &str, side: Side) -> Result<Self, Unfit> {
-        if !text.starts_with("v=0") {
-            return Err(Unfit::NoSdp);
-        }
-        let sections = sections(text);
-        let (session, media) = sections.split_first().ok_or(Unfit::NoSdp)?;
-        check_kinds(media)?;
-        if media.len() > 1 && !session.iter().any(|line| line.starts_with("a=group:BUNDLE ")) {
+        let mut read = Description::read(text).map_err(|Unreadable(why)| match text.starts_with("v=0") {
+            true => Unfit::Media(why),
+            false => Unfit::NoSdp,
+        })?;
+        check_kinds(&read.media)?;
+        if read.media.len() > 1 && read.bundles().is_empty() {
             return Err(Unfit::Media("audio and video over one transport only (BUNDLE)"));
         }
         let credentials = Credentials::read(text).map_err(Unfit::Media)?;
         let credentials = credentials.ok_or(Unfit::Media("no ICE credentials"))?;
-        let mut lines: Vec<&str> = session.iter().copied().filter(|line| !DIRECTIONS.contains(line)).collect();
-        for section in media {
-            check_direction(session, section, side)?;
-            lines.extend(section.iter().filter(|line| !DIRECTIONS.contains(line)));
-            lines.push(side.direction());
+        read.media.iter().try_for_each(|section| check_direction(read.direction(section), side))?;
+        let direction = format!("a={}", side.direction().name());
+        let other = |line: &&str| Direction::ALL.iter().all(|direction| line[2..] != *direction.name());
+        read.session.retain(other);
+        for section in &mut read.media {
+            section.lines.retain(other);
+            section.lines.push(&direction);
         }
-        Ok(Self { text: joined(lines), credentials })
+        Ok(Self { text: read.to_string(), credentials })
     }
 
     pub fn text(&self) -> &str {
@@ -78,47 +79,29 @@ impl Offer {
             _ if line.starts_with("o=") => origin.as_str(),
             line => line,
         });
-        Self { text: joined(lines), credentials: credentials.clone() }
+        let text = lines.map(|line| format!("{line}\r\n")).collect();
+        Self { text, credentials: credentials.clone() }
     }
 }
 
 /// Whether the answer takes every media line that was offered.
 pub fn is_whole(answer: &str) -> bool {
-    let refused = |section: &Vec<&str>| {
-        section.first().is_some_and(|line| line.split(' ').nth(1) == Some("0")) || section.contains(&"a=inactive")
-    };
-    !sections(answer).iter().skip(1).any(refused)
+    Description::read(answer).is_ok_and(|read| {
+        read.media.iter().all(|section| section.port != 0 && read.direction(section) != Direction::Inactive)
+    })
 }
 
-/// The session's lines, then those of each media line.
-pub(in crate::media) fn sections(text: &str) -> Vec<Vec<&str>> {
-    let mut sections = vec![Vec::new()];
-    for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
-        if line.starts_with("m=") {
-            sections.push(Vec::new());
-        }
-        sections.last_mut().expect("there is the session's").push(line);
-    }
-    sections
-}
-
-fn check_kinds(media: &[Vec<&str>]) -> Result<(), Unfit> {
-    let of = |kind: &str| media.iter().filter(|section| section.first().is_some_and(|m| m.starts_with(kind))).count();
-    let (audio, video) = (of("m=audio "), of("m=video "));
-    if media.is_empty() {
-        return Err(Unfit::Media("no media"));
-    }
+fn check_kinds(media: &[Section<'_>]) -> Result<(), Unfit> {
+    let of = |kind: &str| media.iter().filter(|section| section.kind == kind).count();
+    let (audio, video) = (of("audio"), of("video"));
     if audio > 1 || video > 1 || audio + video < media.len() {
         return Err(Unfit::Media("one audio and one video, and nothing else"));
     }
     Ok(())
 }
 
-/// Without a word of its own, a media line has the session's direction, else both (RFC 8866 section 6.7).
-fn check_direction(session: &[&str], section: &[&str], side: Side) -> Result<(), Unfit> {
-    let said = |lines: &[&str]| DIRECTIONS.into_iter().find(|direction| lines.contains(direction));
-    let direction = said(section).or_else(|| said(session)).unwrap_or("a=sendrecv");
-    if direction == side.direction() || direction == "a=sendrecv" {
+fn check_direction(direction: Direction, side: Side) -> Result<(), Unfit> {
+    if direction == side.direction() || direction == Direction::SendRecv {
         return Ok(());
     }
     Err(Unfit::Media(match side {
@@ -134,10 +117,6 @@ fn next_version(origin: &str) -> String {
         *version = version.parse::<u64>().unwrap_or(0).saturating_add(1).to_string();
     }
     fields.join(" ")
-}
-
-pub(in crate::media) fn joined<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
-    lines.into_iter().fold(String::new(), |text, line| text + line + "\r\n")
 }
 
 #[cfg(test)]

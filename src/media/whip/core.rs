@@ -152,6 +152,9 @@ impl Whip {
         if self.endpoints.contains_key(&id) || self.ending.contains_key(&id) {
             return self.refuse(id, Refusal::BadEndpoint);
         }
+        if offer.is_empty() {
+            return self.refuse(id, Refusal::BadSdp);
+        }
         if self.endpoints.len() >= self.settings.endpoints_max {
             return self.refuse(id, Refusal::Overloaded);
         }

@@ -239,7 +239,7 @@ async fn send(address: &Uri, tls: &Tls, request: HttpRequest<Full<Bytes>>) -> Re
     // Ends with the exchange: the sender's end closes it.
     tokio::spawn(connection);
     let (head, body) = sender.send_request(request).await.map_err(|error| error.to_string())?.into_parts();
-    let body = Limited::new(body, confgate_sfu::SDP_MAX).collect().await.map_err(|error| error.to_string())?;
+    let body = Limited::new(body, confgate_sfu::sdp::SDP_MAX).collect().await.map_err(|error| error.to_string())?;
     Ok(Response::from_parts(head, body.to_bytes()))
 }
 

@@ -143,7 +143,7 @@ async fn begin_as(
     check_type(headers, SDP)?;
     check_accept(headers)?;
     let side = if purpose == Purpose::Publish { Side::Sends } else { Side::Receives };
-    let offer = Offer::read(&text(body, confgate_sfu::SDP_MAX).await?, side)?;
+    let offer = Offer::read(&text(body, confgate_sfu::sdp::SDP_MAX).await?, side)?;
     let user = claims.user_id.clone();
     let session = Session { claims: Box::new(claims.clone()), purpose, offer: offer.text().to_owned() };
     let place = signal.media.begin(session).await.ok_or(Refused::unavailable())?;

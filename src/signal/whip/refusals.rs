@@ -100,7 +100,9 @@ impl From<Code> for Refused {
             Code::Ended => problem(StatusCode::NOT_FOUND, code.name(), "the conference is over"),
             Code::Replaced => problem(StatusCode::CONFLICT, code.name(), "the user has come from elsewhere"),
             Code::BadMessage => problem(StatusCode::BAD_REQUEST, code.name(), "not to be answered here"),
-            Code::BadSdp => problem(StatusCode::UNPROCESSABLE_ENTITY, code.name(), "the offer can't be answered"),
+            Code::BadSdp | Code::PayloadTypes | Code::NoCommonCodec | Code::DtlsFailed => {
+                problem(StatusCode::UNPROCESSABLE_ENTITY, code.name(), "the offer can't be answered")
+            }
             Code::NotLive => {
                 problem(StatusCode::CONFLICT, code.name(), "nobody sends that now").with(RETRY_AFTER, LIVE_S)
             }

@@ -59,6 +59,8 @@ pub struct Client {
     pub keyframe_due: Vec<bool>,
     pub connected: bool,
     pub closed: bool,
+    /// How often sound that it sent was asked for again.
+    pub sounds_asked_again: u64,
     /// When it wants to be called; whoever writes to it, sets it back.
     pub timeout: Instant,
     born: Instant,
@@ -80,7 +82,12 @@ fn simulcast(layers: &[&str]) -> Option<Simulcast> {
 
 impl Client {
     pub fn new(media: Media, address: SocketAddr, proto: Protocol, now: Instant) -> Client {
-        let mut config = RtcConfig::new().set_rtp_mode(true).clear_codecs().enable_opus(true, false);
+        let second = Duration::from_secs(1);
+        let mut config = RtcConfig::new()
+            .set_rtp_mode(true)
+            .set_stats_interval(Some(second))
+            .clear_codecs()
+            .enable_opus(true, false);
         config = match media.video {
             Some(Codec::H264) => config.enable_h264(true),
             Some(Codec::Av1) => config.enable_av1(true),
@@ -114,6 +121,7 @@ impl Client {
             keyframe_due: vec![true; media.layers.len().max(1)],
             connected: false,
             closed: false,
+            sounds_asked_again: 0,
             timeout: now,
             born: now,
             layers: media.layers,
@@ -130,6 +138,15 @@ impl Client {
         let pending = self.pending.take().expect("an offer that waits");
         self.timeout = self.born;
         self.rtc.sdp_api().accept_answer(pending, answer).expect("an answer that fits");
+    }
+
+    /// The answer to another's offer, in the place of one's own.
+    #[allow(dead_code, reason = "nodes without signalling offer nothing to clients")]
+    pub fn answers(&mut self, offer: &str) -> String {
+        self.pending = None;
+        self.timeout = self.born;
+        let offer = str0m::change::SdpOffer::from_sdp_string(offer).expect("an offer that is SDP");
+        self.rtc.sdp_api().accept_offer(offer).expect("an offer that fits").to_sdp_string()
     }
 
     /// A new offer on the same connection.
@@ -159,6 +176,7 @@ impl Client {
         match event {
             Event::Connected => self.connected = true,
             Event::Closed => self.closed = true,
+            Event::MediaEgressStats(stats) if Some(stats.mid) == self.audio => self.sounds_asked_again = stats.nacks,
             Event::KeyframeRequest(request) => {
                 let place = request.rid.and_then(|rid| self.layers.iter().position(|layer| *layer == &*rid));
                 self.keyframe_due[place.unwrap_or(0)] = true;
@@ -257,6 +275,15 @@ impl Client {
         let params = self.rtc.codec_config().params();
         let params = params.iter().find(|p| p.spec().codec == codec && agreed.contains(&p.pt()));
         params.expect("a codec agreed on").pt()
+    }
+
+    /// The CNAMEs that the sender's reports give what was received (RFC 3550 section 6.5.1).
+    #[allow(dead_code, reason = "the node's own tests ask for them")]
+    pub fn senders(&mut self) -> Vec<String> {
+        let sources: std::collections::BTreeSet<u32> = self.received.iter().map(|packet| *packet.ssrc).collect();
+        let mut direct = self.rtc.direct_api();
+        let name = |ssrc: &u32| direct.stream_rx(&Ssrc::from(*ssrc))?.cname().map(str::to_owned);
+        sources.iter().filter_map(name).collect()
     }
 
     pub fn frames(&self) -> Vec<&Received> {

@@ -23,6 +23,8 @@ pub struct Link {
     pub lost_per_mille: u64,
     /// Bits that get through in a second; 0: any number.
     pub bits_per_s: u64,
+    /// Nothing of DTLS gets through (RFC 7983: 20 to 63).
+    pub no_dtls: bool,
 }
 
 struct Flight {
@@ -276,6 +278,7 @@ impl Network {
             if let Notice::Answer { endpoint, answer } = &notice
                 && let Some(client) = self.clients.get_mut(endpoint)
             {
+                assert_eq!(confgate_sfu::sdp::check(&client.offer, answer), Ok(()), "{answer}");
                 client.answered(answer);
             }
             self.notices.push(notice);
@@ -287,7 +290,8 @@ impl Network {
         self.dice ^= self.dice << 13;
         self.dice ^= self.dice >> 7;
         self.dice ^= self.dice << 17;
-        if self.dice % 1000 < self.link.lost_per_mille {
+        let is_dtls = bytes.first().is_some_and(|first| (20..64).contains(first));
+        if self.dice % 1000 < self.link.lost_per_mille || (self.link.no_dtls && is_dtls) {
             return;
         }
         let mut due = self.now + DELAY;

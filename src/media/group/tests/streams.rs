@@ -133,3 +133,51 @@ fn the_size_at_which_a_stream_is_shown_reaches_its_connection() {
     let command = Command::View { endpoint: EndpointId(0), width: 320, height: 180 };
     assert_eq!(node.say(2, view), [Output::Media(command)]);
 }
+
+#[test]
+fn a_client_that_cannot_be_answered_answers_the_medias_offer() {
+    let mut node = Node::new();
+    node.join(1, "c", "anna");
+    node.join(2, "c", "ben");
+    node.offer(2, "anna");
+    let refused = Notice::Refused { endpoint: EndpointId(0), refusal: Refusal::PayloadTypes };
+    assert_eq!(errors(&node.notice(refused)), [(2, Code::PayloadTypes, Some("anna".into()))]);
+    let (room, stream) = ("conf/c".into(), Space::Conference.stream("anna"));
+    let (endpoint, viewer) = (EndpointId(1), "ben".into());
+    let asked = Command::Subscribe { room, endpoint, viewer, stream, offer: String::new() };
+    assert_eq!(node.say(2, r#"{"id":"receiveVideoFrom","sender":"anna"}"#), [Output::Media(asked)]);
+    let offer = || Notice::Offer { endpoint: EndpointId(1), offer: "theirs".into() };
+    let offered = Reply::ReceiveVideoOffer { name: "anna".into(), sdp_offer: "theirs".into() };
+    assert_eq!(node.notice(offer()), [Output::Send(SocketId(2), offered)]);
+    assert_eq!(node.notice(offer()), [], "never twice");
+    let answered = Command::Answered { endpoint: EndpointId(1), answer: "ours".into() };
+    let answer =
+        |socket, node: &mut Node| node.say(socket, r#"{"id":"receiveVideoAnswer","sender":"anna","sdpAnswer":"ours"}"#);
+    assert_eq!(answer(2, &mut node), [Output::Media(answered)]);
+    assert_eq!(answer(1, &mut node), [], "of one's own stream there is no offer");
+}
+
+#[test]
+fn sender_and_viewer_hear_that_they_have_no_codec_in_common_and_keep_their_connections() {
+    let mut node = Node::new();
+    node.join(1, "c", "anna");
+    node.join(2, "c", "ben");
+    node.offer(1, "anna");
+    node.answer(0);
+    node.offer(2, "anna");
+    node.answer(1);
+    let told = node.notice(Notice::NoCommonCodec { viewer: EndpointId(1), publisher: EndpointId(0) });
+    let anna = || Some("anna".into());
+    assert_eq!(errors(&told), [(2, Code::NoCommonCodec, anna()), (1, Code::NoCommonCodec, anna())]);
+    assert_eq!(told.len(), 2, "nothing ends: {told:?}");
+}
+
+#[test]
+fn a_client_whose_dtls_failed_is_told() {
+    let mut node = Node::new();
+    node.join(1, "c", "anna");
+    node.offer(1, "anna");
+    node.answer(0);
+    let failed = Notice::Closed { endpoint: EndpointId(0), reason: Reason::DtlsFailed };
+    assert_eq!(errors(&node.notice(failed)), [(1, Code::DtlsFailed, Some("anna".into()))]);
+}
