@@ -78,7 +78,7 @@ export class ConferenceView {
     if (!roster || !self || this.#isStopped) return;
     this.#follow(self);
     const here = this.media.asHere(self);
-    this.header.update(this.live, this.media.call.forwarded);
+    this.header.update(this.live, this.media.call.forwarded, !this.media.call.problem);
     this.stage.update({ ...roster, members: roster.members.map((member) => (member === self ? here : member)) }, self.userId);
     this.members.update(roster, self.userId, isChair, awaited(this.#called(), roster.members));
     this.chat.update(roster, self.userId);
@@ -239,7 +239,7 @@ export class ConferenceView {
     if (!isOnline) say(words, "banner.offline");
     else if (first === "goingAway") say(words, "banner.goingAway");
     else if (first) say(words, "banner.degraded", { part: isKnown(`part.${first}`) ? t(`part.${first}`) : first });
-    else if (noMedia) say(words, isKnown(`error.${noMedia}`) ? `error.${noMedia}` : "banner.noMedia");
+    else if (noMedia) say(words, [`error.${noMedia}`, noMedia].find(isKnown) ?? "banner.noMedia");
   }
 }
 

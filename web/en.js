@@ -41,6 +41,7 @@ export const en = {
 
   "state.connected": "Connected",
   "state.reconnecting": "Reconnecting…",
+  "state.noMedia": "No sound and picture",
   "header.elapsed": "How long the conference has been going on",
   "chip.locked": "Locked",
   "chip.lobby": "Lobby",
@@ -48,6 +49,8 @@ export const en = {
   "banner.goingAway": "The server is about to restart. You will be reconnected by yourself.",
   "banner.degraded": "Some functions are limited for the moment ({part}). The conference goes on.",
   "banner.noMedia": "Audio and video are not available for the moment. Trying again…",
+  "banner.noPath":
+    "No way for sound and picture was found between this browser and the call gateway; a firewall or a VPN may block it. Trying again… If this stays: use another network or browser, or ask your administrator to open the gateway's UDP port or to set up a TURN server.",
   "part.eim": "conference system",
   "part.events": "events",
   "part.callgw": "audio and video",
@@ -162,6 +165,8 @@ export const en = {
   "media.heldAudio": "Your sound is held back",
   "media.heldVideo": "Your picture is held back",
   "media.heldBoth": "Your sound and picture are held back",
+  "media.codecOfTheirs": "This browser can't show a picture that is sent: they have no video codec in common. The sound goes on.",
+  "media.codecOfOurs": "Somebody can't see your picture: their browser and yours have no video codec in common.",
   "media.blocked": "The browser plays no sound until you allow it.",
   "media.unblock": "Play sound",
 

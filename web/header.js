@@ -35,8 +35,9 @@ export class ConferenceHeader {
   /**
    * @param {import("./live.js").LiveConference} live
    * @param {{audio: boolean, video: boolean}} forwarded what of one's own media reaches the others
+   * @param {boolean} hasMedia whether sound and picture find a way
    */
-  update({ roster, isOnline, isChair, self }, forwarded) {
+  update({ roster, isOnline, isChair, self }, forwarded, hasMedia) {
     this.#roster = roster;
     if (!roster) return;
     const { locked, lobby, call } = roster.conference;
@@ -49,7 +50,7 @@ export class ConferenceHeader {
     this.#drawEnforced({ audio: forwarded.audio || self?.audio === "off", video: forwarded.video || self?.video === "off" });
     this.invite.hidden = !isChair || Boolean(call);
     this.#state.dataset.online = String(isOnline);
-    say(this.#state, isOnline ? "state.connected" : "state.reconnecting");
+    say(this.#state, !isOnline ? "state.reconnecting" : hasMedia ? "state.connected" : "state.noMedia");
     this.#tick();
   }
 

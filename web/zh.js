@@ -41,6 +41,7 @@ export const zh = {
 
   "state.connected": "已连接",
   "state.reconnecting": "正在重连…",
+  "state.noMedia": "无音视频",
   "header.elapsed": "会议已进行的时间",
   "chip.locked": "已锁定",
   "chip.lobby": "等候室",
@@ -48,6 +49,8 @@ export const zh = {
   "banner.goingAway": "服务器即将维护，稍后会自动为您重新连接。",
   "banner.degraded": "部分功能暂时受限（{part}），会议可继续进行。",
   "banner.noMedia": "音视频暂时不可用，正在自动重试…",
+  "banner.noPath":
+    "浏览器与音视频网关之间没有可用的音视频通路，可能被防火墙或 VPN 阻止，正在自动重试… 如一直如此：请更换网络或浏览器，或请管理员开放网关的 UDP 端口，或配置 TURN 服务器。",
   "part.eim": "会议系统",
   "part.events": "事件通知",
   "part.callgw": "音视频服务",
@@ -162,6 +165,8 @@ export const zh = {
   "media.heldAudio": "您的声音未转发",
   "media.heldVideo": "您的画面未转发",
   "media.heldBoth": "您的声音和画面未转发",
+  "media.codecOfTheirs": "本浏览器无法显示对方的画面：双方没有共同的视频编码。声音不受影响。",
+  "media.codecOfOurs": "有人看不到您的画面：对方浏览器与您的浏览器没有共同的视频编码。",
   "media.blocked": "浏览器需要您允许后才能播放声音。",
   "media.unblock": "播放声音",
 

@@ -14,6 +14,7 @@ import { sourceOf } from "./streams.js";
  * @property {import("../rpc.js").Rpc} rpc
  * @property {(source: import("./streams.js").Source) => {audio: MediaStreamTrack|null, video: MediaStreamTrack|null}} tracks
  *   one's own that are to be sent now
+ * @property {(key: string) => void} onTrouble something to tell the reader: a catalogue key
  * @property {() => void} onChange
  */
 
@@ -42,8 +43,8 @@ export class Call {
 
   /** What goes straight to the other needs no gateway. */
   get problem() {
-    const { problem, straight } = this.#machine;
-    return straight.link?.isConnected ? null : problem;
+    const { problem, straight, streams } = this.#machine;
+    return straight.link?.isConnected ? null : (problem ?? (streams.hasNoPath ? "banner.noPath" : null));
   }
 
   get speaker() {
@@ -116,6 +117,7 @@ export class Call {
       case "forget": return void this.received.delete(action.stream);
       case "timer": return this.#timer(action.name, action.ms);
       case "clear": return this.#clear(action.name);
+      case "tell": return this.owner.onTrouble(action.key);
       default: return this.#report(action);
     }
   }
@@ -177,7 +179,8 @@ export class Call {
   async #respond(what) {
     const { peer, about } = this.#makePeer(what);
     try {
-      about("response", { sdp: await peer.respond(what.sdp, () => this.owner.tracks("camera")) });
+      const tracks = what.stream === STRAIGHT ? () => this.owner.tracks("camera") : null;
+      about("response", { sdp: await peer.respond(what.sdp, tracks) });
     } catch (error) {
       this.#failed(peer, error, () => about("lost", { problem: "offerRefused" }));
     }

@@ -18,7 +18,8 @@ const SPREAD_MS = 400;
 const STABLE_MS = 5_000;
 
 /**
- * `respond`: make a connection that answers the other's offer. `of`: whose media it carries.
+ * `respond`: make a connection that answers the other's offer. `of`: whose media it carries. `tell`: something to tell
+ * the reader, a catalogue key.
  * `allocate`: ask for a gateway, answered by `allocated` or `notAllocated`. `connect`: open a socket. `open`: make a
  * connection for a stream; it takes the place of a former one. `forget`: the stream is gone, its picture too.
  * @typedef {{do: "allocate"} | {do: "connect", url: string, token: string} | {do: "disconnect"} | {do: "send", message: object} |
@@ -27,7 +28,7 @@ const STABLE_MS = 5_000;
  *   {do: "answer", stream: string, generation: number, sdp: string} |
  *   {do: "candidate", stream: string, generation: number, candidate: object} | {do: "close", stream: string} |
  *   {do: "forget", stream: string} | {do: "timer", name: string, ms: number} | {do: "clear", name: string} |
- *   {do: "report", problem: string, gatewayId: string}} Action
+ *   {do: "tell", key: string} | {do: "report", problem: string, gatewayId: string}} Action
  * @typedef {{gatewayId: string, url: string, token: string, mode?: "group"|"p2p", iceServers?: object[], fallbacks?: string[]}} Allocation
  */
 
@@ -220,6 +221,7 @@ export class GroupCall {
       case "mode": return this.#modeSaid(message.mode);
       case "signal": return this.straight.heard(message);
       case "receiveVideoAnswer": return this.streams.answered(message.name, message.sdpAnswer);
+      case "receiveVideoOffer": return this.streams.offered(message.name, message.sdpOffer);
       case "iceCandidate": return this.streams.theirCandidate(message.name, message.candidate);
       case "speaker": this.speaker = message.name ?? null; return undefined;
       case "enforce": this.forwarded = { audio: message.audio !== false, video: message.video !== false }; return undefined;

@@ -40,6 +40,7 @@ export class Media {
       confId: live.confId,
       rpc: live.rpc,
       tracks: (source) => this.own.tracks(source),
+      onTrouble: (key) => this.owner.onTrouble(key),
       onChange: () => this.#changed(),
     });
     this.loudspeakers = new Loudspeakers({ onBlocked: () => owner.onBlocked() });

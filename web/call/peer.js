@@ -78,16 +78,16 @@ export class Peer {
   }
 
   /**
-   * The other side of `exchange`: the answer to its offer. A device that opens in the meantime is sent, too: `tracks` is
-   * asked at the last moment, after which `replace` finds the sender.
-   * @param {string} sdp @param {() => {audio: MediaStreamTrack|null, video: MediaStreamTrack|null}} tracks
+   * The answer to the other side's offer: to that of `exchange` with one's own tracks, else to receive only. A device
+   * that opens in the meantime is sent, too: `tracks` is asked at the last moment, after which `replace` finds the sender.
+   * @param {string} sdp @param {(() => {audio: MediaStreamTrack|null, video: MediaStreamTrack|null})|null} tracks
    * @returns {Promise<string>}
    */
   async respond(sdp, tracks) {
     await this.#connection.setRemoteDescription({ type: "offer", sdp });
-    for (const transceiver of this.#connection.getTransceivers()) {
+    for (const transceiver of tracks ? this.#connection.getTransceivers() : []) {
       transceiver.direction = "sendrecv";
-      await transceiver.sender.replaceTrack(tracks()[/** @type {"audio"|"video"} */ (transceiver.receiver.track.kind)]);
+      await transceiver.sender.replaceTrack(tracks?.()[/** @type {"audio"|"video"} */ (transceiver.receiver.track.kind)] ?? null);
     }
     await this.#connection.setLocalDescription();
     return this.#connection.localDescription?.sdp ?? "";

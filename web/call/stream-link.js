@@ -20,6 +20,8 @@ export class StreamLink {
   /** Whether there is a connection, made or being made. */
   isOpen = false;
   isConnected = false;
+  /** Whether the gateway offers the stream, since it can't answer our offer. */
+  isOfferedByGateway = false;
   /** Attempts in a row that came to nothing. */
   failures = 0;
   /** The size in pixels at which the stream is shown, once known. @type {{width: number, height: number}|null} */
@@ -91,6 +93,11 @@ export class StreamLink {
   /** Whether an answer is what is due now. */
   get awaitsAnswer() {
     return this.isOpen && this.#isOffered && !this.#isAnswered;
+  }
+
+  /** Whether the gateway's offer is. */
+  get awaitsOffer() {
+    return this.isOpen && this.isOfferedByGateway && !this.#isOffered;
   }
 
   /** The answer is taken now. @returns {object[]} the gateway's candidates that waited for it */

@@ -30,6 +30,8 @@ export class StreamSet {
   /** @type {Map<string, StreamLink>} */
   links = new Map();
   isJoined = false;
+  /** No connection found a way to the gateway, since one was last there. */
+  hasNoPath = false;
 
   /** @type {object[]} */
   #iceServers = [];
@@ -120,10 +122,24 @@ export class StreamSet {
     for (const candidate of link.theirCandidate(theirs)) this.act({ do: "candidate", stream, generation, candidate });
   }
 
+  /** The gateway offers what it can't answer. @param {string} name @param {unknown} sdp */
+  offered(name, sdp) {
+    const link = this.links.get(name);
+    if (!link?.awaitsOffer || typeof sdp !== "string") return;
+    const { name: stream, generation } = link;
+    this.act({ do: "respond", stream, generation, iceServers: this.#iceServers, of: stream, sdp });
+  }
+
   /** The gateway refused something of the stream. @param {string} name @param {string} code */
   refused(name, code) {
     const link = this.links.get(name);
     if (!link?.isOpen) return;
+    if (code === "noCommonCodec") return this.act({ do: "tell", key: link.direction === "send" ? "media.codecOfOurs" : "media.codecOfTheirs" });
+    if (code === "payloadTypes" && link.direction === "receive" && !link.isOfferedByGateway) {
+      link.isOfferedByGateway = true;
+      this.#close(link);
+      return this.#open(link);
+    }
     link.fail();
     link.phase = "failed";
     this.#close(link);
@@ -135,7 +151,7 @@ export class StreamSet {
   timer(kind, stream) {
     const link = this.links.get(stream);
     if (!link || !this.isJoined) return;
-    if (kind === "answer" && link.awaitsAnswer) this.#unanswered(link);
+    if (kind === "answer" && (link.awaitsAnswer || link.awaitsOffer)) this.#unanswered(link);
     else if (kind === "ice" && link.isOpen && !link.isConnected) this.#lost(link, "iceFailed");
     else if (kind === "again" && !link.isOpen) this.#open(link);
     else if (kind === "missing" && !link.isOpen) this.drop(stream);
@@ -171,7 +187,8 @@ export class StreamSet {
     link.open();
     const { name: stream, generation, direction } = link;
     this.act({ do: "clear", name: `ice:${stream}` });
-    this.act({ do: "open", stream, generation, direction, iceServers: this.#iceServers });
+    if (link.isOfferedByGateway) this.#send({ id: "receiveVideoFrom", sender: stream });
+    else this.act({ do: "open", stream, generation, direction, iceServers: this.#iceServers });
     this.act({ do: "timer", name: `answer:${stream}`, ms: ANSWER_TIMEOUT_MS });
   }
 
@@ -198,6 +215,7 @@ export class StreamSet {
     if (!link || !link.isOpen || link.generation !== input.generation || !this.isJoined) return;
     switch (input.is) {
       case "offer": return this.#offer(link, input.sdp);
+      case "response": return this.#response(link, input.sdp);
       case "ourCandidate": return this.#ourCandidates(link, link.ourCandidate(input.candidate));
       case "connected": return this.#connected(link);
       case "interrupted": return this.#interrupted(link);
@@ -214,6 +232,17 @@ export class StreamSet {
     if (link.view) this.#send({ id: "view", sender: link.name, ...link.view });
   }
 
+  /** @param {StreamLink} link @param {string} sdpAnswer */
+  #response(link, sdpAnswer) {
+    const { name: stream, generation } = link;
+    this.act({ do: "clear", name: `answer:${stream}` });
+    this.act({ do: "timer", name: `ice:${stream}`, ms: CONNECT_TIMEOUT_MS });
+    this.#send({ id: "receiveVideoAnswer", sender: stream, sdpAnswer });
+    this.#ourCandidates(link, link.offered());
+    for (const candidate of link.answered()) this.act({ do: "candidate", stream, generation, candidate });
+    if (link.view) this.#send({ id: "view", sender: stream, ...link.view });
+  }
+
   /** @param {StreamLink} link @param {object[]} candidates */
   #ourCandidates({ name }, candidates) {
     for (const candidate of candidates) this.#send({ id: "onIceCandidate", candidate, name });
@@ -222,6 +251,7 @@ export class StreamSet {
   /** @param {StreamLink} link */
   #connected(link) {
     link.connected();
+    this.hasNoPath = false;
     this.act({ do: "clear", name: `ice:${link.name}` });
   }
 
@@ -244,6 +274,7 @@ export class StreamSet {
     link.fail();
     this.#close(link);
     const doOthersFlow = [...this.links.values()].some(({ isConnected }) => isConnected);
+    this.hasNoPath = problem === "iceFailed" && !doOthersFlow;
     if (!doOthersFlow || link.failures > 1) return this.giveUp();
     this.act({ do: "timer", name: `again:${link.name}`, ms: jittered(AGAIN_MS, 0.5, this.random) });
   }

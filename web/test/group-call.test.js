@@ -286,6 +286,55 @@ test("a refused offer is made again later", () => {
   assert.deepEqual(opened(take("timer", { name: "again:a" })), ["a"]);
 });
 
+test("a gateway that can't answer our offer offers the stream, and has our answer", () => {
+  const { join, about, hear, phase } = scene();
+  join("a");
+  about("a", "offer", { sdp: "o" });
+  const asked = hear({ id: "error", code: "payloadTypes", name: "a" });
+  assert.deepEqual(asked.filter((action) => action.do === "send").map(({ message }) => message), [{ id: "receiveVideoFrom", sender: "a" }]);
+  assert.deepEqual(names(asked).filter((what) => what === "open"), [], "nothing is offered again");
+  assert.deepEqual(names(hear({ id: "iceCandidate", name: "a", candidate: { candidate: "x" } })), []);
+  const [respond] = hear({ id: "receiveVideoOffer", name: "a", sdpOffer: "theirs" });
+  assert.deepEqual({ do: respond.do, stream: respond.stream, sdp: respond.sdp, of: respond.of }, { do: "respond", stream: "a", sdp: "theirs", of: "a" });
+  about("a", "ourCandidate", { candidate: { candidate: "1" } });
+  const answered = about("a", "response", { sdp: "ours" });
+  assert.deepEqual(answered.filter((action) => action.do === "send").map(({ message }) => message), [
+    { id: "receiveVideoAnswer", sender: "a", sdpAnswer: "ours" },
+    { id: "onIceCandidate", candidate: { candidate: "1" }, name: "a" },
+  ]);
+  assert.deepEqual(answered.filter((action) => action.do === "candidate").map(({ candidate }) => candidate), [{ candidate: "x" }]);
+  assert.deepEqual(hear({ id: "receiveVideoOffer", name: "a", sdpOffer: "again" }), [], "an offer is taken once");
+  about("a", "connected");
+  about("a", "media");
+  assert.equal(phase("a"), "live");
+});
+
+test("a codec that one side lacks is told, and the rest of the stream goes on", () => {
+  const { join, connect, hear, take, phase } = scene();
+  take("publish", { source: "camera", isWanted: true });
+  join("a");
+  connect("a");
+  assert.deepEqual(hear({ id: "error", code: "noCommonCodec", name: "a" }), [{ do: "tell", key: "media.codecOfTheirs" }]);
+  assert.deepEqual(hear({ id: "error", code: "noCommonCodec", name: "me" }), [{ do: "tell", key: "media.codecOfOurs" }]);
+  assert.equal(phase("a"), "live");
+});
+
+test("no way to the gateway is known as such until there is one", () => {
+  const { call, join, about, take, connect } = scene();
+  join("a");
+  about("a", "offer", { sdp: "o" });
+  assert.equal(call.streams.hasNoPath, false);
+  about("a", "lost", { problem: "iceFailed" });
+  assert.equal(call.streams.hasNoPath, true);
+  take("timer", { name: "retry" });
+  take("allocated", { gateway: allocation });
+  take("opened");
+  call.step({ is: "message", message: { id: "existingParticipants", data: ["a"] } });
+  assert.equal(call.streams.hasNoPath, true, "entering the room is no way for sound and picture");
+  connect("a");
+  assert.equal(call.streams.hasNoPath, false);
+});
+
 test("leaving says so, and closes everything", () => {
   const { join, take, call } = scene();
   join("a");
