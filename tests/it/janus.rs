@@ -161,3 +161,22 @@ async fn what_others_do_on_a_janus_counts_as_its_load() {
     drop(other);
     until_true("they count no more", async || load().await < 0.1).await;
 }
+
+/// As Firefox numbers codecs: Janus sends with the publisher's numbers, and reads no others.
+#[tokio::test]
+async fn a_viewer_with_other_payload_types_is_told_so_and_answers_januss_offer() {
+    let scene = Scene::open().await;
+    let here = media_address();
+    let (mut camera, mut viewer) = (scene.enter(scene.members()[0]).await, scene.enter(scene.members()[1]).await);
+    let anna = scene.chair.user_id();
+    let mut sends = camera.publish_from(here, anna).await;
+    call(&mut [&mut sends], "the camera is connected", |peers| peers[0].is_connected()).await;
+    viewer.knows(anna).await;
+    viewer.watch_by_other_numbers(anna).await;
+    assert_eq!(viewer.refused("payloadTypes").await["name"], anna);
+    let mut sees = viewer.answer_from(here, anna).await;
+    call(&mut [&mut sends, &mut sees], "sound and picture come", |peers| {
+        peers[1].frames() >= SOME && peers[1].sounds() >= SOME
+    })
+    .await;
+}

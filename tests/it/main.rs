@@ -41,6 +41,7 @@ mod sockets;
 mod stage;
 mod story;
 mod support;
+mod two_browsers;
 mod whip;
 mod xml_judge;
 mod xmpp;

@@ -5,6 +5,7 @@ use http::StatusCode;
 use super::SOME;
 use crate::support::client::BASE;
 use crate::support::gateway::Gateway;
+use crate::support::janus::media_address;
 use crate::support::media::{builtin_node, call, control_token};
 use crate::support::wait::PATIENCE;
 
@@ -28,6 +29,18 @@ async fn a_node_runs_alone() {
         drop((anna, ben));
     });
     assert_eq!(status.and_then(|status| status.code()), Some(0), "it stops when the last one has left");
+}
+
+/// Not every browser uses loopback addresses.
+#[tokio::test]
+async fn the_embedded_default_is_reached_at_the_machines_own_address_too() {
+    let gateway = Gateway::with(&builtin_node("n1")).start().await;
+    let client = gateway.client();
+    let mut anna = client.joined("n1", "c1", "anna").await;
+    let mut ben = client.joined("n1", "c1", "ben").await;
+    let mut sends = anna.publish_from(media_address(), "anna").await;
+    let mut sees = ben.watch("anna").await;
+    call(&mut [&mut sends, &mut sees], "media flows", |peers| peers[1].frames() >= SOME).await;
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ mod browser;
 mod calls;
 mod entry;
 mod hostile;
+mod kurento;
+mod lips;
 mod orders;
 mod sessions;
 

@@ -260,6 +260,26 @@ impl CallSocket {
         self.connect(here, stream, Media::WATCHES).await
     }
 
+    /// Receives the stream by answering the gateway's offer.
+    pub async fn answer_from(&mut self, here: IpAddr, stream: &str) -> Peer {
+        let mut peer = Peer::new(here, Media::WATCHES).await;
+        self.send(json!({ "id": "receiveVideoFrom", "sender": stream })).await;
+        let offer = self.wait_for("receiveVideoOffer").await;
+        assert_eq!(offer["name"], stream);
+        let answer = peer.client.answers(offer["sdpOffer"].as_str().expect("the offer is SDP"));
+        self.send(json!({ "id": "receiveVideoAnswer", "sender": stream, "sdpAnswer": answer })).await;
+        peer
+    }
+
+    /// Offers to receive with payload types that no stream here has.
+    pub async fn watch_by_other_numbers(&mut self, stream: &str) {
+        let offer = Peer::offer(Media::WATCHES);
+        let offer =
+            offer.replace(" 111", " 109").replace(":111 ", ":109 ").replace(" 96", " 120").replace(":96 ", ":120 ");
+        let offer = offer.replace("apt=96", "apt=120");
+        self.send(json!({ "id": "receiveVideoFrom", "sender": stream, "sdpOffer": offer })).await;
+    }
+
     async fn connect(&mut self, here: IpAddr, stream: &str, media: Media) -> Peer {
         let mut peer = Peer::new(here, media).await;
         self.send(json!({ "id": "receiveVideoFrom", "sender": stream, "sdpOffer": peer.client.offer })).await;
