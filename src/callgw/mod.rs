@@ -305,6 +305,8 @@ impl Starting<'_> {
         };
         if let Some(Embedded { commands, news }) = embedded {
             let node = make(commands);
+            // Until its first word; it is silent while its media server can't be reached.
+            node.probed(Err("its media can't be reached".into()));
             self.tracker.spawn(link::listen(node.clone(), news, self.stop.clone()));
             return Some(node);
         }
