@@ -1,6 +1,9 @@
 //! `confgate check`: every configured part tried for real, a line each.
 
+mod turn;
+
 use crate::config::{CallNode, Config, EimMode, NodeKind};
+use crate::dial::Tls;
 use crate::eim::settings::EimConfig;
 use crate::schema::Schema;
 use crate::{app, callgw, eim};
@@ -28,6 +31,13 @@ pub async fn run(config: Config) -> bool {
             _ => callgw::check(&config.callgw, node, &config.node.id).await,
         };
         report.line(&format!("callgw {}", node.id), outcome);
+    }
+    for url in config.callgw.turn.iter().flat_map(|turn| &turn.urls) {
+        let outcome = match Tls::load(config.callgw.ca.as_deref()) {
+            Ok(tls) => turn::check(url, &tls).await,
+            Err(why) => Err(why),
+        };
+        report.line(&format!("turn {url}"), outcome);
     }
     report.well
 }

@@ -10,6 +10,7 @@ use crate::support::call_gateway::Trust;
 use crate::support::gateway::Gateway;
 use crate::support::media::{NODE_SECRET, builtin_node, flows};
 use crate::support::ports::Port;
+use crate::support::turn::Turn;
 use crate::support::wait::until_true;
 use crate::xmpp::check;
 
@@ -296,4 +297,18 @@ async fn every_broken_call_gateway_is_down_in_readyz_and_fails_in_check() {
     for id in &ids {
         assert!(said.lines().any(|line| line.starts_with(&format!("FAILED callgw {id}: "))), "{id}: {said}");
     }
+}
+
+#[tokio::test]
+async fn check_tells_whether_a_turn_server_answers() {
+    let (http, admin) = (Port::claim(), Port::claim());
+    let turn = Turn::start("127.0.0.1".parse().expect("an address")).await;
+    let section = turn.section();
+    let (code, said) = check(&format!("{}{section}", listeners(&http, &admin))).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("ok     turn turn:127.0.0.1:"), "{said}");
+    drop(turn);
+    let (code, said) = check(&format!("{}{section}", listeners(&http, &admin))).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("FAILED turn turn:127.0.0.1:"), "{said}");
 }
