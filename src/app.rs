@@ -18,7 +18,7 @@ use crate::admin::{Admin, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::budget::Budget;
 use crate::callgw::{Pool, Standing, Surroundings};
 use crate::conference::{Conferences, Limits};
-use crate::config::{Config, Scope};
+use crate::config::{Config, EimMode, Scope};
 use crate::eim::calls::Calls;
 use crate::eim::inbound::Inbound;
 use crate::eim::{Eim, Health, InProcess, builtin};
@@ -56,11 +56,11 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     let tracker = TaskTracker::new();
 
     let schema = Arc::new(schema);
-    let Opened { http, admin, store, eim } = Opened::or_why(&config).await?;
+    let Opened { http, admin, store } = Opened::or_why(&config).await?;
     let store = leased(&config, store, &mut lifecycle).await?;
     let (http_address, admin_address) = (http.address(), admin.address());
 
-    let (eim, inbound) = start_eim(&config, &schema, eim, &store, &mut lifecycle, &tracker)?;
+    let (eim, inbound) = start_eim(&config, &schema, &store, &mut lifecycle, &tracker).await?;
     let calls = Calls::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
     let (conferences, news) = Conferences::new(calls.clone(), limits(&config), config.node.id.clone(), tracker.clone());
     let sockets = Sockets::new(conferences.clone());
@@ -261,19 +261,20 @@ fn readiness(
 }
 
 /// The link to the EIM; in the embedded default also the EIM, behind in-process streams.
-fn start_eim(
+async fn start_eim(
     config: &Config,
     schema: &Schema,
-    builtin: Option<builtin::Eim>,
     store: &Store,
     lifecycle: &mut Lifecycle,
     tracker: &TaskTracker,
 ) -> Result<(Eim, mpsc::Receiver<Inbound>), Failure> {
     let asked_at = schema.addresses(&config.eim.domain);
     let mut settings = crate::eim::settings::EimConfig::from(&config.eim).asking_at(asked_at);
-    let Some(eim) = builtin else {
+    if config.eim.mode != EimMode::Builtin {
         return Ok(Eim::start(&settings, None, tracker, lifecycle.hard())?);
-    };
+    }
+    // Under the lease only: whoever held it before may have written until then.
+    let eim = builtin_eim(config, store).await?;
     let secret = Secret::new(random_text(32));
     (settings.secret, settings.admin_secret) = (secret.clone(), secret.clone());
     let (connect, connections) = mpsc::channel(IN_PROCESS_CONNECTIONS);

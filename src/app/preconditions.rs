@@ -2,7 +2,6 @@
 
 use crate::admin::{Admin, AdminSettings};
 use crate::config::{Config, EimMode};
-use crate::eim::builtin;
 use crate::http::{Door as HttpDoor, Tls};
 use crate::lifecycle::Failure;
 use crate::store::Store;
@@ -15,16 +14,15 @@ pub(super) struct Opened {
     pub http: HttpDoor,
     pub admin: Admin,
     pub store: Store,
-    /// As it was left, where it is in this process.
-    pub eim: Option<builtin::Eim>,
 }
 
 /// One of the list, and what was seen or why it fails.
 pub type Line<'a> = (&'a str, Result<String, String>);
 
 impl Opened {
-    /// Tries the whole list, and tells how each went. `None`: something fails.
-    pub(super) async fn of(config: &Config, tell: &mut impl FnMut(Line<'_>)) -> Option<Self> {
+    /// Tries the whole list, and tells how each went. `None`: something fails. `trial`: what `serve` can do only once it
+    /// holds the node's lease, and does then, is tried too.
+    async fn of(config: &Config, trial: bool, tell: &mut impl FnMut(Line<'_>)) -> Option<Self> {
         let mut told = |part, outcome: Result<String, String>| {
             let well = outcome.is_ok();
             tell((part, outcome));
@@ -37,34 +35,29 @@ impl Opened {
         let admin = opened("admin.listen", admin, |admin| format!("at {}", admin.address()), &mut told);
         let store = Store::open(&config.store).await.map_err(|error| error.to_string());
         let store = opened("database", store, |_| "open, migrated".to_owned(), &mut told);
-        let eim = match (&store, config.eim.mode) {
-            (Some(store), EimMode::Builtin) => {
-                let loaded = builtin_eim(config, store).await.map_err(|error| error.to_string());
-                let eim = opened("eim", loaded, |_| "built in".to_owned(), &mut told);
-                well &= eim.is_some();
-                eim
-            }
-            _ => None,
-        };
+        if let Some(store) = store.as_ref().filter(|_| trial && config.eim.mode == EimMode::Builtin) {
+            let loaded = builtin_eim(config, store).await.map_err(|error| error.to_string());
+            well &= told("eim", loaded.map(|_| "built in".to_owned()));
+        }
         if config.callgw.builtin().is_some() {
             well &= told("media", check_media(config));
         }
         well &= told("callgw.ca", check_pulls(config));
-        Some(Self { http: http?, admin: admin?, store: store?, eim }).filter(|_| well)
+        Some(Self { http: http?, admin: admin?, store: store? }).filter(|_| well)
     }
 
     /// Tries the whole list; the error says all that fails.
     pub(super) async fn or_why(config: &Config) -> Result<Self, Failure> {
         let mut failed = Vec::new();
         let mut note = |(part, outcome): Line<'_>| failed.extend(outcome.err().map(|why| format!("{part}: {why}")));
-        let opened = Self::of(config, &mut note).await;
+        let opened = Self::of(config, false, &mut note).await;
         opened.ok_or_else(|| failed.join("\n").into())
     }
 }
 
 /// For `confgate check`: tells the whole list, and lets go of what it opened.
 pub async fn preconditions(config: &Config, mut tell: impl FnMut(Line<'_>)) {
-    drop(Opened::of(config, &mut tell).await);
+    drop(Opened::of(config, true, &mut tell).await);
 }
 
 fn opened<T>(
