@@ -1,20 +1,20 @@
 //! Signed tokens: access, link, call-gateway and control tokens, each kind with a key of its own, so that none passes for
 //! another. HS256 (RFC 7518 section 3.2) and nothing else; the keys come from the configured ones by HKDF (RFC 5869).
 
+mod signed;
+
 use std::time::Duration;
 
 use aws_lc_rs::{hkdf, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{CallMode, Role};
 use crate::ids::{ConfId, Secret, UserId, now_ms, random_text};
 
-/// Longest token that is looked at, in bytes.
-pub const TOKEN_MAX: usize = 4096;
+pub use signed::{Invalid, KindKeys, TOKEN_MAX};
+
 const AUDIENCE: &str = "confgate";
 
 /// A token's kind; its name is part of the key.
@@ -42,9 +42,6 @@ impl Kind {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Invalid;
-
 /// What an access token says: seed 001's claims, and `typ`, `aud`, `scope`, `confId`, `sid`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Access {
@@ -57,7 +54,7 @@ pub struct Access {
     pub user_name: String,
     /// Milliseconds since 1970.
     pub deadline: u64,
-    /// Seconds since 1970: the deadline as RFC 7519 has it.
+    /// Seconds since 1970: the deadline as RFC 7519 has it, rounded up.
     pub exp: u64,
     pub nonce: String,
     #[serde(rename = "userId")]
@@ -117,6 +114,12 @@ pub struct CallGatewayClaims {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flat: bool,
     pub nonce: String,
+    /// The refresh family of the access token that it was given for: it ends with that.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sid: Option<String>,
+    /// Of a gateway's own session, which it begins and ends for a member of its: no roster is needed there.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub vouched: bool,
     /// Milliseconds since 1970: a kick refuses what was issued until then.
     #[serde(rename = "issuedMs")]
     pub issued_ms: u64,
@@ -129,12 +132,23 @@ impl CallGatewayClaims {
     pub fn new(gateway_id: &str, conf_id: ConfId, user_id: UserId, role: Role, ttl: Duration) -> Self {
         let (typ, nonce, issued_ms) = (Kind::CallGateway.name().into(), random_text(16), now_ms());
         let exp = issued_ms / 1000 + ttl.as_secs();
-        let (aud, mode, flat) = (audience(), CallMode::Group, false);
-        Self { typ, aud, gateway_id: gateway_id.into(), conf_id, user_id, role, mode, flat, nonce, issued_ms, exp }
+        let (aud, mode, gateway_id) = (audience(), CallMode::Group, gateway_id.into());
+        let (flat, sid, vouched) = (false, None, false);
+        Self { typ, aud, gateway_id, conf_id, user_id, role, mode, flat, nonce, sid, vouched, issued_ms, exp }
     }
 
     pub fn outside_conferences(self) -> Self {
         Self { flat: true, ..self }
+    }
+
+    /// For a gateway's own session.
+    pub fn vouched(self) -> Self {
+        Self { vouched: true, ..self }
+    }
+
+    /// For the bearer of an access token of that refresh family.
+    pub fn of_family(self, family: &str) -> Self {
+        Self { sid: Some(family.to_owned()), ..self }
     }
 
     pub fn in_mode(self, mode: CallMode) -> Self {
@@ -203,14 +217,6 @@ impl PullClaims {
     }
 }
 
-/// The keys for one kind of token.
-pub struct KindKeys {
-    signing: EncodingKey,
-    /// By key id; the first is the one that signs.
-    verifying: Vec<(String, DecodingKey)>,
-    validation: Validation,
-}
-
 /// All keys for our own tokens. Never printed.
 pub struct Keys {
     pub access: KindKeys,
@@ -245,46 +251,6 @@ impl Keys {
         let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
         hmac::verify(&self.device, device.as_bytes(), &tag).ok()?;
         Some(device.to_owned())
-    }
-}
-
-impl KindKeys {
-    /// # Panics
-    /// Without any key.
-    pub fn new(configured: &[(String, Secret)], kind: Kind) -> Self {
-        assert!(!configured.is_empty(), "there is a signing key");
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_audience(&[AUDIENCE]);
-        validation.set_required_spec_claims(&["aud"]);
-        // Deadlines are compared in milliseconds, by the caller, so that expired and invalid tokens differ.
-        validation.validate_exp = false;
-        let derived = |secret: &Secret| derive(secret.expose(), kind.name());
-        Self {
-            signing: EncodingKey::from_secret(&derived(&configured[0].1)),
-            verifying: configured.iter().map(|(id, s)| (id.clone(), DecodingKey::from_secret(&derived(s)))).collect(),
-            validation,
-        }
-    }
-
-    pub fn sign(&self, claims: &impl Serialize) -> String {
-        let kid = self.verifying.first().map(|(id, _)| id.clone());
-        let header = Header { kid, ..Header::new(Algorithm::HS256) };
-        encode(&header, claims, &self.signing).expect("claims have string keys and the key is symmetric")
-    }
-
-    /// The claims, if the signature is one of ours for that kind. The deadline is not looked at.
-    pub fn verify<T: DeserializeOwned>(&self, token: &str) -> Result<T, Invalid> {
-        if token.len() > TOKEN_MAX {
-            return Err(Invalid);
-        }
-        let key = match self.verifying.as_slice() {
-            [(_, only)] => only,
-            several => {
-                let kid = decode_header(token).map_err(|_| Invalid)?.kid.ok_or(Invalid)?;
-                several.iter().find(|(id, _)| *id == kid).map(|(_, key)| key).ok_or(Invalid)?
-            }
-        };
-        decode(token, key, &self.validation).map(|data| data.claims).map_err(|_| Invalid)
     }
 }
 
@@ -344,18 +310,6 @@ mod tests {
         assert!(new.link.verify::<LinkClaims>(&old).is_ok());
         assert!(keys(&["b"]).link.verify::<LinkClaims>(&old).is_err());
         assert!(keys(&["b", "c"]).link.verify::<LinkClaims>(&old).is_err());
-    }
-
-    #[test]
-    fn unsigned_and_foreign_tokens_are_refused() {
-        let keys = keys(&["a"]);
-        let body = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims()).unwrap());
-        let none = format!("{}.{body}.", URL_SAFE_NO_PAD.encode(br#"{"alg":"none"}"#));
-        let token = keys.link.sign(&claims());
-        let (head, _) = token.rsplit_once('.').unwrap();
-        for bad in [none, format!("{head}."), format!("{head}.AAAA"), String::new(), "a.b.c".into(), "x".repeat(9999)] {
-            assert!(keys.link.verify::<LinkClaims>(&bad).is_err());
-        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Caller {
             chairs: claims.role == Some(Role::Chair) && claims.conf_id.is_some(),
             confined_to: claims.conf_id,
             family: claims.sid,
-            deadline: claims.deadline,
+            deadline: claims.deadline.min(claims.exp.saturating_mul(1000)),
             scope: claims.scope,
         }
     }

@@ -4,6 +4,9 @@ use crate::ids::{Secret, now_ms};
 use crate::media::group::Shown;
 use crate::token::{CallGatewayClaims, ControlClaims, Kind, KindKeys, PullClaims};
 
+/// What the key is called of a node that is known by its address only.
+pub(super) const PULLERS_KEY: &str = "pull";
+
 /// The keys of one node: whoever shares its secret gives out its tokens.
 pub struct Tokens {
     gateway_id: String,
@@ -14,8 +17,11 @@ pub struct Tokens {
 
 impl Tokens {
     pub fn new(gateway_id: &str, secret: &Secret) -> Self {
-        let keys = |kind| KindKeys::new(&[(gateway_id.to_owned(), secret.clone())], kind);
-        let (clients, gateways, pullers) = (keys(Kind::CallGateway), keys(Kind::Control), keys(Kind::Pull));
+        let named = |id: &str| (id.to_owned(), secret.clone());
+        let keys = |kind| KindKeys::new(&[named(gateway_id)], kind);
+        let (clients, gateways) = (keys(Kind::CallGateway), keys(Kind::Control));
+        // Who pulls may know the address only.
+        let pullers = KindKeys::new(&[named(gateway_id), named(PULLERS_KEY)], Kind::Pull);
         Self { gateway_id: gateway_id.to_owned(), clients, gateways, pullers }
     }
 

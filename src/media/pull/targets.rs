@@ -7,6 +7,7 @@ use http::Uri;
 
 use crate::ids::{ConfId, Secret};
 use crate::media::group::{FLAT, Space, stream_named};
+use crate::media::tokens::PULLERS_KEY;
 use crate::token::{Kind, KindKeys};
 
 /// Longest address that is looked at, in bytes.
@@ -60,7 +61,7 @@ impl Targets {
 
 impl Target {
     fn new(uri: Uri, gateway_id: Option<&str>, secret: &Secret) -> Self {
-        let keys = KindKeys::new(&[(gateway_id.unwrap_or("pull").to_owned(), secret.clone())], Kind::Pull);
+        let keys = KindKeys::new(&[(gateway_id.unwrap_or(PULLERS_KEY).to_owned(), secret.clone())], Kind::Pull);
         Self { uri, gateway_id: gateway_id.map(str::to_owned), keys: Arc::new(keys) }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use confgate::ids::Secret;
@@ -100,6 +101,55 @@ async fn a_token_that_is_not_signed_by_us_for_this_purpose_is_refused() {
     let good = nobody.bearing(&own.access.sign(&claims));
     good.rpc("conference.list", json!({})).await.result();
     assert_unharmed(&stage.gateway).await;
+}
+
+/// Signed by the gateway's own key for access tokens, whatever the header and the claims are.
+fn signed(head: &str, claims: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &confgate::token::derive(KEY, "access"));
+    let signed = format!("{}.{}", BASE64.encode(head), BASE64.encode(claims));
+    format!("{signed}.{}", BASE64.encode(hmac::sign(&key, signed.as_bytes())))
+}
+
+#[tokio::test]
+async fn a_well_signed_token_that_we_would_not_have_written_is_refused() {
+    let stage = stage().await;
+    let chair = stage.chair().await;
+    let nobody = stage.gateway.client();
+    let claims = part(chair.token().expect("a token"), 1);
+    let head = r#"{"alg":"HS256","typ":"JWT","kid":"k1"}"#;
+    let with = |name: &str, value: Value| {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        signed(head, &claims.to_string())
+    };
+    let headed =
+        |more: &str| signed(&format!(r#"{{"alg":"HS256","typ":"JWT","kid":"k1",{more}}}"#), &claims.to_string());
+    let ahead = confgate::ids::now_ms() / 1000 + 3600;
+    let twice = claims.to_string().replacen('{', r#"{"userId":"admin","#, 1);
+    let odd = [
+        headed(r#""crit":["exp"]"#),
+        headed(r#""b64":false,"crit":["b64"]"#),
+        headed(r#""b64":false"#),
+        headed(r#""cty":"JWT""#),
+        headed(r#""jwk":{"kty":"oct","k":"AAAA"}"#),
+        headed(r#""alg":"HS256""#),
+        signed(r#"{"alg":"HS256","kid":"k9"}"#, &claims.to_string()),
+        with("nbf", json!(ahead)),
+        with("iat", json!(ahead)),
+        with("exp", json!(1.5e300)),
+        with("exp", Value::Null),
+        with("aud", json!(["elsewhere"])),
+        with("typ", json!("call gateway")),
+        signed(head, &twice),
+        signed(head, &format!("{claims} true")),
+        format!("{}=", with("x", json!(1))),
+    ];
+    for token in &odd {
+        is_refused(&nobody, token, -32001).await;
+    }
+    is_refused(&nobody, &with("exp", json!(1)), -32002).await;
+    let good = nobody.bearing(&with("nbf", json!(ahead - 7200)));
+    good.rpc("conference.list", json!({})).await.result();
 }
 
 #[tokio::test]

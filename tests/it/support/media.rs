@@ -46,7 +46,7 @@ pub fn claims(node: &str, room: &str, name: &str) -> CallGatewayClaims {
 }
 
 pub fn signed(claims: &CallGatewayClaims) -> String {
-    KindKeys::new(&[("any".into(), Secret::new(NODE_SECRET))], Kind::CallGateway).sign(claims)
+    KindKeys::new(&[(claims.gateway_id.clone(), Secret::new(NODE_SECRET))], Kind::CallGateway).sign(claims)
 }
 
 /// What admits to the room under that name.
@@ -57,7 +57,7 @@ pub fn token(node: &str, room: &str, name: &str) -> String {
 /// What opens a control link.
 pub fn control_token(node: &str) -> String {
     let claims = ControlClaims::new(node, "gateway1", Duration::from_secs(60));
-    KindKeys::new(&[("any".into(), Secret::new(NODE_SECRET))], Kind::Control).sign(&claims)
+    KindKeys::new(&[(node.to_owned(), Secret::new(NODE_SECRET))], Kind::Control).sign(&claims)
 }
 
 /// A socket that speaks JSON text frames told apart by `id`.
@@ -83,6 +83,15 @@ impl Client {
     /// Opens a gateway's control link.
     pub async fn control_link(&self, token: &str) -> Result<CallSocket, Reply> {
         self.call_socket_at(&format!("{BASE}/callgw/control"), Some(token)).await
+    }
+
+    /// Says to the node, as a gateway does, that these are members of the conference and send what they like.
+    pub async fn has_members(&self, node: &str, room: &str, names: &[&str]) {
+        let mut link = self.control_link(&control_token(node)).await.expect("a gateway's token opens");
+        for name in names {
+            link.send(json!({ "id": "permit", "room": room, "name": name, "audio": true, "video": true })).await;
+        }
+        link.end().await;
     }
 
     /// In the room, by a token signed for that.
@@ -128,6 +137,12 @@ impl CallSocket {
     /// As [`CallSocket::text`], without waiting that it goes out: a flood. `false` where the socket is closed.
     pub async fn pour(&mut self, text: &str) -> bool {
         self.socket.send(Message::text(text)).await.is_ok()
+    }
+
+    /// Closes the socket, once everything that was sent is read.
+    pub async fn end(mut self) {
+        self.socket.close(None).await.expect("the socket is open");
+        while let Ok(Some(Ok(_))) = timeout_at(Instant::now() + PATIENCE, self.socket.next()).await {}
     }
 
     /// Asks to join, and hears who is there.
