@@ -117,6 +117,7 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     lifecycle.wire("happenings", until(hard.clone(), tasks::take_happenings(news.happenings, entry.clone())));
     lifecycle.wire("placement", until(hard.clone(), placing.run(news.rights, conferences.clone())));
     lifecycle.wire("ended families", until(hard.clone(), tasks::poll_ended(entry.clone())));
+    lifecycle.wire("revocations", until(hard.clone(), tasks::revoke(entry.clone(), pool.clone())));
     lifecycle.wire(
         "collector",
         until(hard.clone(), tasks::collect(entry.clone(), conferences.clone(), config.limits.guest_idle)),
@@ -310,6 +311,7 @@ async fn builtin_eim(config: &Config, store: &Store) -> Result<builtin::Eim, Fai
             calls_per_user: config.limits.calls_per_user,
             call_callees: config.limits.call_callees,
             ring_ms: config.limits.ring.as_millis() as u64,
+            kick_ms: config.limits.kick.as_millis() as u64,
             ..builtin::Limits::default()
         },
     };

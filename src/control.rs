@@ -5,6 +5,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::event::Role;
 use crate::ids::{ConfId, UserId};
 
 /// Frames that may wait on a control link, each way.
@@ -14,16 +15,36 @@ pub const QUEUE: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "id", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ToNode {
-    /// Whether the member's audio and video are forwarded.
-    Permit { room: ConfId, name: UserId, audio: bool, video: bool },
+    /// The roster has the member: their tokens of that role admit, and so much of their microphone and camera is
+    /// forwarded. Nobody is admitted, and nothing forwarded, without that word.
+    Permit {
+        room: ConfId,
+        name: UserId,
+        audio: bool,
+        video: bool,
+        #[serde(default)]
+        closed: Closed,
+        /// `None`: of a gateway that doesn't say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<Role>,
+    },
     /// Ends the member's connections, and refuses their tokens that were issued up to then (ms since 1970).
     Expel { room: ConfId, name: UserId, issued_until: u64 },
+    /// Ends what the tokens of these logins (refresh families) admitted, and refuses those tokens.
+    Revoke { families: Vec<String> },
     /// The room's members go to another node: they are told its address, and new ones aren't let in.
     Move { room: ConfId, url: String },
     /// The conference is at these nodes too: their members' streams are pulled from there. None: it is here only.
     Cascade { room: ConfId, peers: Vec<Peer> },
     /// The conference is over.
     CloseRoom { room: ConfId },
+}
+
+/// What a member has closed of their own choice; what else isn't forwarded is held back by an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Closed {
+    pub audio: bool,
+    pub video: bool,
 }
 
 /// Another node of a conference.

@@ -42,7 +42,7 @@ pub struct Limits {
     pub publisher_packets_per_s_max: u64,
     /// Peer connections at a time. Each holds about 200 KiB with its packets for resending.
     pub endpoints_max: usize,
-    /// Members of one room whose permits are remembered: more than a conference has.
+    /// Streams of one room that are held back: beyond it, nothing is forwarded of those without a word on them.
     pub permits_max: usize,
     /// A connection that isn't up after this long is given up.
     pub connect_timeout: Duration,

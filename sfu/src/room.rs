@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::speaker::Ears;
-use crate::vocabulary::{EndpointId, MemberId, RoomId, StreamId};
+use crate::vocabulary::{EndpointId, RoomId, StreamId};
 
 /// A stream's place in the worker's table, so that a packet's way to its viewers is one look-up by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,6 +14,10 @@ pub(crate) struct StreamKey(pub(crate) u64);
 pub(crate) struct Allowed {
     pub(crate) audio: bool,
     pub(crate) video: bool,
+}
+
+impl Allowed {
+    const NOTHING: Allowed = Allowed { audio: false, video: false };
 }
 
 impl Default for Allowed {
@@ -29,7 +33,7 @@ pub(crate) struct Stream {
     pub(crate) room: RoomId,
     pub(crate) publisher: Option<EndpointId>,
     pub(crate) subscribers: Vec<EndpointId>,
-    /// The permit of the stream's member, kept here so that no packet asks the room.
+    /// The stream's permit, kept here so that no packet asks the room.
     pub(crate) allowed: Allowed,
 }
 
@@ -43,26 +47,34 @@ impl Stream {
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     pub(crate) streams: HashMap<StreamId, StreamKey>,
-    permits: HashMap<MemberId, Allowed>,
+    permits: HashMap<StreamId, Allowed>,
+    /// More are held back than may be remembered: of streams without a permit nothing is forwarded.
+    overflowed: bool,
     pub(crate) ears: Ears,
 }
 
 impl Room {
-    pub(crate) fn allowed(&self, member: &MemberId) -> Allowed {
-        self.permits.get(member).copied().unwrap_or_default()
+    pub(crate) fn allowed(&self, stream: &StreamId) -> Allowed {
+        let unsaid = if self.overflowed { Allowed::NOTHING } else { Allowed::default() };
+        self.permits.get(stream).copied().unwrap_or(unsaid)
     }
 
-    /// Remembered whether or not the member has streams already.
-    pub(crate) fn permit(&mut self, member: MemberId, allowed: Allowed) {
-        if allowed == Allowed::default() {
-            self.permits.remove(&member);
+    /// Remembered whether or not the stream is there already. Answers what is allowed then.
+    pub(crate) fn permit(&mut self, stream: &StreamId, allowed: Allowed, most: usize) -> Allowed {
+        if allowed == Allowed::default() && !self.overflowed {
+            self.permits.remove(stream);
+        } else if self.permits.len() < most || self.permits.contains_key(stream) {
+            self.permits.insert(stream.clone(), allowed);
         } else {
-            self.permits.insert(member, allowed);
+            self.overflowed = true;
         }
+        self.allowed(stream)
     }
 
-    pub(crate) fn permits(&self) -> usize {
-        self.permits.len()
+    /// Whoever sends the stream next, it is said anew. Answers what is allowed until then.
+    pub(crate) fn forget_permit(&mut self, stream: &StreamId) -> Allowed {
+        self.permits.remove(stream);
+        self.allowed(stream)
     }
 
     pub(crate) fn is_idle(&self) -> bool {

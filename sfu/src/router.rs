@@ -228,7 +228,8 @@ mod tests {
     #[test]
     fn a_room_with_permits_lives_until_it_is_closed() {
         let mut router = Router::new(1);
-        let permit = Command::Permit { room: Arc::from("a"), member: Arc::from("x"), audio: false, video: true };
+        let stream = StreamId { member: Arc::from("x"), source: Source::Camera };
+        let permit = Command::Permit { room: Arc::from("a"), stream, audio: false, video: true };
         router.sent(&permit, 2);
         router.sent(&publish("a", 1), 2);
         router.note(ended(1));

@@ -55,8 +55,9 @@ pub enum Command {
     Candidate { endpoint: EndpointId, candidate: String },
     /// Ends the connection. Unknown ones are ignored.
     Close { endpoint: EndpointId },
-    /// From now on the member's audio or video isn't forwarded, whatever their client sends, or is again.
-    Permit { room: RoomId, member: MemberId, audio: bool, video: bool },
+    /// From now on the stream's audio or video isn't forwarded, whatever its client sends, or is again. Without a word
+    /// on it both are. Forgotten when who sends the stream ends.
+    Permit { room: RoomId, stream: StreamId, audio: bool, video: bool },
     /// The size, in pixels, at which the viewer shows the endpoint's video; 0 x 0: not at all, so none is sent.
     View { endpoint: EndpointId, width: u32, height: u32 },
     /// Ends all of the room's connections and forgets its permits.

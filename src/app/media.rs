@@ -97,6 +97,7 @@ fn start(
         join_ms: callgw.join_timeout.as_millis() as u64,
         messages_per_minute: callgw.messages_per_minute,
         open: callgw.open,
+        holds_tracks: node.kind != NodeKind::Whip,
     };
     let pairs = pair::Limits {
         calls: limits.conferences,

@@ -1,15 +1,18 @@
 //! What goes on beside the parts: news handed on, and what is asked and told at intervals. Each is a task that
 //! `app::serve` starts; none owns any state.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::callgw::Pool;
 use crate::conference::{Conferences, Happening, Own, notification};
 use crate::demo;
 use crate::eim::address::user_at;
@@ -34,6 +37,8 @@ const STORE_CHECK: Duration = Duration::from_secs(1);
 /// How often, at the least and at the most, accounts that are over or idle are collected; between these, four times
 /// within the time that an idle one is kept.
 const COLLECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(15));
+/// Logins in one order to a call gateway: some 10 KiB, well below the longest frame of a control link.
+const REVOKED_AT_ONCE: usize = 500;
 /// How long sockets are given, after they were told, to finish what they have under way.
 const GOING_AWAY: Duration = Duration::from_secs(2);
 
@@ -156,6 +161,32 @@ pub(super) async fn poll_ended(entry: Entry) {
             // A moment of overlap: another node's clock or commit may be a little behind.
             since = now.saturating_sub(5000);
         }
+    }
+}
+
+/// Tells call gateways which logins are over: their tokens end with them. A node whose control link has opened is told
+/// all that ended lately.
+pub(super) async fn revoke(entry: Entry, pool: Pool) {
+    let (mut ended, mut changes) = (entry.ended_families(), pool.changes());
+    let (mut openings, mut is_behind) = (HashMap::<String, u64>::new(), true);
+    loop {
+        for node in pool.reports() {
+            let known = openings.insert(node.id.clone(), node.standing.openings);
+            if is_behind || known != Some(node.standing.openings) {
+                entry.all_ended().chunks(REVOKED_AT_ONCE).for_each(|families| pool.revoke_at(&node.id, families));
+            }
+        }
+        is_behind = tokio::select! {
+            family = ended.recv() => match family {
+                Ok(family) => {
+                    pool.revoke(&[family]);
+                    false
+                }
+                Err(RecvError::Lagged(_)) => true,
+                Err(RecvError::Closed) => return,
+            },
+            Ok(()) = changes.changed() => false,
+        };
     }
 }
 

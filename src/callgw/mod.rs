@@ -173,12 +173,26 @@ impl Pool {
         }
     }
 
-    /// What admits the user to the conference's room on the node, for `callgw.token_ttl_s`.
-    pub fn token(&self, id: &str, conf: &ConfId, user: &UserId, role: Role, mode: CallMode) -> Option<String> {
+    /// What admits the user to the conference's room on the node, for `callgw.token_ttl_s` and as long as their login
+    /// (refresh family) lasts.
+    pub fn token(&self, id: &str, conf: &ConfId, user: &UserId, family: &str, way: (Role, CallMode)) -> Option<String> {
         let node = self.live(id)?;
         self.remember(user, id);
+        let (role, mode) = way;
         let claims = CallGatewayClaims::new(id, conf.clone(), user.clone(), role, self.0.token_ttl);
-        Some(node.keys.sign(&claims.in_mode(mode)))
+        Some(node.keys.sign(&claims.in_mode(mode).of_family(family)))
+    }
+
+    /// Tells every node that these logins are over.
+    pub fn revoke(&self, families: &[String]) {
+        for node in &self.0.nodes {
+            node.tell(ToNode::Revoke { families: families.to_vec() });
+        }
+    }
+
+    /// Tells one node.
+    pub fn revoke_at(&self, id: &str, families: &[String]) {
+        self.tell(id, ToNode::Revoke { families: families.to_vec() });
     }
 
     /// STUN and TURN for the user.

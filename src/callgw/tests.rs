@@ -96,7 +96,7 @@ async fn a_member_counts_where_they_were_sent_last_until_they_leave() {
     until(&pool, Standing::is_up).await;
     let (conf, user) = (ConfId::parse("c1").unwrap(), UserId::parse("u1").unwrap());
     for _ in 0..3 {
-        pool.token("builtin", &conf, &user, Role::Guest, CallMode::Group).unwrap();
+        pool.token("builtin", &conf, &user, "family", (Role::Guest, CallMode::Group)).unwrap();
     }
     assert_eq!(pool.reports()[0].standing.members, 1);
     assert_eq!(pool.complained("builtin", &user), Ok(false), "there is no other node");

@@ -26,6 +26,8 @@ pub enum Command {
     Attach { user: UserId, generation: u64, start: Start, outbox: Outbox, call: bool },
     Detach { user: UserId, generation: u64 },
     Joined { user: UserId, generation: u64 },
+    Placed(UserId),
+    Look,
     Seat { user: UserId, generation: u64 },
     Event(Event),
     LinkUp,
@@ -133,6 +135,8 @@ impl Actor {
                 self.core.detach(&user, generation, now)
             }
             Command::Joined { user, generation } => self.core.joined(&user, generation, now),
+            Command::Placed(user) => self.core.place(&user, now),
+            Command::Look => self.core.look_now(now),
             Command::Seat { user, generation } => self.core.away_since_restart(&user, generation, now),
             Command::Event(event) => self.core.event(event, now),
             Command::LinkUp => self.core.link_up(now),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use axum::extract::ws::Utf8Bytes;
 
-use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, Roster, WaitingReason};
+use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, Role, Roster, Video, WaitingReason};
 use crate::ids::{ConfId, UserId};
 use crate::outbox::Close;
 
@@ -22,6 +22,8 @@ const CREATION: u64 = 1;
 const HELD_MAX: usize = 256;
 /// How long events that another stream may still bring are waited for before everybody gets a snapshot.
 const CATCH_UP_MS: u64 = 500;
+/// How often the roster is looked at while nobody listens, and people have places at call gateways or are awaited back.
+const FOLLOW_MS: u64 = 1000;
 /// How long until a request that failed is made again.
 const RETRY_MS: u64 = 2000;
 
@@ -78,11 +80,11 @@ pub enum Happening {
 /// What members may send, for the call gateway to enforce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rights {
-    /// All that are in, each with whether their audio may be forwarded: who isn't among them is not in.
-    All(Vec<(UserId, bool)>),
+    /// All that are in, with what is forwarded of each: who isn't among them is not in.
+    All(Vec<(UserId, Right)>),
     Member {
         user: UserId,
-        audio: bool,
+        right: Right,
     },
     /// No longer in; tokens issued to them up to then (ms since 1970) are void.
     Gone {
@@ -92,6 +94,20 @@ pub enum Rights {
     Over,
     /// Nobody here is in it any more: others follow it, or nobody does.
     Unfollowed,
+}
+
+/// What of a member is forwarded, and as what they may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Right {
+    pub role: Role,
+    pub audio: Audio,
+    pub video: Video,
+}
+
+impl From<&Member> for Right {
+    fn from(member: &Member) -> Self {
+        Self { role: member.role, audio: member.audio, video: member.video }
+    }
 }
 
 /// How a request to the EIM failed.
@@ -147,6 +163,11 @@ pub struct Core {
     /// Since when nobody listens.
     idle_since: Option<u64>,
     look: Look,
+    /// Who was given a place at a call gateway here, and when: as long as there are any, the roster is followed.
+    placed: HashMap<UserId, u64>,
+    /// When the roster was asked for last, and from when on it is to be looked at, should nobody listen.
+    asked_at: u64,
+    follow_at: u64,
 }
 
 type Effects = Vec<Effect>;
@@ -166,6 +187,9 @@ impl Core {
             call: false,
             idle_since: Some(now),
             look: Look::new(now + limits.look_ms),
+            placed: HashMap::new(),
+            asked_at: 0,
+            follow_at: 0,
         }
     }
 
@@ -208,9 +232,20 @@ impl Core {
     pub fn told_snapshot(&mut self, answer: Result<Roster, Failure>, now: u64) -> Effects {
         let mut out = Vec::new();
         match answer {
-            Ok(roster) => self.fresh(roster, now, true, &mut out),
+            Ok(roster) => {
+                // Who came in since it was asked for isn't in it.
+                let asked_at = self.asked_at;
+                self.placed.retain(|user, at| *at >= asked_at || roster.member(user).is_some());
+                self.fresh(roster, now, true, &mut out);
+            }
             Err(Failure::NoConference) => self.over(&mut out),
-            Err(_) => self.syncing = Some(now + RETRY_MS),
+            Err(failure) => {
+                if failure == Failure::Refused {
+                    // It never tells: there is nothing to follow.
+                    self.placed.clear();
+                }
+                self.syncing = Some(now + RETRY_MS);
+            }
         }
         out
     }
@@ -308,10 +343,10 @@ impl Core {
     /// What the event, which isn't yet applied, changes in what members may send.
     fn rights(&self, event: &Event, now: u64) -> Option<Rights> {
         match &event.change {
-            Change::MemberJoined(m) => Some(right(m)),
+            Change::MemberJoined(m) => Some(member_right(m)),
             Change::MemberUpdated(m) => {
                 let before = self.roster().and_then(|roster| roster.member(&m.user_id));
-                before.is_none_or(|before| may_speak(before) != may_speak(m)).then(|| right(m))
+                before.is_none_or(|before| Right::from(before) != Right::from(m)).then(|| member_right(m))
             }
             Change::MemberLeft(left) => {
                 // The EIM's clock may be behind ours: who was sent away has no use for any token. Who left by
@@ -328,7 +363,7 @@ impl Core {
 
     fn grant_all(&self, out: &mut Effects) {
         if let Some(roster) = self.roster().filter(|roster| roster.conference.state != ENDED) {
-            let members = roster.members.iter().map(|m| (m.user_id.clone(), may_speak(m))).collect();
+            let members = roster.members.iter().map(|m| (m.user_id.clone(), m.into())).collect();
             out.push(Effect::Grant(Rights::All(members)));
         }
     }
@@ -345,7 +380,30 @@ impl Core {
         members.map(send).collect()
     }
 
+    /// The user was given a place at a call gateway.
+    pub fn place(&mut self, user: &UserId, now: u64) -> Effects {
+        self.placed.insert(user.clone(), now);
+        self.look_now(now)
+    }
+
+    /// The roster may have changed; where somebody listens, an event tells.
+    pub fn look_now(&mut self, now: u64) -> Effects {
+        let mut out = Vec::new();
+        self.follow_at = now;
+        self.follow(now, &mut out);
+        out
+    }
+
+    /// Looks at the roster, where nobody listens and what the EIM has decided is to be enforced all the same.
+    fn follow(&mut self, now: u64, out: &mut Effects) {
+        let is_needed = !(self.ended || self.placed.is_empty() && self.presence.is_empty());
+        if is_needed && self.listeners.is_empty() && self.syncing.is_none() && self.follow_at <= now {
+            self.resync(now, out);
+        }
+    }
+
     fn resync(&mut self, now: u64, out: &mut Effects) {
+        (self.asked_at, self.follow_at) = (now, now + FOLLOW_MS);
         self.syncing = Some(now + 10 * RETRY_MS);
         out.push(Effect::Ask(Ask::Snapshot));
     }
@@ -379,6 +437,7 @@ impl Core {
     }
 
     fn removed(&mut self, user: &UserId, reason: LeftReason, out: &mut Effects) {
+        self.placed.remove(user);
         match reason {
             LeftReason::Kicked => self.turn_away(user, false, Close::Kicked, out),
             LeftReason::Banned => self.turn_away(user, true, Close::Kicked, out),
@@ -406,6 +465,7 @@ impl Core {
 
     fn over(&mut self, out: &mut Effects) {
         self.ended = true;
+        self.placed.clear();
         let users: Vec<_> = self.presence.keys().cloned().collect();
         users.iter().for_each(|user| self.forget(user));
         let stays_open = self.is_call();
@@ -470,7 +530,8 @@ impl Core {
     /// Whether nobody has listened for as long as somebody could resume, and the EIM knows all that it should.
     pub fn is_idle(&self, now: u64) -> bool {
         let long_ago = self.idle_since.is_some_and(|since| now >= since + self.limits.window_ms);
-        self.listeners.is_empty() && self.presence.is_empty() && (long_ago || self.ended)
+        let unused = self.listeners.is_empty() && self.presence.is_empty() && self.placed.is_empty();
+        unused && (long_ago || self.ended)
     }
 
     pub fn conf_id(&self) -> &ConfId {
@@ -491,13 +552,8 @@ fn created(roster: &Roster, now: u64) -> Utf8Bytes {
     notification("conference.event", &event).into()
 }
 
-fn right(member: &Member) -> Rights {
-    Rights::Member { user: member.user_id.clone(), audio: may_speak(member) }
-}
-
-/// Whether the member's audio may be forwarded. Muting oneself is the browser's own business.
-fn may_speak(member: &Member) -> bool {
-    member.audio != Audio::ForcedOff
+fn member_right(member: &Member) -> Rights {
+    Rights::Member { user: member.user_id.clone(), right: member.into() }
 }
 
 #[cfg(test)]

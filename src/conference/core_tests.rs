@@ -239,7 +239,8 @@ fn a_closed_socket_is_away_at_once_and_gone_after_the_grace() {
     let out = core.detach(&user("a"), 1, 1000);
     assert_eq!(asks(&out), [&Ask::Unsubscribe { user: user("a"), generation: 1, linger_ms: 60_000 }]);
     core.told_presence(&user("a"), Ok(()), 1000);
-    assert_eq!(core.tick(20_999), []);
+    assert_eq!(asks(&core.tick(20_999)), [&Ask::Snapshot], "nobody hears events any more");
+    core.told_snapshot(Ok(truth.0.clone()), 20_999);
     let out = core.tick(21_000);
     assert_eq!(asks(&out), [&Ask::Gone { user: user("a"), generation: 1, keep_ms: 40_000 }]);
     core.told_presence(&user("a"), Ok(()), 21_000);
@@ -262,10 +263,13 @@ fn who_is_back_within_the_grace_is_never_gone() {
 
 #[test]
 fn who_joins_without_a_socket_is_away() {
+    let truth = Truth::new(&["a"]);
     let mut core = core();
     let out = core.joined(&user("a"), 5, 0);
-    assert_eq!(asks(&out), [&Ask::Away { user: user("a"), generation: 5 }]);
+    assert_eq!(asks(&out), [&Ask::Away { user: user("a"), generation: 5 }, &Ask::Snapshot]);
     core.told_presence(&user("a"), Ok(()), 0);
+    core.told_snapshot(Ok(truth.0.clone()), 19_999);
+    core.follow_at = u64::MAX;
     assert!(matches!(asks(&core.tick(20_000))[..], [Ask::Gone { .. }]));
 }
 
@@ -398,17 +402,43 @@ fn granted(effects: &[Effect]) -> Vec<&Rights> {
 }
 
 #[test]
-fn a_forced_mute_is_enforced_before_anybody_hears_of_it_and_muting_oneself_is_not() {
+fn what_the_roster_says_is_enforced_before_anybody_hears_of_it() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);
-    let mut muted = |core: &mut Core, audio: Audio| {
-        core.event(truth.event(Change::MemberUpdated(Member { audio, ..member("a", 0) })), 0)
+    let mut muted = |core: &mut Core, audio: Audio, hand: bool| {
+        core.event(truth.event(Change::MemberUpdated(Member { audio, hand, ..member("a", 0) })), 0)
     };
-    assert_eq!(granted(&muted(&mut core, Audio::Off)), Vec::<&Rights>::new());
-    let out = muted(&mut core, Audio::ForcedOff);
-    assert_eq!(out[0], Effect::Grant(Rights::Member { user: user("a"), audio: false }));
-    assert_eq!(granted(&muted(&mut core, Audio::ForcedOff)), Vec::<&Rights>::new(), "nothing new");
-    assert_eq!(granted(&muted(&mut core, Audio::Off)), [&Rights::Member { user: user("a"), audio: true }]);
+    for audio in [Audio::Off, Audio::ForcedOff, Audio::Off, Audio::On] {
+        let out = muted(&mut core, audio, false);
+        let right = right(&Member { audio, ..member("a", 0) });
+        assert_eq!(out[0], Effect::Grant(Rights::Member { user: user("a"), right }));
+        assert_eq!(granted(&muted(&mut core, audio, true)), Vec::<&Rights>::new(), "a hand is no right");
+    }
+}
+
+fn right(member: &Member) -> Right {
+    member.into()
+}
+
+#[test]
+fn while_nobody_listens_the_roster_of_a_conference_that_has_media_is_looked_at() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = core();
+    assert_eq!(asks(&core.place(&user("a"), 5)), [&Ask::Snapshot], "at once");
+    let out = core.told_snapshot(Ok(truth.0.clone()), 5);
+    let (a, b) = (right(&member("a", 0)), right(&member("b", 1)));
+    assert_eq!(granted(&out), [&Rights::All(vec![(user("a"), a), (user("b"), b)])]);
+    assert_eq!(core.tick(5 + FOLLOW_MS - 1), []);
+    assert_eq!(asks(&core.tick(5 + FOLLOW_MS)), [&Ask::Snapshot]);
+    truth.event(Change::MemberLeft(Left { user_id: user("a"), reason: LeftReason::Kicked }));
+    let out = core.told_snapshot(Ok(truth.0.clone()), 5 + FOLLOW_MS);
+    assert_eq!(granted(&out), [&Rights::All(vec![(user("b"), b)])]);
+    assert_eq!(core.tick(1_000_000), [], "who had a place is out");
+    assert!(core.is_idle(1_000_000));
+    core.place(&user("b"), 1_000_000);
+    assert_eq!(core.place(&user("c"), 1_000_001), [], "not yet in what is asked for");
+    core.told_snapshot(Ok(truth.0.clone()), 1_000_002);
+    assert!(!core.is_idle(u64::MAX), "their places are followed");
 }
 
 #[test]
@@ -427,12 +457,16 @@ fn a_fresh_roster_says_anew_what_everybody_may() {
     let mut core = core();
     core.attach(user("a"), 1, Start::Snapshot, 0);
     let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
-    assert_eq!(granted(&out), [&Rights::All(vec![(user("a"), true), (user("b"), true)])]);
+    let (a, b) = (right(&member("a", 0)), right(&member("b", 1)));
+    assert_eq!(granted(&out), [&Rights::All(vec![(user("a"), a), (user("b"), b)])]);
     // Missed.
     truth.event(Change::MemberUpdated(Member { audio: Audio::ForcedOff, ..member("b", 1) }));
     core.link_up(0);
     let out = core.told_snapshot(Ok(truth.0.clone()), 0);
-    assert_eq!(granted(&out), [&Rights::All(vec![(user("a"), true), (user("b"), false)])]);
+    assert_eq!(
+        granted(&out),
+        [&Rights::All(vec![(user("a"), a), (user("b"), Right { audio: Audio::ForcedOff, ..b })])]
+    );
     let out = core.event(truth.event(Change::Ended(conference(ENDED))), 0);
     assert_eq!(granted(&out), [&Rights::Over]);
 }

@@ -7,12 +7,12 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::core::{Ask, Core, Effect, Failure, Limits, Rights, Start};
+use super::core::{Ask, Core, Effect, Failure, Limits, Right, Rights, Start};
 use super::log::Position;
 use crate::eim::builtin::{Eim, Settings};
 use crate::eim::convert;
 use crate::eim::xml::Stanza;
-use crate::event::{Audio, Event, Member, Roster};
+use crate::event::{Event, Member, Roster};
 use crate::ids::{ConfId, UserId};
 use crate::refusal::Refusal;
 use crate::schema::Schema;
@@ -77,8 +77,8 @@ struct World {
     core: Core,
     clients: HashMap<UserId, Client>,
     asks: VecDeque<Ask>,
-    /// Whose audio call gateways forward, by what they were told.
-    granted: HashMap<UserId, bool>,
+    /// What call gateways forward of whom, by what they were told.
+    granted: HashMap<UserId, Right>,
     connected: bool,
     generation: u64,
     now: u64,
@@ -154,8 +154,8 @@ impl World {
             }
         }
         if let Some(roster) = self.core.roster() {
-            let may = |m: &Member| (m.user_id.clone(), m.audio != Audio::ForcedOff);
-            let may: HashMap<UserId, bool> = roster.members.iter().map(may).collect();
+            let may = |m: &Member| (m.user_id.clone(), m.into());
+            let may: HashMap<UserId, Right> = roster.members.iter().map(may).collect();
             assert_eq!(self.granted, may, "call gateways enforce what the roster says");
         }
     }
@@ -163,7 +163,7 @@ impl World {
     fn grant(&mut self, rights: Rights) {
         match rights {
             Rights::All(members) => self.granted = members.into_iter().collect(),
-            Rights::Member { user, audio } => drop(self.granted.insert(user, audio)),
+            Rights::Member { user, right } => drop(self.granted.insert(user, right)),
             Rights::Gone { user, .. } => drop(self.granted.remove(&user)),
             Rights::Over | Rights::Unfollowed => self.granted.clear(),
         }

@@ -21,7 +21,7 @@ use crate::event::{Event, Roster};
 use crate::ids::{ConfId, UserId, now_ms};
 use crate::outbox::Outbox;
 
-pub use self::core::{Happening, Limits, Rights, Start};
+pub use self::core::{Happening, Limits, Right, Rights, Start};
 pub use self::log::{Position, notification};
 use actor::{Command, Handle};
 
@@ -98,6 +98,19 @@ impl Conferences {
     pub async fn joined(&self, conf: &ConfId, user: &UserId) {
         let generation = self.next_generation();
         self.actor(conf).send(Command::Joined { user: user.clone(), generation }).await;
+    }
+
+    /// The user has been given a place at a call gateway: what the EIM decides of them is followed from now on, whether
+    /// or not anybody listens.
+    pub async fn placed(&self, conf: &ConfId, user: &UserId) {
+        self.actor(conf).send(Command::Placed(user.clone())).await;
+    }
+
+    /// A request has changed something; where nobody listens, no event tells what.
+    pub async fn look(&self, conf: &ConfId) {
+        if let Some(actor) = self.existing(conf) {
+            actor.send(Command::Look).await;
+        }
     }
 
     /// An event from the EIM; for a conference that nobody here is in, nothing.

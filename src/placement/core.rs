@@ -6,8 +6,9 @@ use std::collections::{HashMap, VecDeque};
 use serde::Serialize;
 
 use crate::callgw::Fault;
-use crate::conference::Rights;
-use crate::control::ToNode;
+use crate::conference::{Right, Rights};
+use crate::control::{Closed, ToNode};
+use crate::event::{Audio, Video};
 use crate::ids::{ConfId, UserId};
 use crate::store::Allocation;
 
@@ -103,8 +104,8 @@ pub struct Seen {
 #[derive(Default)]
 struct Room {
     at: Option<Allocation>,
-    /// Each member with whether their audio may be forwarded.
-    members: HashMap<UserId, bool>,
+    /// Each member with what of them is forwarded.
+    members: HashMap<UserId, Right>,
     /// Who was in and is not: their tokens issued up to then are void.
     gone: HashMap<UserId, u64>,
     /// A move is under way.
@@ -143,7 +144,7 @@ impl Core {
         let room = self.rooms.entry(conf.clone()).or_default();
         match rights {
             Rights::All(members) => room.replace(&conf, members, now, &mut out),
-            Rights::Member { user, audio } => room.admit(&conf, user, audio, &mut out),
+            Rights::Member { user, right } => room.admit(&conf, user, right, &mut out),
             Rights::Gone { user, issued_until } => room.expel(&conf, user, issued_until, &mut out),
             Rights::Over | Rights::Unfollowed => {}
         }
@@ -269,23 +270,23 @@ impl Room {
         (nodes.len() > 1).then(|| Effect::Cascade { conf: conf.clone(), nodes, left: Vec::new() })
     }
 
-    fn replace(&mut self, conf: &ConfId, members: Vec<(UserId, bool)>, now: u64, out: &mut Effects) {
+    fn replace(&mut self, conf: &ConfId, members: Vec<(UserId, Right)>, now: u64, out: &mut Effects) {
         let vanished: Vec<UserId> =
             self.members.keys().filter(|user| !members.iter().any(|(m, _)| m == *user)).cloned().collect();
         for user in vanished {
             self.expel(conf, user, now, out);
         }
-        for (user, audio) in members {
-            if self.members.get(&user) != Some(&audio) {
-                self.admit(conf, user, audio, out);
+        for (user, right) in members {
+            if self.members.get(&user) != Some(&right) {
+                self.admit(conf, user, right, out);
             }
         }
     }
 
-    fn admit(&mut self, conf: &ConfId, user: UserId, audio: bool, out: &mut Effects) {
+    fn admit(&mut self, conf: &ConfId, user: UserId, right: Right, out: &mut Effects) {
         self.gone.remove(&user);
-        self.members.insert(user.clone(), audio);
-        self.tell(&permit(conf, user, audio), out);
+        self.members.insert(user.clone(), right);
+        self.tell(&permit(conf, user, right), out);
     }
 
     fn expel(&mut self, conf: &ConfId, user: UserId, issued_until: u64, out: &mut Effects) {
@@ -311,7 +312,7 @@ impl Room {
             let (room, name, issued_until) = (conf.clone(), user.clone(), *issued_until);
             ToNode::Expel { room, name, issued_until }
         });
-        let here = self.members.iter().map(|(user, audio)| permit(conf, user.clone(), *audio));
+        let here = self.members.iter().map(|(user, right)| permit(conf, user.clone(), *right));
         out.extend(gone.chain(here).map(|command| Effect::Tell { gateway: gateway.to_owned(), command }));
     }
 
@@ -334,9 +335,16 @@ impl Room {
     }
 }
 
-/// A waiting member has no token, so whoever is in may send video.
-fn permit(conf: &ConfId, name: UserId, audio: bool) -> ToNode {
-    ToNode::Permit { room: conf.clone(), name, audio, video: true }
+/// What the roster says is what is forwarded.
+fn permit(conf: &ConfId, name: UserId, right: Right) -> ToNode {
+    ToNode::Permit {
+        room: conf.clone(),
+        name,
+        audio: right.audio == Audio::On,
+        video: right.video == Video::On,
+        closed: Closed { audio: right.audio == Audio::Off, video: right.video == Video::Off },
+        role: Some(right.role),
+    }
 }
 
 /// Why a conference leaves the gateway.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::Role;
 
 fn conf() -> ConfId {
     ConfId::parse("c1").unwrap()
@@ -24,13 +25,25 @@ fn dead(id: &str) -> Seen {
 fn placed() -> Core {
     let mut core = Core::default();
     core.survey(vec![well("a"), well("b")]);
-    core.granted(conf(), Rights::All(vec![(user("u1"), true), (user("u2"), false)]), 0);
+    core.granted(conf(), Rights::All(vec![(user("u1"), right(true)), (user("u2"), right(false))]), 0);
     core.placed(&conf(), at("a", 1));
     core
 }
 
+/// A guest with a closed camera, who may speak or is silenced.
+fn right(audio: bool) -> Right {
+    let audio = if audio { Audio::On } else { Audio::ForcedOff };
+    Right { role: Role::Guest, audio, video: Video::Off }
+}
+
+fn member(name: &str, audio: bool) -> Rights {
+    Rights::Member { user: user(name), right: right(audio) }
+}
+
 fn permit(gateway: &str, name: &str, audio: bool) -> Effect {
-    let command = ToNode::Permit { room: conf(), name: user(name), audio, video: true };
+    let closed = Closed { audio: false, video: true };
+    let (room, name) = (conf(), user(name));
+    let command = ToNode::Permit { room, name, audio, video: false, closed, role: Some(Role::Guest) };
     Effect::Tell { gateway: gateway.to_owned(), command }
 }
 
@@ -57,9 +70,9 @@ fn sorted(mut effects: Vec<Effect>) -> Vec<Effect> {
 fn what_was_decided_before_the_gateway_was_known_is_told_when_it_is() {
     let mut core = Core::default();
     core.survey(vec![well("a")]);
-    let out = core.granted(conf(), Rights::Member { user: user("u1"), audio: false }, 0);
+    let out = core.granted(conf(), member("u1", false), 0);
     assert_eq!(out, [Effect::Locate(conf())]);
-    assert_eq!(core.granted(conf(), Rights::Member { user: user("u1"), audio: false }, 0), [], "asked once");
+    assert_eq!(core.granted(conf(), member("u1", false), 0), [], "asked once");
     assert_eq!(core.placed(&conf(), at("a", 1)), [permit("a", "u1", false)]);
     assert_eq!(core.placed(&conf(), at("a", 1)), []);
 }
@@ -67,7 +80,7 @@ fn what_was_decided_before_the_gateway_was_known_is_told_when_it_is() {
 #[test]
 fn a_mute_a_kick_and_the_end_reach_the_gateway_at_once() {
     let mut core = placed();
-    let muted = core.granted(conf(), Rights::Member { user: user("u1"), audio: false }, 0);
+    let muted = core.granted(conf(), member("u1", false), 0);
     assert_eq!(muted, [permit("a", "u1", false)]);
     let kicked = core.granted(conf(), Rights::Gone { user: user("u2"), issued_until: 77 }, 0);
     assert_eq!(kicked, [expel("a", "u2", 77), Effect::Left(user("u2"))]);
@@ -81,12 +94,12 @@ fn a_link_that_opens_hears_all_that_holds_on_that_gateway_and_no_other() {
     let mut core = placed();
     core.granted(conf(), Rights::Gone { user: user("u1"), issued_until: 5 }, 0);
     let other = ConfId::parse("c2").unwrap();
-    core.granted(other.clone(), Rights::Member { user: user("u9"), audio: true }, 0);
+    core.granted(other.clone(), member("u9", true), 0);
     core.placed(&other, at("b", 1));
     let opened = |openings| vec![Seen { openings, ..well("a") }, well("b")];
     assert_eq!(core.survey(opened(1)), [], "it has heard all");
     assert_eq!(core.survey(opened(2)), [expel("a", "u1", 5), permit("a", "u2", false)]);
-    core.granted(conf(), Rights::Member { user: user("u1"), audio: true }, 0);
+    core.granted(conf(), member("u1", true), 0);
     assert_eq!(sorted(core.survey(opened(3))), [permit("a", "u1", true), permit("a", "u2", false)], "u1 is back");
     core.granted(conf(), Rights::Over, 9);
     let close = Effect::Tell { gateway: "a".into(), command: ToNode::CloseRoom { room: conf() } };
@@ -96,7 +109,7 @@ fn a_link_that_opens_hears_all_that_holds_on_that_gateway_and_no_other() {
 #[test]
 fn a_roster_that_was_missed_expels_who_is_no_longer_in_it() {
     let mut core = placed();
-    let out = core.granted(conf(), Rights::All(vec![(user("u2"), true), (user("u3"), true)]), 50);
+    let out = core.granted(conf(), Rights::All(vec![(user("u2"), right(true)), (user("u3"), right(true))]), 50);
     let expected = [expel("a", "u1", 50), Effect::Left(user("u1")), permit("a", "u2", true), permit("a", "u3", true)];
     assert_eq!(sorted(out), sorted(expected.to_vec()));
 }
@@ -190,7 +203,7 @@ fn a_conference_that_grows_is_enforced_at_each_gateway_and_nobody_is_sent_away()
     assert_eq!(sorted(out[..2].to_vec()), [permit("b", "u1", true), permit("b", "u2", false)]);
     assert_eq!(out[2..], [cascade(&["a", "b"], &[])]);
     assert_eq!(core.cascades(), [cascade(&["a", "b"], &[])], "with new tokens");
-    let muted = core.granted(conf(), Rights::Member { user: user("u1"), audio: false }, 0);
+    let muted = core.granted(conf(), member("u1", false), 0);
     assert_eq!(muted, [permit("a", "u1", false), permit("b", "u1", false)]);
     let opened = core.survey(vec![well("a"), Seen { openings: 2, ..well("b") }]);
     assert_eq!(

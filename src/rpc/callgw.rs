@@ -44,7 +44,9 @@ impl Door {
         let lost = || no_gateway(caller, Nowhere(vec![(gateway.clone(), "lost a moment ago".into())]));
         let url = self.pool.address_of(&gateway).ok_or_else(lost)?;
         let mode = self.mode_of(conf).await?;
-        let token = self.pool.token(&gateway, conf, &caller.user_id, role, mode).ok_or_else(lost)?;
+        let way = (role, mode);
+        let token = self.pool.token(&gateway, conf, &caller.user_id, &caller.family, way).ok_or_else(lost)?;
+        self.conferences.placed(conf, &caller.user_id).await;
         let fallbacks: Vec<&str> = self.pool.addresses(None).into_iter().filter(|other| *other != url).collect();
         Ok(json!({
             "gatewayId": gateway,

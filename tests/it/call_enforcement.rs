@@ -1,5 +1,5 @@
-//! What members may send is enforced at the call gateway, not only asked of browsers: what the node hears on its control
-//! link, and how soon.
+//! What the roster says is enforced at the call gateway, not only asked of browsers: what the node hears on its control
+//! link, and how soon; and what real peers see of it.
 
 use std::time::Duration;
 
@@ -7,10 +7,13 @@ use confgate::control::ToNode;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::call_failover::{member, stage};
+use crate::call_failover::{Member, member, stage};
 use crate::stage::Stage;
 use crate::support::call_gateway::{Node, Trust, probed};
-use crate::support::client::Client;
+use crate::support::client::{BASE, Client};
+use crate::support::gateway::Gateway;
+use crate::support::media::{CallSocket, NODE_SECRET, Peer, SOME, builtin_node, call, flows};
+use crate::support::wait::until_true;
 
 /// From the chair's request to the node's hearing of it.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -21,8 +24,12 @@ async fn control(chair: &Client, conf: &str, action: &str, user: &str) -> Instan
     at
 }
 
-fn permits(user: &str, audio: bool) -> impl Fn(&ToNode) -> bool {
-    move |said| matches!(said, ToNode::Permit { name, audio: a, video: true, .. } if name.as_str() == user && *a == audio)
+/// That no order holds the user's microphone back, or that one does; what they have closed themselves is another matter.
+fn permits(user: &str, may_speak: bool) -> impl Fn(&ToNode) -> bool {
+    move |said| match said {
+        ToNode::Permit { name, audio, closed, .. } => name.as_str() == user && (*audio || closed.audio) == may_speak,
+        _ => false,
+    }
 }
 
 fn expels(user: &str) -> impl Fn(&ToNode) -> bool {
@@ -126,4 +133,236 @@ async fn a_node_that_cant_prove_who_it_is_hears_nothing_and_operators_see_why() 
     let (conf, code) = stage.conference(&stage.chair().await, json!({})).await;
     assert_eq!(member(&stage, &code, &conf).await.gateway, "a", "whether it lives is for the probe to say");
     assert_eq!(node.take_heard(), []);
+}
+
+/// Enters the call at the gateway's own node, or at that one, as the page does: the socket, and the token that opened it.
+async fn enter(node: &Client, member: &Client, conf: &str) -> (CallSocket, String) {
+    let given = member.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
+    let token = given["token"].as_str().expect("a token").to_owned();
+    let mut socket = node.call_socket(Some(&token)).await.expect("the token opens");
+    socket.join(conf, member.user_id()).await;
+    (socket, token)
+}
+
+/// What the node says to that token: the errors, and the close code.
+async fn refusal(node: &Client, token: &str, conf: &str, user: &str) -> (Vec<String>, u16) {
+    let mut socket = node.call_socket(Some(token)).await.expect("a socket alone is no admission");
+    socket.send(json!({ "id": "joinRoom", "room": conf, "name": user })).await;
+    socket.closed().await
+}
+
+async fn does(client: &Client, conf: &str, action: &str) {
+    client.rpc("conference.control", json!({ "confId": conf, "action": action })).await.result();
+}
+
+/// Until nothing more of it comes while the other goes on: what was on its way has come then.
+async fn dries_up(pair: &mut [&mut Peer], dry: fn(&Peer) -> usize, other: fn(&Peer) -> usize) {
+    loop {
+        let (before, goes_on) = (dry(pair[1]), other(pair[1]));
+        call(pair, "the other goes on", |peers| other(peers[1]) >= goes_on + SOME).await;
+        if dry(pair[1]) == before {
+            return;
+        }
+    }
+}
+
+/// A guest whose stream the chair watches, at that node.
+struct Watched {
+    guest: Member,
+    conf: String,
+    annas: CallSocket,
+    chairs: CallSocket,
+    sends: Peer,
+    sees: Peer,
+    _chair: (Client, crate::support::event_socket::EventSocket),
+}
+
+impl Watched {
+    async fn open(stage: &Stage, node: &Client) -> Self {
+        let chair = stage.chair().await;
+        let (conf, code) = stage.conference(&chair, json!({})).await;
+        let events = chair.open_socket().await;
+        chair.rpc("conference.join", json!({ "confId": conf })).await.result();
+        let guest = member(stage, &code, &conf).await;
+        for action in ["muteSelf", "closeCamera"] {
+            does(&guest.client, &conf, action).await;
+        }
+        let (mut annas, _) = enter(node, &guest.client, &conf).await;
+        let (mut chairs, _) = enter(node, &chair, &conf).await;
+        let user = guest.client.user_id().to_owned();
+        let (mut sends, mut sees) = (annas.publish(&user).await, chairs.watch(&user).await);
+        call(&mut [&mut sends, &mut sees], "both are connected", |p| p.iter().all(|peer| peer.is_connected())).await;
+        Self { guest, conf, annas, chairs, sends, sees, _chair: (chair, events) }
+    }
+
+    async fn does(&self, action: &str) {
+        does(&self.guest.client, &self.conf, action).await;
+    }
+
+    /// Her peer sends picture and sound all the time, whatever she says to the roster.
+    async fn roster_is_enforced_both_ways(&mut self) {
+        let (frames, sounds): (fn(&Peer) -> usize, fn(&Peer) -> usize) = (Peer::frames, Peer::sounds);
+        self.does("openCamera").await;
+        let pair: &mut [&mut Peer] = &mut [&mut self.sends, &mut self.sees];
+        call(pair, "her picture", |peers| peers[1].frames() >= 2 * SOME).await;
+        assert_eq!(pair[1].sounds(), 0, "she has not opened her microphone");
+        does(&self.guest.client, &self.conf, "unmuteSelf").await;
+        flows(&mut self.sends, &mut self.sees).await;
+        self.does("closeCamera").await;
+        dries_up(&mut [&mut self.sends, &mut self.sees], frames, sounds).await;
+        self.does("openCamera").await;
+        flows(&mut self.sends, &mut self.sees).await;
+        self.does("muteSelf").await;
+        dries_up(&mut [&mut self.sends, &mut self.sees], sounds, frames).await;
+        // A screen is no camera: who is in may show theirs, and what it sounds like.
+        self.does("closeCamera").await;
+        let screen = format!("{}/screen", self.guest.client.user_id());
+        let mut shows = self.annas.publish(&screen).await;
+        self.chairs.knows(&screen).await;
+        let mut sees = self.chairs.watch(&screen).await;
+        flows(&mut shows, &mut sees).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_roster_says_is_what_is_forwarded_both_ways() {
+    let stage = Stage::embedded().await;
+    let mut watched = Watched::open(&stage, &stage.gateway.client()).await;
+    watched.roster_is_enforced_both_ways().await;
+}
+
+/// A node in a process of its own, with a gateway that controls it.
+async fn remote(more: &str) -> (Gateway, Stage, Trust) {
+    let trust = Trust::new();
+    let [cert, key] = trust.files();
+    let own = format!("[node]\nid = \"m1\"\n[http]\ncert = {cert:?}\nkey = {key:?}\n");
+    let callgw = "[callgw]\nthreads = 1\nreport_interval_ms = 200\n";
+    let node = Gateway::media(&format!("{own}{}{callgw}", builtin_node("m1"))).start().await;
+    let url = format!("wss://{}{BASE}/callgw", node.http());
+    let entry = format!(
+        "[[callgw.nodes]]\nid = \"m1\"\nkind = \"confgate\"\nurl = {url:?}\nsecret = {NODE_SECRET:?}\n{}",
+        trust.hasty_section()
+    );
+    let stage = Stage::with(&format!("{entry}{more}")).await;
+    let operator = stage.operator().await;
+    until_true("the node reports", async || {
+        operator.rpc("callgw.list", json!({})).await.result()["nodes"][0]["load"].is_number()
+    })
+    .await;
+    (node, stage, trust)
+}
+
+#[tokio::test]
+async fn what_the_roster_says_is_what_a_node_of_its_own_forwards() {
+    let (node, stage, _trust) = remote("").await;
+    let mut watched = Watched::open(&stage, &node.client()).await;
+    watched.roster_is_enforced_both_ways().await;
+}
+
+#[tokio::test]
+async fn who_never_opens_an_event_socket_is_gone_from_the_node_after_the_grace() {
+    let stage = Stage::with("[limits]\ngrace_ms = 1500\n").await;
+    let (node, chair) = (stage.gateway.client(), stage.chair().await);
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    // Nobody of the conference has an event socket.
+    let guest = stage.guest(&code, "Invisible").await;
+    guest.rpc("conference.join", json!({ "confId": conf })).await.result();
+    let begun = Instant::now();
+    let (mut media, token) = enter(&node, &guest, &conf).await;
+    until_true("they are seen as away", async || {
+        let members = guest.rpc("conference.members", json!({ "confId": conf })).await.result();
+        members["members"][0]["state"] == "reconnecting"
+    })
+    .await;
+    assert_eq!(media.closed().await, (vec!["expelled".to_owned()], 4003));
+    assert!(begun.elapsed() >= Duration::from_millis(1400), "not before the grace is over: {:?}", begun.elapsed());
+    let (errors, code) = refusal(&node, &token, &conf, guest.user_id()).await;
+    assert_eq!((errors, code), (vec!["expelled".to_owned()], 4003), "nor does the token admit again");
+}
+
+#[tokio::test]
+async fn what_a_chair_decides_reaches_the_node_though_nobody_listens() {
+    let (node, stage, _trust) = remote("").await;
+    let (at_node, chair) = (node.client(), stage.chair().await);
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let (one, two) = (stage.guest(&code, "One").await, stage.guest(&code, "Two").await);
+    for guest in [&one, &two] {
+        guest.rpc("conference.join", json!({ "confId": conf })).await.result();
+    }
+    let ((mut ones, token), (mut twos, _)) = (enter(&at_node, &one, &conf).await, enter(&at_node, &two, &conf).await);
+    control(&chair, &conf, "mute", two.user_id()).await;
+    assert_eq!(twos.wait_for("enforce").await["audio"], false);
+    control(&chair, &conf, "kick", one.user_id()).await;
+    assert_eq!(ones.closed().await, (vec!["expelled".to_owned()], 4003));
+    assert_eq!(refusal(&at_node, &token, &conf, one.user_id()).await, (vec!["expelled".to_owned()], 4003));
+    chair.rpc("conference.end", json!({ "confId": conf })).await.result();
+    assert_eq!(twos.closed().await, (vec!["ended".to_owned()], 4004));
+}
+
+#[tokio::test]
+async fn a_token_of_one_who_is_out_admits_nowhere_also_after_the_nodes_restart() {
+    let (mut node, stage, _trust) = remote("").await;
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let _events = chair.open_socket().await;
+    let (kicked, stays) = (member(&stage, &code, &conf).await.client, member(&stage, &code, &conf).await);
+    let allocate = async |client: &Client| {
+        let given = client.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
+        given["token"].as_str().expect("a token").to_owned()
+    };
+    let (old, good) = (allocate(&kicked).await, allocate(&stays.client).await);
+    control(&chair, &conf, "kick", kicked.user_id()).await;
+    node.kill();
+    node.restart().await;
+    let at_node = node.client();
+    let (errors, _) = refusal(&at_node, &old, &conf, kicked.user_id()).await;
+    assert!(["expelled", "unauthorized"].contains(&errors[0].as_str()), "{errors:?}");
+    let bearer = format!("Bearer {old}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/sdp")];
+    let offer = Peer::offer(crate::support::media::Media::SENDS);
+    let path = format!("{BASE}/callgw/whip/{conf}");
+    let reply = at_node.request(http::Method::POST, &path, &headers, offer).await;
+    assert!([401, 403].contains(&reply.status.as_u16()), "{reply:?}");
+    // Whoever is in waits for the word on them, and comes in.
+    let mut socket = at_node.call_socket(Some(&good)).await.expect("the token opens");
+    socket.join(&conf, stays.client.user_id()).await;
+}
+
+#[tokio::test]
+async fn a_call_gateway_token_ends_with_the_login_that_it_was_given_for() {
+    let (node, stage, _trust) = remote("").await;
+    let (at_node, first, second) = (node.client(), stage.chair().await, stage.chair().await);
+    let (conf, _) = stage.conference(&first, json!({})).await;
+    let _events = second.open_socket().await;
+    second.rpc("conference.join", json!({ "confId": conf })).await.result();
+    let (mut media, token) = enter(&at_node, &first, &conf).await;
+    let unused = first.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
+    first.rpc("auth.http.logout", json!({})).await.result();
+    assert_eq!(media.closed().await, (vec!["unauthorized".to_owned()], 4001));
+    for token in [&token, unused["token"].as_str().expect("a token")] {
+        let refused = refusal(&at_node, token, &conf, first.user_id()).await;
+        assert_eq!(refused, (vec!["unauthorized".to_owned()], 4001));
+    }
+    // The same user's other login goes on.
+    enter(&at_node, &second, &conf).await;
+}
+
+#[tokio::test]
+async fn a_token_of_a_former_role_admits_no_longer() {
+    let stage = Stage::embedded().await;
+    let (node, chair) = (stage.gateway.client(), stage.chair().await);
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let _events = chair.open_socket().await;
+    chair.rpc("conference.join", json!({ "confId": conf })).await.result();
+    let guest = member(&stage, &code, &conf).await;
+    let given = guest.client.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
+    let (mut chairs, _) = enter(&node, &chair, &conf).await;
+    control(&chair, &conf, "setChair", guest.client.user_id()).await;
+    // The node hears one after the other.
+    control(&guest.client, &conf, "mute", chair.user_id()).await;
+    chairs.wait_for("enforce").await;
+    let old = given["token"].as_str().expect("a token");
+    let refused = refusal(&node, old, &conf, guest.client.user_id()).await;
+    assert_eq!(refused, (vec!["unauthorized".to_owned()], 4001));
+    enter(&node, &guest.client, &conf).await;
 }

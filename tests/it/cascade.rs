@@ -75,10 +75,13 @@ impl Site {
     /// Others' calls nearly fill the node, until they end.
     async fn fill(&self, at: usize) -> Noise {
         let client = self.nodes[at].client();
+        client.has_members(IDS[at], "noise", &["noise"]).await;
         let mut publisher = client.joined(IDS[at], "noise", "noise").await;
         let (mut peers, mut sockets) = (vec![publisher.publish("noise").await], vec![publisher]);
         for n in 0..NOISE_VIEWERS {
-            let mut viewer = client.joined(IDS[at], "noise", &format!("viewer{n}")).await;
+            let name = format!("viewer{n}");
+            client.has_members(IDS[at], "noise", &[&name]).await;
+            let mut viewer = client.joined(IDS[at], "noise", &name).await;
             peers.push(viewer.watch("noise").await);
             sockets.push(viewer);
         }
@@ -166,6 +169,7 @@ impl Guest {
     /// Takes part where they are sent now.
     async fn connect(site: &Site, member: Member, conf: &str) -> Self {
         let user = member.client.user_id().to_owned();
+        member.client.opens_devices(conf).await;
         let given = allocate(&member.client, conf).await;
         let at = site.at(given["gatewayId"].as_str().expect("an id"));
         let mut socket = site.nodes[at].client().call_socket(given["token"].as_str()).await.expect("the token admits");

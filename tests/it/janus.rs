@@ -33,6 +33,7 @@ impl Scene {
         for member in [&chair, &guests[0], &guests[1]] {
             let mut socket = member.open_socket().await;
             socket.call("conference.join", json!({ "confId": conf })).await.result();
+            member.opens_devices(&conf).await;
             events.push(socket);
         }
         until_true("Janus is offered", async || chair.offered_gateways().await.ends_with("/callgw/at/j1")).await;

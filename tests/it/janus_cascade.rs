@@ -88,6 +88,7 @@ impl Guest {
     /// Takes part where they are sent now.
     async fn connect(member: Member, conf: &str) -> Self {
         let user = member.client.user_id().to_owned();
+        member.client.opens_devices(conf).await;
         let given = member.client.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
         let gateway = given["gatewayId"].as_str().expect("an id").to_owned();
         let path = format!("{BASE}/callgw/at/{gateway}");
@@ -151,7 +152,7 @@ async fn a_conference_that_outgrows_its_janus_goes_on_at_two_that_send_each_othe
     expected[at(&anna.member.gateway)] = 2;
     assert_eq!(site.crossing(), expected, "each stream crosses once");
 
-    // Who is muted is heard nowhere, and again when they may speak.
+    // Who is muted is heard nowhere.
     let control = async |action: &str, user: &str| {
         let params = json!({ "confId": conf, "action": action, "userId": user });
         chair.rpc("conference.control", params).await.result();
@@ -159,7 +160,9 @@ async fn a_conference_that_outgrows_its_janus_goes_on_at_two_that_send_each_othe
     control("mute", &anna.user).await;
     anna.socket.wait_for("enforce").await;
     falls_silent(&mut anna.sends, &mut at_ben).await;
+    // The chair lets them speak again, and they do.
     control("unmute", &anna.user).await;
+    anna.member.client.opens_devices(&conf).await;
     flows(&mut anna.sends, &mut at_ben).await;
 
     // Sent anew on another connection, it is there anew.

@@ -13,7 +13,11 @@ use crate::support::wait::until_true;
 
 async fn node(more: &str) -> Gateway {
     let config = format!("{}[callgw]\nthreads = 1\n{more}", builtin_node("n1"));
-    Gateway::with(&config).start().await
+    let gateway = Gateway::with(&config).start().await;
+    for room in ["c1", "c2"] {
+        gateway.client().has_members("n1", room, &["anna", "ben", "carl", "dora", "emil"]).await;
+    }
+    gateway
 }
 
 impl CallSocket {

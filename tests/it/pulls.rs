@@ -40,7 +40,17 @@ impl Nodes {
         let b = node("b", at_b, &trust, more, &known).await;
         let a =
             node("a", at_a, &trust, &format!("pull_allow = [\"wss://{at_b}\", \"wss://{at_a}\"]\n{more}"), "").await;
-        Self { a, b, _held: (trust, ports) }
+        let nodes = Self { a, b, _held: (trust, ports) };
+        nodes.have_members().await;
+        nodes
+    }
+
+    async fn have_members(&self) {
+        for (id, node) in [("a", &self.a), ("b", &self.b)] {
+            for room in ["c1", "c2"] {
+                node.client().has_members(id, room, &["anna", "ben", "boris", "carl"]).await;
+            }
+        }
     }
 
     fn triple(from: &Gateway, remote: &str, local: &str) -> Value {
@@ -91,6 +101,7 @@ async fn a_flat_stream_outside_conferences_is_an_operators_and_is_pulled_by_its_
     assert!(cam.location.starts_with(&format!("{open}/~/")), "{}", cam.location);
     call(&mut [&mut cam.peer], "it is connected", |peers| peers[0].is_connected()).await;
     // A conference of that name has nothing of it.
+    client.has_members("a", "testStream", &["anna"]).await;
     let mut stranger = client.call_socket(Some(&of_a_conference)).await.unwrap();
     assert_eq!(stranger.join("testStream", "anna").await, Vec::<String>::new());
 
@@ -191,6 +202,7 @@ async fn a_pull_outlives_the_other_nodes_crash() {
     assert_eq!(ben.wait_for("participantLeft").await["name"], "anna");
     until_true("it waits", async || found(&nodes.b).await[0]["status"] == "PENDING").await;
     nodes.a.restart().await;
+    nodes.have_members().await;
     let mut anna = nodes.a.client().joined("a", "c1", "anna").await;
     let mut sends = anna.publish("anna").await;
     assert_eq!(ben.wait_for("newParticipantArrived").await["name"], "anna");
@@ -250,7 +262,7 @@ async fn a_node_that_is_away_is_an_error_within_the_time_that_is_given() {
 fn pull_token(secret: &str, node: Option<&str>, stream: &str, ttl_s: u64) -> String {
     let conf = ConfId::parse("c1").expect("an id");
     let claims = PullClaims::new(node, conf, Some(stream), Duration::from_secs(ttl_s));
-    KindKeys::new(&[("any".into(), Secret::new(secret))], Kind::Pull).sign(&claims)
+    KindKeys::new(&[("pull".into(), Secret::new(secret))], Kind::Pull).sign(&claims)
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use confgate::control::ToNode;
+use confgate::control::{Closed, ToNode};
+use confgate::ids::{ConfId, UserId};
 use confgate::media::group::{Input, Output, SocketId};
 use confgate::media::message::Message;
 use confgate::media::{Limits, Shown, Switchboard, pair};
@@ -76,7 +77,8 @@ struct Node {
 impl Node {
     fn new() -> Self {
         let (node, join_ms, messages_per_minute, open) = ("n1".to_owned(), 3_000, 6_000, true);
-        let group = Limits { node, rooms: 3, members: 3, streams: 4, join_ms, messages_per_minute, open };
+        let group =
+            Limits { node, rooms: 3, members: 3, streams: 4, join_ms, messages_per_minute, open, holds_tracks: true };
         let pairs = pair::Limits { calls: 3, join_ms, ring_ms: 1_000, messages_per_minute, open };
         let calls = Switchboard::new(group, pairs);
         let begun = Instant::now();
@@ -84,6 +86,11 @@ impl Node {
         let media = Worker::new(confgate_sfu::Limits::default(), vec![(str0m::net::Protocol::Udp, address)], begun);
         let media = media.expect("the system has randomness");
         let mut node = Self { calls, media, passed: 0, begun, sockets: Vec::new(), opened: 0 };
+        for name in MEMBERS.into_iter().flatten() {
+            let (room, name) = (ConfId::parse(ROOM).expect("an id"), UserId::parse(name).expect("an id"));
+            let closed = Closed::default();
+            node.take(Input::Control(ToNode::Permit { room, name, audio: true, video: true, closed, role: None }));
+        }
         for place in 0..MEMBERS.len() {
             let socket = node.open(place);
             node.sockets.push(socket);

@@ -42,6 +42,7 @@ impl Scene {
         for member in [&chair, &guest] {
             let mut socket = member.open_socket().await;
             socket.call("conference.join", json!({ "confId": conf })).await.result();
+            member.opens_devices(&conf).await;
             events.push(socket);
         }
         until_true("the server is offered", async || chair.offered_gateways().await.ends_with("/callgw/at/w1")).await;

@@ -8,7 +8,7 @@ use str0m::{Input, Output};
 use super::{Routing, Worker, mark, outgoing};
 use crate::room::{Allowed, StreamKey};
 use crate::sdp;
-use crate::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId};
+use crate::vocabulary::{Command, EndpointId, Notice, Reason, Refusal, RoomId, Source, StreamId};
 
 impl Worker {
     /// Does what signalling wants; answers are notices. [`Command::Pull`] needs a socket: see [`Worker::pull`].
@@ -29,8 +29,8 @@ impl Worker {
             Command::Renegotiate { endpoint, offer } => (endpoint, self.renegotiate(endpoint, &offer, now)),
             Command::Candidate { endpoint, candidate } => return self.candidate(endpoint, &candidate),
             Command::Close { endpoint } => return self.close(endpoint, None, now),
-            Command::Permit { room, member, audio, video } => {
-                return self.permit(room, member, Allowed { audio, video });
+            Command::Permit { room, stream, audio, video } => {
+                return self.permit(room, &stream, Allowed { audio, video });
             }
             Command::View { endpoint, width, height } => return self.view(endpoint, width, height, now),
             Command::CloseRoom { room } => return self.close_room(&room, now),
@@ -94,25 +94,20 @@ impl Worker {
         ids.into_iter().for_each(|id| self.close(id, None, now));
     }
 
-    fn permit(&mut self, room: RoomId, member: MemberId, allowed: Allowed) {
+    fn permit(&mut self, room: RoomId, id: &StreamId, allowed: Allowed) {
         if !self.rooms.contains_key(&room) && allowed == Allowed::default() {
             return;
         }
         let place = self.rooms.entry(room.clone()).or_default();
-        if place.permits() >= self.limits.permits_max && place.allowed(&member) == Allowed::default() {
-            tracing::warn!(%room, "more members with permits than a room may have: a permit isn't remembered");
-            return;
+        let is_now = place.permit(id, allowed, self.limits.permits_max);
+        if is_now != allowed {
+            tracing::warn!(%room, "more streams are held back than a room remembers: nothing of it is forwarded");
         }
-        place.permit(member.clone(), allowed);
-        for (id, key) in &place.streams {
-            if id.member == member
-                && let Some(stream) = self.streams.get_mut(key)
-            {
-                stream.allowed = allowed;
-            }
+        if let Some(stream) = place.streams.get(id).and_then(|key| self.streams.get_mut(key)) {
+            stream.allowed = is_now;
         }
-        if !allowed.audio {
-            place.ears.forget(&member);
+        if !is_now.audio && id.source == Source::Camera {
+            place.ears.forget(&id.member);
         }
         if place.is_idle() {
             self.rooms.remove(&room);

@@ -92,8 +92,11 @@ impl Worker {
         let Some(stream) = self.streams.get_mut(&key) else { return };
         if stream.publisher == Some(id) {
             stream.publisher = None;
-            if let (Source::Camera, Some(room)) = (stream.id.source, self.rooms.get_mut(&stream.room)) {
-                room.ears.forget(&stream.id.member);
+            if let Some(room) = self.rooms.get_mut(&stream.room) {
+                stream.allowed = room.forget_permit(&stream.id);
+                if stream.id.source == Source::Camera {
+                    room.ears.forget(&stream.id.member);
+                }
             }
         }
         stream.subscribers.retain(|subscriber| *subscriber != id);

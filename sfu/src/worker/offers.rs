@@ -181,7 +181,7 @@ impl Worker {
         }
         let key = StreamKey(self.next_stream);
         self.next_stream += 1;
-        let allowed = place.allowed(&id.member);
+        let allowed = place.allowed(&id);
         place.streams.insert(id.clone(), key);
         let stream = Stream { id, room: room.clone(), publisher: None, subscribers: Vec::new(), allowed };
         self.streams.insert(key, stream);

@@ -6,7 +6,7 @@ use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal};
 use str0m::format::Codec;
 use str0m::net::Protocol;
 
-use crate::support::{Client, Media, Network, camera, member, room};
+use crate::support::{Client, Media, Network, camera, room};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -72,7 +72,7 @@ fn two_see_and_hear_each_other_on_one_connection_each() {
         unbroken(client);
     }
     let (frames, sounds) = (network.frames(boris), network.clients[&boris].sounds().len());
-    network.command(Command::Permit { room: room(), member: member("anna"), audio: false, video: true });
+    network.command(Command::Permit { room: room(), stream: camera("anna"), audio: false, video: true });
     network.call(&[anna, boris], SECOND);
     assert!(network.frames(boris) > frames + 10, "her picture goes on");
     assert!(network.clients[&boris].sounds().len() < sounds + 5, "she is muted");
@@ -224,7 +224,7 @@ fn lost_sound_is_asked_for_again_where_the_publisher_takes_that() {
 #[test]
 fn who_may_not_send_is_not_forwarded_and_again_when_they_may() {
     let mut network = Network::new();
-    let permit = |audio, video| Command::Permit { room: room(), member: member("anna"), audio, video };
+    let permit = |audio, video| Command::Permit { room: room(), stream: camera("anna"), audio, video };
     network.command(permit(false, true));
     let anna = network.publish("anna");
     let boris = network.watch("boris", "anna");

@@ -246,7 +246,7 @@ proptest! {
                 4 => Command::Renegotiate { endpoint, offer },
                 5 => Command::Candidate { endpoint, candidate: offer },
                 6 => Command::Close { endpoint },
-                7 => Command::Permit { room, member: member(name), audio: number % 2 == 0, video: which == 0 },
+                7 => Command::Permit { room, stream, audio: number % 2 == 0, video: which == 0 },
                 8 => Command::View { endpoint, width: number as u32 * 500, height: u32::from(which) * 300 },
                 9 => Command::Exchange { room, endpoint, stream, other: camera("boris"), offer },
                 _ => Command::CloseRoom { room },

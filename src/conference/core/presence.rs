@@ -54,6 +54,7 @@ impl Core {
         let mut out = Vec::new();
         if !self.listeners.contains_key(user) {
             self.want(user, generation, Want::Away, now, &mut out);
+            out.extend(self.look_now(now));
         }
         out
     }
@@ -268,6 +269,7 @@ impl Core {
             self.resync(now, &mut out);
         }
         self.look(now, &mut out);
+        self.follow(now, &mut out);
         out
     }
 }

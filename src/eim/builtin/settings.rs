@@ -53,6 +53,8 @@ pub struct Limits {
     pub messages: usize,
     /// Longest time that the seat of somebody who is away is kept.
     pub seat_max_ms: u64,
+    /// How long who was sent out stays out of the conference.
+    pub kick_ms: u64,
     /// Calls that are not over.
     pub calls: usize,
     /// Calls that somebody is in or that ring for them; who has as many is busy.
@@ -76,6 +78,7 @@ impl Default for Limits {
             abandoned_ms: 30 * DAY_MS,
             messages: 1000,
             seat_max_ms: 3600 * 1000,
+            kick_ms: 600_000,
             calls: 10_000,
             calls_per_user: 8,
             call_callees: 32,

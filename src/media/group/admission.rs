@@ -21,15 +21,44 @@ pub(super) struct Admitted {
     pub space: Space,
     pub room: RoomId,
     pub name: MemberId,
-    /// When their token was issued, and its nonce.
-    pub token: Option<(u64, String)>,
+    pub token: Option<Token>,
     /// Whether their media may go straight to another member.
     pub straight: bool,
+}
+
+/// What is kept of the token that admitted somebody.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::media) struct Token {
+    issued_ms: u64,
+    pub nonce: String,
+    family: Option<String>,
+    pub vouched: bool,
+}
+
+impl Token {
+    pub fn of(claims: &CallGatewayClaims) -> Self {
+        Self {
+            issued_ms: claims.issued_ms,
+            nonce: claims.nonce.clone(),
+            family: claims.sid.clone(),
+            vouched: claims.vouched,
+        }
+    }
+
+    pub fn is_issued_until(&self, time: u64) -> bool {
+        self.issued_ms <= time
+    }
+
+    pub fn is_of(&self, families: &[String]) -> bool {
+        self.family.as_ref().is_some_and(|family| families.contains(family))
+    }
 }
 
 /// Why somebody is not.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::media) enum Barred {
+    /// No gateway has said yet that the roster has them: they wait for that.
+    NotYet,
     Unauthorized,
     Expelled,
     Ended,
@@ -59,15 +88,18 @@ impl Group {
             return Err(Barred::Unauthorized);
         }
         let space = Space::of_token(claims.flat);
-        if space == Space::Conference {
-            self.bars.check(&claims.conf_id, &claims.user_id, claims.issued_ms)?;
-        }
         let room = space.room(room);
+        if space == Space::Conference {
+            self.bars.check(claims)?;
+            if !claims.vouched {
+                self.permits.admit(&room, claims)?;
+            }
+        }
         // A token serves once, and again only when the socket that it admitted is gone.
         if self.rooms.get(&room).is_some_and(|room| room.holds(&claims.nonce)) {
             return Err(Barred::Unauthorized);
         }
-        let token = Some((claims.issued_ms, claims.nonce.clone()));
+        let token = Some(Token::of(claims));
         let straight = claims.mode == CallMode::P2p;
         Ok(Admitted { space, room, name: name.into(), token, straight })
     }
@@ -90,7 +122,7 @@ pub(in crate::media) fn fits(text: &str) -> bool {
 impl Barred {
     pub fn close(&self) -> Close {
         match self {
-            Barred::Unauthorized => Close::Unauthorized,
+            Barred::NotYet | Barred::Unauthorized => Close::Unauthorized,
             Barred::Expelled => Close::Kicked,
             Barred::Ended => Close::Over,
             Barred::Moved(_) => Close::GoingAway,
@@ -100,7 +132,11 @@ impl Barred {
 
 /// What was said about tokens given out up to a time: forgotten when they have all expired.
 #[derive(Default)]
-pub(in crate::media) struct Bars(HashMap<(ConfId, Option<UserId>), Bar>);
+pub(in crate::media) struct Bars {
+    places: HashMap<(ConfId, Option<UserId>), Bar>,
+    /// Logins that are over, and since when.
+    families: HashMap<String, u64>,
+}
 
 struct Bar {
     /// Milliseconds since 1970.
@@ -109,29 +145,48 @@ struct Bar {
 }
 
 impl Bars {
-    /// Bars the user's tokens, or everybody's, that were issued until then.
+    /// Bars the user's tokens, or everybody's, that were issued until then; what is over bars those to come, too.
     pub fn put(&mut self, room: ConfId, user: Option<UserId>, issued_until: u64, why: Barred) {
-        if self.0.len() >= BARS {
-            let oldest = self.0.iter().min_by_key(|(_, bar)| bar.issued_until).map(|(key, _)| key.clone());
-            self.0.remove(&oldest.expect("a full table has an oldest"));
+        if self.places.len() >= BARS {
+            let oldest = self.places.iter().min_by_key(|(_, bar)| bar.issued_until).map(|(key, _)| key.clone());
+            self.places.remove(&oldest.expect("a full table has an oldest"));
         }
-        let bar = self.0.entry((room, user)).or_insert_with(|| Bar { issued_until, why: why.clone() });
+        let bar = self.places.entry((room, user)).or_insert_with(|| Bar { issued_until, why: why.clone() });
         // What bars more stands: an order may be repeated, or come late.
         if bar.issued_until <= issued_until {
             *bar = Bar { issued_until, why };
         }
     }
 
-    pub fn check(&self, room: &ConfId, user: &UserId, issued_ms: u64) -> Result<(), Barred> {
-        let whole = self.0.get(&(room.clone(), None));
-        let own = self.0.get(&(room.clone(), Some(user.clone())));
-        match [own, whole].into_iter().flatten().find(|bar| issued_ms <= bar.issued_until) {
-            Some(bar) => Err(bar.why.clone()),
-            None => Ok(()),
+    /// Bars what was given out to these logins, whenever that was.
+    pub fn revoke(&mut self, families: &[String], now: u64) {
+        for family in families {
+            if self.families.len() >= BARS {
+                let oldest = self.families.iter().min_by_key(|(_, since)| **since).map(|(family, _)| family.clone());
+                self.families.remove(&oldest.expect("a full table has an oldest"));
+            }
+            self.families.insert(family.clone(), now);
         }
     }
 
+    pub fn check(&self, claims: &CallGatewayClaims) -> Result<(), Barred> {
+        let whole = self.places.get(&(claims.conf_id.clone(), None));
+        let own = self.places.get(&(claims.conf_id.clone(), Some(claims.user_id.clone())));
+        let bars = |bar: &&Bar| bar.why == Barred::Ended || claims.issued_ms <= bar.issued_until;
+        if let Some(bar) = [own, whole].into_iter().flatten().find(bars) {
+            return Err(bar.why.clone());
+        }
+        let is_over = claims.sid.as_ref().is_some_and(|family| self.families.contains_key(family));
+        if is_over { Err(Barred::Unauthorized) } else { Ok(()) }
+    }
+
+    /// Whether the conference is over; nothing of it is pulled any more.
+    pub fn is_over(&self, room: &ConfId) -> bool {
+        self.places.get(&(room.clone(), None)).is_some_and(|bar| bar.why == Barred::Ended)
+    }
+
     pub fn forget(&mut self, now: u64) {
-        self.0.retain(|_, bar| bar.issued_until + TOKEN_LIFE_MS > now);
+        self.places.retain(|_, bar| bar.issued_until + TOKEN_LIFE_MS > now);
+        self.families.retain(|_, since| *since + TOKEN_LIFE_MS > now);
     }
 }

@@ -210,9 +210,7 @@ impl Group {
         room.remotes.push(Remote { stream: stream.clone(), link, endpoint, offered: true, route: None });
         self.feeds.endpoints.insert(endpoint, (id.clone(), stream.clone()));
         // The other node enforces it; so does this one, should the other not have heard yet.
-        if let Some((audio, video)) = self.permits.of(id, &stream.member) {
-            self.media(Command::Permit { room: id.clone(), member: stream.member.clone(), audio, video });
-        }
+        self.say_forwarded(id, stream.clone());
         self.media(Command::Pull { room: id.clone(), endpoint, stream: stream.clone() });
     }
 
@@ -238,6 +236,13 @@ impl Group {
         if self.feeds.rooms.contains_key(&gone.link) {
             self.out.push(Output::Link(gone.link, Ask::Cancel(stream.clone())));
         }
+    }
+
+    /// Whether an operator has it pulled: then it needs no member of the roster's.
+    pub(super) fn is_by_hand(&self, id: &RoomId, stream: &StreamId) -> bool {
+        let link = self.rooms.get(id).and_then(|room| room.remote(stream)).map(|remote| remote.link);
+        let links = self.feeds.links.get(id);
+        link.and_then(|link| links?.get(&link)).is_some_and(|link| link.by_hand)
     }
 
     /// The link says later whether it still has it.

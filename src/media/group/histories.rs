@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::tests::{between_two, claims};
 use super::*;
+use crate::control::Closed;
 use crate::ids::{ConfId, UserId};
 
 const ROOMS: [&str; 2] = ["r1", "r2"];
@@ -125,6 +126,9 @@ struct World {
     pages: Vec<(SocketId, Page)>,
     /// Connections of the media, in the order in which they began; `true`: answered.
     connections: BTreeMap<EndpointId, bool>,
+    /// What each stream's sender was told to the media, and which of them are sent.
+    forwarded: BTreeMap<(RoomId, StreamId), (bool, bool)>,
+    published: BTreeMap<EndpointId, (RoomId, StreamId)>,
     /// Those whose second offer isn't answered: refused, they stay as they were.
     restarting: BTreeSet<EndpointId>,
     /// Those of them that pull: offered, and answered.
@@ -137,14 +141,24 @@ struct World {
 impl World {
     fn new() -> Self {
         let node = "n1".to_owned();
-        let limits =
-            Limits { node, rooms: 3, members: 3, streams: 4, join_ms: 3000, messages_per_minute: 6000, open: true };
+        let limits = Limits {
+            node,
+            rooms: 3,
+            members: 3,
+            streams: 4,
+            join_ms: 3000,
+            messages_per_minute: 6000,
+            open: true,
+            holds_tracks: true,
+        };
         Self {
             group: Group::new(limits),
             now: 1_000_000,
             ids: 100,
             pages: (0..SOCKETS).map(|i| (SocketId(i as u64), Page::default())).collect(),
             connections: BTreeMap::new(),
+            forwarded: BTreeMap::new(),
+            published: BTreeMap::new(),
             restarting: BTreeSet::new(),
             pulls: BTreeSet::new(),
             links: vec![None; LINKS],
@@ -201,10 +215,7 @@ impl World {
                 let member = name.map(|name| NAMES[name].into());
                 self.take(Input::Notice(Notice::Speaker { room: format!("conf/{}", ROOMS[room]).into(), member }));
             }
-            Step::Permit(room, name, audio) => {
-                let (room, name) = (conf(room), user(name));
-                self.take(Input::Control(ToNode::Permit { room, name, audio, video: true }));
-            }
+            Step::Permit(room, name, audio) => self.permit(room, name, audio),
             Step::Expel(room, name) => {
                 let issued_until = self.now;
                 self.take(Input::Control(ToNode::Expel { room: conf(room), name: user(name), issued_until }));
@@ -228,6 +239,12 @@ impl World {
             Step::Stop => self.take(Input::Stop),
         }
         self.everybody_holds_who_is_there();
+        self.what_is_forwarded_is_what_the_roster_says();
+    }
+
+    fn permit(&mut self, room: usize, name: usize, audio: bool) {
+        let (room, name, closed) = (conf(room), user(name), Closed { audio: false, video: true });
+        self.take(Input::Control(ToNode::Permit { room, name, audio, video: false, closed, role: None }));
     }
 
     fn open(&mut self, i: usize) {
@@ -391,9 +408,11 @@ impl World {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Publish { endpoint, .. }
-            | Command::Subscribe { endpoint, .. }
-            | Command::Forward { endpoint, .. } => {
+            Command::Publish { endpoint, room, stream, .. } => {
+                assert!(self.connections.insert(endpoint, false).is_none(), "a number is used twice");
+                self.published.insert(endpoint, (room, stream));
+            }
+            Command::Subscribe { endpoint, .. } | Command::Forward { endpoint, .. } => {
                 assert!(self.connections.insert(endpoint, false).is_none(), "a number is used twice");
             }
             Command::Pull { endpoint, .. } => {
@@ -418,8 +437,21 @@ impl World {
                 assert_eq!(self.connections.insert(endpoint, false), Some(true), "offered anew before it was answered");
                 self.restarting.insert(endpoint);
             }
-            Command::Permit { .. } | Command::View { .. } => {}
+            Command::Permit { room, stream, audio, video } => {
+                self.forwarded.insert((room, stream), (audio, video));
+            }
+            Command::View { .. } => {}
             other => panic!("not a group call's: {other:?}"),
+        }
+    }
+
+    /// Of each stream that is sent in a conference, the media was told last what the roster says now.
+    fn what_is_forwarded_is_what_the_roster_says(&self) {
+        let sent = self.published.iter().filter(|(endpoint, _)| self.connections.contains_key(endpoint));
+        for (_, (room, stream)) in sent.filter(|(_, (room, _))| room.starts_with("conf/")) {
+            let permit = self.group.permits.get(room, &stream.member);
+            let wanted = permit.map_or((false, false), |permit| permit.forwarded(stream.source, true));
+            assert_eq!(self.forwarded.get(&(room.clone(), stream.clone())), Some(&wanted), "{stream:?} in {room}");
         }
     }
 
@@ -530,6 +562,9 @@ proptest! {
     #[test]
     fn whatever_happens_everybody_holds_who_is_there(steps in steps()) {
         let mut world = World::new();
+        for (room, name) in (0..ROOMS.len()).flat_map(|room| (0..NAMES.len()).map(move |name| (room, name))) {
+            world.permit(room, name, true);
+        }
         for step in steps {
             world.step(step);
         }

@@ -7,11 +7,13 @@
 mod admission;
 mod feeds;
 mod orders;
+mod permits;
 mod pullers;
 mod room;
 mod sessions;
 mod straight;
 mod streams;
+mod waiting;
 
 #[cfg(test)]
 mod histories;
@@ -22,14 +24,15 @@ use std::collections::HashMap;
 
 use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId, StreamId};
 
-pub(in crate::media) use self::admission::{Barred, Bars, fits};
+pub(in crate::media) use self::admission::{Barred, Bars, Token, fits};
 use self::feeds::Feeds;
-pub(in crate::media) use self::orders::Permits;
+pub(in crate::media) use self::permits::{Forwarded, NOTHING, Permit, Permits};
 use self::pullers::Puller;
 use self::room::Room;
 pub use self::room::Space;
 pub use self::sessions::{Purpose, Session};
 use self::streams::{Endpoint, Streams};
+use self::waiting::Wanted;
 use super::message::{Code, Message, Relayed, Reply, Signal, Unreadable};
 use crate::control::{Peer, ToNode};
 use crate::event::CallMode;
@@ -114,6 +117,8 @@ pub struct Limits {
     pub messages_per_minute: u32,
     /// Whether clients without a token are admitted, to rooms apart.
     pub open: bool,
+    /// Whether the media can hold back one track of a connection and let it through again.
+    pub holds_tracks: bool,
 }
 
 /// How many there are now; other nodes' sockets aren't counted.
@@ -131,6 +136,8 @@ struct Socket {
     /// It is a session over HTTP, for one connection: that ends with it, and it with that.
     session: bool,
     seat: Option<Seat>,
+    /// What is done when the roster is known to have them.
+    wanted: Option<Wanted>,
 }
 
 /// A socket's place in a room.
@@ -154,6 +161,8 @@ pub struct Group {
     next_endpoint: u64,
     bars: Bars,
     permits: Permits,
+    /// For whose place each socket waits.
+    waiting: Vec<(RoomId, MemberId, SocketId)>,
     /// Other nodes that pull from here.
     pullers: HashMap<RoomId, Vec<Puller>>,
     /// What is pulled from other nodes.
@@ -174,6 +183,7 @@ impl Group {
             next_endpoint: 0,
             bars: Bars::default(),
             permits: Permits::default(),
+            waiting: Vec::new(),
             pullers: HashMap::new(),
             feeds: Feeds::default(),
             budget: Limiter::new(rate, BUDGETS),
@@ -186,7 +196,8 @@ impl Group {
     pub fn handle(&mut self, now: u64, input: Input) -> Vec<Output> {
         match input {
             Input::Opened(socket, shown) => {
-                self.sockets.insert(socket, Socket { shown, idle_since: now, session: false, seat: None });
+                let open = Socket { shown, idle_since: now, session: false, seat: None, wanted: None };
+                self.sockets.insert(socket, open);
             }
             Input::Said(socket, message, shown) => self.said(now, socket, message, shown),
             Input::Closed(socket) => {
@@ -262,8 +273,10 @@ impl Group {
 
     fn tick(&mut self, now: u64) {
         self.bars.forget(now);
+        self.forget_waiting();
         let due = |socket: &Socket| {
-            let waits_for_a_person = self.limits.open && matches!(socket.shown, Shown::Nothing);
+            let is_free = self.limits.open && matches!(socket.shown, Shown::Nothing);
+            let waits_for_a_person = is_free && socket.wanted.is_none();
             socket.seat.is_none() && !waits_for_a_person && now.saturating_sub(socket.idle_since) >= self.limits.join_ms
         };
         let late: Vec<SocketId> = self.sockets.iter().filter(|(_, socket)| due(socket)).map(|(id, _)| *id).collect();

@@ -1,10 +1,9 @@
-//! What gateways order: whose media is forwarded, who goes, where a room goes, and when it is over.
+//! What gateways order: who is in and what of theirs is forwarded, who goes, where a room goes, and when it is over.
 
-use std::collections::HashMap;
+use confgate_sfu::vocabulary::{Command, MemberId, RoomId, Source, StreamId};
 
-use confgate_sfu::vocabulary::{Command, MemberId, RoomId};
-
-use super::admission::Barred;
+use super::admission::{Barred, Token};
+use super::permits::{NOTHING, Permit};
 use super::room::Space;
 use super::{Group, Output, SocketId};
 use crate::control::ToNode;
@@ -12,58 +11,13 @@ use crate::ids::{ConfId, UserId};
 use crate::media::message::{Code, Relayed, Reply};
 use crate::outbox::Close;
 
-/// Members held back, in all rooms together: as many as could be in a node's rooms many times over. Beyond, an order
-/// for somebody new is not kept: the gateways repeat what holds when they open their links again.
-const HELD_BACK: usize = 1_000_000;
-
-/// Whose audio or video isn't forwarded. Outlives the members' coming and going, until the room is closed.
-#[derive(Default)]
-pub(in crate::media) struct Permits {
-    /// Audio, video; who may send both isn't in it.
-    held_back: HashMap<RoomId, HashMap<MemberId, (bool, bool)>>,
-    count: usize,
-}
-
-impl Permits {
-    /// `None`: both are forwarded.
-    pub fn of(&self, room: &RoomId, member: &str) -> Option<(bool, bool)> {
-        self.held_back.get(room)?.get(member).copied()
-    }
-
-    /// Answers whether that changes anything.
-    pub fn put(&mut self, room: &RoomId, member: &MemberId, audio: bool, video: bool) -> bool {
-        let wanted = (audio, video);
-        if self.of(room, member).unwrap_or((true, true)) == wanted {
-            return false;
-        }
-        if wanted == (true, true) {
-            let members = self.held_back.get_mut(room).expect("one of it is held back");
-            members.remove(member);
-            self.count -= 1;
-            if members.is_empty() {
-                self.held_back.remove(room);
-            }
-            return true;
-        }
-        if self.of(room, member).is_none() {
-            if self.count >= HELD_BACK {
-                return false;
-            }
-            self.count += 1;
-        }
-        self.held_back.entry(room.clone()).or_default().insert(member.clone(), wanted);
-        true
-    }
-
-    pub fn forget(&mut self, room: &RoomId) {
-        self.count -= self.held_back.remove(room).map_or(0, |members| members.len());
-    }
-}
-
 impl Group {
     pub(super) fn order(&mut self, now: u64, order: ToNode) {
         match order {
-            ToNode::Permit { room, name, audio, video } => self.permit(&room, &name, audio, video),
+            ToNode::Permit { room, name, audio, video, closed, role } => {
+                self.permit(now, &room, &name, Permit { audio, video, closed, role });
+            }
+            ToNode::Revoke { families } => self.revoke(now, &families),
             ToNode::Expel { room, name, issued_until } => self.expel(now, room, name, issued_until),
             ToNode::Move { room, url } => self.move_room(now, room, url),
             ToNode::Cascade { room, peers } => self.out.push(Output::Cascade(room, peers)),
@@ -71,34 +25,77 @@ impl Group {
         }
     }
 
-    fn permit(&mut self, room: &ConfId, name: &UserId, audio: bool, video: bool) {
-        let (room, member) = (Space::Conference.room(room.as_str()), MemberId::from(name.as_str()));
-        if !self.permits.put(&room, &member, audio, video) {
+    fn permit(&mut self, now: u64, room: &ConfId, name: &UserId, permit: Permit) {
+        let (id, member) = (Space::Conference.room(room.as_str()), MemberId::from(name.as_str()));
+        let before = self.permits.unheld(&id, &member);
+        if !self.permits.put(&id, &member, permit) {
             return;
         }
-        let Some(place) = self.rooms.get(&room) else { return };
-        let present = place.member(&member).map(|member| member.socket);
-        let is_elsewhere = place.remotes.iter().any(|remote| remote.stream.member == member);
-        if present.is_some() && !(audio && video) {
-            // From browser to browser nobody would enforce it.
-            self.relay_room(&room, Relayed::Enforced);
-        }
-        if present.is_some() || is_elsewhere {
-            self.media(Command::Permit { room, member, audio, video });
-        }
-        if let Some(socket) = present {
+        self.enforce(&id, &member);
+        let present = self.rooms.get(&id).and_then(|place| place.member(&member)).map(|member| member.socket);
+        let (audio, video) = permit.unheld();
+        if let Some(socket) = present.filter(|_| (audio, video) != before) {
+            if !(audio && video) {
+                // From browser to browser nobody would hold it back.
+                self.relay_room(&id, Relayed::Enforced);
+            }
             self.send(socket, Reply::Enforce { audio, video });
         }
+        self.retry_waiting(now, |room, waiting| *room == id && *waiting == member);
+    }
+
+    /// Says to the media what is forwarded now of those of the member's streams that there are.
+    fn enforce(&mut self, id: &RoomId, member: &MemberId) {
+        let Some(place) = self.rooms.get(id) else { return };
+        let seat = place.member(member).and_then(|member| self.seat(member.socket));
+        let is_sent = |stream: &StreamId| seat.is_some_and(|seat| seat.streams.of(stream).is_some());
+        let is_there = |stream: &StreamId| is_sent(stream) || place.remote(stream).is_some();
+        let streams = [Source::Camera, Source::Screen].map(|source| StreamId { member: member.clone(), source });
+        for stream in streams.into_iter().filter(is_there).collect::<Vec<_>>() {
+            self.say_forwarded(id, stream);
+        }
+    }
+
+    /// What of the stream is forwarded, said to the media: before the stream begins, and when it changes.
+    pub(super) fn say_forwarded(&mut self, id: &RoomId, stream: StreamId) {
+        let needs_roster = !self.is_by_hand(id, &stream) && !self.is_vouched(id, &stream.member);
+        let unsaid = if needs_roster { NOTHING } else { (true, true) };
+        let forwarded = |permit: Permit| permit.forwarded(stream.source, self.limits.holds_tracks);
+        let (audio, video) = self.permits.get(id, &stream.member).map_or(unsaid, forwarded);
+        self.media(Command::Permit { room: id.clone(), stream, audio, video });
+    }
+
+    /// Whether another gateway begins and ends what is sent under that name.
+    fn is_vouched(&self, id: &RoomId, member: &MemberId) -> bool {
+        let member = self.rooms.get(id).and_then(|room| room.member(member));
+        member.and_then(|member| member.token.as_ref()).is_some_and(|token| token.vouched)
     }
 
     /// Who has come in again since, by a later token, stays.
     fn expel(&mut self, now: u64, room: ConfId, name: UserId, issued_until: u64) {
-        let place = self.rooms.get(&Space::Conference.room(room.as_str()));
-        let barred = place.map(|place| place.of_user(name.as_str(), issued_until)).unwrap_or_default();
+        let (id, member) = (Space::Conference.room(room.as_str()), MemberId::from(name.as_str()));
+        let barred = self.rooms.get(&id).map(|place| place.of_user(&member, issued_until)).unwrap_or_default();
         self.bars.put(room, Some(name), issued_until, Barred::Expelled);
+        self.permits.remove(&id, &member);
         for socket in barred {
             self.dismiss(now, socket, Code::Expelled, Close::Kicked);
         }
+        self.enforce(&id, &member);
+        self.retry_waiting(now, |room, waiting| *room == id && *waiting == member);
+    }
+
+    /// The logins are over, and with them what their tokens stood for.
+    fn revoke(&mut self, now: u64, families: &[String]) {
+        self.bars.revoke(families, now);
+        let is_over = |token: &Token| token.is_of(families);
+        let over: Vec<SocketId> = self.rooms.values().flat_map(|room| room.admitted_by(is_over)).collect();
+        for socket in over {
+            // With a member goes whoever watches them.
+            if self.sockets.contains_key(&socket) {
+                self.dismiss(now, socket, Code::Unauthorized, Close::Unauthorized);
+            }
+        }
+        self.retry_waiting(now, |_, _| true);
     }
 
     /// Members are told and go by themselves; tokens that lead here are turned away until later ones are given out.
@@ -116,6 +113,7 @@ impl Group {
         // Those too that are lost for now and would be tried again: the other node may have heard of the end first.
         self.out.push(Output::Cascade(room, Vec::new()));
         self.disband(&id, Some(Code::Ended), Close::Over);
+        self.retry_waiting(now, |room, _| *room == id);
     }
 
     fn sockets_of(&self, room: &ConfId) -> Vec<SocketId> {

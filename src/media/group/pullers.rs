@@ -24,7 +24,8 @@ pub(super) struct Puller {
 impl Group {
     /// The node comes in whether or not the stream is there: it hears when it comes.
     pub(super) fn welcome_puller(&mut self, now: u64, socket: SocketId, room: &str, claims: &PullClaims) {
-        if claims.conf_id.as_str() != room {
+        let is_over = !claims.flat && self.bars.is_over(&claims.conf_id);
+        if claims.conf_id.as_str() != room || is_over {
             return self.dismiss(now, socket, Code::Unauthorized, Close::Unauthorized);
         }
         let id = Space::of_token(claims.flat).room(room);

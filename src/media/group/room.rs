@@ -2,10 +2,11 @@
 
 use confgate_sfu::vocabulary::{Command, MemberId, RoomId, Source, StreamId};
 
-use super::admission::{Admitted, Barred};
+use super::admission::{Admitted, Barred, Token};
 use super::feeds::Remote;
 use super::sessions::Viewer;
 use super::streams::Streams;
+use super::waiting::Wanted;
 use super::{Group, Output, Seat, Shown, SocketId};
 use crate::ids::UserId;
 use crate::media::message::{Code, Reply};
@@ -89,8 +90,8 @@ pub(super) struct Room {
 pub(super) struct Member {
     pub name: MemberId,
     pub socket: SocketId,
-    /// When the token that admitted them was issued, and its nonce.
-    pub token: Option<(u64, String)>,
+    /// What admitted them.
+    pub token: Option<Token>,
     /// Whether the others were told of their camera: of who publishes over HTTP, once the media has taken the offer.
     pub camera: bool,
     /// Whether the others were told of their shared screen.
@@ -141,16 +142,23 @@ impl Room {
     /// Whether somebody was admitted by the token with this nonce.
     pub fn holds(&self, nonce: &str) -> bool {
         let members = self.members.iter().filter_map(|member| member.token.as_ref());
-        members.chain(self.viewers.iter().map(|viewer| &viewer.token)).any(|(_, held)| held == nonce)
+        members.chain(self.viewers.iter().map(|viewer| &viewer.token)).any(|held| held.nonce == nonce)
     }
 
     /// The sockets that the user's tokens issued until then have admitted. The member's last: with it goes whoever
     /// watches it, themselves too.
     pub fn of_user(&self, name: &str, issued_until: u64) -> Vec<SocketId> {
-        let barred = |(issued, _): &(u64, String)| *issued <= issued_until;
+        let barred = |token: &Token| token.is_issued_until(issued_until);
         let member = self.member(name).filter(|member| member.token.as_ref().is_some_and(barred));
         let viewers = self.viewers.iter().filter(|viewer| *viewer.name == *name && barred(&viewer.token));
         viewers.map(|viewer| viewer.socket).chain(member.map(|member| member.socket)).collect()
+    }
+
+    /// The sockets of members and viewers that such tokens have admitted.
+    pub fn admitted_by(&self, is_it: impl Fn(&Token) -> bool) -> Vec<SocketId> {
+        let viewers = self.viewers.iter().filter(|viewer| is_it(&viewer.token)).map(|viewer| viewer.socket);
+        let members = self.members.iter().filter(|member| member.token.as_ref().is_some_and(&is_it));
+        viewers.chain(members.map(|member| member.socket)).collect()
     }
 
     /// Kurento's pages, which have no such message, are in open rooms.
@@ -183,12 +191,17 @@ impl Group {
         if self.seat(socket).is_some() {
             return self.error(socket, Code::BadMessage, None);
         }
+        self.forget_wanted(socket);
         let shown = self.presented(socket, shown);
         if let Shown::Pull(claims) = shown {
             return self.welcome_puller(now, socket, room, &claims);
         }
-        let admitted = match self.admit(room, name, shown) {
+        let admitted = match self.admit(room, name, shown.clone()) {
             Ok(admitted) => admitted,
+            Err(Barred::NotYet) => {
+                let wanted = Wanted::Join { room: room.to_owned(), name: name.to_owned(), shown };
+                return self.wait(now, socket, (room, name), wanted);
+            }
             Err(barred) => return self.bar(now, socket, barred),
         };
         let (known, full, seated) = match self.rooms.get(&admitted.room) {
@@ -212,7 +225,7 @@ impl Group {
 
     pub(super) fn bar(&mut self, now: u64, socket: SocketId, barred: Barred) {
         match &barred {
-            Barred::Unauthorized => self.error(socket, Code::Unauthorized, None),
+            Barred::NotYet | Barred::Unauthorized => self.error(socket, Code::Unauthorized, None),
             Barred::Expelled => self.error(socket, Code::Expelled, None),
             Barred::Ended => self.error(socket, Code::Ended, None),
             Barred::Moved(url) => self.send(socket, Reply::Moved { url: url.clone() }),
@@ -249,7 +262,8 @@ impl Group {
         if let Some(speaker) = speaker {
             self.send(socket, Reply::Speaker { name: Some(speaker.to_string()) });
         }
-        if let Some((audio, video)) = self.permits.of(&id, &name) {
+        let (audio, video) = self.permits.unheld(&id, &name);
+        if space == Space::Conference && !(audio && video) {
             self.send(socket, Reply::Enforce { audio, video });
         }
         if is_first {
@@ -259,6 +273,7 @@ impl Group {
 
     /// Takes the socket out of its room, if it is in one.
     pub(super) fn leave(&mut self, now: u64, socket: SocketId) {
+        self.forget_wanted(socket);
         let Some(open) = self.sockets.get_mut(&socket).filter(|open| open.seat.is_some()) else { return };
         open.idle_since = now;
         self.vacate(socket);

@@ -3,9 +3,11 @@
 
 use confgate_sfu::vocabulary::{Command, MemberId, RoomId, Source, StreamId};
 
+use super::admission::{Barred, Token};
 use super::feeds::Remote;
 use super::room::{Room, name_of};
 use super::streams::Streams;
+use super::waiting::Wanted;
 use super::{Group, Output, Seat, Shown, Socket, SocketId};
 use crate::media::message::Code;
 use crate::outbox::Close;
@@ -33,17 +35,24 @@ pub enum Purpose {
 pub(super) struct Viewer {
     pub name: MemberId,
     pub socket: SocketId,
-    /// When the token that admitted them was issued, and its nonce.
-    pub token: (u64, String),
+    pub token: Token,
     pub stream: StreamId,
 }
 
 impl Group {
     pub(super) fn begin(&mut self, now: u64, socket: SocketId, session: Session) {
         let Session { claims, purpose, offer } = session;
+        let open = Socket { shown: Shown::Claims(claims), idle_since: now, session: true, seat: None, wanted: None };
+        self.sockets.insert(socket, open);
+        self.begin_session(now, socket, purpose, offer);
+    }
+
+    pub(super) fn begin_session(&mut self, now: u64, socket: SocketId, purpose: Purpose, offer: String) {
+        let Shown::Claims(claims) = self.presented(socket, Shown::Nothing) else { return };
         let (room, name) = (claims.conf_id.to_string(), claims.user_id.to_string());
-        self.sockets
-            .insert(socket, Socket { shown: Shown::Claims(claims), idle_since: now, session: true, seat: None });
+        if matches!(self.admit(&room, &name, Shown::Claims(claims)), Err(Barred::NotYet)) {
+            return self.wait(now, socket, (&room, &name), Wanted::Session { purpose, offer });
+        }
         match purpose {
             Purpose::Publish => {
                 self.join(now, socket, &room, &name, Shown::Nothing);

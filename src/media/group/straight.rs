@@ -13,7 +13,7 @@ impl Group {
     /// Tells a newcomer who may, and those who are there if it is over with that.
     pub(super) fn enter_straight(&mut self, socket: SocketId, id: &RoomId, may: bool) {
         let room = self.rooms.get(id).expect("somebody has just entered it");
-        let is_enforced = room.members.iter().any(|member| self.permits.of(id, &member.name).is_some());
+        let is_enforced = room.members.iter().any(|member| self.permits.unheld(id, &member.name) != (true, true));
         let reason = match room.members.len() {
             _ if !may => Some(Relayed::Unable),
             _ if is_enforced => Some(Relayed::Enforced),

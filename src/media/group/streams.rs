@@ -122,8 +122,8 @@ impl Group {
             return self.media(Command::Subscribe { room, endpoint, viewer, stream, offer });
         }
         // Said before anything can flow: the node forgets it with the room.
-        if let Some((audio, video)) = self.permits.of(&room, &viewer) {
-            self.media(Command::Permit { room: room.clone(), member: viewer, audio, video });
+        if self.rooms.get(&room).is_some_and(|room| room.space == Space::Conference) {
+            self.say_forwarded(&room, stream.clone());
         }
         self.media(Command::Publish { room, endpoint, stream, offer });
     }

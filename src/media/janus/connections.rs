@@ -164,7 +164,7 @@ impl Janus {
         let Some(feed) = room.feeds.get_mut(&stream).filter(|feed| feed.endpoint == id) else { return };
         feed.up = true;
         let (feed, number) = (feed.clone(), room.number);
-        if let Some(permit) = room.permits.get(&stream.member).copied() {
+        if let Some(permit) = room.permits.get(&stream).copied() {
             self.moderate(number, &feed, permit);
         }
         let mut watching: Vec<EndpointId> =

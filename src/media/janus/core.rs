@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::message::{self, Handle, Request, Said};
 use super::plain;
 use super::remote::{Busy, Forward, Left, Pull};
-use super::rooms::{Feed, Permit, Room, RoomState, Track};
+use super::rooms::{Permit, Room, RoomState, Track};
 
 /// Largest number that Janus takes for a room or a feed and JSON carries exactly.
 const NUMBER_MAX: u64 = (1 << 53) - 1;
@@ -195,13 +195,13 @@ impl Janus {
             }
             Command::Candidate { endpoint, candidate } => self.candidate(endpoint, candidate),
             Command::Close { endpoint } => self.close(endpoint),
-            Command::Permit { room, member, audio, video } => {
-                let room = self.room(&room);
-                room.permits.insert(member.clone(), Permit { audio, video });
-                let feeds: Vec<Feed> =
-                    room.feeds.iter().filter(|(s, f)| s.member == member && f.up).map(|(_, f)| f.clone()).collect();
-                let number = room.number;
-                feeds.iter().for_each(|feed| self.moderate(number, feed, Permit { audio, video }));
+            Command::Permit { room, stream, audio, video } => {
+                let (room, permit) = (self.room(&room), Permit { audio, video });
+                room.permits.insert(stream.clone(), permit);
+                let (number, live) = (room.number, room.live(&stream).cloned());
+                if let Some(feed) = live {
+                    self.moderate(number, &feed, permit);
+                }
             }
             Command::View { endpoint, width: _, height } => self.view(endpoint, height),
             Command::CloseRoom { room } => self.close_room(&room),

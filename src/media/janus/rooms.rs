@@ -12,7 +12,7 @@ pub struct Room {
     pub number: u64,
     pub state: RoomState,
     pub feeds: HashMap<StreamId, Feed>,
-    pub permits: HashMap<MemberId, Permit>,
+    pub permits: HashMap<StreamId, Permit>,
     pub speaker: Option<MemberId>,
 }
 

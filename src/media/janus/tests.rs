@@ -269,7 +269,7 @@ fn a_stream_that_comes_again_is_switched_to_on_the_same_connection() {
 #[test]
 fn what_is_forbidden_before_the_stream_comes_is_forbidden_when_it_does() {
     let mut scene = Scene::up();
-    let permit = |audio| Command::Permit { room: room(), member: Arc::from("anna"), audio, video: true };
+    let permit = |audio| Command::Permit { room: room(), stream: stream(), audio, video: true };
     scene.command(permit(false));
     let feed = scene.publishes(1, 20);
     let (_, audio) = scene.asked("moderate");

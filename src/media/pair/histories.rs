@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::tests::claims;
 use super::*;
-use crate::control::ToNode;
+use crate::control::{Closed, ToNode};
 use crate::ids::{ConfId, UserId};
 
 const NAMES: [&str; 3] = ["anna", "ben", "carl"];
@@ -151,7 +151,7 @@ impl World {
             Step::Alive(i) => self.take(Input::Alive(self.clients[i].0)),
             Step::Permit(name, audio) => {
                 let name = UserId::parse(NAMES[name]).unwrap();
-                self.order(ToNode::Permit { room: ConfId::parse("c1").unwrap(), name, audio, video: true });
+                self.permit(name, audio);
             }
             Step::Expel(name) => {
                 let (room, name) = (ConfId::parse("c1").unwrap(), UserId::parse(NAMES[name]).unwrap());
@@ -201,6 +201,11 @@ impl World {
         self.ids += 1;
         self.clients[i] = (SocketId(self.ids), Client { open: true, ..Client::default() });
         self.take(Input::Opened(SocketId(self.ids), Shown::Nothing));
+    }
+
+    fn permit(&mut self, name: UserId, audio: bool) {
+        let (room, closed) = (ConfId::parse("c1").unwrap(), Closed::default());
+        self.order(ToNode::Permit { room, name, audio, video: true, closed, role: None });
     }
 
     fn order(&mut self, order: ToNode) {
@@ -301,6 +306,7 @@ proptest! {
     #[test]
     fn whatever_happens_calls_have_one_outcome_and_leave_nothing_behind(steps in steps()) {
         let mut world = World::new();
+        NAMES.iter().for_each(|name| world.permit(UserId::parse(name).unwrap(), true));
         for step in steps {
             world.step(step);
         }

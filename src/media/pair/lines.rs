@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Pairs, Shown, SocketId};
+use super::{Pairs, Shown, Socket, SocketId};
 use crate::ids::{ConfId, UserId};
-use crate::media::group::{Barred, Output, Space, fits};
+use crate::media::group::{Barred, Forwarded, NOTHING, Output, Space, Token, fits};
 use crate::media::message::{Code, Reply};
 use crate::outbox::Close;
 use crate::token::CallGatewayClaims;
+use confgate_sfu::vocabulary::Source;
 
 /// How long the holder of a name may take to show that they are there, in milliseconds, when somebody else wants it.
 const PROBE_MS: u64 = 2000;
@@ -36,9 +37,6 @@ pub(super) struct Challenge {
     until: u64,
 }
 
-/// What admits somebody: when their token was issued, and its nonce.
-type Token = Option<(u64, String)>;
-
 impl Pairs {
     /// Looks at what was shown with `register`, else at what was shown when the socket opened.
     pub(super) fn register(&mut self, now: u64, socket: SocketId, name: &str, shown: Shown) {
@@ -50,6 +48,9 @@ impl Pairs {
                 true => self.accepted(socket),
                 false => self.reject(socket, "rejected".to_owned(), "registered under another name already"),
             };
+        }
+        if let Some(open) = self.sockets.get_mut(&socket) {
+            open.wanted = None;
         }
         let at_opening = self.sockets.get(&socket).map_or(Shown::Nothing, |socket| socket.shown.clone());
         match if matches!(shown, Shown::Nothing) { at_opening } else { shown } {
@@ -63,20 +64,41 @@ impl Pairs {
     fn register_by_token(&mut self, now: u64, socket: SocketId, name: &str, claims: &CallGatewayClaims) {
         let line = Line { conf: Some(claims.conf_id.clone()), name: name.into() };
         let holder = self.lines.get(&line).copied();
-        let token = Some((claims.issued_ms, claims.nonce.clone()));
         let nonce_is_used = holder
             .and_then(|holder| self.sockets.get(&holder))
-            .is_some_and(|holder| holder.token.as_ref().is_some_and(|(_, nonce)| *nonce == claims.nonce));
+            .is_some_and(|holder| holder.token.as_ref().is_some_and(|token| token.nonce == claims.nonce));
         if claims.user_id.as_str() != name || nonce_is_used {
             return self.bar(now, socket, &Barred::Unauthorized);
         }
-        if let Err(barred) = self.bars.check(&claims.conf_id, &claims.user_id, claims.issued_ms) {
-            return self.bar(now, socket, &barred);
+        let room = Space::Conference.room(claims.conf_id.as_str());
+        match self.bars.check(claims).and_then(|()| self.permits.admit(&room, claims)) {
+            Ok(()) => {}
+            Err(Barred::NotYet) => {
+                if let Some(open) = self.sockets.get_mut(&socket) {
+                    (open.wanted, open.idle_since) = (Some((name.to_owned(), Box::new(claims.clone()))), now);
+                }
+                return;
+            }
+            Err(barred) => return self.bar(now, socket, &barred),
         }
         if let Some(holder) = holder {
             self.dismiss(now, holder, Code::Replaced, Close::TakenOver);
         }
-        self.seat(socket, line, token);
+        self.seat(socket, line, Some(Token::of(claims)));
+    }
+
+    /// Asks again for those who wait for their place in the conference.
+    pub(super) fn retry_waiting(&mut self, now: u64, is_it: impl Fn(&CallGatewayClaims) -> bool) {
+        let is_due = |open: &Socket| open.wanted.as_ref().is_some_and(|(_, claims)| is_it(claims));
+        let due = self.sockets.iter().filter(|(_, open)| is_due(open)).map(|(socket, _)| *socket);
+        for socket in due.collect::<Vec<_>>() {
+            let open = self.sockets.get_mut(&socket).and_then(|open| Some((open.wanted.take()?, open.idle_since)));
+            let Some(((name, claims), since)) = open else { continue };
+            self.register_by_token(now, socket, &name, &claims);
+            if let Some(open) = self.sockets.get_mut(&socket).filter(|open| open.wanted.is_some()) {
+                open.idle_since = since;
+            }
+        }
     }
 
     /// Nobody knows who has a right to a name there: its holder, as long as they are there.
@@ -119,12 +141,13 @@ impl Pairs {
         }
     }
 
-    fn seat(&mut self, socket: SocketId, line: Line, token: Token) {
+    fn seat(&mut self, socket: SocketId, line: Line, token: Option<Token>) {
         let Some(open) = self.sockets.get_mut(&socket) else { return };
         (open.line, open.token) = (Some(line.clone()), token);
         self.lines.insert(line.clone(), socket);
         self.accepted(socket);
-        if let Some((audio, video)) = self.permit_of(&line) {
+        let (audio, video) = self.unheld(&line);
+        if !(audio && video) {
             self.send(socket, Reply::Enforce { audio, video });
         }
     }
@@ -145,7 +168,7 @@ impl Pairs {
 
     fn bar(&mut self, now: u64, socket: SocketId, barred: &Barred) {
         let code = match barred {
-            Barred::Unauthorized => Some(Code::Unauthorized),
+            Barred::NotYet | Barred::Unauthorized => Some(Code::Unauthorized),
             Barred::Expelled => Some(Code::Expelled),
             Barred::Ended => Some(Code::Ended),
             Barred::Moved(url) => {
@@ -164,10 +187,17 @@ impl Pairs {
         self.sockets.get(&socket)?.line.as_ref()
     }
 
-    /// What of the member's own is forwarded, where that isn't both.
-    pub(super) fn permit_of(&self, line: &Line) -> Option<(bool, bool)> {
-        let room = Space::Conference.room(line.conf.as_ref()?.as_str());
-        self.permits.of(&room, &line.name)
+    /// What of the member's own is forwarded; of those without a conference, everything.
+    pub(super) fn forwarded(&self, line: &Line) -> Forwarded {
+        let Some(conf) = &line.conf else { return (true, true) };
+        let permit = self.permits.get(&Space::Conference.room(conf.as_str()), &line.name);
+        permit.map_or(NOTHING, |permit| permit.forwarded(Source::Camera, true))
+    }
+
+    /// What of it no order holds back.
+    fn unheld(&self, line: &Line) -> Forwarded {
+        let Some(conf) = &line.conf else { return (true, true) };
+        self.permits.unheld(&Space::Conference.room(conf.as_str()), &line.name)
     }
 
     /// The sockets of a conference's, or the one of that name.

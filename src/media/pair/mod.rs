@@ -20,10 +20,11 @@ use confgate_sfu::vocabulary::{Command, EndpointId, Notice};
 
 use self::calls::{Call, CallId};
 use self::lines::{Challenge, Line};
-use super::group::{Bars, Input, Output, Permits, Shown, SocketId};
+use super::group::{Bars, Input, Output, Permits, Shown, SocketId, Token};
 use super::message::{Code, Message, Reply, Unreadable};
 use crate::limiter::{Limiter, Rate};
 use crate::outbox::Close;
+use crate::token::CallGatewayClaims;
 
 /// Sockets whose message budget is remembered; more can't be open by far (`limits.connections`).
 const BUDGETS: usize = 1 << 20;
@@ -49,8 +50,10 @@ struct Socket {
     /// Since when it has no name.
     idle_since: u64,
     line: Option<Line>,
-    /// When the token that admitted them was issued, and its nonce.
-    token: Option<(u64, String)>,
+    /// What admitted them.
+    token: Option<Token>,
+    /// The name, and by which token, until a gateway says that the roster has them.
+    wanted: Option<(String, Box<CallGatewayClaims>)>,
     call: Option<CallId>,
     /// Candidates that came before their connection.
     early: Vec<String>,
@@ -126,9 +129,17 @@ impl Pairs {
     }
 
     fn open(&mut self, now: u64, socket: SocketId, shown: Shown) {
-        let (early, idle_since) = (Vec::new(), now);
-        self.sockets
-            .insert(socket, Socket { shown, idle_since, line: None, token: None, call: None, early, challenge: None });
+        let open = Socket {
+            shown,
+            idle_since: now,
+            line: None,
+            token: None,
+            wanted: None,
+            call: None,
+            early: Vec::new(),
+            challenge: None,
+        };
+        self.sockets.insert(socket, open);
     }
 
     fn said(&mut self, now: u64, socket: SocketId, message: Result<Message, Unreadable>, shown: Shown) {
@@ -169,7 +180,8 @@ impl Pairs {
         self.ring_out(now);
         self.judge_challenges(now);
         let due = |socket: &Socket| {
-            let waits_for_a_person = self.limits.open && matches!(socket.shown, Shown::Nothing);
+            let is_free = self.limits.open && matches!(socket.shown, Shown::Nothing);
+            let waits_for_a_person = is_free && socket.wanted.is_none();
             socket.line.is_none() && !waits_for_a_person && now.saturating_sub(socket.idle_since) >= self.limits.join_ms
         };
         let mut late: Vec<SocketId> =

@@ -1,19 +1,22 @@
 //! What gateways order, as far as it concerns calls between two.
 
-use confgate_sfu::vocabulary::{Command, MemberId};
+use confgate_sfu::vocabulary::{Command, MemberId, Source, StreamId};
 
 use super::calls::Phase;
 use super::{Pairs, SocketId};
 use crate::control::ToNode;
 use crate::ids::{ConfId, UserId};
-use crate::media::group::{Barred, Space};
+use crate::media::group::{Barred, Permit, Space, Token};
 use crate::media::message::{Code, Reply};
 use crate::outbox::Close;
 
 impl Pairs {
     pub(super) fn order(&mut self, now: u64, order: ToNode) {
         match order {
-            ToNode::Permit { room, name, audio, video } => self.permit(&room, &name, audio, video),
+            ToNode::Permit { room, name, audio, video, closed, role } => {
+                self.permit(now, &room, &name, Permit { audio, video, closed, role });
+            }
+            ToNode::Revoke { families } => self.revoke(now, &families),
             ToNode::Expel { room, name, issued_until } => self.expel(now, room, name, issued_until),
             ToNode::Move { room, url } => {
                 let sockets = self.sockets_of(&room, None);
@@ -26,32 +29,60 @@ impl Pairs {
         }
     }
 
-    fn permit(&mut self, conf: &ConfId, name: &UserId, audio: bool, video: bool) {
-        let member = MemberId::from(name.as_str());
-        if !self.permits.put(&Space::Conference.room(conf.as_str()), &member, audio, video) {
+    fn permit(&mut self, now: u64, conf: &ConfId, name: &UserId, permit: Permit) {
+        let (room, member) = (Space::Conference.room(conf.as_str()), MemberId::from(name.as_str()));
+        let before = self.permits.unheld(&room, &member);
+        if !self.permits.put(&room, &member, permit) {
             return;
         }
+        let (audio, video) = permit.unheld();
         for socket in self.sockets_of(conf, Some(name)) {
-            let call = self.sockets.get(&socket).and_then(|open| self.calls.get(&open.call?));
-            if let Some(call) = call.filter(|call| !matches!(call.phase, Phase::Ringing { .. })) {
-                let room = call.room.clone();
-                self.media(Command::Permit { room, member: member.clone(), audio, video });
+            self.enforce(socket);
+            if (audio, video) != before {
+                self.send(socket, Reply::Enforce { audio, video });
             }
-            self.send(socket, Reply::Enforce { audio, video });
         }
+        self.retry_waiting(now, |claims| (&claims.conf_id, &claims.user_id) == (conf, name));
+    }
+
+    /// Says to the media what is forwarded now of whoever is in a call.
+    fn enforce(&mut self, socket: SocketId) {
+        let call = self.sockets.get(&socket).and_then(|open| self.calls.get(&open.call?));
+        let Some(call) = call.filter(|call| !matches!(call.phase, Phase::Ringing { .. })) else { return };
+        let Some(line) = self.line_of(socket) else { return };
+        let (audio, video) = self.forwarded(line);
+        let stream = StreamId { member: line.name.clone(), source: Source::Camera };
+        self.media(Command::Permit { room: call.room.clone(), stream, audio, video });
     }
 
     /// Who has registered again since, by a later token, stays.
     fn expel(&mut self, now: u64, conf: ConfId, name: UserId, issued_until: u64) {
-        let barred = |socket: &SocketId| {
-            let token = self.sockets.get(socket).and_then(|open| open.token.as_ref());
-            token.is_some_and(|(issued, _)| *issued <= issued_until)
-        };
-        let sockets: Vec<SocketId> = self.sockets_of(&conf, Some(&name)).into_iter().filter(barred).collect();
-        self.bars.put(conf, Some(name), issued_until, Barred::Expelled);
-        for socket in sockets {
-            self.dismiss(now, socket, Code::Expelled, Close::Kicked);
+        let room = Space::Conference.room(conf.as_str());
+        self.bars.put(conf.clone(), Some(name.clone()), issued_until, Barred::Expelled);
+        self.permits.remove(&room, name.as_str());
+        for socket in self.sockets_of(&conf, Some(&name)) {
+            match self.admitted_by(socket, |token| token.is_issued_until(issued_until)) {
+                true => self.dismiss(now, socket, Code::Expelled, Close::Kicked),
+                false => self.enforce(socket),
+            }
         }
+        self.retry_waiting(now, |claims| (&claims.conf_id, &claims.user_id) == (&conf, &name));
+    }
+
+    /// The logins are over, and with them what their tokens stood for.
+    fn revoke(&mut self, now: u64, families: &[String]) {
+        self.bars.revoke(families, now);
+        let of_them = |socket: &SocketId| self.admitted_by(*socket, |token| token.is_of(families));
+        let mut over: Vec<SocketId> = self.sockets.keys().copied().filter(of_them).collect();
+        over.sort_unstable();
+        for socket in over {
+            self.dismiss(now, socket, Code::Unauthorized, Close::Unauthorized);
+        }
+        self.retry_waiting(now, |_| true);
+    }
+
+    fn admitted_by(&self, socket: SocketId, is_it: impl Fn(&Token) -> bool) -> bool {
+        self.sockets.get(&socket).and_then(|open| open.token.as_ref()).is_some_and(is_it)
     }
 
     fn close_room(&mut self, now: u64, conf: ConfId) {
@@ -61,5 +92,6 @@ impl Pairs {
         for socket in sockets {
             self.dismiss(now, socket, Code::Ended, Close::Over);
         }
+        self.retry_waiting(now, |_| true);
     }
 }

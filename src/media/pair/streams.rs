@@ -1,6 +1,6 @@
 //! The connections of calls: candidates both ways, answers in their order, and ends that the media tells.
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Reason, Refusal};
+use confgate_sfu::vocabulary::{Command, EndpointId, Reason, Refusal, Source, StreamId};
 
 use super::calls::{CallId, Phase};
 use super::{Pairs, SocketId};
@@ -98,10 +98,10 @@ impl Pairs {
         let call = &self.calls[&id];
         let (room, sides) = (call.room.clone(), [call.caller.socket, call.callee.socket]);
         for socket in sides {
-            let Some(line) = self.line_of(socket).cloned() else { continue };
-            if let Some((audio, video)) = self.permit_of(&line) {
-                self.media(Command::Permit { room: room.clone(), member: line.name, audio, video });
-            }
+            let Some(line) = self.line_of(socket).filter(|line| line.conf.is_some()).cloned() else { continue };
+            let (audio, video) = self.forwarded(&line);
+            let stream = StreamId { member: line.name, source: Source::Camera };
+            self.media(Command::Permit { room: room.clone(), stream, audio, video });
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal, Source, StreamId};
 
 use super::*;
-use crate::control::ToNode;
+use crate::control::{Closed, ToNode};
 use crate::event::Role;
 use crate::ids::{ConfId, UserId};
 use crate::media::message::Candidate;
@@ -40,6 +40,12 @@ impl Node {
     }
 
     fn register_with(&mut self, socket: u64, name: &str, shown: Shown) -> Vec<Output> {
+        if let Shown::Claims(claims) = &shown {
+            let room = crate::media::group::Space::Conference.room(claims.conf_id.as_str());
+            if self.pairs.permits.get(&room, claims.user_id.as_str()).is_none() {
+                self.take(Input::Control(permit(&claims.conf_id, &claims.user_id, true)));
+            }
+        }
         self.take(Input::Opened(SocketId(socket), Shown::Nothing));
         self.take(Input::Said(SocketId(socket), Ok(Message::Register { name: name.into(), token: None }), shown))
     }
@@ -79,6 +85,12 @@ impl Node {
         self.now += ms;
         self.take(Input::Tick)
     }
+}
+
+/// In the roster, the microphone held back or not.
+fn permit(room: &ConfId, name: &UserId, audio: bool) -> ToNode {
+    let (room, name, closed) = (room.clone(), name.clone(), Closed::default());
+    ToNode::Permit { room, name, audio, video: true, closed, role: None }
 }
 
 fn number(endpoint: u64) -> EndpointId {
@@ -300,27 +312,28 @@ fn a_gateways_orders_hold_in_calls_between_two() {
     let (conf, anna) = (ConfId::parse("c1").unwrap(), UserId::parse("anna").unwrap());
     node.register_with(1, "anna", claims("c1", "anna", T0, "a"));
     node.register_with(2, "ben", claims("c1", "ben", T0, "b"));
-    let permit = |audio| ToNode::Permit { room: conf.clone(), name: anna.clone(), audio, video: true };
+    let permit = |audio| permit(&conf, &anna, audio);
     let permitted = |call: u64, audio| {
-        let (room, member) = (format!("pair/{call}").into(), "anna".into());
-        Output::Media(Command::Permit { room, member, audio, video: true })
+        let (room, stream) =
+            (format!("pair/{call}").into(), StreamId { member: "anna".into(), source: Source::Camera });
+        Output::Media(Command::Permit { room, stream, audio, video: true })
     };
     let enforced = |audio| Output::Send(SocketId(1), Reply::Enforce { audio, video: true });
     assert_eq!(node.take(Input::Control(permit(false))), [enforced(false)]);
     node.call(1, "anna", "ben");
     assert_eq!(node.accept(2, "anna")[0], permitted(0, false), "before anything can flow");
     assert_eq!(node.take(Input::Control(permit(true))), [permitted(0, true), enforced(true)]);
-    node.take(Input::Control(permit(false)));
+    let closed = Closed { audio: true, video: false };
+    let order =
+        ToNode::Permit { room: conf.clone(), name: anna.clone(), audio: false, video: true, closed, role: None };
+    assert_eq!(node.take(Input::Control(order)), [permitted(0, false)], "closed by herself");
     let order = ToNode::Expel { room: conf.clone(), name: anna.clone(), issued_until: T0 };
     let expelled = node.take(Input::Control(order));
     assert_eq!(expelled[1], Output::Close(SocketId(1), Close::Kicked));
     assert_eq!(expelled[2..], [room_closed(0), stopped(2, "the caller has given up")]);
     let again = node.register_with(3, "anna", claims("c1", "anna", T0, "c"));
     assert_eq!(again.last(), Some(&Output::Close(SocketId(3), Close::Kicked)), "by a token from before");
-    assert_eq!(
-        node.register_with(4, "anna", claims("c1", "anna", T0 + 1, "d")),
-        [accepted(4), Output::Send(SocketId(4), Reply::Enforce { audio: false, video: true })]
-    );
+    assert_eq!(node.register_with(4, "anna", claims("c1", "anna", T0 + 1, "d")), [accepted(4)], "back in the roster");
     let url = "wss://elsewhere".to_owned();
     let moved = node.take(Input::Control(ToNode::Move { room: conf.clone(), url: url.clone() }));
     let told = |socket| Output::Send(SocketId(socket), Reply::Moved { url: url.clone() });
@@ -364,4 +377,25 @@ fn floods_and_garbage_end_the_socket_and_not_the_node() {
     assert!(node.pairs.endpoints.is_empty());
     let stopped = node.take(Input::Stop);
     assert_eq!(stopped, [Output::Close(SocketId(2), Close::GoingAway)]);
+}
+
+#[test]
+fn of_whom_the_roster_has_nobody_registers_before_a_gateway_says_so() {
+    let mut node = Node::new();
+    let (conf, anna) = (ConfId::parse("c1").unwrap(), UserId::parse("anna").unwrap());
+    let register = |node: &mut Node, socket, shown| {
+        node.take(Input::Opened(SocketId(socket), shown));
+        node.say(socket, r#"{"id":"register","name":"anna"}"#)
+    };
+    let of_family = |nonce: &str, family: &str| match claims("c1", "anna", T0, nonce) {
+        Shown::Claims(claims) => Shown::Claims(Box::new(claims.of_family(family))),
+        other => other,
+    };
+    assert_eq!(register(&mut node, 1, of_family("a", "f1")), [], "she waits");
+    assert_eq!(node.take(Input::Control(permit(&conf, &anna, true))), [accepted(1)]);
+    let over = node.take(Input::Control(ToNode::Revoke { families: vec!["f1".into()] }));
+    assert_eq!(over.last(), Some(&Output::Close(SocketId(1), Close::Unauthorized)), "her login is over");
+    let refused = register(&mut node, 2, of_family("b", "f1"));
+    assert_eq!(refused.last(), Some(&Output::Close(SocketId(2), Close::Unauthorized)));
+    assert_eq!(register(&mut node, 3, of_family("c", "f2")), [accepted(3)]);
 }

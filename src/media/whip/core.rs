@@ -72,7 +72,7 @@ pub struct Whip {
     settings: Settings,
     endpoints: HashMap<EndpointId, Endpoint>,
     /// Who is held back: audio, video.
-    permits: HashMap<(RoomId, MemberId), (bool, bool)>,
+    permits: HashMap<Key, (bool, bool)>,
     /// Sessions that are to end at the server, or have begun there for nobody any more; `true`: publishers'.
     ending: HashMap<EndpointId, (Key, bool)>,
     now: u64,
@@ -107,7 +107,7 @@ impl Whip {
             | Command::Answered { endpoint, .. } => self.refuse(endpoint, Refusal::Unavailable),
             Command::Candidate { endpoint, candidate } => self.candidate(endpoint, candidate),
             Command::Close { endpoint } => self.close(endpoint),
-            Command::Permit { room, member, audio, video } => self.permit(room, member, (audio, video)),
+            Command::Permit { room, stream, audio, video } => self.permit(Key(room, stream), (audio, video)),
             // Such a server knows of no sizes.
             Command::View { .. } => {}
             Command::CloseRoom { room } => self.close_room(&room),
@@ -200,9 +200,9 @@ impl Whip {
 
     fn post(&mut self, id: EndpointId) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
-        let member = (endpoint.room.clone(), endpoint.stream.member.clone());
+        let key = Key(endpoint.room.clone(), endpoint.stream.clone());
         if endpoint.side == Side::Sends {
-            endpoint.sends = self.permits.get(&member).copied().unwrap_or((true, true));
+            endpoint.sends = self.permits.get(&key).copied().unwrap_or((true, true));
         }
         let Some(offer) = sdp::permitted(&endpoint.offer, endpoint.sends.0, endpoint.sends.1) else {
             return self.fail(id, Refusal::Unavailable);
@@ -225,10 +225,10 @@ impl Whip {
         let answer = sdp::completed(&answer, &endpoint.offer);
         let (side, sends) = (endpoint.side, endpoint.sends);
         endpoint.phase = Phase::Open(session);
-        let member = (endpoint.room.clone(), endpoint.stream.member.clone());
+        let key = Key(endpoint.room.clone(), endpoint.stream.clone());
         self.tell(Notice::Answer { endpoint: id, answer });
         self.trickle(id);
-        if side == Side::Sends && self.permits.get(&member).copied().unwrap_or((true, true)) != sends {
+        if side == Side::Sends && self.permits.get(&key).copied().unwrap_or((true, true)) != sends {
             return self.hang_up(id);
         }
         self.proceed();
@@ -278,15 +278,14 @@ impl Whip {
         self.out.push(Output::Ask(id, Request::Trickle { session, fragment }));
     }
 
-    fn permit(&mut self, room: RoomId, member: MemberId, may: (bool, bool)) {
-        let place = (room, member);
+    fn permit(&mut self, key: Key, may: (bool, bool)) {
         match may {
-            (true, true) => drop(self.permits.remove(&place)),
-            _ => drop(self.permits.insert(place.clone(), may)),
+            (true, true) => drop(self.permits.remove(&key)),
+            _ => drop(self.permits.insert(key.clone(), may)),
         }
         let sends_otherwise = |endpoint: &Endpoint| {
             let open = matches!(endpoint.phase, Phase::Open(_)) && endpoint.side == Side::Sends;
-            open && (&endpoint.room, &endpoint.stream.member) == (&place.0, &place.1) && endpoint.sends != may
+            open && endpoint.is(&key) && endpoint.sends != may
         };
         for id in self.of(sends_otherwise) {
             self.hang_up(id);
@@ -321,7 +320,7 @@ impl Whip {
         for id in self.of(|endpoint| endpoint.room == *room) {
             self.close(id);
         }
-        self.permits.retain(|(held, _), _| held != room);
+        self.permits.retain(|key, _| key.0 != *room);
     }
 
     fn fail(&mut self, id: EndpointId, refusal: Refusal) {

@@ -42,7 +42,7 @@ impl Driver {
     }
 
     fn permit(&mut self, audio: bool, video: bool) -> Vec<Output> {
-        self.say(Command::Permit { room: "conf/c".into(), member: "anna".into(), audio, video })
+        self.say(Command::Permit { room: "conf/c".into(), stream: stream(), audio, video })
     }
 
     fn close(&mut self, id: u64) -> Vec<Output> {

@@ -14,6 +14,7 @@ async fn a_node_runs_alone() {
     let config = format!("[node]\nid = \"n7\"\n{}", builtin_node("n7"));
     let mut alone = Gateway::media(&config).start().await;
     let client = alone.client();
+    client.has_members("n7", "c1", &["anna", "ben"]).await;
     let mut anna = client.joined("n7", "c1", "anna").await;
     let mut ben = client.joined("n7", "c1", "ben").await;
     let (mut sends, mut sees) = (anna.publish("anna").await, ben.watch("anna").await);
@@ -36,6 +37,7 @@ async fn a_node_runs_alone() {
 async fn the_embedded_default_is_reached_at_the_machines_own_address_too() {
     let gateway = Gateway::with(&builtin_node("n1")).start().await;
     let client = gateway.client();
+    client.has_members("n1", "c1", &["anna", "ben"]).await;
     let mut anna = client.joined("n1", "c1", "anna").await;
     let mut ben = client.joined("n1", "c1", "ben").await;
     let mut sends = anna.publish_from(media_address(), "anna").await;

@@ -119,6 +119,8 @@ async fn by_default_a_conference_is_called_and_governed_without_anything_else() 
     // Whoever has no event socket has left after a while.
     let _sockets = (anna.open_socket().await, ben.open_socket().await);
     chair.rpc("conference.join", json!({ "confId": conf })).await.result();
+    anna.rpc("conference.join", json!({ "confId": conf })).await.result();
+    anna.opens_devices(&conf).await;
     let (mut annas, mut bens) = (on_the_phone(&anna, &conf).await, on_the_phone(&ben, &conf).await);
     let (mut sends, mut sees) = (annas.publish(anna.user_id()).await, bens.watch(anna.user_id()).await);
     let pair: &mut [&mut Peer] = &mut [&mut sends, &mut sees];

@@ -125,6 +125,13 @@ impl Client {
         Self { server, connection: Mutex::new(None), ids: AtomicU64::new(1), login: None }
     }
 
+    /// Opens microphone and camera in the conference's roster, as a member does of their own accord.
+    pub async fn opens_devices(&self, conf: &str) {
+        for action in ["unmuteSelf", "openCamera"] {
+            self.rpc("conference.control", json!({ "confId": conf, "action": action })).await.result();
+        }
+    }
+
     /// Somebody else, or the same over another connection: nobody until they log in.
     pub fn stranger(&self) -> Self {
         Self::at(self.server.clone())

@@ -12,6 +12,7 @@ use confgate_sfu::vocabulary::{Command, EndpointId, Notice};
 
 use super::room::Space;
 use super::*;
+use crate::control::Closed;
 use crate::event::{CallMode, Role};
 use crate::ids::{ConfId, UserId};
 
@@ -19,7 +20,16 @@ const T0: u64 = 1_000_000;
 
 fn limits() -> Limits {
     let node = "n1".to_owned();
-    Limits { node, rooms: 3, members: 3, streams: 3, join_ms: 5000, messages_per_minute: 200, open: true }
+    Limits {
+        node,
+        rooms: 3,
+        members: 3,
+        streams: 3,
+        join_ms: 5000,
+        messages_per_minute: 200,
+        open: true,
+        holds_tracks: true,
+    }
 }
 
 pub(super) fn claims(room: &str, name: &str, issued_ms: u64, nonce: &str) -> Shown {
@@ -44,15 +54,31 @@ impl Node {
         Self { group: Group::new(limits()), now: T0 }
     }
 
+    /// All that came of it but what the media is told of permits.
     fn take(&mut self, input: Input) -> Vec<Output> {
-        self.group.handle(self.now, input)
+        let is_permit = |output: &Output| matches!(output, Output::Media(Command::Permit { .. }));
+        self.group.handle(self.now, input).into_iter().filter(|output| !is_permit(output)).collect()
     }
 
     fn say(&mut self, socket: u64, message: &str) -> Vec<Output> {
         self.take(Input::Said(SocketId(socket), Message::read(message), Shown::Nothing))
     }
 
+    /// The roster has the token's bearer, unless something was said of them before.
+    fn known(&mut self, shown: &Shown) {
+        let Shown::Claims(claims) = shown else { return };
+        let room = Space::Conference.room(claims.conf_id.as_str());
+        if self.group.permits.get(&room, claims.user_id.as_str()).is_none() {
+            self.order(permit(&claims.conf_id, &claims.user_id, true));
+        }
+    }
+
     fn join_with(&mut self, socket: u64, room: &str, name: &str, shown: Shown) -> Vec<Output> {
+        self.known(&shown);
+        self.join_unknown(socket, room, name, shown)
+    }
+
+    fn join_unknown(&mut self, socket: u64, room: &str, name: &str, shown: Shown) -> Vec<Output> {
         self.take(Input::Opened(SocketId(socket), Shown::Nothing));
         let message = Message::JoinRoom { room: room.into(), name: name.into(), token: None };
         self.take(Input::Said(SocketId(socket), Ok(message), shown))
@@ -65,7 +91,13 @@ impl Node {
     }
 
     fn offer(&mut self, socket: u64, sender: &str) -> Vec<Output> {
-        self.say(socket, &format!(r#"{{"id":"receiveVideoFrom","sender":"{sender}","sdpOffer":"o"}}"#))
+        self.take(Input::Said(SocketId(socket), Message::read(&offer_text(sender)), Shown::Nothing))
+    }
+
+    /// What the media is told of permits, too.
+    fn offer_and_permits(&mut self, socket: u64, sender: &str) -> Vec<Output> {
+        let input = Input::Said(SocketId(socket), Message::read(&offer_text(sender)), Shown::Nothing);
+        self.group.handle(self.now, input)
     }
 
     fn candidate(&mut self, socket: u64, name: &str, text: &str) -> Vec<Output> {
@@ -82,13 +114,31 @@ impl Node {
 
     /// A session over HTTP, by a token that was issued now.
     fn begin(&mut self, socket: u64, name: &str, purpose: Purpose) -> Vec<Output> {
-        let Shown::Claims(claims) = claims("c", name, self.now, &format!("nonce{socket}")) else { unreachable!() };
+        let shown = claims("c", name, self.now, &format!("nonce{socket}"));
+        self.known(&shown);
+        let Shown::Claims(claims) = shown else { unreachable!() };
         self.take(Input::Began(SocketId(socket), Session { claims, purpose, offer: "o".into() }))
     }
 
     fn order(&mut self, order: ToNode) -> Vec<Output> {
-        self.take(Input::Control(order))
+        self.group.handle(self.now, Input::Control(order))
     }
+}
+
+fn offer_text(sender: &str) -> String {
+    format!(r#"{{"id":"receiveVideoFrom","sender":"{sender}","sdpOffer":"o"}}"#)
+}
+
+/// In the roster, the microphone held back or not.
+fn permit(room: &ConfId, name: &UserId, audio: bool) -> ToNode {
+    let (room, name, closed) = (room.clone(), name.clone(), Closed::default());
+    ToNode::Permit { room, name, audio, video: true, closed, role: None }
+}
+
+/// What the media is told before a stream begins, or when it changes.
+fn forwarded(name: &str, audio: bool, video: bool) -> Output {
+    let stream = Space::Conference.stream(name);
+    Output::Media(Command::Permit { room: "conf/c".into(), stream, audio, video })
 }
 
 fn conf(text: &str) -> ConfId {

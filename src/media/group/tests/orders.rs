@@ -1,21 +1,109 @@
 //! What gateways order, and the end.
 
-use confgate_sfu::vocabulary::Command;
-
 use super::*;
+use crate::control::Closed;
 
 #[test]
 fn what_is_forwarded_is_told_and_outlives_the_members_absence() {
     let mut node = Node::new();
-    let permit = |audio| ToNode::Permit { room: conf("c"), name: user("anna"), audio, video: true };
+    let permit = |audio| permit(&conf("c"), &user("anna"), audio);
     assert_eq!(node.order(permit(false)), [], "before she is here");
     let enforce = |audio| Output::Send(SocketId(1), Reply::Enforce { audio, video: true });
     assert_eq!(node.join(1, "c", "anna"), [existing(1, &[]), enforce(false)]);
-    let to_media =
-        |audio| Output::Media(Command::Permit { room: "conf/c".into(), member: "anna".into(), audio, video: true });
-    assert_eq!(node.offer(1, "anna")[0], to_media(false), "before anything can flow");
+    assert_eq!(node.offer_and_permits(1, "anna")[0], forwarded("anna", false, true), "before anything can flow");
     assert_eq!(node.order(permit(false)), [], "repeated");
-    assert_eq!(node.order(permit(true)), [to_media(true), enforce(true)]);
+    assert_eq!(node.order(permit(true)), [forwarded("anna", true, true), enforce(true)]);
+}
+
+#[test]
+fn what_a_member_closes_is_not_forwarded_and_nobody_is_told_of_an_order() {
+    let mut node = Node::new();
+    let roster = |audio, video| ToNode::Permit {
+        room: conf("c"),
+        name: user("anna"),
+        audio,
+        video,
+        closed: Closed { audio: !audio, video: !video },
+        role: Some(Role::Guest),
+    };
+    node.order(roster(false, false));
+    assert_eq!(node.join(1, "c", "anna"), [existing(1, &[])]);
+    assert_eq!(node.offer_and_permits(1, "anna")[0], forwarded("anna", false, false));
+    assert_eq!(
+        node.offer_and_permits(1, "anna/screen")[0],
+        forwarded("anna/screen", true, true),
+        "a screen is no camera"
+    );
+    let screen = forwarded("anna/screen", true, true);
+    assert_eq!(node.order(roster(true, false)), [forwarded("anna", true, false), screen.clone()]);
+    assert_eq!(node.order(roster(true, true)), [forwarded("anna", true, true), screen]);
+}
+
+#[test]
+fn media_that_holds_no_tracks_holds_back_what_orders_do() {
+    let mut node = Node { group: Group::new(Limits { holds_tracks: false, ..limits() }), now: T0 };
+    let closed = Closed { audio: false, video: true };
+    let (room, name) = (conf("c"), user("anna"));
+    node.order(ToNode::Permit { room, name, audio: false, video: false, closed, role: None });
+    node.join(1, "c", "anna");
+    assert_eq!(node.offer_and_permits(1, "anna")[0], forwarded("anna", false, true));
+    assert_eq!(
+        node.offer_and_permits(1, "anna/screen")[0],
+        forwarded("anna/screen", false, true),
+        "silenced is silenced"
+    );
+}
+
+#[test]
+fn of_whom_the_roster_has_nobody_is_let_in_before_a_gateway_says_so() {
+    let mut node = Node::new();
+    let shown = claims("c", "anna", T0, "n");
+    assert_eq!(node.join_unknown(1, "c", "anna", shown.clone()), [], "she waits");
+    assert_eq!(node.order(permit(&conf("c"), &user("ben"), true)), []);
+    assert_eq!(node.order(permit(&conf("c"), &user("anna"), true)), [existing(1, &[])]);
+    node.take(Input::Closed(SocketId(1)));
+    node.order(ToNode::Expel { room: conf("c"), name: user("anna"), issued_until: T0 - 1 });
+    node.join_unknown(2, "c", "anna", claims("c", "anna", T0, "m"));
+    let expelled = node.order(ToNode::Expel { room: conf("c"), name: user("anna"), issued_until: T0 });
+    assert_eq!((errors(&expelled), &expelled[1]), (vec![(2, Code::Expelled, None)], &close(2, Close::Kicked)));
+    node.join_unknown(3, "d", "anna", claims("d", "anna", T0, "o"));
+    node.now += 5000;
+    assert_eq!(errors(&node.take(Input::Tick)), [(3, Code::Unauthorized, None)], "no word in time");
+}
+
+#[test]
+fn a_token_of_another_role_than_the_rosters_is_refused() {
+    let mut node = Node::new();
+    let (room, name, closed) = (conf("c"), user("anna"), Closed::default());
+    node.order(ToNode::Permit { room, name, audio: true, video: true, closed, role: Some(Role::Chair) });
+    let refused = node.join(1, "c", "anna");
+    assert_eq!((errors(&refused), &refused[1]), (vec![(1, Code::Unauthorized, None)], &close(1, Close::Unauthorized)));
+}
+
+#[test]
+fn the_end_of_a_login_ends_what_its_tokens_admitted() {
+    let mut node = Node::new();
+    let of = |family: &str, name: &str, nonce: &str| match claims("c", name, T0, nonce) {
+        Shown::Claims(claims) => Shown::Claims(Box::new(claims.of_family(family))),
+        other => other,
+    };
+    node.join_with(1, "c", "anna", of("f1", "anna", "a"));
+    node.join_with(2, "c", "ben", of("f2", "ben", "b"));
+    node.join_unknown(3, "c", "carl", of("f1", "carl", "c"));
+    let over = node.order(ToNode::Revoke { families: vec!["f1".into(), "f3".into()] });
+    assert_eq!(errors(&over), [(1, Code::Unauthorized, None), (3, Code::Unauthorized, None)]);
+    assert!(over.contains(&left(2, "anna")), "{over:?}");
+    assert_eq!(errors(&node.join_with(4, "c", "anna", of("f1", "anna", "d"))), [(4, Code::Unauthorized, None)]);
+    assert_eq!(errors(&node.join_with(5, "c", "anna", of("f4", "anna", "e"))), [], "another login of hers");
+}
+
+#[test]
+fn of_a_conference_that_is_over_nothing_is_pulled() {
+    let mut node = Node::new();
+    node.order(ToNode::CloseRoom { room: conf("c") });
+    let claims = PullClaims::new(Some("n1"), conf("c"), None, std::time::Duration::from_secs(60));
+    let refused = node.join_with(1, "c", "n2", Shown::Pull(Box::new(claims)));
+    assert_eq!(errors(&refused), [(1, Code::Unauthorized, None)]);
 }
 
 #[test]

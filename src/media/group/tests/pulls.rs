@@ -160,9 +160,8 @@ fn who_is_muted_is_so_where_they_are_pulled_to_and_the_end_is_for_all() {
     node.link("c", false);
     node.linked(Linked::Has(stream("anna/screen")));
     assert_eq!(stream("anna/screen").source, Source::Screen);
-    let permit = ToNode::Permit { room: conf("c"), name: user("anna"), audio: false, video: true };
-    let held = Command::Permit { room: "conf/c".into(), member: "anna".into(), audio: false, video: true };
-    assert_eq!(node.order(permit), [Output::Media(held)]);
+    let silenced = permit(&conf("c"), &user("anna"), false);
+    assert_eq!(node.order(silenced), [forwarded("anna/screen", false, true)]);
     let over = node.order(ToNode::CloseRoom { room: conf("c") });
     assert_eq!(over[..2], [asked(Ask::End), Output::Cascade(conf("c"), Vec::new())]);
     assert_eq!(errors(&over), [(1, Code::Ended, None), (2, Code::Ended, None)]);

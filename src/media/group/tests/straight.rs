@@ -69,15 +69,15 @@ fn a_client_that_offers_to_the_node_has_its_call_there() {
 #[test]
 fn a_mute_is_enforced_at_the_node() {
     let mut node = two();
-    let permit = |audio| ToNode::Permit { room: conf("c1"), name: user("anna"), audio, video: true };
+    let permit = |audio| permit(&conf("c1"), &user("anna"), audio);
     let enforced = node.order(permit(false));
     assert_eq!(enforced[..2], relayed(Relayed::Enforced));
-    assert_eq!(enforced[3], Output::Send(SocketId(1), Reply::Enforce { audio: false, video: true }));
-    assert_eq!(node.order(permit(true)).len(), 2, "and it stays there");
+    assert_eq!(enforced[2], Output::Send(SocketId(1), Reply::Enforce { audio: false, video: true }));
+    assert_eq!(node.order(permit(true)).len(), 1, "and it stays there");
     // The same for one who was muted before they came.
     let mut node = Node::new();
     node.join_straight(1, "anna");
-    node.order(ToNode::Permit { room: conf("c1"), name: user("ben"), audio: false, video: true });
+    node.order(super::permit(&conf("c1"), &user("ben"), false));
     let joined = node.join_straight(2, "ben");
     assert_eq!(joined[joined.len() - 3..joined.len() - 1], relayed(Relayed::Enforced));
 }

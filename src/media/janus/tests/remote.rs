@@ -77,7 +77,7 @@ fn what_one_janus_sends_is_watched_at_the_other_and_held_back_there_too() {
     near.command(subscribe(1));
     near.made("attach", 10);
     let feed = near.asked("join").1["body"]["streams"][0]["feed"].clone();
-    near.command(Command::Permit { room: room(), member: "anna".into(), audio: false, video: true });
+    near.command(Command::Permit { room: room(), stream: stream(), audio: false, video: true });
     let (_, audio) = near.asked("moderate");
     assert_eq!(
         (&audio["body"]["id"], &audio["body"]["mid"], &audio["body"]["mute"]),
