@@ -92,7 +92,7 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
         outbox: outbox.clone(),
         address: opening.address,
         account: account.clone(),
-        device: opening.device,
+        device: opening.device.clone(),
         requests: JoinSet::new(),
         permits: Arc::new(Semaphore::new(limits.socket_requests)),
         permit: None,
@@ -107,7 +107,7 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
     // Only the pump ends; the others go on for as long as it does.
     let farewell = tokio::select! {
         farewell = pump::run(socket, inbox, account, &mut reading, pace) => Some(farewell),
-        () = greet(&door, &shared, &outbox, generation) => None,
+        () = greet(&door, &shared, &outbox, opening.device.as_deref(), generation) => None,
         () = watch_token(&shared, &outbox, ended, |caller| door.entry.still_valid(caller.clone()).is_err()) => None,
         () = hear_calls(&door, &user, generation, &link_up), if !is_guest => None,
     };
@@ -283,7 +283,7 @@ impl Reading {
 }
 
 /// Lets the socket listen to its user's conferences, once it is known where it resumes from.
-async fn greet(door: &Door, shared: &Shared, outbox: &Outbox, generation: u64) {
+async fn greet(door: &Door, shared: &Shared, outbox: &Outbox, device: Option<&str>, generation: u64) {
     let has_positions = !shared.positions().is_empty();
     if !has_positions && timeout(FIRST_FRAME, shared.greet.notified()).await.is_err() && shared.resumes.load(Relaxed) {
         shared.greet.notified().await;
@@ -296,6 +296,9 @@ async fn greet(door: &Door, shared: &Shared, outbox: &Outbox, generation: u64) {
         Vec::new()
     });
     for conf in conferences {
+        if door.may_enter(&caller, device, &conf.conf_id).await.is_err() {
+            continue;
+        }
         let at = positions.iter().position(|(named, _)| *named == conf.conf_id);
         let position = at.map(|at| positions.swap_remove(at).1);
         let start = position.map_or(Start::Snapshot, Start::Since);

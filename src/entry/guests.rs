@@ -1,5 +1,7 @@
 //! Guests: temporary accounts at the EIM, from a link to the end of their stay.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::conference::Conferences;
@@ -9,7 +11,7 @@ use crate::event::{ENDED, NOT_STARTED, OPEN, Role, Roster};
 use crate::ids::{ConfId, Secret, UserId, now_ms, random_digits, random_text};
 use crate::names;
 use crate::refusal::{Refusal, code as codes};
-use crate::store::{Account, LinkUse};
+use crate::store::{Account, Barred, Family, LinkUse};
 use crate::token::LinkClaims;
 
 use super::lookup::LookUp;
@@ -22,6 +24,8 @@ const NAME_MAX: usize = 64;
 const ID_DIGITS: usize = 12;
 /// Most accounts that one collection deletes.
 const COLLECTED_AT_ONCE: u32 = 1000;
+/// Most logins of one user whose browsers a kick bars: those that expire last.
+const BARRED_AT_ONCE: u32 = 100;
 /// Characters of a temporary account's password.
 const PASSWORD: usize = 32;
 
@@ -37,7 +41,7 @@ impl Entry {
             LookUp::Unknown => return Err(Refusal::not_found("link").with("state", 32)),
         };
         let conf = conference.conf_id.clone();
-        self.not_barred(&conf, from).await?;
+        self.not_barred(&conf, None, from.device.as_deref()).await?;
         let role = claims.as_ref().map_or(Role::Guest, |c| c.role);
         let is_chair = role == Role::Chair;
         if conference.state == ENDED || (conference.state != OPEN && !is_chair) {
@@ -60,10 +64,13 @@ impl Entry {
         }
     }
 
-    async fn not_barred(&self, conf: &ConfId, from: &From) -> Result<(), Refusal> {
-        let Some(device) = &from.device else { return Ok(()) };
-        if self.0.store.is_barred(device, conf, now_ms()).await.map_err(Refusal::fault)? {
-            return Err(Refusal::forbidden("conference.banned", "this browser was sent out of the conference"));
+    /// Refuses the account, or the browser, that was sent out of the conference.
+    pub async fn not_barred(&self, conf: &ConfId, user: Option<&UserId>, device: Option<&str>) -> Result<(), Refusal> {
+        let both = [user.map(Barred::Account), device.map(Barred::Device)];
+        for whom in both.into_iter().flatten() {
+            if self.0.store.is_barred(whom, conf, now_ms()).await.map_err(Refusal::fault)? {
+                return Err(Refusal::forbidden("conference.banned", "sent out of the conference"));
+            }
         }
         Ok(())
     }
@@ -116,7 +123,7 @@ impl Entry {
             self.collect(&user).await;
             return Err(refusal);
         }
-        self.begin(identity(user, name, conf.clone(), role)).await
+        self.begin(identity(user, name, conf.clone(), role, from)).await
     }
 
     async fn make_account(
@@ -173,17 +180,25 @@ impl Entry {
         self.0.store.delete_account(user).await.map_err(Refusal::fault).map(drop)
     }
 
-    /// The chair sent the user out: their tokens end, and their browser stays out for `limits.kick_s`, or, banned,
-    /// as long as the conference lasts.
+    /// The chair sent the user out: their tokens for that conference end, and their account and their browsers stay out
+    /// for `limits.kick_s`, or, banned, as long as the conference lasts.
     pub async fn removed(&self, conf: &ConfId, user: &UserId, banned: bool) -> Result<(), Refusal> {
         let now = now_ms();
-        if let Some(Account { device: Some(device), .. }) = self.0.store.account(user).await.map_err(Refusal::fault)? {
-            let until = (!banned).then(|| now + self.0.config.limits.kick.as_millis() as u64);
-            self.0.store.bar(&device, conf, until).await.map_err(Refusal::fault)?;
+        let until = (!banned).then(|| now + self.0.config.limits.kick.as_millis() as u64);
+        self.0.store.bar(Barred::Account(user), conf, until).await.map_err(Refusal::fault)?;
+        for device in self.devices_of(user, now).await? {
+            self.0.store.bar(Barred::Device(&device), conf, until).await.map_err(Refusal::fault)?;
         }
         let families = self.0.store.end_families_of(user, conf, now).await.map_err(Refusal::fault)?;
         self.announce(families);
         self.end_account(user).await
+    }
+
+    /// The browsers that the user has logged in with, and may still use.
+    async fn devices_of(&self, user: &UserId, now: u64) -> Result<BTreeSet<String>, Refusal> {
+        let logins = self.0.store.live_families(user, now, BARRED_AT_ONCE).await.map_err(Refusal::fault)?;
+        let read = |login: Family| serde_json::from_str::<Identity>(&login.client?).ok()?.device;
+        Ok(logins.into_iter().filter_map(read).collect())
     }
 
     /// The conference is over: links, guest tokens and accounts with it.
@@ -300,9 +315,10 @@ impl Entry {
     }
 }
 
-fn identity(user_id: UserId, name: String, conf: ConfId, role: Role) -> Identity {
+fn identity(user_id: UserId, name: String, conf: ConfId, role: Role, from: &From) -> Identity {
     let (grant, role) = ("conference_link".into(), (role != Role::Guest).then_some(role));
-    Identity { grant, user_id, name, scope: String::new(), conf_id: Some(conf), role, client_id: None }
+    let (scope, device) = (String::new(), from.device.clone());
+    Identity { grant, user_id, name, scope, conf_id: Some(conf), role, client_id: None, device }
 }
 
 fn guest_name(name: &str) -> Result<String, Refusal> {

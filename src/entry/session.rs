@@ -78,21 +78,25 @@ pub(super) struct Identity {
     #[serde(default)]
     pub role: Option<Role>,
     pub client_id: Option<String>,
+    /// The browser, which a kick of its user bars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 impl Entry {
     pub async fn login(&self, grant: Grant, from: &From) -> Result<Session, Refusal> {
         match grant {
             Grant::ClientCredentials { client_id, secret } => {
-                self.client_login(&client_id, secret.as_ref(), from.address).await
+                self.client_login(&client_id, secret.as_ref(), from).await
             }
-            Grant::Password { user_id, password } => self.password_login(&user_id, &password, from.address).await,
+            Grant::Password { user_id, password } => self.password_login(&user_id, &password, from).await,
             Grant::ConferenceLink { link, name } => self.guest_login(&link, &name, from).await,
             Grant::RefreshToken { token } => self.refresh_login(&token, from.address).await,
         }
     }
 
-    async fn client_login(&self, id: &str, secret: Option<&Secret>, address: IpAddr) -> Result<Session, Refusal> {
+    async fn client_login(&self, id: &str, secret: Option<&Secret>, from: &From) -> Result<Session, Refusal> {
+        let address = from.address;
         self.0.limits.try_login(address, id)?;
         let client = self.0.config.auth.clients.iter().find(|c| c.id == id);
         let client = client.filter(|c| admits(c, secret, address)).ok_or_else(failed)?;
@@ -110,11 +114,13 @@ impl Entry {
             conf_id: None,
             role: None,
             client_id: Some(client.id.clone()),
+            device: from.device.clone(),
         };
         self.begin(identity).await
     }
 
-    async fn password_login(&self, id: &str, password: &Secret, address: IpAddr) -> Result<Session, Refusal> {
+    async fn password_login(&self, id: &str, password: &Secret, from: &From) -> Result<Session, Refusal> {
+        let address = from.address;
         self.0.limits.try_login(address, id)?;
         let verified = match UserId::parse(id) {
             Some(user) => self.verify(&user, password).await.map(|name| name.map(|name| (user, name))),
@@ -124,9 +130,9 @@ impl Entry {
             self.0.limits.login_was_no_failure(address, id);
         }
         let (user_id, name) = verified?.ok_or_else(failed)?;
-        let scope = joined(&USER_SCOPES);
+        let (scope, device) = (joined(&USER_SCOPES), from.device.clone());
         let grant = "password".into();
-        let identity = Identity { grant, user_id, name, scope, conf_id: None, role: None, client_id: None };
+        let identity = Identity { grant, user_id, name, scope, conf_id: None, role: None, client_id: None, device };
         self.begin(identity).await
     }
 
@@ -241,7 +247,7 @@ impl Entry {
             creation_date: now,
             user_name: identity.name.clone(),
             deadline,
-            exp: deadline / 1000,
+            exp: deadline.div_ceil(1000),
             nonce: random_text(20),
             user_id: identity.user_id.clone(),
             user_client_type: identity.grant.clone(),

@@ -7,12 +7,12 @@ use crate::eim::calls::Calls;
 use crate::entry::{Caller, LinkTerms};
 use crate::event::{Member, MemberState};
 use crate::ids::ConfId;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, code};
 use crate::schema::Method;
 use crate::store::AuditEntry;
 
 use super::links::{qr, wants_qr};
-use super::{Door, Outcome, Params, conf_id, text, typed};
+use super::{Context, Door, Outcome, Params, conf_id, text, typed};
 
 impl Door {
     pub(super) async fn create_conference(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
@@ -27,9 +27,16 @@ impl Door {
         Ok(result)
     }
 
-    pub(super) async fn join(&self, method: &Method, caller: &Caller, mut params: Params) -> Outcome {
+    pub(super) async fn join(
+        &self,
+        context: &Context<'_>,
+        method: &Method,
+        caller: &Caller,
+        mut params: Params,
+    ) -> Outcome {
         self.open_for_joins()?;
         let conf = conf_id(&params)?;
+        self.may_enter(caller, context.device.as_deref(), &conf).await?;
         // Where the name is but the id, the EIM knows a better one.
         if caller.name != caller.user_id.as_str() {
             params.insert("name".into(), caller.name.clone().into());
@@ -45,6 +52,20 @@ impl Door {
             }
         };
         Ok(json!({"confId": conf, "member": member, "callGateway": gateway}))
+    }
+
+    /// Refuses who was sent out of the conference. Its chair is stopped by its end alone, and no chair by the bar of a
+    /// browser in which somebody was a guest as well.
+    pub async fn may_enter(&self, caller: &Caller, device: Option<&str>, conf: &ConfId) -> Result<(), Refusal> {
+        let device = device.filter(|_| !caller.chairs);
+        let barred = self.entry.not_barred(conf, Some(&caller.user_id), device).await;
+        match barred {
+            Err(refusal) if refusal.code == code::FORBIDDEN => {
+                let is_chair = self.conference(conf).await?.chair == caller.user_id;
+                if is_chair { Ok(()) } else { Err(refusal) }
+            }
+            other => other,
+        }
     }
 
     /// Whoever has come in hears what happens, and without a socket is away.
@@ -72,6 +93,7 @@ impl Door {
             Refusal::fault(error);
         }
         if outcome.is_ok() {
+            self.conferences.look(&conf).await;
             self.after_control(&conf, action, params).await?;
         }
         outcome
@@ -87,8 +109,15 @@ impl Door {
     }
 
     pub(super) async fn end(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
+        let (result, conf) = (self.calls.as_user_method(method, &caller.user_id, params).await?, conf_id(params)?);
+        self.conferences.look(&conf).await;
+        self.entry.conference_ended(&conf).await?;
+        Ok(result)
+    }
+
+    pub(super) async fn leave(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
         let result = self.calls.as_user_method(method, &caller.user_id, params).await?;
-        self.entry.conference_ended(&conf_id(params)?).await?;
+        self.conferences.look(&conf_id(params)?).await;
         Ok(result)
     }
 }

@@ -61,8 +61,8 @@ impl Door {
         if by_link {
             self.open_for_joins()?;
         }
-        let device = if by_link { Some(self.device(context)) } else { context.device.clone() };
-        let from = From { address: context.address, device };
+        // Every browser has a name from its first login on: a kick bars it.
+        let from = From { address: context.address, device: Some(self.device(context)) };
         let (kind, id) = grant.told();
         let session = match self.entry.login(grant, &from).await {
             Ok(session) => session,

@@ -200,8 +200,9 @@ impl Door {
                 self.contacts(method, caller, &params).await
             }
             "conference.create" => self.create_conference(method, caller, &params).await,
-            "conference.join" => self.join(method, caller, params).await,
+            "conference.join" => self.join(context, method, caller, params).await,
             "conference.control" => self.control(method, caller, &params).await,
+            "conference.leave" => self.leave(method, caller, &params).await,
             "conference.end" => self.end(method, caller, &params).await,
             "conference.createLink" => self.create_link(caller, &params).await,
             "conference.revokeLink" => self.revoke_link(&params).await,

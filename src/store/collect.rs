@@ -67,7 +67,7 @@ impl Store {
 mod tests {
     use super::*;
     use crate::store::tests::{conf, fresh};
-    use crate::store::{NewLink, Store, audit, families, links};
+    use crate::store::{Barred, NewLink, Store, audit, families, links};
 
     #[tokio::test]
     async fn what_has_served_its_time_is_deleted_and_nothing_else() {
@@ -86,16 +86,16 @@ mod tests {
         }
         store.end_family("ended-long-ago", now - DAY_MS).await.unwrap();
         store.end_family("ended-now", now).await.unwrap();
-        store.bar("over", &conf("c"), Some(now)).await.unwrap();
-        store.bar("kicked", &conf("c"), Some(now + 1)).await.unwrap();
-        store.bar("banned", &conf("c"), None).await.unwrap();
+        store.bar(Barred::Device("over"), &conf("c"), Some(now)).await.unwrap();
+        store.bar(Barred::Device("kicked"), &conf("c"), Some(now + 1)).await.unwrap();
+        store.bar(Barred::Device("banned"), &conf("c"), None).await.unwrap();
 
         let collected = store.collect(now).await.unwrap();
         assert_eq!(collected, Collected { links: 1, families: 1, bars: 1, audit: 0 });
         assert_eq!(store.collect(now).await.unwrap(), Collected::default());
         assert_eq!(store.ended_since(0).await.unwrap(), [("ended-now".to_owned(), now)]);
-        assert!(store.is_barred("kicked", &conf("c"), now).await.unwrap());
-        assert!(store.is_barred("banned", &conf("c"), now).await.unwrap());
+        assert!(store.is_barred(Barred::Device("kicked"), &conf("c"), now).await.unwrap());
+        assert!(store.is_barred(Barred::Device("banned"), &conf("c"), now).await.unwrap());
         assert_eq!(store.links_of(&conf("c")).await.unwrap().len(), 2);
     }
 

@@ -134,6 +134,24 @@ impl Store {
         Ok(ids)
     }
 
+    /// A user's live families, those that expire last first, at most `most`.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn live_families(&self, user: &UserId, now: u64, most: u32) -> Result<Vec<Family>, StoreError> {
+        let mut read = self.read().await?;
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT family_id, user_id, conf_id, client, expires_at FROM families \
+             WHERE user_id = ? AND ended_at IS NULL AND expires_at > ? ORDER BY expires_at DESC LIMIT ?",
+        )
+        .bind(user.as_str())
+        .bind(big(now))
+        .bind(most)
+        .fetch_all(read.on())
+        .await?;
+        rows.into_iter().map(from_row).collect()
+    }
+
     /// Families ended at `since` or later, with the time, oldest first: what each node polls in order to refuse their
     /// access tokens. Ask with some overlap: another node's clock and commit may lag. Kept for a day after their end.
     ///

@@ -33,6 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use accounts::Account;
 pub use allocations::Allocation;
 pub use audit::AuditEntry;
+pub use bars::Barred;
 pub use collect::Collected;
 pub use documents::{Document, DocumentChange};
 pub use error::StoreError;

@@ -540,3 +540,91 @@ async fn checks_come_in_order_link_banned_started_locked_full_lobby() {
     let (login, _) = login_in_browser(&stage, "xY7aMTIzNDU2", Some(&banned)).await;
     assert_eq!(login.refused(-32004)["data"]["state"], 32, "the link comes before all");
 }
+
+/// A user of the EIM who logs in with that device cookie, if any; and the cookie that is set.
+async fn user_in_browser(stage: &Stage, cookie: Option<&str>) -> (Client, Option<String>) {
+    let params = json!({ "grantType": "client_credentials", "clientId": "u1074304" });
+    let body = json!({ "id": 1, "method": "auth.http.login", "params": params }).to_string();
+    let headers: Vec<(&str, &str)> = cookie.map(|cookie| ("cookie", cookie)).into_iter().collect();
+    let reply = stage.gateway.client().raw(body, &headers).await;
+    let cookie = reply.header("set-cookie").split(';').next().filter(|cookie| !cookie.is_empty()).map(str::to_owned);
+    let login = reply.answer().result();
+    (stage.gateway.client().bearing(login["accessToken"].as_str().expect("a token")), cookie)
+}
+
+/// The key of the refusal of each way into the conference.
+async fn is_kept_out(user: &Client, conf: &str) {
+    for (method, params) in [
+        ("conference.join", json!({ "confId": conf })),
+        ("callgw.allocate", json!({ "confId": conf })),
+        ("conference.members", json!({ "confId": conf })),
+        ("conference.sendMessage", json!({ "confId": conf, "text": "x" })),
+    ] {
+        user.rpc(method, params).await.refused(-32003);
+    }
+    let join = format!(
+        "<iq to='jeconference.ips3000' type='set' id='j'><jeExtension xmlns='je:x:client:conference'>\
+         <join confId='{conf}'/></jeExtension></iq>"
+    );
+    let answer = user.rpc("org.user.processIQ", json!({ "reqXml": join })).await.result();
+    assert!(answer["xml"].as_str().is_some_and(|xml| xml.contains("forbidden")), "by an IQ of their own: {answer}");
+    let mut socket = user.open_socket().await;
+    socket.expect("hello").await;
+    socket.call("conference.join", json!({ "confId": conf })).await.refused(-32003);
+}
+
+#[tokio::test]
+async fn a_kicked_user_of_the_eim_stays_out_of_that_conference_by_account_and_by_browser() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let (other, other_code) = stage.conference(&chair, json!({})).await;
+    let (user, cookie) = user_in_browser(&stage, None).await;
+    let cookie = cookie.expect("every browser is given a name");
+    for conf in [&conf, &other] {
+        user.rpc("conference.join", json!({ "confId": conf })).await.result();
+    }
+    let out = json!({ "confId": conf, "action": "kick", "userId": "u1074304" });
+    chair.rpc("conference.control", out).await.result();
+    is_kept_out(&user, &conf).await;
+    is_kept_out(&user_in_browser(&stage, None).await.0, &conf).await;
+    // Not by the guests' link in the same browser either; others of the same office come in.
+    let (refused, _) = login_in_browser(&stage, &code, Some(&cookie)).await;
+    assert_eq!((refused.refused(-32003)["code"].as_i64(), key(&refused)), (Some(-32003), "conference.banned".into()));
+    login_in_browser(&stage, &code, None).await.0.result();
+    // What is forbidden here is nothing elsewhere.
+    user.rpc("conference.members", json!({ "confId": other })).await.result();
+    login_in_browser(&stage, &other_code, Some(&cookie)).await.0.result();
+}
+
+#[tokio::test]
+async fn a_kick_ends_with_its_time_and_a_ban_with_the_conference() {
+    let stage = Stage::with("[limits]\nkick_s = 0").await;
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let (user, cookie) = user_in_browser(&stage, None).await;
+    for action in ["kick", "ban"] {
+        user.rpc("conference.join", json!({ "confId": conf })).await.result();
+        let out = json!({ "confId": conf, "action": action, "userId": "u1074304" });
+        chair.rpc("conference.control", out).await.result();
+    }
+    is_kept_out(&user, &conf).await;
+    let (refused, _) = login_in_browser(&stage, &code, cookie.as_deref()).await;
+    assert_eq!(key(&refused), "conference.banned");
+}
+
+#[tokio::test]
+async fn a_chair_who_sends_out_a_guest_of_their_own_browser_is_not_barred() {
+    let stage = Stage::embedded().await;
+    let (user, cookie) = user_in_browser(&stage, None).await;
+    let cookie = cookie.expect("every browser is given a name");
+    let (conf, code) = stage.conference(&user, json!({})).await;
+    let (login, _) = login_in_browser(&stage, &code, Some(&cookie)).await;
+    let guest = stage.gateway.client().bearing(login.result()["accessToken"].as_str().expect("a token"));
+    guest.rpc("conference.join", json!({ "confId": conf })).await.result();
+    let out = json!({ "confId": conf, "action": "kick", "userId": login.result()["userId"] });
+    user.rpc("conference.control", out).await.result();
+    let body = json!({ "id": 1, "method": "conference.join", "params": { "confId": conf } }).to_string();
+    user.raw(body, &[("cookie", &cookie)]).await.answer().result();
+    assert_eq!(key(&login_in_browser(&stage, &code, Some(&cookie)).await.0), "conference.banned", "the guest is");
+}

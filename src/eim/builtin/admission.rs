@@ -13,6 +13,9 @@ use crate::ids::UserId;
 /// the mute policy only.
 const SILENCED_MAX: usize = 1000;
 
+/// Most people of one conference who are kept out for a while at a time.
+const KICKED_MAX: usize = 1000;
+
 impl Room {
     /// Takes the visitor in or lets them wait. Checks in this order: banned, started, locked, full, lobby. Who is in
     /// already, or waits, gets their entry again; the conference's chair is only ever stopped by the end, its further
@@ -22,9 +25,7 @@ impl Room {
         if let Some(member) = self.roster.member(user) {
             return Ok(member.clone());
         }
-        if self.banned.contains(user) {
-            return Err(Deny::forbidden("conference.banned"));
-        }
+        self.check_barred(cause, user)?;
         self.check_started(user)?;
         if let Some(member) = self.return_to_seat(cause, user) {
             return Ok(member);
@@ -50,6 +51,23 @@ impl Room {
         } else {
             Ok(self.take_in(cause, visitor, name))
         }
+    }
+
+    /// Whether the user was sent out, for a while or for good.
+    pub fn check_barred(&self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
+        let is_kicked = self.kicked.get(user).is_some_and(|until| cause.now < *until);
+        if is_kicked || self.banned.contains(user) { Err(Deny::forbidden("conference.banned")) } else { Ok(()) }
+    }
+
+    /// Sends somebody out, and keeps them out for a while.
+    pub fn kick(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
+        self.expel(cause, user, LeftReason::Kicked)?;
+        self.kicked.retain(|_, until| cause.now < *until);
+        if self.kicked.len() < KICKED_MAX {
+            self.kicked.insert(user.clone(), cause.now.saturating_add(cause.limits.kick_ms));
+        }
+        self.pending.head = true;
+        Ok(())
     }
 
     fn check_started(&self, user: &UserId) -> Result<(), Deny> {

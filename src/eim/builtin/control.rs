@@ -121,7 +121,7 @@ impl Room {
             Order::Unmute => return self.ask_to_unmute(cause, target()?),
             Order::AllowUnmute => return self.allow_unmute(cause, target()?),
             Order::LowerHand => return self.lower_hand(cause, target()?),
-            Order::Kick => return self.expel(cause, another(command)?, LeftReason::Kicked),
+            Order::Kick => return self.kick(cause, another(command)?),
             Order::Ban => return self.ban(cause, another(command)?),
             Order::SetMainVideo => return self.set_main_video(cause, command.target.as_ref()),
             Order::SetChair => return self.hand_over(cause, command, target()?),

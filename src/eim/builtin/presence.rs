@@ -62,9 +62,7 @@ impl Room {
         if self.is_over() {
             return Err(Deny::ended());
         }
-        if self.banned.contains(user) {
-            return Err(Deny::forbidden("conference.banned"));
-        }
+        self.check_barred(cause, user)?;
         if !(self.concerns(user) || self.seats.contains_key(user) || visitor.is_guest_of(self.id())) {
             return Err(Deny::forbidden("conference.notMember"));
         }

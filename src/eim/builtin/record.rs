@@ -10,7 +10,7 @@
 //! | `call` | callId | a call that is not over |
 //! | `listener` | userId | where news of a user's calls go |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,8 @@ pub(super) struct HeadRecord {
     banned: BTreeSet<UserId>,
     #[serde(default)]
     chairs: BTreeSet<UserId>,
+    #[serde(default)]
+    kicked: BTreeMap<UserId, u64>,
     silenced: BTreeSet<UserId>,
     ended_at: Option<u64>,
     empty_since: Option<u64>,
@@ -125,6 +127,7 @@ impl Room {
         room.banned = head.banned;
         room.pending.people.extend(head.chairs.iter().cloned());
         room.chairs = head.chairs;
+        room.kicked = head.kicked;
         room.silenced = head.silenced;
         room.ended_at = head.ended_at;
         room.empty_since = head.empty_since;
@@ -164,6 +167,7 @@ impl Room {
             created: self.created,
             banned: self.banned.clone(),
             chairs: self.chairs.clone(),
+            kicked: self.kicked.clone(),
             silenced: self.silenced.clone(),
             ended_at: self.ended_at,
             empty_since: self.empty_since,

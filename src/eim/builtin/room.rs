@@ -67,6 +67,8 @@ pub(super) struct Room {
     /// Chairs beside the one whom the conference names: who came by a chair's link, and whose conference one of those has
     /// handed on.
     pub chairs: BTreeSet<UserId>,
+    /// Who was sent out lately, and until when they stay out (ms since 1970).
+    pub kicked: BTreeMap<UserId, u64>,
     /// Those who left while they were forced to be silent: leaving and coming back lifts nothing.
     pub silenced: BTreeSet<UserId>,
     pub seats: BTreeMap<UserId, Seat>,
@@ -105,6 +107,7 @@ impl Room {
             created,
             banned: BTreeSet::new(),
             chairs: BTreeSet::new(),
+            kicked: BTreeMap::new(),
             silenced: BTreeSet::new(),
             seats: BTreeMap::new(),
             presence: BTreeMap::new(),

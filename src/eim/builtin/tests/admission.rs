@@ -182,7 +182,7 @@ fn with_the_lobby_gone_those_who_wait_come_in_unless_the_door_is_locked() {
 }
 
 #[test]
-fn a_kick_puts_out_once_a_ban_for_good() {
+fn a_kick_keeps_out_for_its_time_and_a_ban_for_good() {
     let mut world = World::new();
     let conf = world.conference(&[]);
     let ben = "ben@ips3000/x";
@@ -198,8 +198,12 @@ fn a_kick_puts_out_once_a_ban_for_good() {
         world.control("ann", &conf, &[("action", "lock")]).unwrap();
         world.control("ann", &conf, &[("action", "unlock")]).unwrap();
         assert_eq!(world.hear(ben), []);
+        world.pass(599_999);
+        world.eim = world.reloaded();
+        assert_eq!(refusal(world.join("ben", &conf)), "forbidden conference.banned", "{action}");
+        assert_eq!(refusal(world.subscribe(ben, &conf, "own", 2)), "forbidden conference.banned");
+        world.pass(1);
     }
-    assert_eq!(refusal(world.join("ben", &conf)), "forbidden conference.banned");
     assert_eq!(refusal(world.subscribe(ben, &conf, "own", 2)), "forbidden conference.banned");
     world.eim = world.reloaded();
     assert_eq!(refusal(world.join("ben", &conf)), "forbidden conference.banned");

@@ -283,6 +283,7 @@ fn a_chairs_link_makes_a_further_chair_with_a_seat_of_their_own() {
     }
     world.control("c1", &conf, &[("action", "kick"), ("userId", "c2")]).unwrap();
     assert_eq!(refusal(world.control("c2", &conf, &[("action", "lock")])), "forbidden conference.notMember");
+    world.pass(600_000);
     assert_eq!(world.join("c2", &conf).unwrap().role, Role::Member, "who was sent out has no chair to come back to");
     world.org("set", "deleteUser", &[("userId", "c1")]).unwrap();
     assert_eq!(refusal(world.control("c1", &conf, &[("action", "lock")])), "forbidden conference.notMember");

@@ -109,7 +109,7 @@ fn a_kept_seat_counts_and_is_bound_by_what_happens_meanwhile() {
     assert_eq!(world.join("ben", &conf).unwrap().audio, Audio::ForcedOff);
     world.presence("ben", &conf, &told("n1", "5", "gone")).unwrap();
     world.control("ann", &conf, &[("action", "kick"), ("userId", "ben")]).unwrap();
-    assert_eq!(refusal(world.subscribe(&via("ben"), &conf, "n1", 9)), "forbidden conference.notMember");
+    assert_eq!(refusal(world.subscribe(&via("ben"), &conf, "n1", 9)), "forbidden conference.banned");
     world.join("m5", &conf).unwrap();
 }
 
