@@ -153,7 +153,7 @@ on_each_server! {
         let mut account = server.login("mallory", "pass").await;
         let mut eim = Component::of(server, MODULES[0]).await;
         let clients = "[[auth.clients]]\nid = \"chair\"\nsecret = \"the chair's secret\"\n";
-        let config = format!("{}{clients}", server.component_section(COMPONENT));
+        let config = format!("{}timeout_ms = 30000\n{clients}", server.component_section(COMPONENT));
         let gateway = Gateway::with(&config).start().await;
         let chair = gateway.client().login_client("chair", "the chair's secret").await;
         let before = connects(&gateway).await;
