@@ -8,7 +8,7 @@
 //! | 3 doors | `rpc`, `wss`, `signal` (the call gateway's sockets), `page`, `admin` |
 //! | 2 rooms | `conference` (registry, one actor each, a pure core), `sockets`, `entry` (logins, links, guests), `placement` (conferences' call gateways) |
 //! | 1 wires | `store` (SQL), `eim` (XMPP, conversion, the built-in EIM), `callgw` (the pool), `media` (this process's call gateway node) |
-//! | 0 ground | `ids`, `password`, `trace`, `refusal`, `event`, `address`, `limiter`, `budget`, `account`, `patient`, `token`, `bearer`, `body`, `outbox`, `pump`, `control`, `trust`, `dial`, `config`, `schema`, `log` |
+//! | 0 ground | `ids`, `names`, `password`, `trace`, `refusal`, `event`, `address`, `limiter`, `budget`, `account`, `patient`, `token`, `bearer`, `body`, `outbox`, `pump`, `control`, `trust`, `dial`, `config`, `schema`, `log` |
 //!
 //! All tasks, who starts them and what they own:
 //!

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 /// Each module and its floor; within a floor a module may use those listed before it.
 const FLOORS: [&[&str]; 5] = [
     &[
-        "ids", "password", "trace", "refusal", "event", "address", "limiter", "budget", "account", "patient", "token",
-        "bearer", "body", "outbox", "pump", "control", "trust", "dial", "config", "schema", "log",
+        "ids", "names", "password", "trace", "refusal", "event", "address", "limiter", "budget", "account", "patient",
+        "token", "bearer", "body", "outbox", "pump", "control", "trust", "dial", "config", "schema", "log",
     ],
     &["store", "eim", "callgw", "media"],
     &["conference", "sockets", "entry", "placement"],

@@ -218,7 +218,7 @@ async fn what_was_written_is_tried_before_what_is_left_of_it() {
 
 #[tokio::test]
 async fn a_password_is_the_same_composed_or_not_and_with_whatever_blank() {
-    let stage = Stage::with("[[auth.clients]]\nid = \"zoe\"\npassword = \"Zoë 1\"\nsecret = \"s\"").await;
+    let stage = Stage::with("[[eim.users]]\nuser_id = \"zoe\"\nname = \"Zoë\"\npassword = \"Zoë 1\"").await;
     let chair = stage.chair().await;
     let (conf, _) = stage.conference(&chair, json!({ "password": "Zoë 会" })).await;
     for written in ["Zoe\u{308} 会", "Zoë\u{3000}会", "Zoe\u{308}\u{A0}会"] {

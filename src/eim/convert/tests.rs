@@ -135,13 +135,6 @@ fn a_value_that_xml_cannot_carry_is_refused_with_the_param_that_holds_it() {
 }
 
 #[test]
-fn a_request_that_would_break_the_stream_is_refused() {
-    let send = SCHEMA.method("conference.sendMessage").and_then(|m| m.x_iq.as_ref()).expect("an x-iq");
-    let params = object(json!({"confId": "1", "text": "<".repeat(100_000)}));
-    assert_eq!(to_iq(send, &params, DOMAIN).expect_err("too large").code, code::INVALID_PARAMS);
-}
-
-#[test]
 fn a_value_of_another_type_than_declared_is_refused() {
     let rule = x_iq(json!({"to": "x.{domain}", "type": "set", "ns": "n", "element": "op", "params": {
         "i": {"attr": "i", "type": "integer"}, "b": {"attr": "b", "type": "boolean"},

@@ -96,7 +96,7 @@ fn a_stanza_that_is_too_large_or_too_deep_is_skipped_and_what_follows_is_in_step
             r#"too large: <iq type="get" id="1" from="f" to="t"/>"#,
         ),
         (
-            format!("<iq {} {asks}></iq>", "x".repeat(STANZA_MAX)),
+            format!("<iq {}='' {asks}></iq>", "x".repeat(STANZA_MAX)),
             r#"too large: <iq type="get" id="1" from="f" to="t"/>"#,
         ),
         (format!("<{}/>", "n".repeat(STANZA_MAX)), "too large: <nnnnnnnnnnnnnnnn/>"),
