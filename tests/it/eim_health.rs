@@ -220,8 +220,8 @@ on_each_server! {
             while socket.wait_for("degraded").await["part"] != "events" {}
             let events = part(&gateway.readyz().await, "events");
             assert!(events["state"] == "down" && events["reason"].is_string(), "{events}");
-            let line = gateway.logged("the EIM refuses what the gateway asks of its own accord").await;
-            assert!(line.contains(CONFERENCE) && line.contains("not-allowed") && line.contains("eim.subscribe"), "{line}");
+            let line = gateway.logged("operation=\"eim.subscribe\"").await;
+            assert!(line.contains(CONFERENCE) && line.contains("not-allowed") && line.contains("of its own accord"), "{line}");
             assert!(gateway.metric("confgate_eim_own_requests_refused_total").await.is_some_and(|count| count >= 2.0));
             willing.store(true, std::sync::atomic::Ordering::Relaxed);
             while socket.wait_for("restored").await["part"] != "events" {}

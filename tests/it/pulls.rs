@@ -223,10 +223,10 @@ async fn what_cannot_be_pulled_is_refused_with_its_reason() {
         assert_eq!(pull(node, "pull", &triple).await, status, "{triple}");
         assert_eq!(found(node).await, Value::Null, "nothing is left of {triple}");
     };
-    for stream in ["c1/zoe", "c9/anna", "c1/anna/screen", "x", "", "c1/anna/x"] {
+    for stream in ["c1/zoe", "c9/anna", "c1/anna/screen", "none", "a b", "", "c1/anna/x"] {
         refused(near, Nodes::triple(far, stream, "c1/local"), StatusCode::NOT_FOUND).await;
     }
-    refused(near, Nodes::triple(far, "c1/anna", "x"), StatusCode::NOT_FOUND).await;
+    refused(near, Nodes::triple(far, "c1/anna", "a b"), StatusCode::NOT_FOUND).await;
     for uri in [format!("wss://{}", dead.address()), format!("ws://{}", far.http()), "https://a".into(), String::new()]
     {
         let triple = json!({ "uri": uri, "remoteStreamName": "c1/anna", "localStreamName": "c1/anna" });
