@@ -6,10 +6,11 @@ mod preconditions;
 mod tasks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,7 +35,7 @@ use crate::schema::Schema;
 use crate::signal::Operators;
 use crate::sockets::Sockets;
 use crate::store::seal::Sealer;
-use crate::store::{Store, StoreError};
+use crate::store::{Claim, Office, Store, StoreError};
 use crate::token::Keys;
 use crate::{log, page};
 
@@ -46,23 +47,53 @@ pub use self::preconditions::preconditions;
 /// Connections to the built-in EIM that wait to be taken: there are two, each with one attempt at a time.
 const IN_PROCESS_CONNECTIONS: usize = 4;
 
+/// More sockets than one process ever opens.
+const GENERATIONS: u64 = 1_000_000_000;
+/// How long what is still under way in the store may take at the end.
+const STORE_CLOSE: Duration = Duration::from_secs(2);
+
 /// Runs the gateway to its end. `demonstrate`: make and print what a newcomer needs.
 pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<Outcome, Failure> {
     log::init(&config.log, std::env::var("RUST_LOG").ok().as_deref())?;
     let metrics = figures::record()?;
     let config = Arc::new(config);
-    let mut lifecycle = Lifecycle::new(config.limits.drain);
+    let lifecycle = Lifecycle::new(config.limits.drain);
     lifecycle.listen_to_signals()?;
     let tracker = TaskTracker::new();
 
-    let schema = Arc::new(schema);
-    let Opened { http, admin, store } = Opened::or_why(&config).await?;
+    let Opened { claims, http, admin, store } = Opened::or_why(&config).await?;
+    let parts = Parts { config, schema: Arc::new(schema), store: store.clone(), http, admin, metrics };
+    let outcome = run(parts, lifecycle, tracker, demonstrate).await;
+    close(&store).await;
+    drop(claims);
+    outcome
+}
+
+/// What [`serve`] has taken before anything runs.
+struct Parts {
+    config: Arc<Config>,
+    schema: Arc<Schema>,
+    store: Store,
+    http: HttpDoor,
+    admin: Admin,
+    metrics: PrometheusHandle,
+}
+
+async fn run(
+    parts: Parts,
+    mut lifecycle: Lifecycle,
+    tracker: TaskTracker,
+    demonstrate: bool,
+) -> Result<Outcome, Failure> {
+    let Parts { config, schema, store, http, admin, metrics } = parts;
     let store = leased(&config, store, &mut lifecycle).await?;
     let (http_address, admin_address) = (http.address(), admin.address());
 
     let (eim, inbound) = start_eim(&config, &schema, &store, &mut lifecycle, &tracker).await?;
     let calls = Calls::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
-    let (conferences, news) = Conferences::new(calls.clone(), limits(&config), config.node.id.clone(), tracker.clone());
+    let (node, limits) = (config.node.id.clone(), limits(&config));
+    let generation = first_generation(&store).await?;
+    let (conferences, news) = Conferences::new(calls.clone(), limits, node, generation, tracker.clone());
     let sockets = Sockets::new(conferences.clone());
     let secrets = secrets(&config, &store).await?;
     let web_address = web_address(&config, http_address);
@@ -139,10 +170,20 @@ fn operators(entry: &Entry) -> Operators {
     Arc::new(move |token| entry.authenticate(token).is_ok_and(|caller| caller.can(Scope::Operator)))
 }
 
+/// With the last connection's end SQLite moves the log into the database's file and removes it: then one file holds all.
+async fn close(store: &Store) {
+    if timeout(STORE_CLOSE, store.close()).await.is_err() {
+        tracing::info!("the store was in use until the end; its log is kept beside it");
+    }
+}
+
 /// The store under this node's lease: whoever takes the node's name over fences our writes off, and we end.
 async fn leased(config: &Config, store: Store, lifecycle: &mut Lifecycle) -> Result<Store, Failure> {
     let ttl = config.node.lease;
     let lease = store.acquire_lease(&config.node.id, now_ms(), ttl).await?;
+    if lease.took_over {
+        tracing::info!(node = lease.node_id, "the process before this one ended without letting go of its lease");
+    }
     let (leased, hard) = (store.under(&lease), lifecycle.hard());
     lifecycle.wire("lease", async move {
         let mut tick = interval(ttl / 3);
@@ -167,11 +208,18 @@ async fn leased(config: &Config, store: Store, lifecycle: &mut Lifecycle) -> Res
 /// Runs the built-in EIM as components of an XMPP server.
 pub async fn serve_eim(config: Config) -> Result<Outcome, Failure> {
     log::init(&config.log, std::env::var("RUST_LOG").ok().as_deref())?;
-    let mut lifecycle = Lifecycle::new(config.limits.drain);
+    let lifecycle = Lifecycle::new(config.limits.drain);
     lifecycle.listen_to_signals()?;
+    let _claim = Claim::take(&config.store, Office::Eim, &format!("the XMPP server {}", config.eim.host()))?;
     let store = Store::open(&config.store).await?;
+    let outcome = run_eim(&config, &store, lifecycle).await;
+    close(&store).await;
+    outcome
+}
+
+async fn run_eim(config: &Config, store: &Store, mut lifecycle: Lifecycle) -> Result<Outcome, Failure> {
     let hard = lifecycle.hard();
-    let (eim, persist) = (builtin_eim(&config, &store).await?, keeping(&store));
+    let (eim, disk) = (builtin_eim(config, store).await?, keeping(store));
     let server = builtin::shell::ComponentSettings {
         host: config.eim.host().to_owned(),
         port: config.eim.port(),
@@ -182,7 +230,7 @@ pub async fn serve_eim(config: Config) -> Result<Outcome, Failure> {
         keepalive: config.eim.keepalive,
     };
     lifecycle.wire("eim", async move {
-        builtin::shell::serve_components(eim, server, persist, hard).await;
+        builtin::shell::serve_components(eim, server, disk, hard).await;
         Ok(())
     });
     Ok(lifecycle.run().await)
@@ -281,9 +329,9 @@ async fn start_eim(
     let (connect, connections) = mpsc::channel(IN_PROCESS_CONNECTIONS);
     let domains = [Some(settings.component.clone()), settings.admin_domain.clone()];
     let secrets = domains.into_iter().flatten().map(|domain| (domain, secret.clone())).collect();
-    let (persist, hard) = (keeping(store), lifecycle.hard());
+    let (disk, hard) = (keeping(store), lifecycle.hard());
     lifecycle.wire("built-in EIM", async move {
-        builtin::shell::serve_in_process(eim, connections, secrets, persist, hard).await;
+        builtin::shell::serve_in_process(eim, connections, secrets, disk, hard).await;
         Ok(())
     });
     Ok(Eim::start(&settings, Some(InProcess { connect }), tracker, lifecycle.hard())?)
@@ -319,15 +367,20 @@ async fn builtin_eim(config: &Config, store: &Store) -> Result<builtin::Eim, Fai
 }
 
 /// How the built-in EIM keeps what it must.
-fn keeping(store: &Store) -> builtin::shell::Persist {
-    let store = store.clone();
-    Arc::new(move |writes| {
+fn keeping(store: &Store) -> builtin::shell::Disk {
+    let (store, reader) = (store.clone(), store.clone());
+    let persist: builtin::shell::Persist = Arc::new(move |writes| {
         let store = store.clone();
         Box::pin(async move {
             let change = |w: &builtin::Write| (w.kind.to_owned(), w.key.clone(), w.body.clone());
             store.write_documents(writes.iter().map(change).collect()).await.map_err(|error| error.to_string())
         })
-    })
+    });
+    let recall: builtin::shell::Recall = Arc::new(move || {
+        let store = reader.clone();
+        Box::pin(async move { store.documents().await.map_err(|error| error.to_string()) })
+    });
+    builtin::shell::Disk { persist, recall }
 }
 
 fn limits(config: &Config) -> Limits {
@@ -340,6 +393,11 @@ fn limits(config: &Config) -> Limits {
         replay_bytes: config.limits.socket_queue_bytes / 2,
         look_ms: config.eim.snapshot_interval.as_millis() as u64,
     }
+}
+
+/// Sockets are numbered over restarts. The date alone would not do: the clock may have been set back meanwhile.
+async fn first_generation(store: &Store) -> Result<u64, Failure> {
+    Ok(store.next_block("generation", now_ms() * 1000, GENERATIONS).await?)
 }
 
 /// What signs and seals.

@@ -1,5 +1,7 @@
 //! Request bodies with a bound on their bytes and on their time; answers' bodies in pieces.
 
+mod unread;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
@@ -16,6 +18,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use crate::account::Held;
+
+pub use self::unread::answered;
 
 /// How much of a body that is too large is read and thrown away before the refusal. A client that is still writing does
 /// not read: closing on it makes its system drop our answer (TCP reset), so up to this much it gets to read the 413.
@@ -66,6 +70,8 @@ pub struct BoundedBody<B> {
     left: u64,
     discard_left: u64,
     too_large: bool,
+    /// The client has sent all of it.
+    ended: bool,
     within: Duration,
     /// Made only when the reader first waits: most bodies are there with their head.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -80,6 +86,7 @@ impl<B> BoundedBody<B> {
             left: max_bytes,
             discard_left: DISCARD_BYTES,
             too_large: false,
+            ended: false,
             within,
             deadline: None,
             held: None,
@@ -122,7 +129,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for BoundedBody<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyRefused>>> {
         let this = self.get_mut();
         loop {
-            match Pin::new(&mut this.inner).poll_frame(cx) {
+            let polled = match this.ended {
+                true => Poll::Ready(None),
+                false => Pin::new(&mut this.inner).poll_frame(cx),
+            };
+            this.ended = matches!(polled, Poll::Ready(None));
+            match polled {
                 Poll::Ready(Some(Ok(frame))) if this.fits(&frame) => {
                     let has_room = this.has_room(&frame);
                     return Poll::Ready(Some(if has_room { Ok(frame) } else { Err(BodyRefused::NoRoom) }));
@@ -205,12 +217,6 @@ impl Body for Pieces {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left as u64)
     }
-}
-
-/// Reads a body to its end or its bounds and keeps nothing, so that a refusal can be read by a client that is writing.
-pub async fn discard<B: Body<Data = Bytes> + Unpin>(mut body: BoundedBody<B>) {
-    body.too_large = true;
-    while let Some(Ok(_)) = body.frame().await {}
 }
 
 #[cfg(test)]

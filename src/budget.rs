@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use crate::address::AddressBlock;
-use crate::ids::now_ms;
+use crate::clock::Moment;
 use crate::limiter::{Limiter, Rate};
 
 /// Most address blocks whose budgets are remembered.
@@ -21,6 +21,6 @@ impl Budget {
     /// Counts one request. `Err` is how many ms the address must wait; then nothing was counted.
     pub fn take(&self, address: IpAddr) -> Result<(), u64> {
         let mut limiter = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        limiter.allow(&AddressBlock::host(address), now_ms())
+        limiter.allow(&AddressBlock::host(address), Moment::now())
     }
 }

@@ -2,22 +2,31 @@
 
 mod turn;
 
+use std::io;
+
 use crate::config::{CallNode, Config, EimMode, NodeKind};
 use crate::dial::Tls;
 use crate::eim::settings::EimConfig;
+use crate::print::print;
 use crate::schema::Schema;
+use crate::store::{Claim, Office};
 use crate::{app, callgw, eim};
 
 /// Tries everything and prints what came of it; true where all is well.
-pub async fn run(config: Config) -> bool {
-    let mut report = Report { well: true };
+///
+/// # Errors
+/// Where it can't be printed.
+pub async fn run(config: Config) -> io::Result<bool> {
+    let mut report = Report { well: true, printed: Ok(()) };
     let schema = Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| errors.join("; "));
     report.line(
         "schema",
         schema.as_ref().map(|schema| format!("{} methods", schema.methods().count())).map_err(Clone::clone),
     );
     app::preconditions(&config, |(part, outcome)| report.line(part, outcome)).await;
-    if config.eim.mode != EimMode::Builtin {
+    // What a running gateway holds is not taken from it, not even for a moment.
+    let is_running = Claim::owner(&config.store, Office::Node(&config.node.id)).is_some();
+    if config.eim.mode != EimMode::Builtin && !is_running {
         let asked_at = schema.map(|schema| schema.addresses(&config.eim.domain)).unwrap_or_default();
         let settings = EimConfig::from(&config.eim).asking_at(asked_at);
         for probed in eim::probe(&settings, None, &clients(&config)).await {
@@ -39,21 +48,23 @@ pub async fn run(config: Config) -> bool {
         };
         report.line(&format!("turn {url}"), outcome);
     }
-    report.well
+    report.printed.map(|()| report.well)
 }
 
 struct Report {
     well: bool,
+    /// Whether there is somebody to be told.
+    printed: io::Result<()>,
 }
 
 impl Report {
     fn line(&mut self, part: &str, outcome: Result<String, String>) {
-        match outcome {
-            Ok(what) => println!("ok     {part}: {what}"),
-            Err(why) => {
-                self.well = false;
-                println!("FAILED {part}: {why}");
-            }
+        self.well &= outcome.is_ok();
+        if self.printed.is_ok() {
+            self.printed = match outcome {
+                Ok(what) => print(format_args!("ok     {part}: {what}")),
+                Err(why) => print(format_args!("FAILED {part}: {why}")),
+            };
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use crate::config::{self, Config, ConfigError};
 use crate::http::client::post_json;
 use crate::lifecycle::Failure;
+use crate::print::{complain, print};
 use crate::schema::Schema;
 use crate::{app, check};
 
@@ -138,20 +140,17 @@ async fn perform(command: Command) -> ExitCode {
             }
         }
         Command::Check(file) => match load(&file.config, None) {
-            Ok(config) => ExitCode::from(u8::from(!check::run(config).await)),
+            Ok(config) => match check::run(config).await {
+                Ok(well) => ExitCode::from(u8::from(!well)),
+                Err(error) => printed(Err(error)),
+            },
             Err(code) => code,
         },
         Command::Openrpc(file) => print_schema(&file, Schema::openrpc),
         Command::Asyncapi(file) => print_schema(&file, Schema::asyncapi),
-        Command::Config => {
-            print!("{}", config::EXAMPLE);
-            ExitCode::SUCCESS
-        }
+        Command::Config => printed(print(config::EXAMPLE.trim_end())),
         Command::Conference(ConferenceCommand::Create(create)) => match create_conference(&create).await {
-            Ok(link) => {
-                println!("{link}");
-                ExitCode::SUCCESS
-            }
+            Ok(link) => printed(print(link)),
             Err(error) => failed(&error),
         },
     }
@@ -165,8 +164,17 @@ fn ended(outcome: Result<crate::lifecycle::Outcome, Failure>) -> ExitCode {
 }
 
 fn failed(error: &Failure) -> ExitCode {
-    eprintln!("confgate: {error}");
+    complain(error);
     ExitCode::FAILURE
+}
+
+/// A reader that has taken what it wanted and gone is no failure, as with any other command in a pipe.
+fn printed(outcome: io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => failed(&format!("writing to stdout: {error}").into()),
+    }
 }
 
 /// The configuration, or all that is wrong with it on stderr.
@@ -177,7 +185,7 @@ fn load(file: &Option<PathBuf>, listen: Option<&str>) -> Result<Config, ExitCode
 
 fn wrong_configuration(errors: Vec<ConfigError>) -> ExitCode {
     for error in errors {
-        eprintln!("confgate: {error}");
+        complain(error);
     }
     ExitCode::from(WRONG_USAGE)
 }
@@ -188,10 +196,7 @@ fn print_schema(file: &ConfigFile, part: fn(&Schema) -> &Value) -> ExitCode {
         Err(code) => return code,
     };
     match load_schema(&config) {
-        Ok(schema) => {
-            println!("{:#}", part(&schema));
-            ExitCode::SUCCESS
-        }
+        Ok(schema) => printed(print(format_args!("{:#}", part(&schema)))),
         Err(code) => code,
     }
 }
@@ -200,7 +205,7 @@ fn print_schema(file: &ConfigFile, part: fn(&Schema) -> &Value) -> ExitCode {
 fn load_schema(config: &Config) -> Result<Schema, ExitCode> {
     Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| {
         for error in errors {
-            eprintln!("confgate: {error}");
+            complain(error);
         }
         ExitCode::from(WRONG_USAGE)
     })

@@ -6,6 +6,7 @@ use crate::entry::LinkTerms;
 use crate::event::ENDED;
 use crate::ids::{ConfId, UserId, random_text};
 use crate::lifecycle::Failure;
+use crate::print::print;
 use crate::refusal::{Refusal, code};
 use crate::rpc::Door;
 
@@ -21,14 +22,15 @@ pub async fn prepare(door: &Door) -> Result<(), Failure> {
     let conf = conference(door, &admin).await.map_err(told)?;
     let chair = door.entry.create_link(&conf, LinkTerms::chair(), &admin).await.map_err(told)?;
     let guest = door.entry.create_link(&conf, LinkTerms::guest(), &admin).await.map_err(told)?;
-    println!("confgate is running. A demo conference is open:\n");
-    println!("  chair: {}", chair.url);
-    println!("  guest: {}", guest.url);
-    println!("\nTo make your own, sign in at {}", door.entry.home());
-    println!("  user: {ADMIN}");
-    println!("  password: {password}");
-    println!("\nThe certificate is self-signed: a browser asks once whether to trust it.");
-    Ok(())
+    let text = format!(
+        "confgate is running. A demo conference is open:\n\n  chair: {}\n  guest: {}\n\nTo make your own, sign in at \
+         {}\n  user: {ADMIN}\n  password: {password}\n\nThe certificate is self-signed: a browser asks once whether to \
+         trust it.",
+        chair.url,
+        guest.url,
+        door.entry.home()
+    );
+    print(text).map_err(|error| format!("the links could not be printed on stdout: {error}").into())
 }
 
 async fn make_user(door: &Door, admin: &UserId, password: &str) -> Result<(), Refusal> {
@@ -42,7 +44,7 @@ async fn make_user(door: &Door, admin: &UserId, password: &str) -> Result<(), Re
 
 /// The demo conference of before, if it goes on; else a new one.
 async fn conference(door: &Door, admin: &UserId) -> Result<ConfId, Refusal> {
-    let known = door.store.setting("demo.conference").await.map_err(Refusal::fault)?;
+    let known = door.store.setting("demo.conference").await.map_err(Refusal::from)?;
     if let Some(conf) = known.as_deref().and_then(ConfId::parse)
         && door.entry.conference(&conf).await.is_ok_and(|c| c.state != ENDED)
     {
@@ -50,7 +52,7 @@ async fn conference(door: &Door, admin: &UserId) -> Result<ConfId, Refusal> {
     }
     let made = door.calls.as_user("conference.create", admin, &object(json!({"name": "Demo"}))).await?;
     let conf: ConfId = serde_json::from_value(made["confId"].clone()).map_err(Refusal::fault)?;
-    door.store.set_setting("demo.conference", conf.as_str()).await.map_err(Refusal::fault)?;
+    door.store.set_setting("demo.conference", conf.as_str()).await.map_err(Refusal::from)?;
     Ok(conf)
 }
 

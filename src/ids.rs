@@ -1,7 +1,6 @@
-//! Names and secrets: the newtypes that text becomes at the door, random generators, the clock.
+//! Names and secrets: the newtypes that text becomes at the door, random generators.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -9,10 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Longest id of any kind, in bytes.
 pub const ID_MAX: usize = 64;
 
-/// Milliseconds since 1970. The only place where the program reads the wall clock.
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
-}
+pub use crate::clock::date_ms as now_ms;
 
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident, $allowed:expr) => {

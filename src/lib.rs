@@ -6,9 +6,9 @@
 //! |---|---|
 //! | 4 roof | `cli`, `app` (the recipe), `demo`, `check`, `lifecycle`, `http` (one listener, TLS) |
 //! | 3 doors | `rpc`, `wss`, `signal` (the call gateway's sockets), `page`, `admin` |
-//! | 2 rooms | `conference` (registry, one actor each, a pure core), `sockets`, `entry` (logins, links, guests), `placement` (conferences' call gateways) |
+//! | 2 rooms | `conference` (registry, one actor each, a pure core), `entry` (logins, links, guests), `sockets`, `placement` (conferences' call gateways) |
 //! | 1 wires | `store` (SQL), `eim` (XMPP, conversion, the built-in EIM), `callgw` (the pool), `media` (this process's call gateway node) |
-//! | 0 ground | `ids`, `names`, `password`, `trace`, `refusal`, `event`, `address`, `limiter`, `budget`, `account`, `patient`, `token`, `bearer`, `body`, `outbox`, `pump`, `control`, `trust`, `dial`, `config`, `schema`, `log` |
+//! | 0 ground | `clock`, `ids`, `names`, `password`, `trace`, `refusal`, `event`, `address`, `limiter`, `budget`, `account`, `patient`, `token`, `bearer`, `body`, `outbox`, `pump`, `control`, `trust`, `dial`, `config`, `schema`, `log`, `print` |
 //!
 //! All tasks, who starts them and what they own:
 //!
@@ -34,6 +34,8 @@
 //! | admin | `app::serve` | the admin listener |
 //! | signals | `lifecycle` | the soft and hard stop |
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod account;
 pub mod address;
 pub mod admin;
@@ -44,6 +46,7 @@ pub mod budget;
 pub mod callgw;
 pub mod check;
 pub mod cli;
+pub mod clock;
 pub mod conference;
 pub mod config;
 pub mod control;
@@ -64,6 +67,7 @@ pub mod page;
 pub mod password;
 pub mod patient;
 pub mod placement;
+pub mod print;
 pub mod pump;
 pub mod refusal;
 pub mod rpc;

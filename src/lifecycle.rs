@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 /// What wires have after the hard stop to write down what they still hold.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// "File size limit exceeded" (signal(7)), whose default is the process's end.
+const SIGXFSZ: i32 = 25;
+
 /// An error of any part.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -113,6 +116,8 @@ impl Lifecycle {
     /// From now on SIGTERM and SIGINT are the soft stop, and the second of them ends everything at once. To be called
     /// before the parts are made: making them may be what hangs.
     pub fn listen_to_signals(&self) -> io::Result<()> {
+        // Where a file may not grow any more the write fails, and what wanted it says so: no reason to die.
+        signal(SignalKind::from_raw(SIGXFSZ))?;
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let (soft, at_once) = (self.soft.clone(), self.at_once.clone());
         tokio::spawn(async move {
@@ -136,7 +141,7 @@ impl Lifecycle {
         let drained = at_once.run_until_cancelled(self.drain_doors()).await;
         self.hard.cancel();
         if drained.is_none() || at_once.run_until_cancelled(self.last_words()).await.is_none() {
-            tracing::warn!(aborted = ?self.names(), "stopped at once");
+            tracing::info!(aborted = ?self.names(), "stopped at once");
         }
         self.running.abort_all();
         if self.failed { Outcome::PartFailed } else { Outcome::Stopped }
@@ -150,7 +155,7 @@ impl Lifecycle {
                 Ok(Some(ended)) => self.note(ended, true),
                 Ok(None) => return,
                 Err(_) => {
-                    tracing::warn!(still_open = ?self.names(), "hard stop: the drain time is over");
+                    tracing::info!(still_open = ?self.names(), "hard stop: the drain time is over");
                     return;
                 }
             }

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use crate::clock::Moment;
+
 const NS_PER_MS: u64 = 1_000_000;
 
 /// Keys looked at when one must make room: enough that a busy key is hardly ever the one to go, few enough to be cheap.
@@ -56,12 +58,12 @@ impl<K: Clone + Eq + Hash> Limiter<K> {
         }
     }
 
-    /// Counts one use by `key` at `now_ms`. `Err` is how many ms it must wait; then nothing was counted.
-    pub fn allow(&mut self, key: &K, now_ms: u64) -> Result<(), u64> {
+    /// Counts one use by `key` at `now`. `Err` is how many ms it must wait; then nothing was counted.
+    pub fn allow(&mut self, key: &K, now: Moment) -> Result<(), u64> {
         if self.price_ns == 0 {
             return Err(self.window_ms);
         }
-        let now = now_ms.saturating_mul(NS_PER_MS);
+        let now = now.ms().saturating_mul(NS_PER_MS);
         let slot = self.index.get(key).copied();
         let spent = slot.map_or(now, |at| self.slots[at].1.max(now)).saturating_add(self.price_ns);
         let earliest = spent.saturating_sub(self.ahead_ns);
@@ -135,13 +137,13 @@ mod tests {
     fn a_burst_passes_and_then_the_rate_holds() {
         let mut limiter = Limiter::new(Rate::per_minute(20), 10);
         for _ in 0..20 {
-            assert_eq!(limiter.allow(&"a", 1000), Ok(()));
+            assert_eq!(limiter.allow(&"a", Moment::at(1000)), Ok(()));
         }
-        assert_eq!(limiter.allow(&"a", 1000), Err(3000));
-        assert_eq!(limiter.allow(&"b", 1000), Ok(()));
-        assert_eq!(limiter.allow(&"a", 3999), Err(1));
-        assert_eq!(limiter.allow(&"a", 4000), Ok(()));
-        assert_eq!(limiter.allow(&"a", 4000), Err(3000));
+        assert_eq!(limiter.allow(&"a", Moment::at(1000)), Err(3000));
+        assert_eq!(limiter.allow(&"b", Moment::at(1000)), Ok(()));
+        assert_eq!(limiter.allow(&"a", Moment::at(3999)), Err(1));
+        assert_eq!(limiter.allow(&"a", Moment::at(4000)), Ok(()));
+        assert_eq!(limiter.allow(&"a", Moment::at(4000)), Err(3000));
     }
 
     #[test]
@@ -149,9 +151,9 @@ mod tests {
         let mut limiter = Limiter::new(Rate { count: 7, window_ms: 1000 }, 10);
         let mut now = 5;
         for _ in 0..100 {
-            if let Err(wait) = limiter.allow(&0, now) {
+            if let Err(wait) = limiter.allow(&0, Moment::at(now)) {
                 now += wait;
-                assert_eq!(limiter.allow(&0, now), Ok(()));
+                assert_eq!(limiter.allow(&0, Moment::at(now)), Ok(()));
             }
         }
         assert!(now >= 13_000, "100 uses, 7 of them at once, took {now} ms");
@@ -159,25 +161,25 @@ mod tests {
 
     #[test]
     fn a_rate_of_zero_allows_nothing() {
-        assert!(Limiter::new(Rate::per_minute(0), 10).allow(&1, 1000).is_err());
+        assert!(Limiter::new(Rate::per_minute(0), 10).allow(&1, Moment::at(1000)).is_err());
     }
 
     #[test]
     fn an_attempt_that_went_well_costs_nothing() {
         let mut limiter = Limiter::new(Rate::per_minute(1), 10);
         for _ in 0..5 {
-            assert_eq!(limiter.allow(&1, 1000), Ok(()));
+            assert_eq!(limiter.allow(&1, Moment::at(1000)), Ok(()));
             limiter.refund(&1);
         }
-        assert_eq!(limiter.allow(&1, 1000), Ok(()));
-        assert!(limiter.allow(&1, 1000).is_err());
+        assert_eq!(limiter.allow(&1, Moment::at(1000)), Ok(()));
+        assert!(limiter.allow(&1, Moment::at(1000)).is_err());
     }
 
     #[test]
     fn the_number_of_keys_is_bounded() {
         let mut limiter = Limiter::new(Rate::per_minute(5), 100);
         for key in 0..10_000 {
-            assert_eq!(limiter.allow(&key, 1000), Ok(()));
+            assert_eq!(limiter.allow(&key, Moment::at(1000)), Ok(()));
             assert!(limiter.len() <= 100);
         }
     }
@@ -185,21 +187,21 @@ mod tests {
     #[test]
     fn a_flood_of_new_keys_does_not_free_one_that_is_held_back() {
         let mut limiter = Limiter::new(Rate::per_minute(5), 100);
-        while limiter.allow(&0, 1000).is_ok() {}
+        while limiter.allow(&0, Moment::at(1000)).is_ok() {}
         for key in 1..10_000 {
-            assert_eq!(limiter.allow(&key, 1000), Ok(()));
+            assert_eq!(limiter.allow(&key, Moment::at(1000)), Ok(()));
         }
-        assert!(limiter.allow(&0, 1000).is_err());
+        assert!(limiter.allow(&0, Moment::at(1000)).is_err());
     }
 
     #[test]
     fn idle_keys_are_forgotten_as_new_ones_come() {
         let mut limiter = Limiter::new(Rate { count: 1, window_ms: 10 }, 1000);
         for key in 0..500 {
-            assert_eq!(limiter.allow(&key, 0), Ok(()));
+            assert_eq!(limiter.allow(&key, Moment::at(0)), Ok(()));
         }
         for key in 500..600 {
-            assert_eq!(limiter.allow(&key, 60_000 + u64::from(key as u32) * 20), Ok(()));
+            assert_eq!(limiter.allow(&key, Moment::at(60_000 + u64::from(key as u32) * 20)), Ok(()));
         }
         assert!(limiter.len() < 100, "{} keys", limiter.len());
     }

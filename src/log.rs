@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
@@ -10,6 +9,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use crate::clock::Moment;
 use crate::config::{Log, LogFormat};
 use crate::limiter::{Limiter, Rate};
 
@@ -33,20 +33,18 @@ pub struct Throttle(Mutex<Lines>);
 
 struct Lines {
     limiter: Limiter<()>,
-    began: Instant,
     unsaid: u64,
 }
 
 impl Throttle {
     pub fn new(rate: Rate) -> Self {
-        Self(Mutex::new(Lines { limiter: Limiter::new(rate, 1), began: Instant::now(), unsaid: 0 }))
+        Self(Mutex::new(Lines { limiter: Limiter::new(rate, 1), unsaid: 0 }))
     }
 
     /// Whether one more may be written: then how many were not since the last one.
     pub fn may_say(&self) -> Option<u64> {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = lines.began.elapsed().as_millis() as u64;
-        if lines.limiter.allow(&(), now).is_err() {
+        if lines.limiter.allow(&(), Moment::now()).is_err() {
             lines.unsaid += 1;
             return None;
         }
@@ -71,7 +69,8 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let base = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_heard));
-    let lines = tracing_subscriber::fmt::layer().with_writer(to);
+    // What it can't write it would print on stderr instead: where that is what has gone, a panic.
+    let lines = tracing_subscriber::fmt::layer().with_writer(to).log_internal_errors(false);
     match format {
         LogFormat::Text => Box::new(base.with(lines.with_ansi(color))),
         LogFormat::Json => {

@@ -164,9 +164,12 @@ pub fn outbox(max_frames: usize, max_bytes: usize, account: &Arc<Account>) -> (O
 
 impl Outbox {
     pub fn send(&self, frame: Utf8Bytes) {
-        if self.close.borrow().is_some() {
-            return;
+        if !self.is_closed() {
+            self.queue(frame);
         }
+    }
+
+    fn queue(&self, frame: Utf8Bytes) {
         let size = frame.len();
         let Ok(waiting) = self.queued.add(size) else { return self.lags() };
         // What waits already decides, not the frame itself: a page of messages that the client asked for may be larger
@@ -178,7 +181,8 @@ impl Outbox {
     }
 
     /// Sends what the client asked for: waits until no more than half of the queue is taken, which leaves the other half
-    /// to what comes unasked.
+    /// to what comes unasked. After the order to close it goes out before the close frame, also where it is what was
+    /// asked that led to the close.
     pub async fn send_when_room(&self, frame: Utf8Bytes) {
         let mut close = self.close.subscribe();
         loop {
@@ -187,12 +191,18 @@ impl Outbox {
             let waiting = self.queued.bytes.load(Ordering::Relaxed);
             let half_free = self.frames.capacity() * 2 >= self.max_frames;
             if half_free && (waiting == 0 || waiting + frame.len() <= self.max_bytes / 2) {
-                return self.send(frame);
+                return self.answer(frame);
             }
             tokio::select! {
                 () = left => {}
-                _ = close.wait_for(Option::is_some) => return,
+                _ = close.wait_for(Option::is_some) => return self.answer(frame),
             }
+        }
+    }
+
+    fn answer(&self, frame: Utf8Bytes) {
+        if *self.close.borrow() != Some(Close::TooSlow) {
+            self.queue(frame);
         }
     }
 
@@ -311,6 +321,15 @@ mod tests {
         drop(taken);
         waiting.await;
         assert_eq!(next(&mut inbox).as_deref(), Some("6"));
+    }
+
+    #[tokio::test]
+    async fn after_the_order_to_close_answers_are_queued_and_news_are_not() {
+        let (out, mut inbox) = queue(4, 100);
+        out.close(Close::Over);
+        out.send("news".into());
+        out.send_when_room("answer".into()).await;
+        assert_eq!((next(&mut inbox).as_deref(), next(&mut inbox)), (Some("answer"), None));
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::tungstenite;
 
 use crate::account::Account;
-use crate::ids::now_ms;
+use crate::clock::Moment;
 use crate::limiter::{Limiter, Rate};
 use crate::outbox::{Close, Inbox};
 
@@ -194,7 +194,7 @@ impl Pump {
     }
 
     fn count_flood(&mut self) -> Result<(), End> {
-        self.floods.allow(&(), now_ms()).map_err(|_| End::Close(Close::TooMany))
+        self.floods.allow(&(), Moment::now()).map_err(|_| End::Close(Close::TooMany))
     }
 
     async fn ping(&mut self) -> Result<(), End> {
@@ -254,6 +254,11 @@ fn unreadable(error: axum::Error) -> End {
 }
 
 impl Farewell {
+    /// Whether somebody is there who takes what is said.
+    pub fn is_heard(&self) -> bool {
+        matches!(self.end, End::Close(why) if !matches!(why, Close::TooSlow | Close::Silent))
+    }
+
     /// Says why, if there is somebody to hear it.
     pub async fn say(self) {
         let Self { mut socket, mut inbox, end } = self;

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::Notify;
 
-use crate::conference::{Conferences, Own, Start, notification};
+use crate::conference::{Conferences, Own, Socket, Start, notification};
+use crate::entry::Caller;
 use crate::event::CallEvent;
 use crate::ids::{ConfId, UserId};
 use crate::outbox::{Close, Outbox};
@@ -21,10 +22,9 @@ struct Inner {
 }
 
 struct Live {
-    generation: u64,
+    socket: Socket,
     /// The refresh family that admitted it.
     family: String,
-    outbox: Outbox,
     attached: HashSet<ConfId>,
     link_up: Arc<Notify>,
 }
@@ -42,14 +42,14 @@ impl Sockets {
     }
 
     /// Registers the user's socket; one that they had before is closed as taken over.
-    pub fn open(&self, user: &UserId, family: &str, outbox: Outbox) -> Opened {
+    pub fn open(&self, caller: &Caller, outbox: Outbox) -> Opened {
         let generation = self.0.conferences.next_generation();
         let link_up = Arc::new(Notify::new());
-        let live =
-            Live { generation, family: family.to_owned(), outbox, attached: HashSet::new(), link_up: link_up.clone() };
+        let socket = Socket { generation, guest: caller.is_guest(), outbox };
+        let live = Live { socket, family: caller.family.clone(), attached: HashSet::new(), link_up: link_up.clone() };
         let mut all = self.lock();
-        if let Some(old) = all.insert(user.clone(), live) {
-            old.outbox.close(Close::TakenOver);
+        if let Some(old) = all.insert(caller.user_id.clone(), live) {
+            old.socket.outbox.close(Close::TakenOver);
         }
         metrics::gauge!("confgate_sockets").set(all.len() as f64);
         Opened { generation, link_up }
@@ -58,13 +58,13 @@ impl Sockets {
     /// Lets the socket listen to the conference, unless it is no longer the user's. For one that listens already,
     /// nothing changes.
     pub async fn attach_at(&self, user: &UserId, generation: u64, conf: &Own, start: Start) {
-        let outbox = {
+        let socket = {
             let mut all = self.lock();
-            let Some(live) = all.get_mut(user).filter(|live| live.generation == generation) else { return };
+            let Some(live) = all.get_mut(user).filter(|live| live.socket.generation == generation) else { return };
             live.attached.insert(conf.conf_id.clone());
-            live.outbox.clone()
+            live.socket.clone()
         };
-        self.0.conferences.attach(conf, user, generation, start, outbox).await;
+        self.0.conferences.attach(conf, user, start, socket).await;
     }
 
     /// Lets the user's socket, if they have one, listen to the conference; answers whether they have one.
@@ -78,7 +78,7 @@ impl Sockets {
     }
 
     async fn attach_from(&self, user: &UserId, conf: &Own, start: Start) -> bool {
-        let generation = self.lock().get(user).map(|live| live.generation);
+        let generation = self.lock().get(user).map(|live| live.socket.generation);
         let Some(generation) = generation else { return false };
         self.attach_at(user, generation, conf, start).await;
         true
@@ -89,7 +89,7 @@ impl Sockets {
     pub async fn closed(&self, user: &UserId, generation: u64) -> bool {
         let ended = {
             let mut all = self.lock();
-            let is_last = all.get(user).is_some_and(|live| live.generation == generation);
+            let is_last = all.get(user).is_some_and(|live| live.socket.generation == generation);
             let ended = if is_last { all.remove(user) } else { None };
             metrics::gauge!("confgate_sockets").set(all.len() as f64);
             ended
@@ -111,7 +111,7 @@ impl Sockets {
         if event.is_last() {
             live.attached.remove(&event.conf_id);
         }
-        live.outbox.send(notification(event.news.name(), &event.data).into());
+        live.socket.outbox.send(notification(event.news.name(), &event.data).into());
     }
 
     /// The link to the EIM is back, or, where each user has one, the user's.
@@ -126,20 +126,20 @@ impl Sockets {
     /// Says the same to everybody.
     pub fn broadcast(&self, frame: &Utf8Bytes) {
         for live in self.lock().values() {
-            live.outbox.send(frame.clone());
+            live.socket.outbox.send(frame.clone());
         }
     }
 
     /// Closes every socket that the family admitted.
     pub fn close_family(&self, family: &str, why: Close) {
         for live in self.lock().values().filter(|live| live.family == family) {
-            live.outbox.close(why);
+            live.socket.outbox.close(why);
         }
     }
 
     pub fn close_all(&self, why: Close) {
         for live in self.lock().values() {
-            live.outbox.close(why);
+            live.socket.outbox.close(why);
         }
     }
 

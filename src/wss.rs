@@ -17,7 +17,7 @@ use crate::conference::{Own, Position, Start, notification};
 use crate::entry::Caller;
 use crate::ids::{ConfId, UserId, now_ms};
 use crate::outbox::{Close, Outbox, outbox};
-use crate::pump::{self, Heard, Pace, Reader};
+use crate::pump::{self, Farewell, Heard, Pace, Reader};
 use crate::refusal::{Refusal, code};
 use crate::rpc::{Context, Door, SocketSide, own_conferences};
 use crate::sockets::Opened;
@@ -30,6 +30,9 @@ const EXPIRING_MS: u64 = 60_000;
 const BETTER_REASON: Duration = Duration::from_millis(500);
 /// Between attempts to be told of the user's calls: doubled from the first to the last, since an EIM may know no calls.
 const SUBSCRIBE_RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+/// How long requests under way hold up the close: what led to it, a conference's end or a logout, is one of them.
+const ANSWERS: Duration = Duration::from_millis(500);
+
 /// Whoever opens a socket, and from where it resumes.
 pub struct Opening {
     pub caller: Arc<Caller>,
@@ -77,7 +80,7 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
     let (outbox, inbox) = outbox(limits.socket_queue_frames, limits.socket_queue_bytes, account);
     let user = opening.caller.user_id.clone();
     let ended = door.entry.ended_families();
-    let Opened { generation, link_up } = door.sockets.open(&user, &opening.caller.family, outbox.clone());
+    let Opened { generation, link_up } = door.sockets.open(&opening.caller, outbox.clone());
     let is_guest = opening.caller.is_guest();
     hello(&door, &outbox);
     let shared = Arc::new(Shared {
@@ -111,6 +114,9 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
         () = watch_token(&shared, &outbox, ended, |caller| door.entry.still_valid(caller.clone()).is_err()) => None,
         () = hear_calls(&door, &user, generation, &link_up), if !is_guest => None,
     };
+    if farewell.as_ref().is_some_and(Farewell::is_heard) {
+        timeout(ANSWERS, async { while reading.requests.join_next().await.is_some() {} }).await.ok();
+    }
     // Requests under way were acknowledged by nobody yet; what they did at the EIM stands, and the events tell.
     reading.requests.abort_all();
     let was_last = door.sockets.closed(&user, generation).await;

@@ -407,6 +407,7 @@ export const en = {
   "error.department.notFound": "There is nobody in that department.",
   "error.eim.unreachable": "The conference system can't be reached for the moment. Please try again later.",
   "error.eim.timeout": "The conference system did not answer in time. Please try again later.",
+  "error.store.unavailable": "The server can't save anything right now. Please try again in a moment.",
   "error.eim.busy": "The conference system is busy. Please try again later.",
   "error.eim.refused": "The conference system refused this.",
   "error.eim.forbidden": "The conference system does not allow this.",

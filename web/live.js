@@ -107,8 +107,14 @@ export class LiveConference extends EventTarget {
    * @param {string} action of `conference.control`
    * @param {{userId?: string, value?: string}} [rest]
    */
-  control(action, rest = {}) {
-    return this.rpc.call("conference.control", { confId: this.confId, action, ...rest });
+  async control(action, rest = {}) {
+    try {
+      return await this.rpc.call("conference.control", { confId: this.confId, action, ...rest });
+    } catch (error) {
+      // It ended the conference, and with it our connection: the event was the answer.
+      if (this.phase === "over") return {};
+      throw error;
+    }
   }
 
   #positions() {

@@ -407,6 +407,7 @@ export const zh = {
   "error.department.notFound": "该部门没有可呼叫的人。",
   "error.eim.unreachable": "会议系统暂时无法连接，请稍后再试。",
   "error.eim.timeout": "会议系统没有及时应答，请稍后再试。",
+  "error.store.unavailable": "服务器暂时无法保存，请稍后再试。",
   "error.eim.busy": "会议系统繁忙，请稍后再试。",
   "error.eim.refused": "会议系统拒绝了此操作。",
   "error.eim.forbidden": "会议系统不允许此操作。",

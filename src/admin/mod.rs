@@ -3,28 +3,29 @@
 mod pull;
 mod readiness;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderMap, StatusCode, header};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use crate::account::{Account, Accounts, Bounds, Held};
 use crate::address::ClientAddr;
-use crate::body::BoundedBody;
+use crate::body::{BoundedBody, answered};
 use crate::ids::Secret;
 use crate::patient::Patient;
 
@@ -183,27 +184,29 @@ async fn accept(listener: TcpListener, router: Router, end: CancellationToken) {
 }
 
 async fn converse(stream: TcpStream, peer: SocketAddr, account: Arc<Account>, router: Router) -> hyper::Result<()> {
-    let service = tower::util::MapRequest::new(router, move |request: Request<hyper::body::Incoming>| {
-        let held = Arc::new(Held::nothing(account.clone()));
-        let bounded = |body| BoundedBody::new(body, BODY_BYTES, CLIENT_TIME).counting(held);
-        let mut request = request.map(|body| Body::new(bounded(body)));
-        request.extensions_mut().insert(ClientAddr(peer.ip().to_canonical()));
-        request
+    let service = service_fn(move |request| {
+        let (router, held) = (router.clone(), Arc::new(Held::nothing(account.clone())));
+        let bound = |body| BoundedBody::new(body, BODY_BYTES, CLIENT_TIME).counting(held);
+        let handle = async move |mut request: Request| {
+            request.extensions_mut().insert(ClientAddr(peer.ip().to_canonical()));
+            router.oneshot(request).await.unwrap_or_else(|never| match never {})
+        };
+        async move { Ok::<_, Infallible>(answered(request, bound, handle).await) }
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(CLIENT_TIME)
-        .serve_connection(TokioIo::new(Patient::new(stream, CLIENT_TIME)), TowerToHyperService::new(service))
+        .serve_connection(TokioIo::new(Patient::new(stream, CLIENT_TIME)), service)
         .await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body;
     use axum::routing::post;
     use metrics_exporter_prometheus::PrometheusBuilder;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tower::ServiceExt;
 
     fn ready(phase: Phase) -> Readiness {
         let (name, reason) = ("store".to_owned(), String::new());

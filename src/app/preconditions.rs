@@ -4,13 +4,15 @@ use crate::admin::{Admin, AdminSettings};
 use crate::config::{Config, EimMode};
 use crate::http::{Door as HttpDoor, Tls};
 use crate::lifecycle::Failure;
-use crate::store::Store;
+use crate::store::{Claim, Office, Store, StoreError};
 
 use super::media::{check_media, check_pulls};
 use super::{builtin_eim, certificate, http_settings};
 
 /// All that holds, opened.
 pub(super) struct Opened {
+    /// What is this process's alone, for as long as it is held.
+    pub claims: Vec<Claim>,
     pub http: HttpDoor,
     pub admin: Admin,
     pub store: Store,
@@ -21,29 +23,34 @@ pub type Line<'a> = (&'a str, Result<String, String>);
 
 impl Opened {
     /// Tries the whole list, and tells how each went. `None`: something fails. `trial`: what `serve` can do only once it
-    /// holds the node's lease, and does then, is tried too.
+    /// holds the node's lease, and does then, is tried too, and so is what would make something where the addresses can't
+    /// be had.
     async fn of(config: &Config, trial: bool, tell: &mut impl FnMut(Line<'_>)) -> Option<Self> {
         let mut told = |part, outcome: Result<String, String>| {
             let well = outcome.is_ok();
             tell((part, outcome));
             well
         };
-        let mut well = told("certificate", try_certificate(config));
+        // What is one process's alone comes first: who is refused has changed nothing.
+        let claims = claims(config).map_err(|error| error.to_string());
+        let claims = opened("node", claims, |_| config.node.id.clone(), &mut told)?;
         let http = opened("http.listen", try_http(config).await, |http| format!("at {}", http.address()), &mut told);
         let settings = AdminSettings { listen: config.admin.listen, token: config.admin.token.clone() };
         let admin = Admin::open(settings).await.map_err(|error| error.to_string());
         let admin = opened("admin.listen", admin, |admin| format!("at {}", admin.address()), &mut told);
+        let mut well = config.callgw.builtin().is_none() || told("media", check_media(config));
+        if !trial && !(well && http.is_some() && admin.is_some()) {
+            return None;
+        }
+        well &= told("certificate", try_certificate(config));
         let store = Store::open(&config.store).await.map_err(|error| error.to_string());
         let store = opened("database", store, |_| "open, migrated".to_owned(), &mut told);
         if let Some(store) = store.as_ref().filter(|_| trial && config.eim.mode == EimMode::Builtin) {
             let loaded = builtin_eim(config, store).await.map_err(|error| error.to_string());
             well &= told("eim", loaded.map(|_| "built in".to_owned()));
         }
-        if config.callgw.builtin().is_some() {
-            well &= told("media", check_media(config));
-        }
         well &= told("callgw.ca", check_pulls(config));
-        Some(Self { http: http?, admin: admin?, store: store? }).filter(|_| well)
+        Some(Self { claims, http: http?, admin: admin?, store: store? }).filter(|_| well)
     }
 
     /// Tries the whole list; the error says all that fails.
@@ -55,9 +62,40 @@ impl Opened {
     }
 }
 
-/// For `confgate check`: tells the whole list, and lets go of what it opened.
+/// For `confgate check`: tells the whole list, and lets go of what it opened. What a running gateway holds isn't tried.
 pub async fn preconditions(config: &Config, mut tell: impl FnMut(Line<'_>)) {
-    drop(Opened::of(config, true, &mut tell).await);
+    let Some(by) = Claim::owner(&config.store, Office::Node(&config.node.id)) else {
+        if let Some(opened) = Opened::of(config, true, &mut tell).await {
+            opened.store.close().await;
+        }
+        return;
+    };
+    tell(("running", Ok(format!("{by}; its ports and its connections to the EIM aren't tried"))));
+    tell(("certificate", try_certificate(config)));
+    tell(("database", try_database(config).await));
+    if config.eim.mode == EimMode::Builtin {
+        tell(("eim", Ok("built in".to_owned())));
+    }
+    tell(("callgw.ca", check_pulls(config)));
+}
+
+/// This node's own name, and the built-in EIM's where it is this process's.
+fn claims(config: &Config) -> Result<Vec<Claim>, StoreError> {
+    let at = format!("https://{}", config.http.listen);
+    let mut claims = vec![Claim::take(&config.store, Office::Node(&config.node.id), &at)?];
+    if config.eim.mode == EimMode::Builtin {
+        claims.push(Claim::take(&config.store, Office::Eim, &at)?);
+    }
+    Ok(claims)
+}
+
+/// The schema of a running gateway's store is that gateway's business.
+async fn try_database(config: &Config) -> Result<String, String> {
+    let wrong = |error: StoreError| error.to_string();
+    let store = Store::open_as_it_is(&config.store).await.map_err(wrong)?;
+    let outcome = store.check().await.map_err(wrong);
+    store.close().await;
+    outcome.map(|()| "open, in use".to_owned())
 }
 
 fn opened<T>(

@@ -232,7 +232,10 @@ pub(super) async fn watch_store(store: Store, tell: watch::Sender<Health>) {
         tell.send_if_modified(|known| {
             let changed = known.up != now.up;
             if changed {
-                tracing::info!(up = now.up, why = now.why, "store");
+                match now.up {
+                    true => tracing::info!("the store is up"),
+                    false => tracing::warn!(why = now.why, "the store is down"),
+                }
                 *known = now;
             }
             changed

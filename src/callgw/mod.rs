@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::Moment;
 use crate::config::{self, NodeKind};
 use crate::control::{Peer, QUEUE, ToNode};
 use crate::event::{CallMode, Role};
@@ -241,7 +242,7 @@ impl Pool {
     /// # Errors
     /// In how many ms the user may report again.
     pub fn complained(&self, id: &str, user: &UserId) -> Result<bool, u64> {
-        self.0.complaints.lock().unwrap_or_else(PoisonError::into_inner).allow(user, now_ms())?;
+        self.0.complaints.lock().unwrap_or_else(PoisonError::into_inner).allow(user, Moment::now())?;
         let is_theirs = self.last_of(user).as_deref() == Some(id);
         let is_other = |node: &Candidate| node.id != id && node.unusable.is_none();
         if !is_theirs || !self.candidates().iter().any(is_other) {

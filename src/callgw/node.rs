@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::clock::Moment;
 use crate::config::{self, NodeKind};
 use crate::control::{FromNode, ToNode};
 use crate::ids::{Secret, UserId, now_ms};
@@ -64,7 +65,7 @@ impl Standing {
         self.fault.is_none()
     }
 
-    /// Whether its rooms are to leave at once.
+    /// Whether its rooms are to leave at that date.
     pub fn must_leave(&self, now: u64) -> bool {
         self.leave_at.is_some_and(|at| at <= now)
     }
@@ -146,7 +147,7 @@ impl Node {
     }
 
     pub fn candidate(&self) -> Candidate {
-        let (state, now) = (self.lock(), now_ms());
+        let (state, now) = (self.lock(), Moment::now().ms());
         let draining = || state.is_draining().then(|| "draining".to_owned());
         let members = state.members as f64;
         let guess = FULL * members / (members + HALF_FULL);
@@ -163,7 +164,7 @@ impl Node {
 
     /// So many places were given there.
     pub fn given(&self, places: u64) {
-        self.lock().recent.add(places, now_ms());
+        self.lock().recent.add(places, Moment::now().ms());
     }
 
     /// A member was sent there, or has left it.
@@ -241,13 +242,13 @@ impl Node {
     }
 
     fn change(&self, what: impl FnOnce(&mut State, u64)) {
-        let now = now_ms();
+        let now = Moment::now().ms();
         let mut state = self.lock();
         what(&mut state, now);
         let fault = state.health.verdict(now).err();
         let turned = fault.is_some() != state.fault.is_some();
         if turned {
-            state.since = now;
+            state.since = now_ms();
             let why = fault.as_ref().map(|(_, why)| why);
             tracing::info!(gateway = self.id, up = fault.is_none(), why, "call gateway");
         }

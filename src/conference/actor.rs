@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::clock::{self, Moment};
 use crate::eim::calls::Calls;
 use crate::event::{Event, Roster};
-use crate::ids::{ConfId, UserId, now_ms};
+use crate::ids::{ConfId, UserId};
 use crate::outbox::Outbox;
 use crate::refusal::{Refusal, code};
 
@@ -23,7 +24,7 @@ use super::{Conferences, HAPPENINGS, MAILBOX, RIGHTS};
 const TICK: Duration = Duration::from_millis(100);
 
 pub enum Command {
-    Attach { user: UserId, generation: u64, start: Start, outbox: Outbox, call: bool },
+    Attach { user: UserId, guest: bool, generation: u64, start: Start, outbox: Outbox, call: bool },
     Detach { user: UserId, generation: u64 },
     Joined { user: UserId, generation: u64 },
     Placed(UserId),
@@ -61,7 +62,7 @@ impl Handle {
 pub fn spawn(registry: Conferences, conf: ConfId) -> Arc<Handle> {
     let (sender, receiver) = mpsc::channel(MAILBOX);
     let tracker = registry.0.tracker.clone();
-    let core = Core::new(conf, registry.0.limits, now_ms());
+    let core = Core::new(conf, registry.0.limits, Moment::now().ms());
     let actor = Actor { core, registry, sockets: HashMap::new(), asks: JoinSet::new(), receiver };
     tracker.spawn(actor.run());
     Arc::new(Handle(sender))
@@ -102,7 +103,7 @@ impl Actor {
                     }
                 },
                 _ = tick.tick() => {
-                    let now = now_ms();
+                    let now = Moment::now().ms();
                     let idle = self.core.is_idle(now) && self.asks.is_empty();
                     if idle && self.registry.retire(self.core.conf_id(), || !self.receiver.is_empty()) {
                         self.grant(Rights::Unfollowed).await;
@@ -119,14 +120,19 @@ impl Actor {
     }
 
     fn command(&mut self, command: Command) -> Vec<Effect> {
-        let now = now_ms();
+        let now = Moment::now().ms();
+        self.core.set_date(clock::date_ms());
         match command {
-            Command::Attach { user, generation, start, outbox, call } => {
+            Command::Attach { user, guest, generation, start, outbox, call } => {
                 if call {
                     self.core.set_call();
                 }
                 self.sockets.insert(user.clone(), (generation, outbox));
-                self.core.attach(user, generation, start, now)
+                let effects = self.core.attach(user.clone(), generation, start, now);
+                if guest {
+                    self.core.set_guest(&user);
+                }
+                effects
             }
             Command::Detach { user, generation } => {
                 if self.sockets.get(&user).is_some_and(|(g, _)| *g == generation) {
@@ -152,7 +158,8 @@ impl Actor {
     }
 
     fn told(&mut self, told: Told) -> Vec<Effect> {
-        let now = now_ms();
+        let now = Moment::now().ms();
+        self.core.set_date(clock::date_ms());
         match told {
             Told::Subscribe(user, answer) => self.core.told_subscribe(&user, answer, now),
             Told::Presence(user, answer) => self.core.told_presence(&user, answer, now),
@@ -171,6 +178,11 @@ impl Actor {
             Effect::Close { user, generation, why } => {
                 if let Some(outbox) = self.socket(&user, generation) {
                     outbox.close(why);
+                    self.sockets.remove(&user);
+                }
+            }
+            Effect::Release { user, generation } => {
+                if self.socket(&user, generation).is_some() {
                     self.sockets.remove(&user);
                 }
             }

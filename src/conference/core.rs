@@ -46,8 +46,22 @@ pub struct Limits {
 /// What the core wants done, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    Send { user: UserId, generation: u64, frame: Utf8Bytes },
-    Close { user: UserId, generation: u64, why: Close },
+    Send {
+        user: UserId,
+        generation: u64,
+        frame: Utf8Bytes,
+    },
+    /// A guest's socket, which was here for this conference alone.
+    Close {
+        user: UserId,
+        generation: u64,
+        why: Close,
+    },
+    /// A socket hears nothing more of this conference, and goes on.
+    Release {
+        user: UserId,
+        generation: u64,
+    },
     Ask(Ask),
     Tell(Happening),
     Grant(Rights),
@@ -86,10 +100,11 @@ pub enum Rights {
         user: UserId,
         right: Right,
     },
-    /// No longer in; tokens issued to them up to then (ms since 1970) are void.
+    /// No longer in since that date (ms since 1970), by the chair's word or their own.
     Gone {
         user: UserId,
-        issued_until: u64,
+        at: u64,
+        sent_away: bool,
     },
     Over,
     /// Nobody here is in it any more: others follow it, or nobody does.
@@ -137,6 +152,8 @@ pub enum Start {
 /// A socket that listens.
 struct Listener {
     generation: u64,
+    /// Here for this conference alone.
+    guest: bool,
     /// Until its first frame.
     pending: Option<Start>,
     /// Whether it gets the numbered events.
@@ -147,6 +164,8 @@ struct Listener {
 
 pub struct Core {
     conf_id: ConfId,
+    /// What clients are told as the time; the core's own is of another clock.
+    date: Option<u64>,
     limits: Limits,
     log: Option<Log>,
     listeners: HashMap<UserId, Listener>,
@@ -176,6 +195,7 @@ impl Core {
     pub fn new(conf_id: ConfId, limits: Limits, now: u64) -> Self {
         Self {
             conf_id,
+            date: None,
             limits,
             log: None,
             listeners: HashMap::new(),
@@ -214,9 +234,24 @@ impl Core {
             return out;
         }
         self.idle_since = None;
-        self.listeners.insert(user.clone(), Listener { generation, pending: Some(start), full: false, refusals: 0 });
+        self.listeners.insert(
+            user.clone(),
+            Listener { generation, guest: false, pending: Some(start), full: false, refusals: 0 },
+        );
         self.want(&user, generation, Want::Online, now, &mut out);
         out
+    }
+
+    /// The socket that has just been attached is a guest's: it ends with its stay here.
+    pub fn set_guest(&mut self, user: &UserId) {
+        if let Some(listener) = self.listeners.get_mut(user) {
+            listener.guest = true;
+        }
+    }
+
+    /// The date (ms since 1970) of what comes next.
+    pub fn set_date(&mut self, date: u64) {
+        self.date = Some(date);
     }
 
     /// It is known to be a call's, also where the EIM has no word of it any more.
@@ -238,7 +273,11 @@ impl Core {
                 self.placed.retain(|user, at| *at >= asked_at || roster.member(user).is_some());
                 self.fresh(roster, now, true, &mut out);
             }
-            Err(Failure::NoConference) => self.over(&mut out),
+            Err(Failure::NoConference) => {
+                let users: Vec<_> = self.listeners.keys().cloned().collect();
+                users.iter().for_each(|user| self.say_over(user, &mut out));
+                self.over(&mut out);
+            }
             Err(failure) => {
                 if failure == Failure::Refused {
                     // It never tells: there is nothing to follow.
@@ -308,7 +347,7 @@ impl Core {
             return out;
         }
         let before: Vec<(UserId, bool)> = self.listeners.iter().map(|(u, l)| (u.clone(), l.full)).collect();
-        let rights = self.rights(&event, now);
+        let rights = self.rights(&event);
         let log = self.log.as_mut().expect("checked above");
         match log.apply(event.clone()) {
             Applied::Repeat => return out,
@@ -341,7 +380,7 @@ impl Core {
     }
 
     /// What the event, which isn't yet applied, changes in what members may send.
-    fn rights(&self, event: &Event, now: u64) -> Option<Rights> {
+    fn rights(&self, event: &Event) -> Option<Rights> {
         match &event.change {
             Change::MemberJoined(m) => Some(member_right(m)),
             Change::MemberUpdated(m) => {
@@ -349,13 +388,8 @@ impl Core {
                 before.is_none_or(|before| Right::from(before) != Right::from(m)).then(|| member_right(m))
             }
             Change::MemberLeft(left) => {
-                // The EIM's clock may be behind ours: who was sent away has no use for any token. Who left by
-                // themselves may be back, with a token issued since.
-                let issued_until = match left.reason {
-                    LeftReason::Kicked | LeftReason::Banned => event.time.max(now),
-                    LeftReason::Left | LeftReason::Timeout | LeftReason::Ended => event.time.min(now),
-                };
-                Some(Rights::Gone { user: left.user_id.clone(), issued_until })
+                let sent_away = matches!(left.reason, LeftReason::Kicked | LeftReason::Banned);
+                Some(Rights::Gone { user: left.user_id.clone(), at: event.time, sent_away })
             }
             _ => None,
         }
@@ -420,9 +454,16 @@ impl Core {
             self.set_full(user, is_full);
             return;
         }
-        let about_them = matches!(&event.change, Change::WaitingAdded(m) if m.user_id == *user);
-        if is_full || about_them {
-            self.send_snapshot(user, Reason::Join, out);
+        match &event.change {
+            // A guest's socket says it by its close.
+            Change::WaitingRemoved(gone)
+                if gone.user_id == *user && gone.reason == WaitingReason::Denied && !listener.guest =>
+            {
+                self.send_last(user, out);
+            }
+            Change::WaitingAdded(m) if m.user_id == *user => self.send_snapshot(user, Reason::Join, out),
+            _ if is_full => self.send_snapshot(user, Reason::Join, out),
+            _ => {}
         }
     }
 
@@ -454,11 +495,11 @@ impl Core {
     fn turn_away(&mut self, user: &UserId, banned: bool, why: Close, out: &mut Effects) {
         let listener = self.listeners.remove(user);
         self.forget(user);
+        if let Some(listener) = listener {
+            self.let_go(user.clone(), &listener, why, out);
+        }
         if self.is_call() {
             return;
-        }
-        if let Some(listener) = listener {
-            out.push(Effect::Close { user: user.clone(), generation: listener.generation, why });
         }
         out.push(Effect::Tell(Happening::Removed { user: user.clone(), banned }));
     }
@@ -468,13 +509,33 @@ impl Core {
         self.placed.clear();
         let users: Vec<_> = self.presence.keys().cloned().collect();
         users.iter().for_each(|user| self.forget(user));
-        let stays_open = self.is_call();
-        for (user, listener) in self.listeners.drain().filter(|_| !stays_open) {
-            out.push(Effect::Close { user, generation: listener.generation, why: Close::Over });
+        for (user, listener) in std::mem::take(&mut self.listeners) {
+            self.let_go(user, &listener, Close::Over, out);
         }
         self.idle_since = Some(0);
         out.push(Effect::Grant(Rights::Over));
         out.push(Effect::Tell(Happening::Ended));
+    }
+
+    /// Whoever listened no longer does. A guest has nothing else to do here; anybody else may be in other conferences.
+    fn let_go(&self, user: UserId, listener: &Listener, why: Close, out: &mut Effects) {
+        let generation = listener.generation;
+        let closes = listener.guest && !self.is_call();
+        out.push(if closes { Effect::Close { user, generation, why } } else { Effect::Release { user, generation } });
+    }
+
+    /// Tells one whose socket stays that it is over, where no event will: the EIM has no word of it any more.
+    fn say_over(&self, user: &UserId, out: &mut Effects) {
+        let (Some(listener), Some(roster)) = (self.listeners.get(user), self.roster()) else { return };
+        if listener.guest || self.is_call() {
+            return;
+        }
+        let mut roster = roster.clone();
+        roster.conference.state = ENDED;
+        let full = self.sees_all(user);
+        let text =
+            if full { full_snapshot(&roster, Reason::Gap) } else { outside_snapshot(&roster, user, Reason::Gap) };
+        out.push(Effect::Send { user: user.clone(), generation: listener.generation, frame: text.into() });
     }
 
     /// The first frames of a new listener: what it missed, a snapshot, or the creation.
@@ -488,7 +549,7 @@ impl Core {
         let full = self.sees_all(user);
         let Some(log) = &self.log else { return };
         if start == Start::Creation && log.roster().seq == CREATION {
-            let frame = created(log.roster(), now);
+            let frame = created(log.roster(), self.date.unwrap_or(now));
             out.push(Effect::Send { user: user.clone(), generation, frame });
             self.set_full(user, full);
             return;

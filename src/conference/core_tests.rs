@@ -385,9 +385,10 @@ fn who_was_waiting_at_their_position_gets_a_snapshot_instead_of_events() {
 }
 
 #[test]
-fn a_kicked_member_hears_of_it_is_closed_and_reported() {
+fn a_kicked_guest_hears_of_it_is_closed_and_reported() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);
+    core.set_guest(&user("a"));
     let left = Left { user_id: user("a"), reason: LeftReason::Kicked };
     let out = core.event(truth.event(Change::MemberLeft(left)), 0);
     assert_eq!(frames(&out, "a")[0].1["data"]["reason"], "kicked");
@@ -442,12 +443,12 @@ fn while_nobody_listens_the_roster_of_a_conference_that_has_media_is_looked_at()
 }
 
 #[test]
-fn tokens_of_one_who_was_kicked_are_void_and_of_one_who_left_up_to_then() {
+fn call_gateways_are_told_who_is_gone_and_whether_the_chair_sent_them_away() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["b"]);
-    for (id, reason, issued_until) in [("a", LeftReason::Kicked, 900), ("b", LeftReason::Left, 0)] {
+    for (id, reason, sent_away) in [("a", LeftReason::Kicked, true), ("b", LeftReason::Left, false)] {
         let out = core.event(truth.event(Change::MemberLeft(Left { user_id: user(id), reason })), 900);
-        assert_eq!(granted(&out), [&Rights::Gone { user: user(id), issued_until }]);
+        assert_eq!(granted(&out), [&Rights::Gone { user: user(id), at: 0, sent_away }]);
     }
 }
 
@@ -483,14 +484,56 @@ fn what_is_no_event_goes_to_members_only() {
 }
 
 #[test]
-fn the_end_closes_every_socket() {
+fn the_end_closes_guests_sockets_and_lets_go_of_the_others() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);
+    core.set_guest(&user("a"));
     let out = core.event(truth.event(Change::Ended(conference(ENDED))), 0);
-    assert_eq!(frames(&out, "b")[0].1["type"], "conference.ended");
-    assert_eq!(out.iter().filter(|e| matches!(e, Effect::Close { why: Close::Over, .. })).count(), 2);
+    for id in ["a", "b"] {
+        assert_eq!(frames(&out, id)[0].1["type"], "conference.ended");
+    }
+    assert!(out.contains(&Effect::Close { user: user("a"), generation: 1, why: Close::Over }));
+    assert!(out.contains(&Effect::Release { user: user("b"), generation: 1 }));
+    assert_eq!(out.iter().filter(|e| matches!(e, Effect::Close { .. } | Effect::Release { .. })).count(), 2);
     assert!(out.contains(&Effect::Tell(Happening::Ended)));
     assert!(core.is_idle(1));
+    assert_eq!(core.tell_members(&"{}".into()), [], "nothing more of it reaches anybody");
+}
+
+#[test]
+fn a_user_of_the_eim_who_is_kicked_or_denied_hears_of_it_and_nothing_more() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["a", "b"]);
+    let left = Left { user_id: user("a"), reason: LeftReason::Kicked };
+    let out = core.event(truth.event(Change::MemberLeft(left)), 0);
+    assert_eq!(frames(&out, "a")[0].1["data"]["reason"], "kicked");
+    assert!(out.contains(&Effect::Release { user: user("a"), generation: 1 }));
+    let out = core.event(truth.event(Change::MemberUpdated(member("b", 1))), 0);
+    assert_eq!((frames(&out, "a").len(), frames(&out, "b").len()), (0, 1));
+
+    let waiting = Member { state: MemberState::Waiting, ..member("w", 9) };
+    truth.event(Change::WaitingAdded(waiting));
+    let mut core = attached(&truth, &["w"]);
+    let gone = WaitingRemoved { user_id: user("w"), reason: WaitingReason::Denied };
+    let out = core.event(truth.event(Change::WaitingRemoved(gone)), 0);
+    assert_eq!(frames(&out, "w")[0].1["data"]["reason"], "denied");
+    assert!(out.contains(&Effect::Release { user: user("w"), generation: 1 }));
+}
+
+#[test]
+fn whose_socket_stays_is_told_of_an_end_that_no_event_tells() {
+    // Where the EIM has forgotten the conference meanwhile: asked for the roster, or for the subscription.
+    for by_roster in [true, false] {
+        let truth = Truth::new(&["a"]);
+        let mut core = attached(&truth, &["a"]);
+        core.link_up(0);
+        let out = match by_roster {
+            true => core.told_snapshot(Err(Failure::NoConference), 0),
+            false => core.told_subscribe(&user("a"), Err(Failure::NoConference), 0),
+        };
+        assert_eq!(frames(&out, "a")[0].1["conference"]["state"], ENDED, "{out:?}");
+        assert!(out.contains(&Effect::Release { user: user("a"), generation: 1 }));
+    }
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Send { user, generation, frame } => self.receive(&user, generation, &frame),
-                Effect::Close { user, generation, .. } => {
+                Effect::Close { user, generation, .. } | Effect::Release { user, generation } => {
                     let client = self.clients.get_mut(&user).unwrap();
                     if client.open == Some(generation) {
                         *client = Client::default();

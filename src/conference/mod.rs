@@ -40,6 +40,15 @@ pub struct Own {
     pub call: bool,
 }
 
+/// A socket that may listen.
+#[derive(Clone)]
+pub struct Socket {
+    pub generation: u64,
+    /// A guest's: it is here for one conference and ends with it.
+    pub guest: bool,
+    pub outbox: Outbox,
+}
+
 /// The registry: hands out the conferences' mailboxes. Cloneable; owns the map, the tasks own their conferences.
 #[derive(Clone)]
 pub struct Conferences(Arc<Inner>);
@@ -51,7 +60,7 @@ struct Inner {
     node: String,
     happenings: mpsc::Sender<(ConfId, Happening)>,
     rights: mpsc::Sender<(ConfId, Rights)>,
-    /// Grows over restarts too: it starts from the clock.
+    /// Grows over restarts too.
     generations: AtomicU64,
     tracker: TaskTracker,
     /// Conferences to which the EIM refuses to let somebody listen, and since when (ms since 1970).
@@ -66,10 +75,11 @@ pub struct News {
 }
 
 impl Conferences {
-    pub fn new(calls: Calls, limits: Limits, node: String, tracker: TaskTracker) -> (Self, News) {
+    /// `generation`: the first one, greater than all that earlier processes of this node have used.
+    pub fn new(calls: Calls, limits: Limits, node: String, generation: u64, tracker: TaskTracker) -> (Self, News) {
         let (happenings, carried_out) = mpsc::channel(HAPPENINGS);
         let (rights, granted) = mpsc::channel(RIGHTS);
-        let generations = AtomicU64::new(now_ms() * 1000);
+        let generations = AtomicU64::new(generation);
         let actors = Mutex::default();
         let refused = Mutex::default();
         let inner = Inner { actors, calls, limits, node, happenings, rights, generations, tracker, refused };
@@ -82,8 +92,9 @@ impl Conferences {
     }
 
     /// The user's socket listens to the conference from now on.
-    pub async fn attach(&self, conf: &Own, user: &UserId, generation: u64, start: Start, outbox: Outbox) {
-        let command = Command::Attach { user: user.clone(), generation, start, outbox, call: conf.call };
+    pub async fn attach(&self, conf: &Own, user: &UserId, start: Start, socket: Socket) {
+        let Socket { generation, guest, outbox } = socket;
+        let command = Command::Attach { user: user.clone(), guest, generation, start, outbox, call: conf.call };
         self.actor(&conf.conf_id).send(command).await;
     }
 

@@ -57,7 +57,7 @@ impl Entry {
             Err(refusal) => {
                 // A use is a successful login.
                 if let Some(link_id) = &link_id {
-                    self.0.store.give_back_use(link_id).await.map_err(Refusal::fault)?;
+                    self.0.store.give_back_use(link_id).await.map_err(Refusal::from)?;
                 }
                 Err(refusal)
             }
@@ -68,7 +68,7 @@ impl Entry {
     pub async fn not_barred(&self, conf: &ConfId, user: Option<&UserId>, device: Option<&str>) -> Result<(), Refusal> {
         let both = [user.map(Barred::Account), device.map(Barred::Device)];
         for whom in both.into_iter().flatten() {
-            if self.0.store.is_barred(whom, conf, now_ms()).await.map_err(Refusal::fault)? {
+            if self.0.store.is_barred(whom, conf, now_ms()).await.map_err(Refusal::from)? {
                 return Err(Refusal::forbidden("conference.banned", "sent out of the conference"));
             }
         }
@@ -78,7 +78,7 @@ impl Entry {
     /// Counts a use of a signed link.
     async fn use_link(&self, claims: Option<&LinkClaims>) -> Result<(), Refusal> {
         let Some(claims) = claims else { return Ok(()) };
-        match self.0.store.use_link(&claims.jti, now_ms()).await.map_err(Refusal::fault)? {
+        match self.0.store.use_link(&claims.jti, now_ms()).await.map_err(Refusal::from)? {
             LinkUse::Counted => Ok(()),
             LinkUse::Exhausted => {
                 Err(Refusal::forbidden("link.exhausted", "the link has been used as often as it may"))
@@ -116,7 +116,7 @@ impl Entry {
         };
         // Written down before it is made, so that a crash in between leaves nothing that isn't collected.
         let bound = Some(self.0.config.limits.guests_per_link);
-        if !self.0.store.put_account(&account, bound, now).await.map_err(Refusal::fault)? {
+        if !self.0.store.put_account(&account, bound, now).await.map_err(Refusal::from)? {
             return Err(Refusal::too_many("link.full", 60_000));
         }
         if let Err(refusal) = self.make_account(&user, &password, &name, conf, role).await {
@@ -161,7 +161,7 @@ impl Entry {
     }
 
     async fn end_account(&self, user: &UserId) -> Result<(), Refusal> {
-        if self.0.store.end_account(user, now_ms()).await.map_err(Refusal::fault)? {
+        if self.0.store.end_account(user, now_ms()).await.map_err(Refusal::from)? {
             self.collect(user).await;
         }
         Ok(())
@@ -177,7 +177,7 @@ impl Entry {
             self.0.eim.close_session(user);
             self.0.eim.delete_account(user).await.map_err(Refusal::from)?;
         }
-        self.0.store.delete_account(user).await.map_err(Refusal::fault).map(drop)
+        self.0.store.delete_account(user).await.map_err(Refusal::from).map(drop)
     }
 
     /// The chair sent the user out: their tokens for that conference end, and their account and their browsers stay out
@@ -185,25 +185,25 @@ impl Entry {
     pub async fn removed(&self, conf: &ConfId, user: &UserId, banned: bool) -> Result<(), Refusal> {
         let now = now_ms();
         let until = (!banned).then(|| now + self.0.config.limits.kick.as_millis() as u64);
-        self.0.store.bar(Barred::Account(user), conf, until).await.map_err(Refusal::fault)?;
+        self.0.store.bar(Barred::Account(user), conf, until).await.map_err(Refusal::from)?;
         for device in self.devices_of(user, now).await? {
-            self.0.store.bar(Barred::Device(&device), conf, until).await.map_err(Refusal::fault)?;
+            self.0.store.bar(Barred::Device(&device), conf, until).await.map_err(Refusal::from)?;
         }
-        let families = self.0.store.end_families_of(user, conf, now).await.map_err(Refusal::fault)?;
+        let families = self.0.store.end_families_of(user, conf, now).await.map_err(Refusal::from)?;
         self.announce(families);
         self.end_account(user).await
     }
 
     /// The browsers that the user has logged in with, and may still use.
     async fn devices_of(&self, user: &UserId, now: u64) -> Result<BTreeSet<String>, Refusal> {
-        let logins = self.0.store.live_families(user, now, BARRED_AT_ONCE).await.map_err(Refusal::fault)?;
+        let logins = self.0.store.live_families(user, now, BARRED_AT_ONCE).await.map_err(Refusal::from)?;
         let read = |login: Family| serde_json::from_str::<Identity>(&login.client?).ok()?.device;
         Ok(logins.into_iter().filter_map(read).collect())
     }
 
     /// The conference is over: links, guest tokens and accounts with it.
     pub async fn conference_ended(&self, conf: &ConfId) -> Result<(), Refusal> {
-        let families = self.0.store.conference_over(conf, now_ms()).await.map_err(Refusal::fault)?;
+        let families = self.0.store.conference_over(conf, now_ms()).await.map_err(Refusal::from)?;
         self.announce(families);
         self.collect_accounts().await
     }
@@ -211,10 +211,10 @@ impl Entry {
     /// Deletes what is over or not used: also what a crash or another node left behind.
     pub async fn collect_due(&self, conferences: &Conferences) -> Result<(), Refusal> {
         self.collect_accounts().await?;
-        for conf in self.0.store.conferences_with_accounts(now_ms()).await.map_err(Refusal::fault)? {
+        for conf in self.0.store.conferences_with_accounts(now_ms()).await.map_err(Refusal::from)? {
             self.collect_from(&conf, conferences).await?;
         }
-        self.0.store.collect(now_ms()).await.map_err(Refusal::fault).map(drop)
+        self.0.store.collect(now_ms()).await.map_err(Refusal::from).map(drop)
     }
 
     /// Keeps the accounts of those who are in the conference or wait for it, and ends those that have been idle too long.
@@ -239,7 +239,7 @@ impl Entry {
         self.keep_accounts_of(&roster).await?;
         for user in self.idle_accounts(conf).await? {
             metrics::counter!("confgate_idle_guests_ended_total").increment(1);
-            let families = self.0.store.end_families_of(&user, conf, now_ms()).await.map_err(Refusal::fault)?;
+            let families = self.0.store.end_families_of(&user, conf, now_ms()).await.map_err(Refusal::from)?;
             self.announce(families);
             self.end_account(&user).await?;
         }
@@ -251,16 +251,16 @@ impl Entry {
         let limits = &self.0.config.limits;
         let kept = limits.resume_window + limits.guest_idle;
         let there: Vec<UserId> = roster.members.iter().chain(&roster.waiting).map(|m| m.user_id.clone()).collect();
-        self.0.store.keep_accounts(&there, now_ms() + kept.as_millis() as u64).await.map_err(Refusal::fault)
+        self.0.store.keep_accounts(&there, now_ms() + kept.as_millis() as u64).await.map_err(Refusal::from)
     }
 
     async fn idle_accounts(&self, conf: &ConfId) -> Result<Vec<UserId>, Refusal> {
-        self.0.store.idle_accounts(conf, now_ms()).await.map_err(Refusal::fault)
+        self.0.store.idle_accounts(conf, now_ms()).await.map_err(Refusal::from)
     }
 
     /// Deletes the accounts whose time is up, or whose conference is.
     async fn collect_accounts(&self) -> Result<(), Refusal> {
-        for account in self.0.store.due_accounts(now_ms(), COLLECTED_AT_ONCE).await.map_err(Refusal::fault)? {
+        for account in self.0.store.due_accounts(now_ms(), COLLECTED_AT_ONCE).await.map_err(Refusal::from)? {
             self.collect(&account.user_id).await;
         }
         Ok(())
@@ -293,7 +293,7 @@ impl Entry {
                 Ok(()) => {}
             }
         }
-        for account in self.0.store.live_accounts(now_ms()).await.map_err(Refusal::fault)? {
+        for account in self.0.store.live_accounts(now_ms()).await.map_err(Refusal::from)? {
             let sealed = account.sealed_password.as_deref().unwrap_or_default();
             let Some(password) = self.0.sealer.open(account.user_id.as_str(), sealed) else { continue };
             self.restore_session(&account.user_id, &password).await?;

@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::address::AddressBlock;
+use crate::clock::Moment;
 use crate::config;
-use crate::ids::now_ms;
 use crate::limiter::{Limiter, Rate};
 use crate::refusal::Refusal;
 
 /// Most addresses that each limiter remembers.
 const ADDRESSES: usize = 65_536;
 /// How long a success counts as recent.
-const RECENT_MS: u64 = 3_600_000;
+const RECENT: Duration = Duration::from_secs(3600);
 
 /// One lock for all: each is held for the time of a look-up in a map.
 pub struct Limits(Mutex<Inner>);
@@ -25,7 +26,7 @@ struct Inner {
     failures_by_address: Limiter<AddressBlock>,
     failures_by_id: Limiter<String>,
     /// When an address last came in with a right password.
-    successes: HashMap<AddressBlock, u64>,
+    successes: HashMap<AddressBlock, Moment>,
 }
 
 impl Limits {
@@ -44,17 +45,17 @@ impl Limits {
 
     /// Counts one login by link.
     pub fn join(&self, address: IpAddr) -> Result<(), Refusal> {
-        let joined = self.lock().joins.allow(&AddressBlock::host(address), now_ms());
+        let joined = self.lock().joins.allow(&AddressBlock::host(address), Moment::now());
         joined.map_err(|wait| Refusal::too_many("entry.tooManyJoins", wait))
     }
 
     /// Takes one guess from the address's budget before the look-up, so that guesses at the same time can't slip
     /// past; [`Limits::guessed_right`] gives it back. `Err`: wait so many ms.
     pub fn guess(&self, address: IpAddr) -> Result<(), u64> {
-        let (site, now) = (AddressBlock::site(address), now_ms());
+        let (site, now) = (AddressBlock::site(address), Moment::now());
         let mut inner = self.lock();
         inner.guesses.allow(&site, now)?;
-        let known = inner.successes.get(&site).is_some_and(|at| at + RECENT_MS > now);
+        let known = inner.successes.get(&site).is_some_and(|at| *at + RECENT > now);
         match inner.all_guesses.allow(&(), now) {
             Err(wait) if !known => {
                 inner.guesses.refund(&site);
@@ -66,12 +67,12 @@ impl Limits {
 
     /// The guess was none: it is given back, and the address is known for a while.
     pub fn guessed_right(&self, address: IpAddr) {
-        let (site, now) = (AddressBlock::site(address), now_ms());
+        let (site, now) = (AddressBlock::site(address), Moment::now());
         let mut inner = self.lock();
         inner.guesses.refund(&site);
         inner.all_guesses.refund(&());
         if inner.successes.len() >= ADDRESSES {
-            inner.successes.retain(|_, at| *at + RECENT_MS > now);
+            inner.successes.retain(|_, at| *at + RECENT > now);
         }
         if inner.successes.len() < ADDRESSES {
             inner.successes.insert(site, now);
@@ -80,7 +81,7 @@ impl Limits {
 
     /// Takes one failure from the address's and the id's budgets before the login is tried.
     pub fn try_login(&self, address: IpAddr, id: &str) -> Result<(), Refusal> {
-        let (host, now) = (AddressBlock::host(address), now_ms());
+        let (host, now) = (AddressBlock::host(address), Moment::now());
         let mut inner = self.lock();
         let refused = |wait| Refusal::too_many("auth.tooManyFailures", wait);
         inner.failures_by_address.allow(&host, now).map_err(refused)?;

@@ -90,7 +90,7 @@ impl Entry {
             created_by: maker.clone(),
             created_at: now_ms(),
         };
-        if !self.0.store.create_link(&new).await.map_err(Refusal::fault)? {
+        if !self.0.store.create_link(&new).await.map_err(Refusal::from)? {
             return Err(Refusal::too_many("link.tooMany", 60_000));
         }
         let claims = LinkClaims {
@@ -117,12 +117,12 @@ impl Entry {
     }
 
     pub async fn revoke_link(&self, conf: &ConfId, link_id: &str) -> Result<(), Refusal> {
-        let revoked = self.0.store.revoke_link(conf, link_id, now_ms()).await.map_err(Refusal::fault)?;
+        let revoked = self.0.store.revoke_link(conf, link_id, now_ms()).await.map_err(Refusal::from)?;
         if revoked { Ok(()) } else { Err(Refusal::not_found("link")) }
     }
 
     pub async fn links(&self, conf: &ConfId) -> Result<Vec<ListedLink>, Refusal> {
-        let rows = self.0.store.links_of(conf).await.map_err(Refusal::fault)?;
+        let rows = self.0.store.links_of(conf).await.map_err(Refusal::from)?;
         Ok(rows.into_iter().map(ListedLink::from).collect())
     }
 

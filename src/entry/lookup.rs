@@ -73,7 +73,7 @@ impl Entry {
     }
 
     async fn signed(&self, claims: LinkClaims) -> Result<LookUp, Refusal> {
-        let row = self.0.store.link(&claims.jti).await.map_err(Refusal::fault)?;
+        let row = self.0.store.link(&claims.jti).await.map_err(Refusal::from)?;
         let Some(row) = row else { return Ok(LookUp::Unknown) };
         let now = now_ms() / 1000;
         if claims.exp.is_some_and(|exp| exp <= now) {

@@ -180,7 +180,7 @@ impl Entry {
 
     /// Learns which families other nodes have ended, or this one before it was started anew.
     pub async fn poll_ended(&self, since: u64) -> Result<(), Refusal> {
-        let ended = self.0.store.ended_since(since).await.map_err(Refusal::fault)?;
+        let ended = self.0.store.ended_since(since).await.map_err(Refusal::from)?;
         self.announce(ended.into_iter().map(|(family, _)| family).collect());
         Ok(())
     }

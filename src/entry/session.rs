@@ -190,13 +190,13 @@ impl Entry {
         let now = now_ms();
         let until = now + self.0.config.auth.refresh_ttl.as_millis() as u64;
         let rotated = self.0.store.rotate_family(family, old_hash, &new_hash, now, until).await;
-        match rotated.map_err(Refusal::fault)? {
+        match rotated.map_err(Refusal::from)? {
             Rotation::Rotated(kept) => {
                 let identity: Identity =
                     serde_json::from_str(kept.client.as_deref().unwrap_or_default()).map_err(Refusal::fault)?;
                 if identity.conf_id.is_some() {
                     // A guest's account lives as long as they keep coming.
-                    self.0.store.extend_account(&identity.user_id, until, now).await.map_err(Refusal::fault)?;
+                    self.0.store.extend_account(&identity.user_id, until, now).await.map_err(Refusal::from)?;
                 }
                 Ok(self.session(identity, family, next))
             }
@@ -212,7 +212,7 @@ impl Entry {
     }
 
     pub async fn logout(&self, caller: &Caller) -> Result<(), Refusal> {
-        self.0.store.end_family(&caller.family, now_ms()).await.map_err(Refusal::fault)?;
+        self.0.store.end_family(&caller.family, now_ms()).await.map_err(Refusal::from)?;
         self.announce(vec![caller.family.clone()]);
         if let Some(conf) = &caller.confined_to {
             self.guest_left(conf, &caller.user_id).await?;
@@ -233,7 +233,7 @@ impl Entry {
             expires_at: now + self.0.config.auth.refresh_ttl.as_millis() as u64,
         };
         let new = NewFamily { family: kept, refresh_hash };
-        self.0.store.create_family(&new, now).await.map_err(Refusal::fault)?;
+        self.0.store.create_family(&new, now).await.map_err(Refusal::from)?;
         Ok(self.session(identity, &family, token))
     }
 

@@ -61,14 +61,15 @@ pub struct Door {
 }
 
 impl Door {
-    /// Loads (or makes) the certificate and takes the address. Connections wait in the system's queue until
+    /// Takes the address and loads (or makes) the certificate. Connections wait in the system's queue until
     /// [`serve`](Self::serve).
     pub async fn open(settings: HttpSettings) -> Result<Self, DoorError> {
         let guard = Guard::new(&settings.guard)?;
-        let tls = Tls::load(settings.certificate.files()?)?;
         let listen = |source| DoorError::Listen { listen: settings.listen.clone(), source };
         let listener = TcpListener::bind(&settings.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        // Only now: who can't have the address makes no certificate either.
+        let tls = Tls::load(settings.certificate.files()?)?;
         let slots = Arc::new(Semaphore::new(settings.connections as usize));
         Ok(Self { listener, address, settings, guard, tls, slots })
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use tower::Service;
 
@@ -17,7 +17,7 @@ use super::guard::{Guard, Verdict};
 use super::networks::{Admission, Networks};
 use crate::account::{Account, Accounts, Held};
 use crate::address::ClientAddr;
-use crate::body::{BodyRefused, BoundedBody, discard};
+use crate::body::{BodyRefused, BoundedBody, answered};
 
 /// What a request takes besides its head and its body: its task, and what its answer's head says.
 const REQUEST_BYTES: usize = 4096;
@@ -57,14 +57,16 @@ impl Caller {
         let held = Arc::new(Held::nothing(account.clone()));
         let verdict = answers.guard.judge(&request);
         let asks_upgrade = request.method() == Method::CONNECT;
-        let mut response = match verdict {
+        let bound = |body| BoundedBody::new(body, answers.body_bytes, answers.body_within).counting(held.clone());
+        let handle = async |request: Request<Body>| match verdict {
             _ if held.hold(REQUEST_BYTES + head_bytes(&request)).is_err() => no_room(),
             _ if !admitted => (StatusCode::FORBIDDEN, "this network is not allowed").into_response(),
-            Verdict::Own | Verdict::Cors(_) => self.pass(request, client, account, &held).await,
-            Verdict::Preflight(_) => self.preflight(request, client, account, &held).await,
+            Verdict::Own | Verdict::Cors(_) => self.pass(request, client, account).await,
+            Verdict::Preflight(_) => self.preflight(request, client, account).await,
             Verdict::Foreign => (StatusCode::FORBIDDEN, "this origin is not allowed").into_response(),
             Verdict::NoHost => (StatusCode::BAD_REQUEST, "one Host header is required").into_response(),
         };
+        let mut response = answered(request, bound, handle).await;
         let status = response.status();
         if status == StatusCode::SWITCHING_PROTOCOLS || (asks_upgrade && status.is_success()) {
             self.activity.set_upgraded();
@@ -80,50 +82,22 @@ impl Caller {
     }
 
     /// An address that answers `OPTIONS` itself may say more than the guard does: what it accepts.
-    async fn preflight(
-        &self,
-        request: Request<Incoming>,
-        client: IpAddr,
-        account: Arc<Account>,
-        held: &Arc<Held>,
-    ) -> Response {
-        let response = self.pass(request, client, account, held).await;
+    async fn preflight(&self, request: Request<Body>, client: IpAddr, account: Arc<Account>) -> Response {
+        let response = self.pass(request, client, account).await;
         if response.status() == StatusCode::NO_CONTENT { response } else { StatusCode::NO_CONTENT.into_response() }
     }
 
-    async fn pass(
-        &self,
-        mut request: Request<Incoming>,
-        client: IpAddr,
-        account: Arc<Account>,
-        held: &Arc<Held>,
-    ) -> Response {
+    async fn pass(&self, mut request: Request<Body>, client: IpAddr, account: Arc<Account>) -> Response {
         let answers = &*self.answers;
         if request.body().size_hint().lower() > answers.body_bytes {
-            return self.refuse_large(request).await;
+            return BodyRefused::TooLarge.into_response();
         }
         request.extensions_mut().insert(ClientAddr(client));
         request.extensions_mut().insert(account);
-        let bounded = |body| BoundedBody::new(body, answers.body_bytes, answers.body_within).counting(held.clone());
-        let request = request.map(|body| Body::new(bounded(body)));
         match answers.router.clone().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
-    }
-
-    /// A declared length above the limit. An HTTP/1.1 client that did not ask first is already writing, and reads only
-    /// afterwards; then the connection is of no more use. HTTP/2 resets the one stream.
-    async fn refuse_large(&self, request: Request<Incoming>) -> Response {
-        let http1 = request.version() <= Version::HTTP_11;
-        if http1 && !request.headers().contains_key(header::EXPECT) {
-            discard(BoundedBody::new(request.into_body(), self.answers.body_bytes, self.answers.body_within)).await;
-        }
-        let mut response = BodyRefused::TooLarge.into_response();
-        if http1 {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
     }
 }
 

@@ -18,6 +18,7 @@ use super::message::{Message, Reply, Unreadable};
 use super::pair;
 use super::pull::{self, Pull, Pulls, Said, State};
 use super::switchboard::Switchboard;
+use crate::clock::Now;
 use crate::control::{self, FromNode, ToNode};
 use crate::ids::now_ms;
 use crate::outbox::{Close, Outbox};
@@ -293,7 +294,7 @@ impl Node {
         if let Input::Closed(socket) = &input {
             self.ears.remove(socket);
         }
-        for output in self.calls.handle(now_ms(), input) {
+        for output in self.calls.handle(Now::read(), input) {
             match output {
                 Output::Send(socket, reply) => self.send(socket, &reply),
                 Output::Close(socket, why) => self.close(socket, why),

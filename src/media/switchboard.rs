@@ -4,6 +4,7 @@
 use super::group::{self, Census, Group, Input, Output, Space};
 use super::message::Message;
 use super::pair::{self, Pairs};
+use crate::clock::Now;
 use crate::ids::ConfId;
 use confgate_sfu::vocabulary::{EndpointId, Notice, StreamId};
 
@@ -18,8 +19,7 @@ impl Switchboard {
         Self { group: Group::new(group), pairs: Pairs::new(pairs) }
     }
 
-    /// Takes one input at `now` (ms since 1970).
-    pub fn handle(&mut self, now: u64, input: Input) -> Vec<Output> {
+    pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
         match &input {
             Input::Opened(..) | Input::Began(..) | Input::Restarted(..) | Input::Linked(..) => {
                 self.group.handle(now, input)

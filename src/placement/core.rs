@@ -145,7 +145,12 @@ impl Core {
         match rights {
             Rights::All(members) => room.replace(&conf, members, now, &mut out),
             Rights::Member { user, right } => room.admit(&conf, user, right, &mut out),
-            Rights::Gone { user, issued_until } => room.expel(&conf, user, issued_until, &mut out),
+            Rights::Gone { user, at, sent_away } => {
+                // The EIM's clock may be behind ours: who was sent away has no use for any token. Who left by
+                // themselves may be back, with a token issued since.
+                let issued_until = if sent_away { at.max(now) } else { at.min(now) };
+                room.expel(&conf, user, issued_until, &mut out);
+            }
             Rights::Over | Rights::Unfollowed => {}
         }
         if is_new {

@@ -82,7 +82,7 @@ fn a_mute_a_kick_and_the_end_reach_the_gateway_at_once() {
     let mut core = placed();
     let muted = core.granted(conf(), member("u1", false), 0);
     assert_eq!(muted, [permit("a", "u1", false)]);
-    let kicked = core.granted(conf(), Rights::Gone { user: user("u2"), issued_until: 77 }, 0);
+    let kicked = core.granted(conf(), Rights::Gone { user: user("u2"), at: 77, sent_away: true }, 0);
     assert_eq!(kicked, [expel("a", "u2", 77), Effect::Left(user("u2"))]);
     let close = Effect::Tell { gateway: "a".into(), command: ToNode::CloseRoom { room: conf() } };
     assert_eq!(core.granted(conf(), Rights::Over, 0), [close, Effect::Left(user("u1"))]);
@@ -92,7 +92,7 @@ fn a_mute_a_kick_and_the_end_reach_the_gateway_at_once() {
 #[test]
 fn a_link_that_opens_hears_all_that_holds_on_that_gateway_and_no_other() {
     let mut core = placed();
-    core.granted(conf(), Rights::Gone { user: user("u1"), issued_until: 5 }, 0);
+    core.granted(conf(), Rights::Gone { user: user("u1"), at: 5, sent_away: true }, 0);
     let other = ConfId::parse("c2").unwrap();
     core.granted(other.clone(), member("u9", true), 0);
     core.placed(&other, at("b", 1));
@@ -179,7 +179,7 @@ fn a_conference_that_ended_on_the_way_leaves_nothing_in_the_store() {
 fn who_is_gone_is_remembered_within_bounds() {
     let mut core = placed();
     for i in 0..2 * GONE_MAX as u64 {
-        core.granted(conf(), Rights::Gone { user: user(&format!("g{i}")), issued_until: i }, i);
+        core.granted(conf(), Rights::Gone { user: user(&format!("g{i}")), at: i, sent_away: true }, i);
     }
     let told = core.survey(vec![Seen { openings: 2, ..well("a") }]);
     assert_eq!(told.len(), GONE_MAX + 2);

@@ -39,7 +39,7 @@ impl Door {
     ) -> Outcome {
         let gateway = self.placement.place(conf, &caller.user_id, region).await.map_err(|unplaced| match unplaced {
             Unplaced::Nowhere(nowhere) => no_gateway(caller, nowhere),
-            Unplaced::Store(error) => Refusal::fault(error),
+            Unplaced::Store(error) => error.into(),
         })?;
         let lost = || no_gateway(caller, Nowhere(vec![(gateway.clone(), "lost a moment ago".into())]));
         let url = self.pool.address_of(&gateway).ok_or_else(lost)?;
@@ -103,7 +103,7 @@ impl Door {
         let by_default = || now_ms() + self.config.limits.drain.as_millis() as u64;
         let deadline = params.get("deadlineMs").and_then(Value::as_u64);
         let leave_at = (!is_cancelled).then(|| deadline.unwrap_or_else(by_default));
-        self.placement.drain(gateway, leave_at).await.map_err(Refusal::fault)?;
+        self.placement.drain(gateway, leave_at).await.map_err(Refusal::from)?;
         Ok(json!({"gatewayId": gateway, "draining": leave_at.is_some(), "deadlineMs": leave_at}))
     }
 }

@@ -1,10 +1,16 @@
 //! Why the store could not do what it was asked.
 
+use std::path::Path;
+
 use sqlx::migrate::MigrateError;
+
+use crate::refusal::{Refusal, code};
 
 // https://www.sqlite.org/rescode.html
 const BUSY: u32 = 5;
+const NOMEM: u32 = 7;
 const READONLY: u32 = 8;
+const IOERR: u32 = 10;
 const CORRUPT: u32 = 11;
 const FULL: u32 = 13;
 const CANTOPEN: u32 = 14;
@@ -15,6 +21,9 @@ const NOTADB: u32 = 26;
 pub enum StoreError {
     #[error("the store {path} cannot be opened: {reason}")]
     Open { path: String, reason: String },
+    /// A living process is what this one would be.
+    #[error("another confgate is running here: {by}; {what} can't be two processes: {advice}")]
+    Claimed { what: String, by: String, advice: &'static str },
     #[error("too many requests wait for the store")]
     Full,
     #[error("the store was busy for too long")]
@@ -26,8 +35,17 @@ pub enum StoreError {
     TooLong { what: &'static str, max: usize },
     #[error("the store holds an unreadable {0}")]
     Damaged(&'static str),
+    /// The disk is full or fails, or the store is being closed: it may go well later.
+    #[error("the store is unavailable: {}", open_reason(.0))]
+    Unavailable(#[source] sqlx::Error),
     #[error("the store failed: {0}")]
     Database(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    pub(super) fn open(path: &Path, reason: &str) -> Self {
+        Self::Open { path: path.display().to_string(), reason: reason.to_owned() }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -35,7 +53,26 @@ impl From<sqlx::Error> for StoreError {
         match (&error, sqlite_code(&error)) {
             (sqlx::Error::PoolTimedOut, _) | (_, Some(BUSY)) => Self::Busy,
             (_, Some(CORRUPT | NOTADB)) => Self::Damaged("page"),
+            (sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Io(_), _)
+            | (_, Some(NOMEM | READONLY | IOERR | FULL | CANTOPEN)) => Self::Unavailable(error),
             _ => Self::Database(error),
+        }
+    }
+}
+
+/// How long a client is asked to wait, in milliseconds.
+const RETRY_AFTER_MS: u64 = 1000;
+
+impl From<StoreError> for Refusal {
+    /// What passes by itself is told as such, and logged once by whoever watches the store; anything else is a fault.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full | StoreError::Busy | StoreError::Unavailable(_) => {
+                metrics::counter!("confgate_store_unavailable_total").increment(1);
+                Self::new(code::TOO_MANY, "store.unavailable", "the store can't take it now; ask again later")
+                    .with("retryAfterMs", RETRY_AFTER_MS)
+            }
+            error => Self::fault(error),
         }
     }
 }

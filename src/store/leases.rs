@@ -18,8 +18,8 @@ pub struct Lease {
 }
 
 impl Store {
-    /// Takes the node's lease for `ttl` from `now` (ms since 1970). It is never refused: a restart after a crash must not
-    /// wait, and whoever held it before is fenced off.
+    /// Takes the node's lease for `ttl` from `now` (ms since 1970). The caller holds the node's [`super::Claim`], so
+    /// whoever held the lease before lives no longer, however little of it has run out.
     ///
     /// # Errors
     /// A fault of the store.

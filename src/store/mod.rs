@@ -11,6 +11,7 @@ mod accounts;
 mod allocations;
 mod audit;
 mod bars;
+mod claim;
 mod collect;
 mod documents;
 mod error;
@@ -24,6 +25,7 @@ pub mod seal;
 mod settings;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
@@ -34,6 +36,7 @@ pub use accounts::Account;
 pub use allocations::Allocation;
 pub use audit::AuditEntry;
 pub use bars::Barred;
+pub use claim::{Claim, Office};
 pub use collect::Collected;
 pub use documents::{Document, DocumentChange};
 pub use error::StoreError;
@@ -56,11 +59,14 @@ pub struct Store {
     audit_rows: u32,
     /// The lease that this handle writes under; see [`Store::under`].
     lease: Option<Arc<Lease>>,
+    /// Whether the last write could not be kept.
+    unwell: Arc<AtomicBool>,
 }
 
 /// A write under way: undone unless committed.
 struct Write {
     transaction: Transaction<'static, Sqlite>,
+    unwell: Arc<AtomicBool>,
     _place: Place,
 }
 
@@ -70,7 +76,9 @@ impl Write {
     }
 
     async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.transaction.commit().await?)
+        let outcome = self.transaction.commit().await;
+        self.unwell.store(outcome.is_err(), Ordering::Relaxed);
+        Ok(outcome?)
     }
 }
 
@@ -103,6 +111,11 @@ impl Store {
     pub async fn check(&self) -> Result<(), StoreError> {
         let mut write = self.write().await?;
         sqlx::query("SELECT COUNT(*) FROM settings").fetch_one(write.on()).await?;
+        if self.unwell.load(Ordering::Relaxed) {
+            // Only what is written shows whether there is room again.
+            sqlx::query("REPLACE INTO settings (name, value) VALUES ('store.check', '')").execute(write.on()).await?;
+            write.commit().await?;
+        }
         Ok(())
     }
 
@@ -119,7 +132,7 @@ impl Store {
         // IMMEDIATE: a transaction that began by reading could fail when it comes to write, without waiting.
         let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         metrics::histogram!("confgate_store_wait_seconds").record(begun.elapsed().as_secs_f64());
-        let mut write = Write { transaction, _place: place };
+        let mut write = Write { transaction, unwell: self.unwell.clone(), _place: place };
         if let Some(lease) = &self.lease {
             leases::demand(lease, write.on()).await?;
         }

@@ -1,8 +1,8 @@
 //! Opening the database: the file made private, WAL, the schema brought up to date.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use tokio::sync::Semaphore;
 
+use super::claim::database;
 use super::error::{is_busy, migrate_reason, open_reason};
 use super::{Store, StoreError, migrations};
 use crate::config::{self, Durability};
@@ -24,12 +25,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Open`] with the path and what is wrong with it.
     pub async fn open(config: &config::Store) -> Result<Self, StoreError> {
-        // The configuration's own check has refused any other URL.
-        let path = config.sqlite_path().ok_or_else(|| refused(Path::new("store.url"), "it is not sqlite:PATH"))?;
-        make_folder(&path).map_err(|error| refused(&path, &format!("its folder cannot be made: {error}")))?;
-        make_private(&path).map_err(|error| refused(&path, &error.to_string()))?;
-        let writer = open_writer(&path, config).await.map_err(|error| refused(&path, &open_reason(&error)))?;
-        migrate(&writer).await.map_err(|error| refused(&path, &migrate_reason(&error)))?;
+        let path = database(config)?;
+        let store = Self::open_as_it_is(config).await?;
+        if let Err(error) = migrate(&store.writer).await {
+            store.close().await;
+            return Err(StoreError::open(&path, &migrate_reason(&error)));
+        }
+        Ok(store)
+    }
+
+    /// As [`Store::open`], with whatever schema the file has.
+    ///
+    /// # Errors
+    /// As for [`Store::open`].
+    pub async fn open_as_it_is(config: &config::Store) -> Result<Self, StoreError> {
+        let path = database(config)?;
+        let refused = |reason: &str| StoreError::open(&path, reason);
+        make_private(&path).map_err(|error| refused(&error.to_string()))?;
+        let writer = open_writer(&path, config).await.map_err(|error| refused(&open_reason(&error)))?;
         Ok(Self {
             writer,
             readers: readers(&path, config),
@@ -37,18 +50,8 @@ impl Store {
             audit_keep: config.audit_keep,
             audit_rows: config.audit_rows,
             lease: None,
+            unwell: Arc::default(),
         })
-    }
-}
-
-fn refused(path: &Path, reason: &str) -> StoreError {
-    StoreError::Open { path: path.display().to_string(), reason: reason.to_owned() }
-}
-
-fn make_folder(path: &Path) -> io::Result<()> {
-    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => DirBuilder::new().recursive(true).mode(0o700).create(folder),
-        None => Ok(()),
     }
 }
 
@@ -84,7 +87,11 @@ async fn open_writer(path: &Path, config: &config::Store) -> Result<SqlitePool, 
     let deadline = Instant::now() + config.wait;
     // Turning a new file to WAL needs it alone, and SQLite does not wait for that: another process may be doing the same.
     loop {
-        match pool(1, config).connect_with(options.clone()).await {
+        match pool(1, config)
+            .after_release(|connection, _| Box::pin(is_clean(connection)))
+            .connect_with(options.clone())
+            .await
+        {
             Err(error) if is_busy(&error) && Instant::now() < deadline => {
                 let pause = rand::rng().random_range(5..50);
                 tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -92,6 +99,16 @@ async fn open_writer(path: &Path, config: &config::Store) -> Result<SqlitePool, 
             other => return other,
         }
     }
+}
+
+/// Whether the connection may serve again. One whose transaction can't be ended, as SQLite ended it already when the disk
+/// was full, is closed: nothing could begin on it any more.
+async fn is_clean(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // A write that was dropped is being undone; then this is answered.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 fn readers(path: &Path, config: &config::Store) -> SqlitePool {

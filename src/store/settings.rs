@@ -22,6 +22,17 @@ impl Store {
         write.commit().await
     }
 
+    /// The first of a block of numbers greater than any that was ever answered under the name, and than `at_least`.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn next_block(&self, name: &str, at_least: u64, block: u64) -> Result<u64, StoreError> {
+        let last = self.setting(name).await?.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+        let first = at_least.max(last.saturating_add(block));
+        self.set_setting(name, &first.to_string()).await?;
+        Ok(first)
+    }
+
     /// The value kept under the name (up to 64 bytes); where there is none, `make`'s is kept first. All callers, in
     /// whatever process, get the same.
     ///

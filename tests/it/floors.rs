@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 /// Each module and its floor; within a floor a module may use those listed before it.
 const FLOORS: [&[&str]; 5] = [
     &[
-        "ids", "names", "password", "trace", "refusal", "event", "address", "limiter", "budget", "account", "patient",
-        "token", "bearer", "body", "outbox", "pump", "control", "trust", "dial", "config", "schema", "log",
+        "clock", "ids", "names", "password", "trace", "refusal", "event", "address", "limiter", "budget", "account",
+        "patient", "token", "bearer", "body", "outbox", "pump", "control", "trust", "dial", "config", "schema", "log",
+        "print",
     ],
     &["store", "eim", "callgw", "media"],
-    &["conference", "sockets", "entry", "placement"],
+    &["conference", "entry", "sockets", "placement"],
     &["admin", "rpc", "wss", "signal", "page"],
     &["http", "lifecycle", "demo", "app", "check", "cli", "main"],
 ];

@@ -210,3 +210,16 @@ test("a new chair who was not told who waits asks for it, once", () => {
   event(7, "member.joined", member("b"));
   assert.equal(socket.restarted, 1);
 });
+
+test("who ends the conference hears that it has ended, not that the connection is lost", async (t) => {
+  t.mock.timers.enable();
+  const answers = { ...entered };
+  const { live, snapshot, event } = scene(answers);
+  await live.enter();
+  snapshot({ members: [member("me", { role: "chair" })] });
+  answers["conference.control"] = refusal(0, "net.lost");
+  const asked = live.control("end");
+  event(6, "conference.ended", { ...conference, state: 31 });
+  assert.deepEqual(await asked, {});
+  assert.deepEqual([live.phase, live.reason], ["over", "ended"]);
+});

@@ -153,8 +153,12 @@ impl Core {
         let generation = self.listeners.get(user).map(|l| l.generation);
         match (failure, generation) {
             (Some(Failure::NoConference), Some(_)) if self.is_call() => self.over(&mut out),
-            (Some(Failure::NoConference), Some(generation)) => {
-                out.push(Effect::Close { user: user.clone(), generation, why: Close::Over });
+            (Some(Failure::NoConference), Some(_)) => {
+                self.say_over(user, &mut out);
+                if let Some(listener) = self.listeners.remove(user) {
+                    self.let_go(user.clone(), &listener, Close::Over, &mut out);
+                }
+                self.forget(user);
             }
             // Someone whom the EIM doesn't let listen hears nothing; their socket serves their other requests.
             (Some(Failure::Refused), Some(_)) if counts => {

@@ -44,6 +44,18 @@ pub struct Done {
     outcome: super::org::Outcome,
 }
 
+impl Done {
+    /// Who asked for it.
+    pub(super) fn envelope(&self) -> Envelope {
+        self.envelope.clone()
+    }
+
+    /// Whether taking it changes anything.
+    pub(super) fn changes(&self) -> bool {
+        matches!(self.outcome, super::org::Outcome::Hashed(_))
+    }
+}
+
 impl Job {
     /// Blocks for tens of milliseconds.
     pub fn run(self) -> Done {
@@ -145,6 +157,14 @@ impl Eim {
         let directory = Directory::load(stored, &settings.limits)?;
         let people = People::load(&settings, &users)?;
         Ok(Self { settings, directory, people, nodes, calls, listeners })
+    }
+
+    /// This EIM with other documents.
+    ///
+    /// # Errors
+    /// As for [`Eim::load`].
+    pub fn reload(&self, documents: impl IntoIterator<Item = (String, String, String)>) -> Result<Self, LoadError> {
+        Self::load(self.settings.clone(), documents)
     }
 
     /// Conferences that are not over.

@@ -192,10 +192,11 @@ impl Eim {
     /// Ends what a job was for.
     pub(super) fn conclude(&mut self, outcome: Outcome, turn: &mut Turn<'_>) -> Result<Element, Deny> {
         match outcome {
-            Outcome::Hashed(account) => {
-                self.people.release(&account.user_id);
-                Ok(self.add_account(*account, turn))
+            // Undone meanwhile, with whatever could not be kept: the id may be somebody else's by now.
+            Outcome::Hashed(account) if !self.people.release(&account.user_id) => {
+                Err(Deny::constraint("store.unavailable"))
             }
+            Outcome::Hashed(account) => Ok(self.add_account(*account, turn)),
             Outcome::Verified(None) => Err(Deny::new(Condition::NotAuthorized, "auth.failed")),
             Outcome::Verified(Some((user, name))) => {
                 Ok(element("verifyPassword").with("userId", user.as_str()).with("name", name))

@@ -180,8 +180,9 @@ impl People {
         self.reserved.insert(user);
     }
 
-    pub fn release(&mut self, user: &UserId) {
-        self.reserved.remove(user);
+    /// Whether it was reserved.
+    pub fn release(&mut self, user: &UserId) -> bool {
+        self.reserved.remove(user)
     }
 
     pub fn create(&mut self, account: Account) -> Write {

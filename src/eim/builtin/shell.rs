@@ -2,18 +2,19 @@
 //!
 //! One task, the worker, owns the [`Eim`]; each connection has a task that owns its stream. All stanzas go through the
 //! worker's mailbox and come out of it in the order in which they were handled, and only after the writes that they
-//! tell of are durable: whatever came in while one transaction was under way goes into the next.
+//! tell of are durable: whatever came in while one transaction was under way goes into the next. What can't be made
+//! durable is undone, by reading everything anew, and refused; reading goes on meanwhile.
 //!
 //! Two ways in: [`serve_in_process`] plays the server of XEP-0114 for the gateway's own links, [`serve_components`]
 //! connects a component for each of the EIM's addresses to a real XMPP server.
 
 mod components;
+mod disk;
 mod link;
 mod server;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,17 +23,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Eim, Write};
+use super::Eim;
 use crate::eim::link::Endpoint;
 use crate::ids::Secret;
+pub use disk::{Disk, Persist, Recall};
 use worker::{Routes, Worker};
-
-/// Makes writes durable, all of them or none, in one transaction. They are for distinct documents. The error is for
-/// operators; the worker tries the same writes again until they are kept, and sends nothing meanwhile: a caller is
-/// told that the EIM did not answer, never that something was done which is then lost.
-pub type Persist = Arc<dyn Fn(Arc<[Write]>) -> Persisting + Send + Sync>;
-/// See [`Persist`].
-pub type Persisting = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// What `confgate eim` connects to.
 #[derive(Debug, Clone)]
@@ -61,11 +56,11 @@ pub async fn serve_in_process(
     eim: Eim,
     listener: mpsc::Receiver<DuplexStream>,
     secrets: BTreeMap<String, Secret>,
-    persist: Persist,
+    disk: Disk,
     stop: CancellationToken,
 ) {
     let tracker = TaskTracker::new();
-    let (worker, inbox) = Worker::new(eim, Routes::ByRecipient, persist, tracker.clone());
+    let (worker, inbox) = Worker::new(eim, Routes::ByRecipient, disk, tracker.clone());
     tracker.spawn(server::accept(listener, Arc::new(secrets), inbox, tracker.clone(), stop.clone()));
     worker.run(stop).await;
     tracker.close();
@@ -75,10 +70,10 @@ pub async fn serve_in_process(
 /// Serves at the EIM's addresses on a real XMPP server until told to stop, and returns when everything under way is
 /// done. A connection that breaks or is refused is made again, with jittered pauses; what was to go over it meanwhile
 /// is lost, as on any XMPP server, and the gateways ask for a snapshot.
-pub async fn serve_components(eim: Eim, settings: ComponentSettings, persist: Persist, stop: CancellationToken) {
+pub async fn serve_components(eim: Eim, settings: ComponentSettings, disk: Disk, stop: CancellationToken) {
     let tracker = TaskTracker::new();
     let (addresses, domain): (Vec<String>, _) = (eim.module_addresses().collect(), eim.domain().to_owned());
-    let (worker, inbox) = Worker::new(eim, Routes::BySender, persist, tracker.clone());
+    let (worker, inbox) = Worker::new(eim, Routes::BySender, disk, tracker.clone());
     let endpoint = Endpoint::Tcp { host: settings.host.clone(), port: settings.port };
     for address in addresses {
         let component = components::Component::new(address, domain.clone(), endpoint.clone(), &settings);

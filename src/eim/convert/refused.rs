@@ -18,6 +18,10 @@ const TEXT_MAX: usize = 500;
 /// The condition of an error that names none.
 const UNDEFINED: &str = "undefined-condition";
 
+/// Reasons of `resource-constraint` that pass within moments, and how long a client is asked to wait.
+const PASSING: [&str; 2] = ["eim.busy", "store.unavailable"];
+const RETRY_AFTER_MS: u64 = 1000;
+
 /// What `<error>` holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::eim) struct StanzaError {
@@ -49,6 +53,10 @@ pub(super) fn refusal(x_iq: &XIq, answer: &Stanza) -> Refusal {
             let path = text.filter(|text| is_key(text)).unwrap_or_default();
             let errors = json!([{"path": path, "message": "is not accepted by the EIM"}]);
             Refusal::new(code, key, message).with("errors", errors)
+        }
+        // What passes by itself, unlike a bound of what there may be.
+        code::TOO_MANY if PASSING.contains(&key) => {
+            Refusal::new(code, key, text.unwrap_or(message)).with("retryAfterMs", RETRY_AFTER_MS)
         }
         _ => Refusal::new(code, key, text.unwrap_or(message)),
     }

@@ -34,6 +34,7 @@ pub use self::sessions::{Purpose, Session};
 use self::streams::{Endpoint, Streams};
 use self::waiting::Wanted;
 use super::message::{Code, Message, Relayed, Reply, Signal, Unreadable};
+use crate::clock::{Moment, Now};
 use crate::control::{Peer, ToNode};
 use crate::event::CallMode;
 use crate::ids::ConfId;
@@ -154,6 +155,8 @@ struct Seat {
 
 /// The whole state of a node's group calls. Owned by the node's task.
 pub struct Group {
+    /// Of the input that is being handled, ms since 1970.
+    date: u64,
     limits: Limits,
     sockets: HashMap<SocketId, Socket>,
     rooms: HashMap<RoomId, Room>,
@@ -176,6 +179,7 @@ impl Group {
     pub fn new(limits: Limits) -> Self {
         let rate = Rate::per_minute(limits.messages_per_minute);
         Self {
+            date: 0,
             limits,
             sockets: HashMap::new(),
             rooms: HashMap::new(),
@@ -192,8 +196,11 @@ impl Group {
         }
     }
 
-    /// Takes one input at `now` (ms since 1970).
-    pub fn handle(&mut self, now: u64, input: Input) -> Vec<Output> {
+    /// Takes one input. Within, `now` is of the monotonic clock; the date is for what tokens say.
+    pub fn handle(&mut self, now: impl Into<Now>, input: Input) -> Vec<Output> {
+        let Now { date, moment } = now.into();
+        self.date = date;
+        let now = moment.ms();
         match input {
             Input::Opened(socket, shown) => {
                 let open = Socket { shown, idle_since: now, session: false, seat: None, wanted: None };
@@ -241,7 +248,7 @@ impl Group {
             Ok(Message::Signal { signal, .. }) if described(signal) => OFFER_COST,
             _ => 1,
         };
-        if (0..cost).any(|_| self.budget.allow(&socket, now).is_err()) {
+        if (0..cost).any(|_| self.budget.allow(&socket, Moment::at(now)).is_err()) {
             return self.dismiss(now, socket, Code::TooMany, Close::TooMany);
         }
         match message {
@@ -272,7 +279,7 @@ impl Group {
     }
 
     fn tick(&mut self, now: u64) {
-        self.bars.forget(now);
+        self.bars.forget(self.date);
         self.forget_waiting();
         let due = |socket: &Socket| {
             let is_free = self.limits.open && matches!(socket.shown, Shown::Nothing);

@@ -19,9 +19,9 @@ impl Group {
             }
             ToNode::Revoke { families } => self.revoke(now, &families),
             ToNode::Expel { room, name, issued_until } => self.expel(now, room, name, issued_until),
-            ToNode::Move { room, url } => self.move_room(now, room, url),
+            ToNode::Move { room, url } => self.move_room(room, url),
             ToNode::Cascade { room, peers } => self.out.push(Output::Cascade(room, peers)),
-            ToNode::CloseRoom { room } => self.close_room(now, room),
+            ToNode::CloseRoom { room } => self.close_room(room),
         }
     }
 
@@ -99,15 +99,15 @@ impl Group {
     }
 
     /// Members are told and go by themselves; tokens that lead here are turned away until later ones are given out.
-    fn move_room(&mut self, now: u64, room: ConfId, url: String) {
+    fn move_room(&mut self, room: ConfId, url: String) {
         let members = self.sockets_of(&room);
-        self.bars.put(room, None, now, Barred::Moved(url.clone()));
+        self.bars.put(room, None, self.date, Barred::Moved(url.clone()));
         self.tell(&members, &Reply::Moved { url });
     }
 
-    fn close_room(&mut self, now: u64, room: ConfId) {
+    fn close_room(&mut self, room: ConfId) {
         let id = Space::Conference.room(room.as_str());
-        self.bars.put(room.clone(), None, now, Barred::Ended);
+        self.bars.put(room.clone(), None, self.date, Barred::Ended);
         self.permits.forget(&id);
         self.end_links(&id);
         // Those too that are lost for now and would be tried again: the other node may have heard of the end first.

@@ -21,8 +21,9 @@ use tokio_tungstenite::tungstenite::Message;
 use super::census::Census;
 use super::core::{Janus, Output, Settings};
 use super::message::Said;
+use crate::clock::Moment;
 use crate::dial::{self, Socket, Tls};
-use crate::ids::{Secret, now_ms};
+use crate::ids::Secret;
 
 /// Commands that wait for the driver's task.
 const COMMANDS: usize = 1024;
@@ -240,7 +241,7 @@ impl Task {
             tokio::select! {
                 () = &mut over => return Some(()),
                 command = self.mailbox.recv() => {
-                    for output in self.core.command(now_ms(), command?) {
+                    for output in self.core.command(Moment::now().ms(), command?) {
                         self.tell(output).await;
                     }
                 }
@@ -253,7 +254,7 @@ impl Task {
         let mut keepalive = interval(KEEPALIVE);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut todo = self.core.connected(now_ms(), self.reach.host().await);
+        let mut todo = self.core.connected(Moment::now().ms(), self.reach.host().await);
         let mut ends = false;
         loop {
             for output in todo {
@@ -267,18 +268,18 @@ impl Task {
             self.show();
             todo = tokio::select! {
                 message = socket.next() => match heard(message) {
-                    Ok(Some(text)) => self.core.said(now_ms(), Said::read(&text)),
+                    Ok(Some(text)) => self.core.said(Moment::now().ms(), Said::read(&text)),
                     Ok(None) => Vec::new(),
                     Err(why) => return Some(why),
                 },
                 command = self.mailbox.recv(), if !ends => match command {
-                    Some(command) => self.core.command(now_ms(), command),
+                    Some(command) => self.core.command(Moment::now().ms(), command),
                     None => {
                         ends = true;
                         Vec::new()
                     }
                 },
-                _ = tick.tick() => self.core.tick(now_ms()),
+                _ = tick.tick() => self.core.tick(Moment::now().ms()),
                 _ = keepalive.tick() => match self.say(&mut socket, 0, json!({"janus": "keepalive"})).await {
                     Ok(()) => Vec::new(),
                     Err(why) => return Some(why),

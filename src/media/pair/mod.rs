@@ -22,6 +22,7 @@ use self::calls::{Call, CallId};
 use self::lines::{Challenge, Line};
 use super::group::{Bars, Input, Output, Permits, Shown, SocketId, Token};
 use super::message::{Code, Message, Reply, Unreadable};
+use crate::clock::{Moment, Now};
 use crate::limiter::{Limiter, Rate};
 use crate::outbox::Close;
 use crate::token::CallGatewayClaims;
@@ -63,6 +64,8 @@ struct Socket {
 
 /// The whole state of a node's calls between two. Owned by the node's task.
 pub struct Pairs {
+    /// Of the input that is being handled, ms since 1970.
+    date: u64,
     limits: Limits,
     sockets: HashMap<SocketId, Socket>,
     lines: HashMap<Line, SocketId>,
@@ -81,6 +84,7 @@ impl Pairs {
     pub fn new(limits: Limits) -> Self {
         let rate = Rate::per_minute(limits.messages_per_minute);
         Self {
+            date: 0,
             limits,
             sockets: HashMap::new(),
             lines: HashMap::new(),
@@ -110,8 +114,11 @@ impl Pairs {
         (self.sockets.len(), self.calls.len())
     }
 
-    /// Takes one input at `now` (ms since 1970).
-    pub fn handle(&mut self, now: u64, input: Input) -> Vec<Output> {
+    /// Takes one input. Within, `now` is of the monotonic clock; the date is for what tokens say.
+    pub fn handle(&mut self, now: impl Into<Now>, input: Input) -> Vec<Output> {
+        let Now { date, moment } = now.into();
+        self.date = date;
+        let now = moment.ms();
         match input {
             Input::Opened(socket, shown) => self.open(now, socket, shown),
             Input::Said(socket, message, shown) => self.said(now, socket, message, shown),
@@ -150,7 +157,7 @@ impl Pairs {
         let offers =
             matches!(message, Ok(Message::Call { .. } | Message::IncomingCallResponse { sdp_offer: Some(_), .. }));
         let cost = if offers { OFFER_COST } else { 1 };
-        if (0..cost).any(|_| self.budget.allow(&socket, now).is_err()) {
+        if (0..cost).any(|_| self.budget.allow(&socket, Moment::at(now)).is_err()) {
             return self.dismiss(now, socket, Code::TooMany, Close::TooMany);
         }
         match message {
@@ -176,7 +183,7 @@ impl Pairs {
     }
 
     fn tick(&mut self, now: u64) {
-        self.bars.forget(now);
+        self.bars.forget(self.date);
         self.ring_out(now);
         self.judge_challenges(now);
         let due = |socket: &Socket| {

@@ -20,7 +20,7 @@ impl Pairs {
             ToNode::Expel { room, name, issued_until } => self.expel(now, room, name, issued_until),
             ToNode::Move { room, url } => {
                 let sockets = self.sockets_of(&room, None);
-                self.bars.put(room, None, now, Barred::Moved(url.clone()));
+                self.bars.put(room, None, self.date, Barred::Moved(url.clone()));
                 sockets.into_iter().for_each(|socket| self.send(socket, Reply::Moved { url: url.clone() }));
             }
             ToNode::CloseRoom { room } => self.close_room(now, room),
@@ -88,7 +88,7 @@ impl Pairs {
     fn close_room(&mut self, now: u64, conf: ConfId) {
         let sockets = self.sockets_of(&conf, None);
         self.permits.forget(&Space::Conference.room(conf.as_str()));
-        self.bars.put(conf, None, now, Barred::Ended);
+        self.bars.put(conf, None, self.date, Barred::Ended);
         for socket in sockets {
             self.dismiss(now, socket, Code::Ended, Close::Over);
         }

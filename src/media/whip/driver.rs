@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::core::{Done, Output, Settings, Whip};
 use super::request::Reach;
-use crate::ids::now_ms;
+use crate::clock::Moment;
 
 /// Commands that wait for the driver's task.
 const COMMANDS: usize = 1024;
@@ -99,11 +99,11 @@ impl Task {
         loop {
             let todo = tokio::select! {
                 command = mailbox.recv() => match command {
-                    Some(command) => self.core.command(now_ms(), command),
+                    Some(command) => self.core.command(Moment::now().ms(), command),
                     None => break,
                 },
                 Some(outcome) = self.under_way.join_next() => match outcome {
-                    Ok(Outcome::Of(endpoint, done)) => self.core.done(now_ms(), endpoint, done),
+                    Ok(Outcome::Of(endpoint, done)) => self.core.done(Moment::now().ms(), endpoint, done),
                     Ok(Outcome::Probed(probed)) => {
                         probing = false;
                         self.probed(probed);
@@ -114,7 +114,7 @@ impl Task {
                         Vec::new()
                     }
                 },
-                _ = tick.tick() => self.core.tick(now_ms()),
+                _ = tick.tick() => self.core.tick(Moment::now().ms()),
                 _ = probe.tick(), if !probing => {
                     probing = true;
                     let reach = self.reach.clone();

@@ -48,15 +48,25 @@ impl Disk {
         Self { documents, commits, broken, held, begun }
     }
 
-    fn persist(&self) -> Persist {
-        let disk = self.clone();
-        Arc::new(move |writes| {
+    fn ways(&self) -> super::Disk {
+        let (disk, reader) = (self.clone(), self.clone());
+        let persist: Persist = Arc::new(move |writes| {
             let disk = disk.clone();
             Box::pin(async move { disk.commit(&writes).await })
-        })
+        });
+        let recall: Recall = Arc::new(move || {
+            let documents = reader.documents();
+            Box::pin(async move { Ok(documents) })
+        });
+        super::Disk { persist, recall }
     }
 
-    async fn commit(&self, writes: &[Write]) -> Result<(), String> {
+    fn documents(&self) -> Vec<(String, String, String)> {
+        let documents = self.documents.lock().unwrap();
+        documents.iter().map(|((kind, key), body)| (kind.clone(), key.clone(), body.clone())).collect()
+    }
+
+    async fn commit(&self, writes: &[crate::eim::builtin::Write]) -> Result<(), String> {
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.begun.notify_one();
         self.held.subscribe().wait_for(|held| !held).await.unwrap();
@@ -75,8 +85,7 @@ impl Disk {
     }
 
     fn eim(&self) -> Eim {
-        let documents = self.documents.lock().unwrap().clone();
-        Eim::load(settings(), documents.into_iter().map(|((kind, key), body)| (kind, key, body))).unwrap()
+        Eim::load(settings(), self.documents()).unwrap()
     }
 }
 
@@ -92,7 +101,7 @@ impl Served {
         let (connect, listener) = mpsc::channel(8);
         let stop = CancellationToken::new();
         let secrets = [CALLERS, ADMIN].map(|domain| (domain.to_owned(), Secret::new("s"))).into();
-        let served = serve_in_process(disk.eim(), listener, secrets, disk.persist(), stop.clone());
+        let served = serve_in_process(disk.eim(), listener, secrets, disk.ways(), stop.clone());
         Self { connect, stop, served: tokio::spawn(served) }
     }
 
@@ -306,7 +315,7 @@ async fn the_eims_addresses_are_components_of_a_server_and_come_back_after_a_cut
         reconnect_max: Duration::from_millis(5),
         keepalive: Duration::from_secs(60),
     };
-    let served = tokio::spawn(serve_components(Disk::new().eim(), settings, Disk::new().persist(), stop.clone()));
+    let served = tokio::spawn(serve_components(Disk::new().eim(), settings, Disk::new().ways(), stop.clone()));
     let mut streams = HashMap::new();
     while streams.len() < 5 {
         let (stream, domain) = server_side(&listener).await;

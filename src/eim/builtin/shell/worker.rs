@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::super::address::domain_of;
 use super::super::deny::{Deny, Envelope};
 use super::super::{Done, Eim, Job, Output, Write};
-use super::Persist;
-use crate::eim::link::Backoff;
+use super::disk::{Disk, Kept};
 use crate::eim::xml::Stanza;
 use crate::ids::now_ms;
 
@@ -28,8 +28,8 @@ pub(super) const LINK_QUEUE: usize = 4096;
 const HASHING: usize = 2;
 /// Passwords that wait to be hashed; more are refused.
 const HASH_QUEUE: usize = 256;
-/// The pause after writes that could not be kept.
-const PERSIST_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// After writes that could not be kept nothing is changed for so long; then it is tried again.
+const REST: Duration = Duration::from_millis(500);
 /// The longest sleep for a timer: the wall clock, by which timers are, may be set meanwhile.
 const SLEEP_MAX_MS: u64 = 60_000;
 
@@ -72,7 +72,13 @@ pub(super) struct Outlet {
 pub(super) struct Worker {
     eim: Eim,
     routes: Routes,
-    persist: Persist,
+    disk: Disk,
+    /// Nothing is changed until then, as changes can't be kept.
+    rest: Option<Instant>,
+    /// Whether the last changes could not be kept.
+    in_trouble: bool,
+    /// The time up to which all that was due is done and kept: the EIM's time while it rests.
+    kept_at: u64,
     inbox: mpsc::Receiver<Inbound>,
     /// For the outcomes of jobs.
     own: mpsc::Sender<Inbound>,
@@ -83,16 +89,27 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(
-        eim: Eim,
-        routes: Routes,
-        persist: Persist,
-        tracker: TaskTracker,
-    ) -> (Self, mpsc::Sender<Inbound>) {
+    pub(super) fn new(eim: Eim, routes: Routes, disk: Disk, tracker: TaskTracker) -> (Self, mpsc::Sender<Inbound>) {
         let (own, inbox) = mpsc::channel(INBOX);
         let links = HashMap::new();
         let (hashing, hash_queue) = (Arc::new(Semaphore::new(HASHING)), Arc::new(Semaphore::new(HASH_QUEUE)));
-        (Self { eim, routes, persist, inbox, own: own.clone(), links, hashing, hash_queue, tracker }, own)
+        let (rest, in_trouble, kept_at) = (None, false, now_ms());
+        let own_end = own.clone();
+        let worker = Self {
+            eim,
+            routes,
+            disk,
+            rest,
+            in_trouble,
+            kept_at,
+            inbox,
+            own: own_end,
+            links,
+            hashing,
+            hash_queue,
+            tracker,
+        };
+        (worker, own)
     }
 
     /// Until told to stop; what was taken in by then is finished.
@@ -108,15 +125,26 @@ impl Worker {
                 () = sleep_until(timer) => {}
             }
             depth.set((batch.len() + self.inbox.len()) as f64);
-            let mut done = Output::default();
-            self.append(&mut done, |eim, now, rng| eim.tick(now, rng));
+            let (mut done, mut taken) = (Output::default(), Taken::default());
+            if self.rest.is_some_and(|until| until <= Instant::now()) {
+                self.rest = None;
+            }
+            let now = if self.rest.is_some() { self.kept_at } else { now_ms() };
+            if self.rest.is_none() {
+                self.append(&mut done, now, |eim, now, rng| eim.tick(now, rng));
+            }
             for inbound in batch.drain(..) {
-                self.take_in(inbound, &mut done);
+                self.take_in(inbound, now, &mut done, &mut taken);
             }
             metrics::gauge!("confgate_builtin_eim_conferences").set(self.eim.conferences() as f64);
             metrics::gauge!("confgate_builtin_eim_calls").set(self.eim.calls() as f64);
-            if !self.keep(done.writes, &stop).await {
-                return;
+            match self.keep(done.writes, &stop).await {
+                Kept::Yes => self.kept_at = now,
+                Kept::No(why) => {
+                    let Some(documents) = self.disk.read(&stop).await else { return };
+                    done = self.undo(documents, taken, &why);
+                }
+                Kept::Stopped => return,
             }
             self.send(done.stanzas);
             for job in done.jobs {
@@ -126,18 +154,21 @@ impl Worker {
     }
 
     fn timer(&self) -> Instant {
+        if let Some(until) = self.rest {
+            return until;
+        }
         let wait = self.eim.next_due().map_or(SLEEP_MAX_MS, |due| due.saturating_sub(now_ms()).min(SLEEP_MAX_MS));
         Instant::now() + Duration::from_millis(wait)
     }
 
-    fn append(&mut self, done: &mut Output, work: impl FnOnce(&mut Eim, u64, &mut dyn rand::Rng) -> Output) {
-        let output = work(&mut self.eim, now_ms(), &mut rand::rng());
+    fn append(&mut self, done: &mut Output, now: u64, work: impl FnOnce(&mut Eim, u64, &mut dyn rand::Rng) -> Output) {
+        let output = work(&mut self.eim, now, &mut rand::rng());
         done.stanzas.extend(output.stanzas);
         done.writes.extend(output.writes);
         done.jobs.extend(output.jobs);
     }
 
-    fn take_in(&mut self, inbound: Inbound, done: &mut Output) {
+    fn take_in(&mut self, inbound: Inbound, now: u64, done: &mut Output, taken: &mut Taken) {
         match inbound {
             Inbound::Up { domain, link } => {
                 if let Some(old) = self.links.insert(domain, link) {
@@ -149,19 +180,30 @@ impl Worker {
                     self.links.remove(&domain);
                 }
             }
-            Inbound::Stanza(stanza) => self.take_stanza(stanza, done),
+            Inbound::Stanza(stanza) => self.take_stanza(stanza, now, done, taken),
             Inbound::Skipped(stanza) => {
                 if stanza.asks() && (self.routes == Routes::ByRecipient || self.is_here(&stanza)) {
                     done.stanzas.push(Envelope::answering(&stanza).error(&Deny::not_read()));
                 }
             }
-            Inbound::Done(outcome) => self.append(done, |eim, now, rng| eim.finish(*outcome, now, rng)),
+            Inbound::Done(outcome) if self.rest.is_some() && outcome.changes() => {
+                done.stanzas.push(later(outcome.envelope()));
+            }
+            Inbound::Done(outcome) => {
+                taken.outcomes.push(outcome.envelope());
+                self.append(done, now, |eim, now, rng| eim.finish(*outcome, now, rng));
+            }
         }
     }
 
-    fn take_stanza(&mut self, stanza: Stanza, done: &mut Output) {
+    fn take_stanza(&mut self, stanza: Stanza, now: u64, done: &mut Output, taken: &mut Taken) {
         if self.is_here(&stanza) {
-            self.append(done, |eim, now, rng| eim.handle(&stanza, now, rng));
+            if self.rest.is_some() && is_change(&stanza) {
+                done.stanzas.push(later(Envelope::answering(&stanza)));
+                return;
+            }
+            self.append(done, now, |eim, now, rng| eim.handle(&stanza, now, rng));
+            taken.stanzas.push(stanza);
         } else if self.routes == Routes::BySender {
             // Nobody of ours: there is no address to answer from.
             metrics::counter!("confgate_builtin_eim_stanzas_total", "outcome" => "dropped").increment(1);
@@ -178,26 +220,42 @@ impl Worker {
         self.eim.is_at(to) || (to.is_empty() && self.routes == Routes::ByRecipient)
     }
 
-    /// Makes the writes durable, however many tries it takes. False: told to stop before it could be done.
-    async fn keep(&mut self, writes: Vec<Write>, stop: &CancellationToken) -> bool {
+    async fn keep(&mut self, writes: Vec<Write>, stop: &CancellationToken) -> Kept {
         if writes.is_empty() {
-            return true;
+            return Kept::Yes;
         }
         let writes: Arc<[Write]> = latest(writes).into();
-        let mut backoff = Backoff::new(PERSIST_PAUSE.0, PERSIST_PAUSE.1);
         let began = Instant::now();
-        while let Err(why) = (self.persist)(Arc::clone(&writes)).await {
-            metrics::counter!("confgate_builtin_eim_commit_failures_total").increment(1);
-            tracing::error!(%why, "the built-in EIM's changes can't be kept; nothing is answered until they are");
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return false,
-                () = sleep(backoff.pause(false, rand::random())) => {}
+        let kept = self.disk.keep(Arc::clone(&writes), !self.in_trouble, stop).await;
+        if kept == Kept::Yes {
+            metrics::histogram!("confgate_builtin_eim_commit_seconds").record(began.elapsed().as_secs_f64());
+            metrics::counter!("confgate_builtin_eim_writes_total").increment(writes.len() as u64);
+            if std::mem::take(&mut self.in_trouble) {
+                tracing::info!("the built-in EIM's changes can be kept again");
             }
         }
-        metrics::histogram!("confgate_builtin_eim_commit_seconds").record(began.elapsed().as_secs_f64());
-        metrics::counter!("confgate_builtin_eim_writes_total").increment(writes.len() as u64);
-        true
+        kept
+    }
+
+    /// As if what could not be kept had never been asked: the EIM is what the disk has. Who asked is told to come later;
+    /// what only reads is answered.
+    fn undo(&mut self, documents: Vec<(String, String, String)>, taken: Taken, why: &str) -> Output {
+        if !std::mem::replace(&mut self.in_trouble, true) {
+            tracing::error!(why, "the built-in EIM's changes can't be kept: they are refused until they can");
+        }
+        match self.eim.reload(documents) {
+            Ok(eim) => self.eim = eim,
+            // It wrote them itself, and has read them before.
+            Err(error) => tracing::error!(%error, "the built-in EIM's documents are not what it wrote"),
+        }
+        self.rest = Some(Instant::now() + REST);
+        let mut done = Output::default();
+        done.stanzas.extend(taken.outcomes.into_iter().map(later));
+        for stanza in taken.stanzas.into_iter().filter(|stanza| stanza.name == "iq") {
+            self.take_stanza(stanza, self.kept_at, &mut done, &mut Taken::default());
+        }
+        done.writes.clear();
+        done
     }
 
     fn send(&mut self, stanzas: Vec<Stanza>) {
@@ -214,10 +272,13 @@ impl Worker {
                 let waiting = link.batches.max_capacity() - link.batches.capacity();
                 metrics::gauge!("confgate_builtin_eim_link_batches", "link" => domain.clone()).set(waiting as f64);
             }
-            let sent = link.is_some_and(|link| link.batches.try_send(batch).is_ok());
-            let outcome = if sent { "sent" } else { "dropped" };
+            let sent = link.map(|link| link.batches.try_send(batch));
+            let outcome = if matches!(sent, Some(Ok(()))) { "sent" } else { "dropped" };
             metrics::counter!("confgate_builtin_eim_stanzas_total", "outcome" => outcome).increment(n);
-            if !sent && let Some(link) = self.links.remove(&domain) {
+            // A link that has ended by itself says so in a moment.
+            if matches!(sent, Some(Err(TrySendError::Full(_))))
+                && let Some(link) = self.links.remove(&domain)
+            {
                 tracing::warn!(domain, "a link of the built-in EIM is cut: its peer doesn't take what is sent");
                 link.cut.cancel();
             }
@@ -242,6 +303,24 @@ impl Worker {
             }
         });
     }
+}
+
+/// What was taken in and is not yet kept.
+#[derive(Default)]
+struct Taken {
+    stanzas: Vec<Stanza>,
+    /// Who asked for jobs that are done.
+    outcomes: Vec<Envelope>,
+}
+
+/// Whether it asks for a change (RFC 6120 section 8.2.3).
+fn is_change(stanza: &Stanza) -> bool {
+    stanza.name == "iq" && stanza.attr("type") == Some("set")
+}
+
+/// Nothing was done; the same may go well in a moment.
+fn later(asked: Envelope) -> Stanza {
+    asked.error(&Deny::constraint("store.unavailable"))
 }
 
 /// The last write of each document: what it replaced need not be kept on the way.

@@ -1,0 +1,120 @@
+//! What ends with a conference, a kick or a logout, and what goes on: sockets, answers, other conferences.
+
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+use crate::support::client::Client;
+use crate::support::event_socket::EventSocket;
+
+/// The chair's one socket, in two conferences.
+async fn in_two(stage: &Stage, chair: &Client) -> (EventSocket, [(String, String); 2]) {
+    let both = [stage.conference(chair, json!({})).await, stage.conference(chair, json!({})).await];
+    let mut socket = chair.open_socket().await;
+    for (conf, _) in &both {
+        socket.call("conference.join", json!({ "confId": conf })).await.result();
+    }
+    (socket, both)
+}
+
+/// What is heard of a conference until that event of it comes, that event included.
+async fn heard_until(socket: &mut EventSocket, conf: &str, kind: &str) -> Vec<Value> {
+    let mut heard = Vec::new();
+    loop {
+        let event = socket.wait_for("conference.event").await;
+        let is_it = event["confId"] == conf && event["type"] == kind;
+        heard.push(event);
+        if is_it {
+            return heard;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_one_conference_leaves_a_users_socket_in_the_other() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (mut socket, [(over, code), (other, _)]) = in_two(&stage, &chair).await;
+    let guest = stage.guest(&code, "Guest").await;
+    let mut guests = guest.open_socket().await;
+    guests.call("conference.join", json!({ "confId": over })).await.result();
+
+    chair.rpc("conference.end", json!({ "confId": over })).await.result();
+    heard_until(&mut socket, &over, "conference.ended").await;
+    assert_eq!(guests.close_code().await, 4004);
+
+    // Same socket: it talks, and hears of the other conference only.
+    socket.call("conference.sendMessage", json!({ "confId": other, "text": "still here" })).await.result();
+    let heard = heard_until(&mut socket, &other, "message").await;
+    assert!(heard.iter().all(|event| event["confId"] == other.as_str()), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_user_who_is_kicked_from_one_conference_goes_on_in_the_other() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let user = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+    let both = [stage.conference(&chair, json!({})).await.0, stage.conference(&chair, json!({})).await.0];
+    let mut socket = user.open_socket().await;
+    for conf in &both {
+        socket.call("conference.join", json!({ "confId": conf })).await.result();
+    }
+    let kick = json!({ "confId": both[0], "action": "kick", "userId": user.user_id() });
+    chair.rpc("conference.control", kick).await.result();
+    let heard = heard_until(&mut socket, &both[0], "member.left").await;
+    assert_eq!(heard.last().unwrap()["data"]["reason"], "kicked");
+
+    for conf in &both {
+        chair.rpc("conference.sendMessage", json!({ "confId": conf, "text": "who hears?" })).await.result();
+    }
+    let heard = heard_until(&mut socket, &both[1], "message").await;
+    assert!(heard.iter().all(|event| event["confId"] == both[1].as_str()), "{heard:?}");
+    socket.call("conference.members", json!({ "confId": both[1] })).await.result();
+}
+
+#[tokio::test]
+async fn a_user_who_is_denied_in_one_lobby_goes_on_elsewhere() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let user = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+    let (conf, _) = stage.conference(&chair, json!({ "lobby": true })).await;
+    let mut socket = user.open_socket().await;
+    socket.call("conference.join", json!({ "confId": conf })).await.result();
+    let deny = json!({ "confId": conf, "action": "deny", "userId": user.user_id() });
+    chair.rpc("conference.control", deny).await.result();
+    let heard = heard_until(&mut socket, &conf, "waiting.removed").await;
+    assert_eq!(heard.last().unwrap()["data"]["reason"], "denied");
+    socket.call("conference.list", json!({})).await.result();
+}
+
+/// Sends a request over the guest's socket and expects its answer before the close.
+async fn answered_and_closed(socket: &mut EventSocket, method: &str, params: Value, code: u16) {
+    socket.call(method, params).await.result();
+    assert_eq!(socket.close_code().await, code, "after {method}");
+}
+
+#[tokio::test]
+async fn what_closes_ones_own_socket_is_answered_first() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, _) = stage.conference(&chair, json!({})).await;
+    let link = chair.rpc("conference.createLink", json!({ "confId": conf, "role": "chair" })).await.result();
+    let code = link["code"].as_str().unwrap();
+
+    let second = stage.guest(code, "Second chair").await;
+    let mut socket = second.open_socket().await;
+    socket.call("conference.join", json!({ "confId": conf })).await.result();
+    answered_and_closed(&mut socket, "auth.http.logout", json!({}), 4001).await;
+
+    let third = stage.guest(code, "Third chair").await;
+    let mut socket = third.open_socket().await;
+    socket.call("conference.join", json!({ "confId": conf })).await.result();
+    answered_and_closed(&mut socket, "conference.end", json!({ "confId": conf }), 4004).await;
+
+    let (conf, _) = stage.conference(&chair, json!({})).await;
+    let link = chair.rpc("conference.createLink", json!({ "confId": conf, "role": "chair" })).await.result();
+    let fourth = stage.guest(link["code"].as_str().unwrap(), "Fourth chair").await;
+    let mut socket = fourth.open_socket().await;
+    socket.call("conference.join", json!({ "confId": conf })).await.result();
+    let end = json!({ "confId": conf, "action": "end" });
+    answered_and_closed(&mut socket, "conference.control", end, 4004).await;
+}

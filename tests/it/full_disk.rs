@@ -1,0 +1,77 @@
+//! A disk that takes nothing more, and then does again.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+use crate::support::client::Client;
+use crate::support::gateway::Gateway;
+use crate::support::wait::{PATIENCE, until};
+
+/// No file of the process may grow beyond so many bytes: each write then fails in the system (EFBIG), as on a full disk.
+fn limit_files(gateway: &Gateway, bytes: Option<u64>) {
+    let pid = Pid::from_raw(gateway.pid() as i32);
+    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).expect("its owner may limit a process");
+}
+
+fn refused_for_now(answer: &Value, what: &str) {
+    assert_eq!((&answer["code"], &answer["data"]["key"]), (&json!(-32029), &json!("store.unavailable")), "{what}");
+    assert!(answer["data"]["retryAfterMs"].as_u64().is_some_and(|ms| ms > 0), "{what}: {answer}");
+}
+
+async fn link_login(stage: &Stage, code: &str) -> Result<Client, Value> {
+    let params = json!({ "grantType": "conference_link", "link": code, "name": "Guest" });
+    stage.gateway.client().try_login(params).await.map_err(|refusal| refusal.error())
+}
+
+#[tokio::test]
+async fn on_a_full_disk_writes_are_refused_for_now_reads_go_on_and_room_mends_all() {
+    let mut stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let mut socket = chair.open_socket().await;
+    socket.call("conference.join", json!({ "confId": conf })).await.result();
+
+    limit_files(&stage.gateway, Some(1));
+    for _ in 0..3 {
+        let begun = Instant::now();
+        refused_for_now(&chair.rpc("conference.create", json!({ "name": "No room" })).await.error(), "create");
+        let raise = json!({ "confId": conf, "action": "raiseHand" });
+        refused_for_now(&socket.call("conference.control", raise).await.error(), "control");
+        refused_for_now(&link_login(&stage, &code).await.err().expect("no room"), "a guest's login");
+        let params = json!({ "confId": conf, "role": "guest" });
+        refused_for_now(&chair.rpc("conference.createLink", params).await.error(), "a link");
+        // Reading.
+        assert_eq!(chair.rpc("conference.get", json!({ "confId": conf })).await.result()["confId"], conf.as_str());
+        let members = socket.call("conference.members", json!({ "confId": conf })).await.result();
+        assert_eq!(members["members"][0]["hand"], false, "what was refused was not done: {members}");
+        chair.rpc("conference.list", json!({})).await.result();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+    let down = until(PATIENCE, async || {
+        let ready = stage.gateway.readyz().await;
+        ready.to_string().contains(r#""down""#).then_some(())
+    });
+    assert!(down.await.is_some(), "{}", stage.gateway.readyz().await);
+
+    limit_files(&stage.gateway, None);
+    let room = Instant::now();
+    let works = until(Duration::from_secs(2), async || {
+        let made = chair.rpc("conference.create", json!({ "name": "Room" })).await.0.get("result").is_some();
+        let raise = json!({ "confId": conf, "action": "raiseHand" });
+        let raised = socket.call("conference.control", raise).await.0.get("result").is_some();
+        let guest = link_login(&stage, &code).await.is_ok();
+        (made && raised && guest).then_some(())
+    });
+    assert!(works.await.is_some(), "{}", stage.gateway.logs());
+    println!("all works {:?} after there was room", room.elapsed());
+    let event = socket.expect_event("member.updated").await;
+    assert_eq!(event["data"]["hand"], true);
+    // What was acknowledged is there after a crash.
+    stage.gateway.kill();
+    stage.gateway.restart().await;
+    let members = chair.rpc("conference.members", json!({ "confId": conf })).await.result();
+    assert_eq!(members["members"][0]["hand"], true);
+}
