@@ -271,6 +271,7 @@ impl Core {
                 // Who came in since it was asked for isn't in it.
                 let asked_at = self.asked_at;
                 self.placed.retain(|user, at| *at >= asked_at || roster.member(user).is_some());
+                self.roster_granted(&mut out);
                 self.fresh(roster, now, true, &mut out);
             }
             Err(Failure::NoConference) => {
@@ -279,11 +280,14 @@ impl Core {
                 self.over(&mut out);
             }
             Err(failure) => {
-                if failure == Failure::Refused {
+                if matches!(failure, Failure::Refused | Failure::Unwilling) {
                     // It never tells: there is nothing to follow.
                     self.placed.clear();
                 }
                 self.syncing = Some(now + RETRY_MS);
+                if failure == Failure::Unwilling {
+                    self.roster_refused(now, &mut out);
+                }
             }
         }
         out

@@ -649,3 +649,19 @@ fn who_made_a_conference_hears_of_its_creation_in_place_of_a_snapshot() {
     let out = core.told_subscribe(&chair, Ok(Roster { seq: 2, ..roster }), 7);
     assert_eq!(frames(&out, chair.as_str())[0].0, "conference.snapshot", "more has happened in it");
 }
+
+#[test]
+fn a_refused_roster_is_told_to_all_who_listen_until_it_is_granted() {
+    let truth = Truth::new(&["a", "b"]);
+    let mut core = looking(&truth, &["a", "b"]);
+    core.link_up(0);
+    let out = core.told_snapshot(Err(Failure::Unwilling), 10);
+    for id in ["a", "b"] {
+        assert_eq!(frames(&out, id), [("degraded".into(), serde_json::json!({"part": "events", "since": 10}))]);
+    }
+    assert!(core.is_refused());
+    assert_eq!(core.told_snapshot(Err(Failure::Unwilling), 20), [], "said once");
+    let out = core.told_snapshot(Ok(truth.0.clone()), 30);
+    assert_eq!(frames(&out, "a")[0].0, "restored");
+    assert!(!core.is_refused());
+}

@@ -19,11 +19,13 @@ pub(super) struct Look {
     asking: bool,
     /// The EIM is ahead of us; if what lies between doesn't come, nobody here is subscribed any more.
     behind: bool,
+    /// The EIM refuses the roster that everybody here waits for.
+    refused: bool,
 }
 
 impl Look {
     pub(super) fn new(at: u64) -> Self {
-        Self { at, asking: false, behind: false }
+        Self { at, asking: false, behind: false, refused: false }
     }
 }
 
@@ -101,9 +103,30 @@ impl Core {
         }
     }
 
+    /// The EIM refuses the roster without which no event can be told: it is asked again, and everybody is told.
+    pub(super) fn roster_refused(&mut self, now: u64, out: &mut Effects) {
+        self.syncing = Some(now + self.limits.look_ms.max(RETRY_MS));
+        if !std::mem::replace(&mut self.look.refused, true) {
+            self.tell_untold("degraded", &json!({"part": PART, "since": now}), out);
+        }
+    }
+
+    pub(super) fn roster_granted(&mut self, out: &mut Effects) {
+        if std::mem::take(&mut self.look.refused) {
+            self.tell_untold("restored", &json!({"part": PART}), out);
+        }
+    }
+
+    /// Who is refused for themselves hears of that alone.
+    fn tell_untold(&self, method: &str, params: &serde_json::Value, out: &mut Effects) {
+        let untold = self.listeners.iter().filter(|(_, listener)| listener.refusals < REFUSALS);
+        out.extend(untold.map(|(user, listener)| listener.tell(user, method, params)));
+    }
+
     /// Whether the EIM refuses to let somebody listen who is here.
     pub fn is_refused(&self) -> bool {
-        self.listeners.values().any(|listener| listener.refusals >= REFUSALS)
+        self.look.refused && !self.listeners.is_empty()
+            || self.listeners.values().any(|listener| listener.refusals >= REFUSALS)
     }
 }
 
