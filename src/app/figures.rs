@@ -112,6 +112,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("confgate_sockets", "Open event sockets."),
     ("confgate_store_refused_total", "Requests to the store that found its queue full."),
     ("confgate_store_requests", "Requests that wait for the store or use it."),
+    ("confgate_store_unavailable_total", "Requests that the store couldn't carry out then, such as on a full disk."),
     ("confgate_store_wait_seconds", "Time that requests wait for a connection of the store."),
     ("confgate_whip_requests_under_way", "Requests to a WHIP server that aren't answered yet."),
     ("confgate_whip_up", "Whether a WHIP server answers: 1 or 0."),
