@@ -85,9 +85,10 @@ impl Core {
     pub(super) fn unwilling(&mut self, user: &UserId, now: u64, out: &mut Effects) {
         let Some(listener) = self.listeners.get_mut(user) else { return };
         listener.refusals += 1;
+        let since = self.date.unwrap_or(now);
         let wait = if listener.refusals < REFUSALS { RETRY_MS } else { self.limits.look_ms.max(RETRY_MS) };
         if listener.refusals == REFUSALS {
-            out.push(listener.tell(user, "degraded", &json!({"part": PART, "since": now})));
+            out.push(listener.tell(user, "degraded", &json!({"part": PART, "since": since})));
         }
         if let Some(p) = self.presence.get_mut(user) {
             p.retry_at = now + wait;
@@ -107,7 +108,7 @@ impl Core {
     pub(super) fn roster_refused(&mut self, now: u64, out: &mut Effects) {
         self.syncing = Some(now + self.limits.look_ms.max(RETRY_MS));
         if !std::mem::replace(&mut self.look.refused, true) {
-            self.tell_untold("degraded", &json!({"part": PART, "since": now}), out);
+            self.tell_untold("degraded", &json!({"part": PART, "since": self.date.unwrap_or(now)}), out);
         }
     }
 
