@@ -98,12 +98,12 @@ fn roles_follow_from_the_account_and_names_cannot_be_borrowed() {
 }
 
 #[test]
-fn the_chair_may_go_by_another_name() {
+fn the_chair_too_goes_by_the_name_of_their_account() {
     let mut world = World::new();
     let conf = world.conference(&[]);
     world.set(&via("ann"), "join", &[("confId", &conf), ("name", "Anna Schmidt")]).unwrap();
     let snapshot = world.snapshot(&conf);
-    assert_eq!((snapshot.members[0].role, snapshot.members[0].name.as_str()), (Role::Chair, "Anna Schmidt"));
+    assert_eq!((snapshot.members[0].role, snapshot.members[0].name.as_str()), (Role::Chair, "Ann"));
 }
 
 #[test]
