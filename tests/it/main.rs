@@ -27,6 +27,7 @@ mod full_disk;
 mod groupcall;
 mod harness;
 mod health;
+mod hostile_clients;
 mod hostile_rpc;
 mod http_messages;
 mod idle_guests;

@@ -1,0 +1,68 @@
+//! Hundreds of hostile connections of one address block, at each entrance in turn, beside a conference whose members
+//! behave: they notice nothing, and the process takes no more memory than the documentation says.
+
+mod attack;
+mod members;
+
+use std::time::Duration;
+
+use confgate::config::Limits;
+use confgate::http::block_bytes;
+use serde_json::json;
+
+use crate::stage::Stage;
+use crate::support::livez::Livez;
+use attack::{Attack, ENTRANCES};
+use members::Members;
+
+const MEMBERS: usize = 50;
+const CONNECTIONS: usize = 500;
+/// Differences that are this machine's, which tests share.
+const NOISE: Duration = Duration::from_millis(100);
+
+/// Resident memory of the process, in bytes: proc(5), `status`.
+fn resident(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says so");
+    let kib: usize = line.trim().trim_end_matches("kB").trim().parse().expect("a number");
+    kib * 1024
+}
+
+#[tokio::test]
+async fn five_hundred_hostile_connections_at_each_entrance_harm_nobody() {
+    let for_each = Duration::from_secs(if crate::support::long() { 17 } else { 2 });
+    let limits = format!(
+        "[limits]\njoins_per_minute = 100000\nguests_per_link = 2000\nconference_members = 1000\n\
+         connections_per_block = {CONNECTIONS}\nsockets_per_block = {CONNECTIONS}\n\
+         socket_pings_per_minute = 10000000"
+    );
+    let stage = Stage::quiet(&limits).await;
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let mut members = Members::enter(&stage, chair, &conf, &code, MEMBERS).await;
+    let quiet = members.slowest_of_a_hundred(for_each).await;
+    let before = resident(stage.gateway.pid());
+    let bound = block_bytes(&Limits {
+        connections_per_block: CONNECTIONS,
+        sockets_per_block: CONNECTIONS,
+        ..Limits::default()
+    });
+    for entrance in ENTRANCES {
+        let attack = Attack::begin(&stage, entrance, CONNECTIONS).await;
+        let mut attacked = Duration::ZERO;
+        let measuring = async { attacked = members.slowest_of_a_hundred(for_each).await };
+        let livez = Livez::watch(stage.gateway.admin(), measuring).await;
+        let taken = resident(stage.gateway.pid()).saturating_sub(before);
+        println!(
+            "{entrance:?}: {} of {CONNECTIONS} connected, {} MiB taken, IQ {attacked:?} (quiet {quiet:?}), livez {:?}",
+            attack.standing(),
+            taken / 1024 / 1024,
+            livez.typical()
+        );
+        assert!(taken <= bound, "{entrance:?}: {taken} bytes, at most {bound}");
+        assert!(livez.typical() <= Duration::from_millis(100), "{entrance:?}: {livez:?}");
+        assert!(attacked <= quiet * 3 + NOISE, "{entrance:?}: {attacked:?}, quiet {quiet:?}");
+        attack.end();
+    }
+    members.have_heard_everything().await;
+}
