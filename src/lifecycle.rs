@@ -117,7 +117,7 @@ impl Lifecycle {
     /// before the parts are made: making them may be what hangs.
     pub fn listen_to_signals(&self) -> io::Result<()> {
         // Where a file may not grow any more the write fails, and what wanted it says so: no reason to die.
-        signal(SignalKind::from_raw(SIGXFSZ))?;
+        let _ignored_from_now_on = signal(SignalKind::from_raw(SIGXFSZ))?;
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let (soft, at_once) = (self.soft.clone(), self.at_once.clone());
         tokio::spawn(async move {

@@ -128,7 +128,7 @@ impl Node {
         let now = self.begun + Duration::from_millis(self.passed);
         let mut inputs = std::collections::VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
-            for output in self.calls.handle(1_000_000 + self.passed, input) {
+            for output in self.calls.handle((1_000_000 + self.passed).into(), input) {
                 match output {
                     Output::Send(_, reply) => {
                         let said: Value = serde_json::from_str(&reply.text()).expect("a reply is JSON");
@@ -151,7 +151,7 @@ impl Node {
         if let Some(place) = self.sockets.iter().position(|socket| *socket == closed) {
             self.opened += 1;
             self.sockets[place] = SocketId(self.opened);
-            self.calls.handle(1_000_000 + self.passed, Input::Opened(self.sockets[place], shown(place)));
+            self.calls.handle((1_000_000 + self.passed).into(), Input::Opened(self.sockets[place], shown(place)));
         }
     }
 

@@ -158,14 +158,14 @@ impl Bars {
         }
     }
 
-    /// Bars what was given out to these logins, whenever that was.
-    pub fn revoke(&mut self, families: &[String], now: u64) {
+    /// Bars what was given out to these logins, whenever that was. `date`: of now, ms since 1970.
+    pub fn revoke(&mut self, families: &[String], date: u64) {
         for family in families {
             if self.families.len() >= BARS {
                 let oldest = self.families.iter().min_by_key(|(_, since)| **since).map(|(family, _)| family.clone());
                 self.families.remove(&oldest.expect("a full table has an oldest"));
             }
-            self.families.insert(family.clone(), now);
+            self.families.insert(family.clone(), date);
         }
     }
 
@@ -185,8 +185,8 @@ impl Bars {
         self.places.get(&(room.clone(), None)).is_some_and(|bar| bar.why == Barred::Ended)
     }
 
-    pub fn forget(&mut self, now: u64) {
-        self.places.retain(|_, bar| bar.issued_until + TOKEN_LIFE_MS > now);
-        self.families.retain(|_, since| *since + TOKEN_LIFE_MS > now);
+    pub fn forget(&mut self, date: u64) {
+        self.places.retain(|_, bar| bar.issued_until + TOKEN_LIFE_MS > date);
+        self.families.retain(|_, since| *since + TOKEN_LIFE_MS > date);
     }
 }

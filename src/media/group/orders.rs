@@ -21,7 +21,7 @@ impl Group {
             ToNode::Expel { room, name, issued_until } => self.expel(now, room, name, issued_until),
             ToNode::Move { room, url } => self.move_room(room, url),
             ToNode::Cascade { room, peers } => self.out.push(Output::Cascade(room, peers)),
-            ToNode::CloseRoom { room } => self.close_room(room),
+            ToNode::CloseRoom { room } => self.close_room(now, room),
         }
     }
 
@@ -86,7 +86,7 @@ impl Group {
 
     /// The logins are over, and with them what their tokens stood for.
     fn revoke(&mut self, now: u64, families: &[String]) {
-        self.bars.revoke(families, now);
+        self.bars.revoke(families, self.date);
         let is_over = |token: &Token| token.is_of(families);
         let over: Vec<SocketId> = self.rooms.values().flat_map(|room| room.admitted_by(is_over)).collect();
         for socket in over {
@@ -105,7 +105,7 @@ impl Group {
         self.tell(&members, &Reply::Moved { url });
     }
 
-    fn close_room(&mut self, room: ConfId) {
+    fn close_room(&mut self, now: u64, room: ConfId) {
         let id = Space::Conference.room(room.as_str());
         self.bars.put(room.clone(), None, self.date, Barred::Ended);
         self.permits.forget(&id);

@@ -71,7 +71,7 @@ impl Pairs {
 
     /// The logins are over, and with them what their tokens stood for.
     fn revoke(&mut self, now: u64, families: &[String]) {
-        self.bars.revoke(families, now);
+        self.bars.revoke(families, self.date);
         let of_them = |socket: &SocketId| self.admitted_by(*socket, |token| token.is_of(families));
         let mut over: Vec<SocketId> = self.sockets.keys().copied().filter(of_them).collect();
         over.sort_unstable();
