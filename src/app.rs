@@ -30,7 +30,7 @@ use crate::http::{
 use crate::ids::{Secret, now_ms, random_text};
 use crate::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::placement::Placement;
-use crate::rpc::{Counters, Door, FailedLogins};
+use crate::rpc::{Counters, Door, FailedLogins, Rates};
 use crate::schema::Schema;
 use crate::signal::Operators;
 use crate::sockets::Sockets;
@@ -115,6 +115,7 @@ async fn run(
         counters: Counters::new(&schema),
         budget: Budget::per_minute(config.limits.requests_per_minute),
         failed_logins: FailedLogins::default(),
+        rates: Rates::new(&config.limits),
         schema,
         config: config.clone(),
         entry: entry.clone(),
@@ -354,6 +355,7 @@ async fn builtin_eim(config: &Config, store: &Store) -> Result<builtin::Eim, Fai
         users: users.collect(),
         limits: builtin::Limits {
             conferences: config.limits.conferences,
+            conferences_per_user: config.limits.conferences_per_user,
             conference_members: config.limits.conference_members,
             calls: config.limits.calls,
             calls_per_user: config.limits.calls_per_user,

@@ -2,6 +2,8 @@
 //!
 //! Pure: no clock, no lock, no task. Whoever shares one puts it behind a lock of its own and passes the time in.
 
+pub mod shares;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 

@@ -21,7 +21,7 @@ use crate::address::ClientAddr;
 use crate::bearer::{authorization, query, shown};
 use crate::body::{OwnBytes, body_of, bounded_body};
 use crate::refusal::{Refusal, code};
-use crate::rpc::{Context, Door};
+use crate::rpc::{Act, Context, Door};
 use crate::wss;
 
 /// The page's files, in the binary.
@@ -147,6 +147,9 @@ async fn websck(
         Some(Err(refusal)) => return refused(StatusCode::UNAUTHORIZED, &refusal),
         None => return refused(StatusCode::UNAUTHORIZED, &Refusal::unauthenticated()),
     };
+    if let Err(refusal) = site.door.rates.act(&caller.user_id, Act::Socket) {
+        return too_many_of(&refusal);
+    }
     let resume: Vec<String> = query(uri, "resume").collect();
     let positions = match wss::positions(resume.iter().map(String::as_str)) {
         Ok(positions) => positions,
@@ -194,9 +197,7 @@ async fn conference(State(site): State<Arc<Site>>, request: Request) -> Response
             give_device(&site, request.headers(), &mut response);
             response
         }
-        Err(refusal) if refusal.code == code::TOO_MANY => {
-            too_many(refusal.data.get("retryAfterMs").and_then(Value::as_u64).unwrap_or(1000))
-        }
+        Err(refusal) if refusal.code == code::TOO_MANY => too_many_of(&refusal),
         Err(refusal) => {
             let mut response = refused(StatusCode::SERVICE_UNAVAILABLE, &refusal);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
@@ -210,6 +211,10 @@ fn give_device(site: &Site, headers: &HeaderMap, response: &mut Response) {
     if site.device(headers).is_none() {
         site.set_cookie(response.headers_mut(), &site.door.entry.new_device().1);
     }
+}
+
+fn too_many_of(refusal: &Refusal) -> Response {
+    too_many(refusal.data.get("retryAfterMs").and_then(Value::as_u64).unwrap_or(1000))
 }
 
 fn too_many(wait_ms: u64) -> Response {

@@ -45,8 +45,8 @@ pub struct Opening {
 /// What the socket's requests and its own task share.
 struct Shared {
     caller: watch::Sender<Arc<Caller>>,
-    /// Positions by `events.resume`, until conferences are greeted.
-    positions: Mutex<Vec<(ConfId, Position)>>,
+    /// Positions by `events.resume`; `None` once conferences are greeted, when more are of no use.
+    positions: Mutex<Option<Vec<(ConfId, Position)>>>,
     /// Whether the first frame is being answered, which says where to resume from.
     resumes: AtomicBool,
     /// Told when it is known where from.
@@ -54,7 +54,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn positions(&self) -> MutexGuard<'_, Vec<(ConfId, Position)>> {
+    fn positions(&self) -> MutexGuard<'_, Option<Vec<(ConfId, Position)>>> {
         self.positions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -65,7 +65,9 @@ impl SocketSide for Shared {
     }
 
     fn resume(&self, positions: Vec<(ConfId, Position)>) {
-        self.positions().extend(positions);
+        if let Some(known) = self.positions().as_mut() {
+            known.extend(positions);
+        }
     }
 
     fn renew(&self, caller: Arc<Caller>) {
@@ -85,7 +87,7 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
     hello(&door, &outbox);
     let shared = Arc::new(Shared {
         caller: watch::Sender::new(opening.caller),
-        positions: Mutex::new(opening.positions),
+        positions: Mutex::new(Some(opening.positions)),
         resumes: AtomicBool::new(false),
         greet: Notify::new(),
     });
@@ -290,12 +292,12 @@ impl Reading {
 
 /// Lets the socket listen to its user's conferences, once it is known where it resumes from.
 async fn greet(door: &Door, shared: &Shared, outbox: &Outbox, device: Option<&str>, generation: u64) {
-    let has_positions = !shared.positions().is_empty();
+    let has_positions = shared.positions().as_ref().is_some_and(|known| !known.is_empty());
     if !has_positions && timeout(FIRST_FRAME, shared.greet.notified()).await.is_err() && shared.resumes.load(Relaxed) {
         shared.greet.notified().await;
     }
     let caller = shared.caller();
-    let mut positions = std::mem::take(&mut *shared.positions());
+    let mut positions = shared.positions().take().unwrap_or_default();
     // Who must log in again hears nothing until they have.
     let conferences = conferences_of(door, &caller).await.unwrap_or_else(|| {
         outbox.close(Close::Token);

@@ -8,6 +8,7 @@ const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 
 /// Name and meaning. Counters end in `_total`, times in `_seconds`; all else are gauges.
 const FIGURES: &[(&str, &str)] = &[
+    ("confgate_acts_too_fast_total", "Requests beyond a user's rate, or beyond what a conference is told in a minute."),
     ("confgate_address_blocks", "Blocks of addresses that hold connections or bytes."),
     ("confgate_builtin_eim_calls", "Calls that the built-in EIM holds, ringing or on."),
     ("confgate_builtin_eim_commit_failures_total", "Writes of the built-in EIM that the store refused."),

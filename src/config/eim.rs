@@ -101,6 +101,7 @@ pub struct Eim {
     pub snapshot_interval: Duration,
     /// Most requests sent and not yet answered.
     pub under_way: usize,
+    pub under_way_per_user: usize,
     pub guest_namespaces: Vec<String>,
     /// With `{domain}` for `domain`; see [`Eim::guest_addresses`].
     #[serde(deserialize_with = "values::domain_templates")]
@@ -137,6 +138,7 @@ impl Default for Eim {
             ping_interval: Duration::from_secs(5),
             snapshot_interval: Duration::from_secs(15),
             under_way: 1024,
+            under_way_per_user: 64,
             guest_namespaces: vec!["je:x:client:config".to_owned()],
             guest_destinations: vec!["jeprivacy.{domain}".to_owned()],
             components: Vec::new(),
@@ -158,6 +160,7 @@ impl Eim {
         ("eim.ping_interval_ms", 100, HOUR_MS),
         ("eim.snapshot_interval_ms", 100, HOUR_MS),
         ("eim.under_way", 1, 1_000_000),
+        ("eim.under_way_per_user", 1, 1_000_000),
     ];
 
     /// The domain that users speak from: `component`, else `webconf.<domain>`.

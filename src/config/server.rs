@@ -173,7 +173,7 @@ pub struct Store {
     /// How long the audit of control actions is kept.
     #[serde(rename = "audit_keep_s", with = "values::seconds")]
     pub audit_keep: Duration,
-    /// Most entries of that audit; the oldest go first.
+    /// Most entries of that audit; the oldest go first. A quarter of them at most are of attempts that were refused.
     pub audit_rows: u32,
 }
 

@@ -377,3 +377,49 @@ fn a_nodes_bare_address_leads_to_where_nodes_serve() {
         assert_eq!(node("confgate", own), own);
     }
 }
+
+/// What the documents say of a key: its name, and the number that stands behind it in the same table row
+/// (`| limits.batch | 50 ... |`) or in brackets (`limits.grace_ms (20 s)`).
+fn documented_numbers(text: &str) -> Vec<(String, u64)> {
+    let number = |text: &str| {
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        let unit = text[digits.len()..].trim_start().split([' ', ')', ',', ';']).next().unwrap_or_default().to_owned();
+        Some((digits.parse::<u64>().ok()?, unit))
+    };
+    let mut found = Vec::new();
+    for line in text.lines() {
+        for (at, _) in line.match_indices('`') {
+            let Some((key, rest)) = line[at + 1..].split_once('`') else { continue };
+            let is_key = key.split_once('.').is_some_and(|(section, key)| {
+                let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+                word(section) && word(key)
+            });
+            let after = rest.strip_prefix(" (").or_else(|| rest.strip_prefix(" | "));
+            let (true, Some((value, unit))) = (is_key, after.and_then(number)) else { continue };
+            let times = match unit.as_str() {
+                "s" if key.ends_with("_ms") => 1000,
+                "KiB" => 1024,
+                "MiB" => 1024 * 1024,
+                _ => 1,
+            };
+            found.push((key.to_owned(), value * times));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_numbers_in_the_documents_are_the_defaults() {
+    let defaults = serde_json::to_value(Config::default()).unwrap();
+    let mut compared = 0;
+    for file in ["operation.md", "front-end.md", "integration.md"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(file);
+        for (key, value) in documented_numbers(&std::fs::read_to_string(path).unwrap()) {
+            let (section, name) = key.split_once('.').unwrap();
+            let Some(default) = defaults[section][name].as_u64() else { continue };
+            assert_eq!(default, value, "{file} says {value} of {key}, whose default is {default}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 15, "only {compared} numbers are found");
+}

@@ -12,7 +12,7 @@ use crate::refusal::{Refusal, code};
 use crate::schema::{Method, Schema, Speaker, XIq};
 
 use super::xml::Stanza;
-use super::{Eim, EimError, ProvisionError, convert};
+use super::{Eim, EimError, Guard, ProvisionError, convert};
 
 /// Lines that say of such a refusal: one for each member of a large conference would fill the log.
 const REFUSALS: Rate = Rate { count: 20, window_ms: 60_000 };
@@ -35,8 +35,18 @@ impl Calls {
 
     /// A named entry, asked as the gateway itself.
     pub async fn as_gateway(&self, name: &str, params: &Map<String, Value>) -> Result<Value, Refusal> {
+        self.as_gateway_within(None, name, params).await
+    }
+
+    /// The same on behalf of somebody, within their share of the requests under way.
+    pub async fn as_gateway_within(
+        &self,
+        guard: Option<Guard>,
+        name: &str,
+        params: &Map<String, Value>,
+    ) -> Result<Value, Refusal> {
         let method = self.entry(name)?;
-        let outcome = self.as_gateway_method(method, params).await;
+        let outcome = self.ask_as_gateway(guard, method, params).await;
         self.note(method, &outcome);
         outcome
     }
@@ -74,9 +84,18 @@ impl Calls {
     }
 
     pub async fn as_gateway_method(&self, method: &Method, params: &Map<String, Value>) -> Result<Value, Refusal> {
+        self.ask_as_gateway(None, method, params).await
+    }
+
+    async fn ask_as_gateway(
+        &self,
+        guard: Option<Guard>,
+        method: &Method,
+        params: &Map<String, Value>,
+    ) -> Result<Value, Refusal> {
         let x_iq = x_iq(method)?;
         let iq = convert::to_iq(x_iq, params, &self.domain)?;
-        let answer = self.eim.request(iq, self.timeout).await?;
+        let answer = self.eim.request_within(guard, iq, self.timeout).await?;
         self.read(x_iq, &answer)
     }
 
@@ -89,7 +108,7 @@ impl Calls {
     ) -> Result<Value, Refusal> {
         let x_iq = x_iq(method)?;
         if x_iq.speaker == Speaker::Gateway {
-            return self.as_gateway_method(method, params).await;
+            return self.ask_as_gateway(Some(self.eim.guard(user)?), method, params).await;
         }
         let iq = convert::to_iq(x_iq, params, &self.domain)?;
         let answer = self.eim.request_as(user, iq, self.timeout).await?;
@@ -123,6 +142,7 @@ impl From<EimError> for Refusal {
             EimError::NoSession => Refusal::session_lost(),
             EimError::TooManyUnderWay => Refusal::too_many("eim.busy", 1000),
             EimError::Unsendable(why) => Refusal::invalid_params("", why),
+            EimError::TooManyOfUser => Refusal::too_many("eim.tooManyOfUser", 1000),
         }
     }
 }

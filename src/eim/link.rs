@@ -43,10 +43,14 @@ pub enum EimError {
     /// The request itself is such that a server would end the stream for it; nothing was sent.
     #[error("{0}")]
     Unsendable(&'static str),
+    /// The user's share of them is used up; nothing was sent.
+    #[error("too many requests of one user to the EIM are under way")]
+    TooManyOfUser,
 }
 
 impl EimError {
-    fn label(self) -> &'static str {
+    /// Its name among the metrics' labels.
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Unreachable { sent: false } => "unreachable",
             Self::Unreachable { sent: true } => "cut",
@@ -54,6 +58,7 @@ impl EimError {
             Self::NoSession => "no_session",
             Self::TooManyUnderWay => "too_many",
             Self::Unsendable(_) => "unsendable",
+            Self::TooManyOfUser => "too_many_of_user",
         }
     }
 }
@@ -188,6 +193,10 @@ pub struct Link {
     wait: Duration,
 }
 
+/// A place in somebody's share of what all share: held as long as their request is under way, whether or not they wait
+/// for its answer.
+pub type Guard = Arc<dyn Send + Sync>;
+
 /// A request on its way to the link's task.
 struct Request {
     /// With `from` and `to` as on the wire; the task gives it its id.
@@ -214,6 +223,7 @@ impl Reply {
 struct Slot {
     gauge: Gauge,
     _permit: OwnedSemaphorePermit,
+    _guard: Option<Guard>,
 }
 
 impl Drop for Slot {
@@ -246,8 +256,18 @@ impl Link {
     /// Sends an IQ of type get or set, with `from` and `to` as on the wire, and gives the answer (result or error) as
     /// it came. A caller that stops waiting leaves the request under way until its answer or deadline.
     pub async fn request(&self, stanza: Stanza, timeout: Duration) -> Result<Stanza, EimError> {
+        self.request_within(None, stanza, timeout).await
+    }
+
+    /// As [`Link::request`], within somebody's share of all.
+    pub async fn request_within(
+        &self,
+        guard: Option<Guard>,
+        stanza: Stanza,
+        timeout: Duration,
+    ) -> Result<Stanza, EimError> {
         let began = Instant::now();
-        let outcome = self.ask(stanza, began, timeout).await;
+        let outcome = self.ask(guard, stanza, began, timeout).await;
         match &outcome {
             Ok(_) => self.seconds.record(began.elapsed()),
             Err(e) => metrics::counter!("confgate_eim_requests_failed_total", "why" => e.label()).increment(1),
@@ -255,7 +275,13 @@ impl Link {
         outcome
     }
 
-    async fn ask(&self, stanza: Stanza, now: Instant, timeout: Duration) -> Result<Stanza, EimError> {
+    async fn ask(
+        &self,
+        guard: Option<Guard>,
+        stanza: Stanza,
+        now: Instant,
+        timeout: Duration,
+    ) -> Result<Stanza, EimError> {
         if stanza.attr("to").is_some_and(|to| Jid::parse(to).is_none()) {
             return Err(EimError::Unsendable("to is no address"));
         }
@@ -264,7 +290,7 @@ impl Link {
         }
         let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| EimError::TooManyUnderWay)?;
         self.under_way.increment(1.0);
-        let slot = Slot { gauge: self.under_way.clone(), _permit: permit };
+        let slot = Slot { gauge: self.under_way.clone(), _permit: permit, _guard: guard };
         let (to, answer) = oneshot::channel();
         let deadline = now + timeout;
         let wait_until = deadline.min(now + self.wait);

@@ -25,9 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ids::{Secret, UserId};
+use crate::limiter::shares::Shares;
 use address::Addresses;
 pub use inbound::{INBOUND_MAX, Inbound};
-pub use link::{EimError, Health, InProcess};
+pub use link::{EimError, Guard, Health, InProcess};
 use link::{Link, Surroundings};
 use plan::Plan;
 pub use probe::{Client, Probed, probe};
@@ -56,6 +57,8 @@ struct Parts {
     timeout: Duration,
     health: watch::Receiver<Health>,
     reach: Reach,
+    /// Who has how many requests under way.
+    shares: Shares<UserId>,
 }
 
 /// How users speak.
@@ -116,7 +119,8 @@ impl Eim {
         let look = Look { reach: reach.clone(), asker, domain, every, limit, link, tell, inbound: to };
         tracker.spawn(async move { stop.run_until_cancelled(look.run()).await });
         let (addresses, door, timeout) = (plan.addresses, plan.door, plan.timing.timeout);
-        let parts = Parts { addresses, callers, own, provision, door, timeout, health, reach };
+        let shares = Shares::new(config.under_way, config.under_way_per_user);
+        let parts = Parts { addresses, callers, own, provision, door, timeout, health, reach, shares };
         Ok((Self(Arc::new(parts)), inbound))
     }
 
@@ -129,6 +133,7 @@ impl Eim {
         let to = iq.attr("to").map(str::to_owned);
         let id = iq.attr("id").map(str::to_owned);
         let written = Written { from: from.clone().unwrap_or_else(|| self.0.addresses.own(user)), to, id };
+        let guard = Some(self.guard(user)?);
         let answer = match &self.0.callers {
             Callers::Component(link) => {
                 iq.set("from", self.0.addresses.on_wire(user, from.as_deref()));
@@ -136,12 +141,12 @@ impl Eim {
                     // Without one the server would close the stream (XEP-0114 section 3).
                     iq.set("to", self.0.addresses.domain.as_str());
                 }
-                link.request(iq, timeout).await
+                link.request_within(guard, iq, timeout).await
             }
             Callers::Sessions(sessions) => {
                 iq.remove("from");
                 let link = sessions.link(user)?;
-                match link.request(iq, timeout).await {
+                match link.request_within(guard, iq, timeout).await {
                     Err(EimError::Unreachable { sent: false }) if link.health().borrow().refused => {
                         Err(EimError::NoSession)
                     }
@@ -154,10 +159,30 @@ impl Eim {
 
     /// Sends the gateway's own IQ, from the provisioning domain (or where none is configured from the component).
     /// Mode `c2s` without a provisioning domain has no address for it: unreachable.
-    pub async fn request(&self, mut iq: Stanza, timeout: Duration) -> Result<Stanza, EimError> {
+    pub async fn request(&self, iq: Stanza, timeout: Duration) -> Result<Stanza, EimError> {
+        self.request_within(None, iq, timeout).await
+    }
+
+    /// As [`Eim::request`], on behalf of somebody, within their share.
+    pub async fn request_within(
+        &self,
+        guard: Option<Guard>,
+        mut iq: Stanza,
+        timeout: Duration,
+    ) -> Result<Stanza, EimError> {
         let (link, from) = self.0.own.as_ref().ok_or(EimError::Unreachable { sent: false })?;
         iq.set("from", from.as_str());
-        link.request(iq, timeout).await
+        link.request_within(guard, iq, timeout).await
+    }
+
+    /// A place in the user's share of the requests under way.
+    pub fn guard(&self, user: &UserId) -> Result<Guard, EimError> {
+        let share = self.0.shares.take(user).ok_or_else(|| {
+            let refused = EimError::TooManyOfUser;
+            metrics::counter!("confgate_eim_requests_failed_total", "why" => refused.label()).increment(1);
+            refused
+        })?;
+        Ok(Arc::new(share))
     }
 
     /// Whether the server takes the password, by SASL. Unreachable with the built-in EIM, which is asked by IQ.

@@ -302,6 +302,7 @@ impl Look {
             Err(
                 EimError::Unreachable { .. }
                 | EimError::TooManyUnderWay
+                | EimError::TooManyOfUser
                 | EimError::NoSession
                 | EimError::Unsendable(_),
             ) => {}

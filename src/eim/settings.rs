@@ -60,6 +60,8 @@ pub struct EimConfig {
     pub timeout_ms: u64,
     /// Most requests under way at once, parked ones included; in mode `c2s` over all sessions.
     pub under_way: usize,
+    /// Most of them of one user.
+    pub under_way_per_user: usize,
     pub reconnect_min_ms: u64,
     pub reconnect_max_ms: u64,
     /// A link on which nothing came for so long is pinged. Servers cut idle streams after a minute at the earliest.
@@ -113,6 +115,7 @@ impl From<&config::Eim> for EimConfig {
             wait_ms: millis(eim.wait),
             timeout_ms: millis(eim.timeout),
             under_way: eim.under_way,
+            under_way_per_user: eim.under_way_per_user,
             reconnect_min_ms: millis(eim.reconnect_min),
             reconnect_max_ms: millis(eim.reconnect_max),
             keepalive_ms: millis(eim.keepalive),

@@ -30,6 +30,7 @@ fn config() -> EimConfig {
         wait_ms: 30_000,
         timeout_ms: 30_000,
         under_way: 16,
+        under_way_per_user: 16,
         reconnect_min_ms: 1,
         reconnect_max_ms: 20,
         keepalive_ms: 30_000,

@@ -2,10 +2,13 @@
 //! limiter's bounds.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
 
+use crate::address::AddressBlock;
+use crate::eim::Guard;
 use crate::event::{Conference, ENDED, NOT_STARTED, UNKNOWN};
 use crate::ids::now_ms;
 use crate::password::opaque;
@@ -13,7 +16,11 @@ use crate::refusal::{Refusal, code as codes};
 use crate::token::LinkClaims;
 
 use super::code::{self, Code};
-use super::{Entry, object};
+use super::limits::held;
+use super::{BUSY_RETRY_MS, Entry, object};
+
+/// Fewest characters of a conference's password: `conference.create` takes no fewer.
+const PASSWORD_MIN: usize = 4;
 
 /// What a link leads to.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,28 +65,56 @@ impl Entry {
     pub(super) async fn look_up(&self, text: &str, address: IpAddr) -> Result<LookUp, Refusal> {
         let Code { signed, legacy, raw } = code::read(text);
         if let Some(claims) = signed.iter().find_map(|token| self.0.keys.link.verify::<LinkClaims>(token).ok()) {
-            return self.signed(claims).await;
+            let guard = self.look_up_guard(address)?;
+            return self.signed(guard, claims).await;
+        }
+        // What is written as a signed code is none of a password's: no guess, and not tried as one.
+        if !signed.is_empty() {
+            return Ok(LookUp::Unknown);
         }
         let raw = raw.into_iter().filter(|_| self.0.config.auth.raw_password);
-        self.0.limits.guess(address).map_err(|wait| Refusal::too_many("entry.tooManyGuesses", wait))?;
-        for password in legacy.into_iter().chain(raw) {
-            if let Some(conference) = self.by_password(&password).await? {
-                self.0.limits.guessed_right(address);
+        let passwords: Vec<String> = legacy.into_iter().chain(raw).filter(|text| can_be_password(text)).collect();
+        if passwords.is_empty() {
+            return Ok(LookUp::Unknown);
+        }
+        let guess = self.0.limits.guess(address)?;
+        held(guess.hold).await;
+        let found = match self.look_up_guard(address) {
+            Ok(guard) => self.by_passwords(&guard, &passwords).await,
+            Err(busy) => Err(busy),
+        };
+        match &found {
+            Ok(LookUp::Found { .. }) => self.0.limits.guessed_right(&guess),
+            Ok(_) => metrics::counter!("confgate_link_guesses_failed_total").increment(1),
+            Err(_) => self.0.limits.no_guess(&guess),
+        }
+        found
+    }
+
+    /// A place among the look-ups under way.
+    fn look_up_guard(&self, address: IpAddr) -> Result<Guard, Refusal> {
+        let share = self.0.look_ups.take(&AddressBlock::host(address));
+        let share = share.ok_or_else(|| Refusal::too_many("entry.busy", BUSY_RETRY_MS))?;
+        Ok(Arc::new(share))
+    }
+
+    async fn by_passwords(&self, guard: &Guard, passwords: &[String]) -> Result<LookUp, Refusal> {
+        for password in passwords {
+            if let Some(conference) = self.by_password(guard, password).await? {
                 return Ok(LookUp::Found { conference, link: None });
             }
         }
-        metrics::counter!("confgate_link_guesses_failed_total").increment(1);
         Ok(LookUp::Unknown)
     }
 
-    async fn signed(&self, claims: LinkClaims) -> Result<LookUp, Refusal> {
+    async fn signed(&self, guard: Guard, claims: LinkClaims) -> Result<LookUp, Refusal> {
         let row = self.0.store.link(&claims.jti).await.map_err(Refusal::from)?;
         let Some(row) = row else { return Ok(LookUp::Unknown) };
         let now = now_ms() / 1000;
         if claims.exp.is_some_and(|exp| exp <= now) {
             return Ok(LookUp::Expired);
         }
-        let conference = match self.conference(&claims.cid).await {
+        let conference = match self.conference_within(Some(guard), &claims.cid).await {
             Ok(conference) => conference,
             Err(refusal) if refusal.code == codes::NOT_FOUND => return Ok(LookUp::Unknown),
             Err(refusal) => return Err(refusal),
@@ -95,12 +130,33 @@ impl Entry {
     }
 
     /// The conference of that password; one that has ended only if no other has it.
-    async fn by_password(&self, password: &str) -> Result<Option<Conference>, Refusal> {
+    async fn by_password(&self, guard: &Guard, password: &str) -> Result<Option<Conference>, Refusal> {
         let params = object(json!({"password": opaque(password)}));
-        match self.0.calls.as_gateway("eim.conference.find", &params).await {
+        match self.0.calls.as_gateway_within(Some(Arc::clone(guard)), "eim.conference.find", &params).await {
             Ok(found) => serde_json::from_value(found).map(Some).map_err(Refusal::fault),
             Err(refusal) if matches!(refusal.code, codes::NOT_FOUND | codes::INVALID_PARAMS) => Ok(None),
             Err(refusal) => Err(refusal),
+        }
+    }
+}
+
+/// Whether a conference could have been made with that password: what can't is not asked for, and no guess. That it is
+/// not too long has been looked at before.
+fn can_be_password(text: &str) -> bool {
+    text.chars().count() >= PASSWORD_MIN && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_conference_can_be_made_with_is_a_guess_at_a_password() {
+        for password in ["1234", "open sesame", "会议会议"] {
+            assert!(can_be_password(password), "{password}");
+        }
+        for other in ["", "123", "会议", "a\nbc", "abc\u{7f}"] {
+            assert!(!can_be_password(other), "{other}");
         }
     }
 }

@@ -14,13 +14,15 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Value, json};
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 
+use crate::address::AddressBlock;
 use crate::config::Config;
-use crate::eim::Eim;
 use crate::eim::calls::Calls;
+use crate::eim::{Eim, Guard};
 use crate::event::{Conference, Member};
 use crate::ids::{ConfId, UserId, now_ms};
+use crate::limiter::shares::Shares;
 use crate::refusal::{Refusal, code as codes};
 use crate::store::Store;
 use crate::store::seal::Sealer;
@@ -35,6 +37,15 @@ pub use session::{Grant, Session};
 
 /// How many ended families a slow listener may miss before it has to look at all of them.
 const ENDED_QUEUE: usize = 1024;
+/// Passwords proved at once; who comes later waits.
+const PROVING: usize = 16;
+/// Logins with a password under way, in all and of one address.
+const PROOFS: (usize, usize) = (256, 32);
+/// Of the requests that may be under way to the EIM, one part in so many is for look-ups of links, in all and of one
+/// address: the gateway's own requests share that bound.
+const LOOK_UPS_ONE_IN: (usize, usize) = (2, 8);
+/// When to try again where all places are taken.
+const BUSY_RETRY_MS: u64 = 1000;
 
 /// Where a login comes from.
 #[derive(Debug, Clone)]
@@ -59,6 +70,9 @@ struct Inner {
     calls: Calls,
     eim: Eim,
     limits: Limits,
+    proving: Semaphore,
+    proofs: Shares<AddressBlock>,
+    look_ups: Shares<AddressBlock>,
     verified: Verified,
     /// Ended families and when they were; kept as long as an access token of theirs could live.
     ended: RwLock<HashMap<String, u64>>,
@@ -76,6 +90,8 @@ impl Entry {
         eim: Eim,
     ) -> Self {
         let limits = Limits::new(&config.limits);
+        let under_way = config.eim.under_way;
+        let look_ups = Shares::new(under_way / LOOK_UPS_ONE_IN.0, under_way / LOOK_UPS_ONE_IN.1);
         let (ended_news, _) = broadcast::channel(ENDED_QUEUE);
         Self(Arc::new(Inner {
             config,
@@ -86,6 +102,9 @@ impl Entry {
             calls,
             eim,
             limits,
+            proving: Semaphore::new(PROVING),
+            proofs: Shares::new(PROOFS.0, PROOFS.1),
+            look_ups,
             verified: Verified::default(),
             ended: RwLock::default(),
             ended_news,
@@ -139,7 +158,13 @@ impl Entry {
 
     /// The conference as the EIM says.
     pub async fn conference(&self, conf: &ConfId) -> Result<Conference, Refusal> {
-        let found = self.0.calls.as_gateway("eim.conference.get", &object(json!({"confId": conf}))).await?;
+        self.conference_within(None, conf).await
+    }
+
+    /// The same on behalf of somebody, within their share of the requests under way.
+    pub async fn conference_within(&self, guard: Option<Guard>, conf: &ConfId) -> Result<Conference, Refusal> {
+        let params = object(json!({"confId": conf}));
+        let found = self.0.calls.as_gateway_within(guard, "eim.conference.get", &params).await?;
         serde_json::from_value(found).map_err(Refusal::fault)
     }
 

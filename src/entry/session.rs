@@ -1,6 +1,7 @@
 //! Logins: the four grants, and what they give.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -9,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::timeout;
 
+use crate::address::AddressBlock;
 use crate::config::{Client, EimMode, Scope};
+use crate::eim::Guard;
 use crate::event::Role;
 use crate::ids::{ConfId, Secret, UserId, now_ms, random_bytes, random_text};
 use crate::names;
@@ -17,7 +20,8 @@ use crate::refusal::{Refusal, code as codes};
 use crate::store::{Family, NewFamily, Rotation};
 use crate::token::{Access, audience};
 
-use super::{Caller, Entry, From, object};
+use super::limits::held;
+use super::{BUSY_RETRY_MS, Caller, Entry, From, object};
 
 /// Bytes of a refresh token that name its family; the rest of its 20 are its secret.
 const FAMILY_BYTES: usize = 8;
@@ -97,11 +101,12 @@ impl Entry {
 
     async fn client_login(&self, id: &str, secret: Option<&Secret>, from: &From) -> Result<Session, Refusal> {
         let address = from.address;
-        self.0.limits.try_login(address, id)?;
+        let attempt = self.0.limits.try_login(address, id)?;
+        held(attempt.hold).await;
         let client = self.0.config.auth.clients.iter().find(|c| c.id == id);
         let client = client.filter(|c| admits(c, secret, address)).ok_or_else(failed)?;
         let user = client.speaks_as();
-        self.0.limits.login_was_no_failure(address, id);
+        self.0.limits.logged_in(&attempt);
         if let Some(password) = &client.password {
             self.open_session(&user, password).await?;
         }
@@ -121,13 +126,16 @@ impl Entry {
 
     async fn password_login(&self, id: &str, password: &Secret, from: &From) -> Result<Session, Refusal> {
         let address = from.address;
-        self.0.limits.try_login(address, id)?;
+        let attempt = self.0.limits.try_login(address, id)?;
+        held(attempt.hold).await;
         let verified = match UserId::parse(id) {
-            Some(user) => self.verify(&user, password).await.map(|name| name.map(|name| (user, name))),
+            Some(user) => self.prove(&user, password, address).await.map(|name| name.map(|name| (user, name))),
             None => Ok(None),
         };
-        if !matches!(verified, Ok(None)) {
-            self.0.limits.login_was_no_failure(address, id);
+        match &verified {
+            Ok(Some(_)) => self.0.limits.logged_in(&attempt),
+            Ok(None) => {}
+            Err(_) => self.0.limits.no_failure(&attempt),
         }
         let (user_id, name) = verified?.ok_or_else(failed)?;
         let (scope, device) = (joined(&USER_SCOPES), from.device.clone());
@@ -136,12 +144,20 @@ impl Entry {
         self.begin(identity).await
     }
 
+    /// [`Entry::verify`], in the caller's turn: each costs the EIM a good part of a core for a moment.
+    async fn prove(&self, user: &UserId, password: &Secret, address: IpAddr) -> Result<Option<String>, Refusal> {
+        let busy = || Refusal::too_many("entry.busy", BUSY_RETRY_MS);
+        let share = self.0.proofs.take(&AddressBlock::host(address)).ok_or_else(busy)?;
+        let _turn = timeout(self.0.config.eim.timeout, self.0.proving.acquire()).await.map_err(|_| busy())?;
+        self.verify(user, password, Arc::new(share)).await
+    }
+
     /// The user's name, if the password is theirs: as the built-in EIM says, else as the XMPP server does (SASL).
-    async fn verify(&self, user: &UserId, password: &Secret) -> Result<Option<String>, Refusal> {
+    async fn verify(&self, user: &UserId, password: &Secret, guard: Guard) -> Result<Option<String>, Refusal> {
         match self.0.config.eim.mode {
             EimMode::Builtin => {
                 let params = object(json!({"userId": user, "password": password.expose()}));
-                match self.0.calls.as_gateway("eim.account.verify", &params).await {
+                match self.0.calls.as_gateway_within(Some(guard), "eim.account.verify", &params).await {
                     Ok(found) => Ok(found["name"].as_str().map(str::to_owned).or_else(|| Some(user.to_string()))),
                     Err(refusal) if is_no(&refusal) => Ok(None),
                     Err(refusal) => Err(refusal),
@@ -173,14 +189,17 @@ impl Entry {
     async fn refresh_login(&self, token: &Secret, address: IpAddr) -> Result<Session, Refusal> {
         let read = read_refresh(token);
         let id = read.as_ref().map_or("", |(family, _)| family);
-        self.0.limits.may_login(address, id)?;
+        let attempt = self.0.limits.try_login(address, id)?;
+        self.0.limits.no_failure(&attempt);
+        held(attempt.hold).await;
         let refreshed = match &read {
             Some((family, hash)) => self.refresh(family, hash).await,
             None => Err(Refusal::unauthenticated()),
         };
         // The token of a session that has ended is no guess.
         if refreshed.as_ref().is_err_and(|refusal| *refusal == Refusal::unauthenticated()) {
-            self.0.limits.login_failed(address, id);
+            // Those who tried at the same time may have taken the last one.
+            drop(self.0.limits.try_login(address, id));
         }
         refreshed
     }

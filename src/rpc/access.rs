@@ -42,7 +42,7 @@ impl Door {
         }
         // The EIM knows best: asked as the user, it answers for conferences that they belong to only.
         let own = super::own_conferences(&self.calls, caller).await?;
-        if own.iter().any(|own| own.conf_id == *conf) || self.conference(conf).await?.chair == caller.user_id {
+        if own.iter().any(|own| own.conf_id == *conf) || self.conference(caller, conf).await?.chair == caller.user_id {
             return Ok(());
         }
         Err(Refusal::forbidden("conference.notMember", "not a member of that conference"))
@@ -50,7 +50,7 @@ impl Door {
 
     async fn is_chair(&self, caller: &Caller, conf: &ConfId) -> Result<(), Refusal> {
         visible(caller, conf)?;
-        if caller.chairs || self.conference(conf).await?.chair == caller.user_id {
+        if caller.chairs || self.conference(caller, conf).await?.chair == caller.user_id {
             return Ok(());
         }
         let member = match self.conferences.roster(conf).await {
@@ -63,12 +63,12 @@ impl Door {
         Err(Refusal::forbidden("conference.chairOnly", "for that conference's chair only"))
     }
 
-    /// The conference as it is now: as followed here, else as the EIM says.
-    pub(super) async fn conference(&self, conf: &ConfId) -> Result<Conference, Refusal> {
+    /// The conference as it is now: as followed here, else as the EIM says, asked within the caller's share.
+    pub(super) async fn conference(&self, caller: &Caller, conf: &ConfId) -> Result<Conference, Refusal> {
         if let Some(roster) = self.conferences.roster(conf).await {
             return Ok(roster.conference.clone());
         }
-        self.entry.conference(conf).await
+        self.entry.conference_within(Some(self.eim.guard(&caller.user_id)?), conf).await
     }
 }
 

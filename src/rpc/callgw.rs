@@ -43,7 +43,7 @@ impl Door {
         })?;
         let lost = || no_gateway(caller, Nowhere(vec![(gateway.clone(), "lost a moment ago".into())]));
         let url = self.pool.address_of(&gateway).ok_or_else(lost)?;
-        let mode = self.mode_of(conf).await?;
+        let mode = self.mode_of(caller, conf).await?;
         let way = (role, mode);
         let token = self.pool.token(&gateway, conf, &caller.user_id, &caller.family, way).ok_or_else(lost)?;
         self.conferences.placed(conf, &caller.user_id).await;
@@ -59,11 +59,11 @@ impl Door {
     }
 
     /// Whether media goes straight from the one to the other, as long as it can.
-    async fn mode_of(&self, conf: &ConfId) -> Result<CallMode, Refusal> {
+    async fn mode_of(&self, caller: &Caller, conf: &ConfId) -> Result<CallMode, Refusal> {
         if !self.config.callgw.p2p {
             return Ok(CallMode::Group);
         }
-        Ok(self.conference(conf).await?.call.map_or(CallMode::Group, |call| call.mode))
+        Ok(self.conference(caller, conf).await?.call.map_or(CallMode::Group, |call| call.mode))
     }
 
     /// `webrtcAddress`: the living nodes, the caller's own first.

@@ -6,13 +6,16 @@ use crate::conference::Own;
 use crate::eim::calls::Calls;
 use crate::entry::{Caller, LinkTerms};
 use crate::event::{Member, MemberState};
-use crate::ids::ConfId;
+use crate::ids::{ConfId, now_ms};
 use crate::refusal::{Refusal, code};
 use crate::schema::Method;
-use crate::store::AuditEntry;
+use crate::store::{AuditEntry, DONE};
 
 use super::links::{qr, wants_qr};
 use super::{Context, Door, Outcome, Params, conf_id, text, typed};
+
+/// The actions of `conference.control` that are about oneself.
+const OWN_ACTIONS: [&str; 6] = ["muteSelf", "unmuteSelf", "openCamera", "closeCamera", "raiseHand", "lowerHand"];
 
 impl Door {
     pub(super) async fn create_conference(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
@@ -61,7 +64,7 @@ impl Door {
         let barred = self.entry.not_barred(conf, Some(&caller.user_id), device).await;
         match barred {
             Err(refusal) if refusal.code == code::FORBIDDEN => {
-                let is_chair = self.conference(conf).await?.chair == caller.user_id;
+                let is_chair = self.conference(caller, conf).await?.chair == caller.user_id;
                 if is_chair { Ok(()) } else { Err(refusal) }
             }
             other => other,
@@ -79,24 +82,31 @@ impl Door {
         let conf = conf_id(params)?;
         let outcome = self.calls.as_user_method(method, &caller.user_id, params).await;
         let action = text(params, "action").unwrap_or_default();
-        let said = outcome.as_ref().err().map_or("done", |refusal| refusal.key.as_str());
-        let entry = AuditEntry {
-            time: crate::ids::now_ms(),
-            actor: Some(caller.user_id.clone()),
-            conf_id: conf.clone(),
-            action: action.to_owned(),
-            target: text(params, "userId").map(str::to_owned),
-            outcome: said.to_owned(),
-        };
-        // What was done is done; that its record could not be kept is ours to know, not the chair's.
-        if let Err(error) = self.store.append_audit(&entry).await {
-            drop(Refusal::from(error));
+        if !is_own(action, caller, params) {
+            self.record(caller, &conf, action, text(params, "userId"), &outcome).await;
         }
         if outcome.is_ok() {
             self.conferences.look(&conf).await;
             self.after_control(&conf, action, params).await?;
         }
         outcome
+    }
+
+    /// Keeps who did what, or was refused it. What was done is done: that its record could not be kept is ours to know,
+    /// not the chair's.
+    async fn record(&self, caller: &Caller, conf: &ConfId, action: &str, target: Option<&str>, outcome: &Outcome) {
+        let said = outcome.as_ref().err().map_or(DONE, |refusal| refusal.key.as_str());
+        let entry = AuditEntry {
+            time: now_ms(),
+            actor: Some(caller.user_id.clone()),
+            conf_id: conf.clone(),
+            action: action.to_owned(),
+            target: target.map(str::to_owned),
+            outcome: said.to_owned(),
+        };
+        if let Err(error) = self.store.append_audit(&entry).await {
+            drop(Refusal::from(error));
+        }
     }
 
     /// What a control means for tokens and links, at once, whether or not the conference's events come by here.
@@ -109,10 +119,14 @@ impl Door {
     }
 
     pub(super) async fn end(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
-        let (result, conf) = (self.calls.as_user_method(method, &caller.user_id, params).await?, conf_id(params)?);
-        self.conferences.look(&conf).await;
-        self.entry.conference_ended(&conf).await?;
-        Ok(result)
+        let conf = conf_id(params)?;
+        let outcome = self.calls.as_user_method(method, &caller.user_id, params).await;
+        self.record(caller, &conf, "end", None, &outcome).await;
+        if outcome.is_ok() {
+            self.conferences.look(&conf).await;
+            self.entry.conference_ended(&conf).await?;
+        }
+        outcome
     }
 
     pub(super) async fn leave(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
@@ -120,6 +134,12 @@ impl Door {
         self.conferences.look(&conf_id(params)?).await;
         Ok(result)
     }
+}
+
+/// Whether the action is about the caller themselves, which is nobody else's concern.
+pub(super) fn is_own(action: &str, caller: &Caller, params: &Params) -> bool {
+    let others = text(params, "userId").is_some_and(|user| user != caller.user_id.as_str());
+    OWN_ACTIONS.contains(&action) && !others
 }
 
 /// The conferences that a caller belongs to: a guest's own, a user's as the EIM lists them.

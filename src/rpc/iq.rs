@@ -12,7 +12,7 @@ use crate::entry::Caller;
 use crate::ids::UserId;
 use crate::refusal::Refusal;
 
-use super::{Door, Outcome, Params, text};
+use super::{Act, Door, Outcome, Params, text};
 
 /// Largest `reqXml`, in bytes.
 const REQ_XML_MAX: usize = 64 * 1024;
@@ -25,6 +25,9 @@ impl Door {
     pub(super) async fn process_iq(&self, caller: &Caller, params: &Params) -> Outcome {
         let iq = read(text(params, "reqXml").unwrap_or_default())?;
         let speaker = permitted(&self.config, caller, &iq)?;
+        if iq.attr("type") == Some("set") {
+            self.rates.act(&caller.user_id, Act::IqSet)?;
+        }
         let asked = params.get("timeoutMs").and_then(Value::as_u64).map(Duration::from_millis);
         let timeout = asked.map_or(self.config.eim.timeout, |t| t.min(self.config.eim.timeout));
         let answer = self.eim.request_as(&speaker, iq, timeout).await.map_err(|error| match error {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::entry::{Caller, LinkTerms};
 use crate::event::Role;
+use crate::ids::now_ms;
 use crate::refusal::Refusal;
 
 use super::{Door, Outcome, Params, conf_id, text, typed};
@@ -16,12 +17,12 @@ const QR_SIDE: u32 = 240;
 impl Door {
     pub(super) async fn create_link(&self, caller: &Caller, params: &Params) -> Outcome {
         let conf = conf_id(params)?;
-        if self.conference(&conf).await?.call.is_some() {
+        if self.conference(caller, &conf).await?.call.is_some() {
             return Err(Refusal::forbidden("conference.ofCall", "a call has no links"));
         }
         let link = match params.get("legacy") {
             Some(Value::Bool(true)) => self.entry.legacy_link(&conf, &caller.user_id).await?,
-            _ => self.entry.create_link(&conf, terms(params)?, &caller.user_id).await?,
+            _ => self.entry.create_link(&conf, terms(params, now_ms())?, &caller.user_id).await?,
         };
         let mut result = serde_json::to_value(&link).map_err(Refusal::fault)?;
         if wants_qr(params) {
@@ -40,14 +41,19 @@ impl Door {
     }
 }
 
-fn terms(params: &Params) -> Result<LinkTerms, Refusal> {
+fn terms(params: &Params, now: u64) -> Result<LinkTerms, Refusal> {
     let number = |name: &str| params.get(name).and_then(Value::as_u64);
-    Ok(LinkTerms {
-        role: typed::<Option<Role>>(params, "role")?.unwrap_or(Role::Guest),
-        not_before: number("notBefore"),
-        expires_at: number("expiresAt"),
-        max_uses: number("maxUses"),
-    })
+    let (not_before, expires_at) = (number("notBefore"), number("expiresAt"));
+    if expires_at.is_some_and(|at| at <= now) {
+        return Err(Refusal::invalid_params("expiresAt", "must be to come, in milliseconds since 1970"));
+    }
+    if let (Some(from), Some(to)) = (not_before, expires_at)
+        && to <= from
+    {
+        return Err(Refusal::invalid_params("expiresAt", "must be after notBefore"));
+    }
+    let role = typed::<Option<Role>>(params, "role")?.unwrap_or(Role::Guest);
+    Ok(LinkTerms { role, not_before, expires_at, max_uses: number("maxUses") })
 }
 
 pub(super) fn wants_qr(params: &Params) -> bool {

@@ -13,6 +13,7 @@ mod iq;
 mod links;
 mod login;
 mod properties;
+mod rates;
 mod reply;
 mod users;
 
@@ -43,6 +44,7 @@ use envelope::Request;
 pub use conference::own_conferences;
 pub use counters::Counters;
 pub use login::FailedLogins;
+pub use rates::{Act, Rates};
 pub use reply::Reply;
 
 /// The parts that methods work with. All are handles; the door owns no state.
@@ -52,6 +54,7 @@ pub struct Door {
     /// What each address block may still ask for.
     pub budget: Budget,
     pub failed_logins: FailedLogins,
+    pub rates: Rates,
     pub config: Arc<Config>,
     pub entry: Entry,
     pub conferences: Conferences,
@@ -137,6 +140,7 @@ impl Door {
             );
         }
         if let Some(caller) = &caller {
+            self.rates.request(caller, method, &params)?;
             self.authorize(caller, method, &params).await?;
         }
         if method.name == DISCOVER {

@@ -1,7 +1,19 @@
 //! Who did what in which conference. Never message text, names or secrets.
+//!
+//! What was done and what was refused are two kinds with bounds of their own, in each conference and in all: attempts
+//! don't displace what was done, nor one conference's entries another's.
 
-use super::{Store, StoreError, big, unsigned};
+use super::{Store, StoreError, Write, big, unsigned};
 use crate::ids::{ConfId, UserId, random_text};
+
+/// The outcome of an action that was done.
+pub const DONE: &str = "done";
+/// Most entries of one conference, done ones and refused ones; the oldest go first. One conference can't take more of
+/// the whole.
+const DONE_PER_CONFERENCE: u32 = 2000;
+const REFUSED_PER_CONFERENCE: u32 = 200;
+/// Most of them that go for one new one: where an earlier version kept more.
+const SURPLUS_AT_ONCE: i64 = 100;
 
 /// One control action. Longer texts than the bounds given are cut, so that an entry is never lost to its length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +27,7 @@ pub struct AuditEntry {
     pub action: String,
     /// The member or link acted on; up to 191 bytes.
     pub target: Option<String>,
-    /// `ok`, or the refusal's key; up to 191 bytes.
+    /// [`DONE`], or the refusal's key; up to 191 bytes.
     pub outcome: String,
 }
 
@@ -26,6 +38,7 @@ impl Store {
     /// A fault of the store.
     pub async fn append_audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {
         let mut write = self.write().await?;
+        make_room(&mut write, &entry.conf_id, entry.outcome == DONE).await?;
         sqlx::query(
             "INSERT INTO audit (entry_id, happened_at, actor, conf_id, action, target, outcome) \
              VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -60,6 +73,25 @@ impl Store {
     }
 }
 
+/// Deletes the conference's oldest entries of that kind, so that there is room for one more.
+async fn make_room(write: &mut Write, conf: &ConfId, is_done: bool) -> Result<(), StoreError> {
+    let most = if is_done { DONE_PER_CONFERENCE } else { REFUSED_PER_CONFERENCE };
+    let surplus: Vec<String> = sqlx::query_scalar(
+        "SELECT entry_id FROM audit WHERE conf_id = ? AND (outcome = ?) = ? ORDER BY happened_at DESC LIMIT ? OFFSET ?",
+    )
+    .bind(conf.as_str())
+    .bind(DONE)
+    .bind(is_done)
+    .bind(SURPLUS_AT_ONCE)
+    .bind(i64::from(most - 1))
+    .fetch_all(write.on())
+    .await?;
+    for entry in surplus {
+        sqlx::query("DELETE FROM audit WHERE entry_id = ?").bind(entry).execute(write.on()).await?;
+    }
+    Ok(())
+}
+
 fn from_row((time, actor, conf_id, action, target, outcome): Row) -> Result<AuditEntry, StoreError> {
     let actor = actor.map(|text| UserId::parse(&text).ok_or(StoreError::Damaged("audit entry"))).transpose()?;
     let conf_id = ConfId::parse(&conf_id).ok_or(StoreError::Damaged("audit entry"))?;
@@ -82,7 +114,7 @@ pub(super) mod tests {
             conf_id: conf(conf_id),
             action: "kick".to_owned(),
             target: Some("u1".to_owned()),
-            outcome: "ok".to_owned(),
+            outcome: DONE.to_owned(),
         }
     }
 
@@ -97,5 +129,18 @@ pub(super) mod tests {
         assert_eq!(found[0], entry(2, "c"));
         assert_eq!(found[1].target.as_deref(), Some("é".repeat(95).as_str()));
         assert_eq!(store.audit_of(&conf("c"), 1).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn attempts_that_were_refused_do_not_displace_what_was_done() {
+        let (store, _folder) = fresh().await;
+        store.append_audit(&entry(1, "c")).await.unwrap();
+        for time in 2..2 + 2 * u64::from(REFUSED_PER_CONFERENCE) {
+            let refused = AuditEntry { outcome: "conference.chairOnly".to_owned(), ..entry(time, "c") };
+            store.append_audit(&refused).await.unwrap();
+        }
+        let all = store.audit_of(&conf("c"), 10_000).await.unwrap();
+        assert_eq!(all.len(), 1 + REFUSED_PER_CONFERENCE as usize);
+        assert_eq!(all.last(), Some(&entry(1, "c")));
     }
 }

@@ -1,8 +1,10 @@
 //! Deleting what has served its time.
 
-use super::{Store, StoreError, big};
+use super::{DONE, Store, StoreError, big};
 
 const DAY_MS: u64 = 86_400_000;
+/// Of the audit's entries, one in so many may be of what was refused.
+const REFUSED_ONE_IN: u32 = 4;
 
 /// An ended family is the revocation of its access tokens, none of which lives longer than this (`auth.access_ttl_s`).
 const KEEP_FAMILIES_MS: u64 = DAY_MS;
@@ -43,15 +45,29 @@ impl Store {
 
     async fn collect_audit(&self, now: u64) -> Result<u64, StoreError> {
         let keep = u64::try_from(self.audit_keep.as_millis()).unwrap_or(u64::MAX);
-        let newest_beyond: Option<i64> = {
-            let mut read = self.read().await?;
-            sqlx::query_scalar("SELECT happened_at FROM audit ORDER BY happened_at DESC LIMIT 1 OFFSET ?")
-                .bind(i64::from(self.audit_rows))
-                .fetch_optional(read.on())
-                .await?
-        };
-        let until = now.saturating_sub(keep).max(newest_beyond.map_or(0, super::unsigned));
-        self.delete("DELETE FROM audit WHERE happened_at <= ?", &[until]).await
+        let old = now.saturating_sub(keep);
+        let refused_rows = self.audit_rows / REFUSED_ONE_IN;
+        let done = self.audit_beyond(true, self.audit_rows - refused_rows).await?;
+        let refused = self.audit_beyond(false, refused_rows).await?;
+        self.delete(
+            "DELETE FROM audit WHERE (outcome = 'done' AND happened_at <= ?) OR (outcome <> 'done' AND happened_at <= ?)",
+            &[old.max(done), old.max(refused)],
+        )
+        .await
+    }
+
+    /// When the newest entry of that kind happened that is one too many; 0 where none is.
+    async fn audit_beyond(&self, is_done: bool, most: u32) -> Result<u64, StoreError> {
+        let mut read = self.read().await?;
+        let beyond: Option<i64> = sqlx::query_scalar(
+            "SELECT happened_at FROM audit WHERE (outcome = ?) = ? ORDER BY happened_at DESC LIMIT 1 OFFSET ?",
+        )
+        .bind(DONE)
+        .bind(is_done)
+        .bind(i64::from(most))
+        .fetch_optional(read.on())
+        .await?;
+        Ok(beyond.map_or(0, super::unsigned))
     }
 
     async fn delete(&self, sql: &'static str, times: &[u64]) -> Result<u64, StoreError> {

@@ -1,11 +1,13 @@
 //! Links into conferences, and the counting of their uses.
 
-use super::{Store, StoreError, big, fits, unsigned};
+use super::{Store, StoreError, Write, big, fits, unsigned};
 use crate::event::Role;
 use crate::ids::{ConfId, ID_MAX, UserId};
 
 /// Most links that a conference may have at a time, revoked ones not counted: a bound for a chair who scripts.
 const LINKS_PER_CONFERENCE: i64 = 1000;
+/// Most revoked ones that go for one new one.
+const FORGOTTEN_AT_ONCE: i64 = 100;
 
 /// A link as its maker wishes it. Times in ms since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +60,7 @@ impl Store {
         if live >= LINKS_PER_CONFERENCE {
             return Ok(false);
         }
+        forget_revoked(&mut write, &link.conf_id).await?;
         sqlx::query(
             "INSERT INTO links (link_id, conf_id, role, not_before, expires_at, max_uses, uses, created_by, created_at, \
              revoked_at) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, NULL)",
@@ -158,6 +161,22 @@ impl Store {
             .await?;
         write.commit().await
     }
+}
+
+/// Of those that were revoked as many are listed as may live; the others go, the longest revoked first.
+async fn forget_revoked(write: &mut Write, conf: &ConfId) -> Result<(), StoreError> {
+    let surplus: Vec<String> = sqlx::query_scalar(
+        "SELECT link_id FROM links WHERE conf_id = ? AND revoked_at IS NOT NULL ORDER BY revoked_at DESC LIMIT ? OFFSET ?",
+    )
+    .bind(conf.as_str())
+    .bind(FORGOTTEN_AT_ONCE)
+    .bind(LINKS_PER_CONFERENCE)
+    .fetch_all(write.on())
+    .await?;
+    for link in surplus {
+        sqlx::query("DELETE FROM links WHERE link_id = ?").bind(link).execute(write.on()).await?;
+    }
+    Ok(())
 }
 
 fn why_not(link: &Link, now: u64) -> LinkUse {
@@ -294,5 +313,23 @@ pub(super) mod tests {
         assert!(store.create_link(&link("one-more", "another")).await.unwrap());
         assert!(store.revoke_link(&conf("c"), "5", 2).await.unwrap());
         assert!(store.create_link(&link("in-its-place", "c")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn of_a_conferences_revoked_links_the_latest_are_kept() {
+        let (store, _folder) = fresh().await;
+        let mut write = store.write().await.unwrap();
+        for n in 0..LINKS_PER_CONFERENCE + 2 {
+            sqlx::query("INSERT INTO links VALUES (?, 'c', 'guest', NULL, NULL, NULL, 0, 'u', 1, ?)")
+                .bind(n.to_string())
+                .bind(n)
+                .execute(write.on())
+                .await
+                .unwrap();
+        }
+        write.commit().await.unwrap();
+        assert!(store.create_link(&link("new", "c")).await.unwrap());
+        assert_eq!(store.links_of(&conf("c")).await.unwrap().len() as i64, LINKS_PER_CONFERENCE + 1);
+        assert_eq!((store.link("0").await.unwrap(), store.link("1").await.unwrap()), (None, None));
     }
 }

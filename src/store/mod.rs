@@ -34,7 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use accounts::Account;
 pub use allocations::Allocation;
-pub use audit::AuditEntry;
+pub use audit::{AuditEntry, DONE};
 pub use bars::Barred;
 pub use claim::{Claim, Office};
 pub use collect::Collected;

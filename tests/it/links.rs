@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::stage::Stage;
 use crate::support::client::{Answer, BASE, Client, Reply};
+use crate::support::wait::until_true;
 
 /// In base64 it has `+` and `/`, or `-` and `_`.
 const AWKWARD: &str = "a?b>~~ÿÿ?>1";
@@ -259,8 +260,8 @@ async fn a_signed_link_holds_its_terms() {
     let chair = stage.chair().await;
     let (conf, _) = stage.conference(&chair, json!({})).await;
 
-    let expired = code(&chair, &conf, json!({ "expiresAt": now_ms() - 2000 })).await;
-    assert_eq!(page(&stage, &expired).await, unknown());
+    let expired = code(&chair, &conf, json!({ "expiresAt": now_ms() + 1500 })).await;
+    until_true("the link has expired", async || page(&stage, &expired).await == unknown()).await;
     assert_eq!(key(&turned_away(&stage, &expired).await), "link.expired");
 
     let early = code(&chair, &conf, json!({ "notBefore": now_ms() + HOUR_MS })).await;
@@ -451,6 +452,91 @@ async fn twenty_wrong_guesses_a_minute_are_enough_and_a_signed_link_works_meanwh
 
     assert_eq!(state(&stage, &signed).await, 0);
     stage.guest(&signed, "Guest").await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_password_is_no_guess() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, signed) = stage.conference(&chair, json!({ "password": "right-one" })).await;
+    let expired = code(&chair, &conf, json!({ "expiresAt": now_ms() + 1000 })).await;
+    until_true("the link has expired", async || page(&stage, &expired).await == unknown()).await;
+    let long = "x".repeat(200);
+    let visits = [
+        format!("{signed}x"),
+        format!("{signed}."),
+        expired,
+        "~a.b.c".into(),
+        "~".into(),
+        "abc".into(),
+        "%01%02%03%04".into(),
+        long,
+    ];
+    for code in visits {
+        for _ in 0..25 {
+            assert_eq!(post(&stage, &code).await.status, 200, "{code}");
+        }
+    }
+    assert_eq!(page(&stage, &legacy("wrong-one")).await, unknown());
+    assert_eq!(state(&stage, &legacy("right-one")).await, 0);
+}
+
+#[tokio::test]
+async fn guesses_from_everywhere_slow_newcomers_and_lock_nobody_out() {
+    let config =
+        "[http]\ntrusted_proxies = [\"127.0.0.1/32\"]\n[limits]\nguesses_total_per_minute = 20\nslow_login_ms = 400";
+    let stage = Stage::with(config).await;
+    let chair = stage.chair().await;
+    stage.conference(&chair, json!({ "password": "right-one" })).await;
+    let visit = async |address: &str, code: &str| {
+        let path = format!("{BASE}/conference/{code}");
+        stage.gateway.client().request(Method::POST, &path, &[("x-forwarded-for", address)], "").await
+    };
+    for n in 0..20 {
+        let guess = visit(&format!("198.51.{n}.1"), &legacy(&format!("wrong-{n}"))).await;
+        assert_eq!(guess.json(), unknown());
+    }
+    let began = std::time::Instant::now();
+    let newcomer = visit("203.0.113.1", &legacy("right-one")).await;
+    assert_eq!(newcomer.json()["state"], 0, "{newcomer:?}");
+    assert!(began.elapsed().as_millis() >= 400, "held for a moment: {:?}", began.elapsed());
+    // A quarter of the usual guesses is left to each newcomer.
+    for n in 0..5 {
+        assert_eq!(visit("203.0.114.1", &legacy(&format!("wrong-{n}"))).await.json(), unknown());
+    }
+    assert_eq!(visit("203.0.114.1", &legacy("wrong-5")).await.status, 429);
+}
+
+#[tokio::test]
+async fn times_in_seconds_or_already_over_are_refused_by_name() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let (conf, _) = stage.conference(&chair, json!({})).await;
+    let now = now_ms();
+    let (seconds, hour) = (now / 1000 + 3600, now + HOUR_MS);
+    let link = |terms: Value| ("conference.createLink", terms);
+    for ((method, mut params), path) in [
+        (link(json!({ "expiresAt": seconds })), "expiresAt"),
+        (link(json!({ "notBefore": seconds })), "notBefore"),
+        (link(json!({ "notBefore": 0 })), "notBefore"),
+        (link(json!({ "expiresAt": now - 1000 })), "expiresAt"),
+        (link(json!({ "notBefore": hour, "expiresAt": hour - 1 })), "expiresAt"),
+        (link(json!({ "notBefore": hour, "expiresAt": hour })), "expiresAt"),
+        (("conference.update", json!({ "startAt": seconds })), "startAt"),
+        (("conference.create", json!({ "name": "x", "startAt": seconds })), "startAt"),
+    ] {
+        if method != "conference.create" {
+            params["confId"] = conf.as_str().into();
+        }
+        let refused = chair.rpc(method, params.clone()).await.refused(-32602);
+        assert_eq!(refused["data"]["errors"][0]["path"], path, "{method} {params}: {refused}");
+    }
+    link_made(&chair, &conf, json!({ "notBefore": now - 1000, "expiresAt": hour })).await;
+    link_made(&chair, &conf, json!({ "notBefore": null, "expiresAt": null })).await;
+}
+
+async fn link_made(chair: &Client, conf: &str, terms: Value) {
+    assert!(link(chair, conf, terms).await["linkId"].is_string());
 }
 
 /// Logs in with that device cookie, if any: the reply and the cookie that it sets.

@@ -41,6 +41,7 @@ mod pulls;
 mod rpc_shape;
 mod schema_dir;
 mod shared_stream;
+mod shares;
 mod signalling;
 mod sockets;
 mod stage;

@@ -81,6 +81,11 @@ impl Eim {
         if self.directory.open_count() >= self.settings.limits.conferences.saturating_add(self.calls.len()) {
             return Err(Deny::constraint("conference.tooMany"));
         }
+        let own = self.directory.of_user(&user.id);
+        let own = own.filter(|room| room.is_chair(&user.id) && room.roster.conference.call.is_none()).count();
+        if own >= self.settings.limits.conferences_per_user {
+            return Err(Deny::constraint("conference.tooManyOfUser"));
+        }
         let password = match password {
             Some(taken) if self.directory.holder_of(taken).is_some() => return Err(password_taken()),
             Some(free) => free.to_owned(),

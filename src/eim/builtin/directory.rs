@@ -38,6 +38,8 @@ pub(super) struct Directory {
     by_node: BTreeMap<String, BTreeSet<(ConfId, UserId)>>,
     due: BTreeSet<(u64, ConfId)>,
     ended: BTreeSet<(u64, ConfId)>,
+    /// The same by chair.
+    ended_of: HashMap<UserId, BTreeSet<(u64, ConfId)>>,
 }
 
 impl Directory {
@@ -105,7 +107,7 @@ impl Directory {
         room.take_writes(writes);
         let events = std::mem::take(&mut room.pending.events);
         self.index(id, limits);
-        self.forget_surplus(limits, writes);
+        self.forget_surplus(id, limits, writes);
         events
     }
 
@@ -124,10 +126,24 @@ impl Directory {
         }
         take_out(&mut self.due, entry.due.map(|at| (at, id.clone())));
         take_out(&mut self.ended, entry.ended.map(|at| (at, id.clone())));
+        if let (Some(at), Some(all)) = (entry.ended, self.ended_of.get_mut(room.chair())) {
+            all.remove(&(at, id.clone()));
+            if all.is_empty() {
+                self.ended_of.remove(room.chair());
+            }
+        }
     }
 
-    /// Of the conferences that are over so many are kept, the latest.
-    fn forget_surplus(&mut self, limits: &Limits, writes: &mut Vec<Write>) {
+    /// Of the conferences that are over so many are kept, the latest: of each chair as many as they may have open.
+    fn forget_surplus(&mut self, id: &ConfId, limits: &Limits, writes: &mut Vec<Write>) {
+        let chair = self.rooms.get(id).filter(|room| room.is_over()).map(|room| room.chair().clone());
+        let of_chair = chair.and_then(|chair| self.ended_of.get(&chair));
+        if let Some((_, oldest)) =
+            of_chair.filter(|all| all.len() > limits.conferences_per_user).and_then(BTreeSet::first)
+        {
+            let oldest = oldest.clone();
+            self.forget(&oldest, writes);
+        }
         while self.ended.len() > limits.ended_kept {
             let Some((_, oldest)) = self.ended.first().cloned() else { return };
             self.forget(&oldest, writes);
@@ -170,7 +186,10 @@ impl Directory {
         }
         let old_ended = std::mem::replace(&mut entry.ended, ended);
         let old_password = entry.password.replace(password.clone());
-        self.ended.extend(ended.map(|at| (at, id.clone())));
+        if let Some(at) = ended {
+            self.ended.insert((at, id.clone()));
+            self.ended_of.entry(room.chair().clone()).or_default().insert((at, id.clone()));
+        }
         if let Some(old) = old_password {
             self.drop_password(&old, old_ended, id);
         }

@@ -38,6 +38,8 @@ pub struct ConfiguredUser {
 pub struct Limits {
     /// Conferences that are not over.
     pub conferences: usize,
+    /// Those of one chair.
+    pub conferences_per_user: usize,
     /// Members of one conference, kept seats counted; as many may wait beside them.
     pub conference_members: usize,
     /// Accounts, temporary ones counted.
@@ -71,6 +73,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             conferences: 10_000,
+            conferences_per_user: 500,
             conference_members: 500,
             users: 100_000,
             ended_kept: 10_000,

@@ -21,6 +21,8 @@ const UNDEFINED: &str = "undefined-condition";
 /// Reasons of `resource-constraint` that pass within moments, and how long a client is asked to wait.
 const PASSING: [&str; 2] = ["eim.busy", "store.unavailable"];
 const RETRY_AFTER_MS: u64 = 1000;
+/// The same for a bound of what there may be.
+const FULL_RETRY_MS: u64 = 10_000;
 
 /// What `<error>` holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,9 +56,9 @@ pub(super) fn refusal(x_iq: &XIq, answer: &Stanza) -> Refusal {
             let errors = json!([{"path": path, "message": "is not accepted by the EIM"}]);
             Refusal::new(code, key, message).with("errors", errors)
         }
-        // What passes by itself, unlike a bound of what there may be.
-        code::TOO_MANY if PASSING.contains(&key) => {
-            Refusal::new(code, key, text.unwrap_or(message)).with("retryAfterMs", RETRY_AFTER_MS)
+        code::TOO_MANY => {
+            let wait = if PASSING.contains(&key) { RETRY_AFTER_MS } else { FULL_RETRY_MS };
+            Refusal::new(code, key, text.unwrap_or(message)).with("retryAfterMs", wait)
         }
         _ => Refusal::new(code, key, text.unwrap_or(message)),
     }

@@ -1,5 +1,8 @@
 //! Logins: guesses at passwords and secrets, open clients from elsewhere.
 
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::rpc_shape::{assert_error_shape, assert_unharmed};
@@ -10,6 +13,9 @@ use crate::support::gateway::Gateway;
 const WORLD: &str = r#"
 [http]
 trusted_proxies = ["127.0.0.1/32"]
+
+[limits]
+slow_login_ms = 400
 
 [eim]
 users = [{ user_id = "u1", name = "王五", password = "battery staple" }, { user_id = "u2", name = "赵六", password = "right" }]
@@ -24,18 +30,20 @@ id = "closed"
 secret = "the secret of the closed one"
 "#;
 
-struct Elsewhere {
-    gateway: Gateway,
+struct Elsewhere<G> {
+    gateway: G,
     client: Client,
 }
 
-impl Elsewhere {
+impl Elsewhere<Gateway> {
     async fn start() -> Self {
         let gateway = Gateway::with(WORLD).start().await;
         let client = gateway.client();
         Self { gateway, client }
     }
+}
 
+impl<G> Elsewhere<G> {
     /// What a login from that address comes to: 0, or the error's code.
     async fn login(&self, address: &str, params: Value) -> i64 {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "auth.http.login", "params": params });
@@ -66,14 +74,42 @@ async fn failed_logins_are_limited_for_each_address_whatever_the_id() {
 }
 
 #[tokio::test]
-async fn failed_logins_are_limited_for_each_id_wherever_they_come_from() {
+async fn an_id_that_is_tried_from_everywhere_is_slowed_and_its_owner_is_never_locked_out() {
     let world = Elsewhere::start().await;
-    for n in 0..10 {
-        assert_eq!(world.password(&format!("198.51.100.{n}"), "u1", "guess").await, -32001);
+    let secret =
+        |secret: &str| json!({ "grantType": "client_credentials", "clientId": "closed", "clientSecret": secret });
+    let password = |password: &str| json!({ "grantType": "password", "userId": "u1", "password": password });
+    for (wrong, right) in
+        [(password("guess"), password("battery staple")), (secret("guess"), secret("the secret of the closed one"))]
+    {
+        let guess = |n: u32| {
+            let (gateway, wrong) = (&world.gateway, wrong.clone());
+            async move {
+                let elsewhere = Elsewhere { client: gateway.client(), gateway };
+                elsewhere.login(&format!("198.51.{n}.1"), wrong).await
+            }
+        };
+        assert!(join_all((0..40).map(guess)).await.into_iter().all(|code| code == -32001));
+        // While more come from anywhere.
+        let began = Instant::now();
+        let login = async { (world.login("203.0.113.1", right.clone()).await, began.elapsed()) };
+        let ((owner, after), more) = tokio::join!(login, join_all((40..50).map(guess)));
+        assert_eq!((owner, more), (0, vec![-32001; 10]));
+        assert!(after >= Duration::from_millis(400), "held for a moment: {after:?}");
     }
-    assert_eq!(world.password("203.0.113.1", "u1", "guess").await, -32029);
     assert_eq!(world.password("203.0.113.1", "u2", "right").await, 0, "other ids are not concerned");
     assert_unharmed(&world.gateway).await;
+}
+
+#[tokio::test]
+async fn ten_wrong_tries_at_an_id_from_one_address_are_enough_there() {
+    let world = Elsewhere::start().await;
+    assert_eq!(world.password("198.51.100.1", "u1", "battery staple").await, 0);
+    for _ in 0..10 {
+        assert_eq!(world.password("198.51.100.1", "u1", "guess").await, -32001);
+    }
+    assert_eq!(world.password("198.51.100.1", "u1", "guess").await, -32029);
+    assert_eq!(world.password("203.0.113.1", "u1", "battery staple").await, 0, "its owner elsewhere");
 }
 
 #[tokio::test]

@@ -24,8 +24,8 @@ const BATCH: usize = 256;
 /// Batches of stanzas that wait for one link. One that is so far behind is cut, as its peer is stuck: it connects
 /// again and asks for snapshots, instead of holding up the others.
 pub(super) const LINK_QUEUE: usize = 4096;
-/// Passwords that are hashed at a time; each takes a core for tens of milliseconds.
-const HASHING: usize = 2;
+/// Passwords are hashed on one part in so many of the cores, on one at least; each takes one for tens of milliseconds.
+const HASHING_ONE_IN: usize = 2;
 /// Passwords that wait to be hashed; more are refused.
 const HASH_QUEUE: usize = 256;
 /// After writes that could not be kept nothing is changed for so long; then it is tried again.
@@ -92,7 +92,9 @@ impl Worker {
     pub(super) fn new(eim: Eim, routes: Routes, disk: Disk, tracker: TaskTracker) -> (Self, mpsc::Sender<Inbound>) {
         let (own, inbox) = mpsc::channel(INBOX);
         let links = HashMap::new();
-        let (hashing, hash_queue) = (Arc::new(Semaphore::new(HASHING)), Arc::new(Semaphore::new(HASH_QUEUE)));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let hashing = Arc::new(Semaphore::new((cores / HASHING_ONE_IN).max(1)));
+        let hash_queue = Arc::new(Semaphore::new(HASH_QUEUE));
         let (rest, in_trouble, kept_at) = (None, false, now_ms());
         let own_end = own.clone();
         let worker = Self {

@@ -1,6 +1,6 @@
 //! Who gets in, who waits, who is refused, and why.
 
-use super::world::{World, conference, refusal, via};
+use super::world::{GATEWAY, World, conference, refusal, via};
 use crate::event::{Audio, LeftReason, Role, Video};
 
 /// What stands in the way of somebody who knocks, in the order of the checks. The chair is stopped by the last only.
@@ -327,4 +327,28 @@ fn bounds_are_refusals_not_losses() {
     let newest = newest.child("conference").unwrap().attr("confId").unwrap().to_owned();
     world.control("ann", &newest, &[("action", "end")]).unwrap();
     world.set(&via("ben"), "create", &[("name", "B")]).unwrap();
+}
+
+#[test]
+fn one_chair_has_a_share_of_the_conferences_open_and_over() {
+    let mut world = World::new();
+    world.eim.settings.limits.conferences_per_user = 3;
+    let end = |world: &mut World, chair: &str, conf: &str| {
+        world.pass(1);
+        world.set(&via(chair), "end", &[("confId", conf)]).unwrap();
+    };
+    let bens = world.set(&via("ben"), "create", &[("name", "Ben's")]).unwrap();
+    let bens = bens.child("conference").unwrap().attr("confId").unwrap().to_owned();
+    end(&mut world, "ben", &bens);
+    let anns: Vec<String> = (0..3).map(|_| world.conference(&[])).collect();
+    let more = world.set(&via("ann"), "create", &[("name", "one more")]);
+    assert_eq!(refusal(more), "resource-constraint conference.tooManyOfUser");
+    anns.iter().for_each(|conf| end(&mut world, "ann", conf));
+    let last = world.conference(&[]);
+    end(&mut world, "ann", &last);
+    let is_known = |world: &mut World, conf: &str| world.get(GATEWAY, "get", &[("confId", conf)]).is_ok();
+    assert!(!is_known(&mut world, &anns[0]), "the oldest of her own goes");
+    for conf in [&anns[1], &anns[2], &last, &bens] {
+        assert!(is_known(&mut world, conf));
+    }
 }

@@ -237,7 +237,8 @@ fn a_node_that_starts_anew_answers_for_its_seats_and_for_unclaimed_ones() {
 #[test]
 fn seats_that_one_answer_cannot_name_are_given_up_and_kept() {
     let mut world = World::new();
-    world.eim.settings.limits.conferences = 10_000;
+    let limits = &mut world.eim.settings.limits;
+    (limits.conferences, limits.conferences_per_user) = (10_000, 10_000);
     let long = |i: usize| format!("{i:0>64}");
     for i in 0..2300 {
         world.now += 1;

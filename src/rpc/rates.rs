@@ -1,0 +1,197 @@
+//! How often one user may do what others pay for, by kind of act, and how often all of a conference may together.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::clock::Moment;
+use crate::config;
+use crate::entry::Caller;
+use crate::ids::{ConfId, UserId};
+use crate::limiter::{Limiter, Rate};
+use crate::refusal::Refusal;
+use crate::schema::{IqKind, Method};
+
+use super::conference::is_own;
+use super::{Params, conf_id, text};
+
+/// Most users, and conferences, that each limiter remembers.
+const KEYS: usize = 65_536;
+
+/// A kind of act. Each has a rate of its own: none of them uses up another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// About oneself in a conference or a call, coming and going included.
+    Own,
+    /// What the chair orders.
+    Order,
+    Message,
+    Create,
+    Call,
+    Search,
+    Allocate,
+    CreateUser,
+    /// An IQ of type set in the caller's own words.
+    IqSet,
+    /// An event socket opened.
+    Socket,
+}
+
+impl Act {
+    const ALL: [Self; 10] = [
+        Self::Own,
+        Self::Order,
+        Self::Message,
+        Self::Create,
+        Self::Call,
+        Self::Search,
+        Self::Allocate,
+        Self::CreateUser,
+        Self::IqSet,
+        Self::Socket,
+    ];
+
+    /// The key of its rate, and what that says.
+    fn rate(self, limits: &config::Limits) -> (&'static str, u32) {
+        match self {
+            Self::Own => ("limits.own_controls_per_minute", limits.own_controls_per_minute),
+            Self::Order => ("limits.orders_per_minute", limits.orders_per_minute),
+            Self::Message => ("limits.messages_per_minute", limits.messages_per_minute),
+            Self::Create => ("limits.conference_creates_per_minute", limits.conference_creates_per_minute),
+            Self::Call => ("limits.calls_per_minute", limits.calls_per_minute),
+            Self::Search => ("limits.searches_per_minute", limits.searches_per_minute),
+            Self::Allocate => ("limits.allocations_per_minute", limits.allocations_per_minute),
+            Self::CreateUser => ("limits.user_creates_per_minute", limits.user_creates_per_minute),
+            Self::IqSet => ("limits.iq_sets_per_minute", limits.iq_sets_per_minute),
+            Self::Socket => ("limits.sockets_per_minute", limits.sockets_per_minute),
+        }
+    }
+
+    /// What a request is; `None`: nothing that others pay for. `org.user.processIQ` says so itself, once its IQ is read.
+    fn of(caller: &Caller, method: &Method, params: &Params) -> Option<Self> {
+        Some(match method.name.as_str() {
+            "conference.control" if is_own(text(params, "action").unwrap_or_default(), caller, params) => Self::Own,
+            "conference.join" | "conference.leave" => Self::Own,
+            "call.accept" | "call.decline" | "call.cancel" | "call.hangup" => Self::Own,
+            "conference.control" | "conference.update" | "conference.end" => Self::Order,
+            "conference.createLink" | "conference.revokeLink" => Self::Order,
+            "conference.sendMessage" => Self::Message,
+            "conference.create" => Self::Create,
+            "call.start" => Self::Call,
+            "org.contacts.departments" | "org.contacts.users" | "org.contacts.search" => Self::Search,
+            "callgw.allocate" => Self::Allocate,
+            "org.user.createUser" => Self::CreateUser,
+            // An integrator's own methods.
+            _ if method.x_iq.as_ref().is_some_and(|x_iq| x_iq.kind == IqKind::Set) => Self::IqSet,
+            _ => return None,
+        })
+    }
+
+    /// Whether everybody in the conference is told of it, so that many members' acts add up.
+    fn is_told_to_all(self) -> bool {
+        matches!(self, Self::Own | Self::Message)
+    }
+}
+
+/// One lock for all: held for the time of a look-up in a map.
+pub struct Rates(Mutex<Inner>);
+
+struct Inner {
+    limits: config::Limits,
+    /// By act, in the order of [`Act::ALL`].
+    by_user: Vec<Limiter<UserId>>,
+    by_conference: Limiter<ConfId>,
+}
+
+impl Rates {
+    pub fn new(limits: &config::Limits) -> Self {
+        let of = |act: Act| Limiter::new(Rate::per_minute(act.rate(limits).1), KEYS);
+        Self(Mutex::new(Inner {
+            limits: limits.clone(),
+            by_user: Act::ALL.into_iter().map(of).collect(),
+            by_conference: Limiter::new(Rate::per_minute(limits.conference_acts_per_minute), KEYS),
+        }))
+    }
+
+    /// Counts a request, if it is one that is counted.
+    pub(super) fn request(&self, caller: &Caller, method: &Method, params: &Params) -> Result<(), Refusal> {
+        let Some(act) = Act::of(caller, method, params) else { return Ok(()) };
+        self.act(&caller.user_id, act)?;
+        match conf_id(params) {
+            Ok(conf) if act.is_told_to_all() => self.told_to_all(&caller.user_id, act, &conf),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts an act of the user's.
+    pub fn act(&self, user: &UserId, act: Act) -> Result<(), Refusal> {
+        let mut inner = self.lock();
+        let allowed = inner.of(act).allow(user, Moment::now());
+        allowed.map_err(|wait| {
+            metrics::counter!("confgate_acts_too_fast_total").increment(1);
+            Refusal::too_many("rpc.tooFast", wait).with("limit", act.rate(&inner.limits).0)
+        })
+    }
+
+    fn told_to_all(&self, user: &UserId, act: Act, conf: &ConfId) -> Result<(), Refusal> {
+        let mut inner = self.lock();
+        let allowed = inner.by_conference.allow(conf, Moment::now());
+        allowed.map_err(|wait| {
+            metrics::counter!("confgate_acts_too_fast_total").increment(1);
+            inner.of(act).refund(user);
+            Refusal::too_many("conference.tooBusy", wait).with("limit", "limits.conference_acts_per_minute")
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Each limiter is whole between any two statements.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn of(&mut self, act: Act) -> &mut Limiter<UserId> {
+        &mut self.by_user[act as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_acts_are_in_the_order_of_their_limiters() {
+        for (at, act) in Act::ALL.into_iter().enumerate() {
+            assert_eq!(act as usize, at);
+        }
+    }
+
+    #[test]
+    fn each_user_and_each_kind_of_act_has_a_rate_of_its_own() {
+        let limits =
+            config::Limits { own_controls_per_minute: 12, messages_per_minute: 3, ..config::Limits::default() };
+        let (rates, user) = (Rates::new(&limits), |name: &str| UserId::parse(name).unwrap());
+        for _ in 0..12 {
+            rates.act(&user("u1"), Act::Own).unwrap();
+        }
+        let refused = rates.act(&user("u1"), Act::Own).unwrap_err();
+        assert_eq!(
+            (refused.key.as_str(), &refused.data["limit"]),
+            ("rpc.tooFast", &"limits.own_controls_per_minute".into())
+        );
+        assert!(refused.data["retryAfterMs"].as_u64().is_some_and(|ms| ms > 0));
+        rates.act(&user("u1"), Act::Message).unwrap();
+        rates.act(&user("u2"), Act::Own).unwrap();
+    }
+
+    #[test]
+    fn many_members_together_are_bounded_and_none_pays_for_the_others() {
+        let limits = config::Limits { conference_acts_per_minute: 5, ..config::Limits::default() };
+        let rates = Rates::new(&limits);
+        let (c, d) = (ConfId::parse("c").unwrap(), ConfId::parse("d").unwrap());
+        let users: Vec<UserId> = (0..6).map(|n| UserId::parse(&format!("u{n}")).unwrap()).collect();
+        for user in &users[..5] {
+            rates.told_to_all(user, Act::Own, &c).unwrap();
+        }
+        assert_eq!(rates.told_to_all(&users[5], Act::Own, &c).unwrap_err().key, "conference.tooBusy");
+        rates.told_to_all(&users[5], Act::Own, &d).unwrap();
+    }
+}
