@@ -8,11 +8,13 @@ use confgate::ids::now_ms;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::stage::Stage;
+use crate::stage::{CLIENTS, Stage};
 use crate::support::call_gateway::{Node, REPORT_INTERVAL, Trust, load, probed};
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
+use crate::support::gateway::Gateway;
 use crate::support::wait::until_true;
+use crate::support::xmpp_server::{SECOND_COMPONENT, XmppServer};
 
 /// From a node's death until every member has been told where to go.
 const SOON: Duration = Duration::from_secs(5);
@@ -148,14 +150,20 @@ async fn gateways_on_one_store_know_of_each_others_drains() {
     let more = |id: &str| {
         format!("[store]\nurl = {url:?}\n[node]\nid = \"{id}\"\n{}{}", node.section(), trust.hasty_section())
     };
-    let (one, other) = (Stage::with(&more("n1")).await, Stage::with(&more("n2")).await);
+    // A store has one built-in EIM at most, so theirs is at a server.
+    let one = Stage::component(XmppServer::prosody().await, &more("n1")).await;
+    let section = one.server.as_ref().expect("a stage on a server").component_section(SECOND_COMPONENT);
+    // Provisioning is the first one's.
+    let own: String =
+        section.lines().filter(|line| !line.starts_with("admin_")).map(|line| format!("{line}\n")).collect();
+    let other = Gateway::with(&format!("{CLIENTS}\n{own}\n{}", more("n2"))).start().await;
     let operator = one.operator().await;
     operator.rpc("callgw.drain", json!({ "gatewayId": "a" })).await.result();
     assert_eq!(listed(&operator, "a").await["draining"], true);
-    let there = other.operator().await;
+    let there = other.client().login_client("operator", "the operator's secret").await;
     until_true("the other knows", async || listed(&there, "a").await["draining"] == true).await;
-    let (conf, _) = other.conference(&other.chair().await, json!({})).await;
-    let chair = other.chair().await;
+    let chair = other.client().login_client("chair", "the chair's secret").await;
+    let (conf, _) = one.conference(&chair, json!({})).await;
     let joined = chair.rpc("conference.join", json!({ "confId": conf })).await.result();
     assert_eq!(joined["callGateway"], Value::Null);
     operator.rpc("callgw.drain", json!({ "gatewayId": "a", "cancel": true })).await.result();

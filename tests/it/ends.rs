@@ -56,7 +56,9 @@ async fn a_user_who_is_kicked_from_one_conference_goes_on_in_the_other() {
     let both = [stage.conference(&chair, json!({})).await.0, stage.conference(&chair, json!({})).await.0];
     let mut socket = user.open_socket().await;
     for conf in &both {
+        chair.rpc("conference.join", json!({ "confId": conf })).await.result();
         socket.call("conference.join", json!({ "confId": conf })).await.result();
+        socket.wait_for("conference.snapshot").await;
     }
     let kick = json!({ "confId": both[0], "action": "kick", "userId": user.user_id() });
     chair.rpc("conference.control", kick).await.result();
@@ -79,6 +81,7 @@ async fn a_user_who_is_denied_in_one_lobby_goes_on_elsewhere() {
     let (conf, _) = stage.conference(&chair, json!({ "lobby": true })).await;
     let mut socket = user.open_socket().await;
     socket.call("conference.join", json!({ "confId": conf })).await.result();
+    socket.wait_for("conference.snapshot").await;
     let deny = json!({ "confId": conf, "action": "deny", "userId": user.user_id() });
     chair.rpc("conference.control", deny).await.result();
     let heard = heard_until(&mut socket, &conf, "waiting.removed").await;

@@ -215,6 +215,7 @@ async fn a_node_full_of_connections_says_so_and_the_next_one_is_taken() {
     until_true("both report", async || load("m1").await.is_some() && load("m2").await.is_some()).await;
 
     let full = nodes[0].1.client();
+    full.has_members("m1", "noise", &["sender", "viewer"]).await;
     let mut sender = full.joined("m1", "noise", "sender").await;
     let mut viewer = full.joined("m1", "noise", "viewer").await;
     let (mut sends, mut sees) = (sender.publish("sender").await, viewer.watch("sender").await);

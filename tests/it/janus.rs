@@ -134,6 +134,8 @@ async fn a_check_opens_a_session_with_janus_and_says_why_it_cant() {
         std::fs::write(directory.path().join("confgate.toml"), config).unwrap();
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_confgate"));
         command.args(["check", "--config", "confgate.toml"]).current_dir(directory.path());
+        // Others of this machine may have the default ports.
+        command.env("CONFGATE_HTTP__LISTEN", "127.0.0.1:0").env("CONFGATE_ADMIN__LISTEN", "127.0.0.1:0");
         let output = command.output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };

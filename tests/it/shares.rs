@@ -136,7 +136,7 @@ id = "modest"
 secret = "s"
 password = "pass"
 "#;
-/// What reads everything and never answers.
+/// What reads everything and answers pings only.
 const SILENT: &str = "jeprivacy.ips3000";
 
 on_each_server! {
@@ -159,7 +159,7 @@ on_each_server! {
 async fn one_is_greedy(gateway: &Gateway) {
     let greedy = gateway.client().login_client("greedy", "s").await;
     let modest = gateway.client().login_client("modest", "s").await;
-    let iq = |to: &str| format!("<iq to='{to}' type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>");
+    let iq = |to: &str| format!("<iq to='{to}' type='get' id='1'><query xmlns='jabber:iq:version'/></iq>");
     let flooding = join_all((0..24).map(|_| {
         let client = gateway.client().bearing(greedy.token().expect("it has logged in"));
         let requests = batch("org.user.processIQ", &json!({ "reqXml": iq(SILENT) }), 50);

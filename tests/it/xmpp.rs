@@ -193,6 +193,10 @@ pub async fn check(config: &str) -> (Option<i32>, String) {
     std::fs::write(directory.path().join("confgate.toml"), config).expect("the directory is writable");
     let mut command = Command::new(env!("CARGO_BIN_EXE_confgate"));
     command.args(["check", "--config", "confgate.toml"]).current_dir(directory.path());
+    if !config.contains("[http]") {
+        // Others of this machine may have the default ports.
+        command.env("CONFGATE_HTTP__LISTEN", "127.0.0.1:0").env("CONFGATE_ADMIN__LISTEN", "127.0.0.1:0");
+    }
     let mut process = Process::start("confgate check", &mut command);
     let status = process.exit(PATIENCE).await.expect("it ends by itself");
     (status.code(), process.lines().into_iter().map(|line| line.text + "\n").collect())

@@ -42,7 +42,8 @@ async fn a_client_that_writes_before_it_reads_still_gets_to_read_the_413() {
     let house = House::open(|_| {}).await;
     let body = vec![b'x'; 2 * 1024 * 1024];
     let mut request =
-        format!("POST /length HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+        format!("POST /length HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len())
+            .into_bytes();
     request.extend_from_slice(&body);
     let answer = house.raw(&request).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");

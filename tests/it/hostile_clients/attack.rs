@@ -34,6 +34,8 @@ const UNREAD: u32 = 4096;
 const SLOW: Duration = Duration::from_millis(500);
 /// Streams of one HTTP/2 connection: few enough that all connections stand before the first is cut.
 const STREAMS: usize = 4;
+/// Between two pings: a flood of them ends its socket at once, and what is tried is a socket that stays.
+const BETWEEN_PINGS: Duration = Duration::from_millis(50);
 /// Event sockets need an account each.
 const ACCOUNTS: usize = 100;
 
@@ -225,6 +227,7 @@ impl Hostile {
         loop {
             let ping = Message::Ping(Bytes::from_static(&[7; 125]));
             socket.send(ping).await.map_err(std::io::Error::other)?;
+            sleep(BETWEEN_PINGS).await;
         }
     }
 
