@@ -2,7 +2,7 @@
 //! behave: they notice nothing, and the process takes no more memory than the documentation says.
 
 mod attack;
-mod members;
+pub mod members;
 
 use std::time::Duration;
 
