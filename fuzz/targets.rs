@@ -12,8 +12,11 @@ use confgate_sfu::worker::{Datagram, Socket};
 use confgate_sfu::{Limits, Worker, sdp};
 use str0m::net::Protocol;
 
+/// What is done with some bytes.
+pub type Target = fn(&[u8]);
+
 /// All of them, by name: a corpus is the folder of that name.
-pub const ALL: [(&str, fn(&[u8])); 6] = [
+pub const ALL: [(&str, Target); 6] = [
     ("xml", xml),
     ("stream", stream),
     ("sdp", sdp),

@@ -39,7 +39,8 @@ impl Opened {
         let admin = Admin::open(settings).await.map_err(|error| error.to_string());
         let admin = opened("admin.listen", admin, |admin| format!("at {}", admin.address()), &mut told);
         let mut well = config.callgw.builtin().is_none() || told("media", check_media(config));
-        if !trial && !(well && http.is_some() && admin.is_some()) {
+        let all = well && http.is_some() && admin.is_some();
+        if !(trial || all) {
             return None;
         }
         well &= told("certificate", try_certificate(config));

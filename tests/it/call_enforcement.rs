@@ -15,6 +15,9 @@ use crate::support::gateway::Gateway;
 use crate::support::media::{CallSocket, NODE_SECRET, Peer, SOME, builtin_node, call, flows};
 use crate::support::wait::until_true;
 
+/// How much of something has come to a viewer.
+type Count = fn(&Peer) -> usize;
+
 /// From the chair's request to the node's hearing of it.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
@@ -201,7 +204,7 @@ impl Watched {
 
     /// Her peer sends picture and sound all the time, whatever she says to the roster.
     async fn roster_is_enforced_both_ways(&mut self) {
-        let (frames, sounds): (fn(&Peer) -> usize, fn(&Peer) -> usize) = (Peer::frames, Peer::sounds);
+        let (frames, sounds): (Count, Count) = (Peer::frames, Peer::sounds);
         self.does("openCamera").await;
         let pair: &mut [&mut Peer] = &mut [&mut self.sends, &mut self.sees];
         call(pair, "her picture", |peers| peers[1].frames() >= 2 * SOME).await;
