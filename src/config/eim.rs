@@ -138,7 +138,7 @@ impl Default for Eim {
             ping_interval: Duration::from_secs(5),
             snapshot_interval: Duration::from_secs(15),
             under_way: 1024,
-            under_way_per_user: 64,
+            under_way_per_user: 128,
             guest_namespaces: vec!["je:x:client:config".to_owned()],
             guest_destinations: vec!["jeprivacy.{domain}".to_owned()],
             components: Vec::new(),

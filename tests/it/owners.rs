@@ -137,7 +137,8 @@ async fn after_a_clean_stop_one_file_holds_all() {
     let mut stage = Stage::embedded().await;
     let chair = stage.chair().await;
     let (conf, _) = stage.conference(&chair, json!({})).await;
-    let _socket = chair.open_socket().await;
+    let mut socket = chair.open_socket().await;
+    socket.expect("hello").await;
     let data = stage.gateway.directory().join("data");
     assert!(names(&data).len() > 1, "while it runs there is a log: {:?}", names(&data));
     assert_eq!(stage.gateway.stop(PATIENCE).await.and_then(|status| status.code()), Some(0));

@@ -414,7 +414,12 @@ async fn a_logout_closes_the_sessions_socket_within_a_second() {
 
 #[tokio::test]
 async fn a_socket_that_never_reads_is_closed_as_too_slow_and_slows_nobody() {
-    let mut room = Room::open("[limits]\nsocket_queue_frames = 16\nrequests_per_minute = 100000", json!({})).await;
+    let mut room = Room::open(
+        "[limits]\nsocket_queue_frames = 16\nrequests_per_minute = 100000\nmessages_per_minute = 100000\n\
+         conference_acts_per_minute = 100000",
+        json!({}),
+    )
+    .await;
     let (slow, mut stuck) = room.member("Slow").await;
     let (_, mut quick) = room.member("Quick").await;
     let text = "慢".repeat(4000);
