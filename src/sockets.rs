@@ -1,7 +1,7 @@
 //! The event sockets open on this node: one for each user; a second one takes over.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::Notify;
@@ -19,6 +19,8 @@ pub struct Sockets(Arc<Inner>);
 struct Inner {
     conferences: Conferences,
     live: Mutex<HashMap<UserId, Live>>,
+    /// Why all were closed; set under the lock, so that none is registered past it.
+    closed_for: OnceLock<Close>,
 }
 
 struct Live {
@@ -38,7 +40,7 @@ pub struct Opened {
 
 impl Sockets {
     pub fn new(conferences: Conferences) -> Self {
-        Self(Arc::new(Inner { conferences, live: Mutex::default() }))
+        Self(Arc::new(Inner { conferences, live: Mutex::default(), closed_for: OnceLock::new() }))
     }
 
     /// Registers the user's socket; one that they had before is closed as taken over.
@@ -48,6 +50,9 @@ impl Sockets {
         let socket = Socket { generation, guest: caller.is_guest(), outbox };
         let live = Live { socket, family: caller.family.clone(), attached: HashSet::new(), link_up: link_up.clone() };
         let mut all = self.lock();
+        if let Some(why) = self.0.closed_for.get() {
+            live.socket.outbox.close(*why);
+        }
         if let Some(old) = all.insert(caller.user_id.clone(), live) {
             old.socket.outbox.close(Close::TakenOver);
         }
@@ -137,10 +142,11 @@ impl Sockets {
         }
     }
 
+    /// Closes all sockets, and each that is registered from then on.
     pub fn close_all(&self, why: Close) {
-        for live in self.lock().values() {
-            live.socket.outbox.close(why);
-        }
+        let all = self.lock();
+        self.0.closed_for.get_or_init(|| why);
+        all.values().for_each(|live| live.socket.outbox.close(why));
     }
 
     pub fn count(&self) -> usize {

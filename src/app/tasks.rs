@@ -250,7 +250,8 @@ pub(super) async fn drain_sockets(sockets: Sockets, soft: CancellationToken, dra
         let deadline = now_ms() + GOING_AWAY.min(drain).as_millis() as u64;
         sockets.broadcast(&notification("goingAway", &json!({"deadlineMs": deadline})).into());
         tokio::time::sleep(GOING_AWAY.min(drain)).await;
-        sockets.close_all(Close::GoingAway);
     }
+    // Also those whose upgrade was under way at the stop.
+    sockets.close_all(Close::GoingAway);
     Ok(())
 }
