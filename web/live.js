@@ -234,8 +234,9 @@ export class LiveConference extends EventTarget {
 
   /** @param {import("./roster.js").ConferenceEvent} event */
   #follow(event) {
-    if (this.phase === "waiting") return void this.#concernsSelf(event);
-    if (!this.roster || !this.#isInStep) return;
+    // Without a roster: only that we have been sent away in the moment in which we came.
+    if (this.phase === "waiting" || !this.roster) return void this.#concernsSelf(event);
+    if (!this.#isInStep) return;
     const before = this.roster;
     const { outcome, roster } = advance(before, event);
     if (outcome === "gap") return this.#startOver();

@@ -3,6 +3,7 @@
 
 mod look;
 mod presence;
+mod unseen;
 
 use std::collections::HashMap;
 
@@ -14,6 +15,7 @@ use crate::outbox::Close;
 
 use self::look::Look;
 use self::presence::{Presence, Want};
+use self::unseen::Unseen;
 use super::log::{Applied, Log, Position, Reason, full_snapshot, notification, outside_snapshot};
 
 /// The number of the event that a conference was made, which is its first.
@@ -182,6 +184,7 @@ pub struct Core {
     /// Since when nobody listens.
     idle_since: Option<u64>,
     look: Look,
+    unseen: Unseen,
     /// Who was given a place at a call gateway here, and when: as long as there are any, the roster is followed.
     placed: HashMap<UserId, u64>,
     /// When the roster was asked for last, and from when on it is to be looked at, should nobody listen.
@@ -207,6 +210,7 @@ impl Core {
             call: false,
             idle_since: Some(now),
             look: Look::new(now + limits.look_ms),
+            unseen: Unseen::default(),
             placed: HashMap::new(),
             asked_at: 0,
             follow_at: 0,
@@ -234,6 +238,7 @@ impl Core {
             return out;
         }
         self.idle_since = None;
+        self.unseen.attached(&user);
         self.listeners.insert(
             user.clone(),
             Listener { generation, guest: false, pending: Some(start), full: false, refusals: 0 },
@@ -339,6 +344,7 @@ impl Core {
     /// An event from the EIM.
     pub fn event(&mut self, event: Event, now: u64) -> Effects {
         let mut out = Vec::new();
+        self.meet_sent_away(&event, now, &mut out);
         if self.syncing.is_some() || self.log.is_none() {
             // Nobody listens yet and nobody asked: a snapshot will hold it.
             if self.log.is_none() && self.presence.is_empty() {

@@ -520,6 +520,113 @@ fn a_user_of_the_eim_who_is_kicked_or_denied_hears_of_it_and_nothing_more() {
     assert!(out.contains(&Effect::Release { user: user("w"), generation: 1 }));
 }
 
+/// Sends them away at each moment between their coming in and their first frame; `guest`: their socket is a guest's.
+fn sent_away_before_the_first_frame(change: impl Fn() -> Change, guest: bool) -> [Vec<Effect>; 4] {
+    let refused = || Err(Failure::Refused);
+    let coming = |known: &[&str]| {
+        let truth = Truth::new(&["a", "b"]);
+        let mut core = attached(&truth, known);
+        core.attach(user("b"), 1, Start::Snapshot, 0);
+        if guest {
+            core.set_guest(&user("b"));
+        }
+        (truth, core)
+    };
+    // The event comes before the EIM's answer, where the conference is known here; after it; where it isn't known.
+    let (mut truth, mut core) = coming(&["a"]);
+    let mut first = core.event(truth.event(change()), 0);
+    first.extend(core.told_subscribe(&user("b"), refused(), 0));
+
+    let (mut truth, mut core) = coming(&["a"]);
+    let mut second = core.told_subscribe(&user("b"), refused(), 0);
+    second.extend(core.event(truth.event(change()), 0));
+
+    let (mut truth, mut core) = coming(&[]);
+    let mut third = core.event(truth.event(change()), 0);
+    third.extend(core.told_subscribe(&user("b"), refused(), 0));
+
+    // Before their socket is attached.
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["a"]);
+    core.event(truth.event(change()), 0);
+    let mut fourth = core.attach(user("b"), 1, Start::Snapshot, 0);
+    if guest {
+        core.set_guest(&user("b"));
+    }
+    fourth.extend(core.told_subscribe(&user("b"), refused(), 0));
+    [first, second, third, fourth]
+}
+
+#[test]
+fn a_user_of_the_eim_who_is_sent_away_before_their_first_frame_is_told_by_the_event() {
+    let left = |reason| move || Change::MemberLeft(Left { user_id: user("b"), reason });
+    for (reason, word) in [(LeftReason::Kicked, "kicked"), (LeftReason::Banned, "banned")] {
+        for (i, out) in sent_away_before_the_first_frame(left(reason), false).iter().enumerate() {
+            let frames = frames(out, "b");
+            let events: Vec<&Value> = frames.iter().filter(|f| f.0 == "conference.event").map(|f| &f.1).collect();
+            assert_eq!(events.len(), 1, "{word}, case {i}: {frames:?}");
+            assert_eq!((&events[0]["type"], &events[0]["data"]["reason"]), (&"member.left".into(), &word.into()));
+            let released = Effect::Release { user: user("b"), generation: 1 };
+            assert_eq!(out.iter().filter(|e| **e == released).count(), 1, "{word}, case {i}: {out:?}");
+        }
+    }
+    let denied = || Change::WaitingRemoved(WaitingRemoved { user_id: user("b"), reason: WaitingReason::Denied });
+    for out in sent_away_before_the_first_frame(denied, false) {
+        let last = frames(&out, "b").pop().expect("the event");
+        assert_eq!(last.1["type"], "waiting.removed");
+    }
+    // Where it is known, what precedes the event comes before it.
+    let [known, ..] = sent_away_before_the_first_frame(left(LeftReason::Kicked), false);
+    let frames = frames(&known, "b");
+    assert_eq!((frames[0].0.as_str(), &frames[0].1["seq"]), ("conference.snapshot", &10.into()));
+    assert_eq!(frames[1].1["seq"], 11);
+}
+
+#[test]
+fn who_resumes_from_elsewhere_gets_no_event_out_of_its_place() {
+    for (seq, comes_alone) in [(9, false), (10, true)] {
+        let mut truth = Truth::new(&["a", "b"]);
+        let mut core = attached(&truth, &["a"]);
+        let kicked = Change::MemberLeft(Left { user_id: user("b"), reason: LeftReason::Kicked });
+        core.event(truth.event(kicked), 0);
+        core.attach(user("b"), 1, Start::Since(Position { epoch: "e1".into(), seq }), 0);
+        let out = core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
+        assert_eq!(!frames(&out, "b").is_empty(), comes_alone, "{seq}: {out:?}");
+    }
+}
+
+#[test]
+fn a_guest_who_is_sent_away_before_their_first_frame_hears_no_event() {
+    let kicked = || Change::MemberLeft(Left { user_id: user("b"), reason: LeftReason::Kicked });
+    for out in sent_away_before_the_first_frame(kicked, true) {
+        assert_eq!(frames(&out, "b"), [], "their socket's close says it");
+    }
+}
+
+#[test]
+fn who_is_refused_for_another_reason_hears_nothing_and_may_come_again() {
+    let mut truth = Truth::new(&["a"]);
+    let mut core = attached(&truth, &["a"]);
+    core.attach(user("b"), 1, Start::Snapshot, 0);
+    let mut out = core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
+    out.extend(core.tick(RETRY_MS));
+    assert_eq!(frames(&out, "b"), []);
+    out = core.attach(user("b"), 1, Start::Snapshot, RETRY_MS);
+    assert_eq!(asks(&out), [&Ask::Subscribe { user: user("b"), generation: 1 }]);
+    core.event(truth.event(Change::MemberJoined(member("b", 1))), RETRY_MS);
+    out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), RETRY_MS);
+    assert_eq!(frames(&out, "b")[0].0, "conference.snapshot");
+}
+
+#[test]
+fn a_conference_whose_last_listener_was_refused_is_idle_in_the_end() {
+    let mut core = core();
+    core.attach(user("b"), 1, Start::Snapshot, 0);
+    core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
+    core.tick(1);
+    assert!(!core.is_idle(1) && core.is_idle(1 + LIMITS.window_ms));
+}
+
 #[test]
 fn whose_socket_stays_is_told_of_an_end_that_no_event_tells() {
     // Where the EIM has forgotten the conference meanwhile: asked for the roster, or for the subscription.

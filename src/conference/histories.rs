@@ -12,7 +12,7 @@ use super::log::Position;
 use crate::eim::builtin::{Eim, Settings};
 use crate::eim::convert;
 use crate::eim::xml::Stanza;
-use crate::event::{Event, Member, Roster};
+use crate::event::{Change, Event, Member, Roster};
 use crate::ids::{ConfId, UserId};
 use crate::refusal::Refusal;
 use crate::schema::Schema;
@@ -180,6 +180,13 @@ impl World {
             return;
         }
         let event: Event = serde_json::from_value(frame["params"].clone()).unwrap();
+        let known =
+            client.roster.as_mut().filter(|roster| (&event.epoch, event.seq) == (&roster.epoch, roster.seq + 1));
+        if known.is_none() && matches!(&event.change, Change::MemberLeft(left) if left.user_id == *user) {
+            // Sent away before their first frame: that event alone, and nothing after it.
+            client.roster = None;
+            return;
+        }
         let roster = client.roster.as_mut().expect("a snapshot precedes the first event");
         assert_eq!((&event.epoch, event.seq), (&roster.epoch, roster.seq + 1), "no gap, no repeat");
         roster.apply(&event.change);

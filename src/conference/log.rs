@@ -65,6 +65,11 @@ impl Log {
         &self.roster
     }
 
+    /// Whether the event follows what is known.
+    pub fn is_next(&self, event: &Event) -> bool {
+        event.epoch == self.roster.epoch && event.seq == self.roster.seq + 1
+    }
+
     /// Puts the event in its place, or says why it has none.
     pub fn apply(&mut self, event: Event) -> Applied {
         if event.epoch != self.roster.epoch {
@@ -73,7 +78,7 @@ impl Log {
         if event.seq <= self.roster.seq {
             return Applied::Repeat;
         }
-        if event.seq != self.roster.seq + 1 {
+        if !self.is_next(&event) {
             return Applied::Gap;
         }
         self.roster.apply(&event.change);

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::stage::Stage;
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
+use crate::support::wait::until_true;
 
 /// The chair's one socket, in two conferences.
 async fn in_two(stage: &Stage, chair: &Client) -> (EventSocket, [(String, String); 2]) {
@@ -71,6 +72,28 @@ async fn a_user_who_is_kicked_from_one_conference_goes_on_in_the_other() {
     let heard = heard_until(&mut socket, &both[1], "message").await;
     assert!(heard.iter().all(|event| event["confId"] == both[1].as_str()), "{heard:?}");
     socket.call("conference.members", json!({ "confId": both[1] })).await.result();
+}
+
+#[tokio::test]
+async fn a_user_who_is_kicked_in_the_moment_of_coming_in_is_told_so() {
+    let stage = Stage::embedded().await;
+    let chair = stage.chair().await;
+    let user = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+    let (mut chairs, mut users) = (chair.open_socket().await, user.open_socket().await);
+    for _ in 0..12 {
+        let (conf, _) = stage.conference(&chair, json!({})).await;
+        chairs.call("conference.join", json!({ "confId": conf })).await.result();
+        let kick = json!({ "confId": conf, "action": "kick", "userId": user.user_id() });
+        tokio::join!(
+            async { users.call("conference.join", json!({ "confId": conf })).await.result() },
+            // As soon as they are there: before they listen, or after that.
+            until_true("they are kicked", async || {
+                chairs.call("conference.control", kick.clone()).await.0.get("result").is_some()
+            }),
+        );
+        let heard = heard_until(&mut users, &conf, "member.left").await;
+        assert_eq!(heard.last().unwrap()["data"]["reason"], "kicked");
+    }
 }
 
 #[tokio::test]

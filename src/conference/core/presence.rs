@@ -162,7 +162,7 @@ impl Core {
             }
             // Someone whom the EIM doesn't let listen hears nothing; their socket serves their other requests.
             (Some(Failure::Refused), Some(_)) if counts => {
-                self.listeners.remove(user);
+                self.meet_refused(user, now, &mut out);
                 self.forget(user);
             }
             // They may have been let in since: it has been asked again.
@@ -254,6 +254,10 @@ impl Core {
     /// Time passes: graces end, failed requests are made again.
     pub fn tick(&mut self, now: u64) -> Effects {
         let mut out = Vec::new();
+        self.unseen.tick(now);
+        if self.listeners.is_empty() {
+            self.idle_since.get_or_insert(now);
+        }
         let users: Vec<_> = self.presence.keys().cloned().collect();
         for user in users {
             let p = self.presence.get_mut(&user).expect("just listed");

@@ -33,6 +33,11 @@ impl Follower {
             let nobody = Roster { epoch, seq: 0, conference, members: vec![], waiting: vec![], messages: vec![] };
             self.rosters.entry(conf_id.to_owned()).or_insert(nobody);
         }
+        // Who is sent away in the moment in which they come hears that, and nothing before it.
+        let sends_away = matches!(event.change, Change::MemberLeft(_) | Change::WaitingRemoved(_));
+        if sends_away && !self.rosters.contains_key(conf_id) {
+            return;
+        }
         let Some(roster) = self.rosters.get_mut(conf_id) else {
             panic!("an event of a conference without a snapshot: {event:?}");
         };

@@ -1,0 +1,118 @@
+//! Who is sent away before their first frame: the event that says so may come before the EIM's answer that they may not
+//! listen, or after it. Whichever is second, the user is told by the event.
+
+use std::collections::HashMap;
+
+use axum::extract::ws::Utf8Bytes;
+
+use super::super::log::{Position, notification};
+use super::{Core, Effect, Effects, RETRY_MS, Start};
+use crate::event::{Change, Event, LeftReason, WaitingReason};
+use crate::ids::UserId;
+
+/// How long the second of the two is waited for.
+const WAIT_MS: u64 = RETRY_MS;
+/// Most people who are remembered, each way.
+const UNSEEN_MAX: usize = 256;
+
+#[derive(Default)]
+pub(super) struct Unseen {
+    sent_away: HashMap<UserId, SentAway>,
+    refused: HashMap<UserId, Refused>,
+}
+
+/// The event that sent somebody away.
+struct SentAway {
+    until: u64,
+    at: Position,
+    frame: Utf8Bytes,
+}
+
+/// A socket that the EIM doesn't let listen.
+struct Refused {
+    until: u64,
+    generation: u64,
+    start: Start,
+}
+
+/// Whether the event may come alone: after nothing, or next. Who resumes from elsewhere would see a gap.
+fn fits(start: &Start, at: &Position) -> bool {
+    match start {
+        Start::Snapshot | Start::Creation => true,
+        Start::Since(last) => last.epoch == at.epoch && last.seq + 1 == at.seq,
+    }
+}
+
+impl Unseen {
+    /// What their socket was refused before is over.
+    pub(super) fn attached(&mut self, user: &UserId) {
+        self.refused.remove(user);
+    }
+
+    pub(super) fn tick(&mut self, now: u64) {
+        self.sent_away.retain(|_, sent| now < sent.until);
+        self.refused.retain(|_, refused| now < refused.until);
+    }
+}
+
+/// Whom the event sends away, by a chair's word.
+fn sent_away(change: &Change) -> Option<&UserId> {
+    match change {
+        Change::MemberLeft(left) if matches!(left.reason, LeftReason::Kicked | LeftReason::Banned) => {
+            Some(&left.user_id)
+        }
+        Change::WaitingRemoved(gone) if gone.reason == WaitingReason::Denied => Some(&gone.user_id),
+        _ => None,
+    }
+}
+
+impl Core {
+    /// An event has come, and is not yet looked at. Whom it sends away and who has seen nothing of the conference gets
+    /// what precedes it, or where that isn't known here the event alone. A guest's socket says it by its close.
+    pub(super) fn meet_sent_away(&mut self, event: &Event, now: u64, out: &mut Effects) {
+        let Some(user) = sent_away(&event.change) else { return };
+        let frame: Utf8Bytes = notification("conference.event", event).into();
+        let at = Position { epoch: event.epoch.clone(), seq: event.seq };
+        if let Some(refused) = self.unseen.refused.remove(user) {
+            if fits(&refused.start, &at) {
+                say(user, refused.generation, frame, out);
+            }
+            return;
+        }
+        let Some(listener) = self.listeners.get(user) else {
+            if self.unseen.sent_away.len() < UNSEEN_MAX {
+                self.unseen.sent_away.insert(user.clone(), SentAway { until: now + WAIT_MS, at, frame });
+            }
+            return;
+        };
+        let generation = listener.generation;
+        let Some(start) = listener.pending.as_ref().filter(|_| !listener.guest) else { return };
+        if self.syncing.is_none() && self.log.as_ref().is_some_and(|log| log.is_next(event)) {
+            return self.greet(user, now, out);
+        }
+        if fits(start, &at) {
+            self.listeners.remove(user);
+            self.forget(user);
+            say(user, generation, frame, out);
+        }
+    }
+
+    /// The EIM doesn't let the user listen: perhaps because they have been sent away.
+    pub(super) fn meet_refused(&mut self, user: &UserId, now: u64, out: &mut Effects) {
+        let Some(listener) = self.listeners.remove(user) else { return };
+        let Some(start) = listener.pending.filter(|_| !listener.guest) else { return };
+        let generation = listener.generation;
+        match self.unseen.sent_away.remove(user) {
+            Some(sent) if fits(&start, &sent.at) => say(user, generation, sent.frame, out),
+            None if self.unseen.refused.len() < UNSEEN_MAX => {
+                self.unseen.refused.insert(user.clone(), Refused { until: now + WAIT_MS, generation, start });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn say(user: &UserId, generation: u64, frame: Utf8Bytes, out: &mut Effects) {
+    out.push(Effect::Send { user: user.clone(), generation, frame });
+    out.push(Effect::Release { user: user.clone(), generation });
+}
