@@ -1,7 +1,7 @@
 //! Which media thread a command is for. A room stays on the thread where it began; what comes for an endpoint before
 //! its offer waits here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::sdp;
@@ -14,6 +14,9 @@ const EARLY_MAX_AGE: Duration = Duration::from_secs(30);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Endpoints with candidates that wait.
 const EARLY_MAX: usize = 4_096;
+/// Permits that wait for their rooms. A permit is sent just before the streams that it is for, of which a command begins
+/// two at most.
+const UNPLACED_MAX: usize = 64;
 
 /// Owned by the node behind a lock: taken for each command and at an endpoint's end, for no packet.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(crate) struct Router {
     endpoints: HashMap<EndpointId, Home>,
     fragments: HashMap<String, usize>,
     early: HashMap<EndpointId, Early>,
+    /// Permits of rooms for which there was no place, the latest last: one may be free when their streams come.
+    unplaced: VecDeque<(RoomId, Command)>,
     /// When those who waited too long were last looked for.
     swept: Option<Instant>,
 }
@@ -66,6 +71,7 @@ impl Router {
             endpoints: HashMap::new(),
             fragments: HashMap::new(),
             early: HashMap::new(),
+            unplaced: VecDeque::new(),
             swept: None,
         }
     }
@@ -104,39 +110,52 @@ impl Router {
         }
     }
 
-    /// How many candidates wait for the endpoint.
-    pub(crate) fn waiting(&self, endpoint: EndpointId) -> usize {
-        self.early.get(&endpoint).map_or(0, |early| early.candidates.len())
+    /// How many commands go with this one at most, itself included.
+    pub(crate) fn going(&self, command: &Command) -> usize {
+        let Some((room, endpoint)) = begins(command) else { return 1 };
+        let candidates = self.early.get(&endpoint).map_or(0, |early| early.candidates.len());
+        1 + candidates + self.unplaced.iter().filter(|(of, _)| of == room).count()
     }
 
-    /// The command goes to the thread. Gives the candidates that waited for it.
-    pub(crate) fn sent(&mut self, command: &Command, thread: usize) -> Vec<String> {
-        match command {
-            Command::Publish { room, endpoint, .. }
-            | Command::Subscribe { room, endpoint, .. }
-            | Command::Forward { room, endpoint, .. }
-            | Command::Exchange { room, endpoint, .. }
-            | Command::Pull { room, endpoint, .. } => {
-                if self.endpoints.contains_key(endpoint) {
-                    return Vec::new();
-                }
-                self.room(room, thread).endpoints += 1;
-                self.endpoints.insert(*endpoint, Home { thread, room: room.clone(), fragments: Vec::new() });
-                self.early.remove(endpoint).map(|early| early.candidates).unwrap_or_default()
+    /// The command goes to the thread, after and before those that waited for it.
+    pub(crate) fn sent(&mut self, command: Command, thread: usize) -> Vec<Command> {
+        if let Command::CloseRoom { room } = &command {
+            if let Some(place) = self.rooms.get_mut(room) {
+                place.permits = false;
             }
-            Command::Permit { room, .. } => {
-                self.room(room, thread).permits = true;
-                Vec::new()
-            }
-            Command::CloseRoom { room } => {
-                if let Some(place) = self.rooms.get_mut(room) {
-                    place.permits = false;
-                }
-                self.sweep(&room.clone());
-                Vec::new()
-            }
-            _ => Vec::new(),
+            self.sweep(&room.clone());
         }
+        if let Command::Permit { room, .. } = &command {
+            self.room(room, thread).permits = true;
+        }
+        let begun = begins(&command).map(|(room, endpoint)| (room.clone(), endpoint));
+        let Some((room, endpoint)) = begun.filter(|(_, endpoint)| !self.endpoints.contains_key(endpoint)) else {
+            return vec![command];
+        };
+        let mut all: Vec<Command> = self.take_unplaced(&room);
+        let place = self.room(&room, thread);
+        place.endpoints += 1;
+        place.permits |= !all.is_empty();
+        self.endpoints.insert(endpoint, Home { thread, room, fragments: Vec::new() });
+        all.push(command);
+        let early = self.early.remove(&endpoint).map(|early| early.candidates).unwrap_or_default();
+        all.extend(early.into_iter().map(|candidate| Command::Candidate { endpoint, candidate }));
+        all
+    }
+
+    /// There is no place for the room that the permit is for.
+    pub(crate) fn unplaced(&mut self, room: RoomId, permit: Command) {
+        if self.unplaced.len() >= UNPLACED_MAX {
+            self.unplaced.pop_front();
+        }
+        self.unplaced.push_back((room, permit));
+    }
+
+    fn take_unplaced(&mut self, room: &RoomId) -> Vec<Command> {
+        let (of_room, rest) = std::mem::take(&mut self.unplaced).into_iter().partition(|(of, _)| of == room);
+        self.unplaced = rest;
+        let of_room: VecDeque<(RoomId, Command)> = of_room;
+        of_room.into_iter().map(|(_, permit)| permit).collect()
     }
 
     fn room(&mut self, room: &RoomId, thread: usize) -> &mut Place {
@@ -197,6 +216,18 @@ impl Router {
     }
 }
 
+/// The room and the endpoint of a command that makes one.
+fn begins(command: &Command) -> Option<(&RoomId, EndpointId)> {
+    match command {
+        Command::Publish { room, endpoint, .. }
+        | Command::Subscribe { room, endpoint, .. }
+        | Command::Forward { room, endpoint, .. }
+        | Command::Exchange { room, endpoint, .. }
+        | Command::Pull { room, endpoint, .. } => Some((room, *endpoint)),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -217,7 +248,7 @@ mod tests {
     fn a_room_stays_on_its_thread_until_it_is_empty() {
         let mut router = Router::new(10);
         assert_eq!(router.route(&publish("a", 1), 3), Route::Thread(3));
-        router.sent(&publish("a", 1), 3);
+        router.sent(publish("a", 1), 3);
         assert_eq!(router.route(&publish("a", 2), 0), Route::Thread(3));
         assert_eq!(router.route(&publish("b", 3), 0), Route::Thread(0));
         assert_eq!(router.route(&publish("b", 1), 0), Route::Thread(3), "a number in use is refused by its thread");
@@ -230,15 +261,39 @@ mod tests {
         let mut router = Router::new(1);
         let stream = StreamId { member: Arc::from("x"), source: Source::Camera };
         let permit = Command::Permit { room: Arc::from("a"), stream, audio: false, video: true };
-        router.sent(&permit, 2);
-        router.sent(&publish("a", 1), 2);
+        router.sent(permit, 2);
+        router.sent(publish("a", 1), 2);
         router.note(ended(1));
         assert_eq!(router.route(&publish("a", 2), 0), Route::Thread(2));
         assert_eq!(router.route(&publish("b", 2), 0), Route::TooMany);
         let close = Command::CloseRoom { room: Arc::from("a") };
         assert_eq!(router.route(&close, 0), Route::Thread(2));
-        router.sent(&close, 2);
+        router.sent(close.clone(), 2);
         assert_eq!((router.rooms(), router.route(&close, 0)), (0, Route::Nowhere));
+    }
+
+    #[test]
+    fn a_permit_that_found_no_place_goes_before_the_stream_that_finds_one() {
+        let mut router = Router::new(1);
+        router.sent(publish("full", 1), 0);
+        let permit = |member: &str| {
+            let stream = StreamId { member: Arc::from(member), source: Source::Camera };
+            Command::Permit { room: Arc::from("b"), stream, audio: false, video: false }
+        };
+        for member in ["anna", "ben"] {
+            assert_eq!(router.route(&permit(member), 0), Route::TooMany);
+            router.unplaced(Arc::from("b"), permit(member));
+        }
+        router.unplaced(Arc::from("c"), permit("carl"));
+        router.note(ended(1));
+        assert_eq!((router.route(&publish("b", 2), 0), router.going(&publish("b", 2))), (Route::Thread(0), 3));
+        assert_eq!(router.sent(publish("b", 2), 0), [permit("anna"), permit("ben"), publish("b", 2)]);
+        assert_eq!(router.sent(publish("b", 3), 0), [publish("b", 3)], "once");
+        router.note(ended(2));
+        router.note(ended(3));
+        assert_eq!(router.rooms(), 1, "it lives until it is closed, as any that has permits");
+        (0..100).for_each(|_| router.unplaced(Arc::from("d"), permit("dan")));
+        assert_eq!(router.unplaced.len(), UNPLACED_MAX);
     }
 
     #[test]
@@ -247,19 +302,19 @@ mod tests {
         let candidate = |endpoint| Command::Candidate { endpoint: EndpointId(endpoint), candidate: "c".into() };
         assert_eq!(router.route(&candidate(1), 0), Route::Nowhere);
         (0..1_000).for_each(|_| router.early(EndpointId(1), "c".into(), now));
-        assert_eq!(router.waiting(EndpointId(1)), sdp::CANDIDATES_MAX);
-        assert_eq!(router.sent(&publish("a", 1), 0).len(), sdp::CANDIDATES_MAX);
-        assert_eq!((router.waiting(EndpointId(1)), router.route(&candidate(1), 5)), (0, Route::Thread(0)));
+        assert_eq!(router.going(&publish("a", 1)), 1 + sdp::CANDIDATES_MAX);
+        assert_eq!(router.sent(publish("a", 1), 0).len(), 1 + sdp::CANDIDATES_MAX);
+        assert_eq!((router.going(&publish("a", 1)), router.route(&candidate(1), 5)), (1, Route::Thread(0)));
         (0..10_000).for_each(|n| router.early(EndpointId(100 + n), "c".into(), now));
         assert_eq!(router.early.len(), EARLY_MAX);
         router.early(EndpointId(9), "c".into(), now + EARLY_MAX_AGE);
-        assert_eq!((router.early.len(), router.waiting(EndpointId(9))), (1, 1));
+        assert_eq!((router.early.len(), router.going(&publish("a", 9))), (1, 2));
     }
 
     #[test]
     fn a_tcp_connection_finds_the_thread_by_its_user_fragment() {
         let mut router = Router::new(10);
-        router.sent(&publish("a", 1), 4);
+        router.sent(publish("a", 1), 4);
         router.note(Routing::Named { endpoint: EndpointId(1), fragment: "abcd".into() });
         assert_eq!(router.thread_of("abcd"), Some(4));
         router.note(ended(1));

@@ -135,7 +135,13 @@ impl Node {
         let mut router = inner.router.lock().unwrap_or_else(PoisonError::into_inner);
         let thread = match router.route(&command, inner.idlest()) {
             Route::Thread(thread) => thread,
-            Route::TooMany => return inner.refuse(&command),
+            Route::TooMany => {
+                if let Command::Permit { room, .. } = &command {
+                    router.unplaced(room.clone(), command);
+                    return Ok(());
+                }
+                return inner.refuse(&command);
+            }
             Route::Nowhere => {
                 if let Command::Candidate { endpoint, candidate } = command {
                     router.early(endpoint, candidate, Instant::now());
@@ -143,17 +149,9 @@ impl Node {
                 return Ok(());
             }
         };
-        let waiting = endpoint_of(&command).map_or(0, |endpoint| router.waiting(endpoint));
-        let mut places = inner.queues[thread].try_reserve_many(1 + waiting).map_err(|_| Full)?;
-        let endpoint = endpoint_of(&command);
-        let early = router.sent(&command, thread);
-        let early = early
-            .into_iter()
-            .filter_map(|candidate| endpoint.map(|endpoint| Task::Do(Command::Candidate { endpoint, candidate })));
-        for task in std::iter::once(Task::Do(command)).chain(early) {
-            if let Some(place) = places.next() {
-                place.send(task);
-            }
+        let places = inner.queues[thread].try_reserve_many(router.going(&command)).map_err(|_| Full)?;
+        for (command, place) in router.sent(command, thread).into_iter().zip(places) {
+            place.send(Task::Do(command));
         }
         Ok(())
     }
@@ -210,10 +208,7 @@ impl Inner {
     }
 
     fn refuse(&self, command: &Command) -> Result<(), Full> {
-        let Some(endpoint) = endpoint_of(command) else {
-            tracing::warn!("more rooms than the node takes: a permit isn't remembered, and no media is");
-            return Ok(());
-        };
+        let Some(endpoint) = endpoint_of(command) else { return Ok(()) };
         let task = Task::Refuse { endpoint, refusal: Refusal::Overloaded };
         self.queues[0].try_send(task).map_err(|_| Full)
     }
