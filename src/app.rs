@@ -18,6 +18,7 @@ use crate::account::Bounds;
 use crate::admin::{Admin, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::budget::Budget;
 use crate::callgw::{Pool, Standing, Surroundings};
+use crate::clock::Moment;
 use crate::conference::{Conferences, Limits};
 use crate::config::{Config, EimMode, Scope};
 use crate::eim::calls::Calls;
@@ -180,24 +181,26 @@ async fn close(store: &Store) {
 
 /// The store under this node's lease: whoever takes the node's name over fences our writes off, and we end.
 async fn leased(config: &Config, store: Store, lifecycle: &mut Lifecycle) -> Result<Store, Failure> {
+    store.resume_line().await?;
     let ttl = config.node.lease;
-    let lease = store.acquire_lease(&config.node.id, now_ms(), ttl).await?;
+    let lease = store.acquire_lease(&config.node.id, Moment::now(), ttl).await?;
     if lease.took_over {
         tracing::info!(node = lease.node_id, "the process before this one ended without letting go of its lease");
     }
     let (leased, hard) = (store.under(&lease), lifecycle.hard());
+    lifecycle.wire("clock", tasks::keep_line(leased.clone(), hard.clone()));
     lifecycle.wire("lease", async move {
         let mut tick = interval(ttl / 3);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = tick.tick() => match store.renew_lease(&lease, now_ms(), ttl).await {
+                _ = tick.tick() => match store.renew_lease(&lease, Moment::now(), ttl).await {
                     Err(StoreError::Fenced) => return Err(StoreError::Fenced.into()),
                     Err(error) => tracing::warn!(%error, "the node's lease could not be renewed yet"),
                     Ok(()) => {}
                 },
                 () = hard.cancelled() => {
-                    store.release_lease(&lease, now_ms()).await?;
+                    store.release_lease(&lease, Moment::now()).await?;
                     return Ok(());
                 }
             }
@@ -219,7 +222,9 @@ pub async fn serve_eim(config: Config) -> Result<Outcome, Failure> {
 }
 
 async fn run_eim(config: &Config, store: &Store, mut lifecycle: Lifecycle) -> Result<Outcome, Failure> {
+    store.resume_line().await?;
     let hard = lifecycle.hard();
+    lifecycle.wire("clock", tasks::keep_line(store.clone(), hard.clone()));
     let (eim, disk) = (builtin_eim(config, store).await?, keeping(store));
     let server = builtin::shell::ComponentSettings {
         host: config.eim.host().to_owned(),

@@ -1,11 +1,15 @@
 //! The two clocks, and which is for what.
 //!
-//! *Dates* are for others: a token's end, a conference's beginning, what a row in the store says. They come from the wall
-//! clock, which may be set at any moment. *Durations* are ours: limits, leases, graces, back-offs, health. They come from
-//! the monotonic clock, which nobody sets. The two are different types, and nothing else in the program reads either.
+//! *Dates* are for others: a token's end, a conference's beginning, when something was written. They come from the wall
+//! clock, which may be set at any moment. *Durations* are ours: limits, leases, graces, kept seats, back-offs, health.
+//! They come from the monotonic clock, which nobody sets, also where the store keeps them: see [`Line`]. The two are
+//! different types, and nothing else in the program reads either.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970, by the wall clock.
 #[expect(clippy::disallowed_methods, reason = "the only place where the program reads the wall clock")]
@@ -13,20 +17,56 @@ pub fn date_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
 
-/// A moment of this process, by the monotonic clock. It can't be made of a date, nor a date of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A moment of this process, by the monotonic clock. It can't be made of a date, nor a date of it. As it is kept in the
+/// store, it means the same after a restart, since the time line goes on: see [`Line`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Moment(u64);
+
+/// Where the time line of moments was when the process began. The first moment is an hour after [`Moment::NEVER`], so
+/// that nothing looks recent that never was.
+static LINE_BEGINS_MS: AtomicU64 = AtomicU64::new(3_600_000);
+
+/// The two clocks at one instant, as the store keeps them: by it the next process goes on with the time line. Only the
+/// time between the two processes is taken from the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    moment: Moment,
+    date: u64,
+}
+
+impl Line {
+    pub fn now() -> Self {
+        let Now { date, moment } = Now::read();
+        Self { moment, date }
+    }
+
+    /// Where the line is at that date. A clock that was set back meanwhile takes nothing back.
+    fn at(self, date: u64) -> u64 {
+        self.moment.0.saturating_add(date.saturating_sub(self.date))
+    }
+
+    /// Lets this process's moments go on from there; without an earlier process, from the date, so that the dates that
+    /// were once kept in their place are read as what they were. To be called once, before moments are kept; those of
+    /// before are long ago then.
+    pub fn resume(before: Option<Self>) {
+        let date = date_ms();
+        let here = before.map_or(date, |line| line.at(date));
+        LINE_BEGINS_MS.fetch_max(here.saturating_sub(since_start_ms()), Ordering::Relaxed);
+    }
+}
+
+fn since_start_ms() -> u64 {
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    BEGUN.get_or_init(Instant::now).elapsed().as_millis() as u64
+}
 
 impl Moment {
     /// Long before any moment that [`Moment::now`] answers: as if it had never been.
     pub const NEVER: Self = Self(0);
 
-    /// The first moment is an hour after [`Moment::NEVER`], so that nothing looks recent that never was.
-    const FIRST_MS: u64 = 3_600_000;
-
     pub fn now() -> Self {
-        static BEGUN: OnceLock<Instant> = OnceLock::new();
-        Self(Self::FIRST_MS + BEGUN.get_or_init(Instant::now).elapsed().as_millis() as u64)
+        Self(LINE_BEGINS_MS.load(Ordering::Relaxed) + since_start_ms())
     }
 
     /// A moment of a test's or of a pure core's own time line.
@@ -39,6 +79,11 @@ impl Moment {
         self.0
     }
 
+    /// So many milliseconds later.
+    pub const fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
     /// How long ago `earlier` was; zero where it is yet to come.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -48,7 +93,7 @@ impl Moment {
 impl std::ops::Add<Duration> for Moment {
     type Output = Self;
     fn add(self, later: Duration) -> Self {
-        Self(self.0.saturating_add(later.as_millis().try_into().unwrap_or(u64::MAX)))
+        self.plus_ms(later.as_millis().try_into().unwrap_or(u64::MAX))
     }
 }
 
@@ -62,6 +107,11 @@ pub struct Now {
 impl Now {
     pub fn read() -> Self {
         Self { date: date_ms(), moment: Moment::now() }
+    }
+
+    /// Whether it was no longer ago than that by one of the clocks at least.
+    pub fn is_within(self, past: Duration, now: Self) -> bool {
+        now.date < self.date.saturating_add(past.as_millis() as u64) || now.moment.since(self.moment) < past
     }
 }
 
@@ -115,5 +165,20 @@ mod tests {
         assert!(now.since(Moment::NEVER) >= Duration::from_secs(3600));
         assert_eq!(Moment::at(5).since(Moment::at(7)), Duration::ZERO);
         assert_eq!(Moment::at(5) + Duration::from_millis(2), Moment::at(7));
+    }
+
+    #[test]
+    fn the_line_goes_on_after_a_restart_however_the_wall_clock_was_set() {
+        let line = Line { moment: Moment::at(5000), date: 90_000 };
+        assert_eq!(line.at(90_400), 5400, "the time between the processes is the wall clock's");
+        assert_eq!(line.at(80_000), 5000, "set back");
+        assert_eq!(serde_json::to_string(&line).unwrap(), r#"{"moment":5000,"date":90000}"#);
+
+        let earlier = Moment::now();
+        Line::resume(None);
+        let resumed = Moment::now();
+        assert!(resumed.ms() >= date_ms() - 1000 && resumed.since(earlier) > Duration::from_secs(3600));
+        Line::resume(Some(Line { moment: resumed.plus_ms(7_200_000), date: date_ms() }));
+        assert!(Moment::now() >= resumed.plus_ms(7_200_000), "ahead of the date, as the clock was set back");
     }
 }

@@ -21,7 +21,7 @@
 //! | the built-in EIM's worker | `eim::builtin::shell` | all of the built-in EIM's state |
 //! | the built-in EIM's links | `eim::builtin::shell` | a stream each |
 //! | events, happenings | `app::serve` | the receiving ends of the channels that lead up |
-//! | ended families, revocations, collector, health, store, lease | `app::serve` | nothing: they ask and tell at intervals |
+//! | ended families, revocations, collector, health, store, lease, clock | `app::serve` | nothing: they ask and tell at intervals |
 //! | a call gateway's probe | `callgw::Pool::start` | whether that gateway ever answered |
 //! | a call gateway's control link | `callgw::Pool::start` | the link, the commands that wait for it |
 //! | placement | `app::serve` | where this node's conferences have their media, what is enforced there |

@@ -32,6 +32,8 @@ use crate::store::Store;
 const ENDED_POLL: Duration = Duration::from_millis(500);
 /// Between attempts to learn from the EIM what was before the start.
 const RESTORE_RETRY: Duration = Duration::from_secs(2);
+/// How often the time line of moments is kept: see `clock::Line`.
+const LINE_KEPT: Duration = Duration::from_secs(5);
 /// How often the store is tried.
 const STORE_CHECK: Duration = Duration::from_secs(1);
 /// How often, at the least and at the most, accounts that are over or idle are collected; between these, four times
@@ -217,6 +219,18 @@ pub(super) async fn tell_health(eim: Eim, sockets: Sockets) {
         };
         sockets.broadcast(&frame.into());
     }
+}
+
+/// Keeps the time line of moments, so that the next process goes on with it.
+pub(super) async fn keep_line(store: Store, hard: CancellationToken) -> Result<(), Failure> {
+    let mut tick = interval(LINE_KEPT);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while hard.run_until_cancelled(tick.tick()).await.is_some() {
+        // That the store can't be written is told by who needs it.
+        store.keep_line().await.ok();
+    }
+    store.keep_line().await.ok();
+    Ok(())
 }
 
 /// Tries the store now and then, and tells how it is.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::clock::{Moment, Now};
 use crate::conference::Conferences;
 use crate::config::EimMode;
 use crate::eim::ProvisionError;
@@ -68,7 +69,7 @@ impl Entry {
     pub async fn not_barred(&self, conf: &ConfId, user: Option<&UserId>, device: Option<&str>) -> Result<(), Refusal> {
         let both = [user.map(Barred::Account), device.map(Barred::Device)];
         for whom in both.into_iter().flatten() {
-            if self.0.store.is_barred(whom, conf, now_ms()).await.map_err(Refusal::from)? {
+            if self.0.store.is_barred(whom, conf, Moment::now()).await.map_err(Refusal::from)? {
                 return Err(Refusal::forbidden("conference.banned", "sent out of the conference"));
             }
         }
@@ -110,7 +111,7 @@ impl Entry {
             name: name.clone(),
             device: from.device.clone(),
             expires_at: now + self.0.config.auth.refresh_ttl.as_millis() as u64,
-            idle_until: now + self.0.config.limits.guest_idle.as_millis() as u64,
+            idle_until: Moment::now() + self.0.config.limits.guest_idle,
             sealed_password: (self.0.config.eim.mode == EimMode::C2s)
                 .then(|| self.0.sealer.seal(user.as_str(), &password)),
         };
@@ -184,7 +185,7 @@ impl Entry {
     /// for `limits.kick_s`, or, banned, as long as the conference lasts.
     pub async fn removed(&self, conf: &ConfId, user: &UserId, banned: bool) -> Result<(), Refusal> {
         let now = now_ms();
-        let until = (!banned).then(|| now + self.0.config.limits.kick.as_millis() as u64);
+        let until = (!banned).then(|| Moment::now() + self.0.config.limits.kick);
         self.0.store.bar(Barred::Account(user), conf, until).await.map_err(Refusal::from)?;
         for device in self.devices_of(user, now).await? {
             self.0.store.bar(Barred::Device(&device), conf, until).await.map_err(Refusal::from)?;
@@ -214,7 +215,7 @@ impl Entry {
         for conf in self.0.store.conferences_with_accounts(now_ms()).await.map_err(Refusal::from)? {
             self.collect_from(&conf, conferences).await?;
         }
-        self.0.store.collect(now_ms()).await.map_err(Refusal::from).map(drop)
+        self.0.store.collect(Now::read()).await.map_err(Refusal::from).map(drop)
     }
 
     /// Keeps the accounts of those who are in the conference or wait for it, and ends those that have been idle too long.
@@ -251,11 +252,11 @@ impl Entry {
         let limits = &self.0.config.limits;
         let kept = limits.resume_window + limits.guest_idle;
         let there: Vec<UserId> = roster.members.iter().chain(&roster.waiting).map(|m| m.user_id.clone()).collect();
-        self.0.store.keep_accounts(&there, now_ms() + kept.as_millis() as u64).await.map_err(Refusal::from)
+        self.0.store.keep_accounts(&there, Moment::now() + kept).await.map_err(Refusal::from)
     }
 
     async fn idle_accounts(&self, conf: &ConfId) -> Result<Vec<UserId>, Refusal> {
-        self.0.store.idle_accounts(conf, now_ms()).await.map_err(Refusal::from)
+        self.0.store.idle_accounts(conf, Now::read()).await.map_err(Refusal::from)
     }
 
     /// Deletes the accounts whose time is up, or whose conference is.

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::address::AddressBlock;
+use crate::clock::Now;
 use crate::config::Config;
 use crate::eim::calls::Calls;
 use crate::eim::{Eim, Guard};
@@ -74,8 +75,9 @@ struct Inner {
     proofs: Shares<AddressBlock>,
     look_ups: Shares<AddressBlock>,
     verified: Verified,
-    /// Ended families and when they were; kept as long as an access token of theirs could live.
-    ended: RwLock<HashMap<String, u64>>,
+    /// Ended families and when they were; kept as long as an access token of theirs could live, by either clock: one that
+    /// has expired by the wall clock serves again where that is set back.
+    ended: RwLock<HashMap<String, Now>>,
     ended_news: broadcast::Sender<String>,
 }
 
@@ -183,17 +185,17 @@ impl Entry {
         }
     }
 
-    fn read_ended(&self) -> std::sync::RwLockReadGuard<'_, HashMap<String, u64>> {
+    fn read_ended(&self) -> std::sync::RwLockReadGuard<'_, HashMap<String, Now>> {
         // Whole between any two statements.
         self.0.ended.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes it known on this node that the families have ended.
     fn announce(&self, families: Vec<String>) {
-        let now = now_ms();
-        let longest = self.0.config.auth.access_ttl.as_millis() as u64;
+        let now = Now::read();
+        let longest = self.0.config.auth.access_ttl;
         let mut ended = self.0.ended.write().unwrap_or_else(PoisonError::into_inner);
-        ended.retain(|_, at| *at + longest > now);
+        ended.retain(|_, at| at.is_within(longest, now));
         for family in families {
             if ended.insert(family.clone(), now).is_none() {
                 // Nobody listens while no socket is open.

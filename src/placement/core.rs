@@ -2,10 +2,12 @@
 //! time is an argument, and everything to be done comes out as an [`Effect`].
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::callgw::Fault;
+use crate::clock::{Moment, Now};
 use crate::conference::{Right, Rights};
 use crate::control::{Closed, ToNode};
 use crate::event::{Audio, Video};
@@ -15,7 +17,7 @@ use crate::store::Allocation;
 /// Most people of one conference who are remembered as gone, for a call gateway whose control link was away.
 const GONE_MAX: usize = 1024;
 /// How long a conference that is over is remembered for the same reason, and how many of them.
-const OVER_MS: u64 = 600_000;
+const OVER: Duration = Duration::from_mins(10);
 const OVER_MAX: usize = 4096;
 
 /// What the core wants done, in order.
@@ -120,18 +122,18 @@ pub struct Core {
     rooms: HashMap<ConfId, Room>,
     gateways: HashMap<String, Seen>,
     /// Conferences that ended: where they were, and when. Oldest first.
-    over: VecDeque<(ConfId, String, u64)>,
+    over: VecDeque<(ConfId, String, Moment)>,
 }
 
 type Effects = Vec<Effect>;
 
 impl Core {
     /// What members may send has changed.
-    pub fn granted(&mut self, conf: ConfId, rights: Rights, now: u64) -> Effects {
-        let mut out = Vec::new();
+    pub fn granted(&mut self, conf: ConfId, rights: Rights, now: impl Into<Now>) -> Effects {
+        let (mut out, Now { date, moment }) = (Vec::new(), now.into());
         match rights {
             Rights::Over => {
-                self.ended(&conf, now, &mut out);
+                self.ended(&conf, moment, &mut out);
                 return out;
             }
             Rights::Unfollowed => {
@@ -143,12 +145,12 @@ impl Core {
         let is_new = !self.rooms.contains_key(&conf);
         let room = self.rooms.entry(conf.clone()).or_default();
         match rights {
-            Rights::All(members) => room.replace(&conf, members, now, &mut out),
+            Rights::All(members) => room.replace(&conf, members, date, &mut out),
             Rights::Member { user, right } => room.admit(&conf, user, right, &mut out),
             Rights::Gone { user, at, sent_away } => {
                 // The EIM's clock may be behind ours: who was sent away has no use for any token. Who left by
                 // themselves may be back, with a token issued since.
-                let issued_until = if sent_away { at.max(now) } else { at.min(now) };
+                let issued_until = if sent_away { at.max(date) } else { at.min(date) };
                 room.expel(&conf, user, issued_until, &mut out);
             }
             Rights::Over | Rights::Unfollowed => {}
@@ -159,8 +161,8 @@ impl Core {
         out
     }
 
-    fn ended(&mut self, conf: &ConfId, now: u64, out: &mut Effects) {
-        self.over.retain(|(_, _, at)| now.saturating_sub(*at) < OVER_MS);
+    fn ended(&mut self, conf: &ConfId, now: Moment, out: &mut Effects) {
+        self.over.retain(|(_, _, at)| now.since(*at) < OVER);
         let Some(room) = self.rooms.remove(conf) else { return };
         room.tell(&ToNode::CloseRoom { room: conf.clone() }, out);
         for gateway in room.nodes() {

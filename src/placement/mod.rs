@@ -11,7 +11,8 @@ mod task;
 use tokio::sync::mpsc;
 
 use crate::callgw::{Nowhere, Place, Pool};
-use crate::ids::{ConfId, UserId, now_ms};
+use crate::clock::Moment;
+use crate::ids::{ConfId, UserId};
 use crate::store::{Allocation, Store, StoreError};
 
 pub use task::Task;
@@ -56,7 +57,7 @@ impl Placement {
     pub async fn place(&self, conf: &ConfId, user: &UserId, region: Option<&str>) -> Result<String, Unplaced> {
         let mut at = self.store.allocation(conf).await?;
         for _ in 0..ATTEMPTS {
-            let now = now_ms();
+            let now = Moment::now().ms();
             let nodes: Vec<&str> = at.iter().flat_map(Allocation::nodes).collect();
             let since_ms = at.as_ref().map_or(0, |at| now.saturating_sub(at.assigned_at));
             let place = self.pool.place(&nodes, since_ms, Some(user), region).map_err(Unplaced::Nowhere)?;

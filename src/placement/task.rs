@@ -9,9 +9,10 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::callgw::{Pool, Report};
+use crate::clock::{Moment, Now, date_ms};
 use crate::conference::{Conferences, Rights, notification};
 use crate::control::ToNode;
-use crate::ids::{ConfId, now_ms};
+use crate::ids::ConfId;
 use crate::refusal::Refusal;
 use crate::store::{Allocation, Store, StoreError};
 
@@ -71,7 +72,7 @@ impl Task {
             moves_under_way: 0,
             unlocated: Vec::new(),
             untold: HashMap::new(),
-            polled_until: now_ms(),
+            polled_until: Moment::now().ms(),
             polling: false,
         }
     }
@@ -88,7 +89,7 @@ impl Task {
         loop {
             let effects = tokio::select! {
                 granted = rights.recv() => match granted {
-                    Some((conf, rights)) => self.core.granted(conf, rights, now_ms()),
+                    Some((conf, rights)) => self.core.granted(conf, rights, Now::read()),
                     None => return,
                 },
                 Some((conf, allocation)) = self.placed.recv() => self.core.placed(&conf, allocation),
@@ -120,7 +121,7 @@ impl Task {
 
     fn survey(&mut self) -> Vec<Effect> {
         metrics::gauge!("confgate_placed_conferences").set(self.core.len() as f64);
-        let now = now_ms();
+        let now = date_ms();
         let seen = |report: Report| Seen {
             id: report.id,
             fault: report.standing.fault,
@@ -208,7 +209,7 @@ impl Task {
             }
             self.asks.spawn(async move {
                 let moved = match to {
-                    Ok(to) => Some(store.assign(&conf, &to, Some(&from), now_ms()).await),
+                    Ok(to) => Some(store.assign(&conf, &to, Some(&from), Moment::now().ms()).await),
                     Err(_) => None,
                 };
                 Answer::Moved(conf, moved)
@@ -222,7 +223,7 @@ impl Task {
         let store = self.store.clone();
         let nodes: Vec<String> = at.nodes().filter(|id| *id != from).map(str::to_owned).collect();
         self.asks.spawn(async move {
-            let left = store.spread(&conf, &at, &nodes, now_ms()).await;
+            let left = store.spread(&conf, &at, &nodes, Moment::now().ms()).await;
             Answer::Moved(conf, left.transpose())
         });
     }
@@ -241,7 +242,7 @@ impl Task {
         if std::mem::replace(&mut self.polling, true) {
             return;
         }
-        let (store, since, now) = (self.store.clone(), self.polled_until, now_ms());
+        let (store, since, now) = (self.store.clone(), self.polled_until, Moment::now().ms());
         self.asks.spawn(async move {
             let asked = async {
                 let placed = store.allocations_since(since.saturating_sub(POLL_OVERLAP_MS)).await?;

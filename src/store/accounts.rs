@@ -1,9 +1,10 @@
 //! Temporary accounts of guests at the EIM: kept here until they are deleted there, also over a crash.
 
-use super::{Store, StoreError, Write, big, fits, unsigned};
+use super::{Store, StoreError, Write, at, big, fits, unsigned};
+use crate::clock::{Moment, Now};
 use crate::ids::{ConfId, ID_MAX, UserId};
 
-/// A guest's account. Times in ms since 1970.
+/// A guest's account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub user_id: UserId,
@@ -13,10 +14,10 @@ pub struct Account {
     pub name: String,
     /// The browser's id, which a kick bars.
     pub device: Option<String>,
-    /// Over from then on, whatever its guest does.
+    /// Over from then on (ms since 1970), whatever its guest does.
     pub expires_at: u64,
     /// Kept until then although its guest is not in the conference; moved by [`Store::keep_accounts`].
-    pub idle_until: u64,
+    pub idle_until: Moment,
     /// Sealed by [`super::seal::Sealer`], so that another node can go on with it.
     pub sealed_password: Option<String>,
 }
@@ -158,13 +159,13 @@ impl Store {
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn keep_accounts(&self, users: &[UserId], idle_until: u64) -> Result<(), StoreError> {
+    pub async fn keep_accounts(&self, users: &[UserId], idle_until: Moment) -> Result<(), StoreError> {
         let mut write = self.write().await?;
         for user in users {
             sqlx::query("UPDATE accounts SET idle_until = ? WHERE user_id = ? AND idle_until < ?")
-                .bind(big(idle_until))
+                .bind(at(idle_until))
                 .bind(user.as_str())
-                .bind(big(idle_until))
+                .bind(at(idle_until))
                 .execute(write.on())
                 .await?;
         }
@@ -175,26 +176,26 @@ impl Store {
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn idle_accounts(&self, conf: &ConfId, now: u64) -> Result<Vec<UserId>, StoreError> {
+    pub async fn idle_accounts(&self, conf: &ConfId, now: impl Into<Now>) -> Result<Vec<UserId>, StoreError> {
+        let now = now.into();
         let mut read = self.read().await?;
         let ids: Vec<String> =
             sqlx::query_scalar("SELECT user_id FROM accounts WHERE conf_id = ? AND expires_at > ? AND idle_until <= ?")
                 .bind(conf.as_str())
-                .bind(big(now))
-                .bind(big(now))
+                .bind(big(now.date))
+                .bind(at(now.moment))
                 .fetch_all(read.on())
                 .await?;
         Ok(ids.iter().filter_map(|id| UserId::parse(id)).collect())
     }
 
-    /// Makes an account due now; `false` where there is no live one.
+    /// Makes an account due, by whatever date; `false` where there is no live one.
     ///
     /// # Errors
     /// A fault of the store.
     pub async fn end_account(&self, user: &UserId, now: u64) -> Result<bool, StoreError> {
         let mut write = self.write().await?;
-        let done = sqlx::query("UPDATE accounts SET expires_at = ? WHERE user_id = ? AND expires_at > ?")
-            .bind(big(now))
+        let done = sqlx::query("UPDATE accounts SET expires_at = 0 WHERE user_id = ? AND expires_at > ?")
             .bind(user.as_str())
             .bind(big(now))
             .execute(write.on())
@@ -218,8 +219,7 @@ impl Store {
 
 /// Makes every account of the conference due.
 pub(super) async fn end_of_conference(write: &mut Write, conf: &ConfId, now: u64) -> Result<(), StoreError> {
-    sqlx::query("UPDATE accounts SET expires_at = ? WHERE conf_id = ? AND expires_at > ?")
-        .bind(big(now))
+    sqlx::query("UPDATE accounts SET expires_at = 0 WHERE conf_id = ? AND expires_at > ?")
         .bind(conf.as_str())
         .bind(big(now))
         .execute(write.on())
@@ -238,7 +238,7 @@ async fn insert(write: &mut Write, account: &Account) -> Result<(), StoreError> 
     .bind(&account.name)
     .bind(&account.device)
     .bind(big(account.expires_at))
-    .bind(big(account.idle_until))
+    .bind(at(account.idle_until))
     .bind(&account.sealed_password)
     .execute(write.on())
     .await?;
@@ -254,7 +254,7 @@ fn from_row(row: Row) -> Result<Account, StoreError> {
         name,
         device,
         expires_at: unsigned(expires_at),
-        idle_until: unsigned(idle_until),
+        idle_until: Moment::at(unsigned(idle_until)),
         sealed_password,
     })
 }
@@ -272,7 +272,7 @@ pub(super) mod tests {
             name: "Anna".to_owned(),
             device: Some("browser".to_owned()),
             expires_at,
-            idle_until: expires_at,
+            idle_until: Moment::at(expires_at),
             sealed_password: Some("sealed".to_owned()),
         }
     }
@@ -324,13 +324,13 @@ pub(super) mod tests {
     async fn an_account_is_idle_when_its_guest_has_not_been_seen_for_long_also_after_a_crash() {
         let (store, folder) = fresh().await;
         for id in ["seen", "never-came", "over"] {
-            let account = Account { idle_until: 100, ..account(id, "c", "l", 900) };
+            let account = Account { idle_until: Moment::at(100), ..account(id, "c", "l", 900) };
             store.put_account(&account, None, 1).await.unwrap();
         }
         store.end_account(&user("over"), 50).await.unwrap();
         assert!(store.idle_accounts(&conf("c"), 99).await.unwrap().is_empty());
-        store.keep_accounts(&[user("seen"), user("no-account")], 200).await.unwrap();
-        store.keep_accounts(&[user("seen")], 150).await.unwrap();
+        store.keep_accounts(&[user("seen"), user("no-account")], Moment::at(200)).await.unwrap();
+        store.keep_accounts(&[user("seen")], Moment::at(150)).await.unwrap();
         let (again, _copy) = after_a_crash(&folder).await;
         assert_eq!(again.idle_accounts(&conf("c"), 100).await.unwrap(), [user("never-came")]);
         assert_eq!(again.idle_accounts(&conf("c"), 199).await.unwrap(), [user("never-came")]);

@@ -21,7 +21,7 @@ pub struct Allocation {
     pub gateway_id: String,
     /// The call gateways onto which it has grown, in that order.
     pub more: Vec<String>,
-    /// Milliseconds since 1970.
+    /// A [`Moment`](crate::clock::Moment), in ms.
     pub assigned_at: u64,
 }
 
@@ -96,7 +96,7 @@ impl Store {
         find(conf, read.on()).await
     }
 
-    /// Conferences that were put somewhere since then (ms since 1970), each with where it is; the newest 10000.
+    /// Conferences that were put somewhere since that moment (ms), each with where it is; the newest 10000.
     ///
     /// # Errors
     /// A fault of the store.

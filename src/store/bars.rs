@@ -4,7 +4,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Store, StoreError, big, fits};
+use super::{Store, StoreError, at, fits};
+use crate::clock::Moment;
 use crate::ids::{ConfId, ID_MAX, UserId};
 
 /// Whom a bar keeps out.
@@ -26,12 +27,12 @@ impl Barred<'_> {
 }
 
 impl Store {
-    /// Bars an account or a browser from a conference until then (ms since 1970), or with `None` (a ban) for as long as
+    /// Bars an account or a browser from a conference until then, or with `None` (a ban) for as long as
     /// the conference lasts. Never shortens an earlier bar.
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn bar(&self, whom: Barred<'_>, conf: &ConfId, until: Option<u64>) -> Result<(), StoreError> {
+    pub async fn bar(&self, whom: Barred<'_>, conf: &ConfId, until: Option<Moment>) -> Result<(), StoreError> {
         let device = whom.key();
         fits("a device's id", &device, ID_MAX)?;
         let mut write = self.write().await?;
@@ -42,8 +43,8 @@ impl Store {
                 .fetch_optional(write.on())
                 .await?;
         let until = match earlier {
-            Some((earlier,)) => until.map(big).zip(earlier).map(|(new, earlier)| new.max(earlier)),
-            None => until.map(big),
+            Some((earlier,)) => until.map(at).zip(earlier).map(|(new, earlier)| new.max(earlier)),
+            None => until.map(at),
         };
         sqlx::query("REPLACE INTO bars (device, conf_id, barred_until) VALUES (?, ?, ?)")
             .bind(&device)
@@ -56,14 +57,14 @@ impl Store {
 
     /// # Errors
     /// A fault of the store.
-    pub async fn is_barred(&self, whom: Barred<'_>, conf: &ConfId, now: u64) -> Result<bool, StoreError> {
+    pub async fn is_barred(&self, whom: Barred<'_>, conf: &ConfId, now: Moment) -> Result<bool, StoreError> {
         let mut read = self.read().await?;
         let bar: Option<i64> = sqlx::query_scalar(
             "SELECT 1 FROM bars WHERE device = ? AND conf_id = ? AND (barred_until IS NULL OR barred_until > ?)",
         )
         .bind(whom.key())
         .bind(conf.as_str())
-        .bind(big(now))
+        .bind(at(now))
         .fetch_optional(read.on())
         .await?;
         Ok(bar.is_some())
@@ -80,11 +81,11 @@ mod tests {
     #[tokio::test]
     async fn a_kick_bars_for_its_time_in_its_conference_alone() {
         let (store, _folder) = fresh().await;
-        store.bar(DEVICE, &conf("c"), Some(100)).await.unwrap();
-        assert!(store.is_barred(DEVICE, &conf("c"), 99).await.unwrap());
-        assert!(!store.is_barred(DEVICE, &conf("c"), 100).await.unwrap());
-        assert!(!store.is_barred(DEVICE, &conf("d"), 99).await.unwrap());
-        assert!(!store.is_barred(Barred::Device("other"), &conf("c"), 99).await.unwrap());
+        store.bar(DEVICE, &conf("c"), Some(Moment::at(100))).await.unwrap();
+        assert!(store.is_barred(DEVICE, &conf("c"), Moment::at(99)).await.unwrap());
+        assert!(!store.is_barred(DEVICE, &conf("c"), Moment::at(100)).await.unwrap());
+        assert!(!store.is_barred(DEVICE, &conf("d"), Moment::at(99)).await.unwrap());
+        assert!(!store.is_barred(Barred::Device("other"), &conf("c"), Moment::at(99)).await.unwrap());
     }
 
     #[tokio::test]
@@ -93,19 +94,19 @@ mod tests {
         let longest = user(&"u".repeat(64));
         for account in [&longest, &user("device")] {
             store.bar(Barred::Account(account), &conf("c"), None).await.unwrap();
-            assert!(store.is_barred(Barred::Account(account), &conf("c"), 1).await.unwrap());
+            assert!(store.is_barred(Barred::Account(account), &conf("c"), Moment::at(1)).await.unwrap());
         }
-        assert!(!store.is_barred(DEVICE, &conf("c"), 1).await.unwrap());
-        assert!(!store.is_barred(Barred::Account(&user("other")), &conf("c"), 1).await.unwrap());
+        assert!(!store.is_barred(DEVICE, &conf("c"), Moment::at(1)).await.unwrap());
+        assert!(!store.is_barred(Barred::Account(&user("other")), &conf("c"), Moment::at(1)).await.unwrap());
     }
 
     #[tokio::test]
     async fn a_later_kick_shortens_no_bar() {
         let (store, _folder) = fresh().await;
         for until in [Some(100), Some(50), None, Some(200)] {
-            store.bar(DEVICE, &conf("c"), until).await.unwrap();
-            assert!(store.is_barred(DEVICE, &conf("c"), 99).await.unwrap(), "{until:?}");
+            store.bar(DEVICE, &conf("c"), until.map(Moment::at)).await.unwrap();
+            assert!(store.is_barred(DEVICE, &conf("c"), Moment::at(99)).await.unwrap(), "{until:?}");
         }
-        assert!(store.is_barred(DEVICE, &conf("c"), u64::MAX).await.unwrap(), "the ban stands");
+        assert!(store.is_barred(DEVICE, &conf("c"), Moment::at(u64::MAX)).await.unwrap(), "the ban stands");
     }
 }

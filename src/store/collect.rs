@@ -1,6 +1,7 @@
 //! Deleting what has served its time.
 
 use super::{DONE, Store, StoreError, big};
+use crate::clock::Now;
 
 const DAY_MS: u64 = 86_400_000;
 /// Of the audit's entries, one in so many may be of what was refused.
@@ -27,9 +28,10 @@ impl Store {
     ///
     /// # Errors
     /// A fault of the store; what was deleted before it stays so.
-    pub async fn collect(&self, now: u64) -> Result<Collected, StoreError> {
-        let links = now.saturating_sub(KEEP_LINKS_MS);
-        let families = now.saturating_sub(KEEP_FAMILIES_MS);
+    pub async fn collect(&self, now: impl Into<Now>) -> Result<Collected, StoreError> {
+        let Now { date, moment } = now.into();
+        let links = date.saturating_sub(KEEP_LINKS_MS);
+        let families = date.saturating_sub(KEEP_FAMILIES_MS);
         Ok(Collected {
             links: self.delete("DELETE FROM links WHERE revoked_at <= ? OR expires_at <= ?", &[links, links]).await?,
             families: self
@@ -38,8 +40,8 @@ impl Store {
                     &[families, families],
                 )
                 .await?,
-            bars: self.delete("DELETE FROM bars WHERE barred_until <= ?", &[now]).await?,
-            audit: self.collect_audit(now).await?,
+            bars: self.delete("DELETE FROM bars WHERE barred_until <= ?", &[moment.ms()]).await?,
+            audit: self.collect_audit(date).await?,
         })
     }
 
@@ -82,6 +84,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Moment;
     use crate::store::tests::{conf, fresh};
     use crate::store::{Barred, NewLink, Store, audit, families, links};
 
@@ -102,16 +105,16 @@ mod tests {
         }
         store.end_family("ended-long-ago", now - DAY_MS).await.unwrap();
         store.end_family("ended-now", now).await.unwrap();
-        store.bar(Barred::Device("over"), &conf("c"), Some(now)).await.unwrap();
-        store.bar(Barred::Device("kicked"), &conf("c"), Some(now + 1)).await.unwrap();
+        store.bar(Barred::Device("over"), &conf("c"), Some(Moment::at(now))).await.unwrap();
+        store.bar(Barred::Device("kicked"), &conf("c"), Some(Moment::at(now + 1))).await.unwrap();
         store.bar(Barred::Device("banned"), &conf("c"), None).await.unwrap();
 
         let collected = store.collect(now).await.unwrap();
         assert_eq!(collected, Collected { links: 1, families: 1, bars: 1, audit: 0 });
         assert_eq!(store.collect(now).await.unwrap(), Collected::default());
         assert_eq!(store.ended_since(0).await.unwrap(), [("ended-now".to_owned(), now)]);
-        assert!(store.is_barred(Barred::Device("kicked"), &conf("c"), now).await.unwrap());
-        assert!(store.is_barred(Barred::Device("banned"), &conf("c"), now).await.unwrap());
+        assert!(store.is_barred(Barred::Device("kicked"), &conf("c"), Moment::at(now)).await.unwrap());
+        assert!(store.is_barred(Barred::Device("banned"), &conf("c"), Moment::at(now)).await.unwrap());
         assert_eq!(store.links_of(&conf("c")).await.unwrap().len(), 2);
     }
 

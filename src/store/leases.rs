@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
-use super::{Store, StoreError, big, fits, unsigned};
+use super::{Store, StoreError, at, big, fits, unsigned};
+use crate::clock::Moment;
 use crate::ids::ID_MAX;
 
 /// A node's right to write. The number grows by one with each process that takes the node's id.
@@ -18,12 +19,12 @@ pub struct Lease {
 }
 
 impl Store {
-    /// Takes the node's lease for `ttl` from `now` (ms since 1970). The caller holds the node's [`super::Claim`], so
+    /// Takes the node's lease for `ttl` from `now`. The caller holds the node's [`super::Claim`], so
     /// whoever held the lease before lives no longer, however little of it has run out.
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn acquire_lease(&self, node_id: &str, now: u64, ttl: Duration) -> Result<Lease, StoreError> {
+    pub async fn acquire_lease(&self, node_id: &str, now: Moment, ttl: Duration) -> Result<Lease, StoreError> {
         fits("a node's id", node_id, ID_MAX)?;
         let mut write = self.write().await?;
         let before: Option<(i64, i64)> = sqlx::query_as("SELECT fence, expires_at FROM nodes WHERE node_id = ?")
@@ -39,7 +40,7 @@ impl Store {
             .execute(write.on())
             .await?;
         write.commit().await?;
-        Ok(Lease { node_id: node_id.to_owned(), fence: unsigned(fence), took_over: unsigned(expires_at) > now })
+        Ok(Lease { node_id: node_id.to_owned(), fence: unsigned(fence), took_over: unsigned(expires_at) > now.ms() })
     }
 
     /// A handle whose every write is refused ([`StoreError::Fenced`]) once another process has taken the lease.
@@ -49,7 +50,7 @@ impl Store {
 
     /// # Errors
     /// [`StoreError::Fenced`] where another process has taken it: this one must stop. Else a fault of the store.
-    pub async fn renew_lease(&self, lease: &Lease, now: u64, ttl: Duration) -> Result<(), StoreError> {
+    pub async fn renew_lease(&self, lease: &Lease, now: Moment, ttl: Duration) -> Result<(), StoreError> {
         let mut write = self.write().await?;
         demand(lease, write.on()).await?;
         set_deadline(lease, deadline(now, ttl), write.on()).await?;
@@ -60,7 +61,7 @@ impl Store {
     ///
     /// # Errors
     /// As for [`Store::renew_lease`].
-    pub async fn release_lease(&self, lease: &Lease, now: u64) -> Result<(), StoreError> {
+    pub async fn release_lease(&self, lease: &Lease, now: Moment) -> Result<(), StoreError> {
         self.renew_lease(lease, now, Duration::ZERO).await
     }
 
@@ -68,9 +69,9 @@ impl Store {
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn live_nodes(&self, now: u64) -> Result<Vec<String>, StoreError> {
+    pub async fn live_nodes(&self, now: Moment) -> Result<Vec<String>, StoreError> {
         let mut read = self.read().await?;
-        let live = sqlx::query_scalar("SELECT node_id FROM nodes WHERE expires_at > ? ORDER BY node_id").bind(big(now));
+        let live = sqlx::query_scalar("SELECT node_id FROM nodes WHERE expires_at > ? ORDER BY node_id").bind(at(now));
         Ok(live.fetch_all(read.on()).await?)
     }
 }
@@ -92,8 +93,8 @@ async fn set_deadline(lease: &Lease, deadline: i64, on: &mut SqliteConnection) -
     Ok(())
 }
 
-fn deadline(now: u64, ttl: Duration) -> i64 {
-    big(now.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)))
+fn deadline(now: Moment, ttl: Duration) -> i64 {
+    at(now + ttl)
 }
 
 #[cfg(test)]
@@ -106,16 +107,16 @@ mod tests {
     #[tokio::test]
     async fn a_write_under_an_older_number_is_refused() {
         let (store, _folder) = fresh().await;
-        let first = store.acquire_lease("node1", 10, TTL).await.unwrap();
+        let first = store.acquire_lease("node1", Moment::at(10), TTL).await.unwrap();
         assert!(!first.took_over);
         let under_first = store.under(&first);
         under_first.get_or_create("a", || "1".to_owned()).await.unwrap();
 
-        let second = store.acquire_lease("node1", 50, TTL).await.unwrap();
+        let second = store.acquire_lease("node1", Moment::at(50), TTL).await.unwrap();
         assert_eq!((second.fence, second.took_over), (first.fence + 1, true));
         let late = under_first.get_or_create("b", || "2".to_owned()).await;
         assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
-        assert!(matches!(store.renew_lease(&first, 60, TTL).await, Err(StoreError::Fenced)));
+        assert!(matches!(store.renew_lease(&first, Moment::at(60), TTL).await, Err(StoreError::Fenced)));
         assert_eq!(under_first.setting("a").await.unwrap().as_deref(), Some("1"), "reading is harmless");
         store.under(&second).get_or_create("b", || "3".to_owned()).await.unwrap();
     }
@@ -123,14 +124,14 @@ mod tests {
     #[tokio::test]
     async fn a_node_is_live_while_it_renews_and_its_numbers_are_never_used_again() {
         let (store, _folder) = fresh().await;
-        let lease = store.acquire_lease("node1", 0, TTL).await.unwrap();
-        store.acquire_lease("node2", 0, TTL).await.unwrap();
-        assert_eq!(store.live_nodes(99).await.unwrap(), ["node1", "node2"]);
-        store.renew_lease(&lease, 99, TTL).await.unwrap();
-        assert_eq!(store.live_nodes(100).await.unwrap(), ["node1"]);
-        store.release_lease(&lease, 120).await.unwrap();
-        assert_eq!(store.live_nodes(120).await.unwrap(), Vec::<String>::new());
-        let next = store.acquire_lease("node1", 130, TTL).await.unwrap();
+        let lease = store.acquire_lease("node1", Moment::at(0), TTL).await.unwrap();
+        store.acquire_lease("node2", Moment::at(0), TTL).await.unwrap();
+        assert_eq!(store.live_nodes(Moment::at(99)).await.unwrap(), ["node1", "node2"]);
+        store.renew_lease(&lease, Moment::at(99), TTL).await.unwrap();
+        assert_eq!(store.live_nodes(Moment::at(100)).await.unwrap(), ["node1"]);
+        store.release_lease(&lease, Moment::at(120)).await.unwrap();
+        assert_eq!(store.live_nodes(Moment::at(120)).await.unwrap(), Vec::<String>::new());
+        let next = store.acquire_lease("node1", Moment::at(130), TTL).await.unwrap();
         assert_eq!((next.fence, next.took_over), (lease.fence + 1, false));
     }
 }

@@ -2,7 +2,7 @@
 //! node leases, settings, and the built-in EIM's documents.
 //!
 //! The only place with SQL. The SQL is the part that SQLite and MySQL share: `VARCHAR(n)` keys, `BIGINT` times (ms since
-//! 1970), `?` parameters, `REPLACE INTO`, no `RETURNING`; decisions are made by conditional `UPDATE`s, which are atomic in both.
+//! 1970, or a [`Moment`](crate::clock::Moment) where a duration ends), `?` parameters, `REPLACE INTO`, no `RETURNING`; decisions are made by conditional `UPDATE`s, which are atomic in both.
 //!
 //! Durability: WAL. An acknowledged write survives the process's end at any moment; with `store.durability = "power"` a
 //! power failure too (a disk flush for each commit), else such a failure may undo the last moments, in order.
@@ -17,6 +17,7 @@ mod documents;
 mod error;
 mod families;
 mod leases;
+mod line;
 mod links;
 mod migrations;
 mod open;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::clock::Moment;
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -157,6 +159,11 @@ impl Store {
 /// A time or count as the database holds it.
 fn big(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A moment as the database holds it.
+fn at(moment: Moment) -> i64 {
+    big(moment.ms())
 }
 
 /// A time or count that the database held; never negative, since only [`big`] writes them.

@@ -241,8 +241,8 @@ async fn the_end_of_a_conference_ends_all_that_was_for_it_and_nothing_else() {
     assert_eq!(store.ended_since(50).await.unwrap(), [("f1".to_owned(), 50)]);
     let due: Vec<_> = store.due_accounts(60, 10).await.unwrap().into_iter().map(|a| a.user_id).collect();
     assert_eq!(due, [user("g1")]);
-    assert!(!store.is_barred(Barred::Device("device"), &conf("over"), 60).await.unwrap());
-    assert!(store.is_barred(Barred::Device("device"), &conf("goes-on"), 60).await.unwrap());
+    assert!(!store.is_barred(Barred::Device("device"), &conf("over"), Moment::at(60)).await.unwrap());
+    assert!(store.is_barred(Barred::Device("device"), &conf("goes-on"), Moment::at(60)).await.unwrap());
     assert_eq!(store.allocation(&conf("over")).await.unwrap(), None);
     assert_eq!(store.allocation(&conf("goes-on")).await.unwrap().map(|at| at.gateway_id).as_deref(), Some("gw1"));
 }

@@ -45,6 +45,46 @@ fn used(text: &str) -> BTreeSet<String> {
     names.filter(|name| !name.is_empty()).collect()
 }
 
+/// Where the difference of two dates is meant, and why.
+const DATES_APART: [&str; 4] = [
+    // How long until a date, to sleep that long and then to look again.
+    "wss",
+    // Ends that other nodes have written since about the last look, by their dates.
+    "app/tasks",
+    // A certificate's first date.
+    "http/tls",
+    "clock",
+];
+
+/// How long something lasts or has lasted is `clock::Moment`'s to say: the wall clock may be set in between.
+#[test]
+fn durations_are_no_differences_of_dates() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let reads_date = |text: &str| ["date_ms()", "now_ms()"].iter().any(|read| text.contains(read));
+    let (mut wrong, mut looked_at) = (Vec::new(), 0);
+    for file in files {
+        let path = file.strip_prefix(&root).expect("it is below").to_string_lossy().replace(".rs", "");
+        let text = std::fs::read_to_string(&file).expect("a source is text");
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        if !reads_date(code) || DATES_APART.contains(&path.as_str()) {
+            continue;
+        }
+        looked_at += 1;
+        let differs = |line: &&str| {
+            let is_comment = line.trim_start().starts_with("//");
+            let named = ["now", "date", "date_ms()", "now_ms()"]
+                .iter()
+                .any(|name| line.contains(&format!("{name}.saturating_sub(")) || line.contains(&format!("{name} - ")));
+            !is_comment && (named || line.contains("saturating_sub(now") || line.contains("saturating_sub(date"))
+        };
+        wrong.extend(code.lines().filter(differs).map(|line| format!("{path}: {}", line.trim())));
+    }
+    assert!(looked_at > 10, "the files that read the date are found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn imports_point_down() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -12,6 +12,7 @@ mod call_nodes;
 mod callgw;
 mod calls;
 mod cascade;
+mod clock_steps;
 mod commands;
 mod consent;
 mod cuts;

@@ -53,6 +53,11 @@ impl Stage {
         Self { gateway, chair: client("chair"), _eim: None, server: None }
     }
 
+    /// Everything in one process, which was started by somebody else.
+    pub fn on(gateway: Gateway) -> Self {
+        Self { gateway, chair: client("chair"), _eim: None, server: None }
+    }
+
     /// The same, logging what an operator's would: for a test that measures.
     pub async fn quiet(more: &str) -> Self {
         let gateway = Gateway::with(&format!("{CLIENTS}\n{more}")).environment("RUST_LOG", "info").start().await;

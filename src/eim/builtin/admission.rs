@@ -55,16 +55,16 @@ impl Room {
 
     /// Whether the user was sent out, for a while or for good.
     pub fn check_barred(&self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
-        let is_kicked = self.kicked.get(user).is_some_and(|until| cause.now < *until);
+        let is_kicked = self.kicked.get(user).is_some_and(|until| cause.now.moment < *until);
         if is_kicked || self.banned.contains(user) { Err(Deny::forbidden("conference.banned")) } else { Ok(()) }
     }
 
     /// Sends somebody out, and keeps them out for a while.
     pub fn kick(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
         self.expel(cause, user, LeftReason::Kicked)?;
-        self.kicked.retain(|_, until| cause.now < *until);
+        self.kicked.retain(|_, until| cause.now.moment < *until);
         if self.kicked.len() < KICKED_MAX {
-            self.kicked.insert(user.clone(), cause.now.saturating_add(cause.limits.kick_ms));
+            self.kicked.insert(user.clone(), cause.now.moment.plus_ms(cause.limits.kick_ms));
         }
         self.pending.head = true;
         Ok(())
@@ -117,7 +117,7 @@ impl Room {
             video: Video::Off,
             hand: false,
             unmute_asked: false,
-            joined_at: cause.now,
+            joined_at: cause.now.date,
         }
     }
 
@@ -153,7 +153,7 @@ impl Room {
             state: if online { MemberState::Joined } else { MemberState::Reconnecting },
             // The policy may have changed since they knocked.
             audio: self.first_audio(user),
-            joined_at: cause.now,
+            joined_at: cause.now.date,
             ..waiter
         };
         self.emit(cause, Change::MemberJoined(member));

@@ -95,8 +95,8 @@ impl Eim {
             to,
             parties,
             answered: false,
-            rings_until: turn.now.saturating_add(limits.ring_ms),
-            ends_by: turn.now.saturating_add(limits.call_max_ms),
+            rings_until: turn.now.moment.plus_ms(limits.ring_ms),
+            ends_by: turn.now.moment.plus_ms(limits.call_max_ms),
         };
         let told = call.to.iter().map(|callee| match busy.contains(callee) {
             true => call.busy(turn.now, callee),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::deny::Deny;
 use super::record::{self, Write};
 use super::room::{Cause, Room};
+use crate::clock::{Moment, Now};
 use crate::event::{CallData, CallEvent, CallMode, CallNews, Role};
 use crate::ids::{CallId, ConfId, UserId};
 
@@ -52,9 +53,8 @@ pub(super) struct Call {
     pub parties: BTreeMap<UserId, Party>,
     /// Whether a callee was ever in it.
     pub answered: bool,
-    /// Milliseconds since 1970, both.
-    pub rings_until: u64,
-    pub ends_by: u64,
+    pub rings_until: Moment,
+    pub ends_by: Moment,
 }
 
 impl Call {
@@ -66,11 +66,11 @@ impl Call {
         self.parties.iter().filter(move |(_, p)| **p == party).map(|(user, _)| user)
     }
 
-    fn due(&self) -> u64 {
+    fn due(&self) -> Moment {
         if self.count(Party::Ringing) > 0 { self.rings_until.min(self.ends_by) } else { self.ends_by }
     }
 
-    fn event(&self, news: CallNews, now: u64, actor: Option<&UserId>) -> CallEvent {
+    fn event(&self, news: CallNews, date: u64, actor: Option<&UserId>) -> CallEvent {
         let data = CallData {
             call_id: self.call_id.clone(),
             conf_id: self.conf_id.clone(),
@@ -82,26 +82,26 @@ impl Call {
             reason: None,
             ring_ms: None,
         };
-        CallEvent { conf_id: self.conf_id.clone(), time: now, news, actor: actor.cloned(), data }
+        CallEvent { conf_id: self.conf_id.clone(), time: date, news, actor: actor.cloned(), data }
     }
 
     /// What tells a callee that it rings.
-    pub fn incoming(&self, now: u64, callee: &UserId) -> News {
-        let mut event = self.event(CallNews::Incoming, now, Some(&self.from));
-        event.data.ring_ms = Some(self.rings_until.saturating_sub(now));
+    pub fn incoming(&self, now: Now, callee: &UserId) -> News {
+        let mut event = self.event(CallNews::Incoming, now.date, Some(&self.from));
+        event.data.ring_ms = Some(self.rings_until.since(now.moment).as_millis() as u64);
         News { event, to: BTreeSet::from([callee.clone()]) }
     }
 
     /// What became of one of those whom the call names: told to them, and to who is in the call.
-    fn about(&self, news: CallNews, cause: (u64, Option<&UserId>), user: &UserId, reason: Option<&str>) -> News {
-        let mut event = self.event(news, cause.0, cause.1);
+    fn about(&self, news: CallNews, cause: (Now, Option<&UserId>), user: &UserId, reason: Option<&str>) -> News {
+        let mut event = self.event(news, cause.0.date, cause.1);
         event.data.user_id = Some(user.clone());
         event.data.reason = reason.map(str::to_owned);
         News { event, to: self.of(Party::In).chain([user]).cloned().collect() }
     }
 
     /// Somebody in a call already doesn't hear of another one.
-    pub fn busy(&self, now: u64, user: &UserId) -> News {
+    pub fn busy(&self, now: Now, user: &UserId) -> News {
         let mut news = self.about(CallNews::Declined, (now, None), user, Some("busy"));
         news.to.remove(user);
         news
@@ -129,7 +129,7 @@ impl Call {
     }
 
     fn follow_time(&mut self, cause: &Cause<'_>, news: &mut Vec<News>) {
-        if cause.now < self.rings_until {
+        if cause.now.moment < self.rings_until {
             return;
         }
         for user in self.of(Party::Ringing).cloned().collect::<Vec<_>>() {
@@ -139,7 +139,7 @@ impl Call {
     }
 
     /// Whether it is over. `why`: how the last one who went has gone.
-    fn verdict(&self, over: bool, now: u64, why: Option<&'static str>) -> Option<End> {
+    fn verdict(&self, over: bool, now: Moment, why: Option<&'static str>) -> Option<End> {
         let (inside, ringing) = (self.count(Party::In), self.count(Party::Ringing));
         let caller_in = self.parties.get(&self.from) == Some(&Party::In);
         match (self.answered, self.mode) {
@@ -165,7 +165,7 @@ impl Call {
             End::Cancelled => (CallNews::Cancelled, gone.map(|(_, why)| why).filter(|why| *why != "hangup")),
             End::Ended(reason) => (CallNews::Ended, Some(*reason)),
         };
-        let mut event = self.event(news, cause.now, cause.actor);
+        let mut event = self.event(news, cause.now.date, cause.actor);
         event.data.user_id = gone.map(|(user, _)| user.clone());
         event.data.reason = reason.map(str::to_owned);
         Some(News { event, to: self.parties.keys().cloned().collect() })
@@ -178,7 +178,7 @@ pub(super) struct Calls {
     all: BTreeMap<CallId, Call>,
     /// The calls that somebody is in or that ring for them.
     by_user: HashMap<UserId, BTreeSet<CallId>>,
-    due: BTreeSet<(u64, CallId)>,
+    due: BTreeSet<(Moment, CallId)>,
     writes: Vec<Write>,
 }
 
@@ -219,7 +219,7 @@ impl Calls {
     }
 
     /// A callee doesn't want it. Whoever had declined, or missed it, hears nothing new.
-    pub fn decline(&mut self, id: &CallId, user: &UserId, reason: Option<&str>, now: u64) -> Result<Vec<News>, Deny> {
+    pub fn decline(&mut self, id: &CallId, user: &UserId, reason: Option<&str>, now: Now) -> Result<Vec<News>, Deny> {
         match self.named(id, user)?.parties.get(user) {
             Some(Party::In) => return Err(Deny::conflict("call.answered")),
             Some(Party::Ringing) => {}
@@ -246,7 +246,7 @@ impl Calls {
             Some(actor) if actor == user => "hangup",
             Some(_) => "kicked",
         });
-        match call.verdict(room.is_over(), cause.now, why) {
+        match call.verdict(room.is_over(), cause.now.moment, why) {
             Some(end) => {
                 news.extend(call.last_word(&end, cause, gone.zip(why)));
                 self.writes.push(Write::delete(record::CALL, id.to_string()));
@@ -260,12 +260,12 @@ impl Calls {
         news
     }
 
-    pub fn next_due(&self) -> Option<u64> {
+    pub fn next_due(&self) -> Option<Moment> {
         self.due.first().map(|(at, _)| *at)
     }
 
     /// The conference of a call whose deadline has come.
-    pub fn pop_due(&mut self, now: u64) -> Option<ConfId> {
+    pub fn pop_due(&mut self, now: Moment) -> Option<ConfId> {
         let (at, _) = self.due.first()?;
         if *at > now {
             return None;

@@ -95,7 +95,7 @@ impl Eim {
         let conference = Conference {
             conf_id: conf_id.clone(),
             conf_name: name,
-            state: if start_at.is_some_and(|at| at > turn.now) { NOT_STARTED } else { OPEN },
+            state: if start_at.is_some_and(|at| at > turn.now.date) { NOT_STARTED } else { OPEN },
             start_at,
             chair: user.id.clone(),
             locked: false,
@@ -111,7 +111,7 @@ impl Eim {
             epoch: room.roster.epoch.clone(),
             seq: room.roster.seq,
             conf_id: conf_id.clone(),
-            time: turn.now,
+            time: turn.now.date,
             change: Change::Created(room.roster.conference.clone()),
             actor: Some(user.id.clone()),
         };
@@ -281,9 +281,12 @@ impl Eim {
             let message_id = format!("m{seq}");
             let answer = element("sendMessage")
                 .with("messageId", message_id.as_str())
-                .with("time", cause.now.to_string())
+                .with("time", cause.now.date.to_string())
                 .with("seq", seq.to_string());
-            room.emit(cause, Change::Message(Message { message_id, user_id: user.id.clone(), text, time: cause.now }));
+            room.emit(
+                cause,
+                Change::Message(Message { message_id, user_id: user.id.clone(), text, time: cause.now.date }),
+            );
             Ok(answer)
         })
     }

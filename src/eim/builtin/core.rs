@@ -1,6 +1,7 @@
 //! The EIM's state, and the way of one stanza through it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
@@ -16,6 +17,7 @@ use super::record::{self, LoadError, Write};
 use super::room::{Cause, Posted, Room};
 use super::settings::Settings;
 use super::{events, service, tabs};
+use crate::clock::Now;
 use crate::eim::address::Jid;
 use crate::eim::xml::{Element, SENT_MAX, Stanza};
 use crate::event::Role;
@@ -65,15 +67,14 @@ impl Job {
 
 /// One call of the EIM under way.
 pub(super) struct Turn<'a> {
-    /// Milliseconds since 1970.
-    pub now: u64,
+    pub now: Now,
     pub rng: &'a mut dyn Rng,
     pub events: Vec<Stanza>,
     pub writes: Vec<Write>,
 }
 
 impl<'a> Turn<'a> {
-    fn new(now: u64, rng: &'a mut dyn Rng) -> Self {
+    fn new(now: Now, rng: &'a mut dyn Rng) -> Self {
         Self { now, rng, events: Vec::new(), writes: Vec::new() }
     }
 
@@ -196,8 +197,8 @@ impl Eim {
 
     /// Handles one stanza whose `from` the server vouches for. Requests are always answered; what needs no answer
     /// (presence, messages, answers to us) is without effect.
-    pub fn handle(&mut self, stanza: &Stanza, now: u64, rng: &mut dyn Rng) -> Output {
-        let mut turn = Turn::new(now, rng);
+    pub fn handle(&mut self, stanza: &Stanza, now: impl Into<Now>, rng: &mut dyn Rng) -> Output {
+        let mut turn = Turn::new(now.into(), rng);
         let kind = stanza.attr("type").unwrap_or_default();
         if stanza.name != "iq" || matches!(kind, "result" | "error") {
             return Output::default();
@@ -217,21 +218,24 @@ impl Eim {
         Output { jobs, ..turn.output(answer) }
     }
 
-    /// Does what has become due. To be called at [`Eim::next_due`].
-    pub fn tick(&mut self, now: u64, rng: &mut dyn Rng) -> Output {
-        let mut turn = Turn::new(now, rng);
+    /// Does what has become due. To be called when [`Eim::wait`] is over.
+    pub fn tick(&mut self, now: impl Into<Now>, rng: &mut dyn Rng) -> Output {
+        let mut turn = Turn::new(now.into(), rng);
         self.pass_time(&mut turn);
         turn.output(None)
     }
 
-    /// When there is something to do without anybody asking, in milliseconds since 1970.
-    pub fn next_due(&self) -> Option<u64> {
-        self.directory.next_due().into_iter().chain(self.calls.next_due()).min()
+    /// How long there is nothing to do unless somebody asks, as long as nobody sets the wall clock.
+    pub fn wait(&self, now: impl Into<Now>) -> Option<Duration> {
+        let now = now.into();
+        let moment = self.directory.next_due().into_iter().chain(self.calls.next_due()).min();
+        let date = self.directory.next_start().map(|at| Duration::from_millis(at.saturating_sub(now.date)));
+        moment.map(|at| at.since(now.moment)).into_iter().chain(date).min()
     }
 
     /// Takes a job's outcome and answers the request that it was for.
-    pub fn finish(&mut self, done: Done, now: u64, rng: &mut dyn Rng) -> Output {
-        let mut turn = Turn::new(now, rng);
+    pub fn finish(&mut self, done: Done, now: impl Into<Now>, rng: &mut dyn Rng) -> Output {
+        let mut turn = Turn::new(now.into(), rng);
         let answer = match self.conclude(done.outcome, &mut turn) {
             Ok(payload) => bounded(done.envelope, wrapped(Module::Org, payload)),
             Err(deny) => done.envelope.error(&deny),
@@ -340,14 +344,14 @@ impl Eim {
     }
 
     fn pass_time(&mut self, turn: &mut Turn<'_>) {
-        while let Some(conf) = self.calls.pop_due(turn.now) {
+        while let Some(conf) = self.calls.pop_due(turn.now.moment) {
             // A call's conference is there as long as the call: what is due is found by looking at it.
             let _ = self.in_room(turn, &conf, None, |_, _| Ok(()));
         }
         while let Some(id) = self.directory.pop_due(turn.now) {
             let limits = &self.settings.limits;
             let ended = self.directory.get(&id).ok().and_then(|room| Some((room.ended_at?, room.kept_ms(limits))));
-            if ended.is_some_and(|(at, kept_ms)| at.saturating_add(kept_ms) <= turn.now) {
+            if ended.is_some_and(|(at, kept_ms)| at.plus_ms(kept_ms) <= turn.now.moment) {
                 self.forget(&id, turn);
                 continue;
             }

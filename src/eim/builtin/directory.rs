@@ -7,6 +7,7 @@ use super::deny::Deny;
 use super::record::{self, HeadRecord, LoadError, PersonRecord, Write};
 use super::room::{Posted, Room};
 use super::settings::Limits;
+use crate::clock::{Moment, Now};
 use crate::event::Message;
 use crate::ids::{ConfId, UserId};
 use crate::password::opaque;
@@ -18,8 +19,9 @@ pub(super) const UNCLAIMED: &str = "";
 #[derive(Debug, Default, PartialEq)]
 struct Entry {
     password: Option<String>,
-    ended: Option<u64>,
-    due: Option<u64>,
+    ended: Option<Moment>,
+    starts: Option<u64>,
+    due: Option<Moment>,
     /// The node that holds each user's presence, or [`UNCLAIMED`].
     nodes: HashMap<UserId, String>,
 }
@@ -31,15 +33,17 @@ pub(super) struct Directory {
     rooms: HashMap<ConfId, Room>,
     entries: HashMap<ConfId, Entry>,
     /// Conferences that a user chairs, is in or waits for, and that are not over; the newest first.
-    by_user: HashMap<UserId, BTreeSet<(Reverse<u64>, ConfId)>>,
+    by_user: HashMap<UserId, BTreeSet<(Reverse<Moment>, ConfId)>>,
     by_password: HashMap<String, ConfId>,
     /// Those that are over, by the time of their end.
-    ended_by_password: HashMap<String, BTreeSet<(u64, ConfId)>>,
+    ended_by_password: HashMap<String, BTreeSet<(Moment, ConfId)>>,
     by_node: BTreeMap<String, BTreeSet<(ConfId, UserId)>>,
-    due: BTreeSet<(u64, ConfId)>,
-    ended: BTreeSet<(u64, ConfId)>,
+    /// By the date (ms since 1970) at which they start.
+    starts: BTreeSet<(u64, ConfId)>,
+    due: BTreeSet<(Moment, ConfId)>,
+    ended: BTreeSet<(Moment, ConfId)>,
     /// The same by chair.
-    ended_of: HashMap<UserId, BTreeSet<(u64, ConfId)>>,
+    ended_of: HashMap<UserId, BTreeSet<(Moment, ConfId)>>,
 }
 
 impl Directory {
@@ -83,22 +87,28 @@ impl Directory {
         self.by_node.get(node).into_iter().flatten().cloned().collect()
     }
 
-    /// When the next conference has something to do.
-    pub fn next_due(&self) -> Option<u64> {
+    /// The date (ms since 1970) at which the next conference starts.
+    pub fn next_start(&self) -> Option<u64> {
+        self.starts.first().map(|(at, _)| *at)
+    }
+
+    /// When the next conference has something else to do.
+    pub fn next_due(&self) -> Option<Moment> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    pub fn pop_due(&mut self, now: u64) -> Option<ConfId> {
-        let (at, id) = self.due.first()?;
-        if *at > now {
-            return None;
+    pub fn pop_due(&mut self, now: Now) -> Option<ConfId> {
+        if self.starts.first().is_some_and(|(at, _)| *at <= now.date) {
+            let (_, id) = self.starts.pop_first()?;
+            self.entries.get_mut(&id)?.starts = None;
+            return Some(id);
         }
-        let id = id.clone();
-        self.due.pop_first();
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.due = None;
+        if self.due.first().is_some_and(|(at, _)| *at <= now.moment) {
+            let (_, id) = self.due.pop_first()?;
+            self.entries.get_mut(&id)?.due = None;
+            return Some(id);
         }
-        Some(id)
+        None
     }
 
     /// Takes the room's news and brings the indexes up to date.
@@ -124,6 +134,7 @@ impl Directory {
         if let Some(password) = &entry.password {
             self.drop_password(password, entry.ended, id);
         }
+        take_out(&mut self.starts, entry.starts.map(|at| (at, id.clone())));
         take_out(&mut self.due, entry.due.map(|at| (at, id.clone())));
         take_out(&mut self.ended, entry.ended.map(|at| (at, id.clone())));
         if let (Some(at), Some(all)) = (entry.ended, self.ended_of.get_mut(room.chair())) {
@@ -169,12 +180,8 @@ impl Directory {
                 self.by_node.entry(node.to_owned()).or_default().insert(held);
             }
         }
-        let due = room.due(limits);
-        if due != entry.due {
-            take_out(&mut self.due, entry.due.map(|at| (at, id.clone())));
-            self.due.extend(due.map(|at| (at, id.clone())));
-            entry.due = due;
-        }
+        move_to(&mut self.starts, &mut entry.starts, room.starts_on(), id);
+        move_to(&mut self.due, &mut entry.due, room.due(limits), id);
         self.index_password(id);
     }
 
@@ -207,7 +214,7 @@ impl Directory {
         }
     }
 
-    fn drop_password(&mut self, password: &str, ended: Option<u64>, id: &ConfId) {
+    fn drop_password(&mut self, password: &str, ended: Option<Moment>, id: &ConfId) {
         match ended {
             None => {
                 self.by_password.remove(password);
@@ -276,15 +283,24 @@ fn drop_from(index: &mut BTreeMap<String, BTreeSet<(ConfId, UserId)>>, node: &st
 }
 
 fn drop_from_user(
-    index: &mut HashMap<UserId, BTreeSet<(Reverse<u64>, ConfId)>>,
+    index: &mut HashMap<UserId, BTreeSet<(Reverse<Moment>, ConfId)>>,
     user: &UserId,
-    listing: &(Reverse<u64>, ConfId),
+    listing: &(Reverse<Moment>, ConfId),
 ) {
     if let Some(set) = index.get_mut(user) {
         set.remove(listing);
         if set.is_empty() {
             index.remove(user);
         }
+    }
+}
+
+/// Brings the index of a room, and what it says of that room, up to date.
+fn move_to<T: Ord + Copy>(set: &mut BTreeSet<(T, ConfId)>, known: &mut Option<T>, at: Option<T>, id: &ConfId) {
+    if at != *known {
+        take_out(set, known.map(|at| (at, id.clone())));
+        set.extend(at.map(|at| (at, id.clone())));
+        *known = at;
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::address::gateway_of;
 use super::room::{Posted, Room};
+use crate::clock::Moment;
 use crate::eim::xml::{Element, Stanza};
 use crate::event::Change;
 use crate::ids::UserId;
@@ -26,10 +27,10 @@ pub(super) fn subject(change: &Change) -> Option<&UserId> {
 /// A session hears what its user may see: members and the chair everything, others what concerns themselves, and
 /// everybody the end. A gateway gets one copy for all its users, at the address that subscribed last, as soon as one
 /// of them is in the conference or waits for it: it is the gateway's part to show each of them what they may see.
-pub(super) fn audience(room: &Room, change: &Change, now: u64) -> Vec<String> {
+pub(super) fn audience(room: &Room, change: &Change, now: Moment) -> Vec<String> {
     let subject = subject(change);
     let over = matches!(change, Change::Ended(_));
-    let mut gateways: BTreeMap<&str, (u64, &str, bool)> = BTreeMap::new();
+    let mut gateways: BTreeMap<&str, (Moment, &str, bool)> = BTreeMap::new();
     let mut sessions = Vec::new();
     for (user, presence) in &room.presence {
         let Some(address) = presence.address.as_deref() else { continue };

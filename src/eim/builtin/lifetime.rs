@@ -2,6 +2,7 @@
 
 use super::room::{Cause, Room, Seat};
 use super::settings::Limits;
+use crate::clock::Moment;
 use crate::event::{Change, Conference, ENDED, Member, MemberState, NOT_STARTED, OPEN};
 use crate::ids::{Secret, UserId};
 
@@ -21,7 +22,7 @@ impl Room {
         let before = self.roster.conference.mute_policy;
         self.emit(cause, Change::Updated(changed));
         self.bind_to_policy(cause, before);
-        if self.roster.conference.start_at.is_some_and(|at| at <= cause.now) {
+        if self.roster.conference.start_at.is_some_and(|at| at <= cause.now.date) {
             self.start(cause);
         }
     }
@@ -43,22 +44,27 @@ impl Room {
             c.main_video = None;
         });
         self.emit(cause, Change::Ended(ended));
-        self.ended_at = Some(cause.now);
+        self.ended_at = Some(cause.now.moment);
         self.seats.clear();
         self.presence.clear();
         self.silenced.clear();
     }
 
-    /// When [`Room::tick`] has something to do next.
-    pub fn due(&self, limits: &Limits) -> Option<u64> {
+    /// The date (ms since 1970) at which [`Room::tick`] starts the conference.
+    pub fn starts_on(&self) -> Option<u64> {
+        self.roster.conference.start_at.filter(|_| self.roster.conference.state == NOT_STARTED)
+    }
+
+    /// When [`Room::tick`] has something else to do next.
+    pub fn due(&self, limits: &Limits) -> Option<Moment> {
         if let Some(ended) = self.ended_at {
-            return Some(ended.saturating_add(self.kept_ms(limits)));
+            return Some(ended.plus_ms(self.kept_ms(limits)));
         }
         if self.roster.conference.state == NOT_STARTED {
-            return self.roster.conference.start_at;
+            return None;
         }
         let seat = self.seats.values().map(|seat| seat.until).min();
-        let abandoned = self.empty_since.map(|since| since.saturating_add(limits.abandoned_ms));
+        let abandoned = self.empty_since.map(|since| since.plus_ms(limits.abandoned_ms));
         seat.into_iter().chain(abandoned).min()
     }
 
@@ -70,15 +76,16 @@ impl Room {
     /// Does what time has brought: the start, seats that nobody came back to, the end of what nobody is in.
     /// Being forgotten after the end is the directory's business.
     pub fn tick(&mut self, cause: &Cause<'_>) {
-        let starts = self.roster.conference.start_at.is_some_and(|at| at <= cause.now);
+        let starts = self.roster.conference.start_at.is_some_and(|at| at <= cause.now.date);
         if starts {
             self.start(cause);
         }
-        let late = self.seats.iter().filter(|(_, seat)| seat.until <= cause.now);
+        let late = self.seats.iter().filter(|(_, seat)| seat.until <= cause.now.moment);
         for user in late.map(|(user, _)| user.clone()).collect::<Vec<_>>() {
             self.drop_seat(&user);
         }
-        let abandoned = self.empty_since.is_some_and(|since| since + cause.limits.abandoned_ms <= cause.now);
+        let abandoned =
+            self.empty_since.is_some_and(|since| since.plus_ms(cause.limits.abandoned_ms) <= cause.now.moment);
         if abandoned && self.is_open() {
             self.end(cause);
         }

@@ -95,7 +95,7 @@ impl Eim {
             user_id: wanted.unwrap_or_else(|| self.free_user_id(turn)),
             name,
             password: None,
-            created: turn.now,
+            created: turn.now.date,
             temporary,
             guest_of,
             role,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::address::Visitor;
 use super::deny::Deny;
 use super::room::{Cause, Room, Seat};
+use crate::clock::Moment;
 use crate::event::{Change, LeftReason, Member, MemberState, WaitingReason, WaitingRemoved};
 use crate::ids::UserId;
 
@@ -34,12 +35,12 @@ pub(super) struct Presence {
     pub online: bool,
     /// Where events go; `None`: not subscribed.
     pub address: Option<String>,
-    /// When the subscription was made, in milliseconds since 1970.
-    pub since: u64,
+    /// When the subscription was made.
+    pub since: Moment,
     /// Until when events still go to the address of a closed socket, so that its gateway can give the one who comes
     /// back what they missed. `None`: as long as the socket is open.
     #[serde(default)]
-    pub lingers_until: Option<u64>,
+    pub lingers_until: Option<Moment>,
     /// The claim that the holder took over from.
     pub superseded: Option<Claim>,
 }
@@ -75,7 +76,7 @@ impl Room {
             return Err(Deny::constraint("conference.full"));
         }
         self.arrive(cause, user);
-        self.hold(user, claim, true, Some((visitor.address.clone(), cause.now)));
+        self.hold(user, claim, true, Some((visitor.address.clone(), cause.now.moment)));
         Ok(())
     }
 
@@ -87,7 +88,7 @@ impl Room {
         }
         if let Some(presence) = self.presence.get_mut(user) {
             let linger_ms = linger_ms.min(cause.limits.seat_max_ms);
-            presence.lingers_until = (linger_ms > 0).then(|| cause.now.saturating_add(linger_ms));
+            presence.lingers_until = (linger_ms > 0).then(|| cause.now.moment.plus_ms(linger_ms));
         }
         self.depart(cause, user, claim);
     }
@@ -173,17 +174,17 @@ impl Room {
         };
         let keep_ms = keep_ms.min(cause.limits.seat_max_ms);
         if keep_ms > 0 {
-            self.keep_seat(member, cause.now.saturating_add(keep_ms));
+            self.keep_seat(member, cause.now.moment.plus_ms(keep_ms));
         }
         self.remove_member(cause, user, LeftReason::Timeout);
     }
 
-    fn keep_seat(&mut self, member: Member, until: u64) {
+    fn keep_seat(&mut self, member: Member, until: Moment) {
         let user = member.user_id.clone();
         self.seats.insert(user, Seat { member: Member { state: MemberState::Joined, ..member }, until });
     }
 
-    fn hold(&mut self, user: &UserId, claim: Claim, online: bool, subscription: Option<(String, u64)>) {
+    fn hold(&mut self, user: &UserId, claim: Claim, online: bool, subscription: Option<(String, Moment)>) {
         let before = self.presence.remove(user);
         let lingering =
             before.as_ref().filter(|_| !online).and_then(|p| Some((p.address.clone()?, p.since, p.lingers_until?)));
@@ -195,7 +196,7 @@ impl Room {
         let (address, since, lingers_until) = match (subscription, lingering) {
             (Some((address, since)), _) => (Some(address), since, None),
             (None, Some((address, since, until))) => (Some(address), since, Some(until)),
-            (None, None) => (None, 0, None),
+            (None, None) => (None, Moment::NEVER, None),
         };
         let presence = Presence { holder: claim, online, address, since, lingers_until, superseded };
         self.presence.insert(user.clone(), presence);

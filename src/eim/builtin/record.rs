@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::presence::Presence;
 use super::room::{Room, Seat, message_number};
+use crate::clock::Moment;
 use crate::event::{Change, Conference, Member, MemberState, Message, Roster, SNAPSHOT_MESSAGES};
 use crate::ids::{ConfId, Secret, UserId};
 
@@ -84,15 +85,15 @@ pub(super) struct HeadRecord {
     seq: u64,
     conference: Conference,
     password: Secret,
-    created: u64,
+    created: Moment,
     banned: BTreeSet<UserId>,
     #[serde(default)]
     chairs: BTreeSet<UserId>,
     #[serde(default)]
-    kicked: BTreeMap<UserId, u64>,
+    kicked: BTreeMap<UserId, Moment>,
     silenced: BTreeSet<UserId>,
-    ended_at: Option<u64>,
-    empty_since: Option<u64>,
+    ended_at: Option<Moment>,
+    empty_since: Option<Moment>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use super::events;
 use super::presence::Presence;
 use super::settings::Limits;
+use crate::clock::{Moment, Now};
 use crate::event::{Change, Conference, ENDED, Event, Member, Message, OPEN, Roster, SNAPSHOT_MESSAGES};
 use crate::ids::{ConfId, Secret, UserId};
 
 /// Who did it, when, and within which bounds.
 #[derive(Clone, Copy)]
 pub(super) struct Cause<'a> {
-    /// Milliseconds since 1970.
-    pub now: u64,
+    pub now: Now,
     /// `None`: nobody's hand, but time or a lost connection.
     pub actor: Option<&'a UserId>,
     pub limits: &'a Limits,
@@ -27,8 +27,8 @@ pub(super) struct Cause<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Seat {
     pub member: Member,
-    /// Kept until then, in milliseconds since 1970.
-    pub until: u64,
+    /// Kept until then.
+    pub until: Moment,
 }
 
 /// Where in the roster a user stands. Mirrors the roster's lists, which have no index.
@@ -61,23 +61,22 @@ pub(super) struct Pending {
 pub(super) struct Room {
     pub roster: Roster,
     pub password: Secret,
-    /// Milliseconds since 1970.
-    pub created: u64,
+    pub created: Moment,
     pub banned: BTreeSet<UserId>,
     /// Chairs beside the one whom the conference names: who came by a chair's link, and whose conference one of those has
     /// handed on.
     pub chairs: BTreeSet<UserId>,
-    /// Who was sent out lately, and until when they stay out (ms since 1970).
-    pub kicked: BTreeMap<UserId, u64>,
+    /// Who was sent out lately, and until when they stay out.
+    pub kicked: BTreeMap<UserId, Moment>,
     /// Those who left while they were forced to be silent: leaving and coming back lifts nothing.
     pub silenced: BTreeSet<UserId>,
     pub seats: BTreeMap<UserId, Seat>,
     pub presence: BTreeMap<UserId, Presence>,
     /// Messages that are too old for the roster, oldest first.
     pub older: VecDeque<Message>,
-    pub ended_at: Option<u64>,
+    pub ended_at: Option<Moment>,
     /// Since when an open conference has no members.
-    pub empty_since: Option<u64>,
+    pub empty_since: Option<Moment>,
     pub pending: Pending,
     places: HashMap<UserId, Place>,
 }
@@ -93,14 +92,14 @@ impl Room {
             waiting: Vec::new(),
             messages: Vec::new(),
         };
-        let mut room = Self::bare(roster, password, cause.now);
+        let mut room = Self::bare(roster, password, cause.now.moment);
         room.pending.people.insert(conference.chair.clone());
         room.emit(cause, Change::Created(conference));
         room
     }
 
     /// A room with nobody in it and nothing to tell.
-    pub fn bare(roster: Roster, password: Secret, created: u64) -> Self {
+    pub fn bare(roster: Roster, password: Secret, created: Moment) -> Self {
         Self {
             roster,
             password,
@@ -189,14 +188,14 @@ impl Room {
             self.pending.messages.push((self.roster.seq, Some(message.clone())));
         }
         let empty = self.is_open() && self.roster.members.is_empty();
-        self.empty_since = empty.then(|| self.empty_since.unwrap_or(cause.now));
-        let to = events::audience(self, &change, cause.now);
+        self.empty_since = empty.then(|| self.empty_since.unwrap_or(cause.now.moment));
+        let to = events::audience(self, &change, cause.now.moment);
         if !to.is_empty() {
             let event = Event {
                 epoch: self.roster.epoch.clone(),
                 seq: self.roster.seq,
                 conf_id: self.id().clone(),
-                time: cause.now,
+                time: cause.now.date,
                 change,
                 actor: cause.actor.cloned(),
             };

@@ -14,8 +14,8 @@ use super::super::address::domain_of;
 use super::super::deny::{Deny, Envelope};
 use super::super::{Done, Eim, Job, Output, Write};
 use super::disk::{Disk, Kept};
+use crate::clock::Now;
 use crate::eim::xml::Stanza;
-use crate::ids::now_ms;
 
 /// Stanzas and notices that wait for the worker. When it is full the links stop reading, so that the senders wait.
 const INBOX: usize = 1024;
@@ -30,8 +30,8 @@ const HASHING_ONE_IN: usize = 2;
 const HASH_QUEUE: usize = 256;
 /// After writes that could not be kept nothing is changed for so long; then it is tried again.
 const REST: Duration = Duration::from_millis(500);
-/// The longest sleep for a timer: the wall clock, by which timers are, may be set meanwhile.
-const SLEEP_MAX_MS: u64 = 60_000;
+/// The longest sleep: the wall clock, by which conferences start, may be set meanwhile.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// Where a stanza of ours goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(super) struct Worker {
     /// Whether the last changes could not be kept.
     in_trouble: bool,
     /// The time up to which all that was due is done and kept: the EIM's time while it rests.
-    kept_at: u64,
+    kept_at: Now,
     inbox: mpsc::Receiver<Inbound>,
     /// For the outcomes of jobs.
     own: mpsc::Sender<Inbound>,
@@ -95,7 +95,7 @@ impl Worker {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hashing = Arc::new(Semaphore::new((cores / HASHING_ONE_IN).max(1)));
         let hash_queue = Arc::new(Semaphore::new(HASH_QUEUE));
-        let (rest, in_trouble, kept_at) = (None, false, now_ms());
+        let (rest, in_trouble, kept_at) = (None, false, Now::read());
         let own_end = own.clone();
         let worker = Self {
             eim,
@@ -131,7 +131,7 @@ impl Worker {
             if self.rest.is_some_and(|until| until <= Instant::now()) {
                 self.rest = None;
             }
-            let now = if self.rest.is_some() { self.kept_at } else { now_ms() };
+            let now = if self.rest.is_some() { self.kept_at } else { Now::read() };
             if self.rest.is_none() {
                 self.append(&mut done, now, |eim, now, rng| eim.tick(now, rng));
             }
@@ -159,18 +159,17 @@ impl Worker {
         if let Some(until) = self.rest {
             return until;
         }
-        let wait = self.eim.next_due().map_or(SLEEP_MAX_MS, |due| due.saturating_sub(now_ms()).min(SLEEP_MAX_MS));
-        Instant::now() + Duration::from_millis(wait)
+        Instant::now() + self.eim.wait(Now::read()).map_or(SLEEP_MAX, |wait| wait.min(SLEEP_MAX))
     }
 
-    fn append(&mut self, done: &mut Output, now: u64, work: impl FnOnce(&mut Eim, u64, &mut dyn rand::Rng) -> Output) {
+    fn append(&mut self, done: &mut Output, now: Now, work: impl FnOnce(&mut Eim, Now, &mut dyn rand::Rng) -> Output) {
         let output = work(&mut self.eim, now, &mut rand::rng());
         done.stanzas.extend(output.stanzas);
         done.writes.extend(output.writes);
         done.jobs.extend(output.jobs);
     }
 
-    fn take_in(&mut self, inbound: Inbound, now: u64, done: &mut Output, taken: &mut Taken) {
+    fn take_in(&mut self, inbound: Inbound, now: Now, done: &mut Output, taken: &mut Taken) {
         match inbound {
             Inbound::Up { domain, link } => {
                 if let Some(old) = self.links.insert(domain, link) {
@@ -198,7 +197,7 @@ impl Worker {
         }
     }
 
-    fn take_stanza(&mut self, stanza: Stanza, now: u64, done: &mut Output, taken: &mut Taken) {
+    fn take_stanza(&mut self, stanza: Stanza, now: Now, done: &mut Output, taken: &mut Taken) {
         if self.is_here(&stanza) {
             if self.rest.is_some() && is_change(&stanza) {
                 done.stanzas.push(later(Envelope::answering(&stanza)));

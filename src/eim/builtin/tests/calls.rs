@@ -1,6 +1,9 @@
 //! Calls: ringing, answering, declining, giving up, missing; who hears of it, and what stays.
 
+use std::time::Duration;
+
 use super::world::{GATEWAY, World, refusal, session, via};
+use crate::clock::{Moment, Now};
 use crate::eim::xml::Element;
 use crate::event::CallMode;
 
@@ -87,11 +90,25 @@ fn a_caller_gives_up_before_the_answer_only() {
 }
 
 #[test]
+fn a_call_rings_as_long_whatever_the_wall_clock_says_meanwhile() {
+    const HOUR_MS: u64 = 3_600_000;
+    let mut world = world();
+    world.ring("ann", &["ben"]).unwrap();
+    let (rung, rng) = (world.now, &mut rand::rng());
+    for (date, passed, is_missed) in [(rung + HOUR_MS, RING_MS - 1, false), (rung - HOUR_MS / 4, RING_MS, true)] {
+        let now = Now { date, moment: Moment::at(rung + passed) };
+        let told = world.eim.tick(now, rng).stanzas;
+        assert_eq!(told.iter().any(|stanza| stanza.to_xml().contains("call.missed")), is_missed, "{told:?}");
+        assert!(told.iter().all(|stanza| stanza.to_xml().contains(&date.to_string())), "what is told has its date");
+    }
+}
+
+#[test]
 fn a_call_that_nobody_answers_in_time_is_missed_by_both() {
     let mut world = world();
     let (call, _) = world.ring("ann", &["ben"]).unwrap();
     world.pass(RING_MS - 1);
-    assert_eq!(world.eim.next_due(), Some(world.now + 1));
+    assert_eq!(world.eim.wait(world.now), Some(Duration::from_millis(1)));
     world.pass(1);
     assert_eq!((world.rings("ann"), world.rings("ben")), ("missed(ben)".into(), "incoming missed(ben)".into()));
     assert_eq!(refusal(world.on_call("ben", "accept", &call)), "item-not-found call.notFound");

@@ -208,7 +208,7 @@ impl World {
     pub fn pass(&mut self, ms: u64) {
         self.now += ms;
         let output = self.eim.tick(self.now, &mut self.rng);
-        assert!(self.eim.next_due().is_none_or(|due| due > self.now));
+        assert!(self.eim.wait(self.now).is_none_or(|wait| !wait.is_zero()));
         assert_eq!(self.take(output), None);
     }
 
