@@ -30,14 +30,32 @@ pub enum ToNode {
     },
     /// Ends the member's connections, and refuses their tokens that were issued up to then (ms since 1970).
     Expel { room: ConfId, name: UserId, issued_until: u64 },
-    /// Ends what the tokens of these logins (refresh families) admitted, and refuses those tokens.
-    Revoke { families: Vec<String> },
+    /// Ends what the tokens of these logins (refresh families) admitted, and refuses those tokens. The clients are told
+    /// by what their login ended: so it doesn't matter whether this or [`ToNode::Expel`] comes first.
+    Revoke {
+        families: Vec<String>,
+        #[serde(default)]
+        by: EndedBy,
+    },
     /// The room's members go to another node: they are told its address, and new ones aren't let in.
     Move { room: ConfId, url: String },
     /// The conference is at these nodes too: their members' streams are pulled from there. None: it is here only.
     Cascade { room: ConfId, peers: Vec<Peer> },
     /// The conference is over.
     CloseRoom { room: ConfId },
+}
+
+/// What a login has ended by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EndedBy {
+    /// Its own end: a logout, a token used twice, a guest who was idle. Also of a gateway that doesn't say it.
+    #[default]
+    Itself,
+    /// A guest was sent out of the conference that it was for.
+    Kick,
+    /// The conference that it was for is over.
+    Conference,
 }
 
 /// What a member has closed of their own choice; what else isn't forwarded is held back by an order.

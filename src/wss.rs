@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::account::{Account, Held, SocketSlot};
 use crate::conference::{Own, Position, Start, notification};
-use crate::entry::Caller;
+use crate::entry::{Caller, EndedLogin};
 use crate::ids::{ConfId, UserId, now_ms};
 use crate::outbox::{Close, Outbox, outbox};
 use crate::pump::{self, Farewell, Heard, Pace, Reader};
@@ -336,7 +336,7 @@ async fn conferences_of(door: &Door, caller: &Caller) -> Option<Vec<Own>> {
 async fn watch_token(
     shared: &Shared,
     outbox: &Outbox,
-    mut ended: broadcast::Receiver<String>,
+    mut ended: broadcast::Receiver<EndedLogin>,
     is_ended: impl Fn(&Arc<Caller>) -> bool,
 ) {
     let mut caller = shared.caller.subscribe();
@@ -359,12 +359,12 @@ async fn watch_token(
                 }
             }
             changed = caller.changed() => if changed.is_err() { return std::future::pending().await },
-            family = ended.recv() => {
-                let lagged = matches!(family, Err(broadcast::error::RecvError::Lagged(_)));
+            login = ended.recv() => {
+                let lagged = matches!(login, Err(broadcast::error::RecvError::Lagged(_)));
                 if lagged && !is_ended(&current) {
                     continue;
                 }
-                if lagged || family.is_ok_and(|family| family == current.family) {
+                if lagged || login.is_ok_and(|login| login.family == current.family) {
                     // Requests are refused already. The conference's own word, kicked or over, comes first if it comes.
                     tokio::time::sleep(BETTER_REASON).await;
                     outbox.close(Close::Token);

@@ -179,9 +179,9 @@ pub(super) async fn revoke(entry: Entry, pool: Pool) {
             }
         }
         is_behind = tokio::select! {
-            family = ended.recv() => match family {
-                Ok(family) => {
-                    pool.revoke(&[family]);
+            login = ended.recv() => match login {
+                Ok(login) => {
+                    pool.revoke(&login.family, login.by);
                     false
                 }
                 Err(RecvError::Lagged(_)) => true,

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Moment;
 use crate::config::{self, NodeKind};
-use crate::control::{Peer, QUEUE, ToNode};
+use crate::control::{EndedBy, Peer, QUEUE, ToNode};
 use crate::event::{CallMode, Role};
 use crate::ids::{ConfId, Secret, UserId, now_ms};
 use crate::limiter::{Limiter, Rate};
@@ -184,16 +184,16 @@ impl Pool {
         Some(node.keys.sign(&claims.in_mode(mode).of_family(family)))
     }
 
-    /// Tells every node that these logins are over.
-    pub fn revoke(&self, families: &[String]) {
+    /// Tells every node that the login is over.
+    pub fn revoke(&self, family: &str, by: EndedBy) {
         for node in &self.0.nodes {
-            node.tell(ToNode::Revoke { families: families.to_vec() });
+            node.tell(ToNode::Revoke { families: vec![family.to_owned()], by });
         }
     }
 
-    /// Tells one node.
+    /// Tells one node which logins are over.
     pub fn revoke_at(&self, id: &str, families: &[String]) {
-        self.tell(id, ToNode::Revoke { families: families.to_vec() });
+        self.tell(id, ToNode::Revoke { families: families.to_vec(), by: EndedBy::Itself });
     }
 
     /// STUN and TURN for the user.

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::clock::{Moment, Now};
 use crate::conference::Conferences;
 use crate::config::EimMode;
+use crate::control::EndedBy;
 use crate::eim::ProvisionError;
 use crate::event::{ENDED, NOT_STARTED, OPEN, Role, Roster};
 use crate::ids::{ConfId, Secret, UserId, now_ms, random_digits, random_text};
@@ -190,9 +191,16 @@ impl Entry {
         for device in self.devices_of(user, now).await? {
             self.0.store.bar(Barred::Device(&device), conf, until).await.map_err(Refusal::from)?;
         }
-        let families = self.0.store.end_families_of(user, conf, now).await.map_err(Refusal::from)?;
-        self.announce(families);
+        self.end_logins_of(user, conf, EndedBy::Kick).await?;
         self.end_account(user).await
+    }
+
+    /// Ends the user's logins that are for that conference.
+    async fn end_logins_of(&self, user: &UserId, conf: &ConfId, by: EndedBy) -> Result<(), Refusal> {
+        let _ending = self.0.ending.read().await;
+        let families = self.0.store.end_families_of(user, conf, now_ms()).await.map_err(Refusal::from)?;
+        self.announce(families, by);
+        Ok(())
     }
 
     /// The browsers that the user has logged in with, and may still use.
@@ -204,8 +212,10 @@ impl Entry {
 
     /// The conference is over: links, guest tokens and accounts with it.
     pub async fn conference_ended(&self, conf: &ConfId) -> Result<(), Refusal> {
+        let ending = self.0.ending.read().await;
         let families = self.0.store.conference_over(conf, now_ms()).await.map_err(Refusal::from)?;
-        self.announce(families);
+        self.announce(families, EndedBy::Conference);
+        drop(ending);
         self.collect_accounts().await
     }
 
@@ -240,8 +250,7 @@ impl Entry {
         self.keep_accounts_of(&roster).await?;
         for user in self.idle_accounts(conf).await? {
             metrics::counter!("confgate_idle_guests_ended_total").increment(1);
-            let families = self.0.store.end_families_of(&user, conf, now_ms()).await.map_err(Refusal::from)?;
-            self.announce(families);
+            self.end_logins_of(&user, conf, EndedBy::Itself).await?;
             self.end_account(&user).await?;
         }
         Ok(())

@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, broadcast};
 use crate::address::AddressBlock;
 use crate::clock::Now;
 use crate::config::Config;
+use crate::control::EndedBy;
 use crate::eim::calls::Calls;
 use crate::eim::{Eim, Guard};
 use crate::event::{Conference, Member};
@@ -61,6 +62,14 @@ pub struct From {
 #[derive(Clone)]
 pub struct Entry(Arc<Inner>);
 
+/// A login that is over.
+#[derive(Debug, Clone)]
+pub struct EndedLogin {
+    /// Its refresh family.
+    pub family: String,
+    pub by: EndedBy,
+}
+
 struct Inner {
     config: Arc<Config>,
     /// `https://host:port{base}`: what links begin with.
@@ -78,7 +87,9 @@ struct Inner {
     /// Ended families and when they were; kept as long as an access token of theirs could live, by either clock: one that
     /// has expired by the wall clock serves again where that is set back.
     ended: RwLock<HashMap<String, Now>>,
-    ended_news: broadcast::Sender<String>,
+    ended_news: broadcast::Sender<EndedLogin>,
+    /// Held for writing by who looks what others have ended, so that nobody hears less than what it ended by.
+    ending: tokio::sync::RwLock<()>,
 }
 
 impl Entry {
@@ -110,6 +121,7 @@ impl Entry {
             verified: Verified::default(),
             ended: RwLock::default(),
             ended_news,
+            ending: tokio::sync::RwLock::default(),
         }))
     }
 
@@ -149,7 +161,7 @@ impl Entry {
     }
 
     /// Families as they end: a socket of one of them is closed.
-    pub fn ended_families(&self) -> broadcast::Receiver<String> {
+    pub fn ended_families(&self) -> broadcast::Receiver<EndedLogin> {
         self.0.ended_news.subscribe()
     }
 
@@ -191,7 +203,7 @@ impl Entry {
     }
 
     /// Makes it known on this node that the families have ended.
-    fn announce(&self, families: Vec<String>) {
+    fn announce(&self, families: Vec<String>, by: EndedBy) {
         let now = Now::read();
         let longest = self.0.config.auth.access_ttl;
         let mut ended = self.0.ended.write().unwrap_or_else(PoisonError::into_inner);
@@ -199,7 +211,7 @@ impl Entry {
         for family in families {
             if ended.insert(family.clone(), now).is_none() {
                 // Nobody listens while no socket is open.
-                let _ = self.0.ended_news.send(family);
+                let _ = self.0.ended_news.send(EndedLogin { family, by });
             }
         }
         metrics::gauge!("confgate_ended_families_waiting").set(self.0.ended_news.len() as f64);
@@ -207,8 +219,9 @@ impl Entry {
 
     /// Learns which families other nodes have ended, or this one before it was started anew.
     pub async fn poll_ended(&self, since: u64) -> Result<(), Refusal> {
+        let _nobody_is_ending_one = self.0.ending.write().await;
         let ended = self.0.store.ended_since(since).await.map_err(Refusal::from)?;
-        self.announce(ended.into_iter().map(|(family, _)| family).collect());
+        self.announce(ended.into_iter().map(|(family, _)| family).collect(), EndedBy::Itself);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::address::AddressBlock;
 use crate::config::{Client, EimMode, Scope};
+use crate::control::EndedBy;
 use crate::eim::Guard;
 use crate::event::Role;
 use crate::ids::{ConfId, Secret, UserId, now_ms, random_bytes, random_text};
@@ -222,7 +223,7 @@ impl Entry {
             Rotation::Reused(_) => {
                 // Somebody has a token that was used before: whoever they are, the session is no longer one person's.
                 tracing::warn!(family, "a refresh token was used twice; its family has ended");
-                self.announce(vec![family.to_owned()]);
+                self.announce(vec![family.to_owned()], EndedBy::Itself);
                 Err(Refusal::unauthenticated())
             }
             Rotation::Over => Err(Refusal::session_ended()),
@@ -232,7 +233,7 @@ impl Entry {
 
     pub async fn logout(&self, caller: &Caller) -> Result<(), Refusal> {
         self.0.store.end_family(&caller.family, now_ms()).await.map_err(Refusal::from)?;
-        self.announce(vec![caller.family.clone()]);
+        self.announce(vec![caller.family.clone()], EndedBy::Itself);
         if let Some(conf) = &caller.confined_to {
             self.guest_left(conf, &caller.user_id).await?;
         }

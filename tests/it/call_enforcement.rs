@@ -303,6 +303,26 @@ async fn what_a_chair_decides_reaches_the_node_though_nobody_listens() {
 }
 
 #[tokio::test]
+async fn a_kicked_guests_media_socket_is_closed_as_kicked_whether_or_not_anybody_listens() {
+    let (node, stage, _trust) = remote("").await;
+    let (at_node, chair) = (node.client(), stage.chair().await);
+    for listening in [false, true] {
+        let (conf, code) = stage.conference(&chair, json!({})).await;
+        for _ in 0..6 {
+            let guest = stage.guest(&code, "Guest").await;
+            let socket = if listening { Some(guest.open_socket().await) } else { None };
+            guest.rpc("conference.join", json!({ "confId": conf })).await.result();
+            let (mut media, token) = enter(&at_node, &guest, &conf).await;
+            control(&chair, &conf, "kick", guest.user_id()).await;
+            assert_eq!(media.closed().await, (vec!["expelled".to_owned()], 4003), "listening: {listening}");
+            let refused = refusal(&at_node, &token, &conf, guest.user_id()).await;
+            assert_eq!(refused, (vec!["expelled".to_owned()], 4003), "listening: {listening}");
+            drop(socket);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_token_of_one_who_is_out_admits_nowhere_also_after_the_nodes_restart() {
     let (mut node, stage, _trust) = remote("").await;
     let chair = stage.chair().await;

@@ -6,6 +6,7 @@ use confgate_sfu::vocabulary::{MemberId, RoomId};
 
 use super::room::Space;
 use super::{Group, Shown, SocketId};
+use crate::control::EndedBy;
 use crate::event::CallMode;
 use crate::ids::{ConfId, ID_MAX, UserId};
 use crate::outbox::Close;
@@ -134,8 +135,8 @@ impl Barred {
 #[derive(Default)]
 pub(in crate::media) struct Bars {
     places: HashMap<(ConfId, Option<UserId>), Bar>,
-    /// Logins that are over, and since when.
-    families: HashMap<String, u64>,
+    /// Logins that are over, since when, and what by.
+    families: HashMap<String, (u64, EndedBy)>,
 }
 
 struct Bar {
@@ -159,13 +160,15 @@ impl Bars {
     }
 
     /// Bars what was given out to these logins, whenever that was. `date`: of now, ms since 1970.
-    pub fn revoke(&mut self, families: &[String], date: u64) {
+    pub fn revoke(&mut self, families: &[String], by: EndedBy, date: u64) {
         for family in families {
             if self.families.len() >= BARS {
-                let oldest = self.families.iter().min_by_key(|(_, since)| **since).map(|(family, _)| family.clone());
+                let oldest =
+                    self.families.iter().min_by_key(|(_, (since, _))| *since).map(|(family, _)| family.clone());
                 self.families.remove(&oldest.expect("a full table has an oldest"));
             }
-            self.families.insert(family.clone(), date);
+            // The first word stands: a link that opens repeats what is over, and not what by.
+            self.families.entry(family.clone()).or_insert((date, by));
         }
     }
 
@@ -176,8 +179,12 @@ impl Bars {
         if let Some(bar) = [own, whole].into_iter().flatten().find(bars) {
             return Err(bar.why.clone());
         }
-        let is_over = claims.sid.as_ref().is_some_and(|family| self.families.contains_key(family));
-        if is_over { Err(Barred::Unauthorized) } else { Ok(()) }
+        match claims.sid.as_ref().and_then(|family| self.families.get(family)) {
+            None => Ok(()),
+            Some((_, EndedBy::Itself)) => Err(Barred::Unauthorized),
+            Some((_, EndedBy::Kick)) => Err(Barred::Expelled),
+            Some((_, EndedBy::Conference)) => Err(Barred::Ended),
+        }
     }
 
     /// Whether the conference is over; nothing of it is pulled any more.
@@ -187,6 +194,6 @@ impl Bars {
 
     pub fn forget(&mut self, date: u64) {
         self.places.retain(|_, bar| bar.issued_until + TOKEN_LIFE_MS > date);
-        self.families.retain(|_, since| *since + TOKEN_LIFE_MS > date);
+        self.families.retain(|_, (since, _)| *since + TOKEN_LIFE_MS > date);
     }
 }

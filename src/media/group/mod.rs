@@ -26,6 +26,7 @@ use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId, St
 
 pub(in crate::media) use self::admission::{Barred, Bars, Token, fits};
 use self::feeds::Feeds;
+pub(in crate::media) use self::orders::dismissal;
 pub(in crate::media) use self::permits::{Forwarded, NOTHING, Permit, Permits};
 use self::pullers::Puller;
 use self::room::Room;

@@ -6,7 +6,7 @@ use super::admission::{Barred, Token};
 use super::permits::{NOTHING, Permit};
 use super::room::Space;
 use super::{Group, Output, SocketId};
-use crate::control::ToNode;
+use crate::control::{EndedBy, ToNode};
 use crate::ids::{ConfId, UserId};
 use crate::media::message::{Code, Relayed, Reply};
 use crate::outbox::Close;
@@ -17,7 +17,7 @@ impl Group {
             ToNode::Permit { room, name, audio, video, closed, role } => {
                 self.permit(now, &room, &name, Permit { audio, video, closed, role });
             }
-            ToNode::Revoke { families } => self.revoke(now, &families),
+            ToNode::Revoke { families, by } => self.revoke(now, &families, by),
             ToNode::Expel { room, name, issued_until } => self.expel(now, room, name, issued_until),
             ToNode::Move { room, url } => self.move_room(room, url),
             ToNode::Cascade { room, peers } => self.out.push(Output::Cascade(room, peers)),
@@ -85,14 +85,15 @@ impl Group {
     }
 
     /// The logins are over, and with them what their tokens stood for.
-    fn revoke(&mut self, now: u64, families: &[String]) {
-        self.bars.revoke(families, self.date);
+    fn revoke(&mut self, now: u64, families: &[String], by: EndedBy) {
+        self.bars.revoke(families, by, self.date);
         let is_over = |token: &Token| token.is_of(families);
+        let (code, close) = dismissal(by);
         let over: Vec<SocketId> = self.rooms.values().flat_map(|room| room.admitted_by(is_over)).collect();
         for socket in over {
             // With a member goes whoever watches them.
             if self.sockets.contains_key(&socket) {
-                self.dismiss(now, socket, Code::Unauthorized, Close::Unauthorized);
+                self.dismiss(now, socket, code, close);
             }
         }
         self.retry_waiting(now, |_, _| true);
@@ -119,5 +120,14 @@ impl Group {
     fn sockets_of(&self, room: &ConfId) -> Vec<SocketId> {
         let room = self.rooms.get(&Space::Conference.room(room.as_str()));
         room.map(|room| room.sockets().collect()).unwrap_or_default()
+    }
+}
+
+/// What a client is told whose login has ended by that.
+pub(in crate::media) fn dismissal(by: EndedBy) -> (Code, Close) {
+    match by {
+        EndedBy::Itself => (Code::Unauthorized, Close::Unauthorized),
+        EndedBy::Kick => (Code::Expelled, Close::Kicked),
+        EndedBy::Conference => (Code::Ended, Close::Over),
     }
 }

@@ -4,9 +4,9 @@ use confgate_sfu::vocabulary::{Command, MemberId, Source, StreamId};
 
 use super::calls::Phase;
 use super::{Pairs, SocketId};
-use crate::control::ToNode;
+use crate::control::{EndedBy, ToNode};
 use crate::ids::{ConfId, UserId};
-use crate::media::group::{Barred, Permit, Space, Token};
+use crate::media::group::{Barred, Permit, Space, Token, dismissal};
 use crate::media::message::{Code, Reply};
 use crate::outbox::Close;
 
@@ -16,7 +16,7 @@ impl Pairs {
             ToNode::Permit { room, name, audio, video, closed, role } => {
                 self.permit(now, &room, &name, Permit { audio, video, closed, role });
             }
-            ToNode::Revoke { families } => self.revoke(now, &families),
+            ToNode::Revoke { families, by } => self.revoke(now, &families, by),
             ToNode::Expel { room, name, issued_until } => self.expel(now, room, name, issued_until),
             ToNode::Move { room, url } => {
                 let sockets = self.sockets_of(&room, None);
@@ -70,13 +70,14 @@ impl Pairs {
     }
 
     /// The logins are over, and with them what their tokens stood for.
-    fn revoke(&mut self, now: u64, families: &[String]) {
-        self.bars.revoke(families, self.date);
+    fn revoke(&mut self, now: u64, families: &[String], by: EndedBy) {
+        self.bars.revoke(families, by, self.date);
         let of_them = |socket: &SocketId| self.admitted_by(*socket, |token| token.is_of(families));
         let mut over: Vec<SocketId> = self.sockets.keys().copied().filter(of_them).collect();
         over.sort_unstable();
+        let (code, close) = dismissal(by);
         for socket in over {
-            self.dismiss(now, socket, Code::Unauthorized, Close::Unauthorized);
+            self.dismiss(now, socket, code, close);
         }
         self.retry_waiting(now, |_| true);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal, Source, StreamId};
 
 use super::*;
-use crate::control::{Closed, ToNode};
+use crate::control::{Closed, EndedBy, ToNode};
 use crate::event::Role;
 use crate::ids::{ConfId, UserId};
 use crate::media::message::Candidate;
@@ -393,7 +393,7 @@ fn of_whom_the_roster_has_nobody_registers_before_a_gateway_says_so() {
     };
     assert_eq!(register(&mut node, 1, of_family("a", "f1")), [], "she waits");
     assert_eq!(node.take(Input::Control(permit(&conf, &anna, true))), [accepted(1)]);
-    let over = node.take(Input::Control(ToNode::Revoke { families: vec!["f1".into()] }));
+    let over = node.take(Input::Control(ToNode::Revoke { families: vec!["f1".into()], by: EndedBy::Itself }));
     assert_eq!(over.last(), Some(&Output::Close(SocketId(1), Close::Unauthorized)), "her login is over");
     let refused = register(&mut node, 2, of_family("b", "f1"));
     assert_eq!(refused.last(), Some(&Output::Close(SocketId(2), Close::Unauthorized)));

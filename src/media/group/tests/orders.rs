@@ -1,7 +1,7 @@
 //! What gateways order, and the end.
 
 use super::*;
-use crate::control::Closed;
+use crate::control::{Closed, EndedBy};
 
 #[test]
 fn what_is_forwarded_is_told_and_outlives_the_members_absence() {
@@ -90,11 +90,37 @@ fn the_end_of_a_login_ends_what_its_tokens_admitted() {
     node.join_with(1, "c", "anna", of("f1", "anna", "a"));
     node.join_with(2, "c", "ben", of("f2", "ben", "b"));
     node.join_unknown(3, "c", "carl", of("f1", "carl", "c"));
-    let over = node.order(ToNode::Revoke { families: vec!["f1".into(), "f3".into()] });
+    let over = node.order(ToNode::Revoke { families: vec!["f1".into(), "f3".into()], by: EndedBy::Itself });
     assert_eq!(errors(&over), [(1, Code::Unauthorized, None), (3, Code::Unauthorized, None)]);
     assert!(over.contains(&left(2, "anna")), "{over:?}");
     assert_eq!(errors(&node.join_with(4, "c", "anna", of("f1", "anna", "d"))), [(4, Code::Unauthorized, None)]);
     assert_eq!(errors(&node.join_with(5, "c", "anna", of("f4", "anna", "e"))), [], "another login of hers");
+}
+
+#[test]
+fn a_kicked_guest_is_told_so_whichever_of_both_orders_comes_first() {
+    let expel = || ToNode::Expel { room: conf("c"), name: user("anna"), issued_until: T0 };
+    let revoke = |by| ToNode::Revoke { families: vec!["f1".into()], by };
+    for orders in [[expel(), revoke(EndedBy::Kick)], [revoke(EndedBy::Kick), expel()]] {
+        let mut node = Node::new();
+        let Shown::Claims(claims) = claims("c", "anna", T0, "a") else { panic!("claims") };
+        node.join_with(1, "c", "anna", Shown::Claims(Box::new(claims.of_family("f1"))));
+        let out: Vec<Output> = orders.into_iter().flat_map(|order| node.order(order)).collect();
+        assert_eq!(errors(&out), [(1, Code::Expelled, None)]);
+        assert!(out.contains(&close(1, Close::Kicked)), "{out:?}");
+    }
+    let mut node = Node::new();
+    let of = |nonce: &str| match claims("c", "anna", T0, nonce) {
+        Shown::Claims(claims) => Shown::Claims(Box::new(claims.of_family("f1"))),
+        other => other,
+    };
+    node.order(revoke(EndedBy::Kick));
+    node.order(revoke(EndedBy::Itself));
+    assert_eq!(errors(&node.join_with(1, "c", "anna", of("b"))), [(1, Code::Expelled, None)], "nor does she come in");
+    let mut node = Node::new();
+    let Shown::Claims(claims) = claims("c", "anna", T0, "a") else { panic!("claims") };
+    node.join_with(1, "c", "anna", Shown::Claims(Box::new(claims.of_family("f1"))));
+    assert!(node.order(revoke(EndedBy::Conference)).contains(&close(1, Close::Over)));
 }
 
 #[test]
