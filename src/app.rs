@@ -1,6 +1,7 @@
 //! The recipe: every part by name, in the order in which it is started.
 
 mod figures;
+mod follow_ups;
 mod media;
 mod preconditions;
 mod tasks;
@@ -147,7 +148,7 @@ async fn run(
             ),
         ),
     );
-    lifecycle.wire("happenings", until(hard.clone(), tasks::take_happenings(news.happenings, entry.clone())));
+    lifecycle.wire("happenings", until(hard.clone(), follow_ups::take(news.happenings, entry.clone())));
     lifecycle.wire("placement", until(hard.clone(), placing.run(news.rights, conferences.clone())));
     lifecycle.wire("ended families", until(hard.clone(), tasks::poll_ended(entry.clone())));
     lifecycle.wire("revocations", until(hard.clone(), tasks::revoke(entry.clone(), pool.clone())));

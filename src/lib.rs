@@ -20,7 +20,8 @@
 //! | a link to the EIM | `eim::Eim::start` (callers, gateway; a session each in mode `c2s`) | the stream, the requests under way |
 //! | the built-in EIM's worker | `eim::builtin::shell` | all of the built-in EIM's state |
 //! | the built-in EIM's links | `eim::builtin::shell` | a stream each |
-//! | events, happenings | `app::serve` | the receiving ends of the channels that lead up |
+//! | events | `app::serve` | the receiving end of a channel that leads up |
+//! | happenings | `app::serve` | the receiving end of another, what waits for the store to keep it |
 //! | ended families, revocations, collector, health, store, lease, clock | `app::serve` | nothing: they ask and tell at intervals |
 //! | a call gateway's probe | `callgw::Pool::start` | whether that gateway ever answered |
 //! | a call gateway's control link | `callgw::Pool::start` | the link, the commands that wait for it |

@@ -62,6 +62,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("confgate_groupcall_sockets", "Clients' sockets of a call gateway node."),
     ("confgate_groupcall_unfit_answers_total", "Answers of the media that didn't fit their offers and weren't sent."),
     ("confgate_happenings_waiting", "Kicks and ends that wait to be carried out."),
+    ("confgate_happenings_for_store", "Kicks and ends that the store could not keep yet."),
     ("confgate_held_bytes", "Bytes that are held for clients."),
     ("confgate_held_refused_total", "What wasn't held for a client any more, by the bound that was reached."),
     ("confgate_http_accept_errors_total", "Connections that couldn't be accepted for want of something."),

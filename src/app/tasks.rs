@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::callgw::Pool;
-use crate::conference::{Conferences, Happening, Own, notification};
+use crate::conference::{Conferences, Own, notification};
 use crate::demo;
 use crate::eim::address::user_at;
 use crate::eim::answer::WebAddress;
@@ -21,7 +21,7 @@ use crate::eim::inbound::Inbound;
 use crate::eim::{Eim, Health};
 use crate::entry::Entry;
 use crate::event::{CallEvent, Change, Event, Role};
-use crate::ids::{ConfId, now_ms};
+use crate::ids::now_ms;
 use crate::lifecycle::Failure;
 use crate::outbox::Close;
 use crate::rpc::Door;
@@ -136,18 +136,6 @@ pub(super) async fn take_inbound(
                     let _ = reply.send(made.ok().map(|link| WebAddress { url: link.url, code: link.code }));
                 });
             }
-        }
-    }
-}
-
-pub(super) async fn take_happenings(mut happenings: mpsc::Receiver<(ConfId, Happening)>, entry: Entry) {
-    while let Some((conf, happening)) = happenings.recv().await {
-        let done = match happening {
-            Happening::Removed { user, banned } => entry.removed(&conf, &user, banned).await,
-            Happening::Ended => entry.conference_ended(&conf).await,
-        };
-        if let Err(refusal) = done {
-            tracing::warn!(%conf, key = refusal.key, "the end of a stay could not be carried out");
         }
     }
 }

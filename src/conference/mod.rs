@@ -124,6 +124,13 @@ impl Conferences {
         }
     }
 
+    /// Something happened whose consequences are to be carried out elsewhere, later than now.
+    pub async fn happened(&self, conf: &ConfId, happening: Happening) {
+        if self.0.happenings.send((conf.clone(), happening)).await.is_err() {
+            tracing::debug!("a happening after the stop");
+        }
+    }
+
     /// An event from the EIM; for a conference that nobody here is in, nothing.
     pub async fn event(&self, event: Event) {
         if let Some(actor) = self.existing(&event.conf_id) {

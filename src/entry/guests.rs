@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::clock::{Moment, Now};
-use crate::conference::Conferences;
+use crate::conference::{Conferences, Happening};
 use crate::config::EimMode;
 use crate::control::EndedBy;
 use crate::eim::ProvisionError;
@@ -182,11 +182,20 @@ impl Entry {
         self.0.store.delete_account(user).await.map_err(Refusal::from).map(drop)
     }
 
+    /// What has happened in a conference, as far as logins, links and accounts are concerned. May be repeated. `at`: when
+    /// it happened.
+    pub async fn carry_out(&self, conf: &ConfId, happening: &Happening, at: Moment) -> Result<(), Refusal> {
+        match happening {
+            Happening::Removed { user, banned } => self.removed(conf, user, *banned, at).await,
+            Happening::Ended => self.conference_ended(conf).await,
+        }
+    }
+
     /// The chair sent the user out: their tokens for that conference end, and their account and their browsers stay out
     /// for `limits.kick_s`, or, banned, as long as the conference lasts.
-    pub async fn removed(&self, conf: &ConfId, user: &UserId, banned: bool) -> Result<(), Refusal> {
+    async fn removed(&self, conf: &ConfId, user: &UserId, banned: bool, at: Moment) -> Result<(), Refusal> {
         let now = now_ms();
-        let until = (!banned).then(|| Moment::now() + self.0.config.limits.kick);
+        let until = (!banned).then(|| at + self.0.config.limits.kick);
         self.0.store.bar(Barred::Account(user), conf, until).await.map_err(Refusal::from)?;
         for device in self.devices_of(user, now).await? {
             self.0.store.bar(Barred::Device(&device), conf, until).await.map_err(Refusal::from)?;
@@ -211,7 +220,7 @@ impl Entry {
     }
 
     /// The conference is over: links, guest tokens and accounts with it.
-    pub async fn conference_ended(&self, conf: &ConfId) -> Result<(), Refusal> {
+    async fn conference_ended(&self, conf: &ConfId) -> Result<(), Refusal> {
         let ending = self.0.ending.read().await;
         let families = self.0.store.conference_over(conf, now_ms()).await.map_err(Refusal::from)?;
         self.announce(families, EndedBy::Conference);

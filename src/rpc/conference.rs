@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::conference::Own;
+use crate::clock::Moment;
+use crate::conference::{Happening, Own};
 use crate::eim::calls::Calls;
 use crate::entry::{Caller, LinkTerms};
 use crate::event::{Member, MemberState};
@@ -112,9 +113,20 @@ impl Door {
     /// What a control means for tokens and links, at once, whether or not the conference's events come by here.
     async fn after_control(&self, conf: &ConfId, action: &str, params: &Params) -> Result<(), Refusal> {
         match action {
-            "end" => self.entry.conference_ended(conf).await,
-            "kick" | "ban" => self.entry.removed(conf, &typed(params, "userId")?, action == "ban").await,
-            _ => Ok(()),
+            "end" => self.follow_up(conf, Happening::Ended).await,
+            "kick" | "ban" => {
+                let user = typed(params, "userId")?;
+                self.follow_up(conf, Happening::Removed { user, banned: action == "ban" }).await;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// At once, or, as the EIM has done it already, as soon as the store can keep it.
+    async fn follow_up(&self, conf: &ConfId, happening: Happening) {
+        if self.entry.carry_out(conf, &happening, Moment::now()).await.is_err() {
+            self.conferences.happened(conf, happening).await;
         }
     }
 
@@ -124,7 +136,7 @@ impl Door {
         self.record(caller, &conf, "end", None, &outcome).await;
         if outcome.is_ok() {
             self.conferences.look(&conf).await;
-            self.entry.conference_ended(&conf).await?;
+            self.follow_up(&conf, Happening::Ended).await;
         }
         outcome
     }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::stage::Stage;
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
-use crate::support::wait::{PATIENCE, until};
+use crate::support::wait::{PATIENCE, until, until_true};
+use crate::support::xmpp_server::XmppServer;
 
 /// No file of the process may grow beyond so many bytes: each write then fails in the system (EFBIG), as on a full disk.
 fn limit_files(gateway: &Gateway, bytes: Option<u64>) {
@@ -24,6 +25,40 @@ fn refused_for_now(answer: &Value, what: &str) {
 async fn link_login(stage: &Stage, code: &str) -> Result<Client, Value> {
     let params = json!({ "grantType": "conference_link", "link": code, "name": "Guest" });
     stage.gateway.client().try_login(params).await.map_err(|refusal| refusal.error())
+}
+
+/// The EIM is elsewhere, and does what the gateway's own store can't keep.
+#[tokio::test]
+async fn a_kick_and_an_end_that_were_acknowledged_on_a_full_disk_stand_once_there_is_room() {
+    let stage = Stage::component(XmppServer::prosody().await, "").await;
+    let chair = stage.chair().await;
+    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let (over, over_code) = stage.conference(&chair, json!({})).await;
+    let [guest, other] = [stage.guest(&code, "Kicked").await, stage.guest(&over_code, "Other").await];
+    let user = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+    for client in [&guest, &user] {
+        client.rpc("conference.join", json!({ "confId": conf })).await.result();
+    }
+
+    limit_files(&stage.gateway, Some(1));
+    refused_for_now(&link_login(&stage, &code).await.err().expect("no room"), "a guest's login");
+    for client in [&guest, &user] {
+        let kick = json!({ "confId": conf, "action": "kick", "userId": client.user_id() });
+        chair.rpc("conference.control", kick).await.result();
+    }
+    chair.rpc("conference.end", json!({ "confId": over })).await.result();
+    let waiting = async || stage.gateway.metric("confgate_happenings_for_store").await.unwrap_or_default();
+    until_true("they wait for the store", async || waiting().await >= 3.0).await;
+
+    limit_files(&stage.gateway, None);
+    for (who, client) in [("the kicked guest", &guest), ("the guest of what is over", &other)] {
+        until_true(who, async || {
+            client.rpc("config.getProperties", json!({ "keys": [] })).await.0.get("error").is_some()
+        })
+        .await;
+        client.rpc("config.getProperties", json!({ "keys": [] })).await.refused(-32001);
+    }
+    until_true("nothing waits", async || waiting().await == 0.0).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,71 @@
+//! What the EIM has decided is carried out here: logins, links and accounts end, bars are set. What the store can't keep
+//! now is tried again until it can, since it was acknowledged. A task that `app::serve` starts.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clock::Moment;
+use crate::conference::Happening;
+use crate::entry::Entry;
+use crate::ids::ConfId;
+
+/// How often the store is tried while something waits for it.
+const RETRY: Duration = Duration::from_millis(500);
+/// Happenings that wait for the store, some MiB: an hour of it away at three kicks or ends a second. At one more the
+/// oldest is given up.
+const WAITING_MAX: usize = 10_000;
+
+/// What happened where, and when.
+type Waiting = (ConfId, Happening, Moment);
+
+/// Ends with the conferences.
+pub(super) async fn take(mut happenings: mpsc::Receiver<(ConfId, Happening)>, entry: Entry) {
+    let mut waiting: VecDeque<Waiting> = VecDeque::new();
+    let mut tick = interval(RETRY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            next = happenings.recv() => {
+                let Some((conf, happening)) = next else { return };
+                let next = (conf, happening, Moment::now());
+                // In their order: a kick before the conference's end.
+                if !waiting.is_empty() || !is_done(&entry, &next).await {
+                    wait(&mut waiting, next);
+                }
+            }
+            _ = tick.tick(), if !waiting.is_empty() => {
+                while let Some(first) = waiting.front() {
+                    if !is_done(&entry, first).await {
+                        break;
+                    }
+                    waiting.pop_front();
+                }
+            }
+        }
+        metrics::gauge!("confgate_happenings_for_store").set(waiting.len() as f64);
+    }
+}
+
+fn wait(waiting: &mut VecDeque<Waiting>, next: Waiting) {
+    if waiting.len() >= WAITING_MAX
+        && let Some((conf, ..)) = waiting.pop_front()
+    {
+        tracing::error!(%conf, "the end of a stay is given up: the store was away for too long");
+    }
+    waiting.push_back(next);
+}
+
+/// Whether there is nothing more to do about it.
+async fn is_done(entry: &Entry, (conf, happening, at): &Waiting) -> bool {
+    match entry.carry_out(conf, happening, *at).await {
+        Ok(()) => true,
+        Err(refusal) if refusal.key == "store.unavailable" => false,
+        Err(refusal) => {
+            tracing::warn!(%conf, key = refusal.key, "the end of a stay could not be carried out");
+            true
+        }
+    }
+}
