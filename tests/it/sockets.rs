@@ -4,18 +4,21 @@ use std::time::Duration;
 
 use confgate::event::{Member, Roster};
 use confgate::ids::{UserId, now_ms};
+use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::protocol::Message;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
 use crate::stage::Stage;
-use crate::support::client::Client;
+use crate::support::client::{BASE, Client};
 use crate::support::event_socket::EventSocket;
 use crate::support::follower::Follower;
-use crate::support::wait::PATIENCE;
+use crate::support::wait::{PATIENCE, until_true};
 
 /// A conference with its chair in it, on a socket.
 struct Room {
@@ -509,6 +512,43 @@ async fn going_away_is_said_first_and_the_program_ends_as_asked() {
     assert_eq!(room.socket.close_code().await, 1001);
     let status = room.stage.gateway.stop(PATIENCE).await.expect("it ends");
     assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_socket_whose_upgrade_is_under_way_at_the_stop_is_sent_away_and_holds_nothing_up() {
+    let mut stage = Stage::with("[limits]\ndrain_s = 60\n").await;
+    let chair = stage.chair().await;
+    let mut stream = chair.connect("http/1.1").await.expect("the gateway listens");
+    let head = format!(
+        "GET {BASE}/websck HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: confgate, bearer.{}\r\n",
+        chair.address(),
+        chair.token().expect("a token"),
+    );
+    stream.write_all(head.as_bytes()).await.expect("the connection is open");
+    // The head's beginning has come by the time that something sent later is answered.
+    chair.rpc("conference.list", json!({})).await.result();
+    stage.gateway.signal(rustix::process::Signal::TERM);
+    until_true("it drains", async || stage.gateway.readyz().await["state"] == "draining").await;
+
+    stream.write_all(b"\r\n").await.expect("the connection is open still");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.expect("the upgrade is answered"));
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+    let closed = async {
+        loop {
+            if let Message::Close(frame) = socket.next().await.expect("a close frame").expect("whole frames") {
+                return u16::from(frame.expect("a code").code);
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, closed).await.expect("it is closed"), 1001);
+    drop(socket);
+    assert_eq!(stage.gateway.exit(PATIENCE).await.and_then(|status| status.code()), Some(0), "before the drain's end");
 }
 
 /// Guests who come, go, act and are cut at random, with a fixed seed for each run.

@@ -174,6 +174,11 @@ impl Gateway {
         self.process.exit(within).await
     }
 
+    /// Its end without being asked again. `None` where it still runs after that time.
+    pub async fn exit(&mut self, within: Duration) -> Option<ExitStatus> {
+        self.process.exit(within).await
+    }
+
     /// Kills it if it still runs and starts it again: same directory, same ports.
     pub async fn restart(&mut self) {
         self.process.kill();
