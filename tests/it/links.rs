@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::stage::Stage;
 use crate::support::client::{Answer, BASE, Client, Reply};
 use crate::support::wait::until_true;
+use crate::support::xmpp_server::XmppServer;
 
 /// In base64 it has `+` and `/`, or `-` and `_`.
 const AWKWARD: &str = "a?b>~~ÿÿ?>1";
@@ -339,9 +340,37 @@ async fn a_name_of_which_nothing_can_be_seen_is_refused_wherever_one_is_given() 
     assert_eq!(made["confName"], "gnitee M");
 }
 
-#[tokio::test]
-async fn two_with_a_chairs_link_and_the_chair_rule_side_by_side_each_in_a_seat_of_their_own() {
-    let stage = Stage::embedded().await;
+/// On the embedded default, and over real XMPP servers in either link mode.
+mod two_with_a_chairs_link_and_the_chair_rule_side_by_side_each_in_a_seat_of_their_own {
+    use super::*;
+
+    #[tokio::test]
+    async fn embedded() {
+        they_rule_side_by_side(Stage::embedded().await).await;
+    }
+
+    #[tokio::test]
+    async fn ejabberd_component() {
+        they_rule_side_by_side(Stage::component(XmppServer::ejabberd().await, "").await).await;
+    }
+
+    #[tokio::test]
+    async fn prosody_component() {
+        they_rule_side_by_side(Stage::component(XmppServer::prosody().await, "").await).await;
+    }
+
+    #[tokio::test]
+    async fn ejabberd_sessions() {
+        they_rule_side_by_side(Stage::c2s(XmppServer::ejabberd().await, "starttls", "").await).await;
+    }
+
+    #[tokio::test]
+    async fn prosody_sessions() {
+        they_rule_side_by_side(Stage::c2s(XmppServer::prosody().await, "starttls", "").await).await;
+    }
+}
+
+async fn they_rule_side_by_side(stage: Stage) {
     let chair = stage.chair().await;
     let (conf, _) = stage.conference(&chair, json!({})).await;
     let code = code(&chair, &conf, json!({ "role": "chair" })).await;
