@@ -21,8 +21,10 @@ impl Door {
     /// The caller's role, if they are in the conference and not merely waiting.
     async fn admitted(&self, caller: &Caller, conf: &ConfId) -> Result<Role, Refusal> {
         let refused = || Refusal::forbidden("conference.notMember", "not a member of that conference");
-        let member = match self.conferences.roster(conf).await {
-            Some(roster) => roster.member(&caller.user_id).cloned(),
+        // Who has just come in may not be in the roster that is followed here: then the EIM is asked.
+        let followed = self.conferences.roster(conf).await;
+        let member = match followed.and_then(|roster| roster.member(&caller.user_id).cloned()) {
+            Some(member) => Some(member),
             None => self.entry.member(conf, &caller.user_id).await?,
         };
         let member = member.filter(|m| m.state != MemberState::Waiting).ok_or_else(refused)?;
