@@ -14,10 +14,11 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use measure::Compared;
 use measure::load::{Done, Load, post};
-use measure::steal::Since;
-use measure::{Compared, cpu};
+use support::cpu;
 use support::gateway::{Gateway, eim};
+use support::steal::Since;
 use support::wait::PATIENCE;
 use support::xml_stream::{Received, XmlStream};
 use support::xmpp_server::{COMPONENT, SECOND_COMPONENT, XmppServer};

@@ -26,11 +26,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use measure::Compared;
 use measure::load::{Load, post};
-use measure::steal::Since;
-use measure::{Compared, cpu};
+use support::cpu;
 use support::gateway::Gateway;
 use support::process::Process;
+use support::steal::Since;
 use support::wait::PATIENCE;
 
 const ROUNDS: usize = 7;

@@ -1,18 +1,25 @@
 //! What clients hold of this process: connections, sockets, and the bytes of requests and answers under way. Counted for
-//! each connection, for each address block and for all together; what is beyond a bound is refused, not queued.
+//! each connection, for each address block and for all together; what is beyond a bound is refused, not queued. And how
+//! fast a block opens connections, whose handshakes cost more than anything that is asked over them.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
 
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
 use crate::address::AddressBlock;
+use crate::budget::Budget;
 
 /// What may be held: `limits.*`.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
+    /// Connections that one block may open.
+    pub connects_per_minute: u32,
     pub connections_per_block: usize,
     pub sockets_per_block: usize,
     pub bytes_per_connection: usize,
@@ -28,6 +35,8 @@ pub enum Full {
     Connection,
     #[error("the address block holds as much as one may")]
     Block,
+    #[error("the address block opens connections faster than one may")]
+    Rate,
     #[error("all clients together hold as much as they may")]
     Process,
 }
@@ -38,6 +47,7 @@ pub struct Accounts(Arc<Books>);
 
 struct Books {
     bounds: Bounds,
+    opened: Budget,
     bytes: AtomicUsize,
     /// Those who hold something.
     blocks: Mutex<HashMap<AddressBlock, Weak<Block>>>,
@@ -52,6 +62,8 @@ struct Block {
     bytes: AtomicUsize,
     /// Held by whoever of the block begins a part of a larger work.
     turn: AsyncMutex<()>,
+    /// Held by the handshake that goes on.
+    handshake: AsyncMutex<()>,
 }
 
 /// One connection's: open for as long as the connection is.
@@ -66,14 +78,16 @@ pub struct Account {
 impl Accounts {
     pub fn new(bounds: Bounds) -> Self {
         let held = metrics::gauge!("confgate_held_bytes");
-        Self(Arc::new(Books { bounds, bytes: AtomicUsize::new(0), blocks: Mutex::default(), held }))
+        let opened = Budget::per_minute(bounds.connects_per_minute);
+        Self(Arc::new(Books { bounds, opened, bytes: AtomicUsize::new(0), blocks: Mutex::default(), held }))
     }
 
     /// One more connection from that address.
     ///
     /// # Errors
-    /// Its block has as many as one may have.
+    /// Its block has as many as one may have, or has just opened as many as one may.
     pub fn connect(&self, address: IpAddr) -> Result<Arc<Account>, Full> {
+        self.0.opened.take(address).map_err(|_wait_ms| Full::Rate)?;
         let block = self.block(address);
         if !add(&block.connections, 1, self.0.bounds.connections_per_block) {
             return Err(Full::Block);
@@ -99,6 +113,7 @@ impl Accounts {
             sockets: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             turn: AsyncMutex::new(()),
+            handshake: AsyncMutex::new(()),
         });
         blocks.insert(of, Arc::downgrade(&block));
         metrics::gauge!("confgate_address_blocks").set(blocks.len() as f64);
@@ -135,6 +150,21 @@ impl Account {
     /// they stand in the others' way as one would.
     pub async fn turn(&self) -> MutexGuard<'_, ()> {
         self.block.turn.lock().await
+    }
+
+    /// Drives a handshake. Of all the block's handshakes one goes on at a time, and only while it has something to do: a
+    /// block that opens many connections at once has one of the cores busy at most, and a peer that falls silent holds up
+    /// nobody.
+    pub async fn shake_hands<F: Future>(&self, handshake: F) -> F::Output {
+        let mut handshake = pin!(handshake);
+        loop {
+            let turn = self.block.handshake.lock().await;
+            if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await {
+                return done;
+            }
+            drop(turn);
+            woken().await;
+        }
     }
 
     /// The connection is to be cut: its client takes nothing any more.
@@ -181,6 +211,12 @@ impl Drop for Account {
     }
 }
 
+/// Returns when the task is woken again.
+async fn woken() {
+    let mut waited = false;
+    poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
 /// Adds where the sum stays within the bound. Each counter is on its own: no ordering between them is needed.
 fn add(counter: &AtomicUsize, more: usize, most: usize) -> bool {
     let fits = counter.fetch_add(more, Relaxed).saturating_add(more) <= most;
@@ -194,6 +230,7 @@ fn refused(full: Full) -> Full {
     let bound = match full {
         Full::Connection => "connection",
         Full::Block => "block",
+        Full::Rate => "rate",
         Full::Process => "process",
     };
     metrics::counter!("confgate_held_refused_total", "bound" => bound).increment(1);
@@ -265,6 +302,7 @@ mod tests {
     use super::*;
 
     const BOUNDS: Bounds = Bounds {
+        connects_per_minute: 6,
         connections_per_block: 2,
         sockets_per_block: 1,
         bytes_per_connection: 10,
@@ -286,6 +324,43 @@ mod tests {
         assert!(accounts.connect(ip("2001:db8::1")).is_ok());
         drop(first);
         assert!(accounts.connect(ip("192.0.2.1")).is_ok());
+    }
+
+    #[test]
+    fn a_block_opens_so_many_connections_in_a_minute_and_no_other_block_pays_for_it() {
+        let accounts = Accounts::new(BOUNDS);
+        for _ in 0..6 {
+            accounts.connect(ip("192.0.2.1")).unwrap();
+        }
+        assert_eq!(accounts.connect(ip("192.0.2.1")).err(), Some(Full::Rate));
+        assert!(accounts.connect(ip("192.0.2.2")).is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_handshake_of_a_block_goes_on_at_a_time_and_a_silent_one_holds_up_nobody() {
+        let accounts = Accounts::new(BOUNDS);
+        let [silent, other] = [(); 2].map(|()| accounts.connect(ip("192.0.2.1")).unwrap());
+        let mut never = pin!(silent.shake_hands(std::future::pending::<()>()));
+        assert!(futures_util::poll!(never.as_mut()).is_pending());
+        let turn = other.block.handshake.lock().await;
+        let mut waits = pin!(other.shake_hands(std::future::ready(7)));
+        assert!(futures_util::poll!(waits.as_mut()).is_pending(), "another one has its turn");
+        drop(turn);
+        assert_eq!(waits.await, 7);
+    }
+
+    #[tokio::test]
+    async fn a_handshake_goes_on_whenever_its_peer_says_something() {
+        let account = Accounts::new(BOUNDS).connect(ip("192.0.2.1")).unwrap();
+        let (said, mut heard) = tokio::sync::mpsc::channel(1);
+        let handshake = account.shake_hands(async { (heard.recv().await, heard.recv().await) });
+        let saying = async {
+            for word in [1, 2] {
+                said.send(word).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        assert_eq!(tokio::join!(handshake, saying).0, (Some(1), Some(2)));
     }
 
     #[test]

@@ -474,6 +474,7 @@ fn http_settings(config: &Config) -> Result<HttpSettings, Failure> {
 
 fn bounds(limits: &crate::config::Limits) -> Bounds {
     Bounds {
+        connects_per_minute: limits.connects_per_minute,
         connections_per_block: limits.connections_of_a_block(),
         sockets_per_block: limits.sockets_per_block,
         bytes_per_connection: limits.held_bytes_per_connection,

@@ -262,6 +262,7 @@ mod tests {
     fn queue(frames: usize, bytes: usize) -> (Outbox, Inbox) {
         let most = usize::MAX;
         let bounds = Bounds {
+            connects_per_minute: 1,
             connections_per_block: most,
             sockets_per_block: most,
             bytes_per_connection: 1000,

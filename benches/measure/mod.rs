@@ -1,8 +1,6 @@
-//! What the benchmarks share: CPU time of a process, load over TLS, medians.
+//! What the benchmarks share: load over TLS, medians.
 
-pub mod cpu;
 pub mod load;
-pub mod steal;
 
 /// The middle one of the values; of an even number the upper of the two.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {

@@ -22,8 +22,11 @@ pub struct Config {
     pub notices_max: usize,
     /// Rooms at a time.
     pub rooms_max: usize,
-    /// TCP connections at a time, over all threads. Those of one address are a quarter of it at most.
+    /// TCP connections at a time, over all threads. Those of one block of addresses (an IPv4 address, an IPv6 /64) are a
+    /// quarter of it at most.
     pub tcp_connections_max: usize,
+    /// TCP connections that one block opens in a minute: as many at once, and as many again spread over it.
+    pub tcp_connects_per_minute: u32,
     /// How long a TCP connection may take to say whose it is.
     pub tcp_first_timeout: Duration,
     /// A TCP connection on which nothing came for this long is closed. ICE checks come every few seconds.
@@ -62,6 +65,7 @@ impl Default for Config {
             notices_max: 4_096,
             rooms_max: 10_000,
             tcp_connections_max: 1_024,
+            tcp_connects_per_minute: 6_000,
             tcp_first_timeout: Duration::from_secs(5),
             tcp_idle_timeout: Duration::from_secs(60),
             limits: Limits::default(),

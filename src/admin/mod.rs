@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::account::{Account, Accounts, Bounds, Held};
+use crate::account::{Account, Accounts, Bounds, Full, Held};
 use crate::address::ClientAddr;
 use crate::body::{BoundedBody, answered};
 use crate::ids::Secret;
@@ -35,8 +35,9 @@ pub use readiness::{Part, PartState, Phase, Readiness, ReadinessSource};
 
 /// Connections at once: a few probes, a scraper, the other nodes' pull requests.
 const CONNECTIONS: usize = 256;
-/// What those of one address block may hold of it: its connections, and the bytes of requests under way.
+/// What one address block may have of it: its connections, how fast it opens them, the bytes of requests under way.
 const BOUNDS: Bounds = Bounds {
+    connects_per_minute: 12_000,
     connections_per_block: CONNECTIONS / 2,
     sockets_per_block: 0,
     bytes_per_connection: 128 * 1024,
@@ -171,8 +172,17 @@ async fn accept(listener: TcpListener, router: Router, end: CancellationToken) {
                 continue;
             }
         };
-        let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
-        let Ok(account) = accounts.connect(peer.ip()) else { continue };
+        let Ok(slot) = slots.clone().try_acquire_owned() else {
+            refused("limit");
+            continue;
+        };
+        let account = match accounts.connect(peer.ip()) {
+            Ok(account) => account,
+            Err(full) => {
+                refused(if full == Full::Rate { "rate" } else { "block" });
+                continue;
+            }
+        };
         let (router, end) = (router.clone(), end.clone());
         tokio::spawn(async move {
             let _slot = slot;
@@ -181,6 +191,10 @@ async fn accept(listener: TcpListener, router: Router, end: CancellationToken) {
             }
         });
     }
+}
+
+fn refused(reason: &'static str) {
+    metrics::counter!("confgate_admin_connections_refused_total", "reason" => reason).increment(1);
 }
 
 async fn converse(stream: TcpStream, peer: SocketAddr, account: Arc<Account>, router: Router) -> hyper::Result<()> {

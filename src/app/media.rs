@@ -269,6 +269,7 @@ fn media_config(config: &Config) -> confgate_sfu::Config {
         announce_loopback: only_here,
         threads: callgw.threads.unwrap_or(defaults.threads),
         rooms_max: config.limits.conferences,
+        tcp_connects_per_minute: config.limits.connects_per_minute,
         tcp_idle_timeout: callgw.tcp_idle_timeout,
         limits: confgate_sfu::Limits {
             packets_per_s_max: callgw.packets_per_s_max,

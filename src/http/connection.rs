@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{Activity, Heard, Patience};
-use super::listener::{Slot, refused};
+use super::listener::{Slot, refused, refused_by};
 use super::networks::Admission;
 use super::rewoken::Rewoken;
 use super::service::{Answers, Caller};
@@ -146,7 +146,8 @@ impl Household {
             }
         };
         let stream = Patient::new(stream, self.timeouts.write);
-        let handshake = timeout(self.timeouts.tls_handshake, TlsAcceptor::from(self.tls.current()).accept(stream));
+        let handshake = account.shake_hands(TlsAcceptor::from(self.tls.current()).accept(stream));
+        let handshake = timeout(self.timeouts.tls_handshake, handshake);
         let Some(done) = stops.soft.run_until_cancelled(handshake).await else { return Ok(()) };
         let tls = done.map_err(|_| Cut::HandshakeTime)?.map_err(Cut::Handshake)?;
         self.speak(tls, address, account, slot, &stops).await
@@ -164,7 +165,7 @@ impl Household {
             refused("network");
             return Ok(None);
         }
-        let account = accounts.connect(address).inspect_err(|_| refused("block")).map_err(Cut::Full)?;
+        let account = accounts.connect(address).inspect_err(|full| refused_by(*full)).map_err(Cut::Full)?;
         Ok(Some((address, account)))
     }
 

@@ -16,7 +16,7 @@ use super::connection::Household;
 use super::guard::{Guard, GuardError};
 use super::service::Answers;
 use super::tls::{Tls, TlsError};
-use crate::account::Accounts;
+use crate::account::{Accounts, Full};
 
 /// Waits after an accept that failed for want of something (files, memory): the first, and the longest.
 const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
@@ -48,6 +48,11 @@ impl Drop for Slot {
 /// Counts a connection that was closed as soon as it was known who it was from.
 pub fn refused(reason: &'static str) {
     metrics::counter!("confgate_http_connections_refused_total", "reason" => reason).increment(1);
+}
+
+/// The same for what an address block may have.
+pub fn refused_by(full: Full) {
+    refused(if full == Full::Rate { "rate" } else { "block" });
 }
 
 /// The listening socket with all that it needs to serve.
@@ -149,10 +154,13 @@ impl Entrance {
             return;
         };
         let account = if trusted { None } else { Some(self.accounts.connect(peer)) };
-        let Ok(account) = account.transpose() else {
-            refused("block");
-            tracing::debug!(%peer, "too many connections of one address block");
-            return;
+        let account = match account.transpose() {
+            Ok(account) => account,
+            Err(full) => {
+                refused_by(full);
+                tracing::debug!(%peer, reason = %full, "connection refused");
+                return;
+            }
         };
         let open = metrics::gauge!("confgate_http_connections_open");
         open.increment(1.0);

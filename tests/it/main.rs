@@ -14,6 +14,7 @@ mod calls;
 mod cascade;
 mod clock_steps;
 mod commands;
+mod connects;
 mod consent;
 mod cuts;
 mod dialogues;

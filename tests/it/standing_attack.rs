@@ -36,7 +36,8 @@ async fn nonsense_at_every_entrance_at_once_is_noticed_by_no_member() {
     let media = [Port::claim(), Port::claim()];
     let [udp, tcp] = [&media[0], &media[1]].map(Port::address);
     let stage = Stage::with(&format!(
-        "[callgw]\nudp_listen = \"{udp}\"\ntcp_listen = \"{tcp}\"\n[limits]\njoins_per_minute = 100000"
+        "[callgw]\nudp_listen = \"{udp}\"\ntcp_listen = \"{tcp}\"\n[limits]\njoins_per_minute = 100000\n\
+         connects_per_minute = 1000000"
     ))
     .await;
     let chair = stage.chair().await;

@@ -4,7 +4,7 @@
 //!
 //! `cargo bench -p confgate-sfu --bench fanout -- [quick] [janus] [rate] [threads] [overload]`; without a name all four.
 
-#[path = "../../../benches/measure/cpu.rs"]
+#[path = "../../../tests/it/support/cpu.rs"]
 mod cpu;
 mod janus;
 mod load;

@@ -83,7 +83,7 @@ impl Node {
         let tcp = listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let queues: Vec<_> = (0..threads).map(|_| mpsc::channel(config.commands_max.max(1))).collect();
         let senders: Vec<mpsc::Sender<Task>> = queues.iter().map(|(sender, _)| sender.clone()).collect();
-        let slots = Slots::new(config.tcp_connections_max);
+        let slots = Slots::new(config.tcp_connections_max, config.tcp_connects_per_minute);
         let (mut udp_addresses, mut gauges) = (Vec::new(), Vec::new());
         for (index, (_, tasks)) in queues.into_iter().enumerate() {
             let port = if index == 0 { config.udp.port() } else { 0 };

@@ -76,6 +76,7 @@ impl House {
             trusted_proxies: Networks::default(),
             connections: 100,
             bounds: Bounds {
+                connects_per_minute: 100_000,
                 connections_per_block: 100,
                 sockets_per_block: 100,
                 bytes_per_connection: 1_000_000,

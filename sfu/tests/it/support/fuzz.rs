@@ -89,10 +89,13 @@ pub fn mutated(seed: &[u8], changes: &[Change]) -> Vec<u8> {
     bytes
 }
 
-/// Tries inputs for the target's time. One that fails is made small and written to the corpus, as the text by which it
-/// is replayed.
-pub fn fuzz<S: Strategy>(folder: &Path, inputs: &S, text: impl Fn(&S::Value) -> String, test: impl Fn(S::Value))
-where
+/// Tries inputs for the target's time. One that fails is made small and written to the corpus, as what it is replayed by.
+pub fn fuzz<S: Strategy, B: AsRef<[u8]>>(
+    folder: &Path,
+    inputs: &S,
+    written: impl Fn(&S::Value) -> B,
+    test: impl Fn(S::Value),
+) where
     S::Value: Debug,
 {
     let seconds = std::env::var(TIME).map_or(1, |text| text.parse().expect("CONFGATE_FUZZ_S is a number of seconds"));
@@ -109,7 +112,7 @@ where
             Ok(()) => {}
             Err(TestError::Fail(reason, input)) => {
                 let file = folder.join(format!("failed-{rounds}-{}", std::process::id()));
-                std::fs::write(&file, text(&input)).expect("the corpus is writable");
+                std::fs::write(&file, written(&input)).expect("the corpus is writable");
                 panic!("{reason}\nkept as {}", file.display());
             }
             Err(TestError::Abort(reason)) => panic!("{reason}"),
