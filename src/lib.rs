@@ -8,7 +8,7 @@
 //! | 3 doors | `rpc`, `wss`, `signal` (the call gateway's sockets), `page`, `admin` |
 //! | 2 rooms | `conference` (registry, one actor each, a pure core), `entry` (logins, links, guests), `sockets`, `placement` (conferences' call gateways) |
 //! | 1 wires | `store` (SQL), `eim` (XMPP, conversion, the built-in EIM), `callgw` (the pool), `media` (this process's call gateway node) |
-//! | 0 ground | `clock`, `ids`, `names`, `password`, `trace`, `refusal`, `event`, `address`, `limiter`, `budget`, `account`, `patient`, `token`, `bearer`, `body`, `outbox`, `pump`, `control`, `trust`, `dial`, `config`, `schema`, `log`, `print` |
+//! | 0 ground | `clock`, `ids`, `names`, `password`, `trace`, `refusal`, `event`, `address`, `limiter`, `budget`, `account`, `patient`, `token`, `bearer`, `body`, `outbox`, `socket` (a WebSocket), `pump`, `control`, `trust`, `dial`, `config`, `schema`, `log`, `print` |
 //!
 //! All tasks, who starts them and what they own:
 //!
@@ -74,6 +74,7 @@ pub mod refusal;
 pub mod rpc;
 pub mod schema;
 pub mod signal;
+pub mod socket;
 pub mod sockets;
 pub mod store;
 pub mod token;

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Request, State, WebSocketUpgrade};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
 use bytes::Bytes;
@@ -22,6 +21,7 @@ use crate::bearer::{authorization, query, shown};
 use crate::body::{OwnBytes, body_of, bounded_body};
 use crate::refusal::{Refusal, code};
 use crate::rpc::{Act, Context, Door};
+use crate::socket::Asked;
 use crate::wss;
 
 /// The page's files, in the binary.
@@ -37,8 +37,6 @@ const COOKIE_NAME: &str = "confgate_device";
 const COOKIE_AGE_S: u32 = 31_536_000;
 /// When to try again where an address block has as many sockets as one may.
 const SOCKETS_RETRY_MS: u64 = 5000;
-/// Largest message that a client may send over the event socket is a body's; tungstenite's own default is 64 MiB.
-const READ_BUFFER: usize = 4096;
 
 /// What the routes share.
 pub struct Site {
@@ -130,11 +128,7 @@ async fn jsonrpc(State(site): State<Arc<Site>>, request: Request) -> Response {
     response
 }
 
-async fn websck(
-    State(site): State<Arc<Site>>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-    request: Request,
-) -> Response {
+async fn websck(State(site): State<Arc<Site>>, upgrade: Asked, request: Request) -> Response {
     let Some(address) = request.extensions().get::<ClientAddr>().copied() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
@@ -166,13 +160,7 @@ async fn websck(
     let opening = wss::Opening { caller, address: address.0, device: site.device(headers), positions, slot };
     let door = site.door.clone();
     let max = door.config.limits.body_bytes;
-    upgrade
-        .protocols(["confgate"])
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        .max_message_size(max)
-        .max_frame_size(max)
-        .on_upgrade(move |socket| wss::serve(door, socket, opening))
+    upgrade.accept("confgate", max, move |socket| wss::serve(door, socket, opening))
 }
 
 fn refused(status: StatusCode, refusal: &Refusal) -> Response {

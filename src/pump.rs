@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
-use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
 use crate::account::Account;
 use crate::clock::Moment;
 use crate::limiter::{Limiter, Rate};
 use crate::outbox::{Close, Inbox};
+use crate::socket::WebSocket;
 
 /// Pings that may go unanswered.
 pub const MISSED_PINGS: u32 = 2;
@@ -72,7 +73,7 @@ enum Step {
     Beat,
     Ping,
     Write(crate::outbox::Taken),
-    Heard(Option<Result<Message, axum::Error>>),
+    Heard(Option<Result<Message, tungstenite::Error>>),
 }
 
 /// A socket whose conversation is over, and which may still be told why.
@@ -135,8 +136,11 @@ impl Pump {
             Step::Ping => self.ping().await,
             Step::Write(taken) => self.deliver(Some(Message::Text(taken.text()))).await,
             Step::Heard(None) => Err(End::Gone),
-            Step::Heard(Some(Err(error))) => Err(unreadable(error)),
+            // What it says of itself is said by nobody else.
+            Step::Heard(Some(Err(_))) if self.socket.get_ref().is_flooded() => Err(End::Unreadable(Close::TooMany)),
+            Step::Heard(Some(Err(error))) => Err(unreadable(&error)),
             Step::Heard(Some(Ok(message))) => {
+                self.socket.get_mut().message(message.len());
                 self.unanswered = 0;
                 self.heard(message, reader).await
             }
@@ -188,7 +192,7 @@ impl Pump {
                 Heard::Pong
             }
             // The stream ends by itself once the close frame is answered.
-            Message::Close(_) => return Ok(()),
+            Message::Close(_) | Message::Frame(_) => return Ok(()),
         };
         reader.take(heard).await.map_err(End::Close)
     }
@@ -242,13 +246,13 @@ async fn overdue(closing: &mut watch::Receiver<Option<Close>>) -> Close {
 }
 
 /// What RFC 6455 has for what can't be read on.
-fn unreadable(error: axum::Error) -> End {
+fn unreadable(error: &tungstenite::Error) -> End {
     use tungstenite::Error;
-    match error.into_inner().downcast_ref::<Error>() {
-        Some(Error::Capacity(_)) => End::Unreadable(Close::TooLarge),
-        Some(Error::Utf8(_)) => End::Unreadable(Close::BadText),
-        Some(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => End::Gone,
-        Some(Error::Protocol(_)) => End::Unreadable(Close::BadFrames),
+    match error {
+        Error::Capacity(_) => End::Unreadable(Close::TooLarge),
+        Error::Utf8(_) => End::Unreadable(Close::BadText),
+        Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+        Error::Protocol(_) => End::Unreadable(Close::BadFrames),
         _ => End::Gone,
     }
 }
@@ -272,13 +276,15 @@ impl Farewell {
             while let Some(taken) = inbox.try_next().filter(|_| why != Close::TooSlow) {
                 socket.feed(Message::Text(taken.text())).await?;
             }
-            socket.send(Message::Close(Some(CloseFrame { code: why.code(), reason: why.reason().into() }))).await?;
+            socket
+                .send(Message::Close(Some(CloseFrame { code: why.code().into(), reason: why.reason().into() })))
+                .await?;
             if lost {
                 // What it goes on sending can't be read; it needs a moment to read this.
                 std::future::pending::<()>().await;
             }
             while let Some(Ok(_)) = socket.next().await {}
-            Ok::<(), axum::Error>(())
+            Ok::<(), tungstenite::Error>(())
         };
         timeout(CLOSING, last_words).await.ok();
     }

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::ws::{Utf8Bytes, WebSocket};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::account::{Account, Held, SocketSlot};
 use crate::conference::{Own, Position, Start, notification};
@@ -20,6 +20,7 @@ use crate::outbox::{Close, Outbox, outbox};
 use crate::pump::{self, Farewell, Heard, Pace, Reader};
 use crate::refusal::{Refusal, code};
 use crate::rpc::{Context, Door, SocketSide, own_conferences};
+use crate::socket::WebSocket;
 use crate::sockets::Opened;
 
 /// How long the first frame is waited for before conferences are greeted with snapshots: it may be `events.resume`.

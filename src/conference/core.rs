@@ -7,7 +7,7 @@ mod unseen;
 
 use std::collections::HashMap;
 
-use axum::extract::ws::Utf8Bytes;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, Role, Roster, Video, WaitingReason};
 use crate::ids::{ConfId, UserId};

@@ -44,7 +44,7 @@ pub enum Applied {
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub event: Arc<Event>,
-    pub frame: axum::extract::ws::Utf8Bytes,
+    pub frame: tokio_tungstenite::tungstenite::Utf8Bytes,
 }
 
 pub struct Log {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket};
+use futures_util::SinkExt;
+use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::Signal;
 use crate::account::SocketSlot;
@@ -10,13 +12,14 @@ use crate::media::message::{MESSAGE_MAX, Message, Unreadable};
 use crate::media::{Client, Shown, Tokens};
 use crate::outbox::{Close, outbox};
 use crate::pump::{self, Heard, Reader};
+use crate::socket::WebSocket;
 
 /// Serves one socket to its end.
 pub(super) async fn serve(signal: Arc<Signal>, mut socket: WebSocket, shown: Shown, slot: SocketSlot) {
     let settings = &signal.settings;
     let (outbox, inbox) = outbox(settings.queue_frames, settings.queue_bytes, slot.account());
     let Some(client) = signal.media.open(shown, outbox).await else {
-        let (code, reason) = (Close::GoingAway.code(), Close::GoingAway.reason().into());
+        let (code, reason) = (Close::GoingAway.code().into(), Close::GoingAway.reason().into());
         // The peer may be gone already.
         socket.send(Frame::Close(Some(CloseFrame { code, reason }))).await.ok();
         return;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::WebSocket;
 use tokio::sync::watch;
 
 use super::Signal;
@@ -11,6 +10,7 @@ use crate::control::{QUEUE, ToNode};
 use crate::media::Status;
 use crate::outbox::{Close, Outbox, outbox};
 use crate::pump::{self, Heard, Reader};
+use crate::socket::WebSocket;
 
 /// Serves one link to its end.
 pub(super) async fn serve(signal: Arc<Signal>, socket: WebSocket, gateway: String, slot: SocketSlot) {

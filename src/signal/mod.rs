@@ -8,9 +8,7 @@ mod whip;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::ws::WebSocket;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Request, State, WebSocketUpgrade};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::StatusCode;
@@ -25,9 +23,8 @@ use crate::media::message::MESSAGE_MAX;
 use crate::media::{Media, Shown, Tokens};
 use crate::pump::Pace;
 use crate::refusal::Refusal;
+use crate::socket::{Asked, WebSocket};
 
-/// The messages are small; tungstenite's own default is 128 KiB for each socket.
-const READ_BUFFER: usize = 4096;
 /// Kurento's pages ask for these at the port's root.
 const ALIASES: [&str; 3] = ["/groupcall", "/one2one", "/call"];
 
@@ -74,9 +71,7 @@ pub fn router(media: Media, tokens: Tokens, settings: Settings, path: &str, own:
     router.with_state(Arc::new(Signal { media, node, tokens, settings, budget, sessions: whip::Sessions::new(path) }))
 }
 
-type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
-
-async fn client_socket(State(signal): State<Arc<Signal>>, upgrade: Upgrade, request: Request) -> Response {
+async fn client_socket(State(signal): State<Arc<Signal>>, upgrade: Asked, request: Request) -> Response {
     if let Some(refused) = signal.over_budget(&request) {
         return refused;
     }
@@ -88,7 +83,7 @@ async fn client_socket(State(signal): State<Arc<Signal>>, upgrade: Upgrade, requ
     accept(upgrade, &request, move |socket, slot| client::serve(signal, socket, shown, slot))
 }
 
-async fn control_link(State(signal): State<Arc<Signal>>, upgrade: Upgrade, request: Request) -> Response {
+async fn control_link(State(signal): State<Arc<Signal>>, upgrade: Asked, request: Request) -> Response {
     if let Some(refused) = signal.over_budget(&request) {
         return refused;
     }
@@ -98,7 +93,7 @@ async fn control_link(State(signal): State<Arc<Signal>>, upgrade: Upgrade, reque
 }
 
 fn accept<F>(
-    upgrade: Upgrade,
+    upgrade: Asked,
     request: &Request,
     serve: impl FnOnce(WebSocket, SocketSlot) -> F + Send + 'static,
 ) -> Response
@@ -113,14 +108,8 @@ where
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
-    upgrade
-        .protocols([PROTOCOL])
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        // A message that is somewhat too long is answered; beyond that the socket is cut.
-        .max_message_size(2 * MESSAGE_MAX)
-        .max_frame_size(2 * MESSAGE_MAX)
-        .on_upgrade(move |socket| serve(socket, slot))
+    // A message that is somewhat too long is answered; beyond that the socket is cut.
+    upgrade.accept(PROTOCOL, 2 * MESSAGE_MAX, move |socket| serve(socket, slot))
 }
 
 fn unauthorized() -> Response {
