@@ -79,11 +79,15 @@ where
     }
 }
 
+/// Libraries that speak with strangers, and warn of what those do wrong: as often as they do it.
+const OF_STRANGERS: [&str; 4] = ["h2", "hyper", "str0m", "dimpl"];
+
 /// Below INFO libraries print headers, frames and statements: tokens and message text, which never appear in a log,
 /// whatever the filter asks for.
 fn may_be_heard(event: &Metadata<'_>) -> bool {
-    let own = event.target() == "confgate" || event.target().starts_with("confgate::");
-    own || *event.level() <= Level::INFO
+    let library = event.target().split("::").next().unwrap_or_default();
+    let most = if OF_STRANGERS.contains(&library) { Level::ERROR } else { Level::INFO };
+    library == "confgate" || *event.level() <= most
 }
 
 #[cfg(test)]

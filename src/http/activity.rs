@@ -34,6 +34,7 @@ pub struct Activity {
     /// When the first byte after that was read.
     heard: AtomicU64,
     upgraded: AtomicBool,
+    flooded: AtomicBool,
     /// HTTP/2's answers on their way.
     answers: Mutex<Vec<Weak<Progress>>>,
 }
@@ -60,6 +61,7 @@ impl Activity {
             ended: AtomicU64::new(NEVER),
             heard: AtomicU64::new(NEVER),
             upgraded: AtomicBool::new(false),
+            flooded: AtomicBool::new(false),
             answers: Mutex::default(),
         }
     }
@@ -95,6 +97,15 @@ impl Activity {
 
     pub fn set_upgraded(&self) {
         self.upgraded.store(true, Relaxed);
+    }
+
+    /// The client sends more than it may of what carries nothing.
+    pub fn set_flooded(&self) {
+        self.flooded.store(true, Relaxed);
+    }
+
+    pub fn is_flooded(&self) -> bool {
+        self.flooded.load(Relaxed)
     }
 
     /// Judges the connection at `now`. A slow head, or an answer that isn't taken, is noticed at most a quarter of the

@@ -16,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{Activity, Heard, Patience};
+use super::flood::Counted;
 use super::listener::{Slot, refused, refused_by};
 use super::networks::Admission;
 use super::rewoken::Rewoken;
@@ -81,6 +82,8 @@ enum Cut {
     Stuck,
     #[error("connection of that address block: {0}")]
     Full(Full),
+    #[error("too many frames that carry nothing")]
+    Flood,
     #[error("HTTP: {0}")]
     Http(hyper::Error),
 }
@@ -180,7 +183,7 @@ impl Household {
     ) -> Result<(), Cut> {
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         let activity = Arc::new(Activity::new(Instant::now(), http2));
-        let io = Heard::new(TokioIo::new(tls), activity.clone(), slot, account.clone());
+        let io = Heard::new(TokioIo::new(Counted::new(tls, activity.clone())), activity.clone(), slot, account.clone());
         let caller = Arc::new(Caller {
             answers: self.answers.clone(),
             address,
@@ -213,7 +216,9 @@ async fn drive<C: Connection>(
     let rewoken = Rewoken::new();
     loop {
         tokio::select! {
-            done = poll_fn(|cx| rewoken.poll(cx, connection.as_mut())) => return done.map_err(Cut::Http),
+            done = poll_fn(|cx| rewoken.poll(cx, connection.as_mut())) => return done.map_err(|error| {
+                if activity.is_flooded() { Cut::Flood } else { Cut::Http(error) }
+            }),
             () = soft.cancelled(), if !ending => {
                 ending = true;
                 connection.as_mut().end_in_order();
@@ -246,7 +251,7 @@ trait Connection: Future<Output = hyper::Result<()>> {
     fn end_in_order(self: Pin<&mut Self>);
 }
 
-type Socket = Heard<TokioIo<TlsStream<Patient>>>;
+type Socket = Heard<TokioIo<Counted<TlsStream<Patient>>>>;
 
 impl<S> Connection for hyper::server::conn::http1::UpgradeableConnection<Socket, S>
 where
@@ -280,6 +285,7 @@ fn count(cut: &Cut) {
         Cut::SlowHead => "slow_head",
         Cut::Stuck => "stuck",
         Cut::Full(_) => return,
+        Cut::Flood => "flood",
         Cut::Http(_) => "http",
     };
     metrics::counter!("confgate_http_connections_cut_total", "reason" => reason).increment(1);

@@ -12,6 +12,7 @@ mod answer;
 pub mod client;
 mod client_addr;
 mod connection;
+mod flood;
 mod guard;
 mod listener;
 mod memory;

@@ -25,6 +25,7 @@ mod ends;
 mod faces;
 mod faces_ways;
 mod firefox;
+mod floods;
 mod floors;
 mod full_disk;
 mod fuzz_corpora;
