@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use axum::extract::ws::Utf8Bytes;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::super::log::{Position, notification};
 use super::{Core, Effect, Effects, RETRY_MS, Start};
