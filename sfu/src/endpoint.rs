@@ -20,6 +20,7 @@ use crate::codec;
 use crate::keyframes::Throttle;
 use crate::layers::{Choice, Shed, View};
 use crate::meter::{Allowance, Meter};
+use crate::resends::Resends;
 use crate::room::StreamKey;
 use crate::sdp::Wants;
 use crate::track::{Arrived, Track, reported};
@@ -28,9 +29,8 @@ use crate::vocabulary::EndpointId;
 /// Packets of video kept for a viewer to answer NACKs from: a second of a 1.5 Mbit/s layer is about 160, of a screen's
 /// key frame some hundred at once.
 const RESEND_VIDEO: usize = 600;
-
 /// How long: a packet that comes later is of no use to a call.
-const RESEND_AGE: Duration = Duration::from_secs(3);
+pub(crate) const RESEND_AGE: Duration = Duration::from_secs(3);
 /// The share of resent packets in all that are sent, from which on no more are resent: the path is full, not lossy.
 /// str0m's own 15 % is some packets a second for a small layer, fewer than a lossy path needs.
 const RESEND_SHARE: f32 = 0.4;
@@ -56,6 +56,8 @@ pub(crate) struct Endpoint {
     pub(crate) identity: String,
     /// The address of the socket that is this endpoint's alone.
     pub(crate) own_socket: Option<SocketAddr>,
+    /// What the viewer may ask for again without RTX.
+    pub(crate) resends: Option<Resends>,
 }
 
 pub(crate) enum Role {
@@ -215,6 +217,7 @@ impl Endpoint {
             candidates: 0,
             identity: String::new(),
             own_socket: None,
+            resends: None,
         }
     }
 
@@ -392,7 +395,8 @@ impl Factory {
         Ok(Factory { crypto, certificate })
     }
 
-    pub(crate) fn rtc(&self, ice: Ice, path: Path, codecs: CodecConfig, now: Instant) -> Rtc {
+    /// `tells_rtcp`: the worker is to hear what the other side reports, at the price of a copy of each packet.
+    pub(crate) fn rtc(&self, ice: Ice, path: Path, codecs: CodecConfig, tells_rtcp: bool, now: Instant) -> Rtc {
         let estimate = match path {
             Path::Estimated(first) => Some(first),
             Path::Theirs | Path::Unknown => None,
@@ -403,6 +407,7 @@ impl Factory {
             .set_dtls_cert(self.certificate.clone())
             .set_ice_lite(ice == Ice::Lite)
             .set_rtp_mode(true)
+            .enable_raw_packets(tells_rtcp)
             .set_rtcp_report_interval_audio(Duration::from_secs(2))
             .enable_bwe(estimate);
         *config.codec_config() = codecs;

@@ -44,6 +44,7 @@ mod keyframes;
 mod layers;
 mod meter;
 mod red;
+mod resends;
 mod room;
 mod router;
 pub mod sdp;

@@ -6,7 +6,7 @@ use super::{Direction, Section};
 
 /// Codecs in the order in which the node answers them: VP8 first, which every browser sends with simulcast. Each with
 /// its clock rate and channels (RFC 7587, RFC 7741, RFC 6184, RFC 9628, AV1's RTP specification).
-const CODECS: [(&str, &str, u32, u8); 5] = [
+pub(super) const CODECS: [(&str, &str, u32, u8); 5] = [
     ("audio", "opus", 48_000, 2),
     ("video", "VP8", 90_000, 1),
     ("video", "H264", 90_000, 1),
@@ -36,7 +36,7 @@ pub(super) struct Format<'a> {
 pub(super) type Meanings = HashMap<u8, String>;
 
 /// `<name>/<clock rate>[/<channels>]`.
-struct Mapped<'a> {
+pub(super) struct Mapped<'a> {
     name: &'a str,
     clock: u32,
     channels: u8,
@@ -59,13 +59,10 @@ pub(super) fn formats<'a>(section: &Section<'a>, flow: Direction, meanings: &mut
                 .filter(|(at, _)| !flow.sends() || *at < place);
             let rtx = rtx.map(|(_, rtx)| rtx).filter(|rtx| claim(meanings, *rtx, &format!("{RTX} {pt}")));
             let red = red.map(|(_, red)| red).filter(|red| claim(meanings, *red, &format!("{RED} {pt}")));
-            // Resent to a viewer as RTX only.
-            let nacks = !flow.receives() || rtx.is_some();
-            let mut feedback: Vec<&str> = FEEDBACK
+            let feedback = FEEDBACK
                 .into_iter()
                 .filter(|wanted| section.of_format("rtcp-fb", format).any(|v| v == *wanted))
                 .collect();
-            feedback.retain(|feedback| *feedback != "nack" || nacks);
             let parameters = section.of_format("fmtp", format).next().filter(|parameters| !parameters.is_empty());
             found.push(Format { pt, name, clock: *clock, channels: *channels, parameters, feedback, rtx, red });
         }
@@ -99,7 +96,7 @@ impl Format<'_> {
 }
 
 impl Mapped<'_> {
-    fn is(&self, name: &str, clock: u32, channels: u8) -> bool {
+    pub(super) fn is(&self, name: &str, clock: u32, channels: u8) -> bool {
         self.name.eq_ignore_ascii_case(name) && self.clock == clock && self.channels == channels
     }
 }
@@ -108,7 +105,7 @@ fn payload_type(format: &str) -> Option<u8> {
     format.parse().ok().filter(|pt| *pt < 128)
 }
 
-fn mapped<'a>(section: &Section<'a>, format: &str) -> Option<Mapped<'a>> {
+pub(super) fn mapped<'a>(section: &Section<'a>, format: &str) -> Option<Mapped<'a>> {
     let mut words = section.attributes("rtpmap").find_map(|value| {
         let (of, map) = value.split_once(' ')?;
         (of == format).then(|| map.trim().split('/'))

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use str0m::rtp::RawPacket;
+use str0m::rtp::rtcp::{NackEntry, Rtcp};
 use str0m::{Event, IceConnectionState};
 
-use super::{Routing, Worker};
+use super::{Routing, Socket, Transmit, Worker};
 use crate::room::StreamKey;
 use crate::vocabulary::{EndpointId, Notice, Reason, Source};
 
@@ -21,9 +23,22 @@ impl Worker {
             Event::EgressBitrateEstimate(estimate) => self.estimated(id, &estimate),
             Event::Connected => self.connected(id, now),
             Event::IceConnectionStateChange(state) => self.ice(id, state, now),
+            Event::RawPacket(packet) => self.reported(id, &packet, now),
             Event::Closed => self.remove(id, Some(Reason::Hangup)),
             _ => {}
         }
+    }
+
+    /// Sends again what a viewer without RTX asks for.
+    fn reported(&mut self, id: EndpointId, packet: &RawPacket, now: Instant) {
+        let RawPacket::RtcpRx(Rtcp::Nack(nack)) = packet else { return };
+        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
+        let Some(resends) = &mut endpoint.resends else { return };
+        let Some((proto, destination)) = resends.to else { return };
+        let entries: Vec<NackEntry> = nack.reports.iter().copied().collect();
+        let again = resends.asked(*nack.ssrc, &entries, now);
+        let socket = endpoint.own_socket.map_or(Socket::Shared, |_| Socket::Of(id));
+        self.transmits.extend(again.into_iter().map(|bytes| Transmit { socket, proto, destination, bytes }));
     }
 
     fn connected(&mut self, id: EndpointId, now: Instant) {

@@ -201,7 +201,12 @@ impl Worker {
         for _ in 0..ROUNDS_MAX {
             let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
             match endpoint.rtc.poll_output() {
-                Ok(Output::Transmit(transmit)) => self.transmits.push(outgoing(endpoint, transmit)),
+                Ok(Output::Transmit(transmit)) => {
+                    if let Some(resends) = &mut endpoint.resends {
+                        resends.note(&transmit.contents, (transmit.proto, transmit.destination), now);
+                    }
+                    self.transmits.push(outgoing(endpoint, transmit));
+                }
                 Ok(Output::Event(event)) => self.event(id, event, now),
                 Ok(Output::Timeout(_)) if !endpoint.rtc.is_alive() => return self.remove(id, Some(Reason::Hangup)),
                 Ok(Output::Timeout(at)) if at <= now => {

@@ -13,6 +13,7 @@ use super::{Routing, Worker, mark};
 use crate::admission::EXPECTED;
 use crate::codec;
 use crate::endpoint::{Both, Endpoint, Ice, Path, Publisher, Role, Subscriber, host_candidate, random, seed};
+use crate::resends::Resends;
 use crate::room::{Stream, StreamKey};
 use crate::sdp::{self, Offer, Unreadable};
 use crate::vocabulary::{EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
@@ -127,12 +128,14 @@ impl Worker {
             Role::Subscriber(_) if self.has_choice(room, &stream) => Path::Estimated(FIRST_ESTIMATE),
             Role::Subscriber(_) => Path::Unknown,
         };
-        let mut rtc = self.factory.rtc(Ice::Lite, path, codecs, now);
+        let resends = if sends { Resends::of(&codecs) } else { None };
+        let mut rtc = self.factory.rtc(Ice::Lite, path, codecs, resends.is_some(), now);
         for (proto, address) in &self.locals {
             host_candidate(*proto, *address).and_then(|candidate| rtc.add_local_candidate(candidate).map(|_| ()));
         }
         let answer = accept(id, &mut rtc, &offer, sends)?;
         let mut endpoint = Endpoint::new(id, StreamKey(u64::MAX), rtc, role, now + self.limits.connect_timeout);
+        endpoint.resends = resends;
         endpoint.note_media(&answer, now);
         if !endpoint.has_media() {
             return Err(Refusal::BadSdp);
@@ -206,7 +209,7 @@ impl Worker {
         now: Instant,
     ) -> Result<String, Refusal> {
         self.admit(id, EXPECTED, now)?;
-        let mut rtc = self.factory.rtc(Ice::Full, Path::Theirs, codec::offered(), now);
+        let mut rtc = self.factory.rtc(Ice::Full, Path::Theirs, codec::offered(), false, now);
         let candidate = host_candidate(Protocol::Udp, own).ok_or(Refusal::Unavailable)?;
         rtc.add_local_candidate(candidate);
         let mut changes = rtc.sdp_api();

@@ -1,12 +1,13 @@
 //! Members of a call see and hear each other.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal};
 use str0m::format::Codec;
 use str0m::net::Protocol;
 
-use crate::support::{Client, Media, Network, camera, room};
+use crate::support::{Client, Link, Media, Network, camera, member, room};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -202,6 +203,42 @@ fn a_client_with_another_certificate_than_it_said_is_given_up_at_once() {
     assert!(network.notices.contains(&Notice::Closed { endpoint: anna, reason: Reason::DtlsFailed }));
 }
 
+/// The offer with NACK for its sound (RFC 4585), which has no RTX.
+fn with_nack(offer: &str) -> String {
+    let opus = offer.lines().find(|line| line.contains("opus/48000")).unwrap();
+    let pt = opus.trim_start_matches("a=rtpmap:").split(' ').next().unwrap();
+    offer.replacen(opus, &format!("{opus}\r\na=rtcp-fb:{pt} nack"), 1)
+}
+
+/// As the viewer's offer asks for it, and only then.
+#[test]
+fn lost_sound_is_sent_again_to_a_viewer_without_rtx() {
+    let lost_per_mille = |asks: bool| {
+        let mut network = Network::new();
+        let anna = network.publish("anna");
+        let boris = network.client(Media::WATCHES, Protocol::Udp);
+        let client = network.clients.get_mut(&boris).unwrap();
+        client.asks_for_sound = asks;
+        let offer = if asks { with_nack(&client.offer) } else { client.offer.clone() };
+        let (viewer, stream) = (member("boris"), camera("anna"));
+        network.command(Command::Subscribe { room: room(), endpoint: boris, viewer, stream, offer });
+        network.call(&[anna], SECOND);
+        let first = network.clients[&boris].sounds().last().unwrap().seq;
+        network.link = Link { lost_per_mille: 100, lost_towards_clients: true, ..Link::default() };
+        network.call(&[anna], 10 * SECOND);
+        network.link.lost_per_mille = 0;
+        network.call(&[anna], SECOND);
+        let sounds = network.clients[&boris].sounds();
+        let all: BTreeSet<u64> = sounds.iter().map(|sound| sound.seq).filter(|seq| *seq >= first).collect();
+        assert!(sounds.len() - all.len() <= sounds.len() / 5, "not each of them again and again");
+        let sent = (all.last().unwrap() - first + 1) as usize;
+        (sent - all.len()) * 1_000 / sent
+    };
+    let (asking, not_asking) = (lost_per_mille(true), lost_per_mille(false));
+    assert!(not_asking > 50, "{not_asking} are lost on the way");
+    assert!(asking < 10, "{asking} are lost in the end");
+}
+
 /// RFC 4585: as the publisher's offer allows it, and only then.
 #[test]
 fn lost_sound_is_asked_for_again_where_the_publisher_takes_that() {
@@ -209,10 +246,7 @@ fn lost_sound_is_asked_for_again_where_the_publisher_takes_that() {
         let mut network = Network::new();
         let anna = network.client(Media::SENDS, Protocol::Udp);
         let offer = network.clients[&anna].offer.clone();
-        let opus = offer.lines().find(|line| line.contains("opus/48000")).unwrap();
-        let pt = opus.trim_start_matches("a=rtpmap:").split(' ').next().unwrap();
-        let asking = format!("{opus}\r\na=rtcp-fb:{pt} nack");
-        let offer = if takes { offer.replacen(opus, &asking, 1) } else { offer.clone() };
+        let offer = if takes { with_nack(&offer) } else { offer };
         network.command(Command::Publish { room: room(), endpoint: anna, stream: camera("anna"), offer });
         network.call(&[anna], SECOND);
         network.link.lost_per_mille = 100;

@@ -29,18 +29,20 @@ pub struct Media {
     pub direction: Direction,
     pub audio: bool,
     pub video: Option<Codec>,
+    /// A second codec for the picture, of which the first is sent.
+    pub also: Option<Codec>,
     pub layers: &'static [&'static str],
 }
 
 impl Media {
     pub const SENDS: Media =
-        Media { direction: Direction::SendOnly, audio: true, video: Some(Codec::Vp8), layers: &[] };
+        Media { direction: Direction::SendOnly, audio: true, video: Some(Codec::Vp8), also: None, layers: &[] };
     pub const SIMULCASTS: Media = Media { layers: &["f", "h", "q"], ..Media::SENDS };
     pub const WATCHES: Media =
-        Media { direction: Direction::RecvOnly, audio: true, video: Some(Codec::Vp8), layers: &[] };
+        Media { direction: Direction::RecvOnly, audio: true, video: Some(Codec::Vp8), also: None, layers: &[] };
     /// Both ways, as in a call between two.
     pub const EXCHANGES: Media =
-        Media { direction: Direction::SendRecv, audio: true, video: Some(Codec::Vp8), layers: &[] };
+        Media { direction: Direction::SendRecv, audio: true, video: Some(Codec::Vp8), also: None, layers: &[] };
 }
 
 /// Bytes of a frame and its size, from the largest layer to the smallest, as "f", "h" and "q" are offered.
@@ -59,6 +61,8 @@ pub struct Client {
     pub keyframe_due: Vec<bool>,
     pub connected: bool,
     pub closed: bool,
+    /// Whether it asks again for sound that it lacks.
+    pub asks_for_sound: bool,
     /// How often sound that it sent was asked for again.
     pub sounds_asked_again: u64,
     /// When it wants to be called; whoever writes to it, sets it back.
@@ -88,12 +92,14 @@ impl Client {
             .set_stats_interval(Some(second))
             .clear_codecs()
             .enable_opus(true, false);
-        config = match media.video {
-            Some(Codec::H264) => config.enable_h264(true),
-            Some(Codec::Av1) => config.enable_av1(true),
-            Some(Codec::Vp9) => config.enable_vp9(true),
-            _ => config.enable_vp8(true),
-        };
+        for codec in [media.video, media.also].into_iter().flatten() {
+            config = match codec {
+                Codec::H264 => config.enable_h264(true),
+                Codec::Av1 => config.enable_av1(true),
+                Codec::Vp9 => config.enable_vp9(true),
+                _ => config.enable_vp8(true),
+            };
+        }
         if media.direction == Direction::SendOnly {
             config = config.enable_bwe(None::<Bitrate>);
         }
@@ -121,6 +127,7 @@ impl Client {
             keyframe_due: vec![true; media.layers.len().max(1)],
             connected: false,
             closed: false,
+            asks_for_sound: false,
             sounds_asked_again: 0,
             timeout: now,
             born: now,
@@ -187,6 +194,12 @@ impl Client {
                 let params = self.rtc.codec_config().params();
                 let codec =
                     params.iter().find(|params| params.pt() == pt).expect("a payload type offered").spec().codec;
+                if self.asks_for_sound && !codec.is_video() {
+                    let ssrc = packet.header.ssrc;
+                    if let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc) {
+                        stream.suppress_nack(false);
+                    }
+                }
                 self.received.push(Received {
                     video: codec.is_video(),
                     codec,

@@ -6,4 +6,4 @@ mod network;
 pub mod wire;
 
 pub use client::{Client, LAYERS, Media};
-pub use network::{Network, camera, member, room};
+pub use network::{Link, Network, camera, member, room};

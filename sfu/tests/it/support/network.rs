@@ -21,6 +21,8 @@ const DELAY: Duration = Duration::from_millis(5);
 pub struct Link {
     /// Of 1000 packets, how many are lost: the same ones in each run.
     pub lost_per_mille: u64,
+    /// And only of those towards the clients.
+    pub lost_towards_clients: bool,
     /// Bits that get through in a second; 0: any number.
     pub bits_per_s: u64,
     /// Nothing of DTLS gets through (RFC 7983: 20 to 63).
@@ -291,7 +293,8 @@ impl Network {
         self.dice ^= self.dice >> 7;
         self.dice ^= self.dice << 17;
         let is_dtls = bytes.first().is_some_and(|first| (20..64).contains(first));
-        if self.dice % 1000 < self.link.lost_per_mille || (self.link.no_dtls && is_dtls) {
+        let loses = !(to_worker && self.link.lost_towards_clients);
+        if (loses && self.dice % 1000 < self.link.lost_per_mille) || (self.link.no_dtls && is_dtls) {
             return;
         }
         let mut due = self.now + DELAY;
