@@ -139,7 +139,7 @@ fn h264_distance(viewer: H264Profile, sent: H264Profile) -> Option<u8> {
 }
 
 /// How far what the viewer decodes is from what is sent; `None`: it doesn't decode that.
-fn distance(viewer: &CodecSpec, sent: &CodecSpec) -> Option<u8> {
+pub(crate) fn distance(viewer: &CodecSpec, sent: &CodecSpec) -> Option<u8> {
     if viewer.codec == Codec::H264 && sent.codec == Codec::H264 {
         let mode = |spec: &CodecSpec| spec.format.packetization_mode.unwrap_or(0);
         // Who takes non-interleaved packets takes single ones (RFC 6184 section 6.2).

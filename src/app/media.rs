@@ -98,6 +98,8 @@ fn start(
         messages_per_minute: callgw.messages_per_minute,
         open: callgw.open,
         holds_tracks: node.kind != NodeKind::Whip,
+        // A viewer's track at Janus keeps its codec; a stream at a WHIP server has no second sender.
+        changes_codecs: matches!(node.kind, NodeKind::Builtin | NodeKind::Confgate),
     };
     let pairs = pair::Limits {
         calls: limits.conferences,

@@ -272,6 +272,13 @@ pub enum Reply {
         audio: bool,
         video: bool,
     },
+    /// To the sender of the stream: a viewer decodes nothing of what is sent, and all who watch decode this codec. Who can
+    /// is to offer the stream anew with it.
+    PreferCodec {
+        name: String,
+        /// As SDP calls it.
+        codec: &'static str,
+    },
     /// The room is on another node now.
     Moved {
         url: String,

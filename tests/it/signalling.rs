@@ -77,8 +77,17 @@ struct Node {
 impl Node {
     fn new() -> Self {
         let (node, join_ms, messages_per_minute, open) = ("n1".to_owned(), 3_000, 6_000, true);
-        let group =
-            Limits { node, rooms: 3, members: 3, streams: 4, join_ms, messages_per_minute, open, holds_tracks: true };
+        let group = Limits {
+            node,
+            rooms: 3,
+            members: 3,
+            streams: 4,
+            join_ms,
+            messages_per_minute,
+            open,
+            holds_tracks: true,
+            changes_codecs: true,
+        };
         let pairs = pair::Limits { calls: 3, join_ms, ring_ms: 1_000, messages_per_minute, open };
         let calls = Switchboard::new(group, pairs);
         let begun = Instant::now();

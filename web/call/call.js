@@ -161,14 +161,14 @@ export class Call {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
-  /** @param {{stream: string, generation: number, direction: "send"|"receive"|"both", iceServers: object[], of?: string}} what */
+  /** @param {{stream: string, generation: number, direction: "send"|"receive"|"both", iceServers: object[], of?: string, codec?: string|null}} what */
   async #open(what) {
-    const { stream, direction } = what;
+    const { stream, direction, codec } = what;
     const { peer, about } = this.#makePeer(what);
     try {
       if (direction === "receive") peer.receive();
       else if (direction === "both") peer.exchange(this.owner.tracks("camera"));
-      else peer.send(sourceOf(stream), this.owner.tracks(sourceOf(stream)));
+      else peer.send(sourceOf(stream), this.owner.tracks(sourceOf(stream)), codec);
       about("offer", { sdp: await peer.offer() });
     } catch (error) {
       this.#failed(peer, error, () => about("lost", { problem: "offerFailed" }));

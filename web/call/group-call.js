@@ -23,7 +23,7 @@ const STABLE_MS = 5_000;
  * `allocate`: ask for a gateway, answered by `allocated` or `notAllocated`. `connect`: open a socket. `open`: make a
  * connection for a stream; it takes the place of a former one. `forget`: the stream is gone, its picture too.
  * @typedef {{do: "allocate"} | {do: "connect", url: string, token: string} | {do: "disconnect"} | {do: "send", message: object} |
- *   {do: "open", stream: string, generation: number, direction: "send"|"receive"|"both", iceServers: object[], of?: string} |
+ *   {do: "open", stream: string, generation: number, direction: "send"|"receive"|"both", iceServers: object[], of?: string, codec?: string|null} |
  *   {do: "respond", stream: string, generation: number, iceServers: object[], of: string, sdp: string} |
  *   {do: "answer", stream: string, generation: number, sdp: string} |
  *   {do: "candidate", stream: string, generation: number, candidate: object} | {do: "close", stream: string} |
@@ -225,6 +225,7 @@ export class GroupCall {
       case "iceCandidate": return this.streams.theirCandidate(message.name, message.candidate);
       case "speaker": this.speaker = message.name ?? null; return undefined;
       case "enforce": this.forwarded = { audio: message.audio !== false, video: message.video !== false }; return undefined;
+      case "preferCodec": return this.streams.preferCodec(message.name, message.codec);
       case "moved": return this.#changed();
       case "error": return this.#refused(message);
       default: return undefined; // a newer gateway's: nothing that this page could do

@@ -57,24 +57,25 @@ export class Peer {
   /** To receive a member's sound and picture, whichever they send. */
   receive() {
     this.#connection.addTransceiver("audio", { direction: "recvonly" });
-    preferVp8(this.#connection.addTransceiver("video", { direction: "recvonly" }));
+    prefer(this.#connection.addTransceiver("video", { direction: "recvonly" }));
   }
 
   /**
    * To send both kinds, each with a track or without: a track that comes later needs no new offer.
    * @param {import("./streams.js").Source} source
    * @param {{audio: MediaStreamTrack|null, video: MediaStreamTrack|null}} tracks
+   * @param {string|null} [codec] the only one, by its name in SDP, where there is one that viewers need
    */
-  send(source, { audio, video }) {
+  send(source, { audio, video }, codec) {
     const pictures = source === "screen" ? SCREEN : CAMERA;
     this.#connection.addTransceiver(audio ?? "audio", { direction: "sendonly", sendEncodings: AUDIO });
-    preferVp8(this.#connection.addTransceiver(video ?? "video", { direction: "sendonly", sendEncodings: pictures }));
+    prefer(this.#connection.addTransceiver(video ?? "video", { direction: "sendonly", sendEncodings: pictures }), codec);
   }
 
   /** To send and to receive both kinds. @param {{audio: MediaStreamTrack|null, video: MediaStreamTrack|null}} tracks */
   exchange({ audio, video }) {
     this.#connection.addTransceiver(audio ?? "audio", { direction: "sendrecv", sendEncodings: AUDIO });
-    preferVp8(this.#connection.addTransceiver(video ?? "video", { direction: "sendrecv", sendEncodings: FACE }));
+    prefer(this.#connection.addTransceiver(video ?? "video", { direction: "sendrecv", sendEncodings: FACE }));
   }
 
   /**
@@ -122,9 +123,15 @@ export class Peer {
   }
 }
 
-/** VP8 first: every browser sends it in several sizes. @param {RTCRtpTransceiver} transceiver */
-function preferVp8(transceiver) {
+/**
+ * VP8 first: every browser sends it in several sizes. Or the one that is asked for and what repairs it; a browser that
+ * hasn't got it offers as ever.
+ * @param {RTCRtpTransceiver} transceiver
+ * @param {string|null} [only]
+ */
+function prefer(transceiver, only) {
   const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
-  const isVp8 = (/** @type {{mimeType: string}} */ { mimeType }) => mimeType.toLowerCase() === "video/vp8";
-  transceiver.setCodecPreferences?.([...codecs.filter(isVp8), ...codecs.filter((codec) => !isVp8(codec))]);
+  const of = (/** @type {string} */ name) => codecs.filter(({ mimeType }) => mimeType.toLowerCase() === `video/${name.toLowerCase()}`);
+  const [first, rest] = only && of(only).length > 0 ? [of(only), of("rtx")] : [of("VP8"), codecs];
+  transceiver.setCodecPreferences?.([...first, ...rest.filter((codec) => !first.includes(codec))]);
 }

@@ -22,6 +22,8 @@ export class StreamLink {
   isConnected = false;
   /** Whether the gateway offers the stream, since it can't answer our offer. */
   isOfferedByGateway = false;
+  /** The codec that the gateway asked for, by its name in SDP. @type {string|null} */
+  codec = null;
   /** Attempts in a row that came to nothing. */
   failures = 0;
   /** The size in pixels at which the stream is shown, once known. @type {{width: number, height: number}|null} */

@@ -61,7 +61,10 @@ export class StreamSet {
   /** The gateway is left; what was shown stays. */
   pause() {
     this.isJoined = false;
-    for (const link of this.links.values()) this.#pause(link);
+    for (const link of this.links.values()) {
+      this.#pause(link);
+      link.codec = null; // the next gateway asks by itself
+    }
   }
 
   dropAll() {
@@ -147,6 +150,16 @@ export class StreamSet {
     this.act({ do: "timer", name: `again:${name}`, ms: REFUSED_MS });
   }
 
+  /** A viewer can't decode what is sent, and all of them decode this: it is offered anew. @param {unknown} name @param {unknown} codec */
+  preferCodec(name, codec) {
+    const link = typeof name === "string" ? this.links.get(name) : undefined;
+    if (link?.direction !== "send" || typeof codec !== "string" || link.codec === codec || !this.isJoined) return;
+    link.codec = codec;
+    if (!link.isOpen) return;
+    this.#close(link);
+    this.#open(link);
+  }
+
   /** @param {string} kind @param {string} stream */
   timer(kind, stream) {
     const link = this.links.get(stream);
@@ -185,10 +198,10 @@ export class StreamSet {
   /** @param {StreamLink} link */
   #open(link) {
     link.open();
-    const { name: stream, generation, direction } = link;
+    const { name: stream, generation, direction, codec } = link;
     this.act({ do: "clear", name: `ice:${stream}` });
     if (link.isOfferedByGateway) this.#send({ id: "receiveVideoFrom", sender: stream });
-    else this.act({ do: "open", stream, generation, direction, iceServers: this.#iceServers });
+    else this.act({ do: "open", stream, generation, direction, iceServers: this.#iceServers, ...(codec && { codec }) });
     this.act({ do: "timer", name: `answer:${stream}`, ms: ANSWER_TIMEOUT_MS });
   }
 

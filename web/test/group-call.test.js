@@ -319,6 +319,27 @@ test("a codec that one side lacks is told, and the rest of the stream goes on", 
   assert.equal(phase("a"), "live");
 });
 
+test("a codec that all viewers need is offered anew at once, until another gateway is joined", () => {
+  const { join, connect, hear, take, sent, opened } = scene();
+  take("publish", { source: "camera", isWanted: true });
+  join("a");
+  connect("me");
+  connect("a");
+  const asked = hear({ id: "preferCodec", name: "me", codec: "H264" });
+  assert.deepEqual(names(asked).filter((what) => what === "close" || what === "open"), ["close", "open"]);
+  assert.equal(asked.find(({ do: what }) => what === "open").codec, "H264");
+  assert.deepEqual(hear({ id: "preferCodec", name: "me", codec: "H264" }), [], "it is offered already");
+  for (const name of ["a", "nobody", 7]) assert.deepEqual(hear({ id: "preferCodec", name, codec: "VP9" }), [], "not one's own");
+  assert.deepEqual(hear({ id: "preferCodec", name: "me" }), []);
+  take("closed", { code: 1006 });
+  take("timer", { name: "retry" });
+  take("allocated", { gateway: allocation });
+  sent("opened");
+  const joined = hear({ id: "existingParticipants", data: ["a"] });
+  assert.deepEqual(opened(joined), ["me", "a"]);
+  assert.equal(joined.find(({ stream }) => stream === "me").codec, undefined);
+});
+
 test("no way to the gateway is known as such until there is one", () => {
   const { call, join, about, take, connect } = scene();
   join("a");

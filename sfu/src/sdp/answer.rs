@@ -106,11 +106,16 @@ fn write_media(made: &Section<'_>, msid: &str, cname: &str, out: &mut String) {
     }
 }
 
-/// A refused section keeps its formats: some parsers want them, port or no port.
+/// A refused section keeps its formats and what they mean: some parsers want both, port or no port.
 fn refuse(offered: &Section<'_>, out: &mut String) {
     let Section { kind, protocol, formats, .. } = offered;
     write!(out, "m={kind} 0 {protocol} {}\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\n", formats.join(" ")).ok();
     if let Some(mid) = offered.mid() {
         write!(out, "a=mid:{mid}\r\n").ok();
+    }
+    for format in formats {
+        for map in offered.of_format("rtpmap", format) {
+            write!(out, "a=rtpmap:{format} {map}\r\n").ok();
+        }
     }
 }

@@ -10,6 +10,7 @@
 
 mod answer;
 mod check;
+mod codecs;
 mod format;
 mod offer;
 mod read;
@@ -19,6 +20,7 @@ use str0m::change::SdpAnswer;
 
 pub use answer::as_one_stream;
 pub use check::check;
+pub use codecs::{VideoCodecs, without_video};
 pub(crate) use offer::{Offer, Wants};
 pub use read::{Description, Direction, Section, Unreadable};
 

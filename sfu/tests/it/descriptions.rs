@@ -302,6 +302,7 @@ fn media_that_the_node_does_not_carry_are_refused_in_their_places() {
     let read = Description::read(&answer).unwrap();
     let sections: Vec<(&str, u16)> = read.media.iter().map(|section| (section.kind, section.port)).collect();
     assert_eq!(sections, [("application", 0), ("audio", 9), ("video", 9), ("text", 0)], "{answer}");
+    assert!(answer.contains("a=mid:t\r\na=rtpmap:98 t140/1000\r\n"), "what a refused format means: {answer}");
     assert_eq!(read.bundles(), [["0", "1"]]);
     assert!(read.media[1].has("candidate"), "the transport is the first section's that is taken: {answer}");
 }

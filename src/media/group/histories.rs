@@ -150,6 +150,7 @@ impl World {
             messages_per_minute: 6000,
             open: true,
             holds_tracks: true,
+            changes_codecs: true,
         };
         Self {
             group: Group::new(limits),
@@ -542,6 +543,7 @@ impl Page {
                 self.relayed |= !self.straight;
             }
             Reply::Speaker { name } => assert!(name.is_none_or(|name| self.holds.contains(&name))),
+            Reply::PreferCodec { .. } => {}
             Reply::Enforce { audio, video } => assert!(!self.straight || audio && video, "enforced by nobody"),
             Reply::Moved { .. } | Reply::Error { .. } => {}
             others => panic!("no client's of a group call: {others:?}"),

@@ -5,6 +5,7 @@
 //! the next thing happens: nothing is ever said to a client about a name that it wasn't told, or was told is gone.
 
 mod admission;
+mod codecs;
 mod feeds;
 mod orders;
 mod permits;
@@ -121,6 +122,8 @@ pub struct Limits {
     pub open: bool,
     /// Whether the media can hold back one track of a connection and let it through again.
     pub holds_tracks: bool,
+    /// Whether a sender may offer another codec while others watch, who see it over the connections that they have.
+    pub changes_codecs: bool,
 }
 
 /// How many there are now; other nodes' sockets aren't counted.

@@ -282,38 +282,45 @@ impl Group {
     pub(super) fn vacate(&mut self, socket: SocketId) {
         let seat = self.sockets.get_mut(&socket).and_then(|open| open.seat.take());
         let Some(Seat { room: id, name, streams, watches, pulls }) = seat else { return };
+        let mut watched: Vec<StreamId> = Vec::new();
         for endpoint in streams.endpoints() {
-            self.endpoints.remove(&endpoint);
+            watched.extend(self.endpoints.remove(&endpoint).map(|endpoint| endpoint.stream));
             self.media(Command::Close { endpoint });
         }
+        self.unseat(socket, &id, &name, watches.is_some(), pulls);
+        // Who stays may all decode something else.
+        watched.iter().for_each(|stream| self.settle_codec(&id, stream));
+    }
+
+    fn unseat(&mut self, socket: SocketId, id: &RoomId, name: &MemberId, watches: bool, pulls: bool) {
         if pulls {
-            return self.forget_puller(&id, socket);
+            return self.forget_puller(id, socket);
         }
-        let room = self.rooms.get_mut(&id).expect("a seat is in a room");
-        if watches.is_some() {
+        let room = self.rooms.get_mut(id).expect("a seat is in a room");
+        if watches {
             return room.viewers.retain(|viewer| viewer.socket != socket);
         }
-        let at = room.members.iter().position(|member| member.name == name).expect("a seat is a member's");
+        let at = room.members.iter().position(|member| member.name == *name).expect("a seat is a member's");
         let left = room.members.remove(at);
-        let stayed = room.others(&name);
-        let spoke = room.speaker.take_if(|speaker| **speaker == *name).is_some();
+        let stayed = room.others(name);
+        let spoke = room.speaker.take_if(|speaker| **speaker == **name).is_some();
         let mut gone: Vec<StreamId> = left.names().collect();
         // The screen first: it is the member's.
         gone.reverse();
         for stream in &gone {
-            let told = self.listeners(&id, stream, true);
+            let told = self.listeners(id, stream, true);
             self.unannounce(&told, stream);
-            self.end_viewers(&id, stream);
+            self.end_viewers(id, stream);
         }
         if spoke {
             self.tell(&stayed, &Reply::Speaker { name: None });
         }
         if stayed.is_empty() {
-            self.settle_all(&id);
+            self.settle_all(id);
         } else {
-            self.settle_member(&id, &name);
+            self.settle_member(id, name);
         }
-        self.dissolve(&id);
+        self.dissolve(id);
     }
 
     /// A room without anybody is none.

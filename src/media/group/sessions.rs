@@ -1,6 +1,7 @@
 //! Sessions over HTTP: a publisher (WHIP) is a member as any other; a viewer (WHEP) watches one stream of a room, and
 //! its members hear nothing of them. Either ends with its one connection.
 
+use confgate_sfu::sdp::{VideoCodecs, without_video};
 use confgate_sfu::vocabulary::{Command, MemberId, RoomId, Source, StreamId};
 
 use super::admission::{Barred, Token};
@@ -74,6 +75,9 @@ impl Group {
         let (Some(stream), Some(token)) = (self.live(&id, stream), admitted.token) else {
             return self.end_session(socket, Code::NotLive, Close::Later);
         };
+        let Some(offer) = self.answerable(&id, &stream, offer) else {
+            return self.end_session(socket, Code::NoCommonCodec, Close::Later);
+        };
         let viewers = &self.rooms[&id].viewers;
         let full = viewers.len() >= self.limits.members;
         let older = viewers.iter().find(|viewer| viewer.name == name && viewer.stream == stream);
@@ -91,6 +95,13 @@ impl Group {
             open.seat = Some(Seat { room: id, name, streams: Streams::default(), watches: Some(stream), pulls: false });
         }
         self.offered(socket, &watched, offer);
+    }
+
+    /// The offer that can be answered: without its picture, where no codec of the stream's is in it. `None`: nothing of it
+    /// can be had.
+    fn answerable(&self, id: &RoomId, stream: &StreamId, offer: String) -> Option<String> {
+        let offered = VideoCodecs::of(&offer);
+        if offered.is_empty() || self.can_show(id, stream, &offered) { Some(offer) } else { without_video(&offer) }
     }
 
     /// The stream of that name, or the room's main one, if it is sent now.
@@ -125,6 +136,9 @@ impl Group {
         let Some(id) = connection else { return };
         if let Some(endpoint) = self.endpoints.get_mut(&id) {
             endpoint.restarts = true;
+            // A picture that was refused stays so.
+            let refused = if endpoint.watches_no_picture() { without_video(&offer) } else { None };
+            let offer = refused.unwrap_or(offer);
             self.media(Command::Renegotiate { endpoint: id, offer });
         }
     }

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use confgate_sfu::sdp::VideoCodecs;
 use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId, Source, StreamId};
 
+use super::codecs::Sendable;
 use super::room::{Space, name_of};
 use super::{Group, Seat, SocketId};
 use crate::media::message::{Candidate, Code, Relayed, Reply};
@@ -21,6 +23,8 @@ pub(super) struct Streams {
     open: HashMap<StreamId, EndpointId>,
     /// Candidates that came before their offer.
     early: HashMap<StreamId, Vec<String>>,
+    /// What is sent here.
+    pub sendable: HashMap<StreamId, Sendable>,
 }
 
 impl Streams {
@@ -38,17 +42,26 @@ impl Streams {
 /// One connection, between the offer and its end.
 pub(super) struct Endpoint {
     pub socket: SocketId,
-    stream: StreamId,
+    pub stream: StreamId,
     publishes: bool,
     /// The client made no offer: the media is to.
     asks: bool,
     pub answered: bool,
     /// A second offer waits for its answer.
     pub restarts: bool,
+    /// What a viewer decodes.
+    pub codecs: VideoCodecs,
     /// Candidates of the client that were passed on.
     candidates: usize,
     /// Candidates of the node that came before its answer.
     held: Vec<Reply>,
+}
+
+impl Endpoint {
+    /// Of a viewer.
+    pub fn watches_no_picture(&self) -> bool {
+        !self.publishes && self.codecs.is_empty()
+    }
 }
 
 /// A stream's name as a client says it, looked at from their seat.
@@ -91,10 +104,13 @@ impl Group {
             self.relay_room(&named.room, Relayed::Unable);
         }
         let limit = if pulls { self.streams_of_a_room() } else { self.limits.streams };
-        let endpoint = EndpointId(self.next_endpoint);
+        let (endpoint, mut codecs) = (EndpointId(self.next_endpoint), VideoCodecs::of(&offer));
         let seat = self.seat_mut(socket).expect("the name was looked at from there");
         if seat.streams.open.len() >= limit && !seat.streams.open.contains_key(&named.stream) {
             return self.error(socket, Code::TooMany, Some(name_of(&named.stream)));
+        }
+        if named.own {
+            seat.streams.sendable.entry(named.stream.clone()).or_default().offered(std::mem::take(&mut codecs));
         }
         let early = seat.streams.early.remove(&named.stream).unwrap_or_default();
         let replaced = seat.streams.open.insert(named.stream.clone(), endpoint);
@@ -105,7 +121,7 @@ impl Group {
         }
         let (stream, publishes, candidates) = (named.stream.clone(), named.own, early.len());
         let (asks, answered, restarts, held) = (offer.is_empty(), false, false, Vec::new());
-        let opened = Endpoint { socket, stream, publishes, asks, answered, restarts, candidates, held };
+        let opened = Endpoint { socket, stream, publishes, asks, answered, restarts, codecs, candidates, held };
         self.endpoints.insert(endpoint, opened);
         self.connect(endpoint, named, pulls, offer);
         for candidate in early {
@@ -170,10 +186,12 @@ impl Group {
     /// Ends the socket's connection for the stream, if there is one.
     pub(super) fn forget_stream(&mut self, socket: SocketId, stream: &StreamId) {
         let Some(seat) = self.seat_mut(socket) else { return };
+        let room = seat.room.clone();
         seat.streams.early.remove(stream);
         if let Some(endpoint) = seat.streams.open.remove(stream) {
             self.endpoints.remove(&endpoint);
             self.media(Command::Close { endpoint });
+            self.settle_codec(&room, stream);
         }
     }
 
@@ -225,15 +243,6 @@ impl Group {
                 self.lost(endpoint, code);
             }
             Notice::Speaker { room, member } => self.speaker(&room, member),
-        }
-    }
-
-    /// Both hear of it; the rest of the stream goes on. What is pulled from another node, that node tells.
-    fn no_common_codec(&mut self, viewer: EndpointId, publisher: EndpointId) {
-        for endpoint in [viewer, publisher] {
-            let Some(Endpoint { socket, stream, .. }) = self.endpoints.get(&endpoint) else { continue };
-            let (socket, name) = (*socket, name_of(stream));
-            self.error(socket, Code::NoCommonCodec, Some(name));
         }
     }
 
@@ -320,6 +329,9 @@ impl Group {
         }
         if endpoint.publishes && endpoint.stream.source == Source::Screen {
             self.end_screen(&room, &endpoint.stream.member);
+        }
+        if !endpoint.publishes {
+            self.settle_codec(&room, &endpoint.stream);
         }
     }
 

@@ -1,7 +1,7 @@
 //! A session that was answered: its ICE session's name (the entity tag), and what a PATCH may change.
 
 use super::fragment::{Credentials, Fragment};
-use super::offer::{Offer, is_whole};
+use super::offer::{Offer, Side, is_whole};
 
 /// Why something isn't done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +34,10 @@ pub struct Established {
 
 impl Established {
     /// # Errors
-    /// An answer that takes only part of the offer: refused rather than half a session.
-    pub fn new(offer: Offer, answer: &str) -> Result<Self, Refused> {
-        if !is_whole(answer) {
+    /// An answer that takes only part of what is to be sent: refused rather than half a session (RFC 9725 section 4.4). Who
+    /// watches gets what there is, like any JSEP answer's reader.
+    pub fn new(offer: Offer, side: Side, answer: &str) -> Result<Self, Refused> {
+        if side == Side::Sends && !is_whole(answer) {
             return Err(Refused::Unfit("not every media line of the offer can be taken: no codec in common"));
         }
         Ok(Self { offer, ice: ice_of(answer) })
@@ -90,7 +91,7 @@ mod tests {
     }
 
     fn session() -> Established {
-        Established::new(Offer::read(OFFER, Side::Sends).unwrap(), &answer("node1")).unwrap()
+        Established::new(Offer::read(OFFER, Side::Sends).unwrap(), Side::Sends, &answer("node1")).unwrap()
     }
 
     #[test]
@@ -124,6 +125,8 @@ mod tests {
     #[test]
     fn half_a_session_is_none() {
         let offer = Offer::read(OFFER, Side::Sends).unwrap();
-        assert!(matches!(Established::new(offer, "v=0\r\nm=audio 0 X 111\r\n"), Err(Refused::Unfit(_))));
+        let part = "v=0\r\nm=audio 9 X 111\r\nm=video 0 X 96\r\n";
+        assert!(matches!(Established::new(offer.clone(), Side::Sends, part), Err(Refused::Unfit(_))));
+        assert!(Established::new(offer, Side::Receives, part).is_ok(), "who watches gets what there is");
     }
 }

@@ -100,7 +100,10 @@ impl From<Code> for Refused {
             Code::Ended => problem(StatusCode::NOT_FOUND, code.name(), "the conference is over"),
             Code::Replaced => problem(StatusCode::CONFLICT, code.name(), "the user has come from elsewhere"),
             Code::BadMessage => problem(StatusCode::BAD_REQUEST, code.name(), "not to be answered here"),
-            Code::BadSdp | Code::PayloadTypes | Code::NoCommonCodec | Code::DtlsFailed => {
+            Code::NoCommonCodec => {
+                problem(StatusCode::UNPROCESSABLE_ENTITY, code.name(), "no codec of the stream's is in the offer")
+            }
+            Code::BadSdp | Code::PayloadTypes | Code::DtlsFailed => {
                 problem(StatusCode::UNPROCESSABLE_ENTITY, code.name(), "the offer can't be answered")
             }
             Code::NotLive => {

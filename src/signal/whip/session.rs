@@ -34,7 +34,7 @@ pub(super) fn start(
     let location = format!("{collection}/~/{name}");
     let (signal, mut task) = (signal.clone(), Task { client, heard, asked });
     tokio::spawn(async move {
-        let ended = task.run(offer, told).await;
+        let ended = task.run(offer, side, told).await;
         task.client.closed().await;
         signal.sessions.close(&name);
         if let Some(ended) = ended {
@@ -50,9 +50,10 @@ impl Task {
     async fn run(
         &mut self,
         offer: Offer,
+        side: Side,
         told: oneshot::Sender<Result<Answered, Refused>>,
     ) -> Option<oneshot::Sender<()>> {
-        let (mut session, stream) = match self.established(offer).await {
+        let (mut session, stream) = match self.established(offer, side).await {
             Ok((session, stream, answer)) => {
                 let entity_tag = session.entity_tag();
                 // Who has hung up meanwhile knows no address to end it at.
@@ -83,9 +84,9 @@ impl Task {
         }
     }
 
-    async fn established(&mut self, offer: Offer) -> Result<(Established, String, String), Refused> {
+    async fn established(&mut self, offer: Offer, side: Side) -> Result<(Established, String, String), Refused> {
         let (stream, answer) = self.answer().await?;
-        Ok((Established::new(offer, &answer)?, stream, answer))
+        Ok((Established::new(offer, side, &answer)?, stream, answer))
     }
 
     /// The node's next answer.

@@ -1,6 +1,7 @@
 //! One thing at a time: what was said, then exactly what came of it.
 
 mod admission;
+mod codecs;
 mod orders;
 mod pulls;
 mod rooms;
@@ -29,6 +30,7 @@ fn limits() -> Limits {
         messages_per_minute: 200,
         open: true,
         holds_tracks: true,
+        changes_codecs: true,
     }
 }
 
