@@ -2,11 +2,14 @@
 
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::node;
+use super::pages::asks;
 use crate::support::browser::Browser;
 use crate::support::client::BASE;
+use crate::support::gateway::Gateway;
+use crate::support::janus::Janus;
 use crate::support::wait::until_true;
 
 /// Its last release, made into one script for a page as its own users do.
@@ -86,10 +89,6 @@ const FIRST_REFUSED: &str = "
         }
     };";
 
-async fn asks(browser: &Browser, script: &str, arguments: Vec<Value>) -> Value {
-    browser.page.execute_async(script, arguments).await.expect("the script runs")
-}
-
 #[tokio::test]
 async fn browser_a_page_of_kurento_utils_plays_sound_and_picture_of_a_member_as_one_stream() {
     let script = tokio::task::spawn_blocking(kurento_utils).await.unwrap();
@@ -117,4 +116,31 @@ async fn browser_a_page_of_kurento_utils_plays_sound_and_picture_of_a_member_as_
     let answer = answered["sdpAnswer"].as_str().unwrap_or_else(|| panic!("{answered}"));
     assert!(answer.contains("m=audio 0 "), "{answer}");
     viewer.holds("other.connectionState === 'connected'").await;
+}
+
+/// Janus numbers codecs as Chromium does, and maps none.
+#[tokio::test]
+async fn browser_a_page_of_kurento_utils_plays_a_member_of_a_janus_node_in_chromium_and_is_told_in_firefox() {
+    let script = tokio::task::spawn_blocking(kurento_utils).await.unwrap();
+    let janus = Janus::start().await;
+    let gateway = Gateway::with(&format!("[callgw]\nopen = true\n{}", janus.node("j1"))).start().await;
+    until_true("Janus is there", async || gateway.metric("confgate_janus_up").await == Some(1.0)).await;
+    let address = format!("wss://{}{BASE}/callgw/at/j1", gateway.http());
+    let (camera, chromium, firefox) = tokio::join!(Browser::start(), Browser::start(), Browser::firefox());
+    for browser in [&camera, &chromium, &firefox] {
+        browser.goto(&format!("https://{}{BASE}/docs", gateway.http())).await;
+        browser.run(&script).await;
+    }
+    asks(&camera, JOIN, vec![json!(address), json!("c1"), json!("anna"), json!(true)]).await;
+    camera.holds("call.said.some(({ id }) => id === 'receiveVideoAnswer')").await;
+    asks(&chromium, JOIN, vec![json!(address), json!("c1"), json!("ben"), json!(false)]).await;
+    until_true("sound and picture are played", async || {
+        let played = chromium.page.execute(PLAYED, vec![json!("anna")]).await.expect("the script runs");
+        played["tracks"] == json!(["audio", "video"]) && played["width"].as_u64() > Some(0)
+    })
+    .await;
+    asks(&firefox, JOIN, vec![json!(address), json!("c1"), json!("carl"), json!(false)]).await;
+    firefox
+        .holds("call.said.some(({ id, code, name }) => id === 'error' && code === 'payloadTypes' && name === 'anna')")
+        .await;
 }

@@ -3,12 +3,16 @@
 mod alone;
 mod browser;
 mod calls;
+mod codecs;
 mod entry;
+mod handshakes;
 mod hostile;
 mod kurento;
-mod lips;
+mod late_and_lost;
 mod orders;
+mod pages;
 mod sessions;
+mod way;
 
 use crate::support::gateway::Gateway;
 use crate::support::media::{SOME, builtin_node};

@@ -42,9 +42,14 @@ impl Client {
         self.session(path, token, Media::WATCHES).await
     }
 
-    async fn session(&self, path: &str, token: &str, media: Media) -> HttpSession {
+    pub async fn session(&self, path: &str, token: &str, media: Media) -> HttpSession {
+        self.session_by(path, token, media, str::to_owned).await
+    }
+
+    /// The same by an offer that differs from the peer's.
+    pub async fn session_by(&self, path: &str, token: &str, media: Media, by: impl Fn(&str) -> String) -> HttpSession {
         let mut peer = Peer::new(IpAddr::V4(Ipv4Addr::LOCALHOST), media).await;
-        let reply = self.offer(path, token, peer.offered().to_owned()).await;
+        let reply = self.offer(path, token, by(peer.offered())).await;
         assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
         assert_eq!(reply.header("content-type"), "application/sdp");
         let answer = String::from_utf8(reply.body.to_vec()).expect("SDP is text");

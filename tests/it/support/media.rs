@@ -275,6 +275,15 @@ impl CallSocket {
         self.connect(here, stream, Media::WATCHES).await
     }
 
+    /// Sends the stream with that media, or receives it.
+    pub async fn publish_as(&mut self, stream: &str, media: Media) -> Peer {
+        self.connect(LOOPBACK, stream, media).await
+    }
+
+    pub async fn watch_as(&mut self, stream: &str, media: Media) -> Peer {
+        self.connect(LOOPBACK, stream, media).await
+    }
+
     /// Receives the stream by answering the gateway's offer.
     pub async fn answer_from(&mut self, here: IpAddr, stream: &str) -> Peer {
         let mut peer = Peer::new(here, Media::WATCHES).await;
@@ -295,14 +304,33 @@ impl CallSocket {
         self.send(json!({ "id": "receiveVideoFrom", "sender": stream, "sdpOffer": offer })).await;
     }
 
+    /// The same by an offer that names another certificate than the peer's.
+    pub async fn connect_falsely(&mut self, stream: &str, media: Media) -> Peer {
+        let mut peer = Peer::new(LOOPBACK, media).await;
+        peer.client.offer = with_another_fingerprint(&peer.client.offer);
+        self.offer(peer, stream).await
+    }
+
     async fn connect(&mut self, here: IpAddr, stream: &str, media: Media) -> Peer {
-        let mut peer = Peer::new(here, media).await;
+        self.offer(Peer::new(here, media).await, stream).await
+    }
+
+    async fn offer(&mut self, mut peer: Peer, stream: &str) -> Peer {
         self.send(json!({ "id": "receiveVideoFrom", "sender": stream, "sdpOffer": peer.client.offer })).await;
         let answer = self.wait_for("receiveVideoAnswer").await;
         assert_eq!(answer["name"], stream);
         peer.answered(answer["sdpAnswer"].as_str().expect("the answer is SDP"));
         peer
     }
+}
+
+/// The offer with the fingerprint of another certificate.
+pub fn with_another_fingerprint(offer: &str) -> String {
+    let lines = offer.lines().map(|line| match line.strip_prefix("a=fingerprint:sha-256 ") {
+        Some(value) => format!("a=fingerprint:sha-256 {}\r\n", value.replace(['1', '2', '3'], "4")),
+        None => format!("{line}\r\n"),
+    });
+    lines.collect()
 }
 
 /// A WebRTC peer over UDP.
@@ -408,6 +436,16 @@ impl Peer {
             }
         }
     }
+}
+
+/// Lets the peer try to connect for as long as the test runs, though it may fail.
+pub fn tries_to_connect(mut peer: Peer) {
+    tokio::spawn(async move {
+        loop {
+            peer.poll();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
 }
 
 /// Lets them all send and receive until it is so, and fails the test where it is not within [`PATIENCE`].
