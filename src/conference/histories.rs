@@ -181,7 +181,7 @@ impl World {
         }
         let event: Event = serde_json::from_value(frame["params"].clone()).unwrap();
         let known =
-            client.roster.as_mut().filter(|roster| (&event.epoch, event.seq) == (&roster.epoch, roster.seq + 1));
+            client.roster.as_ref().filter(|roster| (&event.epoch, event.seq) == (&roster.epoch, roster.seq + 1));
         if known.is_none() && matches!(&event.change, Change::MemberLeft(left) if left.user_id == *user) {
             // Sent away before their first frame: that event alone, and nothing after it.
             client.roster = None;
