@@ -17,6 +17,8 @@ use crate::password::is_conference_password;
 
 /// Longest text that is looked at, in bytes: as the schema bounds a login's link.
 const TEXT_MAX: usize = 4096;
+/// What a signed code begins with. Neither a legacy code nor a password that is tried does.
+const SIGNED: char = '~';
 /// Random characters before a legacy code's password.
 const SALT: usize = 4;
 
@@ -53,9 +55,10 @@ pub fn read(text: &str) -> Code {
     // Behind the code's own characters comes what is none of it.
     let end = bare.find(|c: char| !is_of_code(c)).unwrap_or(bare.len());
     let run = bare[..end].trim_end_matches('.');
-    if let Some(token) = run.strip_prefix('~') {
+    if let Some(token) = run.strip_prefix(SIGNED) {
         add(&mut code.signed, token, |_| true);
         add(&mut code.signed, token.trim_end_matches(AT_THE_END), |_| true);
+        return code;
     }
     for body in [&*decoded, run, run.trim_end_matches(AT_THE_END)] {
         if let Some(password) = legacy(body) {
@@ -68,6 +71,11 @@ pub fn read(text: &str) -> Code {
         add(&mut code.raw, password, is_conference_password);
     }
     code
+}
+
+/// The code of a signed token.
+pub fn signed_code(token: &str) -> String {
+    format!("{SIGNED}{token}")
 }
 
 /// Seed 001's code: four random characters and the password in base64.
@@ -284,6 +292,15 @@ mod tests {
         }
         assert_eq!(legacies(&legacy_code(&"x".repeat(65))), [""; 0]);
         assert_eq!(read(&"x".repeat(65)).raw, [""; 0]);
+    }
+
+    #[test]
+    fn what_begins_like_a_signed_code_is_no_password() {
+        for text in ["~", "~!!!!", "~~~~", "~secret", " (~secret)", "%7Esecret", "~xY7aMTIzNDU2", "conference/~1 2 3"] {
+            let read = read(text);
+            assert_eq!((read.legacy, read.raw), (vec![], vec![]), "{text}");
+        }
+        assert_eq!(read("a~secret").raw, ["a~secret"]);
     }
 
     #[test]

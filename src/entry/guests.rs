@@ -14,7 +14,6 @@ use crate::ids::{ConfId, Secret, UserId, now_ms, random_digits, random_text};
 use crate::names;
 use crate::refusal::{Refusal, code as codes};
 use crate::store::{Account, Barred, Family, LinkUse};
-use crate::token::LinkClaims;
 
 use super::lookup::LookUp;
 use super::session::{Identity, Session};
@@ -35,7 +34,7 @@ impl Entry {
     pub(super) async fn guest_login(&self, link: &str, name: &str, from: &From) -> Result<Session, Refusal> {
         self.0.limits.join(from.address)?;
         let name = guest_name(name)?;
-        let (conference, claims) = match self.look_up(link, from.address).await? {
+        let (conference, link) = match self.look_up(link, from.address).await? {
             LookUp::Found { conference, link } => (conference, link),
             LookUp::NotYet(_) => return Err(Refusal::not_open(NOT_STARTED)),
             LookUp::Expired => return Err(Refusal::forbidden("link.expired", "the link has expired")),
@@ -44,7 +43,7 @@ impl Entry {
         };
         let conf = conference.conf_id.clone();
         self.not_barred(&conf, None, from.device.as_deref()).await?;
-        let role = claims.as_ref().map_or(Role::Guest, |c| c.role);
+        let role = link.as_ref().map_or(Role::Guest, |link| link.role);
         let is_chair = role == Role::Chair;
         if conference.state == ENDED || (conference.state != OPEN && !is_chair) {
             return Err(Refusal::not_open(conference.state));
@@ -52,8 +51,8 @@ impl Entry {
         if conference.locked && !is_chair {
             return Err(Refusal::forbidden("conference.locked", "the conference is locked"));
         }
-        let link_id = claims.as_ref().map(|c| c.jti.clone());
-        self.use_link(claims.as_ref()).await?;
+        let link_id = link.map(|link| link.link_id);
+        self.use_link(link_id.as_deref()).await?;
         match self.new_guest(&conf, name, role, link_id.clone(), from).await {
             Ok(session) => Ok(session),
             Err(refusal) => {
@@ -78,9 +77,9 @@ impl Entry {
     }
 
     /// Counts a use of a signed link.
-    async fn use_link(&self, claims: Option<&LinkClaims>) -> Result<(), Refusal> {
-        let Some(claims) = claims else { return Ok(()) };
-        match self.0.store.use_link(&claims.jti, now_ms()).await.map_err(Refusal::from)? {
+    async fn use_link(&self, link_id: Option<&str>) -> Result<(), Refusal> {
+        let Some(link_id) = link_id else { return Ok(()) };
+        match self.0.store.use_link(link_id, now_ms()).await.map_err(Refusal::from)? {
             LinkUse::Counted => Ok(()),
             LinkUse::Exhausted => {
                 Err(Refusal::forbidden("link.exhausted", "the link has been used as often as it may"))

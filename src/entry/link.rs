@@ -4,16 +4,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::event::Role;
-use crate::ids::{ConfId, UserId, now_ms, random_text};
+use crate::ids::{ConfId, UserId, now_ms};
 use crate::refusal::Refusal;
 use crate::store::{self, NewLink};
-use crate::token::LinkClaims;
 
-use super::code::legacy_code;
+use super::code::{legacy_code, signed_code};
 use super::{Entry, object};
-
-/// Characters of a link's id.
-const LINK_ID: usize = 12;
 
 /// What a link is to allow. Times in milliseconds since 1970.
 #[derive(Debug, Clone)]
@@ -79,7 +75,7 @@ impl From<store::Link> for ListedLink {
 
 impl Entry {
     pub async fn create_link(&self, conf: &ConfId, terms: LinkTerms, maker: &UserId) -> Result<Link, Refusal> {
-        let link_id = random_text(LINK_ID);
+        let (link_id, token) = self.0.keys.link.issue();
         let new = NewLink {
             link_id: link_id.clone(),
             conf_id: conf.clone(),
@@ -93,14 +89,7 @@ impl Entry {
         if !self.0.store.create_link(&new).await.map_err(Refusal::from)? {
             return Err(Refusal::too_many("link.tooMany", 60_000));
         }
-        let claims = LinkClaims {
-            nbf: terms.not_before.map(|ms| ms / 1000),
-            exp: terms.expires_at.map(|ms| ms / 1000),
-            max: terms.max_uses,
-            ..LinkClaims::new(link_id.clone(), conf.clone(), terms.role)
-        };
-        let code = format!("~{}", self.0.keys.link.sign(&claims));
-        Ok(self.link(Some(link_id), code))
+        Ok(self.link(Some(link_id), signed_code(&token)))
     }
 
     /// The conference's link in seed 001's form, for apps that know no other: as good as the password, for guests.

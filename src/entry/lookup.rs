@@ -1,4 +1,4 @@
-//! What a link leads to: signed codes by their signature, legacy and raw ones by the password, within the guess
+//! What a link leads to: signed codes by their MAC, legacy and raw ones by the password, within the guess
 //! limiter's bounds.
 
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::event::{Conference, ENDED, NOT_STARTED, UNKNOWN};
 use crate::ids::now_ms;
 use crate::password::opaque;
 use crate::refusal::{Refusal, code as codes};
-use crate::token::LinkClaims;
+use crate::store::{self, NewLink};
 
 use super::code::{self, Code};
 use super::limits::held;
@@ -28,7 +28,7 @@ pub enum LookUp {
     /// `link` is `None` for a legacy or raw code: the password alone admits.
     Found {
         conference: Conference,
-        link: Option<LinkClaims>,
+        link: Option<NewLink>,
     },
     /// Signed, and not to be used before a time still to come.
     NotYet(Conference),
@@ -64,13 +64,10 @@ impl Entry {
 
     pub(super) async fn look_up(&self, text: &str, address: IpAddr) -> Result<LookUp, Refusal> {
         let Code { signed, legacy, raw } = code::read(text);
-        if let Some(claims) = signed.iter().find_map(|token| self.0.keys.link.verify::<LinkClaims>(token).ok()) {
+        // What is made up is known by its MAC, and nothing is asked for it.
+        if let Some(link_id) = signed.iter().find_map(|token| self.0.keys.link.link_id(token)) {
             let guard = self.look_up_guard(address)?;
-            return self.signed(guard, claims).await;
-        }
-        // What is written as a signed code is none of a password's: no guess, and not tried as one.
-        if !signed.is_empty() {
-            return Ok(LookUp::Unknown);
+            return self.signed(guard, &link_id).await;
         }
         let raw = raw.into_iter().filter(|_| self.0.config.auth.raw_password);
         let passwords: Vec<String> = legacy.into_iter().chain(raw).filter(|text| can_be_password(text)).collect();
@@ -107,26 +104,26 @@ impl Entry {
         Ok(LookUp::Unknown)
     }
 
-    async fn signed(&self, guard: Guard, claims: LinkClaims) -> Result<LookUp, Refusal> {
-        let row = self.0.store.link(&claims.jti).await.map_err(Refusal::from)?;
-        let Some(row) = row else { return Ok(LookUp::Unknown) };
-        let now = now_ms() / 1000;
-        if claims.exp.is_some_and(|exp| exp <= now) {
+    async fn signed(&self, guard: Guard, link_id: &str) -> Result<LookUp, Refusal> {
+        let row = self.0.store.link(link_id).await.map_err(Refusal::from)?;
+        let Some(store::Link { link, revoked_at, .. }) = row else { return Ok(LookUp::Unknown) };
+        let now = now_ms();
+        if link.expires_at.is_some_and(|at| at <= now) {
             return Ok(LookUp::Expired);
         }
-        let conference = match self.conference_within(Some(guard), &claims.cid).await {
+        let conference = match self.conference_within(Some(guard), &link.conf_id).await {
             Ok(conference) => conference,
             Err(refusal) if refusal.code == codes::NOT_FOUND => return Ok(LookUp::Unknown),
             Err(refusal) => return Err(refusal),
         };
         // The end revokes a conference's links too; who comes late is told of the end.
-        if row.revoked_at.is_some() && conference.state != ENDED {
+        if revoked_at.is_some() && conference.state != ENDED {
             return Ok(LookUp::Revoked);
         }
-        if claims.nbf.is_some_and(|nbf| nbf > now) {
+        if link.not_before.is_some_and(|at| at > now) {
             return Ok(LookUp::NotYet(conference));
         }
-        Ok(LookUp::Found { conference, link: Some(claims) })
+        Ok(LookUp::Found { conference, link: Some(link) })
     }
 
     /// The conference of that password; one that has ended only if no other has it.

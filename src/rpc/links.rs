@@ -62,7 +62,7 @@ pub(super) fn wants_qr(params: &Params) -> bool {
 
 /// The address as a picture to be photographed, as SVG text.
 pub(super) fn qr(url: &str) -> Result<String, Refusal> {
-    // Links are long and screens are clean: fewer and larger squares are read from farther away.
-    let code = QrCode::with_error_correction_level(url.as_bytes(), EcLevel::L).map_err(Refusal::fault)?;
+    // Addresses are short: there is room for what a print or a projector loses.
+    let code = QrCode::with_error_correction_level(url.as_bytes(), EcLevel::M).map_err(Refusal::fault)?;
     Ok(code.render::<svg::Color>().min_dimensions(QR_SIDE, QR_SIDE).build())
 }

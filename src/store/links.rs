@@ -4,9 +4,10 @@ use super::{Store, StoreError, Write, big, fits, unsigned};
 use crate::event::Role;
 use crate::ids::{ConfId, ID_MAX, UserId};
 
-/// Most links that a conference may have at a time, revoked ones not counted: a bound for a chair who scripts.
+/// Most links that a conference may have at a time, neither revoked nor expired, and most of the others that are kept: a
+/// bound for a chair who scripts.
 const LINKS_PER_CONFERENCE: i64 = 1000;
-/// Most revoked ones that go for one new one.
+/// Most of those others that go for one new link.
 const FORGOTTEN_AT_ONCE: i64 = 100;
 
 /// A link as its maker wishes it. Times in ms since 1970.
@@ -53,14 +54,17 @@ impl Store {
     pub async fn create_link(&self, link: &NewLink) -> Result<bool, StoreError> {
         fits("a link's id", &link.link_id, ID_MAX)?;
         let mut write = self.write().await?;
-        let live: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM links WHERE conf_id = ? AND revoked_at IS NULL")
+        let live: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM links WHERE conf_id = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)",
+        )
             .bind(link.conf_id.as_str())
+            .bind(big(link.created_at))
             .fetch_one(write.on())
             .await?;
         if live >= LINKS_PER_CONFERENCE {
             return Ok(false);
         }
-        forget_revoked(&mut write, &link.conf_id).await?;
+        forget_over(&mut write, &link.conf_id, link.created_at).await?;
         sqlx::query(
             "INSERT INTO links (link_id, conf_id, role, not_before, expires_at, max_uses, uses, created_by, created_at, \
              revoked_at) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, NULL)",
@@ -163,12 +167,14 @@ impl Store {
     }
 }
 
-/// Of those that were revoked as many are listed as may live; the others go, the longest revoked first.
-async fn forget_revoked(write: &mut Write, conf: &ConfId) -> Result<(), StoreError> {
+/// Of those that are revoked or expired as many are listed as may live; the others go, those that are over longest first.
+async fn forget_over(write: &mut Write, conf: &ConfId, now: u64) -> Result<(), StoreError> {
     let surplus: Vec<String> = sqlx::query_scalar(
-        "SELECT link_id FROM links WHERE conf_id = ? AND revoked_at IS NOT NULL ORDER BY revoked_at DESC LIMIT ? OFFSET ?",
+        "SELECT link_id FROM links WHERE conf_id = ? AND (revoked_at IS NOT NULL OR expires_at <= ?) \
+         ORDER BY COALESCE(revoked_at, expires_at) DESC LIMIT ? OFFSET ?",
     )
     .bind(conf.as_str())
+    .bind(big(now))
     .bind(FORGOTTEN_AT_ONCE)
     .bind(LINKS_PER_CONFERENCE)
     .fetch_all(write.on())
@@ -313,6 +319,33 @@ pub(super) mod tests {
         assert!(store.create_link(&link("one-more", "another")).await.unwrap());
         assert!(store.revoke_link(&conf("c"), "5", 2).await.unwrap());
         assert!(store.create_link(&link("in-its-place", "c")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn expired_links_make_room_and_of_those_that_are_over_the_latest_are_kept() {
+        let (store, _folder) = fresh().await;
+        let mut write = store.write().await.unwrap();
+        for n in 0..2 * LINKS_PER_CONFERENCE {
+            let revoked = (n % 2 == 0).then_some(n);
+            sqlx::query("INSERT INTO links VALUES (?, 'c', 'guest', NULL, ?, NULL, 0, 'u', 1, ?)")
+                .bind(n.to_string())
+                .bind(n)
+                .bind(revoked)
+                .execute(write.on())
+                .await
+                .unwrap();
+        }
+        write.commit().await.unwrap();
+        let (all_over, others) = (2 * LINKS_PER_CONFERENCE as u64, LINKS_PER_CONFERENCE / FORGOTTEN_AT_ONCE);
+        for n in 0..others + 1 {
+            let new = NewLink { created_at: all_over, ..link(&format!("new-{n}"), "c") };
+            assert!(store.create_link(&new).await.unwrap(), "{n}");
+        }
+        let kept = store.links_of(&conf("c")).await.unwrap();
+        assert_eq!(kept.len() as i64, LINKS_PER_CONFERENCE + others + 1);
+        let oldest = (LINKS_PER_CONFERENCE - 1).to_string();
+        assert_eq!(store.link(&oldest).await.unwrap(), None);
+        assert!(store.link(&LINKS_PER_CONFERENCE.to_string()).await.unwrap().is_some());
     }
 
     #[tokio::test]

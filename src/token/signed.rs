@@ -126,9 +126,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::event::Role;
     use crate::ids::ConfId;
-    use crate::token::{LinkClaims, PullClaims};
+    use crate::token::PullClaims;
 
     fn keys(kind: Kind) -> KindKeys {
         KindKeys::new(&[("k1".into(), Secret::new("a secret"))], kind)
@@ -266,13 +265,5 @@ mod tests {
         assert!(!is_taken(&keys, &none));
         let huge = format!(r#"{{"alg":"HS256","kid":"{}"}}"#, "k".repeat(TOKEN_MAX));
         assert!(!is_taken(&keys, &signed(&keys, &huge, "{}")));
-    }
-
-    #[test]
-    fn a_links_not_before_is_its_own_term() {
-        let keys = keys(Kind::Link);
-        let mut link = LinkClaims::new("r1".into(), ConfId::parse("c1").unwrap(), Role::Guest);
-        link.nbf = Some(now_ms() / 1000 + 3600);
-        assert_eq!(keys.verify::<LinkClaims>(&keys.sign(&link)), Ok(link));
     }
 }

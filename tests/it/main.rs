@@ -51,6 +51,7 @@ mod shares;
 mod signalling;
 mod sockets;
 mod stage;
+mod signed_links;
 mod standing_attack;
 mod story;
 mod support;
