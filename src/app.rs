@@ -64,7 +64,8 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     let tracker = TaskTracker::new();
 
     let Opened { claims, http, admin, store } = Opened::or_why(&config).await?;
-    let parts = Parts { config, schema: Arc::new(schema), store: store.clone(), http, admin, metrics };
+    let schema = Arc::new(schema.served_at(&web_address(&config, http.address())));
+    let parts = Parts { config, schema, store: store.clone(), http, admin, metrics };
     let outcome = run(parts, lifecycle, tracker, demonstrate).await;
     close(&store).await;
     drop(claims);
@@ -427,8 +428,8 @@ async fn secrets(config: &Config, store: &Store) -> Result<Secrets, Failure> {
     Ok(Secrets { keys: Keys::new(&keys), sealer, first: all[0].clone() })
 }
 
-/// What links begin with.
-fn web_address(config: &Config, listening: std::net::SocketAddr) -> String {
+/// What links begin with, and where the documents say that this is served.
+pub(crate) fn web_address(config: &Config, listening: std::net::SocketAddr) -> String {
     let origin = config.http.public_url.as_ref().map(|url| url.as_str().to_owned());
     let origin = origin.unwrap_or_else(|| format!("https://{listening}"));
     format!("{origin}{}", config.http.base_path)

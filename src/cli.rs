@@ -196,7 +196,10 @@ fn print_schema(file: &ConfigFile, part: fn(&Schema) -> &Value) -> ExitCode {
         Err(code) => return code,
     };
     match load_schema(&config) {
-        Ok(schema) => printed(print(format_args!("{:#}", part(&schema)))),
+        Ok(schema) => {
+            let schema = schema.served_at(&app::web_address(&config, config.http.listen));
+            printed(print(format_args!("{:#}", part(&schema))))
+        }
         Err(code) => code,
     }
 }

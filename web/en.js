@@ -359,7 +359,7 @@ export const en = {
   "error.auth.sessionLost": "Your session at the conference system is lost. Please sign in again.",
   "error.auth.failed": "The user name or the password is wrong.",
   "error.auth.tooManyFailures": "Too many tries. Please try again in {seconds} s.",
-  "error.auth.scopeMissing": "You may not do this.",
+  "error.auth.scopeMissing": "You may not do this: it needs the right “{scope}”.",
   "error.auth.notForGuests": "Guests can't do this.",
   "error.entry.tooManyJoins": "Too many people are entering at once. Please try again in {seconds} s.",
   "error.rpc.tooFast": "You are doing this too often. Please try again in {seconds} s.",

@@ -103,12 +103,12 @@ function speakAt(element, place, key, params) {
 
 /**
  * What to tell the reader about a failed call: by the error's stable key, else the server's own words.
- * @param {{key?: string, message?: string, data?: {retryAfterMs?: number, traceId?: string}}} error
+ * @param {{key?: string, message?: string, data?: {retryAfterMs?: number, traceId?: string, scope?: string}}} error
  */
 export function errorText(error) {
   const seconds = Math.ceil((error.data?.retryAfterMs ?? 0) / 1000);
   const key = `error.${error.key}`;
-  if (isKnown(key)) return t(key, { seconds, traceId: error.data?.traceId ?? "" });
+  if (isKnown(key)) return t(key, { seconds, traceId: error.data?.traceId ?? "", scope: error.data?.scope ?? "" });
   return error.message || t("error.internal", { traceId: "" });
 }
 

@@ -359,7 +359,7 @@ export const zh = {
   "error.auth.sessionLost": "与会议系统的会话已失效，请重新登录。",
   "error.auth.failed": "用户名或密码不正确。",
   "error.auth.tooManyFailures": "尝试次数过多，请在 {seconds} 秒后再试。",
-  "error.auth.scopeMissing": "您没有权限执行此操作。",
+  "error.auth.scopeMissing": "您没有权限执行此操作：需要权限“{scope}”。",
   "error.auth.notForGuests": "访客不能执行此操作。",
   "error.entry.tooManyJoins": "进入会议的请求过于频繁，请在 {seconds} 秒后再试。",
   "error.rpc.tooFast": "操作过于频繁，请 {seconds} 秒后再试。",

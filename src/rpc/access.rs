@@ -16,9 +16,7 @@ impl Door {
             Access::User => Ok(()),
             Access::Scope(scope) if caller.has(scope) => Ok(()),
             Access::GuestOr(scope) if caller.is_guest() || caller.has(scope) => Ok(()),
-            Access::GuestOr(_) | Access::Scope(_) => {
-                Err(Refusal::forbidden("auth.scopeMissing", "the token lacks the method's scope"))
-            }
+            Access::GuestOr(scope) | Access::Scope(scope) => Err(scope_missing(scope)),
             // Not among the methods that clients may name.
             Access::Internal => Err(Refusal::not_found("method")),
             Access::Invited => visible(caller, &conf_id(params)?),
@@ -75,6 +73,10 @@ impl Door {
 /// A conference that isn't a guest's own does not exist for them.
 fn visible(caller: &Caller, conf: &ConfId) -> Result<(), Refusal> {
     if caller.may_see(conf) { Ok(()) } else { Err(Refusal::not_found("conference")) }
+}
+
+fn scope_missing(scope: &str) -> Refusal {
+    Refusal::forbidden("auth.scopeMissing", "the token lacks the method's scope").with("scope", scope)
 }
 
 fn not_for_guests() -> Refusal {

@@ -71,7 +71,7 @@ fn permitted(config: &Config, caller: &Caller, iq: &Stanza) -> Result<UserId, Re
     let any = caller.can(Scope::IqAny);
     let ns = iq.payload().map_or("", |payload: &Element| payload.ns.as_str());
     if ns == COMMANDS && !any {
-        return Err(Refusal::forbidden("iq.commandsForbidden", "ad-hoc commands need the scope iq.any"));
+        return Err(needs_any(Refusal::forbidden("iq.commandsForbidden", "ad-hoc commands need the scope iq.any")));
     }
     let to = iq.attr("to").unwrap_or_default();
     if caller.is_guest() {
@@ -86,8 +86,13 @@ fn permitted(config: &Config, caller: &Caller, iq: &Stanza) -> Result<UserId, Re
         None => Ok(caller.user_id.clone()),
         Some(from) => user_of(from, &config.eim.domain)
             .filter(|user| any || *user == caller.user_id)
-            .ok_or_else(|| Refusal::forbidden("iq.fromForbidden", "from is not the caller's own address")),
+            .ok_or_else(|| needs_any(Refusal::forbidden("iq.fromForbidden", "from is not the caller's own address"))),
     }
+}
+
+/// Names the scope that would allow it.
+fn needs_any(refusal: Refusal) -> Refusal {
+    refusal.with("scope", Scope::IqAny.as_str())
 }
 
 #[cfg(test)]

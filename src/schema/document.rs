@@ -1,27 +1,94 @@
-//! The two documents for front-end developers, put together from the files.
+//! The two documents for front-end developers, put together from the files, in a form that generators of clients take.
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::files::Files;
+use super::titles::{Titles, joined};
 
 /// What begins the name of an entry that is not for clients.
 pub(super) const INTERNAL: &str = "eim.";
+/// The format of a name to show: the gateway's own, checked by `names::given`.
+pub(super) const NAME_FORMAT: &str = "name";
 const SCHEMAS: &str = "#/components/schemas/";
+/// Where the document's servers stand: behind `openrpc` and `info`.
+const BEFORE_METHODS: usize = 2;
 
 /// The head with all methods that clients may name.
 pub(super) fn openrpc(files: &Files) -> Value {
     let mut document = files.head.clone();
     let methods = files.methods.iter().filter(|(name, _)| !name.starts_with(INTERNAL));
-    let methods: Vec<Value> = methods.map(|(_, file)| file.value.clone()).collect();
+    let mut methods: Vec<Value> = methods.map(|(_, file)| file.value.clone()).collect();
     if let Some(document) = document.as_object_mut() {
+        let mut titles = Titles::default();
+        methods.iter().for_each(|method| titles.reserve(joined("", name(method))));
         // Before the components, where a reader looks first.
-        let components = document.shift_remove("components");
+        let mut components = document.shift_remove("components");
+        components.iter_mut().for_each(drop_own_format);
+        give_all(&mut titles, components.as_mut().and_then(|c| c.get_mut("schemas")));
+        methods.iter_mut().for_each(|method| finish(&mut titles, method));
         document.insert("methods".to_owned(), Value::Array(methods));
         document.extend(components.map(|c| ("components".to_owned(), c)));
     }
     document
+}
+
+/// Takes out the format that only this gateway knows: other validators refuse a schema with a format that they don't.
+fn drop_own_format(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|keyword, value| keyword != "format" || value != NAME_FORMAT);
+            members.values_mut().for_each(drop_own_format);
+        }
+        Value::Array(entries) => entries.iter_mut().for_each(drop_own_format),
+        _ => {}
+    }
+}
+
+/// Named types for the method's params and result; and of each param, whether it is required: generators differ in what
+/// they take for the default.
+fn finish(titles: &mut Titles, method: &mut Value) {
+    let prefix = joined("", name(method));
+    for param in method.get_mut("params").and_then(Value::as_array_mut).into_iter().flatten() {
+        let title = joined(&prefix, name(param));
+        param.get_mut("schema").into_iter().for_each(|schema| titles.give(schema, &title));
+        param.as_object_mut().into_iter().for_each(|param| {
+            param.entry("required").or_insert(Value::Bool(false));
+        });
+    }
+    let result = method.get_mut("result").and_then(|result| result.get_mut("schema"));
+    result.into_iter().for_each(|schema| titles.give(schema, &joined(&prefix, "result")));
+}
+
+fn name(object: &Value) -> &str {
+    object.get("name").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Titles for schemas under names of their own.
+fn give_all(titles: &mut Titles, schemas: Option<&mut Value>) {
+    let schemas = schemas.and_then(Value::as_object_mut);
+    schemas.into_iter().flatten().for_each(|(name, schema)| titles.give(schema, name));
+}
+
+/// Says in both documents where they are served, save where a file of the integrator's does.
+pub(super) fn serve_at(openrpc: &mut Value, asyncapi: &mut Value, web_address: &str) {
+    if let Some(document) = openrpc.as_object_mut()
+        && !document.contains_key("servers")
+    {
+        let summary = "JSON-RPC over HTTPS, POST";
+        let servers = json!([{"name": "gateway", "summary": summary, "url": format!("{web_address}/jsonrpc")}]);
+        document.shift_insert(BEFORE_METHODS.min(document.len()), "servers".to_owned(), servers);
+    }
+    let authority = web_address.split_once("://").map_or(web_address, |(_, authority)| authority);
+    let (host, path) = authority.split_at(authority.find('/').unwrap_or(authority.len()));
+    let servers = asyncapi.get_mut("servers").and_then(Value::as_object_mut);
+    for server in servers.into_iter().flatten().filter_map(|(_, server)| server.as_object_mut()) {
+        if !server.contains_key("host") {
+            server.shift_insert(0, "host".to_owned(), host.into());
+            server.entry("pathname").or_insert(path.into());
+        }
+    }
 }
 
 /// The event socket's document, with the shapes that it shares with the methods.
@@ -39,6 +106,14 @@ pub(super) fn asyncapi(files: &Files, errors: &mut Vec<String>) -> Value {
             }
         }
         None => errors.push("asyncapi.json: components.schemas: is required".to_owned()),
+    }
+    drop_own_format(&mut document);
+    let mut titles = Titles::default();
+    give_all(&mut titles, document.pointer_mut("/components/schemas"));
+    let messages = document.pointer_mut("/components/messages").and_then(Value::as_object_mut);
+    for (name, message) in messages.into_iter().flatten() {
+        let payload = message.get_mut("payload");
+        payload.into_iter().for_each(|payload| titles.give(payload, &joined(&joined("", name), "message")));
     }
     document
 }

@@ -9,6 +9,7 @@ mod document;
 mod files;
 mod method;
 mod param_error;
+mod titles;
 mod x_iq;
 
 use std::collections::BTreeMap;
@@ -55,6 +56,13 @@ impl Schema {
         }
         let (openrpc_json, asyncapi_json) = (openrpc.to_string().into(), asyncapi.to_string().into());
         Ok(Self { methods, internal, openrpc, openrpc_json, asyncapi, asyncapi_json })
+    }
+
+    /// The same with documents that say where they are served: `https://host:port{base}`.
+    pub fn served_at(mut self, web_address: &str) -> Self {
+        document::serve_at(&mut self.openrpc, &mut self.asyncapi, web_address);
+        (self.openrpc_json, self.asyncapi_json) = (self.openrpc.to_string().into(), self.asyncapi.to_string().into());
+        self
     }
 
     /// A method that clients may name.

@@ -187,9 +187,20 @@ async fn the_environment_overrides_the_file() {
 #[tokio::test]
 async fn the_schemas_and_the_configuration_are_printed() {
     let directory = tempfile::tempdir().unwrap();
-    let openrpc: Value = serde_json::from_str(&stdout(&confgate(directory.path(), &["openrpc"]))).unwrap();
-    let asyncapi: Value = serde_json::from_str(&stdout(&confgate(directory.path(), &["asyncapi"]))).unwrap();
+    let printed = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&stdout(&confgate(directory.path(), arguments))).unwrap()
+    };
+    let public = "[http]\npublic_url = \"https://meet.example.org\"\n";
+    std::fs::write(directory.path().join("public.toml"), public).unwrap();
+    let [openrpc, asyncapi] = ["openrpc", "asyncapi"].map(|which| printed(&[which, "--config", "public.toml"]));
+    let address = |openrpc: &Value| openrpc["servers"][0]["url"].as_str().unwrap().to_owned();
+    assert_eq!(address(&openrpc), format!("https://meet.example.org{BASE}/jsonrpc"));
+    assert_eq!(asyncapi["servers"]["gateway"]["host"], "meet.example.org");
+    assert_eq!(address(&printed(&["openrpc"])), format!("https://127.0.0.1:9092{BASE}/jsonrpc"));
     let stage = Stage::embedded().await;
+    let own = stage.gateway.client().get(&format!("{BASE}/openrpc.json")).await.json();
+    assert_eq!(address(&own), format!("https://{}{BASE}/jsonrpc", stage.gateway.http()));
+    let stage = Stage::with(public).await;
     let client = stage.gateway.client();
     assert_eq!(client.get(&format!("{BASE}/openrpc.json")).await.json(), openrpc);
     assert_eq!(client.get(&format!("{BASE}/asyncapi.json")).await.json(), asyncapi);

@@ -78,5 +78,6 @@ const WHOLE = new Set(["refusal.rs", "eim/builtin/deny.rs", "eim/convert/refused
 test("an error is told by its key, and an unknown one in the server's words", () => {
   assert.equal(errorText({ key: "conference.locked", message: "x" }), en["error.conference.locked"]);
   assert.equal(errorText({ key: "http.tooMany", message: "x", data: { retryAfterMs: 1500 } }), "Too many requests. Please try again in 2 s.");
+  assert.equal(errorText({ key: "auth.scopeMissing", message: "x", data: { scope: "user.create" } }), "You may not do this: it needs the right “user.create”.");
   assert.equal(errorText({ key: "dialect.odd", message: "the EIM says no" }), "the EIM says no");
 });

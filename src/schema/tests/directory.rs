@@ -36,11 +36,14 @@ fn files_of_the_integrator_override_and_add_by_name() {
     find.as_object_mut().expect("an object").remove("x-access");
     let mut flat = added("org.hello.say");
     flat["params"][0]["schema"] = json!({"$ref": "#/components/schemas/Greeting"});
+    let greeting = json!({"type": "string", "maxLength": 3});
+    let servers = json!([{"name": "ours", "url": "https://ours.example/rpc"}]);
+    let openrpc = json!({"components": {"schemas": {"Greeting": greeting}}, "servers": servers});
     let dir = directory(&[
         ("methods/conference.create.json", create),
         ("eim/any-name.json", find),
         ("org.hello.say.json", flat),
-        ("openrpc.json", json!({"components": {"schemas": {"Greeting": {"type": "string", "maxLength": 3}}}})),
+        ("openrpc.json", openrpc),
         ("dialogues/x.json", json!("not a schema file")),
         (".hidden.json", json!(0)),
     ]);
@@ -54,8 +57,9 @@ fn files_of_the_integrator_override_and_add_by_name() {
         Some("urn:hello")
     );
     assert_eq!(paths(&schema, "org.hello.say", json!({"to": "four"})), ["to"]);
-    assert!(schema.openrpc()["components"]["schemas"].get("Greeting").is_some());
+    assert_eq!(schema.openrpc()["components"]["schemas"]["Greeting"]["title"], "Greeting");
     assert!(schema.openrpc()["components"]["schemas"].get("Member").is_some());
+    assert_eq!(schema.served_at("https://h.example/gz").openrpc()["servers"], servers, "theirs stay");
 }
 
 #[test]

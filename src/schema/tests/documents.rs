@@ -28,11 +28,90 @@ fn an_openrpc_document_is_what_the_published_meta_schema_says() {
         .expect("a registry");
     let options = jsonschema::options().with_draft(Draft::Draft7).with_registry(&registry);
     let meta = options.build(&open_rpc).expect("the meta-schema compiles");
-    let schema = built_in();
+    let schema = built_in().served_at("https://h.example:1/gz");
     let errors: Vec<String> =
         meta.iter_errors(schema.openrpc()).map(|e| format!("{}: {}", e.instance_path(), e.masked())).collect();
     assert!(errors.is_empty(), "{}", errors.join("\n"));
     assert!(!meta.is_valid(&json!({"openrpc": "1.3.2", "info": {}, "methods": [{"name": 1}]})), "it says nothing");
+}
+
+#[test]
+fn both_documents_say_where_they_are_served() {
+    let schema = built_in().served_at("https://meet.example.org/gz");
+    assert_eq!(schema.openrpc()["servers"][0]["url"], "https://meet.example.org/gz/jsonrpc");
+    let server = &schema.asyncapi()["servers"]["gateway"];
+    assert_eq!((&server["host"], &server["pathname"]), (&json!("meet.example.org"), &json!("/gz")));
+    let text = |bytes: bytes::Bytes| serde_json::from_slice::<Value>(&bytes).expect("JSON");
+    assert_eq!(text(schema.openrpc_json()), *schema.openrpc());
+    assert_eq!(text(schema.asyncapi_json()), *schema.asyncapi());
+}
+
+/// What generators of types and clients need, beyond what the formats demand.
+#[test]
+fn generators_find_a_title_for_each_schema_items_for_each_array_and_required_params_first() {
+    let schema = built_in();
+    let (openrpc, asyncapi) = (schema.openrpc(), schema.asyncapi());
+    let methods = openrpc["methods"].as_array().expect("methods");
+    let mut params = methods.iter().flat_map(|method| method["params"].as_array().expect("params"));
+    assert!(params.clone().all(|param| param["required"].is_boolean()));
+    for method in methods {
+        let required = method["params"].as_array().expect("params").iter().map(|param| param["required"] == true);
+        assert!(required.is_sorted_by(|before, after| before >= after), "{}: the required ones first", method["name"]);
+    }
+    let of_methods = params.by_ref().chain(methods.iter().map(|method| &method["result"])).map(|of| &of["schema"]);
+    check_for_generators("openrpc", named(openrpc, "schemas").chain(of_methods));
+    let payloads = named(asyncapi, "messages").map(|message| &message["payload"]);
+    check_for_generators("asyncapi", named(asyncapi, "schemas").chain(payloads.clone()));
+    for payload in payloads {
+        let name = payload["$ref"].as_str().and_then(|target| target.strip_prefix("#/components/schemas/"));
+        assert!(name.is_some_and(|name| asyncapi["components"]["schemas"][name]["title"] == name), "{payload}");
+    }
+}
+
+fn named<'a>(document: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value> + Clone + use<'a> {
+    document["components"][kind].as_object().expect("components").values()
+}
+
+fn check_for_generators<'a>(document: &str, roots: impl Iterator<Item = &'a Value>) {
+    let mut all = Vec::new();
+    roots.for_each(|root| subschemas(root, &mut all));
+    assert!(all.len() > 50, "{document}: {}", all.len());
+    let mut titles = BTreeSet::new();
+    for schema in all {
+        let title = schema["title"].as_str().unwrap_or_else(|| panic!("{document}: without a title: {schema}"));
+        assert!(titles.insert(title), "{document}: two of {title}");
+        let is_name = title.bytes().all(|b| b.is_ascii_alphanumeric()) && title.as_bytes()[0].is_ascii_uppercase();
+        assert!(is_name, "{document}: {title}");
+        let types = schema["type"].as_array().map_or(vec![&schema["type"]], |types| types.iter().collect());
+        assert!(!types.contains(&&json!("array")) || schema.get("items").is_some(), "{document}: {title}: no items");
+        assert!(
+            schema.get("const").is_none() || schema.get("type").is_some(),
+            "{document}: {title}: a const, but of which type?"
+        );
+        let known = ["date-time", "date", "time", "uri", "email", "ipv4", "ipv6", "hostname"];
+        let format = schema.get("format").and_then(Value::as_str);
+        assert!(format.is_none_or(|format| known.contains(&format)), "{document}: {title}: {format:?}");
+    }
+}
+
+/// The schema and all within it, without references.
+fn subschemas<'a>(schema: &'a Value, found: &mut Vec<&'a Value>) {
+    let Some(members) = schema.as_object().filter(|members| !members.contains_key("$ref")) else { return };
+    found.push(schema);
+    for (keyword, inner) in members {
+        match (keyword.as_str(), inner) {
+            ("properties" | "patternProperties", Value::Object(inner)) => {
+                inner.values().for_each(|i| subschemas(i, found))
+            }
+            ("allOf" | "anyOf" | "oneOf" | "items", Value::Array(inner)) => {
+                inner.iter().for_each(|i| subschemas(i, found))
+            }
+            ("items" | "additionalProperties" | "not" | "if" | "then" | "else" | "contains", inner) => {
+                subschemas(inner, found)
+            }
+            _ => {}
+        }
+    }
 }
 
 #[test]
