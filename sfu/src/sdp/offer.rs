@@ -117,7 +117,13 @@ impl<'a> Offer<'a> {
             let written = self.sections.iter().flat_map(|section| &section.formats);
             written.into_iter().any(|format| format.pt == *params.pt()) && known.insert(params.pt())
         });
-        let ours: Vec<PayloadParams> = ours.collect();
+        // Of those that str0m takes for the same, the first: it panics where two of ours match one of the offer's.
+        let ours = ours.fold(Vec::new(), |mut ours: Vec<PayloadParams>, params| {
+            if CodecConfig::new_from_payload_params(ours.clone()).match_params(params).is_none() {
+                ours.push(params);
+            }
+            ours
+        });
         Ok(CodecConfig::new_from_payload_params(ours))
     }
 
