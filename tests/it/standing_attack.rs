@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::hostile_clients::members::Members;
 use crate::stage::Stage;
 use crate::support::media::flows;
 use crate::support::ports::Port;
+use crate::support::steal;
+use crate::support::wait::PATIENCE;
 use crate::support::xml_stream::Received;
 use crate::support::xmpp_server::{COMPONENT, XmppServer};
 use nonsense::{Nonsense, Targets};
@@ -57,14 +60,23 @@ async fn nonsense_at_every_entrance_at_once_is_noticed_by_no_member() {
     }
     let (mut sends, mut sees) = (calls[0].0.publish(seen.user_id()).await, calls[1].0.watch(seen.user_id()).await);
     flows(&mut sends, &mut sees).await;
+    // Who doesn't read answers no pings, and is closed.
+    let (mut reading, longest) = (JoinSet::new(), time() + PATIENCE);
+    for (mut call, mut events) in calls {
+        reading.spawn(async move { while call.next(longest).await.is_some() {} });
+        reading.spawn(async move { while events.next_notification(longest).await.is_some() {} });
+    }
     let members = Members::enter(&stage, chair, &conf, &code, MEMBERS).await;
 
     let attack = Nonsense::begin(hostile);
     let end = Instant::now() + time();
+    let since = steal::Since::now();
     while Instant::now() < end {
         flows(&mut sends, &mut sees).await;
     }
     attack.end();
+    println!("{:.1} % of the machine taken by others", since.stolen());
+    assert!(reading.try_join_next().is_none(), "their sockets stay open");
     members.have_heard_everything().await;
     is_well(&stage.gateway.logs());
 }
