@@ -8,7 +8,7 @@
 //! | 3 doors | `rpc`, `wss`, `signal` (the call gateway's sockets), `page`, `admin` |
 //! | 2 rooms | `conference` (registry, one actor each, a pure core), `entry` (logins, links, guests), `sockets`, `placement` (conferences' call gateways) |
 //! | 1 wires | `store` (SQL), `eim` (XMPP, conversion, the built-in EIM), `callgw` (the pool), `media` (this process's call gateway node) |
-//! | 0 ground | `clock`, `ids`, `names`, `password`, `trace`, `refusal`, `event`, `address`, `limiter`, `budget`, `account`, `patient`, `token`, `bearer`, `body`, `outbox`, `socket` (a WebSocket), `pump`, `control`, `trust`, `dial`, `config`, `schema`, `log`, `print` |
+//! | 0 ground | `clock`, `ids`, `names`, `password`, `trace`, `refusal`, `event`, `address`, `limiter`, `budget`, `account`, `patient`, `stall`, `token`, `bearer`, `body`, `outbox`, `socket` (a WebSocket), `pump`, `control`, `trust`, `dial`, `config`, `schema`, `log`, `print` |
 //!
 //! All tasks, who starts them and what they own:
 //!
@@ -22,7 +22,7 @@
 //! | the built-in EIM's links | `eim::builtin::shell` | a stream each |
 //! | events | `app::serve` | the receiving end of a channel that leads up |
 //! | happenings | `app::serve` | the receiving end of another, what waits for the store to keep it |
-//! | ended families, revocations, collector, health, store, lease, clock | `app::serve` | nothing: they ask and tell at intervals |
+//! | ended families, revocations, collector, health, gateways, store, lease, clock | `app::serve` | nothing: they ask and tell at intervals |
 //! | a call gateway's probe | `callgw::Pool::start` | whether that gateway ever answered |
 //! | a call gateway's control link | `callgw::Pool::start` | the link, the commands that wait for it |
 //! | placement | `app::serve` | where this node's conferences have their media, what is enforced there |
@@ -76,6 +76,7 @@ pub mod schema;
 pub mod signal;
 pub mod socket;
 pub mod sockets;
+pub mod stall;
 pub mod store;
 pub mod token;
 pub mod trace;

@@ -16,6 +16,7 @@ use crate::event::{Event, Roster};
 use crate::ids::{ConfId, UserId};
 use crate::outbox::Outbox;
 use crate::refusal::{Refusal, code};
+use crate::stall::LATE;
 
 use super::core::{Ask, Core, Effect, Failure, Rights, Start};
 use super::{Conferences, HAPPENINGS, MAILBOX, RIGHTS};
@@ -89,6 +90,7 @@ impl Actor {
     async fn run(mut self) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticked = Moment::now();
         loop {
             let effects = tokio::select! {
                 command = self.receiver.recv() => match command {
@@ -103,7 +105,11 @@ impl Actor {
                     }
                 },
                 _ = tick.tick() => {
-                    let now = Moment::now().ms();
+                    let before = std::mem::replace(&mut ticked, Moment::now());
+                    let now = ticked.ms();
+                    if ticked.since(before) > LATE {
+                        self.core.stalled(now);
+                    }
                     let idle = self.core.is_idle(now) && self.asks.is_empty();
                     if idle && self.registry.retire(self.core.conf_id(), || !self.receiver.is_empty()) {
                         self.grant(Rights::Unfollowed).await;

@@ -249,6 +249,18 @@ fn a_closed_socket_is_away_at_once_and_gone_after_the_grace() {
 }
 
 #[test]
+fn who_is_away_has_a_fresh_grace_after_a_stall_of_this_process() {
+    let truth = Truth::new(&["a"]);
+    let mut core = attached(&truth, &["a"]);
+    core.detach(&user("a"), 1, 1000);
+    core.told_presence(&user("a"), Ok(()), 1000);
+    core.stalled(100_000);
+    let gone = |out: &[Effect]| asks(out).iter().any(|ask| matches!(ask, Ask::Gone { .. }));
+    assert!(!gone(&core.tick(100_000)) && !gone(&core.tick(119_999)));
+    assert!(gone(&core.tick(120_000)));
+}
+
+#[test]
 fn who_is_back_within_the_grace_is_never_gone() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);

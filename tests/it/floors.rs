@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 5] = [
     &[
         "clock", "ids", "names", "password", "trace", "refusal", "event", "address", "limiter", "budget", "account",
-        "patient", "token", "bearer", "body", "outbox", "socket", "pump", "control", "trust", "dial", "config",
-        "schema", "log", "print",
+        "patient", "stall", "token", "bearer", "body", "outbox", "socket", "pump", "control", "trust", "dial",
+        "config", "schema", "log", "print",
     ],
     &["store", "eim", "callgw", "media"],
     &["conference", "entry", "sockets", "placement"],

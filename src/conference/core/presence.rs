@@ -251,6 +251,13 @@ impl Core {
         out
     }
 
+    /// This process was stalled: who is away could not come back meanwhile. A fresh grace begins.
+    pub fn stalled(&mut self, now: u64) {
+        for p in self.presence.values_mut().filter(|p| p.want == Want::Away) {
+            p.grace_until = p.grace_until.max(now + self.limits.grace_ms);
+        }
+    }
+
     /// Time passes: graces end, failed requests are made again.
     pub fn tick(&mut self, now: u64) -> Effects {
         let mut out = Vec::new();

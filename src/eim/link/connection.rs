@@ -16,6 +16,7 @@ use crate::eim::inbound::Inbound;
 use crate::eim::negotiate::ConnectError;
 use crate::eim::stream::{Incoming, StreamError, XmppStream};
 use crate::eim::xml::{Element, Stanza};
+use crate::stall::is_stall;
 
 /// Queued bytes at which no more requests are taken from the mailbox.
 const WRITE_HIGH: usize = 256 * 1024;
@@ -240,9 +241,10 @@ impl<'a> Connection<'a> {
                 Waiter::Caller(reply) => reply.send(Err(EimError::Timeout)),
                 Waiter::Ping(at) => {
                     self.pinged = false;
-                    // Whoever is not reading cannot blame the peer for silence.
-                    if self.last_read < at && self.task.outbox.is_clear() {
-                        let limit = self.task.settings.timing.timeout;
+                    let limit = self.task.settings.timing.timeout;
+                    // Whoever is not reading, or was not running, cannot blame the peer for silence.
+                    let heard_nothing = self.last_read < at && self.task.outbox.is_clear();
+                    if heard_nothing && !is_stall(limit, now - at) {
                         return Err(ConnectError::Timeout(limit.as_millis() as u64));
                     }
                     self.last_read = now;

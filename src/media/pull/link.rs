@@ -12,7 +12,7 @@ use rand::RngExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::targets::{Named, Target};
@@ -21,6 +21,7 @@ use crate::control::Peer;
 use crate::dial::{self, Socket};
 use crate::ids::{ConfId, now_ms};
 use crate::media::group::{Ask, LinkId, Linked, Space, name_of, stream_named};
+use crate::stall::patience;
 use crate::token::PullClaims;
 
 /// Longest message that a node may send: a description, or the streams of a large conference.
@@ -100,7 +101,7 @@ impl Link {
     pub async fn run(mut self) {
         let mut wait = self.reach.reconnect_min;
         loop {
-            let ended = match timeout(self.reach.timeout, self.open()).await {
+            let ended = match patience(self.reach.timeout, self.open()).await {
                 Ok(Ok((socket, names))) => {
                     wait = self.reach.reconnect_min;
                     let ended = self.converse(socket, names).await;
@@ -191,7 +192,7 @@ impl Link {
             let again = self.again.iter().map(|(at, _)| *at).min();
             let is_new = self.is_by_hand() && *self.state.borrow() == State::New;
             let done = tokio::select! {
-                message = timeout(self.reach.silence, socket.next()) => match message {
+                message = patience(self.reach.silence, socket.next()) => match message {
                     Ok(message) => self.message(message).await,
                     Err(_) => Err(End::Lost(Refused::Dead("silent".into()))),
                 },

@@ -17,6 +17,7 @@ use crate::dial::{self, Tls};
 use crate::event::Role;
 use crate::ids::{ConfId, Secret, UserId};
 use crate::media::session::Side;
+use crate::stall::patience;
 use crate::token::{CallGatewayClaims, Kind, KindKeys};
 
 /// What stands in an address as it is (RFC 3986 section 2.3).
@@ -115,7 +116,7 @@ impl Reach {
     /// # Errors
     /// Why not.
     pub async fn probe(&self) -> Result<(), String> {
-        timeout(self.probe_timeout, self.look()).await.map_err(|_| "no answer in time".to_owned())?
+        patience(self.probe_timeout, self.look()).await.map_err(|_| "no answer in time".to_owned())?
     }
 
     async fn look(&self) -> Result<(), String> {

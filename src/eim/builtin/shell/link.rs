@@ -12,6 +12,7 @@ use super::worker::{Inbound, LINK_QUEUE, Outlet};
 use crate::eim::address::belongs_to;
 use crate::eim::stream::{Incoming, StreamError, XmppStream};
 use crate::eim::xml::{Element, Stanza};
+use crate::stall::is_stall;
 
 /// Queued bytes at which no more batches are taken.
 const WRITE_HIGH: usize = 256 * 1024;
@@ -142,6 +143,9 @@ impl Link {
     fn ping(&mut self) -> bool {
         match &self.peer {
             Peer::Component { .. } => self.last_read = Instant::now(),
+            Peer::Server { keepalive, .. } if self.pinged && is_stall(*keepalive * 2, self.last_read.elapsed()) => {
+                (self.last_read, self.pinged) = (Instant::now(), false);
+            }
             Peer::Server { .. } if self.pinged => return false,
             Peer::Server { address, domain, .. } => {
                 let ping = Stanza::iq("get", Element::new("ping", "urn:xmpp:ping")).with("id", "keepalive");
