@@ -116,7 +116,12 @@ impl Eim {
         let (tell, health) = watch::channel(link.borrow().clone());
         let every = Duration::from_millis(config.ping_interval_ms);
         let (domain, limit) = (config.domain.clone(), plan.timing.timeout);
-        let look = Look { reach: reach.clone(), asker, domain, every, limit, link, tell, inbound: to };
+        let knocked_at = match &callers {
+            Callers::Component(_) => None,
+            Callers::Sessions(sessions) => Some(sessions.door().clone()),
+        };
+        let look =
+            Look { reach: reach.clone(), asker, door: knocked_at, domain, every, limit, link, tell, inbound: to };
         tracker.spawn(async move { stop.run_until_cancelled(look.run()).await });
         let (addresses, door, timeout) = (plan.addresses, plan.door, plan.timing.timeout);
         let shares = Shares::new(config.under_way, config.under_way_per_user);
@@ -145,9 +150,8 @@ impl Eim {
             }
             Callers::Sessions(sessions) => {
                 iq.remove("from");
-                let link = sessions.link(user)?;
-                match link.request_within(guard, iq, timeout).await {
-                    Err(EimError::Unreachable { sent: false }) if link.health().borrow().refused => {
+                match sessions.link(user)?.request_within(guard, iq, timeout).await {
+                    Err(EimError::Unreachable { sent: false }) if self.has_lost_session(user) => {
                         Err(EimError::NoSession)
                     }
                     outcome => outcome,
@@ -196,6 +200,15 @@ impl Eim {
         match &self.0.callers {
             Callers::Component(_) => Ok(true),
             Callers::Sessions(sessions) => sessions.open(user, password).await,
+        }
+    }
+
+    /// Whether the user speaks over a session that is lost, and must sign in anew (mode `c2s`). While it isn't known
+    /// whether it can be opened again, it is not lost.
+    pub fn has_lost_session(&self, user: &UserId) -> bool {
+        match &self.0.callers {
+            Callers::Component(_) => false,
+            Callers::Sessions(sessions) => sessions.has_lost(user),
         }
     }
 

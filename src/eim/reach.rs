@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::eim::address::same_address;
 use crate::eim::convert::StanzaError;
 use crate::eim::inbound::Inbound;
 use crate::eim::link::{EimError, Health, Link};
-use crate::eim::sessions::Sessions;
+use crate::eim::sessions::{Door, Sessions};
 use crate::eim::xml::{Element, Stanza};
 use crate::ids::now_ms;
+use crate::stall::is_stall;
 
 /// Pings without an answer, one after the other, after which a silent address is away.
 const MISSED_MAX: u32 = 2;
@@ -224,6 +225,8 @@ impl Asker {
 pub(super) struct Look {
     pub reach: Reach,
     pub asker: Asker,
+    /// Where users sign in, if they speak over sessions of their own.
+    pub door: Option<Door>,
     pub domain: String,
     pub every: Duration,
     pub limit: Duration,
@@ -254,6 +257,9 @@ impl Look {
                     return;
                 }
             }
+            if let Some(door) = &self.door {
+                door.knock(self.limit).await;
+            }
             if link.borrow_and_update().up {
                 self.once().await;
             }
@@ -262,9 +268,11 @@ impl Look {
 
     async fn tell_changes(&self) {
         let (mut link, mut changed) = (self.link.clone(), self.reach.0.changed.subscribe());
+        let mut door = self.door.as_ref().map(Door::health);
         loop {
             let linked = tokio::select! {
                 _ = changed.changed() => Ok(()),
+                () = door_changed(&mut door) => Ok(()),
                 linked = link.changed() => linked,
             };
             if linked.is_err() {
@@ -295,8 +303,10 @@ impl Look {
     }
 
     async fn look_at(&self, name: &str) {
+        let began = Instant::now();
         match self.asker.ping(name, self.limit).await {
             Ok(answer) => drop(self.reach.answered(name, &answer, |_| false)),
+            Err(EimError::Timeout) if is_stall(self.limit, began.elapsed()) => {}
             Err(EimError::Timeout) => self.reach.missed(name, self.limit),
             // The link's trouble, or a queue that is full: nothing of the address.
             Err(
@@ -310,12 +320,21 @@ impl Look {
     }
 
     fn tell(&self, link: Health) {
-        let now = if link.up { self.reach.trouble().unwrap_or(link) } else { link };
+        let door = self.door.as_ref().map(|door| door.health().borrow().clone()).filter(|door| !door.up);
+        let now = if link.up { door.or_else(|| self.reach.trouble()).unwrap_or(link) } else { link };
         self.tell.send_if_modified(|known| {
             let changed = known.up != now.up || known.why != now.why;
             *known = now;
             changed
         });
+    }
+}
+
+async fn door_changed(door: &mut Option<watch::Receiver<Health>>) {
+    match door {
+        // The door is held beside this: it doesn't go away.
+        Some(door) => drop(door.changed().await),
+        None => std::future::pending().await,
     }
 }
 

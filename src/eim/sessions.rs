@@ -15,6 +15,7 @@ use crate::eim::link::{Connected, Dial, EimError, Endpoint, Health, Link, LinkSe
 use crate::eim::negotiate::ConnectError;
 use crate::eim::negotiate::client::{self, Security};
 use crate::ids::{Secret, UserId};
+use crate::stall::patience;
 
 /// Passwords proved at once: each costs the server as much as a login.
 const PROOFS_MAX: usize = 32;
@@ -53,6 +54,14 @@ impl Door {
         self.judge(timeout(limit, proof).await.unwrap_or_else(late)).map(|opened| opened.is_some())
     }
 
+    /// Sees whether users could sign in, as far as the server's offer.
+    pub async fn knock(&self, limit: Duration) {
+        let late = |_| Err(ConnectError::Timeout(limit.as_millis() as u64));
+        let offered = patience(limit, offer(&self.endpoint, &self.domain, &self.security)).await;
+        // What it says goes into the health.
+        let _ = self.judge(offered.unwrap_or_else(late));
+    }
+
     /// Opens a session. `None`: the server refuses the password.
     async fn enter(&self, dial: &Dial, limit: Duration) -> Result<Option<Connected>, EimError> {
         self.judge(dial.connect(limit).await)
@@ -64,14 +73,15 @@ impl Door {
             Ok(opened) => (Ok(Some(opened)), Health::up()),
             Err(ConnectError::NotAuthorized(_)) => (Ok(None), Health::up()),
             Err(e @ ConnectError::Timeout(_)) => (Err(EimError::Timeout), Health::down(e.to_string())),
-            Err(e) => {
-                tracing::warn!(why = %e, "a user cannot be signed in at the EIM");
-                (Err(EimError::Unreachable { sent: false }), Health::down(e.to_string()))
-            }
+            Err(e) => (Err(EimError::Unreachable { sent: false }), Health::down(e.to_string())),
         };
         self.health.send_if_modified(|last| {
             let changed = last.up != health.up;
             if changed {
+                match health.up {
+                    true => tracing::info!("users can sign in at the EIM"),
+                    false => tracing::warn!(why = health.why, "users can't sign in at the EIM"),
+                }
                 *last = health;
             }
             changed
@@ -139,6 +149,14 @@ impl Sessions {
         let open = self.lock().get(user).and_then(|place| place.session.as_ref().map(|s| s.link.clone()));
         let restored = self.restored.load(Ordering::Relaxed);
         open.ok_or(if restored { EimError::NoSession } else { EimError::Unreachable { sent: false } })
+    }
+
+    /// Whether the user must sign in anew: there is no session, or the server no longer takes its password.
+    pub fn has_lost(&self, user: &UserId) -> bool {
+        match self.link(user) {
+            Ok(link) => link.health().borrow().refused,
+            Err(error) => error == EimError::NoSession,
+        }
     }
 
     /// Some session's link.

@@ -197,7 +197,7 @@ impl Entry {
             Some((family, hash)) => self.refresh(family, hash).await,
             None => Err(Refusal::unauthenticated()),
         };
-        // The token of a session that has ended is no guess.
+        // The token of a session that has ended, here or at the EIM, is no guess.
         if refreshed.as_ref().is_err_and(|refusal| *refusal == Refusal::unauthenticated()) {
             // Those who tried at the same time may have taken the last one.
             drop(self.0.limits.try_login(address, id));
@@ -208,6 +208,11 @@ impl Entry {
     async fn refresh(&self, family: &str, old_hash: &str) -> Result<Session, Refusal> {
         let (next, new_hash) = new_refresh(family);
         let now = now_ms();
+        // Not taken yet: when its owner has logged in anew, it serves again.
+        let owner = self.0.store.family(family, old_hash, now).await.map_err(Refusal::from)?;
+        if owner.is_some_and(|owner| self.0.eim.has_lost_session(&owner.user_id)) {
+            return Err(Refusal::session_lost());
+        }
         let until = now + self.0.config.auth.refresh_ttl.as_millis() as u64;
         let rotated = self.0.store.rotate_family(family, old_hash, &new_hash, now, until).await;
         match rotated.map_err(Refusal::from)? {

@@ -104,6 +104,24 @@ impl Store {
         Ok(if rotated == 1 { Rotation::Rotated(family) } else { Rotation::Reused(family) })
     }
 
+    /// The live family whose newest refresh token has that hash.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn family(&self, family_id: &str, refresh_hash: &str, now: u64) -> Result<Option<Family>, StoreError> {
+        let mut read = self.read().await?;
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT family_id, user_id, conf_id, client, expires_at FROM families \
+             WHERE family_id = ? AND refresh_hash = ? AND ended_at IS NULL AND expires_at > ?",
+        )
+        .bind(family_id)
+        .bind(refresh_hash)
+        .bind(big(now))
+        .fetch_optional(read.on())
+        .await?;
+        row.map(from_row).transpose()
+    }
+
     /// Ends a family; `false` where there is none, or it had ended.
     ///
     /// # Errors
@@ -255,8 +273,10 @@ pub(super) mod tests {
         let (store, folder) = fresh().await;
         let new = family("f", "u1", Some("c"));
         store.create_family(&new, 1).await.unwrap();
+        assert_eq!(store.family("f", "h0", 10).await.unwrap().as_ref(), Some(&new.family));
         let renewed = Family { expires_at: 2000, ..new.family };
         assert_eq!(store.rotate_family("f", "h0", "h1", 10, 2000).await.unwrap(), Rotation::Rotated(renewed.clone()));
+        assert_eq!(store.family("f", "h0", 20).await.unwrap(), None, "it is not the newest");
         assert_eq!(store.rotate_family("f", "h0", "h2", 20, 2000).await.unwrap(), Rotation::Reused(renewed));
         assert_eq!(store.rotate_family("f", "h1", "h3", 30, 2000).await.unwrap(), Rotation::Over);
         let (again, _copy) = after_a_crash(&folder).await;

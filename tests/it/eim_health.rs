@@ -250,27 +250,14 @@ on_each_server! {
         assert_eq!(refused["data"]["key"], "auth.sessionLost", "{refused}");
         let mut socket = user.open_socket().await;
         assert_eq!(socket.close_code().await, 4001);
+        let refresh = json!({ "grantType": "refresh_token", "refreshToken": user.login()["refreshToken"] });
+        let refused = gateway.client().try_login(refresh.clone()).await.err().expect("no new tokens").refused(-32001);
+        assert_eq!(refused["data"]["key"], "auth.sessionLost", "{refused}");
         let again = gateway.client().login_password("u1", "pass").await;
         again.rpc("conference.list", json!({})).await.result();
         user.rpc("conference.list", json!({})).await.result();
-    }
-
-    async fn a_clients_wrong_or_missing_password_is_named(server) {
-        let client = "[[auth.clients]]\nid = \"u1\"\nsecret = \"s\"\n";
-        let section = format!("{}{TIMES}", server.c2s_section("starttls"));
-        let (code, said) = check(&format!("{section}{client}")).await;
-        assert_eq!(code, Some(2), "{said}");
-        assert!(said.contains("auth.clients[0].password is not set"), "{said}");
-        let (status, said) = Gateway::with(&format!("{section}{client}")).fail().await;
-        assert_eq!(status.code(), Some(2), "{said}");
-        server.register("u1", "pass").await;
-        let wrong = format!("{section}{client}password = \"hush-hush\"\n");
-        let (code, said) = check(&wrong).await;
-        assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("FAILED auth.clients u1: u1 can't sign in: the server refused the credentials"), "{said}");
-        let gateway = Gateway::with(&wrong).start().await;
-        let line = gateway.logged("the XMPP server refuses the password of a configured client").await;
-        assert!(line.contains("u1") && !gateway.logs().contains("hush-hush"), "{line}");
+        let refreshed = gateway.client().try_login(refresh).await;
+        assert!(refreshed.is_ok(), "a refresh token that was refused for that serves when its owner has signed in");
     }
 
     async fn a_login_by_password_bears_the_persons_name(server) {
