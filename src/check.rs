@@ -1,5 +1,6 @@
 //! `confgate check`: every configured part tried for real, a line each.
 
+mod stun;
 mod turn;
 
 use std::io;
@@ -7,6 +8,7 @@ use std::io;
 use crate::config::{CallNode, Config, EimMode, NodeKind};
 use crate::dial::Tls;
 use crate::eim::settings::EimConfig;
+use crate::ids::{UserId, now_ms};
 use crate::print::print;
 use crate::schema::Schema;
 use crate::store::{Claim, Office};
@@ -41,12 +43,15 @@ pub async fn run(config: Config) -> io::Result<bool> {
         };
         report.line(&format!("callgw {}", node.id), outcome);
     }
-    for url in config.callgw.turn.iter().flat_map(|turn| &turn.urls) {
-        let outcome = match Tls::load(config.callgw.ca.as_deref()) {
-            Ok(tls) => turn::check(url, &tls).await,
-            Err(why) => Err(why),
-        };
-        report.line(&format!("turn {url}"), outcome);
+    if let Some(turn) = &config.callgw.turn {
+        let ice = callgw::IceServer::new(turn, &checker(), now_ms());
+        for url in &ice.urls {
+            let outcome = match Tls::load(config.callgw.ca.as_deref()) {
+                Ok(tls) => turn::check(url, &ice, &tls).await,
+                Err(why) => Err(why),
+            };
+            report.line(&format!("turn {url}"), outcome);
+        }
     }
     report.printed.map(|()| report.well)
 }
@@ -67,6 +72,11 @@ impl Report {
             };
         }
     }
+}
+
+/// Whose credentials a TURN server is tried with.
+fn checker() -> UserId {
+    UserId::parse("confgate-check").expect("it is one")
 }
 
 /// Who is signed in with a password of the configuration.

@@ -1,5 +1,5 @@
-//! Whether a STUN or TURN server answers: a Binding request (RFC 8489) at each address that browsers are given. Whether it
-//! takes our credentials is not tried.
+//! Whether a STUN or TURN server serves, at each address that browsers are given: STUN is asked for a binding, TURN for a
+//! relay with credentials as members get them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,31 +8,38 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::timeout;
 
-use crate::dial::{self, Tls};
-use crate::ids::random_bytes;
+use super::stun::{Answer, Challenge, Credentials, HEADER, Method, Request, length};
+use crate::callgw::IceServer;
+use crate::dial::{self, Io, Tls};
 
 /// A datagram may be lost: it is sent so often, and an answer waited for so long each time.
 const TRIES: u32 = 3;
 const WAIT: Duration = Duration::from_millis(700);
-const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
-/// Bytes of a STUN message's header.
-const HEADER: usize = 20;
+/// A server refuses so who isn't known to it, and what was signed for an older nonce.
+const UNAUTHORIZED: u16 = 401;
+const STALE_NONCE: u16 = 438;
 
 /// # Errors
 /// Why the server can't be used.
-pub async fn check(url: &str, tls: &Tls) -> Result<String, String> {
+pub async fn check(url: &str, ice: &IceServer, tls: &Tls) -> Result<String, String> {
     let server = Server::parse(url).ok_or("not an address of that kind")?;
-    let request = binding_request();
-    let answer = match server.transport {
-        Transport::Udp => over_udp(&server, &request).await?,
-        Transport::Tcp | Transport::Tls => {
-            let late = |_| "no answer in time".to_owned();
-            timeout(WAIT * TRIES, over_a_stream(&server, &request, tls)).await.map_err(late)??
-        }
+    let mut way = server.open(tls).await?;
+    if !server.relays {
+        return match way.ask(&Request::new(Method::Binding, None)).await? {
+            Answer::Success | Answer::Error { .. } => Ok("answers".to_owned()),
+        };
+    }
+    let credentials = Credentials {
+        username: ice.username.as_deref().unwrap_or_default(),
+        password: ice.credential.as_deref().unwrap_or_default(),
     };
-    // The same transaction, and the answer to it: success or not.
-    let is_ours = answer[4..] == request[4..] && matches!(answer[..2], [0x01, 0x01 | 0x11]);
-    if is_ours { Ok("answers".to_owned()) } else { Err("what it answers isn't STUN".to_owned()) }
+    match way.ask(&Request::new(Method::Allocate, None)).await? {
+        Answer::Success => Err("it relays for anybody: it asks for no credentials".to_owned()),
+        Answer::Error { code: UNAUTHORIZED, challenge: Some(challenge), .. } => {
+            way.relay(&credentials, challenge).await
+        }
+        Answer::Error { code, reason, .. } => Err(format!("it gives no relay: {code} {reason}")),
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -48,13 +55,14 @@ struct Server {
     host: String,
     port: u16,
     transport: Transport,
+    relays: bool,
 }
 
 impl Server {
     fn parse(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once(':')?;
         let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let secure = matches!(scheme, "turns" | "stuns");
+        let (secure, relays) = (matches!(scheme, "turns" | "stuns"), matches!(scheme, "turn" | "turns"));
         let transport = match query.strip_prefix("transport=") {
             _ if secure => Transport::Tls,
             Some("tcp") => Transport::Tcp,
@@ -63,32 +71,83 @@ impl Server {
         let authority: http::uri::Authority = authority.parse().ok()?;
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let port = authority.port_u16().unwrap_or(if secure { 5349 } else { 3478 });
-        Some(Self { host, port, transport })
+        Some(Self { host, port, transport, relays })
+    }
+
+    async fn open(&self, tls: &Tls) -> Result<Way, String> {
+        match self.transport {
+            Transport::Udp => self.datagrams().await.map_err(|error| error.to_string()).map(Way::Datagrams),
+            Transport::Tcp | Transport::Tls => {
+                let scheme = if self.transport == Transport::Tls { "https" } else { "http" };
+                let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+                let uri = format!("{scheme}://{host}:{}/", self.port).parse().map_err(|_| "not an address")?;
+                let opened = in_time(dial::stream(&uri, tls)).await?;
+                opened.map(Way::Stream).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    async fn datagrams(&self) -> std::io::Result<UdpSocket> {
+        let leads_nowhere = || std::io::Error::other("its name leads nowhere");
+        let to = lookup_host((self.host.as_str(), self.port)).await?.next().ok_or_else(leads_nowhere)?;
+        let any: SocketAddr = if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(to).await?;
+        Ok(socket)
     }
 }
 
-fn binding_request() -> [u8; HEADER] {
-    let mut request = [0; HEADER];
-    request[1] = 0x01;
-    request[4..8].copy_from_slice(&MAGIC_COOKIE);
-    request[8..].copy_from_slice(&random_bytes::<12>());
-    request
+/// A way to a server.
+enum Way {
+    Datagrams(UdpSocket),
+    Stream(Box<dyn Io>),
 }
 
-async fn over_udp(server: &Server, request: &[u8]) -> Result<[u8; HEADER], String> {
-    let mut addresses = lookup_host((server.host.as_str(), server.port)).await.map_err(|error| error.to_string())?;
-    let to = addresses.next().ok_or("its name leads nowhere")?;
-    let any: SocketAddr = if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
-    let socket = UdpSocket::bind(any).await.map_err(|error| error.to_string())?;
-    socket.connect(to).await.map_err(|error| error.to_string())?;
+impl Way {
+    /// Asks for a relay as members do, and gives it back.
+    async fn relay(&mut self, credentials: &Credentials<'_>, mut challenge: Challenge) -> Result<String, String> {
+        for _ in 0..TRIES {
+            match self.ask(&Request::new(Method::Allocate, Some((credentials, &challenge)))).await? {
+                Answer::Success => {
+                    // Where that is lost, it ends by itself within ten minutes.
+                    let _ = self.ask(&Request::new(Method::Refresh, Some((credentials, &challenge)))).await;
+                    return Ok("gives a relay".to_owned());
+                }
+                Answer::Error { code: STALE_NONCE, challenge: Some(fresh), .. } => challenge = fresh,
+                Answer::Error { code: UNAUTHORIZED, .. } => {
+                    let why = "it refuses the credentials that members get: another secret than callgw.turn.secret, \
+                               or another time";
+                    return Err(why.to_owned());
+                }
+                Answer::Error { code, reason, .. } => return Err(format!("it gives no relay: {code} {reason}")),
+            }
+        }
+        Err("it takes none of its own nonces".to_owned())
+    }
+
+    async fn ask(&mut self, request: &Request) -> Result<Answer, String> {
+        let answer = match self {
+            Self::Datagrams(socket) => by_datagrams(socket, request).await?,
+            Self::Stream(stream) => in_time(by_stream(stream, request)).await??,
+        };
+        Answer::read(&answer, request).ok_or_else(no_stun)
+    }
+}
+
+fn no_stun() -> String {
+    "what it answers isn't STUN".to_owned()
+}
+
+async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    timeout(WAIT * TRIES, work).await.map_err(|_| "no answer in time".to_owned())
+}
+
+async fn by_datagrams(socket: &UdpSocket, request: &Request) -> Result<Vec<u8>, String> {
     let mut answer = [0; 1500];
     for _ in 0..TRIES {
-        socket.send(request).await.map_err(|error| error.to_string())?;
+        socket.send(&request.bytes).await.map_err(|error| error.to_string())?;
         match timeout(WAIT, socket.recv(&mut answer)).await {
-            Ok(Ok(length)) if length >= HEADER => {
-                return Ok(answer[..HEADER].try_into().expect("as long as that"));
-            }
-            Ok(Ok(_)) => return Err("what it answers isn't STUN".to_owned()),
+            Ok(Ok(read)) => return Ok(answer[..read].to_vec()),
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => {}
         }
@@ -96,14 +155,13 @@ async fn over_udp(server: &Server, request: &[u8]) -> Result<[u8; HEADER], Strin
     Err("no answer in time".to_owned())
 }
 
-async fn over_a_stream(server: &Server, request: &[u8], tls: &Tls) -> Result<[u8; HEADER], String> {
-    let scheme = if server.transport == Transport::Tls { "https" } else { "http" };
-    let host = if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.clone() };
-    let uri = format!("{scheme}://{host}:{}/", server.port).parse().map_err(|_| "not an address".to_owned())?;
-    let mut stream = dial::stream(&uri, tls).await.map_err(|error| error.to_string())?;
-    let mut answer = [0; HEADER];
-    stream.write_all(request).await.map_err(|error| error.to_string())?;
-    stream.read_exact(&mut answer).await.map_err(|error| error.to_string())?;
+async fn by_stream(stream: &mut Box<dyn Io>, request: &Request) -> Result<Vec<u8>, String> {
+    stream.write_all(&request.bytes).await.map_err(|error| error.to_string())?;
+    let mut header = [0; HEADER];
+    stream.read_exact(&mut header).await.map_err(|error| error.to_string())?;
+    let mut answer = header.to_vec();
+    answer.resize(HEADER + length(&header).ok_or_else(no_stun)?, 0);
+    stream.read_exact(&mut answer[HEADER..]).await.map_err(|error| error.to_string())?;
     Ok(answer)
 }
 
@@ -111,13 +169,18 @@ async fn over_a_stream(server: &Server, request: &[u8], tls: &Tls) -> Result<[u8
 mod tests {
     use super::*;
 
+    fn ice() -> IceServer {
+        IceServer { urls: vec![], username: Some("1:u".to_owned()), credential: Some("c".to_owned()) }
+    }
+
     #[test]
     fn the_addresses_of_servers_are_read() {
-        let server = |host: &str, port, transport| Some(Server { host: host.to_owned(), port, transport });
-        assert_eq!(Server::parse("stun:a.example"), server("a.example", 3478, Transport::Udp));
-        assert_eq!(Server::parse("turn:a.example:3479?transport=tcp"), server("a.example", 3479, Transport::Tcp));
-        assert_eq!(Server::parse("turns:a.example?transport=tcp"), server("a.example", 5349, Transport::Tls));
-        assert_eq!(Server::parse("turn:[2001:db8::1]:1?transport=udp"), server("2001:db8::1", 1, Transport::Udp));
+        let server =
+            |host: &str, port, transport, relays| Some(Server { host: host.to_owned(), port, transport, relays });
+        assert_eq!(Server::parse("stun:a.example"), server("a.example", 3478, Transport::Udp, false));
+        assert_eq!(Server::parse("turn:a.example:3479?transport=tcp"), server("a.example", 3479, Transport::Tcp, true));
+        assert_eq!(Server::parse("turns:a.example?transport=tcp"), server("a.example", 5349, Transport::Tls, true));
+        assert_eq!(Server::parse("turn:[2001:db8::1]:1?transport=udp"), server("2001:db8::1", 1, Transport::Udp, true));
         assert_eq!(Server::parse("a.example"), None);
     }
 
@@ -126,7 +189,7 @@ mod tests {
         let tls = Tls::load(None).unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let url = format!("stun:{}", socket.local_addr().unwrap());
-        assert_eq!(check(&url, &tls).await.unwrap_err(), "no answer in time");
+        assert_eq!(check(&url, &ice(), &tls).await.unwrap_err(), "no answer in time");
         let answering = async {
             let mut request = [0; HEADER];
             let (length, from) = socket.recv_from(&mut request).await.unwrap();
@@ -142,8 +205,8 @@ mod tests {
             }
             answering.await;
         };
-        assert_eq!(tokio::join!(check(&url, &tls), drained).0, Ok("answers".to_owned()));
+        assert_eq!(tokio::join!(check(&url, &ice(), &tls), drained).0, Ok("answers".to_owned()));
         drop(socket);
-        assert!(check(&url, &tls).await.is_err());
+        assert!(check(&url, &ice(), &tls).await.is_err());
     }
 }
