@@ -114,7 +114,11 @@ async fn run(
     let pool = Pool::start(&config.callgw, around, &tracker, &lifecycle.hard())?;
     let (placement, placing) = Placement::new(pool.clone(), store.clone());
 
+    let (tell_store, store_health) = watch::channel(Health::up());
+    let (tell_gateways, gateways_health) = watch::channel(Health::up());
+    let parts = [("eim", eim.health()), ("store", store_health.clone()), ("callgw", gateways_health)];
     let door = Arc::new(Door {
+        parts: parts.clone(),
         counters: Counters::new(&schema),
         budget: Budget::per_minute(config.limits.requests_per_minute),
         failed_logins: FailedLogins::default(),
@@ -133,7 +137,6 @@ async fn run(
     });
 
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
-    let (tell_store, store_health) = watch::channel(Health::up());
     lifecycle.wire("store", until(hard.clone(), tasks::watch_store(store.clone(), tell_store)));
     lifecycle.wire(
         "events",
@@ -157,7 +160,10 @@ async fn run(
         "collector",
         until(hard.clone(), tasks::collect(entry.clone(), conferences.clone(), config.limits.guest_idle)),
     );
-    lifecycle.wire("health", until(hard.clone(), tasks::tell_health(eim.clone(), sockets.clone())));
+    lifecycle.wire("gateways", until(hard.clone(), tasks::watch_gateways(pool.clone(), tell_gateways)));
+    for (part, health) in parts {
+        lifecycle.wire("health", until(hard.clone(), tasks::tell_health(part, health, sockets.clone())));
+    }
     lifecycle.door("sockets", tasks::drain_sockets(sockets, soft.clone(), config.limits.drain));
     let ready = readiness(store_health, &eim, &conferences, &pool, &soft);
     lifecycle.wire("admin", serve_admin(admin, ready, metrics, pulls, hard.clone()));

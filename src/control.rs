@@ -111,6 +111,8 @@ pub enum FromNode {
         #[serde(default, deserialize_with = "way")]
         cascades: Option<Way>,
     },
+    /// Its media can't be reached, for that reason: its calls go elsewhere. Said as often as a load.
+    Unserving { why: String },
     /// The node stops at that time (ms since 1970).
     Draining { deadline_ms: u64 },
 }

@@ -184,9 +184,11 @@ fn hello(door: &Door, outbox: &Outbox) {
         resume_window_ms: limits.resume_window.as_millis() as u64,
     };
     outbox.send(notification("hello", &hello).into());
-    let health = door.eim.health().borrow().clone();
-    if !health.up {
-        outbox.send(notification("degraded", &json!({"part": "eim", "since": health.since_ms})).into());
+    for (part, health) in &door.parts {
+        let health = health.borrow().clone();
+        if !health.up {
+            outbox.send(notification("degraded", &json!({"part": part, "since": health.since_ms})).into());
+        }
     }
 }
 

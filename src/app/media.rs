@@ -231,6 +231,8 @@ pub fn janus_reach(config: &Config, node: &CallNode) -> Result<janus::Reach, Str
         api_secret: node.api_secret.clone(),
         admin_key: node.admin_key.clone(),
         timeout: callgw.connect_timeout,
+        probe_interval: callgw.probe_interval,
+        probe_timeout: callgw.probe_timeout,
         reconnect_min: callgw.reconnect_min,
         reconnect_max: callgw.reconnect_max,
         endpoints_max: callgw.connections as u64,

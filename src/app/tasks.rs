@@ -15,10 +15,10 @@ use tokio_util::task::TaskTracker;
 use crate::callgw::Pool;
 use crate::conference::{Conferences, Own, notification};
 use crate::demo;
+use crate::eim::Health;
 use crate::eim::address::user_at;
 use crate::eim::answer::WebAddress;
 use crate::eim::inbound::Inbound;
-use crate::eim::{Eim, Health};
 use crate::entry::Entry;
 use crate::event::{CallEvent, Change, Event, Role};
 use crate::ids::now_ms;
@@ -191,9 +191,8 @@ pub(super) async fn collect(entry: Entry, conferences: Conferences, guest_idle: 
     }
 }
 
-/// Tells every socket when the EIM goes and comes back.
-pub(super) async fn tell_health(eim: Eim, sockets: Sockets) {
-    let mut health = eim.health();
+/// Tells every socket when a part goes and comes back.
+pub(super) async fn tell_health(part: &'static str, mut health: watch::Receiver<Health>, sockets: Sockets) {
     let mut up = health.borrow_and_update().up;
     while health.changed().await.is_ok() {
         let now = health.borrow_and_update().clone();
@@ -202,8 +201,8 @@ pub(super) async fn tell_health(eim: Eim, sockets: Sockets) {
         }
         up = now.up;
         let frame = match up {
-            true => notification("restored", &json!({"part": "eim"})),
-            false => notification("degraded", &json!({"part": "eim", "since": now.since_ms})),
+            true => notification("restored", &json!({"part": part})),
+            false => notification("degraded", &json!({"part": part, "since": now.since_ms})),
         };
         sockets.broadcast(&frame.into());
     }
@@ -219,6 +218,24 @@ pub(super) async fn keep_line(store: Store, hard: CancellationToken) -> Result<(
     }
     store.keep_line().await.ok();
     Ok(())
+}
+
+/// Tells whether any call gateway can be used.
+pub(super) async fn watch_gateways(pool: Pool, tell: watch::Sender<Health>) {
+    let mut changes = pool.changes();
+    loop {
+        let now = pool.trouble().map_or_else(Health::up, Health::down);
+        tell.send_if_modified(|known| {
+            let changed = known.up != now.up;
+            if changed {
+                *known = now;
+            }
+            changed
+        });
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Tries the store now and then, and tells how it is.

@@ -27,6 +27,8 @@ const REPORTERS_MAX: usize = 1024;
 pub enum Control {
     /// It has none, for that reason: probes alone say how it is.
     Unspoken(String),
+    /// It admits nobody whom we send, for that reason: it and we don't take each other for who we are.
+    Distrusted(String),
     /// It has spoken, the last time then.
     Heard(u64),
 }
@@ -53,9 +55,15 @@ pub enum Fault {
 pub struct Health {
     /// A control link that is silent for longer is dead, in ms.
     silence_ms: u64,
+    /// When this node was last looked at.
+    looked_at: Option<u64>,
+    /// Anything is known of it.
+    is_judged: bool,
     probed: Result<(), String>,
     control: Control,
     load: Option<Reported>,
+    /// Why it says that it serves nobody.
+    unserving: Option<String>,
     /// The node refuses new rooms.
     draining: bool,
     /// When the node stops, ms since 1970.
@@ -68,9 +76,12 @@ impl Health {
     pub fn new(silence_ms: u64) -> Self {
         Self {
             silence_ms,
+            looked_at: None,
+            is_judged: false,
             probed: Err("not yet probed".into()),
             control: Control::Unspoken("no control link yet".into()),
             load: None,
+            unserving: None,
             draining: false,
             stops_at: None,
             reporters: HashMap::new(),
@@ -78,19 +89,53 @@ impl Health {
         }
     }
 
+    /// Told at every look, of which there are several in the time of a silence. Where there was none for half of it, we
+    /// were stalled and heard nobody: a fresh silence begins.
+    pub fn looked(&mut self, now: u64) {
+        let gap = self.looked_at.replace(now).map_or(0, |before| now.saturating_sub(before));
+        if let Control::Heard(at) = &mut self.control
+            && gap > self.silence_ms / 2
+        {
+            *at = now;
+        }
+    }
+
+    /// Whether anything is known of it yet.
+    pub fn is_judged(&self) -> bool {
+        self.is_judged
+    }
+
     pub fn probed(&mut self, outcome: Result<(), String>) {
+        self.is_judged = true;
         self.probed = outcome;
     }
 
     /// The node won't have a control link: what is known of it from one no longer holds.
     pub fn refuses_control(&mut self, why: String) {
-        self.control = Control::Unspoken(why);
-        (self.load, self.draining, self.stops_at) = (None, false, None);
+        self.has_no_control(Control::Unspoken(why));
+    }
+
+    /// It doesn't take our secret, or we don't take its certificate.
+    pub fn is_distrusted(&mut self, why: String) {
+        self.is_judged = true;
+        self.has_no_control(Control::Distrusted(why));
+    }
+
+    fn has_no_control(&mut self, control: Control) {
+        self.control = control;
+        (self.load, self.unserving, self.draining, self.stops_at) = (None, None, false, None);
     }
 
     pub fn heard(&mut self, said: &FromNode, now: u64) {
-        self.control = Control::Heard(now);
+        self.is_judged = true;
+        if let FromNode::Unserving { why } = said {
+            // As if it were silent: its media may be back in a moment.
+            self.unserving = Some(why.clone());
+            return;
+        }
+        (self.control, self.unserving) = (Control::Heard(now), None);
         match said {
+            FromNode::Unserving { .. } => {}
             FromNode::Load { busiest, draining, cascades, .. } => {
                 // A node may say anything; a load that isn't a number is a full one.
                 let busiest = if busiest.is_finite() { busiest.max(0.0) } else { 1.0 };
@@ -110,11 +155,14 @@ impl Health {
     /// Whether the node may be used, or why not.
     pub fn verdict(&self, now: u64) -> Result<(), (Fault, String)> {
         let down = |why: String| Err((Fault::Down, why));
-        match (&self.control, &self.probed) {
-            (Control::Heard(at), _) if now.saturating_sub(*at) > self.silence_ms => {
-                down(format!("silent on its control link for {} ms", now.saturating_sub(*at)))
+        match (&self.control, &self.probed, &self.unserving) {
+            (Control::Heard(at), _, why) if now.saturating_sub(*at) > self.silence_ms => {
+                let silent = || format!("silent on its control link for {} ms", now.saturating_sub(*at));
+                down(why.clone().unwrap_or_else(silent))
             }
-            (Control::Unspoken(_), Err(why)) => down(why.clone()),
+            (Control::Distrusted(why), ..)
+            | (Control::Unspoken(_), _, Some(why))
+            | (Control::Unspoken(_), Err(why), _) => down(why.clone()),
             _ if self.reported_until > now => Err((Fault::Reported, "its members report that it fails".into())),
             _ => Ok(()),
         }
@@ -123,7 +171,7 @@ impl Health {
     /// Why the node gets no commands from us, where it gets none.
     pub fn uncontrolled(&self) -> Option<&str> {
         match &self.control {
-            Control::Unspoken(why) => Some(why),
+            Control::Unspoken(why) | Control::Distrusted(why) => Some(why),
             Control::Heard(_) => None,
         }
     }
@@ -206,6 +254,48 @@ mod tests {
         health.probed(Ok(()));
         assert_eq!((fault(&health, 99_999), health.uncontrolled()), (None, Some("404")));
         assert_eq!((health.load(), health.is_draining()), (None, false), "what an older life said is over");
+    }
+
+    #[test]
+    fn a_node_that_does_not_take_our_secret_is_down_though_a_probe_goes_well_until_it_does() {
+        let mut health = Health::new(SILENCE);
+        health.probed(Ok(()));
+        health.is_distrusted("it refuses our secret".into());
+        assert_eq!(health.verdict(0), Err((Fault::Down, "it refuses our secret".into())));
+        health.heard(&load(0.1, false), 1);
+        assert_eq!(fault(&health, 1), None);
+    }
+
+    #[test]
+    fn a_node_whose_media_is_away_says_why_and_is_down_unless_it_is_back_in_time() {
+        let away = FromNode::Unserving { why: "Janus has gone".into() };
+        let mut health = Health::new(SILENCE);
+        health.probed(Ok(()));
+        health.heard(&away, 0);
+        assert_eq!(health.verdict(0), Err((Fault::Down, "Janus has gone".into())), "it was never there");
+        health.heard(&load(0.1, false), 1000);
+        health.heard(&away, 1500);
+        assert_eq!(fault(&health, 1000 + SILENCE), None);
+        assert_eq!(health.verdict(1001 + SILENCE), Err((Fault::Down, "Janus has gone".into())));
+        health.heard(&load(0.1, false), 1001 + SILENCE);
+        assert_eq!(fault(&health, 1001 + SILENCE), None);
+    }
+
+    #[test]
+    fn while_we_were_stalled_nobody_was_silent() {
+        let mut health = Health::new(SILENCE);
+        health.heard(&load(0.1, false), 1000);
+        health.looked(1500);
+        // Stopped for an hour.
+        let now = 3_601_500;
+        health.looked(now);
+        assert_eq!(fault(&health, now), None);
+        for at in 1..=4 {
+            health.looked(now + at * SILENCE / 4);
+        }
+        assert_eq!(fault(&health, now + SILENCE), None);
+        health.looked(now + SILENCE + 1);
+        assert_eq!(fault(&health, now + SILENCE + 1), Some(Fault::Down), "a fresh silence, and no longer one");
     }
 
     #[test]

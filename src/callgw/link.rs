@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::control::{FromNode, QUEUE, ToNode};
 use crate::dial::{self, DialError, Socket, Tls};
+use crate::stall::patience;
 use crate::token::ControlClaims;
 use crate::trust;
 
@@ -70,6 +71,8 @@ pub struct Embedded {
 enum NoLink {
     /// The node answers, and won't have one.
     Refused(String),
+    /// It doesn't take our secret, or we don't take its certificate.
+    Distrusted(String),
     /// It may be there later.
     Failed(String),
 }
@@ -79,7 +82,7 @@ pub async fn keep(node: Arc<Node>, keeping: Keeping, mut commands: mpsc::Receive
     let keep = async {
         let mut wait = keeping.reconnect_min;
         loop {
-            match timeout(keeping.timeout, open(&node, &keeping)).await {
+            match patience(keeping.timeout, open(&node, &keeping)).await {
                 Ok(Ok(socket)) => {
                     wait = keeping.reconnect_min;
                     let why = serve(&node, &keeping, socket, &mut commands).await;
@@ -87,6 +90,7 @@ pub async fn keep(node: Arc<Node>, keeping: Keeping, mut commands: mpsc::Receive
                     tracing::info!(gateway = node.id, why, "the control link has ended");
                 }
                 Ok(Err(NoLink::Refused(why))) => node.refuses_control(why),
+                Ok(Err(NoLink::Distrusted(why))) => node.is_distrusted(why),
                 Ok(Err(NoLink::Failed(why))) => tracing::debug!(gateway = node.id, why, "no control link"),
                 Err(_) => tracing::debug!(gateway = node.id, "no control link in time"),
             }
@@ -104,9 +108,9 @@ pub async fn keep(node: Arc<Node>, keeping: Keeping, mut commands: mpsc::Receive
 /// # Errors
 /// Why there is none.
 pub async fn try_once(node: &Node, keeping: &Keeping) -> Result<(), String> {
-    match timeout(keeping.timeout, open(node, keeping)).await {
+    match patience(keeping.timeout, open(node, keeping)).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(NoLink::Refused(why) | NoLink::Failed(why))) => Err(why),
+        Ok(Err(NoLink::Refused(why) | NoLink::Distrusted(why) | NoLink::Failed(why))) => Err(why),
         Err(_) => Err("no answer in time".into()),
     }
 }
@@ -116,9 +120,12 @@ async fn open(node: &Node, keeping: &Keeping) -> Result<Socket, NoLink> {
     let token = node.control_keys.sign(&ControlClaims::new(&node.id, &keeping.node, keeping.token_ttl));
     let protocols = format!("confgate, bearer.{token}");
     dial::websocket(&uri, &protocols, &keeping.tls, FRAME_MAX).await.map_err(|error| match error {
-        // A node that can't prove who it is gets no commands; whether it lives is for the probe to say.
+        // A node that can't prove who it is gets no commands, and admits nobody without them.
         DialError::Tls(why) if trust::is_peers(&why) => {
-            NoLink::Refused(format!("TLS: {}; see callgw.ca", trust::words(&why)))
+            NoLink::Distrusted(format!("TLS: {}; see callgw.ca", trust::words(&why)))
+        }
+        DialError::Status(401 | 403) => {
+            NoLink::Distrusted(format!("{error}: another secret than ours, or another time"))
         }
         DialError::Connect(_) | DialError::Tls(_) => NoLink::Failed(error.to_string()),
         DialError::Address | DialError::Status(_) | DialError::Upgrade(_) => NoLink::Refused(error.to_string()),
@@ -141,7 +148,7 @@ async fn serve(node: &Node, keeping: &Keeping, socket: Socket, commands: &mut mp
     let mut greeted = false;
     loop {
         tokio::select! {
-            heard = timeout(keeping.silence(), stream.next()) => match heard {
+            heard = patience(keeping.silence(), stream.next()) => match heard {
                 Err(_) => return "silent".into(),
                 Ok(None) => return "closed".into(),
                 Ok(Some(Err(error))) => return error.to_string(),

@@ -201,6 +201,17 @@ impl Pool {
         self.0.turn.iter().map(|turn| IceServer::new(turn, user, now_ms())).collect()
     }
 
+    /// Why there is no sound and picture for anybody: every node is known not to be usable.
+    pub fn trouble(&self) -> Option<String> {
+        let down = |node: &Arc<Node>| {
+            let standing = node.standing();
+            let why = standing.reason.filter(|_| standing.judged && standing.fault.is_some())?;
+            Some(format!("{}: {why}", node.id))
+        };
+        let nodes: Option<Vec<String>> = self.0.nodes.iter().map(down).collect();
+        nodes.filter(|nodes| !nodes.is_empty()).map(|nodes| nodes.join("; "))
+    }
+
     pub fn reports(&self) -> Vec<Report> {
         let report = |n: &Arc<Node>| Report {
             id: n.id.clone(),
@@ -320,8 +331,6 @@ impl Starting<'_> {
         };
         if let Some(Embedded { commands, news }) = embedded {
             let node = make(commands);
-            // Until its first word; it is silent while its media server can't be reached.
-            node.probed(Err("its media can't be reached".into()));
             self.tracker.spawn(link::listen(node.clone(), news, self.stop.clone()));
             return Some(node);
         }
@@ -363,7 +372,7 @@ pub async fn check(config: &config::Callgw, node: &config::CallNode, gateway: &s
     let own_secret = node.secret.clone().unwrap_or_default();
     let (commands, _) = mpsc::channel(1);
     let node = Node::new(node, url.to_string(), &own_secret, keeping.silence(), commands, watch::Sender::new(0));
-    link::try_once(&node, &keeping).await.map_err(|why| format!("{url} lives, but can't be controlled: {why}"))?;
+    link::try_once(&node, &keeping).await.map_err(|why| format!("{url} lives, but there is no control link: {why}"))?;
     Ok(format!("{url}, control link"))
 }
 

@@ -42,6 +42,8 @@ pub struct Node {
 /// What everybody may know of a node.
 #[derive(Debug, Clone)]
 pub struct Standing {
+    /// Whether anything is known of it yet.
+    pub judged: bool,
     /// Why it isn't to be used.
     pub fault: Option<Fault>,
     /// Since when it is, or isn't; milliseconds since 1970.
@@ -126,6 +128,7 @@ impl Node {
         let state = self.lock();
         let uncontrolled = state.health.uncontrolled().map(|why| format!("no control: {why}"));
         Standing {
+            judged: state.health.is_judged(),
             fault: state.fault.as_ref().map(|(fault, _)| *fault),
             since: state.since,
             reason: state.fault.as_ref().map(|(_, why)| why.clone()).or(uncontrolled),
@@ -215,6 +218,10 @@ impl Node {
         self.change(|state, _| state.health.refuses_control(why));
     }
 
+    pub fn is_distrusted(&self, why: String) {
+        self.change(|state, _| state.health.is_distrusted(why));
+    }
+
     pub fn heard(&self, said: &FromNode) {
         let (mut anew, mut leaves) = (false, false);
         self.change(|state, now| {
@@ -244,13 +251,17 @@ impl Node {
     fn change(&self, what: impl FnOnce(&mut State, u64)) {
         let now = Moment::now().ms();
         let mut state = self.lock();
+        state.health.looked(now);
+        let was_judged = state.health.is_judged();
         what(&mut state, now);
         let fault = state.health.verdict(now).err();
-        let turned = fault.is_some() != state.fault.is_some();
+        let turned = fault.is_some() != state.fault.is_some() || state.health.is_judged() != was_judged;
         if turned {
             state.since = now_ms();
-            let why = fault.as_ref().map(|(_, why)| why);
-            tracing::info!(gateway = self.id, up = fault.is_none(), why, "call gateway");
+            match &fault {
+                None => tracing::info!(gateway = self.id, "the call gateway is up"),
+                Some((_, why)) => tracing::warn!(gateway = self.id, why, "the call gateway can't be used"),
+            }
         }
         let up = f64::from(u8::from(fault.is_none()));
         metrics::gauge!("confgate_call_gateway_up", "gateway" => self.id.clone()).set(up);

@@ -8,10 +8,10 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::dial::{self, DialError, Tls};
+use crate::stall::patience;
 
 /// Nothing that a node sends by itself is larger.
 const MESSAGE_MAX: usize = 64 * 1024;
@@ -29,7 +29,7 @@ impl Prober {
     /// `Err` says why the node is not to be used.
     pub async fn probe(&self, within: Duration) -> Result<(), String> {
         let uri = self.url.parse().map_err(|_| "not an address".to_owned())?;
-        let opening = timeout(within, dial::plain_websocket(&uri, &self.tls, MESSAGE_MAX));
+        let opening = patience(within, dial::plain_websocket(&uri, &self.tls, MESSAGE_MAX));
         match opening.await.map_err(|_| "no answer in time".to_owned())? {
             // The connection is dropped: a close frame's answer would only be waited for.
             Ok(_) => Ok(()),

@@ -186,10 +186,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_absent_silent_or_wrong_server_is_told() {
-        let tls = Tls::load(None).unwrap();
+        let (tls, ice) = (Tls::load(None).unwrap(), ice());
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let url = format!("stun:{}", socket.local_addr().unwrap());
-        assert_eq!(check(&url, &ice(), &tls).await.unwrap_err(), "no answer in time");
+        assert_eq!(check(&url, &ice, &tls).await.unwrap_err(), "no answer in time");
         let answering = async {
             let mut request = [0; HEADER];
             let (length, from) = socket.recv_from(&mut request).await.unwrap();
@@ -205,8 +205,8 @@ mod tests {
             }
             answering.await;
         };
-        assert_eq!(tokio::join!(check(&url, &ice(), &tls), drained).0, Ok("answers".to_owned()));
+        assert_eq!(tokio::join!(check(&url, &ice, &tls), drained).0, Ok("answers".to_owned()));
         drop(socket);
-        assert!(check(&url, &ice(), &tls).await.is_err());
+        assert!(check(&url, &ice, &tls).await.is_err());
     }
 }

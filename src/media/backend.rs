@@ -57,10 +57,11 @@ impl Media {
         }
     }
 
-    /// `None`: it can't be reached.
-    pub fn load(&self) -> Option<Load> {
+    /// # Errors
+    /// Why it can't be used.
+    pub fn load(&self) -> Result<Load, String> {
         match self {
-            Self::Builtin(media) => Some(media.load()),
+            Self::Builtin(media) => Ok(media.load()),
             Self::Janus(media) => media.load(),
             Self::Whip(media) => media.load(),
         }

@@ -45,8 +45,8 @@ pub struct Settings {
 /// How the node is, as its gateways are told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
-    /// Nothing while the media can't be reached: a node that is silent is taken for dead, and its calls go elsewhere.
-    pub load: Option<FromNode>,
+    /// A load, or that it serves nobody.
+    pub load: FromNode,
     /// When it stops, if it is going to: ms since 1970.
     pub deadline_ms: Option<u64>,
 }
@@ -357,10 +357,10 @@ impl Node {
     /// Says at once what the next report would be too late for.
     fn report_a_jump(&mut self) {
         let said = match &self.status.borrow().load {
-            Some(FromNode::Load { busiest, .. }) => *busiest,
+            FromNode::Load { busiest, .. } => *busiest,
             _ => return,
         };
-        if self.media.load().is_some_and(|load| load.busiest >= said + JUMP) {
+        if self.media.load().is_ok_and(|load| load.busiest >= said + JUMP) {
             self.report(None);
         }
     }
@@ -374,7 +374,7 @@ impl Node {
         self.say("confgate_one2one_calls", self.calls.pairs() as f64);
         self.say("confgate_groupcall_mailbox_waiting", self.mailbox.len() as f64);
         self.say("confgate_groupcall_media_waiting", self.backlog.len() as f64);
-        if let Some(load) = self.media.load() {
+        if let Ok(load) = self.media.load() {
             self.say("confgate_media_packets_per_second", load.packets_per_s as f64);
             self.say("confgate_media_busiest_ratio", load.busiest);
             self.say("confgate_media_endpoints", load.endpoints as f64);
@@ -396,17 +396,19 @@ impl Node {
 }
 
 /// `rooms`: the share of the rooms and calls that may be open.
-fn load(media: &Carrier, rooms: f64, draining: bool) -> Option<FromNode> {
-    let load = media.load()?;
-    Some(FromNode::Load {
-        packets_per_s: load.packets_per_s,
-        packets_per_s_max: load.packets_per_s_max,
-        busiest: load.busiest.max(rooms),
-        rooms: load.rooms,
-        endpoints: load.endpoints,
-        draining,
-        cascades: media.cascades(),
-    })
+fn load(media: &Carrier, rooms: f64, draining: bool) -> FromNode {
+    match media.load() {
+        Ok(load) => FromNode::Load {
+            packets_per_s: load.packets_per_s,
+            packets_per_s_max: load.packets_per_s_max,
+            busiest: load.busiest.max(rooms),
+            rooms: load.rooms,
+            endpoints: load.endpoints,
+            draining,
+            cascades: media.cascades(),
+        },
+        Err(why) => FromNode::Unserving { why },
+    }
 }
 
 impl Status {
@@ -414,7 +416,7 @@ impl Status {
     pub fn news(&self, told: Option<&Status>) -> impl Iterator<Item = FromNode> + use<> {
         let known = told.and_then(|told| told.deadline_ms);
         let draining = self.deadline_ms.filter(|_| known.is_none());
-        draining.map(|deadline_ms| FromNode::Draining { deadline_ms }).into_iter().chain(self.load.clone())
+        draining.map(|deadline_ms| FromNode::Draining { deadline_ms }).into_iter().chain([self.load.clone()])
     }
 }
 

@@ -24,6 +24,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::Account;
@@ -31,8 +32,8 @@ use crate::budget::Budget;
 use crate::callgw::Pool;
 use crate::conference::{Conferences, Position};
 use crate::config::Config;
-use crate::eim::Eim;
 use crate::eim::calls::Calls;
+use crate::eim::{Eim, Health};
 use crate::entry::{Caller, Entry};
 use crate::ids::ConfId;
 use crate::placement::Placement;
@@ -64,6 +65,8 @@ pub struct Door {
     pub pool: Pool,
     pub placement: Placement,
     pub store: Store,
+    /// What sockets are told of: each part's name, and how it is.
+    pub parts: [(&'static str, watch::Receiver<Health>); 3],
     /// Cancelled when nobody new is let in any more.
     pub draining: CancellationToken,
 }

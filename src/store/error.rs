@@ -89,6 +89,9 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
 
 /// Why the file could not be opened, in words an operator can act on.
 pub(super) fn open_reason(error: &sqlx::Error) -> String {
+    if matches!(error, sqlx::Error::PoolTimedOut) {
+        return "another process holds it locked, or its disk is too slow, for longer than store.wait_ms".to_owned();
+    }
     match sqlite_code(error) {
         Some(BUSY) => "another process holds it locked".to_owned(),
         Some(READONLY) => "the file or its folder may not be written".to_owned(),

@@ -24,7 +24,7 @@ pub async fn stage(trust: &Trust, nodes: &[&Node]) -> Stage {
     stage_with(&trust.hasty_section(), nodes).await
 }
 
-async fn stage_with(section: &str, nodes: &[&Node]) -> Stage {
+pub async fn stage_with(section: &str, nodes: &[&Node]) -> Stage {
     let sections: String = nodes.iter().map(|node| node.section()).collect();
     let stage = Stage::with(&format!("{sections}{section}")).await;
     probed(&stage.gateway, nodes).await;

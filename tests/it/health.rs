@@ -10,7 +10,6 @@ use crate::support::call_gateway::Trust;
 use crate::support::gateway::Gateway;
 use crate::support::media::{NODE_SECRET, builtin_node, flows};
 use crate::support::ports::Port;
-use crate::support::turn::Turn;
 use crate::support::wait::until_true;
 use crate::xmpp::check;
 
@@ -229,87 +228,4 @@ async fn a_node_full_of_connections_says_so_and_the_next_one_is_taken() {
         let given = guest.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
         assert_eq!(given["gatewayId"], "m2", "{given}");
     }
-}
-
-/// What stands where a node should.
-enum Broken {
-    Absent,
-    /// It takes connections and says nothing.
-    Silent,
-    /// It answers that nothing is there.
-    Refusing,
-}
-
-/// Something broken, and its address. Held, it stays so.
-async fn broken(how: &Broken) -> (Port, Option<tokio::net::TcpListener>, Option<tokio::task::JoinHandle<()>>) {
-    let port = Port::claim();
-    if matches!(how, Broken::Absent) {
-        return (port, None, None);
-    }
-    let listener = tokio::net::TcpListener::bind(port.address()).await.expect("the port is free");
-    if matches!(how, Broken::Silent) {
-        return (port, Some(listener), None);
-    }
-    let refusing = tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            // Who hangs up first doesn't matter.
-            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await;
-            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await;
-        }
-    });
-    (port, None, Some(refusing))
-}
-
-#[tokio::test]
-async fn every_broken_call_gateway_is_down_in_readyz_and_fails_in_check() {
-    let times = "[callgw]\nprobe_interval_ms = 100\nprobe_timeout_ms = 300\nreport_interval_ms = 100\n\
-                 connect_timeout_ms = 500\nreconnect_min_ms = 50\nreconnect_max_ms = 200\n";
-    let (mut held, mut entries, mut ids) = (Vec::new(), String::new(), Vec::new());
-    for kind in ["confgate", "janus", "whip"] {
-        for (name, how) in [("absent", Broken::Absent), ("silent", Broken::Silent), ("refusing", Broken::Refusing)] {
-            let thing = broken(&how).await;
-            let (id, at) = (format!("{kind}-{name}"), thing.0.address());
-            let address = match kind {
-                "confgate" => format!("url = \"ws://{at}/x\"\nsecret = \"the secret that it shares\"\n"),
-                "janus" => format!("admin_url = \"ws://{at}\"\n"),
-                _ => format!("admin_url = \"http://{at}\"\n"),
-            };
-            entries += &format!("[[callgw.nodes]]\nid = \"{id}\"\nkind = \"{kind}\"\n{address}");
-            held.push(thing);
-            ids.push(id);
-        }
-    }
-    let gateway = Gateway::with(&format!("{times}{entries}")).start().await;
-    for id in &ids {
-        let name = format!("callgw.{id}");
-        until_true(&format!("{id} is down, with a reason"), async || {
-            let readyz = gateway.readyz().await;
-            let parts = readyz["parts"].as_array().expect("parts").clone();
-            let part = parts.iter().find(|part| part["part"] == *name).expect("each node is a part");
-            let reason = part["reason"].as_str().unwrap_or_default();
-            part["state"] == "down" && !reason.is_empty() && reason != "not yet probed"
-        })
-        .await;
-    }
-    let (http, admin) = (Port::claim(), Port::claim());
-    let (code, said) = check(&format!("{}{times}{entries}", listeners(&http, &admin))).await;
-    assert_eq!(code, Some(1), "{said}");
-    for id in &ids {
-        assert!(said.lines().any(|line| line.starts_with(&format!("FAILED callgw {id}: "))), "{id}: {said}");
-    }
-}
-
-#[tokio::test]
-async fn check_tells_whether_a_turn_server_answers() {
-    let (http, admin) = (Port::claim(), Port::claim());
-    let turn = Turn::start("127.0.0.1".parse().expect("an address")).await;
-    let section = turn.section();
-    let (code, said) = check(&format!("{}{section}", listeners(&http, &admin))).await;
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("ok     turn turn:127.0.0.1:"), "{said}");
-    drop(turn);
-    let (code, said) = check(&format!("{}{section}", listeners(&http, &admin))).await;
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("FAILED turn turn:127.0.0.1:"), "{said}");
 }

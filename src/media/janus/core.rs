@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::message::{self, Handle, Request, Said};
 use super::plain;
@@ -12,7 +12,7 @@ use super::remote::{Busy, Forward, Left, Pull};
 use super::rooms::{Permit, Room, RoomState, Track};
 
 /// Largest number that Janus takes for a room or a feed and JSON carries exactly.
-const NUMBER_MAX: u64 = (1 << 53) - 1;
+pub(super) const NUMBER_MAX: u64 = (1 << 53) - 1;
 /// The plugin's error codes: no such feed (not up yet), and a description that it can't read.
 const NO_SUCH_FEED: i64 = 428;
 const INVALID_SDP: i64 = 465;
@@ -264,15 +264,8 @@ impl Janus {
 
     fn create(&mut self, id: &RoomId) {
         let (Some(control), Some(room)) = (self.control, self.rooms.get(id)) else { return };
-        let mut create = json!({
-            "request": "create", "room": room.number, "permanent": false, "is_private": true,
-            "secret": self.settings.secret, "pin": self.settings.secret,
-            "publishers": self.settings.publishers, "notify_joining": false,
-            "audiocodec": "opus", "videocodec": "vp8,h264,av1", "bitrate": 0, "audiolevel_event": true,
-        });
-        if let Some(key) = &self.settings.admin_key {
-            create["admin_key"] = key.as_str().into();
-        }
+        let Settings { publishers, secret, admin_key, .. } = &self.settings;
+        let create = message::create(room.number, *publishers, secret, admin_key.as_deref());
         self.ask(Waiting::Room(id.clone()), message::plugin(control, create, None));
     }
 

@@ -4,8 +4,8 @@
 //! takes them, nothing more is read from Janus.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use confgate_sfu::vocabulary::{Command, Load, Notice};
@@ -15,22 +15,21 @@ use serde_json::{Value, json};
 use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::census::Census;
-use super::core::{Janus, Output, Settings};
-use super::message::Said;
+use super::core::{Janus, NUMBER_MAX, Output, Settings};
+use super::message::{self, Said};
 use crate::clock::Moment;
 use crate::dial::{self, Socket, Tls};
-use crate::ids::Secret;
+use crate::ids::{Secret, random_text};
+use crate::stall::{is_stall, patience};
 
 /// Commands that wait for the driver's task.
 const COMMANDS: usize = 1024;
 /// Notices that wait for the node's task.
 const NOTICES: usize = 4096;
-/// Janus ends a session that is silent for 60 s (`session_timeout`).
-const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long Janus may take to let go of everything when the node stops.
 const STOP: Duration = Duration::from_secs(2);
 /// How often requests are looked at that Janus hasn't answered.
@@ -52,6 +51,9 @@ pub struct Reach {
     pub admin_key: Option<Secret>,
     /// For connecting, and for its answer to a request.
     pub timeout: Duration,
+    /// How often it is asked whether it lives, and how long it may take to say so.
+    pub probe_interval: Duration,
+    pub probe_timeout: Duration,
     pub reconnect_min: Duration,
     pub reconnect_max: Duration,
     /// Connections that count as a full server.
@@ -70,23 +72,57 @@ impl Reach {
     /// # Errors
     /// Why not.
     pub async fn check(&self) -> Result<(), String> {
-        timeout(self.timeout, self.session()).await.map_err(|_| "no answer in time".to_owned())??;
+        self.open().await?;
         match &self.census {
             Some(census) => census.check().await.map(drop).map_err(|why| format!("its Admin API: {why}")),
             None => Ok(()),
         }
     }
 
-    /// Opens a session.
+    /// [`Reach::session`], in time.
+    async fn open(&self) -> Result<(Socket, u64), String> {
+        patience(self.timeout, self.session()).await.map_err(|_| "no answer in time".to_owned())?
+    }
+
+    /// Opens a session in which rooms can be made: one is, and goes again.
     async fn session(&self) -> Result<(Socket, u64), String> {
         let opened = dial::websocket(&self.url, "janus-protocol", &self.tls, MESSAGE_MAX).await;
         let mut socket = opened.map_err(|error| error.to_string())?;
-        self.say(&mut socket, 0, json!({"janus": "create"})).await?;
+        let session = self.make(&mut socket, None, json!({"janus": "create"})).await?;
+        let attached = self.make(&mut socket, Some(session), message::attach()).await;
+        let handle = attached.map_err(|why| format!("its VideoRoom: {why}"))?;
+        let (room, secret) = (rand::rng().random_range(1..=NUMBER_MAX), random_text(32));
+        let admin_key = self.admin_key.as_ref().map(Secret::expose);
+        let create = message::plugin(handle, message::create(room, 1, &secret, admin_key), None);
+        let made = self.ask(&mut socket, Some(session), create).await;
+        made.map_err(|why| format!("it lets us make no room: {why}"))?;
+        for last in [message::plugin(handle, message::destroy(room, &secret), None), message::detach(handle)] {
+            self.ask(&mut socket, Some(session), last).await?;
+        }
+        Ok((socket, session))
+    }
+
+    /// The id of what is made.
+    async fn make(&self, socket: &mut Socket, session: Option<u64>, body: Value) -> Result<u64, String> {
+        match self.ask(socket, session, body).await? {
+            Said::Made { id, .. } => Ok(id),
+            _ => Err("it doesn't say what it has made".into()),
+        }
+    }
+
+    /// Asks, while nothing else is under way on the socket.
+    async fn ask(&self, socket: &mut Socket, session: Option<u64>, mut body: Value) -> Result<Said, String> {
+        if let Some(session) = session {
+            body["session_id"] = session.into();
+        }
+        self.say(socket, 0, body).await?;
         loop {
             let text = heard(socket.next().await)?;
             match text.as_deref().map(Said::read) {
-                Some(Said::Made { transaction: 0, id }) => return Ok((socket, id)),
                 Some(Said::Refused { reason, .. }) => return Err(reason),
+                Some(said @ (Said::Made { transaction: 0, .. } | Said::Done { transaction: 0, .. })) => {
+                    return Ok(said);
+                }
                 _ => {}
             }
         }
@@ -126,6 +162,8 @@ pub(super) struct Shown {
     rooms: AtomicU64,
     /// Of all of Janus; [`UNKNOWN`] where nobody counts.
     handles: AtomicU64,
+    /// Why the last link has ended, or there was none.
+    why: Mutex<String>,
 }
 
 const UNKNOWN: u64 = u64::MAX;
@@ -133,6 +171,11 @@ const UNKNOWN: u64 = u64::MAX;
 impl Shown {
     pub(super) fn set_handles(&self, handles: Option<u64>) {
         self.handles.store(handles.unwrap_or(UNKNOWN), Ordering::Relaxed);
+    }
+
+    fn why(&self) -> MutexGuard<'_, String> {
+        // Whole at any time.
+        self.why.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connections that Janus has, as far as known.
@@ -159,6 +202,7 @@ impl Driver {
             endpoints: AtomicU64::new(0),
             rooms: AtomicU64::new(0),
             handles: AtomicU64::new(UNKNOWN),
+            why: Mutex::new("no link to Janus yet".to_owned()),
         });
         if let Some(census) = reach.census.clone() {
             tokio::spawn(census.watch(Arc::downgrade(&shown)));
@@ -166,7 +210,7 @@ impl Driver {
         let endpoints_max = reach.endpoints_max;
         let settings = Settings {
             admin_key: reach.admin_key.as_ref().map(|key| key.expose().to_owned()),
-            secret: crate::ids::random_text(32),
+            secret: random_text(32),
             timeout_ms: reach.timeout.as_millis() as u64,
             publishers: reach.members_max,
             rtp_address: reach.rtp_address,
@@ -190,12 +234,18 @@ impl Driver {
         self.commands.try_send(command).map_err(|_| Full)
     }
 
-    /// Janus tells no packet rates: how full it is, is how many connections it has. `None`: there is no link.
-    pub fn load(&self) -> Option<Load> {
+    /// Janus tells no packet rates: how full it is, is how many connections it has.
+    ///
+    /// # Errors
+    /// Why there is no link.
+    pub fn load(&self) -> Result<Load, String> {
         let endpoints = self.shown.connections();
         let busiest = endpoints as f64 / self.endpoints_max.max(1) as f64;
         let rooms = self.shown.rooms.load(Ordering::Relaxed);
-        self.shown.up.load(Ordering::Relaxed).then_some(Load { busiest, rooms, endpoints, ..Load::default() })
+        match self.shown.up.load(Ordering::Relaxed) {
+            true => Ok(Load { busiest, rooms, endpoints, ..Load::default() }),
+            false => Err(self.shown.why().clone()),
+        }
     }
 }
 
@@ -212,8 +262,8 @@ impl Task {
     async fn run(mut self) {
         let mut wait = self.reach.reconnect_min;
         loop {
-            match timeout(self.reach.timeout, self.reach.session()).await {
-                Ok(Ok((socket, session))) => {
+            let why = match self.reach.open().await {
+                Ok((socket, session)) => {
                     (wait, self.session) = (self.reach.reconnect_min, session);
                     tracing::info!(url = %self.reach.url, "connected to Janus");
                     let Some(why) = self.speak(socket).await else { return };
@@ -222,10 +272,16 @@ impl Task {
                         self.tell(output).await;
                     }
                     self.show();
+                    why
                 }
-                Ok(Err(why)) => tracing::warn!(url = %self.reach.url, why, "Janus can't be reached"),
-                Err(_) => tracing::warn!(url = %self.reach.url, "Janus doesn't answer in time"),
-            }
+                Err(why) => {
+                    if *self.shown.why() != why {
+                        tracing::warn!(url = %self.reach.url, why, "Janus can't be used");
+                    }
+                    why
+                }
+            };
+            *self.shown.why() = why;
             let pause = wait.mul_f64(rand::rng().random_range(0.5..1.0));
             wait = (wait * 2).min(self.reach.reconnect_max);
             if self.refuse_for(pause).await.is_none() {
@@ -251,10 +307,13 @@ impl Task {
 
     /// Speaks until the link ends, and says why it did. `None`: nobody needs it any more.
     async fn speak(&mut self, mut socket: Socket) -> Option<String> {
-        let mut keepalive = interval(KEEPALIVE);
+        // Janus ends a session that is silent for 60 s (`session_timeout`), and says something to each.
+        let mut keepalive = interval(self.reach.probe_interval);
+        keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut todo = self.core.connected(Moment::now().ms(), self.reach.host().await);
+        let (mut heard_at, mut asked_at) = (Instant::now(), Instant::now());
         let mut ends = false;
         loop {
             for output in todo {
@@ -267,11 +326,14 @@ impl Task {
             }
             self.show();
             todo = tokio::select! {
-                message = socket.next() => match heard(message) {
-                    Ok(Some(text)) => self.core.said(Moment::now().ms(), Said::read(&text)),
-                    Ok(None) => Vec::new(),
-                    Err(why) => return Some(why),
-                },
+                message = socket.next() => {
+                    heard_at = Instant::now();
+                    match heard(message) {
+                        Ok(Some(text)) => self.core.said(Moment::now().ms(), Said::read(&text)),
+                        Ok(None) => Vec::new(),
+                        Err(why) => return Some(why),
+                    }
+                }
                 command = self.mailbox.recv(), if !ends => match command {
                     Some(command) => self.core.command(Moment::now().ms(), command),
                     None => {
@@ -280,10 +342,19 @@ impl Task {
                     }
                 },
                 _ = tick.tick() => self.core.tick(Moment::now().ms()),
-                _ = keepalive.tick() => match self.say(&mut socket, 0, json!({"janus": "keepalive"})).await {
-                    Ok(()) => Vec::new(),
-                    Err(why) => return Some(why),
-                },
+                _ = keepalive.tick() => {
+                    if is_stall(self.reach.probe_interval, asked_at.elapsed()) {
+                        heard_at = Instant::now();
+                    }
+                    asked_at = Instant::now();
+                    if heard_at.elapsed() > self.reach.probe_interval + self.reach.probe_timeout {
+                        return Some("silent".into());
+                    }
+                    match self.say(&mut socket, 0, json!({"janus": "keepalive"})).await {
+                        Ok(()) => Vec::new(),
+                        Err(why) => return Some(why),
+                    }
+                }
             };
         }
     }

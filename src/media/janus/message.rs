@@ -23,6 +23,23 @@ pub fn detach(handle: Handle) -> Value {
     json!({"janus": "detach", "handle_id": handle})
 }
 
+/// What makes a room of that number, for so many who send; `secret` is what its owner shows, and whoever enters it.
+pub fn create(room: u64, publishers: u64, secret: &str, admin_key: Option<&str>) -> Value {
+    let mut create = json!({
+        "request": "create", "room": room, "permanent": false, "is_private": true,
+        "secret": secret, "pin": secret, "publishers": publishers, "notify_joining": false,
+        "audiocodec": "opus", "videocodec": "vp8,h264,av1", "bitrate": 0, "audiolevel_event": true,
+    });
+    if let Some(key) = admin_key {
+        create["admin_key"] = key.into();
+    }
+    create
+}
+
+pub fn destroy(room: u64, secret: &str) -> Value {
+    json!({"request": "destroy", "room": room, "secret": secret})
+}
+
 /// A message for the plugin, with a description where there is one.
 pub fn plugin(handle: Handle, body: Value, jsep: Option<(&str, &str)>) -> Value {
     let mut message = json!({"janus": "message", "handle_id": handle, "body": body});

@@ -149,7 +149,7 @@ impl Janus {
         if let Some(busy) = self.busy.get_mut(&number) {
             busy.destroy = true;
         } else if let Some(control) = self.control {
-            let destroy = json!({"request": "destroy", "room": number, "secret": self.settings.secret});
+            let destroy = message::destroy(number, &self.settings.secret);
             self.ask(Waiting::Nothing, message::plugin(control, destroy, None));
         }
     }

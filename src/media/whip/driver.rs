@@ -3,8 +3,8 @@
 //! Mailbox: [`COMMANDS`] commands; when it is full [`Driver::send`] says so. Notices are never dropped: while nobody
 //! takes them, nothing more is asked.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use confgate_sfu::vocabulary::{Command, EndpointId, Load, Notice};
@@ -32,10 +32,16 @@ pub struct Driver {
 }
 
 /// What the task shows of itself.
-#[derive(Default)]
 struct Shown {
-    up: AtomicBool,
+    probed: Mutex<Result<(), String>>,
     endpoints: AtomicU64,
+}
+
+impl Shown {
+    fn probed(&self) -> MutexGuard<'_, Result<(), String>> {
+        // Whole at any time.
+        self.probed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The mailbox has no room now.
@@ -52,7 +58,8 @@ impl Driver {
     pub fn start(reach: Reach) -> (Self, mpsc::Receiver<Notice>) {
         let (commands, mailbox) = mpsc::channel(COMMANDS);
         let (notices, told) = mpsc::channel(NOTICES);
-        let shown = Arc::new(Shown::default());
+        let probed = Mutex::new(Err("not yet probed".to_owned()));
+        let shown = Arc::new(Shown { probed, endpoints: AtomicU64::new(0) });
         let endpoints_max = reach.endpoints_max;
         let settings = Settings { endpoints_max: endpoints_max as usize, timeout_ms: reach.timeout.as_millis() as u64 };
         let core = Whip::new(settings);
@@ -74,11 +81,14 @@ impl Driver {
         self.task.await.ok();
     }
 
-    /// Such a server tells no load: how full it is, is how many connections of ours it has. `None`: it doesn't answer.
-    pub fn load(&self) -> Option<Load> {
+    /// Such a server tells no load: how full it is, is how many connections of ours it has.
+    ///
+    /// # Errors
+    /// Why it isn't to be used.
+    pub fn load(&self) -> Result<Load, String> {
         let endpoints = self.shown.endpoints.load(Ordering::Relaxed);
         let busiest = endpoints as f64 / self.endpoints_max.max(1) as f64;
-        self.shown.up.load(Ordering::Relaxed).then_some(Load { busiest, endpoints, ..Load::default() })
+        self.shown.probed().clone().map(|()| Load { busiest, endpoints, ..Load::default() })
     }
 }
 
@@ -148,11 +158,13 @@ impl Task {
     }
 
     fn probed(&self, probed: Result<(), String>) {
-        let was = self.shown.up.swap(probed.is_ok(), Ordering::Relaxed);
+        let was = std::mem::replace(&mut *self.shown.probed(), probed.clone());
         metrics::gauge!("confgate_whip_up").set(f64::from(u8::from(probed.is_ok())));
         match probed {
-            Ok(()) if !was => tracing::info!(server = %self.reach.base, "the WHIP server answers"),
-            Err(why) if was => tracing::warn!(server = %self.reach.base, why, "the WHIP server doesn't answer"),
+            Ok(()) if was.is_err() => tracing::info!(server = %self.reach.base, "the WHIP server answers"),
+            Err(why) if was.as_ref() != Err(&why) => {
+                tracing::warn!(server = %self.reach.base, why, "the WHIP server can't be used");
+            }
             Ok(()) | Err(_) => {}
         }
     }

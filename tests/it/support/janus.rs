@@ -7,6 +7,7 @@ use std::process::Command;
 
 use confgate::dial::{Socket, Tls, websocket};
 use futures_util::{SinkExt, StreamExt};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -76,6 +77,20 @@ impl Janus {
     /// Ends it as a crash does.
     pub fn stop(&mut self) {
         self.process = None;
+    }
+
+    /// It runs no more, and yet nothing is closed.
+    pub fn halt(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.process.as_ref().and_then(|process| Pid::from_raw(process.pid() as i32)).expect("it runs");
+        kill_process(pid, signal).expect("a child of ours can be signalled");
     }
 
     pub async fn start_again(&mut self) {
