@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use confgate::eim::stream::splitter::{Frame, FramingError, Splitter};
-use confgate::eim::xml::Stanza;
-use confgate::entry::code;
+use confgate::auth::code;
 use confgate::rpc::envelope::{self, Body};
+use confgate::xmpp::stream::splitter::{Frame, FramingError, Splitter};
+use confgate::xmpp::xml::Stanza;
 use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, RoomId, Source, StreamId};
 use confgate_sfu::worker::{Datagram, Socket};
 use confgate_sfu::{Limits, Worker, sdp};

@@ -23,11 +23,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::account::{Account, Accounts, Bounds, Full, Held};
-use crate::address::ClientAddr;
-use crate::body::{BoundedBody, answered};
+use crate::http::body::{BoundedBody, answered};
+use crate::http::patient::Patient;
 use crate::ids::Secret;
-use crate::patient::Patient;
+use crate::rate_limit::account::{Account, Accounts, Bounds, Full, Held};
+use crate::rate_limit::address::ClientAddr;
 
 pub use pull::router as pull_router;
 use readiness::readyz;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::auth::Entry;
 use crate::clock::Moment;
 use crate::conference::Happening;
-use crate::entry::Entry;
 use crate::ids::ConfId;
 
 /// How often the store is tried while something waits for it.

@@ -10,16 +10,18 @@ use axum::Router;
 
 use super::{certificate, figures, http_settings, serve_admin, serve_http};
 use crate::admin::{self, Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
+use crate::app::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::callgw::Embedded;
 use crate::config::{CallNode, Config, NodeKind};
-use crate::dial::Tls;
 use crate::http::Door as HttpDoor;
+use crate::http::dial::Tls;
+use crate::http::ws::pump::Pace;
 use crate::ids::{Secret, now_ms};
-use crate::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::media::{Backend, Ends, Limits, Node, Settings, Tokens, janus, pair, pull, whip};
-use crate::pump::Pace;
-use crate::signal::Operators;
-use crate::{log, signal};
+use crate::signaling;
+use crate::signaling::Operators;
+
+use super::log;
 
 /// How long calls go on after the soft stop of a process that is gateway and node in one: as long as its event sockets.
 const EMBEDDED_DRAIN: Duration = Duration::from_secs(2);
@@ -120,7 +122,7 @@ fn start(
         task.run(soft, hard).await;
         Ok(())
     });
-    let doors = signal::Settings {
+    let doors = signaling::Settings {
         pace: Pace {
             heartbeat: limits.heartbeat,
             write_timeout: limits.write_timeout,
@@ -134,7 +136,7 @@ fn start(
     };
     let own = node.kind == NodeKind::Builtin;
     let pulls = if own { admin::pull_router(media.clone()) } else { Router::new() };
-    let router = signal::router(media, Tokens::new(&node.id, secret), doors, &path, own);
+    let router = signaling::router(media, Tokens::new(&node.id, secret), doors, &path, own);
     Ok((router, pulls, ends))
 }
 

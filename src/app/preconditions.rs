@@ -1,9 +1,9 @@
 //! What must hold before the gateway can serve: one list, which `serve` takes over and `check` tells line by line.
 
 use crate::admin::{Admin, AdminSettings};
+use crate::app::lifecycle::Failure;
 use crate::config::{Config, EimMode};
 use crate::http::{Door as HttpDoor, Tls};
-use crate::lifecycle::Failure;
 use crate::store::{Claim, Office, Store, StoreError};
 
 use super::media::{check_media, check_pulls};

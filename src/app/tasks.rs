@@ -12,20 +12,20 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::app::demo;
+use crate::app::lifecycle::Failure;
+use crate::auth::Entry;
 use crate::callgw::Pool;
+use crate::conference::sockets::Sockets;
 use crate::conference::{Conferences, Own, notification};
-use crate::demo;
 use crate::eim::Health;
-use crate::eim::address::user_at;
+use crate::eim::addresses::user_at;
 use crate::eim::answer::WebAddress;
 use crate::eim::inbound::Inbound;
-use crate::entry::Entry;
 use crate::event::{CallEvent, Change, Event, Role};
+use crate::http::ws::send_queue::Close;
 use crate::ids::now_ms;
-use crate::lifecycle::Failure;
-use crate::outbox::Close;
 use crate::rpc::Door;
-use crate::sockets::Sockets;
 use crate::store::Store;
 
 /// How often families that other nodes ended are asked for: an ended token is refused everywhere within a second.

@@ -8,7 +8,7 @@
 
 use rand::RngExt;
 
-use crate::control::Way;
+use crate::node_protocol::Way;
 
 /// What one member is taken for until the node's own report shows it: a share of the node, of which 1 is all.
 pub const PLACE: f64 = 0.01;

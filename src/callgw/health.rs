@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use crate::control::{FromNode, Way};
 use crate::ids::UserId;
+use crate::node_protocol::{FromNode, Way};
 
 /// Reports of one member older than this are no longer held against a node.
 const REPORT_WINDOW_MS: u64 = 10_000;

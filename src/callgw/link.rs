@@ -14,11 +14,11 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::control::{FromNode, QUEUE, ToNode};
-use crate::dial::{self, DialError, Socket, Tls};
+use crate::http::dial::{self, DialError, Socket, Tls};
+use crate::node_protocol::{FromNode, QUEUE, ToNode};
 use crate::stall::patience;
+use crate::tls_client;
 use crate::token::ControlClaims;
-use crate::trust;
 
 use super::node::Node;
 
@@ -121,8 +121,8 @@ async fn open(node: &Node, keeping: &Keeping) -> Result<Socket, NoLink> {
     let protocols = format!("confgate, bearer.{token}");
     dial::websocket(&uri, &protocols, &keeping.tls, FRAME_MAX).await.map_err(|error| match error {
         // A node that can't prove who it is gets no commands, and admits nobody without them.
-        DialError::Tls(why) if trust::is_peers(&why) => {
-            NoLink::Distrusted(format!("TLS: {}; see callgw.ca", trust::words(&why)))
+        DialError::Tls(why) if tls_client::is_peers(&why) => {
+            NoLink::Distrusted(format!("TLS: {}; see callgw.ca", tls_client::words(&why)))
         }
         DialError::Status(401 | 403) => {
             NoLink::Distrusted(format!("{error}: another secret than ours, or another time"))

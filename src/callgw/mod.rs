@@ -19,10 +19,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Moment;
 use crate::config::{self, NodeKind};
-use crate::control::{EndedBy, Peer, QUEUE, ToNode};
 use crate::event::{CallMode, Role};
 use crate::ids::{ConfId, Secret, UserId, now_ms};
-use crate::limiter::{Limiter, Rate};
+use crate::node_protocol::{EndedBy, Peer, QUEUE, ToNode};
+use crate::rate_limit::limiter::{Limiter, Rate};
 use crate::token::{CallGatewayClaims, PullClaims};
 
 use choice::Candidate;

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::Moment;
 use crate::config::{self, NodeKind};
-use crate::control::{FromNode, ToNode};
 use crate::ids::{Secret, UserId, now_ms};
+use crate::node_protocol::{FromNode, ToNode};
 use crate::token::{Kind, KindKeys};
 
 use super::choice::{Candidate, FULL};

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
-use crate::dial::{self, DialError, Tls};
+use crate::http::dial::{self, DialError, Tls};
 use crate::stall::patience;
 
 /// Nothing that a node sends by itself is larger.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::CallNode;
-use crate::control::{FromNode, Way};
+use crate::node_protocol::{FromNode, Way};
 
 /// Long enough that a busy machine is not taken for a silent node.
 const INTERVAL: Duration = Duration::from_millis(400);

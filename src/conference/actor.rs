@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::clock::{self, Moment};
 use crate::eim::calls::Calls;
 use crate::event::{Event, Roster};
+use crate::http::ws::send_queue::Outbox;
 use crate::ids::{ConfId, UserId};
-use crate::outbox::Outbox;
 use crate::refusal::{Refusal, code};
 use crate::stall::LATE;
 

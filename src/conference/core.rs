@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, Role, Roster, Video, WaitingReason};
+use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, UserId};
-use crate::outbox::Close;
 
 use self::look::Look;
 use self::presence::{Presence, Want};

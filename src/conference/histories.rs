@@ -9,13 +9,13 @@ use serde_json::{Map, Value, json};
 
 use super::core::{Ask, Core, Effect, Failure, Limits, Right, Rights, Start};
 use super::log::Position;
-use crate::eim::builtin::{Eim, Settings};
+use crate::builtin_eim::{Eim, Settings};
 use crate::eim::convert;
-use crate::eim::xml::Stanza;
 use crate::event::{Change, Event, Member, Roster};
 use crate::ids::{ConfId, UserId};
 use crate::refusal::Refusal;
 use crate::schema::Schema;
+use crate::xmpp::xml::Stanza;
 
 const LIMITS: Limits =
     Limits { grace_ms: 2000, window_ms: 6000, log: 12, replay: 10, replay_bytes: 1 << 20, look_ms: 3000 };

@@ -4,6 +4,7 @@
 mod actor;
 mod core;
 mod log;
+pub mod sockets;
 
 #[cfg(test)]
 mod histories;
@@ -18,8 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::eim::calls::Calls;
 use crate::event::{Event, Roster};
+use crate::http::ws::send_queue::Outbox;
 use crate::ids::{ConfId, UserId, now_ms};
-use crate::outbox::Outbox;
 
 pub use self::core::{Happening, Limits, Right, Rights, Start};
 pub use self::log::{Position, notification};

@@ -10,7 +10,7 @@ use super::check::Findings;
 use super::eim::EimMode;
 use super::{DAY_S, Range, values};
 use crate::ids::{Secret, UserId};
-use crate::names;
+use crate::precis::display_name;
 
 /// A right beyond those of one's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -154,8 +154,8 @@ impl Client {
         if self.secret.is_none() && !self.open {
             found.refuse(&format!("{at}.secret"), "a secret, or open = true with networks");
         }
-        if self.name.as_ref().is_some_and(|name| names::given(name, names::MAX).is_none()) {
-            found.refuse(&format!("{at}.name"), names::ALLOWED);
+        if self.name.as_ref().is_some_and(|name| display_name::given(name, display_name::MAX).is_none()) {
+            found.refuse(&format!("{at}.name"), display_name::ALLOWED);
         }
         if self.open && self.networks.is_empty() {
             found.refuse(&format!("{at}.networks"), "the networks that an open client may log in from");

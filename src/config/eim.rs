@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::check::Findings;
 use super::{HOUR_MS, Range, values};
 use crate::ids::{Secret, UserId};
-use crate::names;
+use crate::precis::display_name;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -214,8 +214,8 @@ impl Eim {
     pub(super) fn check(&self, found: &mut Findings) {
         found.refuse_repeats("eim.users", "user_id", self.users.iter().map(|user| &user.user_id));
         for (i, user) in self.users.iter().enumerate() {
-            if names::given(&user.name, names::MAX).is_none() {
-                found.refuse(&format!("eim.users[{i}].name"), names::ALLOWED);
+            if display_name::given(&user.name, display_name::MAX).is_none() {
+                found.refuse(&format!("eim.users[{i}].name"), display_name::ALLOWED);
             }
         }
         if self.mode != EimMode::Builtin {

@@ -426,7 +426,7 @@ fn the_numbers_in_the_documents_are_the_defaults() {
 
 #[test]
 fn an_office_of_five_hundred_guests_behind_one_address_opens_six_connections_each() {
-    let opened = crate::budget::Budget::per_minute(Limits::default().connects_per_minute);
+    let opened = crate::rate_limit::budget::Budget::per_minute(Limits::default().connects_per_minute);
     let address = "192.0.2.1".parse().expect("an address");
     for n in 0..500 * 6 {
         assert_eq!(opened.take(address), Ok(()), "{n}");

@@ -1,8 +1,8 @@
 //! What we answer when somebody asks us by IQ. Pure.
 
-use crate::eim::address::Peers;
-use crate::eim::xml::{CONTENT_NS, Element, Node, Stanza};
+use crate::eim::addresses::Peers;
 use crate::ids::ConfId;
+use crate::xmpp::xml::{CONTENT_NS, Element, Node, Stanza};
 
 pub const STANZAS_NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 /// The dialect's namespace of conferences, in which the EIM asks for a web address.

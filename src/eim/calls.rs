@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::ids::UserId;
-use crate::limiter::Rate;
-use crate::log::Throttle;
+use crate::rate_limit::limiter::Rate;
+use crate::rate_limit::throttle::Throttle;
 use crate::refusal::{Refusal, code};
 use crate::schema::{Method, Schema, Speaker, XIq};
 
-use super::xml::Stanza;
 use super::{Eim, EimError, Guard, ProvisionError, convert};
+use crate::xmpp::xml::Stanza;
 
 /// Lines that say of such a refusal: one for each member of a large conference would fill the log.
 const REFUSALS: Rate = Rate { count: 20, window_ms: 60_000 };

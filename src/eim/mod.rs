@@ -1,21 +1,17 @@
 //! The wire to the EIM: XML, the XMPP stream, the link with its requests under way, conversion by schema.
 
-pub mod address;
+pub mod addresses;
 pub mod answer;
-pub mod builtin;
 pub mod calls;
 pub mod convert;
 pub mod inbound;
 pub mod link;
-pub mod negotiate;
 mod plan;
 pub mod probe;
 pub mod provision;
 pub mod reach;
 pub mod sessions;
 pub mod settings;
-pub mod stream;
-pub mod xml;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ids::{Secret, UserId};
-use crate::limiter::shares::Shares;
-use address::Addresses;
+use crate::rate_limit::shares::Shares;
+use crate::xmpp::dial::InProcess;
+use crate::xmpp::xml::Stanza;
+use addresses::Addresses;
 pub use inbound::{INBOUND_MAX, Inbound};
-pub use link::{EimError, Guard, Health, InProcess};
+pub use link::{EimError, Guard, Health};
 use link::{Link, Surroundings};
 use plan::Plan;
 pub use probe::{Client, Probed, probe};
@@ -37,7 +35,6 @@ pub use provision::ProvisionError;
 use reach::{Asker, Look, Reach};
 use sessions::{Door, Sessions};
 pub use settings::{EimConfig, Mode, TlsMode};
-use xml::Stanza;
 
 /// Handle to everything that speaks to the EIM. Cheap to clone.
 ///

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::eim::address::{Addresses, JidScheme};
+use crate::eim::addresses::{Addresses, JidScheme};
 use crate::eim::inbound::Announce;
-use crate::eim::link::{Dial, Endpoint, InProcess, Link, LinkSettings, Strays, Timing};
-use crate::eim::negotiate::client::Security;
-use crate::eim::negotiate::tls::Tls;
+use crate::eim::link::{Link, LinkSettings, Strays, Timing};
 use crate::eim::provision::Provision;
 use crate::eim::sessions::Door;
 use crate::eim::settings::{EimConfig, Mode, TlsMode};
 use crate::ids::{Secret, UserId};
+use crate::xmpp::dial::{Dial, Endpoint, InProcess};
+use crate::xmpp::negotiate::client::Security;
+use crate::xmpp::negotiate::tls::Tls;
 
 /// Which links there are, where they lead and as whom.
 pub(super) struct Plan<'a> {

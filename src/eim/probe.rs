@@ -8,16 +8,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::eim::address::JidScheme;
+use crate::eim::addresses::JidScheme;
 use crate::eim::inbound::INBOUND_MAX;
-use crate::eim::link::{EimError, InProcess, Link, LinkSettings, Strays, Surroundings, offer};
+use crate::eim::link::{EimError, Link, LinkSettings, Strays, Surroundings};
 use crate::eim::plan::Plan;
 use crate::eim::provision::ProvisionError;
 use crate::eim::reach::{self, Asker};
 use crate::eim::sessions::Door;
 use crate::eim::settings::{EimConfig, Mode};
-use crate::eim::xml::{Element, Stanza};
 use crate::ids::{Secret, UserId};
+use crate::xmpp::dial::{InProcess, offer};
+use crate::xmpp::xml::{Element, Stanza};
 
 /// One thing that was tried.
 #[derive(Debug)]

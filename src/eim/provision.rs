@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use crate::eim::link::{EimError, Link};
-use crate::eim::xml::{Element, Stanza};
 use crate::ids::{Secret, UserId};
-use crate::password::opaque;
+use crate::precis::password::opaque;
+use crate::xmpp::xml::{Element, Stanza};
 
 const COMMANDS_NS: &str = "http://jabber.org/protocol/commands";
 const FORM_NS: &str = "jabber:x:data";

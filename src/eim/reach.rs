@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::eim::address::same_address;
 use crate::eim::convert::StanzaError;
 use crate::eim::inbound::Inbound;
 use crate::eim::link::{EimError, Health, Link};
 use crate::eim::sessions::{Door, Sessions};
-use crate::eim::xml::{Element, Stanza};
 use crate::ids::now_ms;
 use crate::stall::is_stall;
+use crate::xmpp::jid::same_address;
+use crate::xmpp::xml::{Element, Stanza};
 
 /// Pings without an answer, one after the other, after which a silent address is away.
 const MISSED_MAX: u32 = 2;

@@ -9,13 +9,14 @@ use tokio::sync::{Mutex as Turn, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::eim::address::Peers;
+use crate::eim::addresses::Peers;
 use crate::eim::inbound::Announce;
-use crate::eim::link::{Connected, Dial, EimError, Endpoint, Health, Link, LinkSettings, Surroundings, Timing, offer};
-use crate::eim::negotiate::ConnectError;
-use crate::eim::negotiate::client::{self, Security};
+use crate::eim::link::{EimError, Health, Link, LinkSettings, Surroundings, Timing};
 use crate::ids::{Secret, UserId};
 use crate::stall::patience;
+use crate::xmpp::dial::{Connected, Dial, Endpoint, offer};
+use crate::xmpp::negotiate::ConnectError;
+use crate::xmpp::negotiate::client::{self, Security};
 
 /// Passwords proved at once: each costs the server as much as a login.
 const PROOFS_MAX: usize = 32;

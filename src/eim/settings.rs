@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config;
-use crate::eim::address::{JidScheme, Peers};
+use crate::eim::addresses::{JidScheme, Peers};
 use crate::ids::Secret;
 
 /// Where the EIM is and how it is spoken to.

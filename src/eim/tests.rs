@@ -1,8 +1,8 @@
 //! The handle over in-process links: what goes out for a caller, what comes back.
 
 use super::*;
-use crate::eim::negotiate::component_server;
-use crate::eim::stream::XmppStream;
+use crate::xmpp::negotiate::component_server;
+use crate::xmpp::stream::XmppStream;
 use address::JidScheme;
 use std::collections::HashMap;
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Timeouts;
 use super::answer::Progress;
 use super::listener::Slot;
-use crate::account::Account;
+use crate::rate_limit::account::Account;
 
 const NEVER: u64 = u64::MAX;
 
@@ -208,13 +208,13 @@ impl<IO: Write + Unpin> Write for Heard<IO> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use crate::config::Config;
 
     const HEADER: Duration = Duration::from_secs(10);
     const IDLE: Duration = Duration::from_secs(75);
 
     fn timeouts() -> Timeouts {
-        Timeouts { idle: IDLE, ..Timeouts::new(&config::Http::default(), HEADER, IDLE) }
+        Timeouts { header: HEADER, write: IDLE, idle: IDLE, ..crate::app::timeouts(&Config::default()) }
     }
 
     #[tokio::test]

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::activity::Activity;
-use crate::account::{Full, Held};
-use crate::body::OwnBytes;
+use crate::http::body::OwnBytes;
+use crate::rate_limit::account::{Full, Held};
 
 /// A stream's answer is handed over in pieces of at most this many bytes; each that leaves is progress.
 const PIECE: usize = 8 * 1024;

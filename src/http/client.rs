@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::trust::{self, Trust};
+use crate::tls_client::{self, Trust};
 
 /// Largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -33,7 +33,7 @@ pub enum ClientError {
     Roots(String),
     #[error("no root certificates on this system; name one with --ca")]
     NoRoots,
-    #[error("{host}: {}", trust::words(source))]
+    #[error("{host}: {}", tls_client::words(source))]
     Connect { host: String, source: io::Error },
     #[error("HTTP: {0}")]
     Http(#[from] hyper::Error),

@@ -23,19 +23,19 @@ use super::rewoken::Rewoken;
 use super::service::{Answers, Caller};
 use super::tls::Tls;
 use super::{Timeouts, proxy};
-use crate::account::{Account, Full};
-use crate::patient::Patient;
+use crate::http::patient::Patient;
+use crate::rate_limit::account::{Account, Full};
 
 /// Longest request line and header fields together, in bytes: room for a token and a few resume positions in the query.
-pub(super) const MAX_HEAD_BYTES: usize = 32 * 1024;
+pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Longest stretch of a body that HTTP/1.1 buffers for a reader.
-pub(super) const MAX_BUFFER_BYTES: usize = 64 * 1024;
+pub const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// Requests at once on one HTTP/2 connection. RFC 9113, section 6.5.2, recommends no less than 100.
 const MAX_STREAMS: u32 = 100;
 /// What one HTTP/2 stream may send before it is read, and all of a connection's streams together: the rest of a body
 /// comes as it is read.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-pub(super) const CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
+pub const CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
 /// Largest HTTP/2 frame, and HPACK's table: the least that there may be, and the usual one.
 const MAX_FRAME_BYTES: u32 = 16 * 1024;
 const HEADER_TABLE_BYTES: u32 = 4096;

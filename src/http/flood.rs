@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::Activity;
 use crate::clock::Moment;
-use crate::limiter::{Limiter, Rate};
+use crate::rate_limit::limiter::{Limiter, Rate};
 
 /// Such frames that a connection may send: so many at once, and 100 a second. A client that takes answers in small pieces
 /// sends as many window updates as there are pieces: those are paid for by what is written.

@@ -16,7 +16,7 @@ use super::connection::Household;
 use super::guard::{Guard, GuardError};
 use super::service::Answers;
 use super::tls::{Tls, TlsError};
-use crate::account::{Accounts, Full};
+use crate::rate_limit::account::{Accounts, Full};
 
 /// Waits after an accept that failed for want of something (files, memory): the first, and the longest.
 const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);

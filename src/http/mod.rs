@@ -9,30 +9,33 @@
 
 mod activity;
 mod answer;
+pub mod bearer;
+pub mod body;
 pub mod client;
 mod client_addr;
 mod connection;
+pub mod dial;
 mod flood;
 mod guard;
 mod listener;
-mod memory;
 mod networks;
+pub mod patient;
 mod proxy;
 mod rewoken;
 mod service;
 mod tls;
+pub mod ws;
 
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use crate::account::Bounds;
-use crate::config;
+use crate::rate_limit::account::Bounds;
 
+pub use connection::{CONNECTION_WINDOW_BYTES, MAX_BUFFER_BYTES, MAX_HEAD_BYTES};
 pub use guard::{Guard, GuardError, GuardSettings};
 pub use listener::{Door, DoorError};
-pub use memory::block_bytes;
 pub use networks::{Admission, NetworkError, Networks};
 pub use tls::{Certificate, CertificateFiles, Tls, TlsError, self_signed};
 
@@ -76,23 +79,4 @@ pub struct Timeouts {
     pub ping: Duration,
     /// How often the certificate files are looked at.
     pub certificate_check: Duration,
-}
-
-/// How often the certificate files are looked at.
-const CERTIFICATE_CHECK: Duration = Duration::from_secs(1);
-
-impl Timeouts {
-    /// `header` is `limits.header_timeout_ms`, `write` is `limits.write_timeout_ms`.
-    pub fn new(http: &config::Http, header: Duration, write: Duration) -> Self {
-        Self {
-            tls_handshake: http.tls_handshake_timeout,
-            header,
-            body: http.body_timeout,
-            write,
-            idle: http.idle_timeout,
-            ping_interval: http.ping_interval,
-            ping: http.ping_timeout,
-            certificate_check: CERTIFICATE_CHECK,
-        }
-    }
 }

@@ -15,9 +15,9 @@ use super::answer;
 use super::client_addr::client_address;
 use super::guard::{Guard, Verdict};
 use super::networks::{Admission, Networks};
-use crate::account::{Account, Accounts, Held};
-use crate::address::ClientAddr;
-use crate::body::{BodyRefused, BoundedBody, answered};
+use crate::http::body::{BodyRefused, BoundedBody, answered};
+use crate::rate_limit::account::{Account, Accounts, Held};
+use crate::rate_limit::address::ClientAddr;
 
 /// What a request takes besides its head and its body: its task, and what its answer's head says.
 const REQUEST_BYTES: usize = 4096;

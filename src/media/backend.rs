@@ -5,7 +5,7 @@ use confgate_sfu::vocabulary::{Command, Load, Notice};
 use tokio::sync::mpsc;
 
 use super::{janus, whip};
-use crate::control::Way;
+use crate::node_protocol::Way;
 
 /// A handle to the media, and with it what it says.
 pub struct Backend {

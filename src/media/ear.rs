@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::message::{Code, Reply};
-use crate::outbox::{Close, Outbox};
+use crate::http::ws::send_queue::{Close, Outbox};
 
 /// What may wait for a session: it hears answers to its few offers, one error and its end.
 const HEARD: usize = 16;

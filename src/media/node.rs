@@ -19,9 +19,9 @@ use super::pair;
 use super::pull::{self, Pull, Pulls, Said, State};
 use super::switchboard::Switchboard;
 use crate::clock::Now;
-use crate::control::{self, FromNode, ToNode};
+use crate::http::ws::send_queue::{Close, Outbox};
 use crate::ids::now_ms;
-use crate::outbox::{Close, Outbox};
+use crate::node_protocol::{self, FromNode, ToNode};
 
 /// What may wait for the node's task. When it is full, whoever has more waits: the sockets are read more slowly.
 const MAILBOX: usize = 4096;
@@ -178,8 +178,8 @@ impl Node {
     pub fn start(settings: Settings, backend: Backend, pulls: pull::Settings) -> (Self, Media, Ends) {
         let Backend { media, notices } = backend;
         let (to_mailbox, mailbox) = mpsc::channel(MAILBOX);
-        let (to_orders, orders) = mpsc::channel(control::QUEUE);
-        let (to_news, news) = mpsc::channel(control::QUEUE);
+        let (to_orders, orders) = mpsc::channel(node_protocol::QUEUE);
+        let (to_news, news) = mpsc::channel(node_protocol::QUEUE);
         let first = Status { load: load(&media, 0.0, false), deadline_ms: None };
         let (status, reports) = watch::channel(first);
         tokio::spawn(report_to(to_news, reports.clone()));

@@ -9,9 +9,9 @@ use serde::Serialize;
 use crate::callgw::Fault;
 use crate::clock::{Moment, Now};
 use crate::conference::{Right, Rights};
-use crate::control::{Closed, ToNode};
 use crate::event::{Audio, Video};
 use crate::ids::{ConfId, UserId};
+use crate::node_protocol::{Closed, ToNode};
 use crate::store::Allocation;
 
 /// Most people of one conference who are remembered as gone, for a call gateway whose control link was away.

@@ -11,8 +11,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::callgw::{Pool, Report};
 use crate::clock::{Moment, Now, date_ms};
 use crate::conference::{Conferences, Rights, notification};
-use crate::control::ToNode;
 use crate::ids::ConfId;
+use crate::node_protocol::ToNode;
 use crate::refusal::Refusal;
 use crate::store::{Allocation, Store, StoreError};
 

@@ -1,6 +1,6 @@
 //! Who may call what: the schema's `x-access`, held against the caller and the conference.
 
-use crate::entry::Caller;
+use crate::auth::Caller;
 use crate::event::{Conference, Role};
 use crate::ids::ConfId;
 use crate::refusal::Refusal;

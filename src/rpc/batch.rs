@@ -8,8 +8,8 @@ use futures_util::{FutureExt, StreamExt};
 use super::envelope::{Body, Rejected, Request, parse, write_reply};
 use super::reply::Reply;
 use super::{Context, Door};
+use crate::refusal::request_id;
 use crate::refusal::{Refusal, code};
-use crate::trace;
 
 /// Entries of one batch that are under way together.
 const TOGETHER: usize = 64;
@@ -74,7 +74,7 @@ impl Door {
     }
 
     async fn answer_entry(&self, context: &Context<'_>, entry: Entry<'_>, counted: bool) -> Option<Reply> {
-        trace::request(self.answer_traced(context, entry, counted)).await
+        request_id::request(self.answer_traced(context, entry, counted)).await
     }
 
     async fn answer_traced(&self, context: &Context<'_>, entry: Entry<'_>, counted: bool) -> Option<Reply> {

@@ -1,8 +1,8 @@
 //! `call.start` and `call.accept`: the EIM rings and answers; who is in a call then listens to its conference. The other
 //! `call.*` are the schema's conversion alone.
 
+use crate::auth::Caller;
 use crate::conference::Own;
-use crate::entry::Caller;
 use crate::refusal::Refusal;
 use crate::schema::Method;
 

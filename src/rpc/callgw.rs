@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::auth::Caller;
 use crate::callgw::{Nowhere, Report};
-use crate::entry::Caller;
 use crate::event::{CallMode, MemberState, Role};
 use crate::ids::{ConfId, now_ms};
 use crate::placement::Unplaced;

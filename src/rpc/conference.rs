@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::auth::{Caller, LinkTerms};
 use crate::clock::Moment;
 use crate::conference::{Happening, Own};
 use crate::eim::calls::Calls;
-use crate::entry::{Caller, LinkTerms};
 use crate::event::{Member, MemberState};
 use crate::ids::{ConfId, now_ms};
 use crate::refusal::{Refusal, code};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::entry::Caller;
+use crate::auth::Caller;
 use crate::refusal::code;
 use crate::schema::Method;
 

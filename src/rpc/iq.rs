@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::auth::Caller;
 use crate::config::{Config, Scope};
 use crate::eim::EimError;
-use crate::eim::address::{Jid, same_address, user_of};
-use crate::eim::xml::{CONTENT_NS, Element, Node, Stanza};
-use crate::entry::Caller;
+use crate::eim::addresses::user_of;
 use crate::ids::UserId;
 use crate::refusal::Refusal;
+use crate::xmpp::jid::{Jid, same_address};
+use crate::xmpp::xml::{CONTENT_NS, Element, Node, Stanza};
 
 use super::{Act, Door, Outcome, Params, text};
 

@@ -4,7 +4,7 @@ use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 use serde_json::{Map, Value, json};
 
-use crate::entry::{Caller, LinkTerms};
+use crate::auth::{Caller, LinkTerms};
 use crate::event::Role;
 use crate::ids::now_ms;
 use crate::refusal::Refusal;

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use crate::address::AddressBlock;
-use crate::entry::{Caller, From, Grant};
+use crate::auth::{Caller, From, Grant};
 use crate::ids::Secret;
-use crate::limiter::Rate;
-use crate::log::Throttle;
+use crate::rate_limit::address::AddressBlock;
+use crate::rate_limit::limiter::Rate;
+use crate::rate_limit::throttle::Throttle;
 use crate::refusal::{Refusal, code};
 
 use super::{Context, Door, Outcome, Params, text};

@@ -9,6 +9,7 @@ mod conference;
 mod contacts;
 mod counters;
 pub mod envelope;
+pub mod event_socket;
 mod iq;
 mod links;
 mod login;
@@ -27,16 +28,16 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::account::Account;
-use crate::budget::Budget;
+use crate::auth::{Caller, Entry};
 use crate::callgw::Pool;
 use crate::conference::{Conferences, Position};
 use crate::config::Config;
 use crate::eim::calls::Calls;
 use crate::eim::{Eim, Health};
-use crate::entry::{Caller, Entry};
 use crate::ids::ConfId;
 use crate::placement::Placement;
+use crate::rate_limit::account::Account;
+use crate::rate_limit::budget::Budget;
 use crate::refusal::{Refusal, code};
 use crate::schema::{Access, Method, Schema};
 use crate::store::Store;
@@ -59,7 +60,7 @@ pub struct Door {
     pub config: Arc<Config>,
     pub entry: Entry,
     pub conferences: Conferences,
-    pub sockets: crate::sockets::Sockets,
+    pub sockets: crate::conference::sockets::Sockets,
     pub calls: Calls,
     pub eim: Eim,
     pub pool: Pool,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::entry::Caller;
+use crate::auth::Caller;
 
 use super::{Door, Outcome, Params};
 

@@ -2,11 +2,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::auth::Caller;
 use crate::clock::Moment;
 use crate::config;
-use crate::entry::Caller;
 use crate::ids::{ConfId, UserId};
-use crate::limiter::{Limiter, Rate};
+use crate::rate_limit::limiter::{Limiter, Rate};
 use crate::refusal::Refusal;
 use crate::schema::{IqKind, Method};
 

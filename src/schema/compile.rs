@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value, json};
 
-use crate::names;
+use crate::precis::display_name;
 
 use super::document::{INTERNAL, NAME_FORMAT, reachable};
 use super::files::{Files, MethodFile};
@@ -128,7 +128,7 @@ impl<'a> Compiler<'a> {
 fn compile(schema: &Value) -> Result<Validator, String> {
     // Draft 7 is OpenRPC's. Patterns run on hostile text: only the engine that is linear in its length is allowed.
     let options = jsonschema::options().with_draft(Draft::Draft7).offline();
-    let options = options.with_format(NAME_FORMAT, |text: &str| names::given(text, usize::MAX).is_some());
+    let options = options.with_format(NAME_FORMAT, |text: &str| display_name::given(text, usize::MAX).is_some());
     options.should_validate_formats(true).with_pattern_options(PatternOptions::regex()).build(schema).map_err(|e| {
         let place = e.instance_path().as_str().trim_start_matches("/allOf/0");
         format!("{place}: {e}").trim_start_matches(": ").to_owned()

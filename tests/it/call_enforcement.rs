@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use confgate::control::ToNode;
+use confgate::node_protocol::ToNode;
 use serde_json::json;
 use tokio::time::Instant;
 

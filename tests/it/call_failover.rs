@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use confgate::control::{FromNode, ToNode};
 use confgate::ids::now_ms;
+use confgate::node_protocol::{FromNode, ToNode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use confgate::eim::xml;
+use confgate::xmpp::xml;
 use serde_json::{Value, json};
 
 use crate::support::chaos::ChaosProxy;

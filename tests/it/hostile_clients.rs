@@ -6,8 +6,8 @@ pub mod members;
 
 use std::time::Duration;
 
+use confgate::app::memory::block_bytes;
 use confgate::config::Limits;
-use confgate::http::block_bytes;
 use serde_json::json;
 
 use crate::stage::Stage;

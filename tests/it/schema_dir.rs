@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use confgate::eim::xml::Stanza;
+use confgate::xmpp::xml::Stanza;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 

@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use confgate::control::{Closed, ToNode};
 use confgate::ids::{ConfId, UserId};
 use confgate::media::group::{Input, Output, SocketId};
 use confgate::media::message::Message;
 use confgate::media::{Limits, Shown, Switchboard, pair};
+use confgate::node_protocol::{Closed, ToNode};
 use confgate_sfu::Worker;
 use proptest::prelude::*;
 use serde_json::Value;

@@ -4,8 +4,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use confgate::eim::stream::{Incoming, Voice, XmppStream};
-use confgate::eim::xml::Stanza;
+use confgate::xmpp::stream::{Incoming, Voice, XmppStream};
+use confgate::xmpp::xml::Stanza;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;

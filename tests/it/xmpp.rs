@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use confgate::eim::xml::{Element, Stanza};
+use confgate::xmpp::xml::{Element, Stanza};
 use serde_json::json;
 
 use crate::stage::Stage;

@@ -39,7 +39,7 @@ fn max_over_mean(way: Way, spread: f64, seed: u64) -> f64 {
             unusable: None,
             load: reported(&mut rng),
             recent: 0,
-            cascades: Some(crate::control::Way::Webrtc),
+            cascades: Some(crate::node_protocol::Way::Webrtc),
         })
         .collect();
     for _ in 0..JOINS {

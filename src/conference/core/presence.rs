@@ -2,8 +2,8 @@
 
 use super::{Ask, Core, Effect, Effects, Failure, RETRY_MS};
 use crate::event::Roster;
+use crate::http::ws::send_queue::Close;
 use crate::ids::UserId;
-use crate::outbox::Close;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {

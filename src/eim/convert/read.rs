@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::refused::{bad_answer, refusal};
-use crate::eim::xml::{Element, Stanza};
-use crate::names;
+use crate::precis::display_name;
 use crate::refusal::Refusal;
 use crate::schema::{Step, ValueForm, ValueRule, XIq};
+use crate::xmpp::xml::{Element, Stanza};
 
 /// Most entries of one list of an answer. A stanza of the largest size holds about 1700 members.
 const LIST_MAX: usize = 4096;
@@ -135,7 +135,7 @@ fn scalar(text: &str, form: &ValueForm) -> Result<Value, Unreadable> {
     let unreadable = |what: &str| Unreadable(format!("not {what}"));
     match form {
         ValueForm::String | ValueForm::Object(_) => Ok(Value::from(text)),
-        ValueForm::Name => Ok(names::told(text).into()),
+        ValueForm::Name => Ok(display_name::told(text).into()),
         ValueForm::Integer => {
             let text = text.trim();
             let unsigned = text.parse::<u64>().map(Value::from);

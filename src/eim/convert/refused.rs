@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use crate::eim::xml::{Element, Stanza};
 use crate::event;
 use crate::refusal::{Refusal, code};
 use crate::schema::XIq;
+use crate::xmpp::xml::{Element, Stanza};
 
 /// Conditions and their text: RFC 6120 section 8.3.
 const STANZAS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";

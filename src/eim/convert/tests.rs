@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{from_iq, to_iq};
-use crate::eim::xml::{Element, Node, Stanza};
 use crate::event::Roster;
 use crate::refusal::{Refusal, code};
 use crate::schema::{Method, Schema, XIq};
+use crate::xmpp::xml::{Element, Node, Stanza};
 
 const DOMAIN: &str = "ips3000";
 
@@ -274,7 +274,7 @@ fn any_text() -> impl Strategy<Value = String> {
         ],
         0..40,
     )
-    .prop_map(|chars| chars.into_iter().filter(|c| crate::eim::xml::is_xml_char(*c)).collect())
+    .prop_map(|chars| chars.into_iter().filter(|c| crate::xmpp::xml::is_xml_char(*c)).collect())
 }
 
 proptest! {

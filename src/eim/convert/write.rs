@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::eim::xml::{Element, Node, Stanza, is_xml_char};
 use crate::refusal::Refusal;
 use crate::schema::{Place, Step, WriteForm, WriteRule, XIq};
+use crate::xmpp::xml::{Element, Node, Stanza, is_xml_char};
 
 /// Integers beyond it have no exact floating-point form (IEEE 754 double: 53 bits).
 const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;

@@ -10,13 +10,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::requests::{Stray, UnderWay};
 use super::task::Task;
 use super::{Connected, EimError, Reply, Request, Strays};
-use crate::eim::address::belongs_to;
 use crate::eim::answer::{self, Answer, WebAddress};
 use crate::eim::inbound::Inbound;
-use crate::eim::negotiate::ConnectError;
-use crate::eim::stream::{Incoming, StreamError, XmppStream};
-use crate::eim::xml::{Element, Stanza};
 use crate::stall::is_stall;
+use crate::xmpp::jid::belongs_to;
+use crate::xmpp::negotiate::ConnectError;
+use crate::xmpp::stream::{Incoming, StreamError, XmppStream};
+use crate::xmpp::xml::{Element, Stanza};
 
 /// Queued bytes at which no more requests are taken from the mailbox.
 const WRITE_HIGH: usize = 256 * 1024;

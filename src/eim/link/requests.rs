@@ -3,12 +3,11 @@
 //! An answer belongs to a request by id **and** sender: an id alone could be guessed by whoever can reach us.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::eim::address::same_address;
 use crate::ids::random_text;
+use crate::xmpp::jid::same_address;
 
 /// Why an answer was dropped; also the metric's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,36 +116,10 @@ impl<W> UnderWay<W> {
     }
 }
 
-/// The pause before the next attempt to connect: doubles from `min` to `max`, with jitter, so that a server that
-/// comes back is not met by everybody at once.
-#[derive(Debug)]
-pub struct Backoff {
-    min: Duration,
-    max: Duration,
-    tries: u32,
-}
-
-impl Backoff {
-    pub fn new(min: Duration, max: Duration) -> Self {
-        Self { min, max: max.max(min), tries: 0 }
-    }
-
-    /// `lasting`: only an operator can help, so the longest pause at once. `chance` in 0..1 places the pause between
-    /// half of it and all of it.
-    pub fn pause(&mut self, lasting: bool, chance: f64) -> Duration {
-        let doubled = self.min.saturating_mul(1u32.checked_shl(self.tries.min(31)).unwrap_or(u32::MAX));
-        self.tries = self.tries.saturating_add(1);
-        let whole = if lasting { self.max } else { doubled.min(self.max) };
-        whole.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
-    }
-
-    pub fn reset(&mut self) {
-        self.tries = 0;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -197,18 +170,6 @@ mod tests {
         assert_eq!(requests.expire(at + second(2)), Some(2));
         assert_eq!(requests.expire(at + second(2)), None);
         assert_eq!(requests.answer(&third, Some("x")), Ok(3));
-    }
-
-    #[test]
-    fn pauses_double_to_the_bound_and_start_over() {
-        let mut backoff = Backoff::new(second(1), second(5));
-        let pauses: Vec<_> = (0..4).map(|_| backoff.pause(false, 1.0)).collect();
-        assert_eq!(pauses, [second(1), second(2), second(4), second(5)]);
-        assert_eq!(backoff.pause(false, 0.0), Duration::from_millis(2500));
-        backoff.reset();
-        assert_eq!(backoff.pause(false, 1.0), second(1));
-        assert_eq!(backoff.pause(true, 1.0), second(5));
-        (0..100).for_each(|_| assert!(backoff.pause(false, 1.0) <= second(5)));
     }
 
     proptest! {

@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
-use super::requests::Backoff;
 use super::{Connected, EimError, Health, LinkSettings, Request, Strays};
+use crate::backoff::Backoff;
 use crate::eim::inbound::Outbox;
-use crate::eim::negotiate::ConnectError;
+use crate::xmpp::negotiate::ConnectError;
 
 /// A connection that lasted so long was a good one: the next pause is the shortest again.
 const STEADY: Duration = Duration::from_secs(10);

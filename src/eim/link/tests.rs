@@ -2,10 +2,11 @@
 //! the link's own deadlines.
 
 use super::*;
-use crate::eim::negotiate::{ConnectError, component_server};
-use crate::eim::stream::XmppStream;
-use crate::eim::xml::{Element, Node};
 use crate::ids::Secret;
+use crate::xmpp::dial::{Endpoint, InProcess};
+use crate::xmpp::negotiate::{ConnectError, component_server};
+use crate::xmpp::stream::XmppStream;
+use crate::xmpp::xml::{Element, Node};
 
 const ONE_MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(30);

@@ -31,8 +31,8 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::address::ClientAddr;
-use crate::body::bounded_body;
+use crate::http::body::bounded_body;
+use crate::rate_limit::address::ClientAddr;
 
 /// Long enough for anything that is to happen, on a loaded machine.
 const SOON: Duration = Duration::from_secs(20);
@@ -60,7 +60,7 @@ impl Drop for House {
 
 /// The defaults.
 fn timeouts() -> Timeouts {
-    Timeouts::new(&config::Http::default(), Duration::from_secs(10), Duration::from_secs(20))
+    crate::app::timeouts(&crate::config::Config::default())
 }
 
 impl House {

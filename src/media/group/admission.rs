@@ -6,10 +6,10 @@ use confgate_sfu::vocabulary::{MemberId, RoomId};
 
 use super::room::Space;
 use super::{Group, Shown, SocketId};
-use crate::control::EndedBy;
 use crate::event::CallMode;
+use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, ID_MAX, UserId};
-use crate::outbox::Close;
+use crate::node_protocol::EndedBy;
 use crate::token::CallGatewayClaims;
 
 /// Longest that a token can serve, in milliseconds: the most that `callgw.token_ttl_s` may be.

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::tests::{between_two, claims};
 use super::*;
-use crate::control::Closed;
 use crate::ids::{ConfId, UserId};
+use crate::node_protocol::Closed;
 
 const ROOMS: [&str; 2] = ["r1", "r2"];
 /// Its tokens say that media may go straight.

@@ -37,11 +37,11 @@ use self::streams::{Endpoint, Streams};
 use self::waiting::Wanted;
 use super::message::{Code, Message, Relayed, Reply, Signal, Unreadable};
 use crate::clock::{Moment, Now};
-use crate::control::{Peer, ToNode};
 use crate::event::CallMode;
+use crate::http::ws::send_queue::Close;
 use crate::ids::ConfId;
-use crate::limiter::{Limiter, Rate};
-use crate::outbox::Close;
+use crate::node_protocol::{Peer, ToNode};
+use crate::rate_limit::limiter::{Limiter, Rate};
 use crate::token::{CallGatewayClaims, PullClaims};
 
 pub use self::feeds::{Ask, LinkId, Linked};

@@ -6,10 +6,10 @@ use super::admission::{Barred, Token};
 use super::permits::{NOTHING, Permit};
 use super::room::Space;
 use super::{Group, Output, SocketId};
-use crate::control::{EndedBy, ToNode};
+use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, UserId};
 use crate::media::message::{Code, Relayed, Reply};
-use crate::outbox::Close;
+use crate::node_protocol::{EndedBy, ToNode};
 
 impl Group {
     pub(super) fn order(&mut self, now: u64, order: ToNode) {

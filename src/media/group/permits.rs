@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use confgate_sfu::vocabulary::{MemberId, RoomId, Source};
 
 use super::admission::Barred;
-use crate::control::Closed;
 use crate::event::Role;
+use crate::node_protocol::Closed;
 use crate::token::CallGatewayClaims;
 
 /// Members known, in all rooms together: as many as could be in a node's rooms many times over. Whoever is beyond is not

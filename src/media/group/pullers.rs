@@ -6,8 +6,8 @@ use confgate_sfu::vocabulary::{MemberId, RoomId, StreamId};
 use super::room::{Space, name_of};
 use super::streams::Streams;
 use super::{Group, Seat, SocketId};
+use crate::http::ws::send_queue::Close;
 use crate::media::message::{Code, Reply};
-use crate::outbox::Close;
 use crate::token::PullClaims;
 
 /// Sockets of other nodes for one room: each node has one for the conference, or one for each stream by hand.

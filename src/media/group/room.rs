@@ -8,9 +8,9 @@ use super::sessions::Viewer;
 use super::streams::Streams;
 use super::waiting::Wanted;
 use super::{Group, Output, Seat, Shown, SocketId};
+use crate::http::ws::send_queue::Close;
 use crate::ids::UserId;
 use crate::media::message::{Code, Reply};
-use crate::outbox::Close;
 
 /// What follows a member's name in the name of their shared screen. No conference's member can be called so.
 const SCREEN: &str = "/screen";

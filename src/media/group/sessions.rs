@@ -10,8 +10,8 @@ use super::room::{Room, name_of};
 use super::streams::Streams;
 use super::waiting::Wanted;
 use super::{Group, Output, Seat, Shown, Socket, SocketId};
+use crate::http::ws::send_queue::Close;
 use crate::media::message::Code;
-use crate::outbox::Close;
 use crate::token::CallGatewayClaims;
 
 /// What begins with an offer over HTTP.

@@ -9,8 +9,8 @@ use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Re
 use super::codecs::Sendable;
 use super::room::{Space, name_of};
 use super::{Group, Seat, SocketId};
+use crate::http::ws::send_queue::Close;
 use crate::media::message::{Candidate, Code, Relayed, Reply};
-use crate::outbox::Close;
 
 /// Candidates of one connection, each way: a browser with many interfaces and several TURN servers has some 40.
 pub(super) const CANDIDATES: usize = 128;

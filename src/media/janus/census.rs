@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::link::{Shown, heard};
-use crate::dial::{self, Socket, Tls};
+use crate::http::dial::{self, Socket, Tls};
 use crate::ids::Secret;
 
 /// Sessions whose handles are counted one by one; each further one counts as a handle.

@@ -22,7 +22,7 @@ use super::census::Census;
 use super::core::{Janus, NUMBER_MAX, Output, Settings};
 use super::message::{self, Said};
 use crate::clock::Moment;
-use crate::dial::{self, Socket, Tls};
+use crate::http::dial::{self, Socket, Tls};
 use crate::ids::{Secret, random_text};
 use crate::stall::{is_stall, patience};
 

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::tests::claims;
 use super::*;
-use crate::control::{Closed, ToNode};
 use crate::ids::{ConfId, UserId};
+use crate::node_protocol::{Closed, ToNode};
 
 const NAMES: [&str; 3] = ["anna", "ben", "carl"];
 const SOCKETS: usize = 5;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{Pairs, Shown, Socket, SocketId};
+use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, UserId};
 use crate::media::group::{Barred, Forwarded, NOTHING, Output, Space, Token, fits};
 use crate::media::message::{Code, Reply};
-use crate::outbox::Close;
 use crate::token::CallGatewayClaims;
 use confgate_sfu::vocabulary::Source;
 

@@ -23,8 +23,8 @@ use self::lines::{Challenge, Line};
 use super::group::{Bars, Input, Output, Permits, Shown, SocketId, Token};
 use super::message::{Code, Message, Reply, Unreadable};
 use crate::clock::{Moment, Now};
-use crate::limiter::{Limiter, Rate};
-use crate::outbox::Close;
+use crate::http::ws::send_queue::Close;
+use crate::rate_limit::limiter::{Limiter, Rate};
 use crate::token::CallGatewayClaims;
 
 /// Sockets whose message budget is remembered; more can't be open by far (`limits.connections`).

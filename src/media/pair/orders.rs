@@ -4,11 +4,11 @@ use confgate_sfu::vocabulary::{Command, MemberId, Source, StreamId};
 
 use super::calls::Phase;
 use super::{Pairs, SocketId};
-use crate::control::{EndedBy, ToNode};
+use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, UserId};
 use crate::media::group::{Barred, Permit, Space, Token, dismissal};
 use crate::media::message::{Code, Reply};
-use crate::outbox::Close;
+use crate::node_protocol::{EndedBy, ToNode};
 
 impl Pairs {
     pub(super) fn order(&mut self, now: u64, order: ToNode) {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal, Source, StreamId};
 
 use super::*;
-use crate::control::{Closed, EndedBy, ToNode};
 use crate::event::Role;
 use crate::ids::{ConfId, UserId};
 use crate::media::message::Candidate;
+use crate::node_protocol::{Closed, EndedBy, ToNode};
 use crate::token::CallGatewayClaims;
 
 const T0: u64 = 1_000_000;

@@ -17,10 +17,10 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::targets::{Named, Target};
 use super::{Reach, Refused, Said, State};
-use crate::control::Peer;
-use crate::dial::{self, Socket};
+use crate::http::dial::{self, Socket};
 use crate::ids::{ConfId, now_ms};
 use crate::media::group::{Ask, LinkId, Linked, Space, name_of, stream_named};
+use crate::node_protocol::Peer;
 use crate::stall::patience;
 use crate::token::PullClaims;
 

@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::group::{Ask, LinkId, Linked};
-use crate::control::Peer;
-use crate::dial::Tls;
+use crate::http::dial::Tls;
 use crate::ids::{ConfId, random_text};
+use crate::node_protocol::Peer;
 
 use self::link::{Link, Wanted};
 pub use self::targets::{Known, Named, Targets};

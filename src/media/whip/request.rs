@@ -13,8 +13,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
 use super::core::Done;
-use crate::dial::{self, Tls};
 use crate::event::Role;
+use crate::http::dial::{self, Tls};
 use crate::ids::{ConfId, Secret, UserId};
 use crate::media::session::Side;
 use crate::stall::patience;

@@ -147,7 +147,7 @@ async fn an_error_of_the_eims_is_an_answer_under_the_callers_own_id() {
     let user = stage.chair().await;
     let asked = iq("to='jeprivacy.ips3000' type='get' id='a&amp;&lt;b&apos;&#x4F1A;'", "<x xmlns='urn:nothing'/>");
     let answer = xml(&user, &asked).await;
-    let stanza = confgate::eim::xml::Stanza::parse(&answer).expect("the answer is a stanza");
+    let stanza = confgate::xmpp::xml::Stanza::parse(&answer).expect("the answer is a stanza");
     let attr = |name: &str| stanza.attr(name).unwrap_or_default().to_owned();
     assert_eq!((attr("type"), attr("id")), ("error".to_owned(), "a&<b'会".to_owned()), "{answer}");
     assert_eq!(attr("from"), "jeprivacy.ips3000", "{answer}");
@@ -165,7 +165,7 @@ async fn the_sample_of_the_original_interface_is_answered_as_it_is_printed_there
     let user = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
     let sample = "<iq from=\"u1074304@ips3000/uc\" to=\"jeprivacy.ips3000\" type=\"get\" id=\"01\">\
                   <jeExtension xmlns=\"je:x:client:config\"> <getMainTabs/></jeExtension></iq>";
-    let stanza = confgate::eim::xml::Element::parse(&xml(&user, sample).await).expect("the answer is XML");
+    let stanza = confgate::xmpp::xml::Element::parse(&xml(&user, sample).await).expect("the answer is XML");
     let attrs = ["type", "id", "from", "to"].map(|name| stanza.attr(name).unwrap_or_default());
     assert_eq!(attrs, ["result", "01", "jeprivacy.ips3000", "u1074304@ips3000/uc"]);
     let extension = stanza.child("jeExtension").expect("the extension");

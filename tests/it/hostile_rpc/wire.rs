@@ -82,7 +82,7 @@ async fn ejabberd_payloads_arrive_and_return_as_they_were_written() {
         assert_eq!(content(&arrived.text), sent, "{}", arrived.text);
         let answer = result["xml"].as_str().expect("the result is XML");
         assert_eq!(content(answer), sent, "{answer}");
-        let stanza = confgate::eim::xml::Stanza::parse(answer).expect("a stanza");
+        let stanza = confgate::xmpp::xml::Stanza::parse(answer).expect("a stanza");
         let attrs = ["type", "id", "from", "to"].map(|name| stanza.attr(name).unwrap_or_default());
         assert_eq!(attrs, ["result", "mine & only", "jeprivacy.ips3000", "u1@ips3000/uc"]);
     }

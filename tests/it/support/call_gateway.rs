@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use confgate::control::{FromNode, ToNode, Way};
 use confgate::ids::Secret;
+use confgate::node_protocol::{FromNode, ToNode, Way};
 use confgate::token::{ControlClaims, Kind, KindKeys};
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderValue;

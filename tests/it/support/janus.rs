@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
-use confgate::dial::{Socket, Tls, websocket};
+use confgate::http::dial::{Socket, Tls, websocket};
 use futures_util::{SinkExt, StreamExt};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};

@@ -13,9 +13,9 @@ use confgate_sfu::vocabulary::{Command, EndpointId, Notice};
 
 use super::room::Space;
 use super::*;
-use crate::control::Closed;
 use crate::event::{CallMode, Role};
 use crate::ids::{ConfId, UserId};
+use crate::node_protocol::Closed;
 
 const T0: u64 = 1_000_000;
 

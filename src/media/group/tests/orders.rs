@@ -1,7 +1,7 @@
 //! What gateways order, and the end.
 
 use super::*;
-use crate::control::{Closed, EndedBy};
+use crate::node_protocol::{Closed, EndedBy};
 
 #[test]
 fn what_is_forwarded_is_told_and_outlives_the_members_absence() {

@@ -1,0 +1,259 @@
+//! The operations of module `call`: who may call whom, and what each does to the call and its conference.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::address::{Caller, Visitor};
+use super::calls::{Call, News, Party};
+use super::conference::{CONF_ID_LEN, EPOCH_LEN};
+use super::core::{Eim, Turn};
+use super::deny::Deny;
+use super::dialect::{Args, Module, NAME_MAX};
+use super::events;
+use super::listeners::Listener;
+use super::room::{Cause, Room};
+use crate::event::{CallMode, CallOf, Conference, MutePolicy, OPEN};
+use crate::ids::{CallId, ConfId, Secret, UserId};
+use crate::xmpp::xml::{Element, Stanza};
+
+/// Longest reason to decline, in characters.
+const REASON_MAX: usize = 64;
+/// As hard to guess as a conference's id.
+const CALL_ID_LEN: usize = CONF_ID_LEN;
+
+fn element(name: &str) -> Element {
+    Element::new(name, Module::Call.ns())
+}
+
+impl Eim {
+    pub(super) fn call(
+        &mut self,
+        caller: &Caller,
+        kind: &str,
+        operation: &Element,
+        turn: &mut Turn<'_>,
+    ) -> Result<Element, Deny> {
+        let name = operation.name.as_str();
+        let known = ["start", "accept", "decline", "cancel", "hangup", "watch", "unwatch"].contains(&name);
+        if kind != "set" || !known {
+            return Err(Deny::unavailable("operation.unknown"));
+        }
+        let Caller::User(user) = caller else { return Err(Deny::forbidden("operation.userOnly")) };
+        if user.temporary {
+            return Err(Deny::forbidden("user.temporary"));
+        }
+        let args = Args(operation);
+        match name {
+            "start" => self.start_call(user, args, turn),
+            "accept" => self.accept_call(user, args, turn),
+            "decline" => self.decline_call(user, args, turn),
+            "cancel" => self.cancel_call(user, args, turn),
+            "hangup" => self.hang_up(user, args, turn),
+            "watch" => self.hear_calls(user, args, turn),
+            _ => self.hear_no_calls(user, args, turn),
+        }
+    }
+
+    fn start_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+        let (to, mode) = self.callees(&user.id, args)?;
+        let (name, shown) = (args.name("name", NAME_MAX)?, args.name("displayName", NAME_MAX)?);
+        let (name, shown) = (name.as_deref(), shown.as_deref());
+        self.check_room_for_call(&user.id)?;
+        let (call, incoming) = self.new_call(user, to, mode, name, turn);
+        let (call_id, conf_id) = (call.call_id.clone(), call.conf_id.clone());
+        let conference = conference_of(&call, name.or(user.name.as_deref()).or(shown));
+        let cause = Cause { now: turn.now, actor: Some(&user.id), limits: &self.settings.limits };
+        // No password: nobody comes in by one.
+        self.directory.insert(Room::new(conference, Secret::new(""), turn.text(EPOCH_LEN), &cause));
+        self.calls.insert(call);
+        self.tell(turn, incoming);
+        self.enter(user, &conf_id, shown, turn)?;
+        let answer = element("start").with("callId", call_id.as_str()).with("confId", conf_id.as_str());
+        Ok(answer.with("mode", mode.as_str()))
+    }
+
+    /// The call, and what is told at its beginning: it rings, except for those who are busy.
+    fn new_call(
+        &self,
+        user: &Visitor,
+        to: Vec<UserId>,
+        mode: CallMode,
+        name: Option<&str>,
+        turn: &mut Turn<'_>,
+    ) -> (Call, Vec<News>) {
+        let limits = &self.settings.limits;
+        let busy: BTreeSet<UserId> =
+            to.iter().filter(|callee| self.calls.is_busy(callee, limits.calls_per_user)).cloned().collect();
+        let party = |callee: &UserId| if busy.contains(callee) { Party::Out } else { Party::Ringing };
+        let mut parties: BTreeMap<UserId, Party> = to.iter().map(|callee| (callee.clone(), party(callee))).collect();
+        parties.insert(user.id.clone(), Party::In);
+        let call = Call {
+            call_id: CallId::parse(&turn.text(CALL_ID_LEN)).expect("letters and digits"),
+            conf_id: ConfId::parse(&turn.text(CONF_ID_LEN)).expect("letters and digits"),
+            mode,
+            name: name.map(str::to_owned),
+            from: user.id.clone(),
+            to,
+            parties,
+            answered: false,
+            rings_until: turn.now.moment.plus_ms(limits.ring_ms),
+            ends_by: turn.now.moment.plus_ms(limits.call_max_ms),
+        };
+        let told = call.to.iter().map(|callee| match busy.contains(callee) {
+            true => call.busy(turn.now, callee),
+            false => call.incoming(turn.now, callee),
+        });
+        let told = told.collect();
+        (call, told)
+    }
+
+    /// Whom the operation names, and what that makes of the call: one callee is a call between two.
+    fn callees(&self, caller: &UserId, args: Args<'_>) -> Result<(Vec<UserId>, CallMode), Deny> {
+        let max = self.settings.limits.call_callees;
+        let department = args.text("departmentId", NAME_MAX)?;
+        let entries: Vec<&Element> = args.0.children().filter(|e| e.name == "to").collect();
+        match (department, entries.is_empty()) {
+            (Some(department), true) => return Ok((self.people_of(department, caller)?, CallMode::Group)),
+            (None, false) => {}
+            _ => return Err(Deny::argument("to")),
+        }
+        if entries.len() > max {
+            return Err(Deny::constraint("call.tooManyCallees"));
+        }
+        let mut to = Vec::new();
+        for entry in entries {
+            let callee = UserId::parse(&entry.text()).filter(|id| id != caller).ok_or(Deny::argument("to"))?;
+            if self.people.is_temporary(&callee) {
+                return Err(Deny::not_found("user.notFound"));
+            }
+            if !to.contains(&callee) {
+                to.push(callee);
+            }
+        }
+        let mode = if to.len() == 1 { CallMode::P2p } else { CallMode::Group };
+        Ok((to, mode))
+    }
+
+    /// The people of a department but the caller.
+    fn people_of(&self, department: &str, caller: &UserId) -> Result<Vec<UserId>, Deny> {
+        let max = self.settings.limits.call_callees;
+        // The caller may be one of them; one more tells that there are too many.
+        let (people, _) = self.people.book.page(Some(department), 0, max + 2);
+        let to: Vec<UserId> = people.into_iter().filter(|user| *user != caller).cloned().collect();
+        match to.len() {
+            0 => Err(Deny::not_found("department.notFound")),
+            n if n > max => Err(Deny::constraint("call.tooManyCallees")),
+            _ => Ok(to),
+        }
+    }
+
+    fn check_room_for_call(&self, user: &UserId) -> Result<(), Deny> {
+        let limits = &self.settings.limits;
+        if self.calls.len() >= limits.calls {
+            return Err(Deny::constraint("call.tooMany"));
+        }
+        if self.calls.of_user(user).count() >= limits.calls_per_user {
+            return Err(Deny::constraint("call.tooManyOfUser"));
+        }
+        Ok(())
+    }
+
+    /// In it already: the same answer again. A running call between several may be accepted late, and again.
+    fn accept_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+        let call = self.calls.named(&args.call_id()?, &user.id)?;
+        let shown = args.name("displayName", NAME_MAX)?;
+        let (conf_id, mode) = (call.conf_id.clone(), call.mode);
+        let late = call.parties.get(&user.id) == Some(&Party::Out);
+        if late && self.calls.of_user(&user.id).count() >= self.settings.limits.calls_per_user {
+            return Err(Deny::constraint("call.tooManyOfUser"));
+        }
+        self.enter(user, &conf_id, shown.as_deref(), turn)?;
+        Ok(element("accept").with("confId", conf_id.as_str()).with("mode", mode.as_str()))
+    }
+
+    fn decline_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+        let id = args.call_id()?;
+        let reason = args.text("reason", REASON_MAX)?;
+        let conf = self.calls.named(&id, &user.id)?.conf_id.clone();
+        let news = self.calls.decline(&id, &user.id, reason, turn.now)?;
+        self.tell(turn, news);
+        self.in_room(turn, &conf, Some(&user.id), |_, _| Ok(()))?;
+        Ok(element("decline"))
+    }
+
+    /// The caller gives up before anybody has answered.
+    fn cancel_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+        let call = self.calls.named(&args.call_id()?, &user.id)?;
+        if call.from != user.id {
+            return Err(Deny::forbidden("call.callerOnly"));
+        }
+        if call.answered {
+            return Err(Deny::conflict("call.answered"));
+        }
+        self.leave_call(user, &call.conf_id.clone(), turn)?;
+        Ok(element("cancel"))
+    }
+
+    fn hang_up(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+        let call = self.calls.named(&args.call_id()?, &user.id)?;
+        if call.parties.get(&user.id) != Some(&Party::In) {
+            return Err(Deny::conflict("call.notIn"));
+        }
+        self.leave_call(user, &call.conf_id.clone(), turn)?;
+        Ok(element("hangup"))
+    }
+
+    fn leave_call(&mut self, user: &Visitor, conf: &ConfId, turn: &mut Turn<'_>) -> Result<(), Deny> {
+        self.in_room(turn, conf, Some(&user.id), |room, cause| {
+            room.leave(cause, &user.id);
+            Ok(())
+        })
+    }
+
+    /// News of the user's calls go to the address that asks, too; what rings for them already is told at once.
+    fn hear_calls(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+        let claim = self.claim(args)?;
+        let listener = Listener { claim, address: user.address.clone() };
+        turn.writes.push(self.listeners.subscribe(&user.id, listener, self.settings.limits.users)?);
+        for call in self.calls.ringing(&user.id) {
+            let news = call.incoming(turn.now, &user.id);
+            turn.events.push(self.headline(&news).with("to", user.address.as_str()));
+        }
+        Ok(element("watch"))
+    }
+
+    fn hear_no_calls(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+        let claim = self.claim(args)?;
+        turn.writes.extend(self.listeners.unsubscribe(&user.id, &claim));
+        Ok(element("unwatch"))
+    }
+
+    /// Sends news to every address of those whom they are for.
+    pub(super) fn tell(&self, turn: &mut Turn<'_>, news: Vec<News>) {
+        for news in news {
+            let message = self.headline(&news);
+            let addresses = news.to.iter().flat_map(|user| self.listeners.addresses(user));
+            turn.events.extend(addresses.map(|to| message.clone().with("to", to)));
+        }
+    }
+
+    fn headline(&self, news: &News) -> Stanza {
+        let from = format!("{}.{}", Module::Call.host(), self.settings.domain);
+        events::headline(&from, serde_json::to_string(&news.event).expect("an event is plain data"))
+    }
+}
+
+/// Open at once, without a lobby; its chair is the caller.
+fn conference_of(call: &Call, name: Option<&str>) -> Conference {
+    Conference {
+        conf_id: call.conf_id.clone(),
+        conf_name: name.unwrap_or(call.from.as_str()).to_owned(),
+        state: OPEN,
+        start_at: None,
+        chair: call.from.clone(),
+        locked: false,
+        lobby: false,
+        mute_policy: MutePolicy::Free,
+        main_video: None,
+        call: Some(CallOf { call_id: call.call_id.clone(), mode: call.mode }),
+    }
+}

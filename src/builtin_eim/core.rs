@@ -1,0 +1,384 @@
+//! The EIM's state, and the way of one stanza through it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+
+use super::address::{self, Caller, Sender, Visitor};
+use super::calls::Calls;
+use super::deny::{Deny, Envelope};
+use super::dialect::Module;
+use super::directory::{Directory, Stored};
+use super::listeners::Listeners;
+use super::org::Work;
+use super::people::People;
+use super::record::{self, LoadError, Write};
+use super::room::{Cause, Posted, Room};
+use super::settings::Settings;
+use super::{events, service, tabs};
+use crate::clock::Now;
+use crate::event::Role;
+use crate::ids::{ConfId, UserId};
+use crate::xmpp::jid::Jid;
+use crate::xmpp::xml::{Element, SENT_MAX, Stanza};
+
+/// What handling a stanza or the passing of time leads to. The writes must be durable before a stanza is sent; the
+/// stanzas are sent in their order: the answer, then events by number.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub stanzas: Vec<Stanza>,
+    pub writes: Vec<Write>,
+    pub jobs: Vec<Job>,
+}
+
+/// Work of tens of milliseconds that is done elsewhere, so that nobody waits for somebody's password.
+#[derive(Debug)]
+pub struct Job {
+    envelope: Envelope,
+    work: Work,
+}
+
+/// A job's outcome, for [`Eim::finish`].
+#[derive(Debug)]
+pub struct Done {
+    envelope: Envelope,
+    outcome: super::org::Outcome,
+}
+
+impl Done {
+    /// Who asked for it.
+    pub(super) fn envelope(&self) -> Envelope {
+        self.envelope.clone()
+    }
+
+    /// Whether taking it changes anything.
+    pub(super) fn changes(&self) -> bool {
+        matches!(self.outcome, super::org::Outcome::Hashed(_))
+    }
+}
+
+impl Job {
+    /// Blocks for tens of milliseconds.
+    pub fn run(self) -> Done {
+        Done { envelope: self.envelope, outcome: self.work.run() }
+    }
+}
+
+/// One call of the EIM under way.
+pub(super) struct Turn<'a> {
+    pub now: Now,
+    pub rng: &'a mut dyn Rng,
+    pub events: Vec<Stanza>,
+    pub writes: Vec<Write>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(now: Now, rng: &'a mut dyn Rng) -> Self {
+        Self { now, rng, events: Vec::new(), writes: Vec::new() }
+    }
+
+    fn output(self, answer: Option<Stanza>) -> Output {
+        let stanzas = answer.into_iter().chain(self.events).collect();
+        Output { stanzas, writes: self.writes, jobs: Vec::new() }
+    }
+
+    /// Random decimal digits.
+    pub fn digits(&mut self, n: usize) -> String {
+        self.pick(b"0123456789", n)
+    }
+
+    /// Random text of `[a-z0-9]`.
+    pub fn text(&mut self, n: usize) -> String {
+        self.pick(b"abcdefghijklmnopqrstuvwxyz0123456789", n)
+    }
+
+    fn pick(&mut self, alphabet: &[u8], n: usize) -> String {
+        (0..n).map(|_| alphabet[self.rng.random_range(0..alphabet.len())] as char).collect()
+    }
+}
+
+/// What an operation leads to.
+pub(super) enum Answer {
+    Now(Element),
+    Later(Work),
+}
+
+/// The built-in EIM. No task, no lock, no clock: whoever owns it calls it with the time.
+#[derive(Debug, PartialEq)]
+pub struct Eim {
+    pub(super) settings: Settings,
+    pub(super) directory: Directory,
+    pub(super) people: People,
+    /// How often each gateway node has been reset.
+    pub(super) nodes: BTreeMap<String, u64>,
+    pub(super) calls: Calls,
+    pub(super) listeners: Listeners,
+}
+
+impl Eim {
+    /// An EIM that knows nobody but the configured users.
+    pub fn new(settings: Settings) -> Self {
+        let people = People::load(&settings, &BTreeMap::new()).expect("nothing is read");
+        Self {
+            settings,
+            directory: Directory::default(),
+            people,
+            nodes: BTreeMap::new(),
+            calls: Calls::default(),
+            listeners: Listeners::default(),
+        }
+    }
+
+    /// The EIM that wrote these documents: `(kind, key, body)`, in any order.
+    ///
+    /// # Errors
+    /// A document that can't be read: to go on without it would lose what was acknowledged.
+    pub fn load(
+        settings: Settings,
+        documents: impl IntoIterator<Item = (String, String, String)>,
+    ) -> Result<Self, LoadError> {
+        let (mut stored, mut users, mut nodes) = (Stored::default(), BTreeMap::new(), BTreeMap::new());
+        let (mut calls, mut listeners) = (Calls::default(), Listeners::default());
+        for (kind, key, body) in documents {
+            match kind.as_str() {
+                record::CONFERENCE => drop(stored.conferences.insert(key, body)),
+                record::PERSON => drop(stored.people.insert(key, body)),
+                record::MESSAGE => drop(stored.messages.insert(key, body)),
+                record::USER => drop(users.insert(key, body)),
+                record::NODE => {
+                    let resets = record::read(record::NODE, &key, &body)?;
+                    nodes.insert(key, resets);
+                }
+                record::CALL => calls.restore(record::read(record::CALL, &key, &body)?),
+                record::LISTENER => listeners.restore(&key, &body)?,
+                _ => return Err(LoadError { kind, key, why: "an unknown kind".into() }),
+            }
+        }
+        let directory = Directory::load(stored, &settings.limits)?;
+        let people = People::load(&settings, &users)?;
+        Ok(Self { settings, directory, people, nodes, calls, listeners })
+    }
+
+    /// This EIM with other documents.
+    ///
+    /// # Errors
+    /// As for [`Eim::load`].
+    pub fn reload(&self, documents: impl IntoIterator<Item = (String, String, String)>) -> Result<Self, LoadError> {
+        Self::load(self.settings.clone(), documents)
+    }
+
+    /// Conferences that are not over.
+    pub fn conferences(&self) -> usize {
+        self.directory.open_count()
+    }
+
+    /// Calls that are not over.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The domain that the EIM serves.
+    pub fn domain(&self) -> &str {
+        &self.settings.domain
+    }
+
+    /// Whether the EIM itself is at this address.
+    pub fn is_at(&self, address: &str) -> bool {
+        let is_own =
+            |jid: Jid<'_>| jid.is_at(&self.settings.domain) || self.module_addresses().any(|module| jid.is_at(&module));
+        Jid::parse(address).is_some_and(is_own)
+    }
+
+    /// `je<module>.<domain>`.
+    pub fn module_addresses(&self) -> impl Iterator<Item = String> {
+        Module::ALL.into_iter().map(|module| format!("{}.{}", module.host(), self.settings.domain))
+    }
+
+    /// Handles one stanza whose `from` the server vouches for. Requests are always answered; what needs no answer
+    /// (presence, messages, answers to us) is without effect.
+    pub fn handle(&mut self, stanza: &Stanza, now: impl Into<Now>, rng: &mut dyn Rng) -> Output {
+        let mut turn = Turn::new(now.into(), rng);
+        let kind = stanza.attr("type").unwrap_or_default();
+        if stanza.name != "iq" || matches!(kind, "result" | "error") {
+            return Output::default();
+        }
+        self.pass_time(&mut turn);
+        let envelope = Envelope::answering(stanza);
+        let mut jobs = Vec::new();
+        let answer = match self.answer(stanza, kind, &mut turn) {
+            Ok(Some(Answer::Later(work))) => {
+                jobs.push(Job { envelope, work });
+                None
+            }
+            Ok(Some(Answer::Now(payload))) => Some(bounded(envelope, payload)),
+            Ok(None) => Some(envelope.result(None)),
+            Err(deny) => Some(envelope.error(&deny)),
+        };
+        Output { jobs, ..turn.output(answer) }
+    }
+
+    /// Does what has become due. To be called when [`Eim::wait`] is over.
+    pub fn tick(&mut self, now: impl Into<Now>, rng: &mut dyn Rng) -> Output {
+        let mut turn = Turn::new(now.into(), rng);
+        self.pass_time(&mut turn);
+        turn.output(None)
+    }
+
+    /// How long there is nothing to do unless somebody asks, as long as nobody sets the wall clock.
+    pub fn wait(&self, now: impl Into<Now>) -> Option<Duration> {
+        let now = now.into();
+        let moment = self.directory.next_due().into_iter().chain(self.calls.next_due()).min();
+        let date = self.directory.next_start().map(|at| Duration::from_millis(at.saturating_sub(now.date)));
+        moment.map(|at| at.since(now.moment)).into_iter().chain(date).min()
+    }
+
+    /// Takes a job's outcome and answers the request that it was for.
+    pub fn finish(&mut self, done: Done, now: impl Into<Now>, rng: &mut dyn Rng) -> Output {
+        let mut turn = Turn::new(now.into(), rng);
+        let answer = match self.conclude(done.outcome, &mut turn) {
+            Ok(payload) => bounded(done.envelope, wrapped(Module::Org, payload)),
+            Err(deny) => done.envelope.error(&deny),
+        };
+        turn.output(Some(answer))
+    }
+
+    /// Answers a job's request that there is too much to do, instead of doing it.
+    pub fn refuse(&mut self, job: Job) -> Output {
+        self.abandon(&job.work);
+        let answer = job.envelope.error(&Deny::constraint("eim.busy"));
+        Output { stanzas: vec![answer], ..Output::default() }
+    }
+
+    fn answer(&mut self, stanza: &Stanza, kind: &str, turn: &mut Turn<'_>) -> Result<Option<Answer>, Deny> {
+        let mut children = stanza.children();
+        let (Some(request), None) = (children.next(), children.next()) else { return Err(Deny::argument("iq")) };
+        if !matches!(kind, "get" | "set") {
+            return Err(Deny::argument("type"));
+        }
+        let to = stanza.attr("to").unwrap_or(&self.settings.domain);
+        if kind == "get"
+            && let Some(answer) = service::answer(request, to, &self.settings.domain)
+        {
+            return answer.map(|payload| payload.map(Answer::Now));
+        }
+        let module = Module::of_ns(&request.ns).filter(|_| request.name == "jeExtension");
+        let module = module.ok_or(Deny::unavailable("service.unknown"))?;
+        let caller = self.caller(stanza.attr("from").unwrap_or_default())?;
+        let mut operations = request.children();
+        let (Some(operation), None) = (operations.next(), operations.next()) else {
+            return Err(Deny::argument("jeExtension"));
+        };
+        let answer = self.operate(module, &caller, kind, operation, turn)?;
+        Ok(Some(match answer {
+            Answer::Now(payload) => Answer::Now(wrapped(module, payload)),
+            later => later,
+        }))
+    }
+
+    fn operate(
+        &mut self,
+        module: Module,
+        caller: &Caller,
+        kind: &str,
+        operation: &Element,
+        turn: &mut Turn<'_>,
+    ) -> Result<Answer, Deny> {
+        match module {
+            Module::Conference => self.conference(caller, kind, operation, turn).map(Answer::Now),
+            Module::Contacts => self.contacts(caller, kind, operation).map(Answer::Now),
+            Module::Org => self.org(caller, kind, operation, turn),
+            Module::Config => tabs::answer(kind, operation).map(Answer::Now),
+            Module::Call => self.call(caller, kind, operation, turn).map(Answer::Now),
+        }
+    }
+
+    fn caller(&self, from: &str) -> Result<Caller, Deny> {
+        match address::sender(from, &self.settings) {
+            None => Err(Deny::forbidden("caller.unknown")),
+            Some(Sender::Gateway) => Ok(Caller::Gateway),
+            Some(Sender::User(id)) => {
+                let account = self.people.get(&id);
+                Ok(Caller::User(Visitor {
+                    address: from.to_owned(),
+                    name: account.map(|a| a.name.clone()),
+                    temporary: account.is_some_and(|a| a.temporary),
+                    guest_of: account.and_then(|a| a.guest_of.clone()),
+                    role: account.map_or(Role::Guest, |a| a.role),
+                    id,
+                }))
+            }
+        }
+    }
+
+    /// Does one operation on a conference, and whatever follows from it.
+    pub(super) fn in_room<T>(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: &ConfId,
+        actor: Option<&UserId>,
+        operation: impl FnOnce(&mut Room, &Cause<'_>) -> Result<T, Deny>,
+    ) -> Result<T, Deny> {
+        let cause = Cause { now: turn.now, actor, limits: &self.settings.limits };
+        let room = self.directory.get_mut(id)?;
+        let result = operation(room, &cause);
+        room.settle_lobby(&cause);
+        let call = room.roster.conference.call.as_ref().map(|call| call.call_id.clone());
+        let news = call.map_or_else(Vec::new, |call| self.calls.follow(&call, room, &cause));
+        self.calls.take_writes(&mut turn.writes);
+        self.settle(turn, id);
+        self.tell(turn, news);
+        result
+    }
+
+    /// Takes what has happened in a conference.
+    pub(super) fn settle(&mut self, turn: &mut Turn<'_>, id: &ConfId) {
+        for posted in self.directory.settle(id, &self.settings.limits, &mut turn.writes) {
+            self.post(turn, posted);
+        }
+    }
+
+    pub(super) fn post(&self, turn: &mut Turn<'_>, posted: Posted) {
+        let from = format!("{}.{}", Module::Conference.host(), self.settings.domain);
+        turn.events.extend(events::stanzas(&from, posted));
+    }
+
+    fn pass_time(&mut self, turn: &mut Turn<'_>) {
+        while let Some(conf) = self.calls.pop_due(turn.now.moment) {
+            // A call's conference is there as long as the call: what is due is found by looking at it.
+            let _ = self.in_room(turn, &conf, None, |_, _| Ok(()));
+        }
+        while let Some(id) = self.directory.pop_due(turn.now) {
+            let limits = &self.settings.limits;
+            let ended = self.directory.get(&id).ok().and_then(|room| Some((room.ended_at?, room.kept_ms(limits))));
+            if ended.is_some_and(|(at, kept_ms)| at.plus_ms(kept_ms) <= turn.now.moment) {
+                self.forget(&id, turn);
+                continue;
+            }
+            // The conference is there: it was due.
+            let _ = self.in_room(turn, &id, None, |room, cause| {
+                room.tick(cause);
+                Ok(())
+            });
+        }
+    }
+
+    /// A conference that is over long enough goes, and the guests' accounts that were made for it.
+    fn forget(&mut self, id: &ConfId, turn: &mut Turn<'_>) {
+        self.directory.forget(id, &mut turn.writes);
+        for guest in self.people.guests_of(id) {
+            turn.writes.extend(self.people.delete(&guest).ok());
+        }
+    }
+}
+
+fn wrapped(module: Module, payload: Element) -> Element {
+    Element::new("jeExtension", module.ns()).with_child(payload)
+}
+
+/// The answer, if a stream can carry it.
+fn bounded(envelope: Envelope, payload: Element) -> Stanza {
+    let answer = envelope.clone().result(Some(payload));
+    let fits = answer.largest_size() <= SENT_MAX;
+    if fits { answer } else { envelope.error(&Deny::constraint("answer.tooLarge")) }
+}

@@ -1,0 +1,101 @@
+//! The operations about who is there: subscriptions of users, and what gateway nodes tell.
+
+use super::address::Visitor;
+use super::core::{Eim, Turn};
+use super::deny::Deny;
+use super::dialect::{self, ANSWER_MAX, Args, View, element};
+use super::directory::UNCLAIMED;
+use super::presence::{Claim, Told};
+use super::record::{self, Write};
+use crate::xmpp::xml::Element;
+
+/// Gateway nodes that are known to have been reset; more are refused, not forgotten.
+const NODES_MAX: usize = 10_000;
+/// Bytes of one seat in the answer to `resetNode`, its ids left out.
+const SEAT_TAGS: usize = 32;
+/// How long the seats are kept that the answer has no place for: the default.
+const UNTOLD_KEEP_MS: u64 = 60_000;
+
+impl Eim {
+    /// Answers with the state that the user may see; the events after it go to the caller's address.
+    pub(super) fn subscribe(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+        let id = self.named(user, args)?;
+        let claim = self.claim(args)?;
+        self.in_room(turn, &id, Some(&user.id), |room, cause| {
+            room.subscribe(cause, user, claim)?;
+            let view = if room.sees_all(&user.id) { View::Full } else { View::Own(&user.id) };
+            Ok(dialect::state("subscribe", &room.roster, view))
+        })
+    }
+
+    pub(super) fn unsubscribe(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+        let id = self.named(user, args)?;
+        let claim = self.claim(args)?;
+        let linger_ms = args.number("lingerMs")?.unwrap_or(0);
+        self.in_room(turn, &id, None, |room, cause| {
+            room.unsubscribe(cause, &user.id, claim, linger_ms);
+            Ok(element("unsubscribe"))
+        })
+    }
+
+    pub(super) fn presence(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+        let (id, user, claim) = (args.conf_id()?, args.need_user_id()?, self.claim(args)?);
+        let told = match args.need_text("state", 16)? {
+            "online" => Told::Online,
+            "reconnecting" => Told::Reconnecting,
+            "gone" => Told::Gone { keep_ms: args.number("keepMs")?.unwrap_or(0) },
+            _ => return Err(Deny::argument("state")),
+        };
+        self.in_room(turn, &id, None, |room, cause| {
+            room.tell(cause, &user, claim, told)?;
+            Ok(element("presence"))
+        })
+    }
+
+    pub(super) fn snapshot(&self, args: Args<'_>) -> Result<Element, Deny> {
+        let room = self.directory.get(&args.conf_id()?)?;
+        Ok(dialect::state("snapshot", &room.roster, View::Full))
+    }
+
+    /// A node has started anew: nobody is subscribed through it, its users are reconnecting. Those in a conference of
+    /// whom no node has told anything are taken for its own: a node that stopped right after a join told nothing.
+    /// The answer names each seat that the node now answers for. Those that one stanza doesn't hold are given up at
+    /// once, their seats kept: nobody would answer for them.
+    pub(super) fn reset_node(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+        let before = self.claim(args)?;
+        if before.resets == 0 && self.nodes.len() >= NODES_MAX {
+            return Err(Deny::constraint("node.tooMany"));
+        }
+        let claim = Claim { resets: before.resets + 1, ..before };
+        turn.writes.push(Write::put(record::NODE, claim.node.clone(), &claim.resets));
+        self.nodes.insert(claim.node.clone(), claim.resets);
+        self.listeners.reset(&claim.node, claim.generation, &mut turn.writes);
+        let mut held = self.directory.held_by(&claim.node);
+        held.extend(self.directory.held_by(UNCLAIMED));
+        let mut answer = element("resetNode");
+        let mut used = 0;
+        for (conf, user) in held {
+            used += SEAT_TAGS + conf.as_str().len() + user.as_str().len();
+            let told = used <= ANSWER_MAX;
+            let claim = claim.clone();
+            let seat = self.in_room(turn, &conf, None, |room, cause| {
+                let has_place = room.reset(cause, &user, claim.clone());
+                if has_place && !told {
+                    room.tell(cause, &user, claim, Told::Gone { keep_ms: UNTOLD_KEEP_MS })?;
+                }
+                Ok(has_place && told)
+            })?;
+            if seat {
+                let seat = element("seat").with("confId", conf.as_str()).with("userId", user.as_str());
+                answer = answer.with_child(seat);
+            }
+        }
+        Ok(answer)
+    }
+
+    pub(super) fn claim(&self, args: Args<'_>) -> Result<Claim, Deny> {
+        let node = args.node()?.to_owned();
+        let resets = self.nodes.get(&node).copied().unwrap_or(0);
+        Ok(Claim { resets, generation: args.need_number("generation")?, node })
+    }
+}

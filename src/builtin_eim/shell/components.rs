@@ -1,0 +1,69 @@
+//! The EIM as components of a real XMPP server: one connection for each of its addresses.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::ComponentSettings;
+use super::link::{Link, Peer};
+use super::worker::Inbound;
+use crate::backoff::Backoff;
+use crate::xmpp::dial::{Dial, Endpoint};
+
+/// A connection that lasted so long was a good one: the next pause is the shortest again.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// One address of the EIM, connected again and again.
+pub(super) struct Component {
+    address: String,
+    /// The server's own domain, which is pinged.
+    domain: String,
+    dial: Dial,
+    timeout: Duration,
+    keepalive: Duration,
+    backoff: Backoff,
+}
+
+impl Component {
+    pub(super) fn new(address: String, domain: String, endpoint: Endpoint, settings: &ComponentSettings) -> Self {
+        let (secret, tls) = (settings.secret.clone(), None);
+        let dial = Dial::Component { endpoint, domain: address.clone(), secret, tls, beside: None };
+        let backoff = Backoff::new(settings.reconnect_min, settings.reconnect_max);
+        Self { address, domain, dial, timeout: settings.timeout, keepalive: settings.keepalive, backoff }
+    }
+
+    /// Until told to stop. While a connection is up it ends by the worker's letting go of it.
+    pub(super) async fn run(mut self, inbox: mpsc::Sender<Inbound>, stop: CancellationToken) {
+        while let Some(connected) = stop.run_until_cancelled(self.dial.connect(self.timeout)).await {
+            metrics::counter!("confgate_builtin_eim_connects_total").increment(1);
+            let lasting = match connected {
+                Err(why) => {
+                    tracing::warn!(address = %self.address, %why, "the EIM's address is not connected");
+                    why.is_lasting()
+                }
+                Ok(connected) => {
+                    tracing::info!(address = %self.address, "the EIM's address is connected");
+                    let began = Instant::now();
+                    let end = Link::serve(connected.stream, self.peer(), inbox.clone()).await;
+                    if began.elapsed() >= STEADY {
+                        self.backoff.reset();
+                    }
+                    if !stop.is_cancelled() {
+                        tracing::warn!(address = %self.address, why = %end, "the EIM's address is disconnected");
+                    }
+                    false
+                }
+            };
+            let pause = self.backoff.pause(lasting, rand::random());
+            if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn peer(&self) -> Peer {
+        Peer::Server { address: self.address.clone(), domain: self.domain.clone(), keepalive: self.keepalive }
+    }
+}

@@ -1,0 +1,170 @@
+//! One connection of the EIM: owns the stream, from handshake to end.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::super::address::domain_of;
+use super::worker::{Inbound, LINK_QUEUE, Outlet};
+use crate::stall::is_stall;
+use crate::xmpp::jid::belongs_to;
+use crate::xmpp::stream::{Incoming, StreamError, XmppStream};
+use crate::xmpp::xml::{Element, Stanza};
+
+/// Queued bytes at which no more batches are taken.
+const WRITE_HIGH: usize = 256 * 1024;
+/// How long the last words may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// Without a keep-alive there is nothing to wait for; some time far off stands for never.
+const FAR: Duration = Duration::from_secs(24 * 3600);
+
+/// Whose stanzas come over the link.
+pub(super) enum Peer {
+    /// One component, which speaks from its own domain only.
+    Component { domain: String },
+    /// A server, which vouches for its senders; pinged at its domain when it is silent.
+    Server { address: String, domain: String, keepalive: Duration },
+}
+
+/// Why a link is over.
+pub(super) enum End {
+    /// The worker has let go of it, or cut it.
+    Released,
+    Broken(StreamError),
+    /// Nothing came from the server, not even the answer to a ping.
+    Silent,
+    /// A component spoke from a domain that isn't its own.
+    Forged,
+}
+
+/// See the module.
+pub(super) struct Link {
+    stream: XmppStream,
+    peer: Peer,
+    inbox: mpsc::Sender<Inbound>,
+    batches: mpsc::Receiver<Vec<Stanza>>,
+    cut: CancellationToken,
+    last_read: Instant,
+    pinged: bool,
+}
+
+impl Link {
+    /// Carries stanzas both ways until the link is over; tells the worker of its beginning and end.
+    pub(super) async fn serve(stream: XmppStream, peer: Peer, inbox: mpsc::Sender<Inbound>) -> End {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let (out, batches) = mpsc::channel(LINK_QUEUE);
+        let (number, cut) = (NUMBER.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
+        let domain = match &peer {
+            Peer::Component { domain } | Peer::Server { address: domain, .. } => domain_of(domain),
+        };
+        let link = Outlet { number, batches: out, cut: cut.clone() };
+        // An error here: the EIM has stopped.
+        if inbox.send(Inbound::Up { domain: domain.clone(), link }).await.is_err() {
+            return End::Released;
+        }
+        let up = metrics::gauge!("confgate_builtin_eim_links_up");
+        up.increment(1.0);
+        let to_worker = inbox.clone();
+        let link = Self { stream, peer, inbox, batches, cut, last_read: Instant::now(), pinged: false };
+        let end = link.carry().await;
+        up.decrement(1.0);
+        let _ = to_worker.send(Inbound::Down { domain, number }).await;
+        end
+    }
+
+    async fn carry(mut self) -> End {
+        let inbox = self.inbox.clone();
+        let mut place = None;
+        let end = loop {
+            let room = self.stream.queued() < WRITE_HIGH;
+            let quiet = self.quiet();
+            tokio::select! {
+                biased;
+                () = self.cut.cancelled() => return End::Released,
+                batch = self.batches.recv(), if room => match batch {
+                    Some(batch) => batch.iter().for_each(|stanza| self.send(stanza)),
+                    None => break End::Released,
+                },
+                free = inbox.reserve(), if place.is_none() => match free {
+                    Ok(free) => place = Some(free),
+                    Err(_) => break End::Released,
+                },
+                incoming = self.stream.incoming_when(place.is_some()) => match incoming.map(|i| self.vouch(i)) {
+                    Ok(Some(inbound)) => {
+                        if let Some(place) = place.take() {
+                            place.send(inbound);
+                        }
+                    }
+                    Ok(None) => break End::Forged,
+                    Err(e) => return End::Broken(e),
+                },
+                () = sleep_until(quiet) => if !self.ping() {
+                    return End::Silent;
+                },
+            }
+        };
+        if matches!(end, End::Forged) {
+            self.stream.queue_error("invalid-from");
+        }
+        let _ = timeout(GOODBYE, self.stream.close()).await;
+        end
+    }
+
+    fn send(&mut self, stanza: &Stanza) {
+        if !self.stream.queue(stanza) {
+            tracing::debug!(to = stanza.attr("to"), "a stanza has no address to be sent from or to");
+        }
+    }
+
+    /// What came, if its sender is the peer's to speak for (XEP-0114 section 3).
+    fn vouch(&mut self, incoming: Incoming) -> Option<Inbound> {
+        (self.last_read, self.pinged) = (Instant::now(), false);
+        let is_own = |stanza: &Stanza| match &self.peer {
+            Peer::Server { .. } => true,
+            Peer::Component { domain } => stanza.attr("from").is_some_and(|from| belongs_to(from, domain)),
+        };
+        match incoming {
+            Incoming::Stanza(stanza) => is_own(&stanza).then_some(Inbound::Stanza(stanza)),
+            Incoming::Skipped(stanza) => is_own(&stanza).then_some(Inbound::Skipped(stanza)),
+        }
+    }
+
+    fn quiet(&self) -> Instant {
+        match self.peer {
+            Peer::Server { keepalive, .. } => self.last_read + keepalive * if self.pinged { 2 } else { 1 },
+            Peer::Component { .. } => self.last_read + FAR,
+        }
+    }
+
+    /// Asks a silent server whether it is there. False: it was asked before.
+    fn ping(&mut self) -> bool {
+        match &self.peer {
+            Peer::Component { .. } => self.last_read = Instant::now(),
+            Peer::Server { keepalive, .. } if self.pinged && is_stall(*keepalive * 2, self.last_read.elapsed()) => {
+                (self.last_read, self.pinged) = (Instant::now(), false);
+            }
+            Peer::Server { .. } if self.pinged => return false,
+            Peer::Server { address, domain, .. } => {
+                let ping = Stanza::iq("get", Element::new("ping", "urn:xmpp:ping")).with("id", "keepalive");
+                let ping = ping.with("from", address.as_str()).with("to", domain.as_str());
+                self.send(&ping);
+                self.pinged = true;
+            }
+        }
+        true
+    }
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Released => f.write_str("let go"),
+            Self::Broken(e) => e.fmt(f),
+            Self::Silent => f.write_str("the server is silent"),
+            Self::Forged => f.write_str("a stanza from a domain that isn't the component's"),
+        }
+    }
+}

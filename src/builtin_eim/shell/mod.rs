@@ -1,0 +1,89 @@
+//! The built-in EIM's shell: streams, a clock and a disk round the pure core.
+//!
+//! One task, the worker, owns the [`Eim`]; each connection has a task that owns its stream. All stanzas go through the
+//! worker's mailbox and come out of it in the order in which they were handled, and only after the writes that they
+//! tell of are durable: whatever came in while one transaction was under way goes into the next. What can't be made
+//! durable is undone, by reading everything anew, and refused; reading goes on meanwhile.
+//!
+//! Two ways in: [`serve_in_process`] plays the server of XEP-0114 for the gateway's own links, [`serve_components`]
+//! connects a component for each of the EIM's addresses to a real XMPP server.
+
+mod components;
+mod disk;
+mod link;
+mod server;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Eim;
+use crate::ids::Secret;
+use crate::xmpp::dial::Endpoint;
+pub use disk::{Disk, Persist, Recall};
+use worker::{Routes, Worker};
+
+/// What `confgate eim` connects to.
+#[derive(Debug, Clone)]
+pub struct ComponentSettings {
+    /// The XMPP server's host and its port for components.
+    pub host: String,
+    pub port: u16,
+    /// The same for all addresses of the EIM.
+    pub secret: Secret,
+    /// For connecting and the handshake.
+    pub timeout: Duration,
+    pub reconnect_min: Duration,
+    pub reconnect_max: Duration,
+    /// After so long without a word from the server it is pinged, and given up after as long again.
+    pub keepalive: Duration,
+}
+
+/// Serves components over in-process pipes until told to stop, and returns when everything under way is done.
+///
+/// `secrets` names the component domains that are let in, each with its secret; a stanza from another domain than the
+/// component's own ends its stream. A component that connects again takes over from its old connection. Stanzas go to
+/// the EIM where it is at the address, else to the component there.
+///
+/// Each pipe that comes out of `listener` is one connection; a closed `listener` only means that no more will come.
+pub async fn serve_in_process(
+    eim: Eim,
+    listener: mpsc::Receiver<DuplexStream>,
+    secrets: BTreeMap<String, Secret>,
+    disk: Disk,
+    stop: CancellationToken,
+) {
+    let tracker = TaskTracker::new();
+    let (worker, inbox) = Worker::new(eim, Routes::ByRecipient, disk, tracker.clone());
+    tracker.spawn(server::accept(listener, Arc::new(secrets), inbox, tracker.clone(), stop.clone()));
+    worker.run(stop).await;
+    tracker.close();
+    tracker.wait().await;
+}
+
+/// Serves at the EIM's addresses on a real XMPP server until told to stop, and returns when everything under way is
+/// done. A connection that breaks or is refused is made again, with jittered pauses; what was to go over it meanwhile
+/// is lost, as on any XMPP server, and the gateways ask for a snapshot.
+pub async fn serve_components(eim: Eim, settings: ComponentSettings, disk: Disk, stop: CancellationToken) {
+    let tracker = TaskTracker::new();
+    let (addresses, domain): (Vec<String>, _) = (eim.module_addresses().collect(), eim.domain().to_owned());
+    let (worker, inbox) = Worker::new(eim, Routes::BySender, disk, tracker.clone());
+    let endpoint = Endpoint::Tcp { host: settings.host.clone(), port: settings.port };
+    for address in addresses {
+        let component = components::Component::new(address, domain.clone(), endpoint.clone(), &settings);
+        tracker.spawn(component.run(inbox.clone(), stop.clone()));
+    }
+    drop(inbox);
+    worker.run(stop).await;
+    tracker.close();
+    tracker.wait().await;
+}
+
+#[cfg(test)]
+mod tests;

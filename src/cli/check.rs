@@ -1,0 +1,101 @@
+//! `confgate check`: every configured part tried for real, a line each.
+
+mod stun;
+mod turn;
+
+use std::io;
+
+use crate::app::print::print;
+use crate::config::{CallNode, Config, EimMode, NodeKind};
+use crate::eim::settings::EimConfig;
+use crate::http::dial::Tls;
+use crate::ids::{UserId, now_ms};
+use crate::schema::Schema;
+use crate::store::{Claim, Office};
+use crate::{app, callgw, eim};
+
+/// Tries everything and prints what came of it; true where all is well.
+///
+/// # Errors
+/// Where it can't be printed.
+pub async fn run(config: Config) -> io::Result<bool> {
+    let mut report = Report { well: true, printed: Ok(()) };
+    let schema = Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| errors.join("; "));
+    report.line(
+        "schema",
+        schema.as_ref().map(|schema| format!("{} methods", schema.methods().count())).map_err(Clone::clone),
+    );
+    app::preconditions(&config, |(part, outcome)| report.line(part, outcome)).await;
+    // What a running gateway holds is not taken from it, not even for a moment.
+    let is_running = Claim::owner(&config.store, Office::Node(&config.node.id)).is_some();
+    if config.eim.mode != EimMode::Builtin && !is_running {
+        let asked_at = schema.map(|schema| schema.addresses(&config.eim.domain)).unwrap_or_default();
+        let settings = EimConfig::from(&config.eim).asking_at(asked_at);
+        for probed in eim::probe(&settings, None, &clients(&config)).await {
+            report.line(&probed.part, probed.outcome);
+        }
+    }
+    for node in &config.callgw.nodes {
+        let outcome = match node.kind {
+            NodeKind::Janus => janus(&config, node).await,
+            NodeKind::Whip => whip(&config, node).await,
+            _ => callgw::check(&config.callgw, node, &config.node.id).await,
+        };
+        report.line(&format!("callgw {}", node.id), outcome);
+    }
+    if let Some(turn) = &config.callgw.turn {
+        let ice = callgw::IceServer::new(turn, &checker(), now_ms());
+        for url in &ice.urls {
+            let outcome = match Tls::load(config.callgw.ca.as_deref()) {
+                Ok(tls) => turn::check(url, &ice, &tls).await,
+                Err(why) => Err(why),
+            };
+            report.line(&format!("turn {url}"), outcome);
+        }
+    }
+    report.printed.map(|()| report.well)
+}
+
+struct Report {
+    well: bool,
+    /// Whether there is somebody to be told.
+    printed: io::Result<()>,
+}
+
+impl Report {
+    fn line(&mut self, part: &str, outcome: Result<String, String>) {
+        self.well &= outcome.is_ok();
+        if self.printed.is_ok() {
+            self.printed = match outcome {
+                Ok(what) => print(format_args!("ok     {part}: {what}")),
+                Err(why) => print(format_args!("FAILED {part}: {why}")),
+            };
+        }
+    }
+}
+
+/// Whose credentials a TURN server is tried with.
+fn checker() -> UserId {
+    UserId::parse("confgate-check").expect("it is one")
+}
+
+/// Who is signed in with a password of the configuration.
+fn clients(config: &Config) -> Vec<eim::Client> {
+    let clients = config.auth.clients.iter().filter_map(|client| {
+        let (key, user) = (format!("auth.clients {}", client.id), client.speaks_as());
+        Some(eim::Client { key, user, password: client.password.clone()? })
+    });
+    clients.collect()
+}
+
+async fn janus(config: &Config, node: &CallNode) -> Result<String, String> {
+    let reach = app::janus_reach(config, node)?;
+    reach.check().await?;
+    Ok(format!("{}, a session", reach.url))
+}
+
+async fn whip(config: &Config, node: &CallNode) -> Result<String, String> {
+    let reach = app::whip_reach(config, node)?;
+    reach.probe().await?;
+    Ok(format!("{}, it answers", reach.base))
+}

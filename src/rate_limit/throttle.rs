@@ -1,0 +1,43 @@
+//! A bound on how many log lines of one kind are written.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::limiter::{Limiter, Rate};
+use crate::clock::Moment;
+
+/// How many lines of one kind are written, where a flood of what they tell of must not flood the log.
+pub struct Throttle(Mutex<Lines>);
+
+struct Lines {
+    limiter: Limiter<()>,
+    unsaid: u64,
+}
+
+impl Throttle {
+    pub fn new(rate: Rate) -> Self {
+        Self(Mutex::new(Lines { limiter: Limiter::new(rate, 1), unsaid: 0 }))
+    }
+
+    /// Whether one more may be written: then how many were not since the last one.
+    pub fn may_say(&self) -> Option<u64> {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.limiter.allow(&(), Moment::now()).is_err() {
+            lines.unsaid += 1;
+            return None;
+        }
+        Some(std::mem::take(&mut lines.unsaid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_one_kind_is_counted_instead_of_written() {
+        let throttle = Throttle::new(Rate { count: 2, window_ms: 3_600_000 });
+        assert_eq!((throttle.may_say(), throttle.may_say()), (Some(0), Some(0)));
+        assert_eq!((throttle.may_say(), throttle.may_say()), (None, None));
+        assert_eq!(throttle.0.lock().unwrap().unsaid, 2);
+    }
+}

@@ -1,0 +1,56 @@
+//! XML as XMPP allows it: [`read`] judges text and makes a tree of it, [`write`](self::write) makes text of a tree.
+//! Nothing that comes in goes out but through both.
+//!
+//! What is refused is what RFC 6120 section 11.1 forbids (DTD, entities but the five, comments, processing
+//! instructions) and whatever a server's parser would close our shared stream for: a name that is no name, a prefix
+//! that nobody declared, a character that XML does not know.
+
+mod element;
+mod names;
+pub(in crate::xmpp) mod read;
+mod stanza;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use element::{Element, Node};
+pub use stanza::Stanza;
+pub(in crate::xmpp) use write::{attr as write_attr, element as write_element};
+
+/// Most bytes of one stanza, whoever sends it. What a server sends on has more escapes than what it was sent.
+pub const STANZA_MAX: usize = 256 * 1024;
+/// Most bytes that a stanza of ours may have however a server escapes it; the rest of [`STANZA_MAX`] is for the
+/// addresses, ids and languages that servers add. Prosody closes a client's stream above 256 KiB by default.
+pub const SENT_MAX: usize = STANZA_MAX - 8 * 1024;
+/// Deepest nesting of elements, the stanza itself counted.
+pub const DEPTH_MAX: usize = 32;
+/// Most attributes of one element, declarations of namespaces counted.
+const ATTRS_MAX: usize = 256;
+
+/// The namespace of stanzas and of what stands in them without a declaration. `jabber:component:accept` and
+/// `jabber:server` are read as it: which of the three is meant is the stream's affair (RFC 6120 section 4.8.3).
+pub const CONTENT_NS: &str = "jabber:client";
+
+/// Why a text is not acceptable. The message names the rule, never the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct XmlError(pub &'static str);
+
+type Result<T> = std::result::Result<T, XmlError>;
+
+const ILL_FORMED: XmlError = XmlError("ill-formed XML");
+
+/// White space of XML 1.0 section 2.3.
+const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
+/// XML 1.0 section 2.2.
+pub fn is_xml_char(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
+}
+
+fn are_xml_chars(text: &str) -> bool {
+    // Byte by byte where that says it all: nearly everywhere.
+    let is_known = |byte: u8| matches!(byte, b' '..=b'\x7f' | b'\t' | b'\n' | b'\r');
+    text.bytes().all(is_known) || text.chars().all(is_xml_char)
+}

@@ -1,0 +1,86 @@
+//! A stanza: an element of a stream's content namespace.
+
+use std::ops::{Deref, DerefMut};
+
+use super::read::{self, Source};
+use super::{CONTENT_NS, Element, Result, write};
+
+/// `iq`, `message`, `presence`, or a stream-level element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stanza(Element);
+
+impl Deref for Stanza {
+    type Target = Element;
+
+    fn deref(&self) -> &Element {
+        &self.0
+    }
+}
+
+impl DerefMut for Stanza {
+    fn deref_mut(&mut self) -> &mut Element {
+        &mut self.0
+    }
+}
+
+impl From<Element> for Stanza {
+    fn from(element: Element) -> Self {
+        Self(element)
+    }
+}
+
+impl Stanza {
+    pub fn new(name: &str) -> Self {
+        Self(Element::new(name, CONTENT_NS))
+    }
+
+    pub fn iq(kind: &str, payload: Element) -> Self {
+        Self::new("iq").with("type", kind).with_child(payload)
+    }
+
+    /// Reads a caller's text: exactly one element, nothing but white space around it, and nothing in it for which a
+    /// server would end the stream that it is written to.
+    pub fn parse(text: &str) -> Result<Self> {
+        read::element(text, &Source::Caller).map(Self)
+    }
+
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    pub fn with_child(self, child: Element) -> Self {
+        Self(self.0.with_child(child))
+    }
+
+    /// The first child element. `None` where there is none (an empty result).
+    pub fn payload(&self) -> Option<&Element> {
+        self.children().next()
+    }
+
+    /// Whether it is a request, which has to be answered (RFC 6120 section 8.2.3).
+    pub fn asks(&self) -> bool {
+        self.name == "iq" && matches!(self.attr("type"), Some("get" | "set"))
+    }
+
+    /// Appends the stanza as it stands on a stream.
+    pub fn write(&self, out: &mut String) {
+        write::element(out, &self.0, CONTENT_NS);
+    }
+
+    /// As [`Stanza::write`], from that address, whatever the stanza says.
+    pub(in crate::xmpp) fn write_from(&self, out: &mut String, from: Option<&str>) {
+        write::stanza(out, &self.0, from);
+    }
+
+    pub fn to_xml(&self) -> String {
+        let mut out = String::with_capacity(256);
+        self.write(&mut out);
+        out
+    }
+
+    /// Most bytes that a server may make of the stanza: everything escaped that can be.
+    pub fn largest_size(&self) -> usize {
+        write::largest_size(&self.0, CONTENT_NS)
+    }
+}
