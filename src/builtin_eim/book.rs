@@ -1,12 +1,12 @@
 //! The operations of module `contacts`: departments, their people, search. A guest sees the people of the conference
 //! that their account was made for, as far as they see its roster, and nothing else.
 
+use super::account::Account;
 use super::address::{Caller, Visitor};
 use super::contacts::department_id;
 use super::core::Eim;
 use super::deny::Deny;
 use super::dialect::{Args, Module, NAME_MAX};
-use super::people::Account;
 use crate::event::Member;
 use crate::xmpp::xml::Element;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::people::Account;
+use super::account::Account;
 use crate::ids::UserId;
 
 /// Two neighbouring characters, or one and NUL.

@@ -11,11 +11,11 @@ use super::deny::{Deny, Envelope};
 use super::dialect::Module;
 use super::directory::{Directory, Stored};
 use super::listeners::Listeners;
-use super::org::Work;
 use super::people::People;
 use super::record::{self, LoadError, Write};
 use super::room::{Cause, Posted, Room};
 use super::settings::Settings;
+use super::work::{Outcome, Work};
 use super::{events, service, tabs};
 use crate::clock::Now;
 use crate::event::Role;
@@ -43,7 +43,7 @@ pub struct Job {
 #[derive(Debug)]
 pub struct Done {
     envelope: Envelope,
-    outcome: super::org::Outcome,
+    outcome: Outcome,
 }
 
 impl Done {
@@ -54,7 +54,7 @@ impl Done {
 
     /// Whether taking it changes anything.
     pub(super) fn changes(&self) -> bool {
-        matches!(self.outcome, super::org::Outcome::Hashed(_))
+        matches!(self.outcome, Outcome::Hashed(_))
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::claim::Claim;
 use super::deny::Deny;
-use super::presence::Claim;
 use super::record::{self, LoadError, Write};
 use crate::ids::UserId;
 

@@ -7,11 +7,13 @@
 //! checks it and changes a `room`; `calls` draws the conclusions for a call from its conference's roster; `events` says
 //! who hears of it, `record` what is kept.
 
+mod account;
 mod address;
 mod admission;
 mod book;
 mod call;
 mod calls;
+mod claim;
 mod conference;
 mod contacts;
 mod control;
@@ -34,6 +36,7 @@ mod sessions;
 mod settings;
 pub mod shell;
 mod tabs;
+mod work;
 
 #[cfg(test)]
 mod tests;

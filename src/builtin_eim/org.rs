@@ -1,11 +1,13 @@
 //! The operations of module `org`, all of them a gateway's: accounts are made, removed, read and verified.
 
+use super::account::Account;
 use super::address::Caller;
 use super::core::{Answer, Eim, Turn};
 use super::deny::{Condition, Deny};
 use super::dialect::{Args, Module, NAME_MAX};
-use super::password::{self, SALT_LEN, Stored};
-use super::people::{Account, profile};
+use super::password::SALT_LEN;
+use super::people::profile;
+use super::work::{Outcome, Work};
 use crate::event::Role;
 use crate::ids::{ConfId, Secret, UserId};
 use crate::xmpp::xml::Element;
@@ -16,35 +18,6 @@ const PASSWORD_MAX: usize = 256;
 const ID_DIGITS: usize = 10;
 /// Digits of a SIP account that is made.
 const SIP_DIGITS: usize = 7;
-
-/// What is done away from the EIM: hashing and verifying passwords.
-#[derive(Debug)]
-pub(super) enum Work {
-    Hash { account: Box<Account>, password: Secret, salt: [u8; SALT_LEN] },
-    Verify { user: Option<(UserId, String)>, stored: Option<Stored>, password: Secret },
-}
-
-#[derive(Debug)]
-pub(super) enum Outcome {
-    Hashed(Box<Account>),
-    /// The user, if the password was theirs.
-    Verified(Option<(UserId, String)>),
-}
-
-impl Work {
-    pub fn run(self) -> Outcome {
-        match self {
-            Self::Hash { mut account, password, salt } => {
-                account.password = Some(password::hash(&password, &salt));
-                Outcome::Hashed(account)
-            }
-            Self::Verify { user, stored, password } => {
-                let right = password::verify(stored.as_ref(), &password);
-                Outcome::Verified(user.filter(|_| right))
-            }
-        }
-    }
-}
 
 fn element(name: &str) -> Element {
     Element::new(name, Module::Org.ns())

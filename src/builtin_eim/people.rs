@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
-
+use super::account::Account;
 use super::contacts::Book;
 use super::deny::Deny;
 use super::dialect::{Args, Module, NAME_MAX};
@@ -14,34 +13,6 @@ use crate::event::Role;
 use crate::ids::{ConfId, UserId};
 use crate::precis::display_name;
 use crate::xmpp::xml::Element;
-
-/// One account.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Account {
-    pub user_id: UserId,
-    pub name: String,
-    pub password: Option<Stored>,
-    /// Milliseconds since 1970.
-    pub created: u64,
-    /// Made for a guest; not in the address book, no password.
-    pub temporary: bool,
-    pub guest_of: Option<ConfId>,
-    /// Of a temporary account: what they are in their conference.
-    #[serde(default = "guest")]
-    pub role: Role,
-    pub department: Option<String>,
-    /// The seed's further fields as they were given, by name.
-    pub profile: BTreeMap<String, String>,
-    /// Stands in the configuration, which alone may change it.
-    #[serde(skip)]
-    pub configured: bool,
-}
-
-/// Of accounts without a word on it.
-fn guest() -> Role {
-    Role::Guest
-}
 
 /// What a profile field may hold.
 #[derive(Clone, Copy)]
@@ -105,10 +76,6 @@ fn json(text: Option<&str>, first: char) -> Result<Option<String>, ()> {
 }
 
 impl Account {
-    pub fn field(&self, name: &str) -> Option<&str> {
-        self.profile.get(name).map(String::as_str)
-    }
-
     /// `<user>` with the seed's result fields; the password is never among them.
     pub fn to_element(&self) -> Element {
         let mut user = Element::new("user", Module::Org.ns())

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::presence::Presence;
+use super::claim::Presence;
 use super::room::{Room, Seat, message_number};
 use crate::clock::Moment;
 use crate::event::{Change, Conference, Member, MemberState, Message, Roster, SNAPSHOT_MESSAGES};

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::events;
-use super::presence::Presence;
+use super::address::gateway_of;
+use super::claim::Presence;
 use super::settings::Limits;
 use crate::clock::{Moment, Now};
 use crate::event::{Change, Conference, ENDED, Event, Member, Message, OPEN, Roster, SNAPSHOT_MESSAGES};
@@ -183,13 +183,13 @@ impl Room {
         self.roster.seq += 1;
         self.apply(&change);
         self.pending.head = true;
-        self.pending.people.extend(events::subject(&change).cloned());
+        self.pending.people.extend(subject(&change).cloned());
         if let Change::Message(message) = &change {
             self.pending.messages.push((self.roster.seq, Some(message.clone())));
         }
         let empty = self.is_open() && self.roster.members.is_empty();
         self.empty_since = empty.then(|| self.empty_since.unwrap_or(cause.now.moment));
-        let to = events::audience(self, &change, cause.now.moment);
+        let to = self.audience(&change, cause.now.moment);
         if !to.is_empty() {
             let event = Event {
                 epoch: self.roster.epoch.clone(),
@@ -262,4 +262,48 @@ impl Room {
 /// The number in a message's id, which is that of its event.
 pub(super) fn message_number(message_id: &str) -> Option<u64> {
     message_id.strip_prefix('m')?.parse().ok()
+}
+
+impl Room {
+    /// The addresses that hear of a change just made.
+    ///
+    /// A session hears what its user may see: members and the chair everything, others what concerns themselves, and
+    /// everybody the end. A gateway gets one copy for all its users, at the address that subscribed last, as soon as one
+    /// of them is in the conference or waits for it: it is the gateway's part to show each of them what they may see.
+    fn audience(&self, change: &Change, now: Moment) -> Vec<String> {
+        let subject = subject(change);
+        let over = matches!(change, Change::Ended(_));
+        let mut gateways: BTreeMap<&str, (Moment, &str, bool)> = BTreeMap::new();
+        let mut sessions = Vec::new();
+        for (user, presence) in &self.presence {
+            let Some(address) = presence.address.as_deref() else { continue };
+            if presence.lingers_until.is_some_and(|until| until <= now) {
+                continue;
+            }
+            let wanted = over || self.sees_all(user) || subject == Some(user);
+            match gateway_of(address) {
+                None if wanted => sessions.push(address.to_owned()),
+                None => {}
+                Some(gateway) => {
+                    let wanted = wanted || self.is_waiting(user);
+                    let entry = gateways.entry(gateway).or_insert((presence.since, address, false));
+                    let latest = (entry.0, entry.1).max((presence.since, address));
+                    *entry = (latest.0, latest.1, entry.2 || wanted);
+                }
+            }
+        }
+        let copies = gateways.into_values().filter(|(.., wanted)| *wanted).map(|(_, address, _)| address.to_owned());
+        sessions.extend(copies);
+        sessions
+    }
+}
+
+/// The person that an event is about.
+fn subject(change: &Change) -> Option<&UserId> {
+    match change {
+        Change::MemberJoined(m) | Change::MemberUpdated(m) | Change::WaitingAdded(m) => Some(&m.user_id),
+        Change::MemberLeft(left) => Some(&left.user_id),
+        Change::WaitingRemoved(gone) => Some(&gone.user_id),
+        _ => None,
+    }
 }

@@ -1,11 +1,12 @@
 //! The operations about who is there: subscriptions of users, and what gateway nodes tell.
 
 use super::address::Visitor;
+use super::claim::Claim;
 use super::core::{Eim, Turn};
 use super::deny::Deny;
 use super::dialect::{self, ANSWER_MAX, Args, View, element};
 use super::directory::UNCLAIMED;
-use super::presence::{Claim, Told};
+use super::presence::Told;
 use super::record::{self, Write};
 use crate::xmpp::xml::Element;
 

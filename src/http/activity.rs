@@ -10,8 +10,8 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::Instant;
 
 use super::Timeouts;
-use super::answer::Progress;
-use super::listener::Slot;
+use super::progress::Progress;
+use super::slot::Slot;
 use crate::rate_limit::account::Account;
 
 const NEVER: u64 = u64::MAX;
@@ -68,6 +68,11 @@ impl Activity {
 
     pub fn is_http2(&self) -> bool {
         self.http2
+    }
+
+    /// Of an answer that begins now.
+    pub fn progress(&self) -> Progress {
+        Progress::new(self.begun)
     }
 
     /// Watches one more answer, for as long as any of it is left.

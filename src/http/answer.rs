@@ -3,7 +3,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -12,23 +11,12 @@ use bytes::Bytes;
 use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::activity::Activity;
+use super::progress::Progress;
 use crate::http::body::OwnBytes;
 use crate::rate_limit::account::{Full, Held};
 
 /// A stream's answer is handed over in pieces of at most this many bytes; each that leaves is progress.
 const PIECE: usize = 8 * 1024;
-
-/// When the client last took a piece of an answer, in ms since the connection began.
-pub struct Progress {
-    at: AtomicU64,
-    activity: Arc<Activity>,
-}
-
-impl Progress {
-    pub fn at(&self) -> u64 {
-        self.at.load(Relaxed)
-    }
-}
 
 /// Lets the answer hold what its body takes, in place of what its request held.
 ///
@@ -42,7 +30,7 @@ pub fn hold(response: Response, held: Arc<Held>, activity: &Arc<Activity>) -> Re
     let own = response.extensions().get::<OwnBytes>().map_or(size.lower() as usize, |own| own.0);
     held.set(own)?;
     let progress = activity.is_http2().then(|| {
-        let progress = Arc::new(Progress { at: AtomicU64::new(activity.now()), activity: activity.clone() });
+        let progress = Arc::new(activity.progress());
         activity.watch(&progress);
         progress
     });
@@ -109,7 +97,7 @@ impl AsRef<[u8]> for Piece {
 impl Drop for Piece {
     fn drop(&mut self) {
         if let Some(progress) = &self.progress {
-            progress.at.store(progress.activity.now(), Relaxed);
+            progress.made();
         }
     }
 }

@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::activity::{Activity, Heard, Patience};
 use super::flood::Counted;
-use super::listener::{Slot, refused, refused_by};
 use super::networks::Admission;
 use super::rewoken::Rewoken;
 use super::service::{Answers, Caller};
+use super::slot::{Slot, refused, refused_by};
 use super::tls::Tls;
 use super::{Timeouts, proxy};
 use crate::http::patient::Patient;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,8 +15,9 @@ use super::HttpSettings;
 use super::connection::Household;
 use super::guard::{Guard, GuardError};
 use super::service::Answers;
+use super::slot::{Slot, refused, refused_by};
 use super::tls::{Tls, TlsError};
-use crate::rate_limit::account::{Accounts, Full};
+use crate::rate_limit::account::Accounts;
 
 /// Waits after an accept that failed for want of something (files, memory): the first, and the longest.
 const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
@@ -31,28 +32,6 @@ pub enum DoorError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Origin(#[from] GuardError),
-}
-
-/// One open socket out of `limits.connections`; given back when the socket is dropped, wherever it went.
-pub struct Slot {
-    _permit: OwnedSemaphorePermit,
-    open: metrics::Gauge,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.open.decrement(1.0);
-    }
-}
-
-/// Counts a connection that was closed as soon as it was known who it was from.
-pub fn refused(reason: &'static str) {
-    metrics::counter!("confgate_http_connections_refused_total", "reason" => reason).increment(1);
-}
-
-/// The same for what an address block may have.
-pub fn refused_by(full: Full) {
-    refused(if full == Full::Rate { "rate" } else { "block" });
 }
 
 /// The listening socket with all that it needs to serve.
@@ -162,9 +141,7 @@ impl Entrance {
                 return;
             }
         };
-        let open = metrics::gauge!("confgate_http_connections_open");
-        open.increment(1.0);
-        let slot = Slot { _permit: permit, open };
+        let slot = Slot::new(permit);
         let serving = self.household.clone().serve(stream, peer, account, slot, self.soft.clone(), self.hard.clone());
         self.connections.spawn(serving);
     }

@@ -20,9 +20,11 @@ mod guard;
 mod listener;
 mod networks;
 pub mod patient;
+mod progress;
 mod proxy;
 mod rewoken;
 mod service;
+mod slot;
 mod tls;
 pub mod ws;
 

@@ -1,8 +1,11 @@
 //! Threads, sockets and clocks around the workers.
 
+mod gauges;
+mod mailbox;
 mod node;
 mod own;
 mod report;
+mod slots;
 mod tcp;
 mod thread;
 mod udp;

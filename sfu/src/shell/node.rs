@@ -2,15 +2,17 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use str0m::net::Protocol;
 use tokio::sync::{mpsc, watch};
 
-use super::tcp::Slots;
-use super::thread::{self, Parts, Task};
+use super::gauges::Gauges;
+use super::mailbox::Task;
+use super::slots::Slots;
+use super::thread::{self, Parts};
 use super::udp;
 use crate::addresses::announced;
 use crate::config::Config;
@@ -40,16 +42,6 @@ struct Inner {
     running: tokio::sync::Mutex<mpsc::Receiver<()>>,
     udp: Vec<SocketAddr>,
     tcp: Option<SocketAddr>,
-}
-
-/// What a thread shows of its load; written by it alone.
-#[derive(Debug, Default)]
-pub(crate) struct Gauges {
-    pub(crate) packets_per_s: AtomicU64,
-    pub(crate) endpoints: AtomicU64,
-    /// The largest share of any of its bounds, in thousandths.
-    pub(crate) full_permille: AtomicU64,
-    pub(crate) forwarded: AtomicU64,
 }
 
 /// The thread's queue is full, or the thread has ended.

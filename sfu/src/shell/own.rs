@@ -10,7 +10,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::thread::{DATAGRAM_MAX, Incoming};
+use super::mailbox::{DATAGRAM_MAX, Incoming};
 use super::udp::{bind, dressed, plain};
 use crate::vocabulary::EndpointId;
 use crate::worker::Socket;

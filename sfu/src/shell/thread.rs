@@ -11,10 +11,12 @@ use str0m::net::Protocol;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 
-use super::node::Gauges;
+use super::gauges::Gauges;
+use super::mailbox::{DATAGRAM_MAX, Incoming, Task};
 use super::own::OwnSockets;
 use super::report::{Queues, Report};
-use super::tcp::{self, Connections, Handover, Slots};
+use super::slots::Slots;
+use super::tcp::{self, Connections};
 use super::udp::{Outlet, Parcel, dressed, plain};
 use crate::router::Router;
 use crate::vocabulary::{Command, EndpointId, Notice, Refusal};
@@ -22,8 +24,7 @@ use crate::worker::{Datagram, Socket, Transmit, Worker};
 
 /// Datagrams read in a row before what they cause is sent.
 const BATCH: usize = 64;
-/// The largest datagram: more than any path's MTU.
-pub(crate) const DATAGRAM_MAX: usize = 2_048;
+
 /// Datagrams of other sockets that wait for the thread.
 const INCOMING_MAX: usize = 1_024;
 /// Notices that wait for room in the channel; from here on commands wait too.
@@ -35,25 +36,6 @@ const REST: Duration = Duration::from_millis(2);
 
 /// How often the thread shows its load.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
-
-/// What a thread is asked to do.
-pub(crate) enum Task {
-    Do(Command),
-    Refuse {
-        endpoint: EndpointId,
-        refusal: Refusal,
-    },
-    /// A TCP connection whose first packet was for a connection of this thread.
-    Tcp(Handover),
-}
-
-/// A datagram that came by another way than the thread's own socket.
-pub(crate) struct Incoming {
-    pub(crate) socket: Socket,
-    pub(crate) proto: Protocol,
-    pub(crate) source: SocketAddr,
-    pub(crate) bytes: Vec<u8>,
-}
 
 /// What a thread is made of.
 pub(crate) struct Parts {

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::requests::{Stray, UnderWay};
-use super::task::Task;
+use super::state::State;
 use super::{Connected, EimError, Reply, Request, Strays};
 use crate::eim::answer::{self, Answer, WebAddress};
 use crate::eim::inbound::Inbound;
@@ -46,7 +46,7 @@ type End = Option<ConnectError>;
 
 /// See the module.
 pub(super) struct Connection<'a> {
-    task: &'a mut Task,
+    state: &'a mut State,
     stream: XmppStream,
     address: String,
     under_way: UnderWay<Waiter>,
@@ -56,14 +56,14 @@ pub(super) struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(task: &'a mut Task, connected: Connected) -> Self {
+    pub(super) fn new(state: &'a mut State, connected: Connected) -> Self {
         let under_way = UnderWay::new(connected.implied);
         let (stream, address, questions) = (connected.stream, connected.address, FuturesUnordered::new());
-        Self { task, stream, address, under_way, questions, last_read: Instant::now(), pinged: false }
+        Self { state, stream, address, under_way, questions, last_read: Instant::now(), pinged: false }
     }
 
     pub(super) async fn serve(mut self) -> End {
-        for request in std::mem::take(&mut self.task.parked) {
+        for request in std::mem::take(&mut self.state.parked) {
             self.send(request);
         }
         let end = self.serve_until_end().await;
@@ -84,13 +84,13 @@ impl<'a> Connection<'a> {
         // isn't worth the turn, which wakes a thread for the others.
         let mut gathering = false;
         // Both stay from one round to the next: to make them anew takes locks that all of the process shares.
-        let stop = self.task.stop.clone();
+        let stop = self.state.stop.clone();
         let mut stopped = pin!(stop.cancelled());
         let mut timer = pin!(sleep_until(self.next_timer()));
         loop {
             let queued = self.stream.queued();
             gathering &= queued < WRITE_HIGH;
-            let read = self.task.outbox.is_clear() && queued < WRITE_MAX;
+            let read = self.state.outbox.is_clear() && queued < WRITE_MAX;
             let due = self.next_timer();
             if due < timer.deadline() {
                 timer.as_mut().reset(due);
@@ -99,7 +99,7 @@ impl<'a> Connection<'a> {
             tokio::select! {
                 biased;
                 () = stopped.as_mut() => return None,
-                n = self.task.requests.recv_many(&mut batch, BATCH), if queued < WRITE_HIGH => {
+                n = self.state.requests.recv_many(&mut batch, BATCH), if queued < WRITE_HIGH => {
                     if n == 0 {
                         return None;
                     }
@@ -112,8 +112,8 @@ impl<'a> Connection<'a> {
                     Ok(incoming) => self.take_in(incoming),
                     Err(e) => return Some(ended(e)),
                 },
-                stanza = Strays::recv(&mut self.task.settings.strays) => self.take_stray(stanza),
-                () = self.task.outbox.drain() => {}
+                stanza = Strays::recv(&mut self.state.settings.strays) => self.take_stray(stanza),
+                () = self.state.outbox.drain() => {}
                 // Early where what it was for is over.
                 () = timer.as_mut() => {
                     if let Err(dead) = self.on_timer(Instant::now()) {
@@ -171,7 +171,7 @@ impl<'a> Connection<'a> {
 
     fn take_answer(&mut self, stanza: Stanza) {
         let Err((stray, stanza)) = self.deliver(stanza) else { return };
-        let beside = self.task.settings.strays.as_ref().filter(|_| stray == Stray::UnknownId);
+        let beside = self.state.settings.strays.as_ref().filter(|_| stray == Stray::UnknownId);
         if beside.is_none_or(|strays| strays.to.try_send(stanza).is_err()) {
             drop_stray(stray);
         }
@@ -179,7 +179,7 @@ impl<'a> Connection<'a> {
 
     /// An answer that came in on the link beside this one.
     fn take_stray(&mut self, stanza: Stanza) {
-        match (self.deliver(stanza), &self.task.settings.strays) {
+        match (self.deliver(stanza), &self.state.settings.strays) {
             (Ok(()), Some(strays)) => strays.note(),
             (Ok(()), None) => {}
             (Err((stray, _)), _) => drop_stray(stray),
@@ -196,14 +196,14 @@ impl<'a> Connection<'a> {
     }
 
     fn take_request(&mut self, iq: Stanza) {
-        match answer::answer(&iq, &self.task.settings.peers) {
+        match answer::answer(&iq, &self.state.settings.peers) {
             Answer::Reply(reply) => self.reply(&reply),
             Answer::WebAddress { .. } if self.questions.len() >= QUESTIONS_MAX => {
                 self.reply(&answer::error(&iq, "wait", "resource-constraint"));
             }
             Answer::WebAddress { conf_id, role } => {
                 let (reply, found) = oneshot::channel();
-                self.task.outbox.push(Inbound::WebAddress { conf_id, role, reply });
+                self.state.outbox.push(Inbound::WebAddress { conf_id, role, reply });
                 self.questions.push(Box::pin(async move { (iq, found.await) }));
             }
             Answer::Nothing => {}
@@ -220,14 +220,14 @@ impl<'a> Connection<'a> {
 
     fn take_message(&mut self, message: &Stanza) {
         let address = |name| message.attr(name).unwrap_or("").to_owned();
-        match answer::event_body(message, &self.task.settings.peers) {
-            Some(body) => self.task.outbox.push(Inbound::Event { from: address("from"), to: address("to"), body }),
+        match answer::event_body(message, &self.state.settings.peers) {
+            Some(body) => self.state.outbox.push(Inbound::Event { from: address("from"), to: address("to"), body }),
             None => metrics::counter!("confgate_eim_messages_ignored_total").increment(1),
         }
     }
 
     fn next_timer(&self) -> Instant {
-        let quiet = self.last_read + self.task.settings.timing.keepalive;
+        let quiet = self.last_read + self.state.settings.timing.keepalive;
         // With a ping out its own deadline is what to wait for.
         let ping = if self.pinged { None } else { Some(quiet) };
         let far = self.last_read + Duration::from_secs(3600);
@@ -241,9 +241,9 @@ impl<'a> Connection<'a> {
                 Waiter::Caller(reply) => reply.send(Err(EimError::Timeout)),
                 Waiter::Ping(at) => {
                     self.pinged = false;
-                    let limit = self.task.settings.timing.timeout;
+                    let limit = self.state.settings.timing.timeout;
                     // Whoever is not reading, or was not running, cannot blame the peer for silence.
-                    let heard_nothing = self.last_read < at && self.task.outbox.is_clear();
+                    let heard_nothing = self.last_read < at && self.state.outbox.is_clear();
                     if heard_nothing && !is_stall(limit, now - at) {
                         return Err(ConnectError::Timeout(limit.as_millis() as u64));
                     }
@@ -251,15 +251,15 @@ impl<'a> Connection<'a> {
                 }
             }
         }
-        if !self.pinged && now >= self.last_read + self.task.settings.timing.keepalive {
+        if !self.pinged && now >= self.last_read + self.state.settings.timing.keepalive {
             self.ping(now);
         }
         Ok(())
     }
 
     fn ping(&mut self, now: Instant) {
-        let domain = &self.task.settings.eim_domain;
-        let id = self.under_way.add(domain, now + self.task.settings.timing.timeout, Waiter::Ping(now));
+        let domain = &self.state.settings.eim_domain;
+        let id = self.under_way.add(domain, now + self.state.settings.timing.timeout, Waiter::Ping(now));
         let ping = Stanza::iq("get", Element::new("ping", "urn:xmpp:ping"));
         let ping = ping.with("from", &self.address).with("to", domain).with("id", id);
         // Both are of the configuration: where they can't be sent, the ping's deadline says that the link is of no use.

@@ -2,6 +2,7 @@
 
 mod connection;
 mod requests;
+mod state;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
+use super::state::State;
 use super::{Connected, EimError, Health, LinkSettings, Request, Strays};
 use crate::backoff::Backoff;
 use crate::eim::inbound::Outbox;
@@ -17,14 +18,9 @@ use crate::xmpp::negotiate::ConnectError;
 /// A connection that lasted so long was a good one: the next pause is the shortest again.
 const STEADY: Duration = Duration::from_secs(10);
 pub(super) struct Task {
-    pub(super) settings: LinkSettings,
-    pub(super) requests: mpsc::Receiver<Request>,
+    state: State,
     health: watch::Sender<Health>,
-    pub(super) outbox: Outbox,
-    pub(super) stop: CancellationToken,
     backoff: Backoff,
-    /// Requests that wait for the link, in order.
-    pub(super) parked: VecDeque<Request>,
 }
 
 impl Task {
@@ -36,7 +32,8 @@ impl Task {
         stop: CancellationToken,
     ) -> Self {
         let backoff = Backoff::new(settings.timing.reconnect_min, settings.timing.reconnect_max);
-        Self { settings, requests, health, outbox, stop, backoff, parked: VecDeque::new() }
+        let state = State { settings, requests, outbox, stop, parked: VecDeque::new() };
+        Self { state, health, backoff }
     }
 
     /// `first`: a connection that is there already.
@@ -51,13 +48,13 @@ impl Task {
             };
             let began = Instant::now();
             self.health.send_replace(Health::up());
-            self.outbox.up();
-            tracing::info!(link = self.settings.name, address = %connected.address, "EIM link up");
-            let up = metrics::gauge!("confgate_eim_links_up", "link" => self.settings.name);
+            self.state.outbox.up();
+            tracing::info!(link = self.state.settings.name, address = %connected.address, "EIM link up");
+            let up = metrics::gauge!("confgate_eim_links_up", "link" => self.state.settings.name);
             up.increment(1.0);
-            let end = Connection::new(&mut self, connected).serve().await;
+            let end = Connection::new(&mut self.state, connected).serve().await;
             up.decrement(1.0);
-            self.outbox.down();
+            self.state.outbox.down();
             let Some(why) = end else { break };
             if began.elapsed() >= STEADY {
                 self.backoff.reset();
@@ -74,8 +71,8 @@ impl Task {
     /// Tries until there is a connection. `None`: told to stop.
     async fn connect(&mut self) -> Option<Connected> {
         loop {
-            metrics::counter!("confgate_eim_connects_total", "link" => self.settings.name).increment(1);
-            let (dial, limit) = (self.settings.dial.clone(), self.settings.timing.timeout);
+            metrics::counter!("confgate_eim_connects_total", "link" => self.state.settings.name).increment(1);
+            let (dial, limit) = (self.state.settings.dial.clone(), self.state.settings.timing.timeout);
             match self.meanwhile(dial.connect(limit)).await? {
                 Ok(connected) => return Some(connected),
                 Err(why) => {
@@ -99,7 +96,7 @@ impl Task {
             let since_ms = if health.up { Health::down("").since_ms } else { health.since_ms };
             let changed = health.up || health.why != why;
             if changed {
-                tracing::warn!(link = self.settings.name, %why, "EIM link down");
+                tracing::warn!(link = self.state.settings.name, %why, "EIM link down");
             }
             *health = Health { up: false, since_ms, why, refused };
             changed
@@ -111,34 +108,34 @@ impl Task {
     async fn meanwhile<F: Future>(&mut self, work: F) -> Option<F::Output> {
         let mut work = pin!(work);
         loop {
-            let next = self.parked.iter().map(|r| r.wait_until).min();
+            let next = self.state.parked.iter().map(|r| r.wait_until).min();
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return None,
+                () = self.state.stop.cancelled() => return None,
                 done = &mut work => return Some(done),
-                request = self.requests.recv() => self.parked.push_back(request?),
+                request = self.state.requests.recv() => self.state.parked.push_back(request?),
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.give_up(Instant::now()),
                 // Answers to a connection that is gone.
-                _ = Strays::recv(&mut self.settings.strays) => {}
-                () = self.outbox.drain() => {}
+                _ = Strays::recv(&mut self.state.settings.strays) => {}
+                () = self.state.outbox.drain() => {}
             }
         }
     }
 
     fn give_up(&mut self, now: Instant) {
-        for request in std::mem::take(&mut self.parked) {
+        for request in std::mem::take(&mut self.state.parked) {
             if request.wait_until <= now {
                 request.reply.send(Err(EimError::Unreachable { sent: false }));
             } else {
-                self.parked.push_back(request);
+                self.state.parked.push_back(request);
             }
         }
     }
 
     fn refuse_the_rest(&mut self) {
-        self.requests.close();
-        let rest = std::mem::take(&mut self.parked);
-        for request in rest.into_iter().chain(std::iter::from_fn(|| self.requests.try_recv().ok())) {
+        self.state.requests.close();
+        let rest = std::mem::take(&mut self.state.parked);
+        for request in rest.into_iter().chain(std::iter::from_fn(|| self.state.requests.try_recv().ok())) {
             request.reply.send(Err(EimError::Unreachable { sent: false }));
         }
     }

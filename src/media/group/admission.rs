@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use confgate_sfu::vocabulary::{MemberId, RoomId};
 
-use super::room::Space;
+use super::names::Space;
 use super::{Group, Shown, SocketId};
 use crate::event::CallMode;
 use crate::http::ws::send_queue::Close;

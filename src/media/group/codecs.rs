@@ -5,7 +5,7 @@
 use confgate_sfu::sdp::VideoCodecs;
 use confgate_sfu::vocabulary::{EndpointId, MemberId, RoomId, StreamId};
 
-use super::room::name_of;
+use super::names::name_of;
 use super::streams::Endpoint;
 use super::{Group, SocketId};
 use crate::media::message::{Code, Reply};

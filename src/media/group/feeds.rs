@@ -5,17 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, RoomId, Source, StreamId};
 
-use super::room::{Room, Space, name_of};
+use super::names::{Space, name_of};
+use super::remote::LinkId;
+use super::remote::Remote;
+use super::roster::Room;
 use super::{Group, Output};
 use crate::ids::ConfId;
 use crate::media::message::{Relayed, Reply};
 
 /// Nodes that a stream may have come through: by hand, one node after the other.
 const ROUTE_MAX: usize = 16;
-
-/// A link to another node; numbered as they are begun, never used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LinkId(pub u64);
 
 /// What a link says of the other node's streams, which have the names here that they are to have.
 #[derive(Debug, Clone)]
@@ -67,24 +66,6 @@ pub(super) struct Feeds {
 struct Link {
     by_hand: bool,
     has: BTreeSet<StreamId>,
-}
-
-/// A stream of another node that is received here.
-pub(super) struct Remote {
-    pub stream: StreamId,
-    link: LinkId,
-    endpoint: EndpointId,
-    /// An offer waits for its answer.
-    offered: bool,
-    /// The nodes that it has come through; `None`: the other node hasn't answered yet.
-    pub route: Option<Vec<String>>,
-}
-
-impl Remote {
-    /// Whether the members were told of it.
-    pub fn is_known(&self) -> bool {
-        self.route.is_some()
-    }
 }
 
 impl Feeds {

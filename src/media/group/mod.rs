@@ -7,13 +7,17 @@
 mod admission;
 mod codecs;
 mod feeds;
+mod membership;
+mod names;
 mod orders;
 mod permits;
 mod pullers;
-mod room;
+mod remote;
+mod roster;
 mod sessions;
 mod straight;
 mod streams;
+mod viewer;
 mod waiting;
 
 #[cfg(test)]
@@ -27,13 +31,13 @@ use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId, St
 
 pub(in crate::media) use self::admission::{Barred, Bars, Token, fits};
 use self::feeds::Feeds;
+pub use self::names::Space;
 pub(in crate::media) use self::orders::dismissal;
 pub(in crate::media) use self::permits::{Forwarded, NOTHING, Permit, Permits};
 use self::pullers::Puller;
-use self::room::Room;
-pub use self::room::Space;
-pub use self::sessions::{Purpose, Session};
+use self::roster::Room;
 use self::streams::{Endpoint, Streams};
+pub use self::viewer::{Purpose, Session};
 use self::waiting::Wanted;
 use super::message::{Code, Message, Relayed, Reply, Signal, Unreadable};
 use crate::clock::{Moment, Now};
@@ -44,9 +48,10 @@ use crate::node_protocol::{Peer, ToNode};
 use crate::rate_limit::limiter::{Limiter, Rate};
 use crate::token::{CallGatewayClaims, PullClaims};
 
-pub use self::feeds::{Ask, LinkId, Linked};
-pub use self::room::FLAT;
-pub(super) use self::room::{name_of, stream_named};
+pub use self::feeds::{Ask, Linked};
+pub use self::names::FLAT;
+pub(super) use self::names::{name_of, stream_named};
+pub use self::remote::LinkId;
 
 /// Sockets whose message budget is remembered; more can't be open by far (`limits.connections`).
 const BUDGETS: usize = 1 << 20;

@@ -3,8 +3,8 @@
 use confgate_sfu::vocabulary::{Command, MemberId, RoomId, Source, StreamId};
 
 use super::admission::{Barred, Token};
+use super::names::Space;
 use super::permits::{NOTHING, Permit};
-use super::room::Space;
 use super::{Group, Output, SocketId};
 use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, UserId};

@@ -3,7 +3,7 @@
 
 use confgate_sfu::vocabulary::{MemberId, RoomId, StreamId};
 
-use super::room::{Space, name_of};
+use super::names::{Space, name_of};
 use super::streams::Streams;
 use super::{Group, Seat, SocketId};
 use crate::http::ws::send_queue::Close;

@@ -4,41 +4,18 @@
 use confgate_sfu::sdp::{VideoCodecs, without_video};
 use confgate_sfu::vocabulary::{Command, MemberId, RoomId, Source, StreamId};
 
-use super::admission::{Barred, Token};
-use super::feeds::Remote;
-use super::room::{Room, name_of};
+use super::admission::Barred;
+use super::names::name_of;
+use super::remote::Remote;
+use super::roster::Room;
 use super::streams::Streams;
+use super::viewer::Purpose;
+use super::viewer::Session;
+use super::viewer::Viewer;
 use super::waiting::Wanted;
 use super::{Group, Output, Seat, Shown, Socket, SocketId};
 use crate::http::ws::send_queue::Close;
 use crate::media::message::Code;
-use crate::token::CallGatewayClaims;
-
-/// What begins with an offer over HTTP.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// Of the token that was shown; its room and user are the session's.
-    pub claims: Box<CallGatewayClaims>,
-    pub purpose: Purpose,
-    pub offer: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Purpose {
-    /// To send the user's camera and microphone.
-    Publish,
-    /// To receive the stream that members know by this name; `None`: that of who publishes by a session, else of who
-    /// speaks, else of who came first, among those who send.
-    Watch(Option<String>),
-}
-
-/// Somebody who watches and is no member.
-pub(super) struct Viewer {
-    pub name: MemberId,
-    pub socket: SocketId,
-    pub token: Token,
-    pub stream: StreamId,
-}
 
 impl Group {
     pub(super) fn begin(&mut self, now: u64, socket: SocketId, session: Session) {

@@ -3,8 +3,8 @@
 
 use confgate_sfu::vocabulary::RoomId;
 
-use super::feeds::Remote;
-use super::room::Member;
+use super::remote::Remote;
+use super::roster::Member;
 use super::{Group, SocketId};
 use crate::event::CallMode;
 use crate::media::message::{Relayed, Reply, Signal};

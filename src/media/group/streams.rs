@@ -7,7 +7,7 @@ use confgate_sfu::sdp::VideoCodecs;
 use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId, Source, StreamId};
 
 use super::codecs::Sendable;
-use super::room::{Space, name_of};
+use super::names::{Space, name_of};
 use super::{Group, Seat, SocketId};
 use crate::http::ws::send_queue::Close;
 use crate::media::message::{Candidate, Code, Relayed, Reply};

@@ -3,8 +3,8 @@
 
 use confgate_sfu::vocabulary::{MemberId, RoomId};
 
-use super::room::Space;
-use super::sessions::Purpose;
+use super::names::Space;
+use super::viewer::Purpose;
 use super::{Group, Shown, SocketId};
 
 /// What a socket asked for.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::link::{Shown, heard};
+use super::status::{Shown, heard};
 use crate::http::dial::{self, Socket, Tls};
 use crate::ids::Secret;
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::core::{Endpoint, Janus, Output, Part, Waiting};
 use super::message::{self, Handle};
 use super::plain;
+use super::rooms::display;
 use super::rooms::{Feed, Permit, Track};
 use super::sdp::{Mirrored, Unmirrored, mirror, named};
 
@@ -257,11 +258,6 @@ impl Endpoint {
     fn watches(&self, room: &RoomId, stream: &StreamId) -> bool {
         matches!(self.part, Part::Subscriber { .. } | Part::Forward(_)) && self.room == *room && self.stream == *stream
     }
-}
-
-/// How a stream is called in Janus's own pages.
-pub(super) fn display(stream: &StreamId) -> String {
-    format!("{}/{:?}", stream.member, stream.source).to_ascii_lowercase()
 }
 
 fn tracks(streams: &Value) -> Vec<Track> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::message::{self, Handle, Request, Said};
 use super::plain;
-use super::remote::{Busy, Forward, Left, Pull};
+use super::relay::{Busy, Forward, Left, Pull};
 use super::rooms::{Permit, Room, RoomState, Track};
 
 /// Largest number that Janus takes for a room or a feed and JSON carries exactly.

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use confgate_sfu::vocabulary::{Command, Load, Notice};
@@ -21,6 +21,9 @@ use tokio_tungstenite::tungstenite::Message;
 use super::census::Census;
 use super::core::{Janus, NUMBER_MAX, Output, Settings};
 use super::message::{self, Said};
+use super::status::Shown;
+use super::status::UNKNOWN;
+use super::status::heard;
 use crate::clock::Moment;
 use crate::http::dial::{self, Socket, Tls};
 use crate::ids::{Secret, random_text};
@@ -153,40 +156,6 @@ pub struct Driver {
     task: JoinHandle<()>,
     shown: Arc<Shown>,
     endpoints_max: u64,
-}
-
-/// What the task shows of itself.
-pub(super) struct Shown {
-    up: AtomicBool,
-    endpoints: AtomicU64,
-    rooms: AtomicU64,
-    /// Of all of Janus; [`UNKNOWN`] where nobody counts.
-    handles: AtomicU64,
-    /// Why the last link has ended, or there was none.
-    why: Mutex<String>,
-}
-
-const UNKNOWN: u64 = u64::MAX;
-
-impl Shown {
-    pub(super) fn set_handles(&self, handles: Option<u64>) {
-        self.handles.store(handles.unwrap_or(UNKNOWN), Ordering::Relaxed);
-    }
-
-    fn why(&self) -> MutexGuard<'_, String> {
-        // Whole at any time.
-        self.why.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Connections that Janus has, as far as known.
-    fn connections(&self) -> u64 {
-        let own = self.endpoints.load(Ordering::Relaxed);
-        match self.handles.load(Ordering::Relaxed) {
-            UNKNOWN => own,
-            // Ours may be newer than the count.
-            handles => handles.max(own),
-        }
-    }
 }
 
 /// The mailbox has no room now.
@@ -394,17 +363,5 @@ impl Task {
 
     fn gauge(&self, name: &'static str, value: f64) {
         metrics::gauge!(name, "node" => self.reach.node.clone()).set(value);
-    }
-}
-
-/// The text of a message; `None` for what is none.
-pub(super) fn heard(
-    message: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>,
-) -> Result<Option<String>, String> {
-    match message {
-        None | Some(Ok(Message::Close(_))) => Err("closed by Janus".into()),
-        Some(Err(error)) => Err(error.to_string()),
-        Some(Ok(Message::Text(text))) => Ok(Some(text.to_string())),
-        Some(Ok(_)) => Ok(None),
     }
 }

@@ -11,9 +11,11 @@ mod core;
 mod link;
 mod message;
 mod plain;
+mod relay;
 mod remote;
 mod rooms;
 mod sdp;
+mod status;
 #[cfg(test)]
 mod tests;
 

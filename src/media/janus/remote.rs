@@ -6,55 +6,12 @@ use std::net::IpAddr;
 use confgate_sfu::vocabulary::{EndpointId, Notice, Refusal};
 use serde_json::{Value, json};
 
-use super::connections::display;
 use super::core::{Janus, Part, Waiting};
 use super::message;
 use super::plain::{self, Address, Sent};
-use super::rooms::{Feed, Track};
-
-/// A stream that another Janus has.
-#[derive(Default)]
-pub(super) struct Pull {
-    /// What it said it sends; empty: it was asked.
-    sent: Vec<Sent>,
-    feed: Option<u64>,
-    /// Janus has opened ports for it.
-    added: bool,
-}
-
-/// A stream that another Janus is to have.
-pub(super) struct Forward {
-    /// `None`: the other asks what there is.
-    to: Option<Address>,
-    /// What is sent there, and whose connection brings it.
-    feed: Option<(u64, EndpointId)>,
-    /// Janus has said that it sends it.
-    sends: bool,
-}
-
-/// A room whose remote publishers are being changed. With the room, Janus would forget such a one's thread and ports:
-/// it is destroyed after that.
-#[derive(Default)]
-pub(super) struct Busy {
-    requests: usize,
-    destroy: bool,
-}
-
-/// A room that was left behind when the link ended.
-pub(super) struct Left {
-    number: u64,
-    remotes: Vec<u64>,
-}
-
-impl Forward {
-    pub fn new(to: Option<Address>) -> Self {
-        Self { to, feed: None, sends: false }
-    }
-
-    pub fn is_from(&self, publisher: EndpointId) -> bool {
-        self.feed.is_some_and(|(_, endpoint)| endpoint == publisher)
-    }
-}
+use super::relay::Pull;
+use super::relay::{Forward, Left};
+use super::rooms::{Feed, Track, display};
 
 impl Janus {
     /// Asks the other node what it sends.

@@ -64,3 +64,8 @@ impl Room {
         self.feeds.get(stream).filter(|feed| feed.up)
     }
 }
+
+/// How a stream is called in Janus's own pages.
+pub(super) fn display(stream: &StreamId) -> String {
+    format!("{}/{:?}", stream.member, stream.source).to_ascii_lowercase()
+}

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId, StreamId};
 
-use super::request::{Begun, Failure, Request, Session};
+use super::request::{Begun, Done, Failure, Request, Session};
 use super::sdp;
 use crate::media::session::Side;
 
@@ -21,15 +21,6 @@ const AGAIN_MS: u64 = 300;
 pub enum Output {
     Ask(EndpointId, Request),
     Tell(Notice),
-}
-
-/// What became of a request.
-#[derive(Debug)]
-pub enum Done {
-    Begun(Result<Begun, Failure>),
-    /// `false`: the server takes no candidates.
-    Trickled(bool),
-    Ended,
 }
 
 #[derive(Debug, Clone)]

@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::core::{Done, Output, Settings, Whip};
+use super::core::{Output, Settings, Whip};
+use super::request::Done;
 use super::request::Reach;
 use crate::clock::Moment;
 

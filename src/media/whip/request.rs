@@ -12,7 +12,6 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
-use super::core::Done;
 use crate::event::Role;
 use crate::http::dial::{self, Tls};
 use crate::ids::{ConfId, Secret, UserId};
@@ -51,6 +50,15 @@ pub enum Bearer {
     Fixed(Secret),
     /// A call gateway token for each session, as another confgate's node wants: that node's id and keys.
     Signed(String, Arc<KindKeys>),
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Done {
+    Begun(Result<Begun, Failure>),
+    /// `false`: the server takes no candidates.
+    Trickled(bool),
+    Ended,
 }
 
 /// What the driver asks.

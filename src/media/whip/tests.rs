@@ -3,7 +3,8 @@
 use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal, Source, StreamId};
 use proptest::prelude::*;
 
-use super::core::{Done, Output, Settings, Whip};
+use super::core::{Output, Settings, Whip};
+use super::request::Done;
 use super::request::{Begun, Failure, Request, Session, Shown};
 use super::sdp;
 use crate::media::session::{Side, is_whole};

@@ -11,7 +11,7 @@ mod streams;
 
 use confgate_sfu::vocabulary::{Command, EndpointId, Notice};
 
-use super::room::Space;
+use super::names::Space;
 use super::*;
 use crate::event::{CallMode, Role};
 use crate::ids::{ConfId, UserId};

@@ -19,7 +19,7 @@ fn watch(stream: Option<&str>) -> Purpose {
 
 fn subscribes(outputs: &[Output]) -> Option<String> {
     outputs.iter().find_map(|output| match output {
-        Output::Media(Command::Subscribe { stream, .. }) => Some(super::super::room::name_of(stream)),
+        Output::Media(Command::Subscribe { stream, .. }) => Some(super::super::names::name_of(stream)),
         _ => None,
     })
 }

@@ -1,0 +1,19 @@
+//! What a link keeps from one connection to the next.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{LinkSettings, Request};
+use crate::eim::inbound::Outbox;
+
+/// Owned by the link's task, and lent to the connection of the moment.
+pub(super) struct State {
+    pub settings: LinkSettings,
+    pub requests: mpsc::Receiver<Request>,
+    pub outbox: Outbox,
+    pub stop: CancellationToken,
+    /// Requests that wait for the link, in order.
+    pub parked: VecDeque<Request>,
+}
