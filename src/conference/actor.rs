@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::clock::{self, Moment};
 use crate::eim::calls::Calls;
 use crate::event::{Event, Roster};
+use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
 use crate::ids::{ConfId, UserId};
 use crate::refusal::{Refusal, code};
@@ -34,7 +34,7 @@ pub enum Command {
     Event(Event),
     LinkUp,
     SessionUp(UserId),
-    TellMembers(Utf8Bytes),
+    TellMembers(Frame),
     Roster(oneshot::Sender<Option<Arc<Roster>>>),
 }
 

@@ -7,9 +7,8 @@ mod unseen;
 
 use std::collections::HashMap;
 
-use tokio_tungstenite::tungstenite::Utf8Bytes;
-
 use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, Role, Roster, Video, WaitingReason};
+use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, UserId};
 
@@ -51,7 +50,7 @@ pub enum Effect {
     Send {
         user: UserId,
         generation: u64,
-        frame: Utf8Bytes,
+        frame: Frame,
     },
     /// A guest's socket, which was here for this conference alone.
     Close {
@@ -413,7 +412,7 @@ impl Core {
     }
 
     /// Says something to every member who listens: `frame` is no event, and has no number.
-    pub fn tell_members(&self, frame: &Utf8Bytes) -> Effects {
+    pub fn tell_members(&self, frame: &Frame) -> Effects {
         let is_member = |user: &UserId| self.roster().is_some_and(|roster| roster.member(user).is_some());
         let members = self.listeners.iter().filter(|(user, _)| is_member(user));
         let send = |(user, listener): (&UserId, &Listener)| Effect::Send {
@@ -611,7 +610,7 @@ impl Core {
 }
 
 /// The event that a roster with nothing else in it comes from.
-fn created(roster: &Roster, now: u64) -> Utf8Bytes {
+fn created(roster: &Roster, now: u64) -> Frame {
     let event = Event {
         epoch: roster.epoch.clone(),
         seq: CREATION,

@@ -44,7 +44,7 @@ pub enum Applied {
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub event: Arc<Event>,
-    pub frame: tokio_tungstenite::tungstenite::Utf8Bytes,
+    pub frame: crate::http::ws::Frame,
 }
 
 pub struct Log {

@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::task::TaskTracker;
 
 use crate::eim::calls::Calls;
 use crate::event::{Event, Roster};
+use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
 use crate::ids::{ConfId, UserId, now_ms};
 
@@ -141,7 +141,7 @@ impl Conferences {
 
     /// Says something beside the events to every member who listens here. Never waits: false where the conference is
     /// too busy to take it now.
-    pub fn tell_members(&self, conf: &ConfId, frame: Utf8Bytes) -> bool {
+    pub fn tell_members(&self, conf: &ConfId, frame: Frame) -> bool {
         self.existing(conf).is_none_or(|actor| actor.try_send(Command::TellMembers(frame)))
     }
 

@@ -4,11 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::auth::Caller;
 use crate::conference::{Conferences, Own, Socket, Start, notification};
 use crate::event::CallEvent;
+use crate::http::ws::Frame;
 use crate::http::ws::send_queue::{Close, Outbox};
 use crate::ids::{ConfId, UserId};
 
@@ -43,17 +42,17 @@ impl Sockets {
         Self(Arc::new(Inner { conferences, live: Mutex::default(), closed_for: OnceLock::new() }))
     }
 
-    /// Registers the user's socket; one that they had before is closed as taken over.
-    pub fn open(&self, caller: &Caller, outbox: Outbox) -> Opened {
+    /// Registers the user's socket, opened by a login of that refresh family; one that they had before is closed as taken over.
+    pub fn open(&self, user: &UserId, guest: bool, family: &str, outbox: Outbox) -> Opened {
         let generation = self.0.conferences.next_generation();
         let link_up = Arc::new(Notify::new());
-        let socket = Socket { generation, guest: caller.is_guest(), outbox };
-        let live = Live { socket, family: caller.family.clone(), attached: HashSet::new(), link_up: link_up.clone() };
+        let socket = Socket { generation, guest, outbox };
+        let live = Live { socket, family: family.to_owned(), attached: HashSet::new(), link_up: link_up.clone() };
         let mut all = self.lock();
         if let Some(why) = self.0.closed_for.get() {
             live.socket.outbox.close(*why);
         }
-        if let Some(old) = all.insert(caller.user_id.clone(), live) {
+        if let Some(old) = all.insert(user.clone(), live) {
             old.socket.outbox.close(Close::TakenOver);
         }
         metrics::gauge!("confgate_sockets").set(all.len() as f64);
@@ -129,7 +128,7 @@ impl Sockets {
     }
 
     /// Says the same to everybody.
-    pub fn broadcast(&self, frame: &Utf8Bytes) {
+    pub fn broadcast(&self, frame: &Frame) {
         for live in self.lock().values() {
             live.socket.outbox.send(frame.clone());
         }

@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::auth::{Caller, EndedLogin};
 use crate::conference::sockets::Opened;
 use crate::conference::{Own, Position, Start, notification};
+use crate::http::ws::Frame;
 use crate::http::ws::pump::{self, Farewell, Heard, Pace, Reader};
 use crate::http::ws::send_queue::{Close, Outbox, outbox};
 use crate::http::ws::socket::WebSocket;
@@ -83,7 +84,8 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
     let (outbox, inbox) = outbox(limits.socket_queue_frames, limits.socket_queue_bytes, account);
     let user = opening.caller.user_id.clone();
     let ended = door.entry.ended_families();
-    let Opened { generation, link_up } = door.sockets.open(&opening.caller, outbox.clone());
+    let Opened { generation, link_up } =
+        door.sockets.open(&opening.caller.user_id, opening.caller.is_guest(), &opening.caller.family, outbox.clone());
     let is_guest = opening.caller.is_guest();
     hello(&door, &outbox);
     let shared = Arc::new(Shared {
@@ -285,7 +287,7 @@ impl Reading {
                     Ok(()) => held,
                     Err(_) => return outbox.close(Close::TooSlow),
                 };
-                let reply = Utf8Bytes::try_from(reply.into_bytes()).expect("a reply is JSON text");
+                let reply = Frame::try_from(reply.into_bytes()).expect("a reply is JSON text");
                 outbox.send_when_room(reply).await;
             }
             drop(permits);

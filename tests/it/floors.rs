@@ -1,111 +1,332 @@
-//! Imports point one way: down. Read from the sources' `crate::` paths.
+//! The law of the sources: modules import downwards, files never in a circle, and crates stay where they belong. Read
+//! from the sources as text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module and its floor; within a floor a module may use those listed before it.
+/// Each module and its floor, from the ground up; within a floor a module may use those listed before it.
 const FLOORS: [&[&str]; 5] = [
     &[
-        "clock", "ids", "names", "password", "trace", "refusal", "event", "address", "limiter", "budget", "account",
-        "patient", "stall", "token", "bearer", "body", "outbox", "socket", "pump", "control", "trust", "dial",
-        "config", "schema", "log", "print",
+        "clock",
+        "backoff",
+        "stall",
+        "ids",
+        "precis",
+        "refusal",
+        "event",
+        "rate_limit",
+        "token",
+        "config",
+        "tls_client",
+        "schema",
+        "node_protocol",
+        "http",
+        "xmpp",
     ],
-    &["store", "eim", "callgw", "media"],
-    &["conference", "entry", "sockets", "placement"],
-    &["admin", "rpc", "wss", "signal", "page"],
-    &["http", "lifecycle", "demo", "app", "check", "cli", "main"],
+    &["store", "eim", "builtin_eim", "callgw", "media"],
+    &["conference", "auth", "placement"],
+    &["admin", "rpc", "signaling"],
+    &["app", "cli", "main"],
 ];
 
 /// Wires know each other not at all.
 const WIRES: usize = 1;
 
-fn rank(module: &str) -> (usize, usize) {
-    let place = |floor: usize| FLOORS[floor].iter().position(|m| *m == module).map(|at| (floor, at));
-    (0..FLOORS.len()).find_map(place).unwrap_or_else(|| panic!("src/{module} stands on no floor"))
+/// What neither the ground's plain modules nor a pure core use: a runtime, a socket, a server, a database.
+const SHELL_CRATES: [&str; 6] = ["axum", "tokio", "hyper", "sqlx", "rustls", "tungstenite"];
+
+/// The ground's modules that are plain values and functions, and the rooms' pure cores.
+const PURE: [&str; 22] = [
+    "src/clock.rs",
+    "src/backoff.rs",
+    "src/ids.rs",
+    "src/precis/",
+    "src/event/",
+    "src/rate_limit/limiter.rs",
+    "src/token/",
+    "src/config/",
+    "src/schema/",
+    "src/node_protocol.rs",
+    "src/xmpp/xml/",
+    "src/xmpp/jid.rs",
+    "src/xmpp/stream/splitter.rs",
+    "src/eim/convert/",
+    "src/builtin_eim/",
+    "src/conference/core",
+    "src/conference/log.rs",
+    "src/placement/core.rs",
+    "src/callgw/choice",
+    "src/media/group/",
+    "src/media/pair/",
+    "sfu/src/worker/",
+];
+
+/// Below a pure folder, and no part of the core.
+const SHELLS: [&str; 1] = ["src/builtin_eim/shell/"];
+
+/// Most entries of `src/`: a newcomer reads them aloud and has described the product.
+const ENTRIES_MAX: usize = 30;
+
+/// Where the difference of two dates is meant, and why.
+const DATES_APART: [&str; 4] = [
+    // How long until a date, to sleep that long and then to look again.
+    "src/rpc/event_socket.rs",
+    // Ends that other nodes have written since about the last look, by their dates.
+    "src/app/tasks.rs",
+    // A certificate's first date.
+    "src/http/tls.rs",
+    "src/clock.rs",
+];
+
+/// A source file and its code: without comments, and without the tests at its end.
+struct Source {
+    /// From the repository's root.
+    path: String,
+    /// `["media", "group", "room"]` for `src/media/group/room.rs`; a folder's own file bears the folder's name.
+    module: Vec<String>,
+    code: String,
 }
 
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(directory).expect("the sources are there").flatten() {
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("the sources are there").flatten() {
         let path = entry.path();
         if path.is_dir() {
-            sources(&path, found);
+            files(&path, found);
         } else if path.extension().is_some_and(|ending| ending == "rs") {
             found.push(path);
         }
     }
 }
 
-/// The modules that a text names as `crate::module`, tests at its end left out.
-fn used(text: &str) -> BTreeSet<String> {
-    let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-    let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let names = code
-        .flat_map(|line| line.split("crate::").skip(1))
-        .map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>());
-    names.filter(|name| !name.is_empty()).collect()
+/// The sources below a folder, tests left out.
+fn sources(folder: &str) -> Vec<Source> {
+    let base = root().join(folder);
+    let mut found = Vec::new();
+    files(&base, &mut found);
+    found.sort();
+    let read = |path: PathBuf| {
+        let below = path.strip_prefix(&base).expect("it is below").with_extension("");
+        let mut module: Vec<_> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        if module.iter().any(|part| part.ends_with("tests") || part.ends_with("histories") || part == "simulation") {
+            return None;
+        }
+        if module.last().is_some_and(|last| last == "mod" || last == "lib") {
+            module.pop();
+        }
+        let text = fs::read_to_string(&path).expect("a source is text");
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let code = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let path = path.strip_prefix(root()).expect("it is below").to_string_lossy().into_owned();
+        Some(Source { path, module, code })
+    };
+    found.into_iter().filter_map(read).collect()
 }
 
-/// Where the difference of two dates is meant, and why.
-const DATES_APART: [&str; 4] = [
-    // How long until a date, to sleep that long and then to look again.
-    "wss",
-    // Ends that other nodes have written since about the last look, by their dates.
-    "app/tasks",
-    // A certificate's first date.
-    "http/tls",
-    "clock",
-];
-
-/// How long something lasts or has lasted is `clock::Moment`'s to say: the wall clock may be set in between.
-#[test]
-fn durations_are_no_differences_of_dates() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&root, &mut files);
-    let reads_date = |text: &str| ["date_ms()", "now_ms()"].iter().any(|read| text.contains(read));
-    let (mut wrong, mut looked_at) = (Vec::new(), 0);
-    for file in files {
-        let path = file.strip_prefix(&root).expect("it is below").to_string_lossy().replace(".rs", "");
-        let text = std::fs::read_to_string(&file).expect("a source is text");
-        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-        if !reads_date(code) || DATES_APART.contains(&path.as_str()) {
-            continue;
+/// Every path of a use tree: `a::{b, c::d}` is `a::b` and `a::c::d`.
+fn expanded(tree: &str) -> Vec<String> {
+    let Some((head, rest)) = tree.split_once('{') else {
+        return vec![tree.split(" as ").next().unwrap_or_default().trim().to_owned()];
+    };
+    let inner = rest.rsplit_once('}').map_or(rest, |(inner, _)| inner);
+    let (mut depth, mut part, mut parts) = (0, String::new(), Vec::new());
+    for c in inner.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(std::mem::take(&mut part));
+                continue;
+            }
+            _ => {}
         }
-        looked_at += 1;
-        let differs = |line: &&str| {
-            let is_comment = line.trim_start().starts_with("//");
-            let named = ["now", "date", "date_ms()", "now_ms()"]
-                .iter()
-                .any(|name| line.contains(&format!("{name}.saturating_sub(")) || line.contains(&format!("{name} - ")));
-            !is_comment && (named || line.contains("saturating_sub(now") || line.contains("saturating_sub(date"))
-        };
-        wrong.extend(code.lines().filter(differs).map(|line| format!("{path}: {}", line.trim())));
+        part.push(c);
     }
-    assert!(looked_at > 10, "the files that read the date are found");
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    parts.push(part);
+    let parts = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
+    parts.flat_map(|part| expanded(&format!("{}{part}", head.trim_start()))).collect()
+}
+
+/// The paths that a text names from `crate`, `super` or `self`.
+fn named(code: &str) -> Vec<Vec<String>> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut paths = Vec::new();
+    for statement in code.split(';') {
+        let tree = statement.rsplit_once("use ").map(|(_, tree)| tree).filter(|tree| !tree.contains('('));
+        if let Some(tree) = tree.filter(|tree| tree.contains('{')) {
+            paths.extend(expanded(tree));
+        }
+        for start in ["crate::", "super::", "self::"] {
+            for (at, _) in statement.match_indices(start) {
+                let is_whole = !statement[..at].ends_with(|c: char| is_name(c) || c == ':');
+                let text: String = statement[at..].chars().take_while(|c| is_name(*c) || *c == ':').collect();
+                if is_whole {
+                    paths.push(text.trim_end_matches(':').to_owned());
+                }
+            }
+        }
+    }
+    paths.iter().map(|path| path.split("::").map(str::to_owned).collect()).collect()
+}
+
+/// A path of names from the crate's root. `None` for another crate's.
+fn absolute(path: &[String], module: &[String]) -> Option<Vec<String>> {
+    let ups = path.iter().take_while(|part| *part == "super").count();
+    match path.first()?.as_str() {
+        "crate" => Some(path[1..].to_vec()),
+        "self" => Some([module, &path[1..]].concat()),
+        "super" => Some([&module[..module.len().checked_sub(ups)?], &path[ups..]].concat()),
+        _ => None,
+    }
+}
+
+/// For each module that hands names of its children on: name -> child.
+fn handed_on(sources: &[Source]) -> BTreeMap<(Vec<String>, String), String> {
+    let mut all = BTreeMap::new();
+    for source in sources {
+        for statement in source.code.split(';') {
+            let Some((before, tree)) = statement.rsplit_once("use ") else { continue };
+            let is_public = before.trim_end().ends_with("pub") || before.trim_end().ends_with(')');
+            for path in expanded(tree).iter().filter(|_| is_public) {
+                let parts: Vec<_> = path.trim_start_matches("self::").split("::").collect();
+                if let [child, .., name] = parts[..] {
+                    all.insert((source.module.clone(), name.to_owned()), child.to_owned());
+                }
+            }
+        }
+    }
+    all
+}
+
+/// For each folder: which of its children uses which other one, and by which file.
+type Uses = BTreeMap<Vec<String>, BTreeMap<(String, String), String>>;
+
+fn uses(sources: &[Source]) -> Uses {
+    let modules: BTreeSet<_> = sources.iter().map(|source| source.module.clone()).collect();
+    let handed_on = handed_on(sources);
+    let mut all = Uses::new();
+    for source in sources {
+        for path in named(&source.code).iter().filter_map(|path| absolute(path, &source.module)) {
+            let known = (0..=path.len()).rev().find(|end| modules.contains(&path[..*end])).unwrap_or(0);
+            let mut target = path[..known].to_vec();
+            let child = path.get(known).and_then(|name| handed_on.get(&(target.clone(), name.clone())));
+            target.extend(child.cloned());
+            let shared = source.module.iter().zip(&target).take_while(|(a, b)| a == b).count();
+            if let (Some(from), Some(to)) = (source.module.get(shared), target.get(shared)) {
+                let folder = source.module[..shared].to_vec();
+                let arrow = (from.clone(), to.clone());
+                all.entry(folder).or_default().entry(arrow).or_insert_with(|| source.path.clone());
+            }
+        }
+    }
+    all
+}
+
+/// Whether `to` leads back to `from`.
+fn leads(arrows: &BTreeMap<(String, String), String>, from: &str, to: &str) -> bool {
+    let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
+    while let Some(at) = next.pop() {
+        if at == to {
+            return true;
+        }
+        if seen.insert(at) {
+            next.extend(arrows.keys().filter(|(start, _)| start == at).map(|(_, end)| end.as_str()));
+        }
+    }
+    false
+}
+
+fn rank(module: &str) -> (usize, usize) {
+    let place = |floor: usize| FLOORS[floor].iter().position(|m| *m == module).map(|at| (floor, at));
+    (0..FLOORS.len()).find_map(place).unwrap_or_else(|| panic!("src/{module} stands on no floor"))
 }
 
 #[test]
 fn imports_point_down() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&root, &mut files);
     let mut wrong = Vec::new();
-    for file in files {
-        let path = file.strip_prefix(&root).expect("it is below").to_string_lossy().replace(".rs", "");
-        let module = path.split('/').next().unwrap_or_default().to_owned();
-        let is_test = path.split('/').any(|part| part.ends_with("tests") || part == "histories");
-        if module == "lib" || is_test {
-            continue;
-        }
-        let own = rank(&module);
-        for other in used(&std::fs::read_to_string(&file).expect("a source is text")) {
+    for source in sources("src").iter().filter(|source| !source.module.is_empty()) {
+        let (module, own) = (&source.module[0], rank(&source.module[0]));
+        let named = named(&source.code);
+        let others = named.iter().filter_map(|path| absolute(path, &source.module));
+        for other in others.filter_map(|path| path.first().cloned()).filter(|other| other != module) {
             let theirs = rank(&other);
-            let sideways = own.0 == theirs.0 && own.0 == WIRES;
-            if other != module && (theirs > own || sideways) {
-                wrong.push(format!("{path} uses {other}"));
+            if theirs > own || (theirs.0 == own.0 && own.0 == WIRES) {
+                wrong.push(format!("{} uses {other}", source.path));
             }
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let mut wrong = Vec::new();
+    for folder in ["src", "sfu/src"] {
+        for (place, arrows) in uses(&sources(folder)).iter().filter(|(place, _)| folder != "src" || !place.is_empty()) {
+            for ((from, to), file) in arrows {
+                if leads(arrows, to, from) {
+                    wrong.push(format!("{folder}/{}: {from} -> {to} ({file})", place.join("/")));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn pure_modules_use_no_runtime_no_socket_and_no_database() {
+    let all: Vec<_> = ["src", "sfu/src"].into_iter().flat_map(sources).collect();
+    let mut wrong = Vec::new();
+    for pure in PURE {
+        let of = |source: &&Source| source.path.starts_with(pure) && !SHELLS.iter().any(|s| source.path.starts_with(s));
+        let files: Vec<_> = all.iter().filter(of).collect();
+        assert!(!files.is_empty(), "{pure} is no source");
+        for (file, name) in files.iter().flat_map(|file| SHELL_CRATES.map(|name| (file, name))) {
+            let uses = |at: usize| !file.code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+            if file.code.match_indices(&format!("{name}::")).any(|(at, _)| uses(at)) {
+                wrong.push(format!("{} uses {name}", file.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn src_has_few_entries_and_each_is_named_in_the_documentation() {
+    let entries = fs::read_dir(root().join("src")).expect("the sources are there").count();
+    assert!(entries <= ENTRIES_MAX, "src/ has {entries} entries");
+    for page in ["src/lib.rs", "docs/architecture.md"] {
+        let text = fs::read_to_string(root().join(page)).expect("the page is there");
+        for (floor, modules) in FLOORS.iter().enumerate() {
+            let row = |line: &&str| line.trim_start_matches("//!").trim().starts_with(&format!("| {floor} "));
+            let row = text.lines().find(row).unwrap_or_else(|| panic!("{page} has no row of floor {floor}"));
+            for module in modules.iter().filter(|module| **module != "main") {
+                assert!(row.contains(&format!("`{module}`")), "{page}: floor {floor} lacks {module}");
+            }
+        }
+    }
+}
+
+#[test]
+fn durations_are_no_differences_of_dates() {
+    let reads_date = |text: &str| ["date_ms()", "now_ms()"].iter().any(|read| text.contains(read));
+    let differs = |line: &&str| {
+        let names = ["now", "date", "date_ms()", "now_ms()"];
+        let from_date =
+            |name: &&str| line.contains(&format!("{name}.saturating_sub(")) || line.contains(&format!("{name} - "));
+        names.iter().any(from_date) || line.contains("saturating_sub(now") || line.contains("saturating_sub(date")
+    };
+    let (mut wrong, mut looked_at) = (Vec::new(), 0);
+    for source in sources("src").iter().filter(|source| reads_date(&source.code)) {
+        if !DATES_APART.contains(&source.path.as_str()) {
+            looked_at += 1;
+            wrong.extend(source.code.lines().filter(differs).map(|line| format!("{}: {}", source.path, line.trim())));
+        }
+    }
+    assert!(looked_at > 10, "the files that read the date are found");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -3,11 +3,10 @@
 
 use std::collections::HashMap;
 
-use tokio_tungstenite::tungstenite::Utf8Bytes;
-
 use super::super::log::{Position, notification};
 use super::{Core, Effect, Effects, RETRY_MS, Start};
 use crate::event::{Change, Event, LeftReason, WaitingReason};
+use crate::http::ws::Frame;
 use crate::ids::UserId;
 
 /// How long the second of the two is waited for.
@@ -25,7 +24,7 @@ pub(super) struct Unseen {
 struct SentAway {
     until: u64,
     at: Position,
-    frame: Utf8Bytes,
+    frame: Frame,
 }
 
 /// A socket that the EIM doesn't let listen.
@@ -71,7 +70,7 @@ impl Core {
     /// what precedes it, or where that isn't known here the event alone. A guest's socket says it by its close.
     pub(super) fn meet_sent_away(&mut self, event: &Event, now: u64, out: &mut Effects) {
         let Some(user) = sent_away(&event.change) else { return };
-        let frame: Utf8Bytes = notification("conference.event", event).into();
+        let frame: Frame = notification("conference.event", event).into();
         let at = Position { epoch: event.epoch.clone(), seq: event.seq };
         if let Some(refused) = self.unseen.refused.remove(user) {
             if fits(&refused.start, &at) {
@@ -112,7 +111,7 @@ impl Core {
     }
 }
 
-fn say(user: &UserId, generation: u64, frame: Utf8Bytes, out: &mut Effects) {
+fn say(user: &UserId, generation: u64, frame: Frame, out: &mut Effects) {
     out.push(Effect::Send { user: user.clone(), generation, frame });
     out.push(Effect::Release { user: user.clone(), generation });
 }

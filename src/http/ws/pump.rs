@@ -134,7 +134,7 @@ impl Pump {
                 if self.unanswered > MISSED_PINGS { Err(End::Close(Close::Silent)) } else { self.ping().await }
             }
             Step::Ping => self.ping().await,
-            Step::Write(taken) => self.deliver(Some(Message::Text(taken.text()))).await,
+            Step::Write(taken) => self.deliver(Some(Message::Text(taken.frame().text()))).await,
             Step::Heard(None) => Err(End::Gone),
             // What it says of itself is said by nobody else.
             Step::Heard(Some(Err(_))) if self.socket.get_ref().is_flooded() => Err(End::Unreadable(Close::TooMany)),
@@ -274,7 +274,7 @@ impl Farewell {
         let last_words = async {
             // What was queued before the order is still the client's, if it takes it.
             while let Some(taken) = inbox.try_next().filter(|_| why != Close::TooSlow) {
-                socket.feed(Message::Text(taken.text())).await?;
+                socket.feed(Message::Text(taken.frame().text())).await?;
             }
             socket
                 .send(Message::Close(Some(CloseFrame { code: why.code().into(), reason: why.reason().into() })))

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::frame::Frame;
 use metrics::Gauge;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::rate_limit::account::{Account, Full, Held};
 
@@ -81,7 +81,7 @@ impl Close {
 /// sent later is dropped: the client resumes from the last event that it has.
 #[derive(Clone)]
 pub struct Outbox {
-    frames: mpsc::Sender<Utf8Bytes>,
+    frames: mpsc::Sender<Frame>,
     queued: Arc<Queued>,
     max_bytes: usize,
     max_frames: usize,
@@ -91,7 +91,7 @@ pub struct Outbox {
 
 /// The socket's side.
 pub struct Inbox {
-    frames: mpsc::Receiver<Utf8Bytes>,
+    frames: mpsc::Receiver<Frame>,
     queued: Arc<Queued>,
     ping: Arc<Notify>,
     pub close: watch::Receiver<Option<Close>>,
@@ -130,13 +130,13 @@ impl Drop for Queued {
 
 /// A frame that is being written: it counts as waiting until it is.
 pub struct Taken {
-    text: Utf8Bytes,
+    text: Frame,
     queued: Arc<Queued>,
 }
 
 impl Taken {
-    pub fn text(&self) -> Utf8Bytes {
-        self.text.clone()
+    pub fn frame(&self) -> &Frame {
+        &self.text
     }
 }
 
@@ -163,13 +163,13 @@ pub fn outbox(max_frames: usize, max_bytes: usize, account: &Arc<Account>) -> (O
 }
 
 impl Outbox {
-    pub fn send(&self, frame: Utf8Bytes) {
+    pub fn send(&self, frame: Frame) {
         if !self.is_closed() {
             self.queue(frame);
         }
     }
 
-    fn queue(&self, frame: Utf8Bytes) {
+    fn queue(&self, frame: Frame) {
         let size = frame.len();
         let Ok(waiting) = self.queued.add(size) else { return self.lags() };
         // What waits already decides, not the frame itself: a page of messages that the client asked for may be larger
@@ -183,7 +183,7 @@ impl Outbox {
     /// Sends what the client asked for: waits until no more than half of the queue is taken, which leaves the other half
     /// to what comes unasked. After the order to close it goes out before the close frame, also where it is what was
     /// asked that led to the close.
-    pub async fn send_when_room(&self, frame: Utf8Bytes) {
+    pub async fn send_when_room(&self, frame: Frame) {
         let mut close = self.close.subscribe();
         loop {
             // Made before the look, so that nothing that leaves after it is missed.
@@ -200,7 +200,7 @@ impl Outbox {
         }
     }
 
-    fn answer(&self, frame: Utf8Bytes) {
+    fn answer(&self, frame: Frame) {
         if *self.close.borrow() != Some(Close::TooSlow) {
             self.queue(frame);
         }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     fn next(inbox: &mut Inbox) -> Option<String> {
-        inbox.try_next().map(|taken| taken.text().to_string())
+        inbox.try_next().map(|taken| taken.frame().to_string())
     }
 
     #[test]
