@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http::Uri;
-use rand::RngExt;
 use tokio::sync::mpsc;
 use tokio::time::{interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
 use crate::config;
 use crate::http::dial::{self, DialError, Socket, Tls};
 use crate::node_protocol::{FromNode, QUEUE, ToNode};
@@ -80,11 +80,11 @@ enum NoLink {
 /// Keeps the link to a node in another process until `stop`.
 pub async fn keep(node: Arc<Node>, keeping: Keeping, mut commands: mpsc::Receiver<ToNode>, stop: CancellationToken) {
     let keep = async {
-        let mut wait = keeping.reconnect_min;
+        let mut backoff = Backoff::new(keeping.reconnect_min, keeping.reconnect_max);
         loop {
             match patience(keeping.timeout, open(&node, &keeping)).await {
                 Ok(Ok(socket)) => {
-                    wait = keeping.reconnect_min;
+                    backoff.reset();
                     let why = serve(&node, &keeping, socket, &mut commands).await;
                     node.closed();
                     tracing::info!(gateway = node.id, why, "the control link has ended");
@@ -95,9 +95,7 @@ pub async fn keep(node: Arc<Node>, keeping: Keeping, mut commands: mpsc::Receive
                 Err(_) => tracing::debug!(gateway = node.id, "no control link in time"),
             }
             // Gateways that lost a node together must not come back to it together.
-            let share = rand::rng().random_range(0.5..1.0);
-            sleep(wait.mul_f64(share)).await;
-            wait = (wait * 2).min(keeping.reconnect_max);
+            sleep(backoff.pause(false, rand::random())).await;
         }
     };
     stop.run_until_cancelled(keep).await;

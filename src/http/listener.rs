@@ -17,6 +17,7 @@ use super::guard::{Guard, GuardError};
 use super::service::Answers;
 use super::slot::{Slot, refused, refused_by};
 use super::tls::{Tls, TlsError};
+use crate::backoff::Backoff;
 use crate::rate_limit::account::Accounts;
 
 /// Waits after an accept that failed for want of something (files, memory): the first, and the longest.
@@ -100,19 +101,19 @@ struct Entrance {
 impl Entrance {
     /// Until the soft stop; with its return the listening socket is closed, and who comes later is told so at once.
     async fn accept(&self, listener: TcpListener) {
-        let mut backoff = ACCEPT_BACKOFF_MIN;
+        let mut backoff = Backoff::new(ACCEPT_BACKOFF_MIN, ACCEPT_BACKOFF_MAX);
         while let Some(accepted) = self.soft.run_until_cancelled(listener.accept()).await {
             match accepted {
                 Ok((stream, peer)) => {
-                    backoff = ACCEPT_BACKOFF_MIN;
+                    backoff.reset();
                     self.admit(stream, peer.ip().to_canonical());
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     metrics::counter!("confgate_http_accept_errors_total").increment(1);
-                    tracing::warn!(%error, wait_ms = backoff.as_millis() as u64, "can't accept connections");
-                    self.soft.run_until_cancelled(tokio::time::sleep(backoff)).await;
-                    backoff = (backoff * 2).min(ACCEPT_BACKOFF_MAX);
+                    let pause = backoff.pause(false, rand::random());
+                    tracing::warn!(%error, wait_ms = pause.as_millis() as u64, "can't accept connections");
+                    self.soft.run_until_cancelled(tokio::time::sleep(pause)).await;
                 }
             }
         }

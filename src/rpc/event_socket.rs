@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::auth::{Caller, EndedLogin};
+use crate::backoff::Backoff;
 use crate::conference::sockets::Opened;
 use crate::conference::{Own, Position, Start, notification};
 use crate::http::ws::Frame;
@@ -135,14 +136,15 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
 
 /// Has the EIM tell the user's calls to this node, for as long as the socket is open.
 async fn hear_calls(door: &Door, user: &UserId, generation: u64, link_up: &Notify) {
-    let mut pause = SUBSCRIBE_RETRY.0;
+    let mut backoff = Backoff::new(SUBSCRIBE_RETRY.0, SUBSCRIBE_RETRY.1);
     loop {
         let asked = door.calls.as_user("eim.user.subscribe", user, &claim(door, generation)).await;
         match asked {
             Err(refusal) if refusal.is_passing() => {
                 // Sooner where the link comes back meanwhile.
-                let is_up = timeout(pause, link_up.notified()).await.is_ok();
-                pause = if is_up { SUBSCRIBE_RETRY.0 } else { (pause * 2).min(SUBSCRIBE_RETRY.1) };
+                if timeout(backoff.pause(false, rand::random()), link_up.notified()).await.is_ok() {
+                    backoff.reset();
+                }
             }
             Err(refusal) => {
                 tracing::debug!(%user, key = refusal.key, "the EIM doesn't tell the user's calls");

@@ -5,12 +5,12 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use rand::RngExt;
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::status::{Shown, heard};
+use crate::backoff::Backoff;
 use crate::http::dial::{self, Socket, Tls};
 use crate::ids::Secret;
 
@@ -47,11 +47,11 @@ impl Census {
 
     /// Counts until nobody looks any more.
     pub(super) async fn watch(self, shown: Weak<Shown>) {
-        let mut wait = self.reconnect_min;
+        let mut backoff = Backoff::new(self.reconnect_min, self.reconnect_max);
         while shown.strong_count() > 0 {
             match self.connect().await {
                 Ok(socket) => {
-                    wait = self.reconnect_min;
+                    backoff.reset();
                     let Some(why) = self.count_on(socket, &shown).await else { return };
                     tracing::warn!(url = %self.url, why, "Janus's Admin API has gone");
                 }
@@ -60,9 +60,7 @@ impl Census {
             let Some(shown) = shown.upgrade() else { return };
             shown.set_handles(None);
             drop(shown);
-            let pause = wait.mul_f64(rand::rng().random_range(0.5..1.0));
-            sleep(pause).await;
-            wait = (wait * 2).min(self.reconnect_max);
+            sleep(backoff.pause(false, rand::random())).await;
         }
     }
 

@@ -24,6 +24,7 @@ use super::message::{self, Said};
 use super::status::Shown;
 use super::status::UNKNOWN;
 use super::status::heard;
+use crate::backoff::Backoff;
 use crate::clock::Moment;
 use crate::http::dial::{self, Socket, Tls};
 use crate::ids::{Secret, random_text};
@@ -229,11 +230,12 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
-        let mut wait = self.reach.reconnect_min;
+        let mut backoff = Backoff::new(self.reach.reconnect_min, self.reach.reconnect_max);
         loop {
             let why = match self.reach.open().await {
                 Ok((socket, session)) => {
-                    (wait, self.session) = (self.reach.reconnect_min, session);
+                    backoff.reset();
+                    self.session = session;
                     tracing::info!(url = %self.reach.url, "connected to Janus");
                     let Some(why) = self.speak(socket).await else { return };
                     tracing::warn!(url = %self.reach.url, why, "the link to Janus has ended");
@@ -251,9 +253,7 @@ impl Task {
                 }
             };
             *self.shown.why() = why;
-            let pause = wait.mul_f64(rand::rng().random_range(0.5..1.0));
-            wait = (wait * 2).min(self.reach.reconnect_max);
-            if self.refuse_for(pause).await.is_none() {
+            if self.refuse_for(backoff.pause(false, rand::random())).await.is_none() {
                 return;
             }
         }

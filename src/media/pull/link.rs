@@ -3,12 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use confgate_sfu::vocabulary::StreamId;
 use futures_util::{SinkExt, StreamExt};
 use http::Uri;
-use rand::RngExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -17,6 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::targets::{Named, Target};
 use super::{Reach, Refused, Said, State};
+use crate::backoff::Backoff;
 use crate::http::dial::{self, Socket};
 use crate::ids::{ConfId, now_ms};
 use crate::media::group::{Ask, LinkId, Linked, Space, name_of, stream_named};
@@ -94,16 +93,16 @@ pub(super) struct Link {
     /// What failed, and when it is tried again.
     pub again: Vec<(Instant, StreamId)>,
     /// How long what fails next waits for that.
-    pub pause: Duration,
+    pub backoff: Backoff,
 }
 
 impl Link {
     pub async fn run(mut self) {
-        let mut wait = self.reach.reconnect_min;
+        let mut backoff = Backoff::new(self.reach.reconnect_min, self.reach.reconnect_max);
         loop {
             let ended = match patience(self.reach.timeout, self.open()).await {
                 Ok(Ok((socket, names))) => {
-                    wait = self.reach.reconnect_min;
+                    backoff.reset();
                     let ended = self.converse(socket, names).await;
                     self.tell(Linked::Closed).await;
                     ended
@@ -123,8 +122,7 @@ impl Link {
             if self.state.send_replace(State::Away) != State::Away {
                 tracing::warn!(room = %self.room, node = self.node(), ?why, "another node can't be reached to pull from");
             }
-            sleep(self.jittered(wait)).await;
-            wait = (wait * 2).min(self.reach.reconnect_max);
+            sleep(backoff.pause(false, rand::random())).await;
         }
         // The node has stopped: nobody needs to know.
         self.say.send(Said::Over(self.id)).await.ok();
@@ -136,10 +134,6 @@ impl Link {
             Wanted::One { .. } => *self.state.borrow() != State::New,
             Wanted::All(peer) => peer.borrow().serves_until > now_ms(),
         }
-    }
-
-    fn jittered(&self, wait: Duration) -> Duration {
-        wait.mul_f64(rand::rng().random_range(0.5..1.0))
     }
 
     /// Where to, with what token, and into which room.
@@ -265,7 +259,7 @@ impl Link {
             }
             Ask::Cancel(stream) => Ok(Some(json!({ "id": "cancelVideoFrom", "sender": self.remote(&stream) }))),
             Ask::Flows(_) => {
-                self.pause = self.reach.reconnect_min;
+                self.backoff.reset();
                 self.state.send_replace(State::Flows);
                 Ok(None)
             }
@@ -284,8 +278,7 @@ impl Link {
         }
         self.state.send_if_modified(|state| std::mem::replace(state, State::Away) != State::Away);
         if self.has.contains_key(&self.remote(&stream)) {
-            self.again.push((Instant::now() + self.jittered(self.pause), stream));
-            self.pause = (self.pause * 2).min(self.reach.reconnect_max);
+            self.again.push((Instant::now() + self.backoff.pause(false, rand::random()), stream));
         }
         Ok(())
     }

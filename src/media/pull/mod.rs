@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::group::{Ask, LinkId, Linked};
+use crate::backoff::Backoff;
 use crate::http::dial::Tls;
 use crate::ids::{ConfId, random_text};
 use crate::node_protocol::Peer;
@@ -260,8 +261,8 @@ impl Pulls {
         self.next += 1;
         let (to_link, asks) = mpsc::channel(ASKS);
         let (reach, say, has, again) = (Arc::clone(&self.reach), self.say.clone(), HashMap::new(), Vec::new());
-        let pause = reach.reconnect_min;
-        let link = Link { id, room, wanted, reach, state, asks, say, has, again, pause };
+        let backoff = Backoff::new(reach.reconnect_min, reach.reconnect_max);
+        let link = Link { id, room, wanted, reach, state, asks, say, has, again, backoff };
         // Of all of the process's nodes.
         metrics::gauge!("confgate_pull_links").increment(1);
         self.handles.insert(id, Handle { asks: to_link, task: tokio::spawn(link.run()) });
