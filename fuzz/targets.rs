@@ -7,7 +7,7 @@ use confgate::auth::code;
 use confgate::rpc::envelope::{self, Body};
 use confgate::xmpp::stream::splitter::{Frame, FramingError, Splitter};
 use confgate::xmpp::xml::Stanza;
-use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, RoomId, Source, StreamId};
+use confgate_sfu::protocol::{Command, EndpointId, MemberId, RoomId, Source, StreamId};
 use confgate_sfu::worker::{Datagram, Socket};
 use confgate_sfu::{Limits, Worker, sdp};
 use str0m::net::Protocol;

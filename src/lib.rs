@@ -18,8 +18,8 @@
 //! | an event socket | `rpc::event_socket::serve` (in its connection's task) | the socket (`http::ws::pump`), its inbox, its requests under way |
 //! | a conference | `conference::Conferences`, on first use | its core, its sockets' outboxes, its requests to the EIM |
 //! | a link to the EIM | `eim::Eim::start` (callers, gateway; a session each in mode `c2s`) | the stream, the requests under way |
-//! | the built-in EIM's worker | `builtin_eim::shell` | all of the built-in EIM's state |
-//! | the built-in EIM's links | `builtin_eim::shell` | a stream each |
+//! | the built-in EIM's worker | `builtin_eim::runtime` | all of the built-in EIM's state |
+//! | the built-in EIM's links | `builtin_eim::runtime` | a stream each |
 //! | events | `app::serve` | the receiving end of a channel that leads up |
 //! | happenings | `app::serve` | the receiving end of another, what waits for the store to keep it |
 //! | ended families, revocations, collector, health, gateways, store, lease, clock | `app::serve` | nothing: they ask and tell at intervals |

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::layers::Shed;
-use crate::vocabulary::EndpointId;
+use crate::protocol::EndpointId;
 
 /// Packets in a second that a connection just admitted is expected to take, of which nothing better is known.
 pub(crate) const EXPECTED: u64 = 50;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use str0m::ice::StunMessage;
 use str0m::net::Protocol;
 
-use crate::vocabulary::EndpointId;
+use crate::protocol::EndpointId;
 
 /// Addresses that one endpoint's datagrams come from: a client has a few paths (interfaces, relay), and a NAT may move
 /// it. A client with its password could otherwise fill the map.

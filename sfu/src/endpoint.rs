@@ -19,12 +19,12 @@ use crate::clock::SenderClock;
 use crate::codec;
 use crate::keyframes::Throttle;
 use crate::layers::{Choice, Shed, View};
-use crate::meter::{Allowance, Meter};
+use crate::protocol::EndpointId;
+use crate::rate_counter::{Allowance, RateCounter};
 use crate::resends::Resends;
 use crate::room::StreamKey;
 use crate::sdp::Wants;
 use crate::track::{Arrived, Track, reported};
-use crate::vocabulary::EndpointId;
 
 /// Packets of video kept for a viewer to answer NACKs from: a second of a 1.5 Mbit/s layer is about 160, of a screen's
 /// key frame some hundred at once.
@@ -124,7 +124,7 @@ pub(crate) struct Publisher {
     pub(crate) pending: Option<SdpPendingOffer>,
     pub(crate) allowance: Allowance,
     /// Packets that came and were allowed.
-    pub(crate) packets: Meter,
+    pub(crate) packets: RateCounter,
 }
 
 impl Publisher {
@@ -136,7 +136,7 @@ impl Publisher {
             clock: SenderClock::default(),
             pending: None,
             allowance: Allowance::new(packets_per_s_max, now),
-            packets: Meter::new(now),
+            packets: RateCounter::new(now),
         }
     }
 }
@@ -158,7 +158,7 @@ pub(crate) struct Layer {
     pub(crate) throttle: Throttle,
     /// Of its last key frame.
     pub(crate) size: Option<(u32, u32)>,
-    pub(crate) bytes: Meter,
+    pub(crate) bytes: RateCounter,
 }
 
 #[derive(Default)]
@@ -348,7 +348,7 @@ impl Endpoint {
 
 impl Video {
     fn new(mid: Mid, layers: Vec<Rid>, now: Instant) -> Video {
-        let layer = |rid| Layer { rid, throttle: Throttle::default(), size: None, bytes: Meter::new(now) };
+        let layer = |rid| Layer { rid, throttle: Throttle::default(), size: None, bytes: RateCounter::new(now) };
         let layers = match layers.is_empty() {
             true => vec![layer(None)],
             false => layers.into_iter().map(|rid| layer(Some(rid))).collect(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use str0m::rtp::{Vp8Descriptor, Vp8Patch};
 
-use crate::vocabulary::EndpointId;
+use crate::protocol::EndpointId;
 
 /// Who numbers a run of packets: another publisher, another simulcast layer or a restarted encoder numbers anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,7 +19,7 @@
 //!
 //! # Load
 //! A thread counts the packets it forwards. At `Limits::packets_per_s_max` it takes no more endpoints
-//! ([`vocabulary::Refusal::Overloaded`]); above it viewers lose large layers, then video, those with the smallest tiles
+//! ([`protocol::Refusal::Overloaded`]); above it viewers lose large layers, then video, those with the smallest tiles
 //! first, sound last; and get it back when there is room. Datagrams that the kernel or a slow TCP client doesn't take
 //! are lost and counted, never queued without bound.
 //!
@@ -42,7 +42,8 @@ mod endpoint;
 mod forward;
 mod keyframes;
 mod layers;
-mod meter;
+pub mod protocol;
+mod rate_counter;
 mod red;
 mod resends;
 mod room;
@@ -51,7 +52,6 @@ pub mod sdp;
 mod shell;
 mod speaker;
 mod track;
-pub mod vocabulary;
 pub mod worker;
 
 pub use config::{Config, Limits};

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::protocol::{EndpointId, RoomId, StreamId};
 use crate::speaker::Ears;
-use crate::vocabulary::{EndpointId, RoomId, StreamId};
 
 /// A stream's place in the worker's table, so that a packet's way to its viewers is one look-up by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

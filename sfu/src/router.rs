@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::protocol::{Command, EndpointId, RoomId};
 use crate::sdp;
-use crate::vocabulary::{Command, EndpointId, RoomId};
 use crate::worker::Routing;
 
 /// How long a candidate waits for its endpoint's offer. In Kurento's flow it comes milliseconds before; one of an
@@ -60,7 +60,7 @@ pub(crate) enum Route {
     /// A room more than the node takes.
     TooMany,
     /// It waits, or is for nothing that is.
-    Nowhere,
+    NoNodeAvailable,
 }
 
 impl Router {
@@ -90,10 +90,10 @@ impl Router {
             }
             Command::Permit { room, .. } => self.place(room, idlest),
             Command::CloseRoom { room } => {
-                self.rooms.get(room).map_or(Route::Nowhere, |place| Route::Thread(place.thread))
+                self.rooms.get(room).map_or(Route::NoNodeAvailable, |place| Route::Thread(place.thread))
             }
             Command::Candidate { endpoint, .. } | Command::Close { endpoint } | Command::View { endpoint, .. } => {
-                home(endpoint).map_or(Route::Nowhere, Route::Thread)
+                home(endpoint).map_or(Route::NoNodeAvailable, Route::Thread)
             }
             // Refused by any thread when unknown.
             Command::Answered { endpoint, .. } | Command::Renegotiate { endpoint, .. } => {
@@ -233,7 +233,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::vocabulary::{Source, StreamId};
+    use crate::protocol::{Source, StreamId};
 
     fn publish(room: &str, endpoint: u64) -> Command {
         let stream = StreamId { member: Arc::from("anna"), source: Source::Camera };
@@ -269,7 +269,7 @@ mod tests {
         let close = Command::CloseRoom { room: Arc::from("a") };
         assert_eq!(router.route(&close, 0), Route::Thread(2));
         router.sent(close.clone(), 2);
-        assert_eq!((router.rooms(), router.route(&close, 0)), (0, Route::Nowhere));
+        assert_eq!((router.rooms(), router.route(&close, 0)), (0, Route::NoNodeAvailable));
     }
 
     #[test]
@@ -300,7 +300,7 @@ mod tests {
     fn candidates_wait_for_their_offer_but_not_forever_and_not_without_bound() {
         let (now, mut router) = (Instant::now(), Router::new(10));
         let candidate = |endpoint| Command::Candidate { endpoint: EndpointId(endpoint), candidate: "c".into() };
-        assert_eq!(router.route(&candidate(1), 0), Route::Nowhere);
+        assert_eq!(router.route(&candidate(1), 0), Route::NoNodeAvailable);
         (0..1_000).for_each(|_| router.early(EndpointId(1), "c".into(), now));
         assert_eq!(router.going(&publish("a", 1)), 1 + sdp::CANDIDATES_MAX);
         assert_eq!(router.sent(publish("a", 1), 0).len(), 1 + sdp::CANDIDATES_MAX);

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::vocabulary::MemberId;
+use crate::protocol::MemberId;
 
 /// dB below the loudest (dBov) that count as silence. Speech into a headset is at -25 to -40, a room's noise at -60.
 const SILENCE: f64 = -55.0;

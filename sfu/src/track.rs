@@ -10,9 +10,9 @@ use str0m::rtp::{RtpPacket, RtpWrite, Vp8Descriptor};
 use crate::clock::Reported;
 use crate::codec::{self, Sent, Taken};
 use crate::forward::{Origin, PictureNumbers, Rewriter};
-use crate::meter::Meter;
+use crate::protocol::EndpointId;
+use crate::rate_counter::RateCounter;
 use crate::red;
-use crate::vocabulary::EndpointId;
 
 /// A publisher's packet and what was found out about it once, for all viewers.
 pub(crate) struct Arrived<'a> {
@@ -68,7 +68,7 @@ pub(crate) struct Track {
     /// The viewer's payload type for what the publisher sends under another; looked up once for each.
     payload_types: Vec<(EndpointId, Pt, Option<Taken>)>,
     /// Packets.
-    pub(crate) sent: Meter,
+    pub(crate) sent: RateCounter,
 }
 
 /// Payload types remembered: a publisher has one for each codec it may change to.
@@ -81,7 +81,7 @@ impl Track {
             rewriter: Rewriter::new(clock_rate),
             pictures: PictureNumbers::default(),
             payload_types: Vec::new(),
-            sent: Meter::new(now),
+            sent: RateCounter::new(now),
         }
     }
 

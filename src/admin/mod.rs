@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::http::body::{BoundedBody, answered};
-use crate::http::patient::Patient;
+use crate::http::write_timeout::WriteTimeout;
 use crate::ids::Secret;
 use crate::rate_limit::account::{Account, Accounts, Bounds, Full, Held};
 use crate::rate_limit::address::ClientAddr;
@@ -186,7 +186,7 @@ async fn accept(listener: TcpListener, router: Router, end: CancellationToken) {
         let (router, end) = (router.clone(), end.clone());
         tokio::spawn(async move {
             let _slot = slot;
-            if let Some(Err(error)) = end.run_until_cancelled(converse(stream, peer, account, router)).await {
+            if let Some(Err(error)) = end.run_until_cancelled(handle_connection(stream, peer, account, router)).await {
                 tracing::debug!(%peer, %error, "admin connection cut");
             }
         });
@@ -197,7 +197,12 @@ fn refused(reason: &'static str) {
     metrics::counter!("confgate_admin_connections_refused_total", "reason" => reason).increment(1);
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, account: Arc<Account>, router: Router) -> hyper::Result<()> {
+async fn handle_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    account: Arc<Account>,
+    router: Router,
+) -> hyper::Result<()> {
     let service = service_fn(move |request| {
         let (router, held) = (router.clone(), Arc::new(Held::nothing(account.clone())));
         let bound = |body| BoundedBody::new(body, BODY_BYTES, CLIENT_TIME).counting(held);
@@ -210,7 +215,7 @@ async fn converse(stream: TcpStream, peer: SocketAddr, account: Arc<Account>, ro
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(CLIENT_TIME)
-        .serve_connection(TokioIo::new(Patient::new(stream, CLIENT_TIME)), service)
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, CLIENT_TIME)), service)
         .await
 }
 

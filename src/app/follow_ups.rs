@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::auth::Entry;
 use crate::clock::Moment;
-use crate::conference::Happening;
+use crate::conference::LifecycleEvent;
 use crate::ids::ConfId;
 
 /// How often the store is tried while something waits for it.
@@ -19,10 +19,10 @@ const RETRY: Duration = Duration::from_millis(500);
 const WAITING_MAX: usize = 10_000;
 
 /// What happened where, and when.
-type Waiting = (ConfId, Happening, Moment);
+type Waiting = (ConfId, LifecycleEvent, Moment);
 
 /// Ends with the conferences.
-pub(super) async fn take(mut happenings: mpsc::Receiver<(ConfId, Happening)>, entry: Entry) {
+pub(super) async fn take(mut happenings: mpsc::Receiver<(ConfId, LifecycleEvent)>, entry: Entry) {
     let mut waiting: VecDeque<Waiting> = VecDeque::new();
     let mut tick = interval(RETRY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

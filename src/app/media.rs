@@ -17,7 +17,7 @@ use crate::http::Door as HttpDoor;
 use crate::http::dial::Tls;
 use crate::http::ws::pump::Pace;
 use crate::ids::{Secret, now_ms};
-use crate::media::{Backend, Ends, Limits, Node, Settings, Tokens, janus, pair, pull, whip};
+use crate::media::{Backend, Ends, Limits, Node, Settings, Tokens, janus, one_to_one, pull, whip};
 use crate::signaling;
 use crate::signaling::Operators;
 
@@ -103,7 +103,7 @@ fn start(
         // A viewer's track at Janus keeps its codec; a stream at a WHIP server has no second sender.
         changes_codecs: matches!(node.kind, NodeKind::Builtin | NodeKind::Confgate),
     };
-    let pairs = pair::Limits {
+    let pairs = one_to_one::Limits {
         calls: limits.conferences,
         join_ms: group.join_ms,
         ring_ms: callgw.ring_timeout.as_millis() as u64,

@@ -25,13 +25,13 @@ use crate::admin::{Admin, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::app::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::auth::Entry;
 use crate::builtin_eim;
-use crate::callgw::{Pool, Standing, Surroundings};
+use crate::callgw::{NodeStatus, Pool, Surroundings};
 use crate::clock::Moment;
 use crate::conference::sockets::Sockets;
 use crate::conference::{Conferences, Limits};
 use crate::config::{Config, EimMode, Scope};
-use crate::eim::calls::Calls;
-use crate::eim::inbound::Inbound;
+use crate::eim::events::Inbound;
+use crate::eim::requests::Calls;
 use crate::eim::{Eim, Health};
 use crate::http::{
     Admission, Certificate, CertificateFiles, Door as HttpDoor, GuardSettings, HttpSettings, Networks, Timeouts,
@@ -43,8 +43,8 @@ use crate::rate_limit::budget::Budget;
 use crate::rpc::{Counters, Door, FailedLogins, Rates};
 use crate::schema::Schema;
 use crate::signaling::Operators;
-use crate::store::seal::Sealer;
-use crate::store::{Claim, Office, Store, StoreError};
+use crate::store::encryption_at_rest::Sealer;
+use crate::store::{NodeLock, NodeRole, Store, StoreError};
 use crate::token::Keys;
 use crate::xmpp::dial::InProcess;
 
@@ -151,7 +151,7 @@ async fn run(
         "events",
         until(
             hard.clone(),
-            tasks::take_inbound(
+            tasks::handle_inbound(
                 inbound,
                 conferences.clone(),
                 sockets.clone(),
@@ -171,7 +171,7 @@ async fn run(
     );
     lifecycle.wire("gateways", until(hard.clone(), tasks::watch_gateways(pool.clone(), tell_gateways)));
     for (part, health) in parts {
-        lifecycle.wire("health", until(hard.clone(), tasks::tell_health(part, health, sockets.clone())));
+        lifecycle.wire("health", until(hard.clone(), tasks::notify_health(part, health, sockets.clone())));
     }
     lifecycle.door("sockets", tasks::drain_sockets(sockets, soft.clone(), config.limits.drain));
     let ready = readiness(store_health, &eim, &conferences, &pool, &soft);
@@ -231,7 +231,7 @@ pub async fn serve_eim(config: Config) -> Result<Outcome, Failure> {
     log::init(&config.log, std::env::var("RUST_LOG").ok().as_deref())?;
     let lifecycle = Lifecycle::new(config.limits.drain);
     lifecycle.listen_to_signals()?;
-    let _claim = Claim::take(&config.store, Office::Eim, &format!("the XMPP server {}", config.eim.host()))?;
+    let _claim = NodeLock::take(&config.store, NodeRole::Eim, &format!("the XMPP server {}", config.eim.host()))?;
     let store = Store::open(&config.store).await?;
     let outcome = run_eim(&config, &store, lifecycle).await;
     close(&store).await;
@@ -243,7 +243,7 @@ async fn run_eim(config: &Config, store: &Store, mut lifecycle: Lifecycle) -> Re
     let hard = lifecycle.hard();
     lifecycle.wire("clock", tasks::keep_line(store.clone(), hard.clone()));
     let (eim, disk) = (builtin_eim(config, store).await?, keeping(store));
-    let server = builtin_eim::shell::ComponentSettings {
+    let server = builtin_eim::runtime::ComponentSettings {
         host: config.eim.host().to_owned(),
         port: config.eim.port(),
         secret: config.eim.secret.clone().unwrap_or_default(),
@@ -253,7 +253,7 @@ async fn run_eim(config: &Config, store: &Store, mut lifecycle: Lifecycle) -> Re
         keepalive: config.eim.keepalive,
     };
     lifecycle.wire("eim", async move {
-        builtin_eim::shell::serve_components(eim, server, disk, hard).await;
+        builtin_eim::runtime::serve_components(eim, server, disk, hard).await;
         Ok(())
     });
     Ok(lifecycle.run().await)
@@ -324,7 +324,7 @@ fn readiness(
         let since = refused.map_or(started, |(since, _)| since);
         parts.push(part("events", state(refused.is_none()), since, why.unwrap_or_default()));
         for gateway in pool.reports() {
-            let Standing { since, reason, .. } = gateway.standing;
+            let NodeStatus { since, reason, .. } = gateway.standing;
             let up = gateway.standing.fault.is_none();
             parts.push(part(&format!("callgw.{}", gateway.id), state(up), since, reason.unwrap_or_default()));
         }
@@ -354,7 +354,7 @@ async fn start_eim(
     let secrets = domains.into_iter().flatten().map(|domain| (domain, secret.clone())).collect();
     let (disk, hard) = (keeping(store), lifecycle.hard());
     lifecycle.wire("built-in EIM", async move {
-        builtin_eim::shell::serve_in_process(eim, connections, secrets, disk, hard).await;
+        builtin_eim::runtime::serve_in_process(eim, connections, secrets, disk, hard).await;
         Ok(())
     });
     Ok(Eim::start(&settings, Some(InProcess { connect }), tracker, lifecycle.hard())?)
@@ -391,20 +391,20 @@ async fn builtin_eim(config: &Config, store: &Store) -> Result<builtin_eim::Eim,
 }
 
 /// How the built-in EIM keeps what it must.
-fn keeping(store: &Store) -> builtin_eim::shell::Disk {
+fn keeping(store: &Store) -> builtin_eim::runtime::Disk {
     let (store, reader) = (store.clone(), store.clone());
-    let persist: builtin_eim::shell::Persist = Arc::new(move |writes| {
+    let persist: builtin_eim::runtime::Persist = Arc::new(move |writes| {
         let store = store.clone();
         Box::pin(async move {
             let change = |w: &builtin_eim::Write| (w.kind.to_owned(), w.key.clone(), w.body.clone());
             store.write_documents(writes.iter().map(change).collect()).await.map_err(|error| error.to_string())
         })
     });
-    let recall: builtin_eim::shell::Recall = Arc::new(move || {
+    let recall: builtin_eim::runtime::Recall = Arc::new(move || {
         let store = reader.clone();
         Box::pin(async move { store.documents().await.map_err(|error| error.to_string()) })
     });
-    builtin_eim::shell::Disk { persist, recall }
+    builtin_eim::runtime::Disk { persist, recall }
 }
 
 fn limits(config: &Config) -> Limits {

@@ -4,7 +4,7 @@ use crate::admin::{Admin, AdminSettings};
 use crate::app::lifecycle::Failure;
 use crate::config::{Config, EimMode};
 use crate::http::{Door as HttpDoor, Tls};
-use crate::store::{Claim, Office, Store, StoreError};
+use crate::store::{NodeLock, NodeRole, Store, StoreError};
 
 use super::media::{check_media, check_pulls};
 use super::{builtin_eim, certificate, http_settings};
@@ -12,7 +12,7 @@ use super::{builtin_eim, certificate, http_settings};
 /// All that holds, opened.
 pub(super) struct Opened {
     /// What is this process's alone, for as long as it is held.
-    pub claims: Vec<Claim>,
+    pub claims: Vec<NodeLock>,
     pub http: HttpDoor,
     pub admin: Admin,
     pub store: Store,
@@ -65,7 +65,7 @@ impl Opened {
 
 /// For `confgate check`: tells the whole list, and lets go of what it opened. What a running gateway holds isn't tried.
 pub async fn preconditions(config: &Config, mut tell: impl FnMut(Line<'_>)) {
-    let Some(by) = Claim::owner(&config.store, Office::Node(&config.node.id)) else {
+    let Some(by) = NodeLock::owner(&config.store, NodeRole::Node(&config.node.id)) else {
         if let Some(opened) = Opened::of(config, true, &mut tell).await {
             opened.store.close().await;
         }
@@ -81,11 +81,11 @@ pub async fn preconditions(config: &Config, mut tell: impl FnMut(Line<'_>)) {
 }
 
 /// This node's own name, and the built-in EIM's where it is this process's.
-fn claims(config: &Config) -> Result<Vec<Claim>, StoreError> {
+fn claims(config: &Config) -> Result<Vec<NodeLock>, StoreError> {
     let at = format!("https://{}", config.http.listen);
-    let mut claims = vec![Claim::take(&config.store, Office::Node(&config.node.id), &at)?];
+    let mut claims = vec![NodeLock::take(&config.store, NodeRole::Node(&config.node.id), &at)?];
     if config.eim.mode == EimMode::Builtin {
-        claims.push(Claim::take(&config.store, Office::Eim, &at)?);
+        claims.push(NodeLock::take(&config.store, NodeRole::Eim, &at)?);
     }
     Ok(claims)
 }

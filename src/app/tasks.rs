@@ -20,8 +20,8 @@ use crate::conference::sockets::Sockets;
 use crate::conference::{Conferences, Own, notification};
 use crate::eim::Health;
 use crate::eim::addresses::user_at;
-use crate::eim::answer::WebAddress;
-use crate::eim::inbound::Inbound;
+use crate::eim::events::Inbound;
+use crate::eim::iq_handler::WebAddress;
 use crate::event::{CallEvent, Change, Event, Role};
 use crate::http::ws::send_queue::Close;
 use crate::ids::now_ms;
@@ -81,7 +81,7 @@ async fn restore_seats(door: &Door, generation: u64) {
             Ok(seats) => return tracing::info!(seats, "waiting for who was here before the start"),
             Err(refusal) => {
                 tracing::info!(key = refusal.key, "the EIM can't say who was here before the start");
-                if !refusal.is_passing() {
+                if !refusal.is_retryable() {
                     return;
                 }
             }
@@ -91,7 +91,7 @@ async fn restore_seats(door: &Door, generation: u64) {
 }
 
 /// Hands the EIM's news to those whom it concerns.
-pub(super) async fn take_inbound(
+pub(super) async fn handle_inbound(
     mut inbound: mpsc::Receiver<Inbound>,
     conferences: Conferences,
     sockets: Sockets,
@@ -192,7 +192,7 @@ pub(super) async fn collect(entry: Entry, conferences: Conferences, guest_idle: 
 }
 
 /// Tells every socket when a part goes and comes back.
-pub(super) async fn tell_health(part: &'static str, mut health: watch::Receiver<Health>, sockets: Sockets) {
+pub(super) async fn notify_health(part: &'static str, mut health: watch::Receiver<Health>, sockets: Sockets) {
     let mut up = health.borrow_and_update().up;
     while health.changed().await.is_ok() {
         let now = health.borrow_and_update().clone();

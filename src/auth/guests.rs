@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::clock::{Moment, Now};
-use crate::conference::{Conferences, Happening};
+use crate::conference::{Conferences, LifecycleEvent};
 use crate::config::EimMode;
 use crate::eim::ProvisionError;
 use crate::event::{ENDED, NOT_STARTED, OPEN, Role, Roster};
@@ -183,10 +183,10 @@ impl Entry {
 
     /// What has happened in a conference, as far as logins, links and accounts are concerned. May be repeated. `at`: when
     /// it happened.
-    pub async fn carry_out(&self, conf: &ConfId, happening: &Happening, at: Moment) -> Result<(), Refusal> {
+    pub async fn carry_out(&self, conf: &ConfId, happening: &LifecycleEvent, at: Moment) -> Result<(), Refusal> {
         match happening {
-            Happening::Removed { user, banned } => self.removed(conf, user, *banned, at).await,
-            Happening::Ended => self.conference_ended(conf).await,
+            LifecycleEvent::Removed { user, banned } => self.removed(conf, user, *banned, at).await,
+            LifecycleEvent::Ended => self.conference_ended(conf).await,
         }
     }
 
@@ -301,7 +301,7 @@ impl Entry {
             let Some(password) = &client.password else { continue };
             let user = client.speaks_as();
             match self.open_session(&user, password).await {
-                Err(refusal) if refusal.is_passing() => return Err(refusal),
+                Err(refusal) if refusal.is_retryable() => return Err(refusal),
                 Err(refusal) if refusal.code == codes::UNAUTHENTICATED => {
                     tracing::error!(client = client.id, %user, "the XMPP server refuses the password of a configured client");
                 }
@@ -323,7 +323,7 @@ impl Entry {
     /// An error is the server's trouble, which passes; who isn't let in must log in again.
     async fn restore_session(&self, user: &UserId, password: &Secret) -> Result<(), Refusal> {
         match self.open_session(user, password).await {
-            Err(refusal) if refusal.is_passing() => Err(refusal),
+            Err(refusal) if refusal.is_retryable() => Err(refusal),
             Err(refusal) => {
                 tracing::warn!(%user, key = refusal.key, "a user's session can't be opened again");
                 Ok(())

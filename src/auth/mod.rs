@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, broadcast};
 
 use crate::clock::Now;
 use crate::config::Config;
-use crate::eim::calls::Calls;
+use crate::eim::requests::Calls;
 use crate::eim::{Eim, Guard};
 use crate::event::{Conference, Member};
 use crate::ids::{ConfId, UserId, now_ms};
@@ -27,7 +27,7 @@ use crate::rate_limit::address::AddressBlock;
 use crate::rate_limit::shares::Shares;
 use crate::refusal::{Refusal, code as codes};
 use crate::store::Store;
-use crate::store::seal::Sealer;
+use crate::store::encryption_at_rest::Sealer;
 use crate::token::{Access, Keys};
 use verified::Verified;
 

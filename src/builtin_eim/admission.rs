@@ -1,8 +1,8 @@
 //! Who comes in, who waits, who has to go.
 
 use super::address::Visitor;
-use super::deny::{Condition, Deny};
 use super::room::{Cause, Room};
+use super::stanza_error::{Condition, StanzaError};
 use crate::event::{
     Audio, Change, Left, LeftReason, Member, MemberState, MutePolicy, NOT_STARTED, Role, Video, WaitingReason,
     WaitingRemoved,
@@ -20,7 +20,7 @@ impl Room {
     /// Takes the visitor in or lets them wait. Checks in this order: banned, started, locked, full, lobby. Who is in
     /// already, or waits, gets their entry again; the conference's chair is only ever stopped by the end, its further
     /// chairs by a full house as well; who has a kept seat was admitted before.
-    pub fn join(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Result<Member, Deny> {
+    pub fn join(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Result<Member, StanzaError> {
         let user = &visitor.id;
         if let Some(member) = self.roster.member(user) {
             return Ok(member.clone());
@@ -32,7 +32,7 @@ impl Room {
         }
         if self.is_chair(user) {
             if self.chair() != user && self.is_full(cause) {
-                return Err(Deny::constraint("conference.full"));
+                return Err(StanzaError::constraint("conference.full"));
             }
             self.start(cause);
             return Ok(self.take_in(cause, visitor, name));
@@ -41,10 +41,10 @@ impl Room {
             return Ok(waiter.clone());
         }
         if self.roster.conference.locked {
-            return Err(Deny::forbidden("conference.locked"));
+            return Err(StanzaError::forbidden("conference.locked"));
         }
         if self.is_full(cause) {
-            return Err(Deny::constraint("conference.full"));
+            return Err(StanzaError::constraint("conference.full"));
         }
         if self.roster.conference.lobby {
             self.let_wait(cause, visitor, name)
@@ -54,13 +54,13 @@ impl Room {
     }
 
     /// Whether the user was sent out, for a while or for good.
-    pub fn check_barred(&self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
+    pub fn check_barred(&self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
         let is_kicked = self.kicked.get(user).is_some_and(|until| cause.now.moment < *until);
-        if is_kicked || self.banned.contains(user) { Err(Deny::forbidden("conference.banned")) } else { Ok(()) }
+        if is_kicked || self.banned.contains(user) { Err(StanzaError::forbidden("conference.banned")) } else { Ok(()) }
     }
 
     /// Sends somebody out, and keeps them out for a while.
-    pub fn kick(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
+    pub fn kick(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
         self.expel(cause, user, LeftReason::Kicked)?;
         self.kicked.retain(|_, until| cause.now.moment < *until);
         if self.kicked.len() < KICKED_MAX {
@@ -70,12 +70,12 @@ impl Room {
         Ok(())
     }
 
-    fn check_started(&self, user: &UserId) -> Result<(), Deny> {
+    fn check_started(&self, user: &UserId) -> Result<(), StanzaError> {
         if self.is_over() {
-            return Err(Deny::ended());
+            return Err(StanzaError::ended());
         }
         if self.roster.conference.state == NOT_STARTED && !self.is_chair(user) {
-            return Err(Deny::new(Condition::UnexpectedRequest, "conference.notStarted"));
+            return Err(StanzaError::new(Condition::UnexpectedRequest, "conference.notStarted"));
         }
         Ok(())
     }
@@ -91,9 +91,9 @@ impl Room {
         member
     }
 
-    fn let_wait(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Result<Member, Deny> {
+    fn let_wait(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Result<Member, StanzaError> {
         if self.roster.waiting.len() >= cause.limits.conference_members {
-            return Err(Deny::constraint("conference.full"));
+            return Err(StanzaError::constraint("conference.full"));
         }
         let waiter = Member { state: MemberState::Waiting, ..self.newcomer(cause, visitor, name) };
         self.emit(cause, Change::WaitingAdded(waiter.clone()));
@@ -129,7 +129,7 @@ impl Room {
     }
 
     /// Takes in whom nothing keeps waiting any more: the lobby is off, the conference not locked, a place free.
-    pub fn settle_lobby(&mut self, cause: &Cause<'_>) {
+    pub fn admit_waiting(&mut self, cause: &Cause<'_>) {
         let conference = &self.roster.conference;
         if conference.lobby || conference.locked || !self.is_open() {
             return;
@@ -141,10 +141,10 @@ impl Room {
         }
     }
 
-    pub fn admit(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
-        let waiter = self.roster.waiter(user).ok_or(Deny::not_found("member.notFound"))?.clone();
+    pub fn admit(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
+        let waiter = self.roster.waiter(user).ok_or(StanzaError::not_found("member.notFound"))?.clone();
         if self.is_full(cause) {
-            return Err(Deny::constraint("conference.full"));
+            return Err(StanzaError::constraint("conference.full"));
         }
         let removed = WaitingRemoved { user_id: user.clone(), reason: WaitingReason::Admitted };
         self.emit(cause, Change::WaitingRemoved(removed));
@@ -161,7 +161,7 @@ impl Room {
     }
 
     /// As many as there is room for, in the order in which they came.
-    pub fn admit_all(&mut self, cause: &Cause<'_>) -> Result<(), Deny> {
+    pub fn admit_all(&mut self, cause: &Cause<'_>) -> Result<(), StanzaError> {
         let waiting: Vec<UserId> = self.roster.waiting.iter().map(|m| m.user_id.clone()).collect();
         for (admitted, user) in waiting.iter().enumerate() {
             match self.admit(cause, user) {
@@ -173,9 +173,9 @@ impl Room {
         Ok(())
     }
 
-    pub fn refuse_waiter(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
+    pub fn refuse_waiter(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
         if !self.is_waiting(user) {
-            return Err(Deny::not_found("member.notFound"));
+            return Err(StanzaError::not_found("member.notFound"));
         }
         let denied = WaitingRemoved { user_id: user.clone(), reason: WaitingReason::Denied };
         self.emit(cause, Change::WaitingRemoved(denied));
@@ -197,16 +197,16 @@ impl Room {
     }
 
     /// Puts somebody out, from wherever they are, and keeps nothing of theirs.
-    pub fn expel(&mut self, cause: &Cause<'_>, user: &UserId, reason: LeftReason) -> Result<(), Deny> {
+    pub fn expel(&mut self, cause: &Cause<'_>, user: &UserId, reason: LeftReason) -> Result<(), StanzaError> {
         if self.chair() == user {
-            return Err(Deny::forbidden("conference.chairStays"));
+            return Err(StanzaError::forbidden("conference.chairStays"));
         }
         if self.is_member(user) {
             self.remove_member(cause, user, reason);
         } else if self.is_waiting(user) {
             self.refuse_waiter(cause, user)?;
         } else if self.drop_seat(user).is_none() {
-            return Err(Deny::not_found("member.notFound"));
+            return Err(StanzaError::not_found("member.notFound"));
         }
         self.drop_chair(user);
         self.drop_presence(user);

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::{Caller, Visitor};
+use super::call_subscriptions::CallSubscription;
 use super::calls::{Call, News, Party};
 use super::conference::{CONF_ID_LEN, EPOCH_LEN};
 use super::core::{Eim, Turn};
-use super::deny::Deny;
 use super::dialect::{Args, Module, NAME_MAX};
 use super::events;
-use super::listeners::Listener;
 use super::room::{Cause, Room};
+use super::stanza_error::StanzaError;
 use crate::event::{CallMode, CallOf, Conference, MutePolicy, OPEN};
 use crate::ids::{CallId, ConfId, Secret, UserId};
 use crate::xmpp::xml::{Element, Stanza};
@@ -31,15 +31,15 @@ impl Eim {
         kind: &str,
         operation: &Element,
         turn: &mut Turn<'_>,
-    ) -> Result<Element, Deny> {
+    ) -> Result<Element, StanzaError> {
         let name = operation.name.as_str();
         let known = ["start", "accept", "decline", "cancel", "hangup", "watch", "unwatch"].contains(&name);
         if kind != "set" || !known {
-            return Err(Deny::unavailable("operation.unknown"));
+            return Err(StanzaError::unavailable("operation.unknown"));
         }
-        let Caller::User(user) = caller else { return Err(Deny::forbidden("operation.userOnly")) };
+        let Caller::User(user) = caller else { return Err(StanzaError::forbidden("operation.userOnly")) };
         if user.temporary {
-            return Err(Deny::forbidden("user.temporary"));
+            return Err(StanzaError::forbidden("user.temporary"));
         }
         let args = Args(operation);
         match name {
@@ -48,12 +48,12 @@ impl Eim {
             "decline" => self.decline_call(user, args, turn),
             "cancel" => self.cancel_call(user, args, turn),
             "hangup" => self.hang_up(user, args, turn),
-            "watch" => self.hear_calls(user, args, turn),
-            _ => self.hear_no_calls(user, args, turn),
+            "watch" => self.subscribe_calls(user, args, turn),
+            _ => self.unsubscribe_calls(user, args, turn),
         }
     }
 
-    fn start_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn start_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let (to, mode) = self.callees(&user.id, args)?;
         let (name, shown) = (args.name("name", NAME_MAX)?, args.name("displayName", NAME_MAX)?);
         let (name, shown) = (name.as_deref(), shown.as_deref());
@@ -107,23 +107,23 @@ impl Eim {
     }
 
     /// Whom the operation names, and what that makes of the call: one callee is a call between two.
-    fn callees(&self, caller: &UserId, args: Args<'_>) -> Result<(Vec<UserId>, CallMode), Deny> {
+    fn callees(&self, caller: &UserId, args: Args<'_>) -> Result<(Vec<UserId>, CallMode), StanzaError> {
         let max = self.settings.limits.call_callees;
         let department = args.text("departmentId", NAME_MAX)?;
         let entries: Vec<&Element> = args.0.children().filter(|e| e.name == "to").collect();
         match (department, entries.is_empty()) {
             (Some(department), true) => return Ok((self.people_of(department, caller)?, CallMode::Group)),
             (None, false) => {}
-            _ => return Err(Deny::argument("to")),
+            _ => return Err(StanzaError::argument("to")),
         }
         if entries.len() > max {
-            return Err(Deny::constraint("call.tooManyCallees"));
+            return Err(StanzaError::constraint("call.tooManyCallees"));
         }
         let mut to = Vec::new();
         for entry in entries {
-            let callee = UserId::parse(&entry.text()).filter(|id| id != caller).ok_or(Deny::argument("to"))?;
+            let callee = UserId::parse(&entry.text()).filter(|id| id != caller).ok_or(StanzaError::argument("to"))?;
             if self.people.is_temporary(&callee) {
-                return Err(Deny::not_found("user.notFound"));
+                return Err(StanzaError::not_found("user.notFound"));
             }
             if !to.contains(&callee) {
                 to.push(callee);
@@ -134,43 +134,43 @@ impl Eim {
     }
 
     /// The people of a department but the caller.
-    fn people_of(&self, department: &str, caller: &UserId) -> Result<Vec<UserId>, Deny> {
+    fn people_of(&self, department: &str, caller: &UserId) -> Result<Vec<UserId>, StanzaError> {
         let max = self.settings.limits.call_callees;
         // The caller may be one of them; one more tells that there are too many.
         let (people, _) = self.people.book.page(Some(department), 0, max + 2);
         let to: Vec<UserId> = people.into_iter().filter(|user| *user != caller).cloned().collect();
         match to.len() {
-            0 => Err(Deny::not_found("department.notFound")),
-            n if n > max => Err(Deny::constraint("call.tooManyCallees")),
+            0 => Err(StanzaError::not_found("department.notFound")),
+            n if n > max => Err(StanzaError::constraint("call.tooManyCallees")),
             _ => Ok(to),
         }
     }
 
-    fn check_room_for_call(&self, user: &UserId) -> Result<(), Deny> {
+    fn check_room_for_call(&self, user: &UserId) -> Result<(), StanzaError> {
         let limits = &self.settings.limits;
         if self.calls.len() >= limits.calls {
-            return Err(Deny::constraint("call.tooMany"));
+            return Err(StanzaError::constraint("call.tooMany"));
         }
         if self.calls.of_user(user).count() >= limits.calls_per_user {
-            return Err(Deny::constraint("call.tooManyOfUser"));
+            return Err(StanzaError::constraint("call.tooManyOfUser"));
         }
         Ok(())
     }
 
     /// In it already: the same answer again. A running call between several may be accepted late, and again.
-    fn accept_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn accept_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let call = self.calls.named(&args.call_id()?, &user.id)?;
         let shown = args.name("displayName", NAME_MAX)?;
         let (conf_id, mode) = (call.conf_id.clone(), call.mode);
         let late = call.parties.get(&user.id) == Some(&Party::Out);
         if late && self.calls.of_user(&user.id).count() >= self.settings.limits.calls_per_user {
-            return Err(Deny::constraint("call.tooManyOfUser"));
+            return Err(StanzaError::constraint("call.tooManyOfUser"));
         }
         self.enter(user, &conf_id, shown.as_deref(), turn)?;
         Ok(element("accept").with("confId", conf_id.as_str()).with("mode", mode.as_str()))
     }
 
-    fn decline_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn decline_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let id = args.call_id()?;
         let reason = args.text("reason", REASON_MAX)?;
         let conf = self.calls.named(&id, &user.id)?.conf_id.clone();
@@ -181,28 +181,28 @@ impl Eim {
     }
 
     /// The caller gives up before anybody has answered.
-    fn cancel_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn cancel_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let call = self.calls.named(&args.call_id()?, &user.id)?;
         if call.from != user.id {
-            return Err(Deny::forbidden("call.callerOnly"));
+            return Err(StanzaError::forbidden("call.callerOnly"));
         }
         if call.answered {
-            return Err(Deny::conflict("call.answered"));
+            return Err(StanzaError::conflict("call.answered"));
         }
         self.leave_call(user, &call.conf_id.clone(), turn)?;
         Ok(element("cancel"))
     }
 
-    fn hang_up(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn hang_up(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let call = self.calls.named(&args.call_id()?, &user.id)?;
         if call.parties.get(&user.id) != Some(&Party::In) {
-            return Err(Deny::conflict("call.notIn"));
+            return Err(StanzaError::conflict("call.notIn"));
         }
         self.leave_call(user, &call.conf_id.clone(), turn)?;
         Ok(element("hangup"))
     }
 
-    fn leave_call(&mut self, user: &Visitor, conf: &ConfId, turn: &mut Turn<'_>) -> Result<(), Deny> {
+    fn leave_call(&mut self, user: &Visitor, conf: &ConfId, turn: &mut Turn<'_>) -> Result<(), StanzaError> {
         self.in_room(turn, conf, Some(&user.id), |room, cause| {
             room.leave(cause, &user.id);
             Ok(())
@@ -210,9 +210,9 @@ impl Eim {
     }
 
     /// News of the user's calls go to the address that asks, too; what rings for them already is told at once.
-    fn hear_calls(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn subscribe_calls(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let claim = self.claim(args)?;
-        let listener = Listener { claim, address: user.address.clone() };
+        let listener = CallSubscription { claim, address: user.address.clone() };
         turn.writes.push(self.listeners.subscribe(&user.id, listener, self.settings.limits.users)?);
         for call in self.calls.ringing(&user.id) {
             let news = call.incoming(turn.now, &user.id);
@@ -221,7 +221,12 @@ impl Eim {
         Ok(element("watch"))
     }
 
-    fn hear_no_calls(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn unsubscribe_calls(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Element, StanzaError> {
         let claim = self.claim(args)?;
         turn.writes.extend(self.listeners.unsubscribe(&user.id, &claim));
         Ok(element("unwatch"))

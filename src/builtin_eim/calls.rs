@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::deny::Deny;
-use super::record::{self, Write};
+use super::persistence::{self, Write};
 use super::room::{Cause, Room};
+use super::stanza_error::StanzaError;
 use crate::clock::{Moment, Now};
 use crate::event::{CallData, CallEvent, CallMode, CallNews, Role};
 use crate::ids::{CallId, ConfId, UserId};
@@ -188,9 +188,9 @@ impl Calls {
     }
 
     /// The call, for those whom it names; for others there is none.
-    pub fn named(&self, id: &CallId, user: &UserId) -> Result<&Call, Deny> {
+    pub fn named(&self, id: &CallId, user: &UserId) -> Result<&Call, StanzaError> {
         let call = self.all.get(id).filter(|call| call.parties.contains_key(user));
-        call.ok_or(Deny::not_found("call.notFound"))
+        call.ok_or(StanzaError::not_found("call.notFound"))
     }
 
     /// The user's calls: those that they are in, and those that ring.
@@ -210,7 +210,7 @@ impl Calls {
     }
 
     pub fn insert(&mut self, call: Call) {
-        self.writes.push(Write::put(record::CALL, call.call_id.to_string(), &call));
+        self.writes.push(Write::put(persistence::CALL, call.call_id.to_string(), &call));
         self.put(call);
     }
 
@@ -219,9 +219,15 @@ impl Calls {
     }
 
     /// A callee doesn't want it. Whoever had declined, or missed it, hears nothing new.
-    pub fn decline(&mut self, id: &CallId, user: &UserId, reason: Option<&str>, now: Now) -> Result<Vec<News>, Deny> {
+    pub fn decline(
+        &mut self,
+        id: &CallId,
+        user: &UserId,
+        reason: Option<&str>,
+        now: Now,
+    ) -> Result<Vec<News>, StanzaError> {
         match self.named(id, user)?.parties.get(user) {
-            Some(Party::In) => return Err(Deny::conflict("call.answered")),
+            Some(Party::In) => return Err(StanzaError::conflict("call.answered")),
             Some(Party::Ringing) => {}
             _ => return Ok(Vec::new()),
         }
@@ -249,7 +255,7 @@ impl Calls {
         match call.verdict(room.is_over(), cause.now.moment, why) {
             Some(end) => {
                 news.extend(call.last_word(&end, cause, gone.zip(why)));
-                self.writes.push(Write::delete(record::CALL, id.to_string()));
+                self.writes.push(Write::delete(persistence::CALL, id.to_string()));
                 room.end(cause);
             }
             None => {

@@ -3,9 +3,9 @@
 use super::address::{Caller, Visitor};
 use super::control::{Action, Command};
 use super::core::{Eim, Turn};
-use super::deny::Deny;
 use super::dialect::{self, Args, NAME_MAX, PAGE_MAX, TEXT_MAX, element};
 use super::room::{Cause, Posted, Room, message_number};
+use super::stanza_error::StanzaError;
 use crate::event::{Change, Conference, ENDED, Event, Member, Message, MutePolicy, NOT_STARTED, OPEN, Role};
 use crate::ids::{ConfId, Secret};
 use crate::precis::password::CONFERENCE_MAX;
@@ -25,7 +25,7 @@ impl Eim {
         kind: &str,
         operation: &Element,
         turn: &mut Turn<'_>,
-    ) -> Result<Element, Deny> {
+    ) -> Result<Element, StanzaError> {
         let args = Args(operation);
         match (kind, operation.name.as_str(), caller) {
             ("set", "create", Caller::User(user)) => self.create(user, args, turn),
@@ -46,32 +46,34 @@ impl Eim {
             ("get", "snapshot", Caller::Gateway) => self.snapshot(args),
             ("set", "resetNode", Caller::Gateway) => self.reset_node(args, turn),
             ("get", "find" | "snapshot", _) | ("set", "presence" | "resetNode", _) => {
-                Err(Deny::forbidden("operation.gatewayOnly"))
+                Err(StanzaError::forbidden("operation.gatewayOnly"))
             }
             ("get", "list", _)
             | ("set", "create" | "update" | "end" | "join" | "leave" | "control", _)
-            | ("set", "sendMessage" | "subscribe" | "unsubscribe", _) => Err(Deny::forbidden("operation.userOnly")),
-            _ => Err(Deny::unavailable("operation.unknown")),
+            | ("set", "sendMessage" | "subscribe" | "unsubscribe", _) => {
+                Err(StanzaError::forbidden("operation.userOnly"))
+            }
+            _ => Err(StanzaError::unavailable("operation.unknown")),
         }
     }
 
     /// The conference that the operation names. A guest's account knows of its own conference only.
-    pub(super) fn named(&self, user: &Visitor, args: Args<'_>) -> Result<ConfId, Deny> {
+    pub(super) fn named(&self, user: &Visitor, args: Args<'_>) -> Result<ConfId, StanzaError> {
         let id = args.conf_id()?;
         if user.belongs_elsewhere(&id) {
-            return Err(Deny::no_conference());
+            return Err(StanzaError::no_conference());
         }
         // A call's conference exists for those only whom the call names.
         let call = self.directory.get(&id)?.roster.conference.call.as_ref();
         if call.is_some_and(|call| self.calls.named(&call.call_id, &user.id).is_err()) {
-            return Err(Deny::no_conference());
+            return Err(StanzaError::no_conference());
         }
         Ok(id)
     }
 
-    fn create(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn create(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         if user.temporary {
-            return Err(Deny::forbidden("user.temporary"));
+            return Err(StanzaError::forbidden("user.temporary"));
         }
         let name = args.need_name("name", NAME_MAX)?;
         let start_at = args.time("startAt")?;
@@ -79,12 +81,12 @@ impl Eim {
         let password = args.text("password", CONFERENCE_MAX)?;
         // Calls have a bound of their own, so that they can't use up this one.
         if self.directory.open_count() >= self.settings.limits.conferences.saturating_add(self.calls.len()) {
-            return Err(Deny::constraint("conference.tooMany"));
+            return Err(StanzaError::constraint("conference.tooMany"));
         }
         let own = self.directory.of_user(&user.id);
         let own = own.filter(|room| room.is_chair(&user.id) && room.roster.conference.call.is_none()).count();
         if own >= self.settings.limits.conferences_per_user {
-            return Err(Deny::constraint("conference.tooManyOfUser"));
+            return Err(StanzaError::constraint("conference.tooManyOfUser"));
         }
         let password = match password {
             Some(taken) if self.directory.holder_of(taken).is_some() => return Err(password_taken()),
@@ -134,7 +136,7 @@ impl Eim {
         password
     }
 
-    fn get(&self, caller: &Caller, args: Args<'_>) -> Result<Element, Deny> {
+    fn get(&self, caller: &Caller, args: Args<'_>) -> Result<Element, StanzaError> {
         let conference = match caller {
             Caller::Gateway => {
                 let room = self.directory.get(&args.conf_id()?)?;
@@ -145,7 +147,7 @@ impl Eim {
         Ok(element("get").with_child(conference))
     }
 
-    fn list(&self, user: &Visitor, args: Args<'_>) -> Result<Element, Deny> {
+    fn list(&self, user: &Visitor, args: Args<'_>) -> Result<Element, StanzaError> {
         let (offset, limit) = (args.offset()?, args.limit(PAGE_MAX)?);
         let calls = args.flag("calls")?.unwrap_or(false);
         let listed = |room: &&Room| calls || room.roster.conference.call.is_none();
@@ -153,14 +155,14 @@ impl Eim {
         Ok(page.fold(element("list"), |list, room| list.with_child(for_user(room, user))))
     }
 
-    fn update(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn update(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         check_chair(self.directory.get(&id)?, user)?;
         let (name, start_at) = (args.name("name", NAME_MAX)?, args.time("startAt")?);
         let (lobby, policy) = (args.flag("lobby")?, args.mute_policy()?);
         let password = args.text("password", CONFERENCE_MAX)?;
         if self.directory.get(&id)?.roster.conference.call.is_some() {
-            return Err(Deny::forbidden("conference.ofCall"));
+            return Err(StanzaError::forbidden("conference.ofCall"));
         }
         let holder = password.and_then(|password| self.directory.holder_of(password));
         if holder.is_some_and(|holder| *holder != id) {
@@ -182,7 +184,7 @@ impl Eim {
         Ok(element("update").with_child(for_user(self.directory.get(&id)?, user)))
     }
 
-    fn end(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn end(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         check_chair(self.directory.get(&id)?, user)?;
         self.in_room(turn, &id, Some(&user.id), |room, cause| {
@@ -191,13 +193,13 @@ impl Eim {
         })
     }
 
-    fn find(&self, args: Args<'_>) -> Result<Element, Deny> {
+    fn find(&self, args: Args<'_>) -> Result<Element, StanzaError> {
         let password = args.need_text("password", CONFERENCE_MAX)?;
-        let room = self.directory.find(password).ok_or(Deny::no_conference())?;
+        let room = self.directory.find(password).ok_or(StanzaError::no_conference())?;
         Ok(element("find").with_child(for_chair(room)))
     }
 
-    fn join(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn join(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let given = args.name("name", NAME_MAX)?;
         let member = self.enter(user, &id, given.as_deref(), turn)?;
@@ -212,7 +214,7 @@ impl Eim {
         id: &ConfId,
         given: Option<&str>,
         turn: &mut Turn<'_>,
-    ) -> Result<Member, Deny> {
+    ) -> Result<Member, StanzaError> {
         let own = user.name.as_deref();
         self.in_room(turn, id, Some(&user.id), |room, cause| {
             // The account's name comes first: nobody enters under another's.
@@ -220,7 +222,7 @@ impl Eim {
         })
     }
 
-    fn leave(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn leave(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         self.in_room(turn, &id, Some(&user.id), |room, cause| {
             room.leave(cause, &user.id);
@@ -229,7 +231,7 @@ impl Eim {
     }
 
     /// The roster's members; to somebody who waits, themselves.
-    fn members(&self, caller: &Caller, args: Args<'_>) -> Result<Element, Deny> {
+    fn members(&self, caller: &Caller, args: Args<'_>) -> Result<Element, StanzaError> {
         let answer = element("members");
         let room = self.room_for(caller, args)?;
         if let Caller::User(user) = caller
@@ -241,7 +243,7 @@ impl Eim {
         Ok(room.roster.members.iter().fold(answer, |all, m| all.with_child(dialect::member(m))))
     }
 
-    fn room_for(&self, caller: &Caller, args: Args<'_>) -> Result<&Room, Deny> {
+    fn room_for(&self, caller: &Caller, args: Args<'_>) -> Result<&Room, StanzaError> {
         let id = match caller {
             Caller::Gateway => args.conf_id()?,
             Caller::User(user) => self.named(user, args)?,
@@ -249,14 +251,14 @@ impl Eim {
         self.directory.get(&id)
     }
 
-    fn control(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn control(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let (action, target) = (args.need_text("action", 32)?, args.user_id()?);
         let others_hand = target.as_ref().is_some_and(|target| *target != user.id);
         let chair = self.directory.get(&id)?.chair();
         let former_chair = if self.people.is_temporary(chair) { Role::Guest } else { Role::Member };
         let command = Command {
-            action: Action::parse(action, others_hand).ok_or(Deny::argument("action"))?,
+            action: Action::parse(action, others_hand).ok_or(StanzaError::argument("action"))?,
             caller: &user.id,
             target,
             value: args.free("value", NAME_MAX)?,
@@ -267,11 +269,11 @@ impl Eim {
         Ok(element("control").with("seq", seq.to_string()))
     }
 
-    fn send_message(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn send_message(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let text = args.0.child("text").unwrap_or(args.0).text();
         if text.trim().is_empty() || text.chars().count() > TEXT_MAX {
-            return Err(Deny::argument("text"));
+            return Err(StanzaError::argument("text"));
         }
         self.in_room(turn, &id, Some(&user.id), |room, cause| {
             if !room.is_member(&user.id) {
@@ -292,7 +294,7 @@ impl Eim {
     }
 
     /// A page of messages before one, oldest first. The chair may read them after the end too.
-    fn messages(&self, caller: &Caller, args: Args<'_>) -> Result<Element, Deny> {
+    fn messages(&self, caller: &Caller, args: Args<'_>) -> Result<Element, StanzaError> {
         let room = self.room_for(caller, args)?;
         if let Caller::User(user) = caller
             && !room.sees_all(&user.id)
@@ -301,26 +303,26 @@ impl Eim {
         }
         let before = match args.text("before", NAME_MAX)? {
             None => u64::MAX,
-            Some(id) => message_number(id).ok_or(Deny::argument("before"))?,
+            Some(id) => message_number(id).ok_or(StanzaError::argument("before"))?,
         };
         Ok(dialect::page("messages", room.messages_before(before).take(args.limit(PAGE_DEFAULT)?)))
     }
 }
 
 /// The order of checks for the chair's operations: over, then whose it is.
-fn check_chair(room: &Room, user: &Visitor) -> Result<(), Deny> {
+fn check_chair(room: &Room, user: &Visitor) -> Result<(), StanzaError> {
     if room.roster.conference.state == ENDED {
-        return Err(Deny::ended());
+        return Err(StanzaError::ended());
     }
-    if room.is_chair(&user.id) { Ok(()) } else { Err(Deny::forbidden("conference.chairOnly")) }
+    if room.is_chair(&user.id) { Ok(()) } else { Err(StanzaError::forbidden("conference.chairOnly")) }
 }
 
-fn not_member(room: &Room) -> Deny {
-    if room.is_over() { Deny::ended() } else { Deny::forbidden("conference.notMember") }
+fn not_member(room: &Room) -> StanzaError {
+    if room.is_over() { StanzaError::ended() } else { StanzaError::forbidden("conference.notMember") }
 }
 
-fn password_taken() -> Deny {
-    Deny::conflict("conference.passwordTaken")
+fn password_taken() -> StanzaError {
+    StanzaError::conflict("conference.passwordTaken")
 }
 
 /// The conference with its password.

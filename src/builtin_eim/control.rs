@@ -1,7 +1,7 @@
 //! Conference control: what members do about themselves, and what the chair orders.
 
-use super::deny::Deny;
 use super::room::{Cause, Room};
+use super::stanza_error::StanzaError;
 use crate::event::{Audio, Change, LeftReason, Role, Video};
 use crate::ids::UserId;
 
@@ -39,7 +39,7 @@ pub(super) enum Order {
     SetMainVideo,
     SetChair,
     Admit,
-    Deny,
+    StanzaError,
     End,
 }
 
@@ -66,7 +66,7 @@ impl Action {
             "setMainVideo" => Self::Chair(Order::SetMainVideo),
             "setChair" => Self::Chair(Order::SetChair),
             "admit" => Self::Chair(Order::Admit),
-            "deny" => Self::Chair(Order::Deny),
+            "deny" => Self::Chair(Order::StanzaError),
             "end" => Self::Chair(Order::End),
             _ => return None,
         })
@@ -85,24 +85,24 @@ pub(super) struct Command<'a> {
 
 impl Room {
     /// Checks in this order: over, in the conference or its chair, the right to it, the arguments, the target.
-    pub fn control(&mut self, cause: &Cause<'_>, command: &Command<'_>) -> Result<(), Deny> {
+    pub fn control(&mut self, cause: &Cause<'_>, command: &Command<'_>) -> Result<(), StanzaError> {
         if self.is_over() {
-            return Err(Deny::ended());
+            return Err(StanzaError::ended());
         }
         let caller = command.caller;
         match command.action {
-            Action::Chair(_) if !self.sees_all(caller) => Err(Deny::forbidden("conference.notMember")),
-            Action::Chair(_) if !self.is_chair(caller) => Err(Deny::forbidden("conference.chairOnly")),
+            Action::Chair(_) if !self.sees_all(caller) => Err(StanzaError::forbidden("conference.notMember")),
+            Action::Chair(_) if !self.is_chair(caller) => Err(StanzaError::forbidden("conference.chairOnly")),
             Action::Chair(order) => self.order(cause, command, order),
-            Action::Own(_) if !self.is_member(caller) => Err(Deny::forbidden("conference.notMember")),
+            Action::Own(_) if !self.is_member(caller) => Err(StanzaError::forbidden("conference.notMember")),
             Action::Own(_) if command.target.as_ref().is_some_and(|target| target != caller) => {
-                Err(Deny::argument("userId"))
+                Err(StanzaError::argument("userId"))
             }
             Action::Own(own) => self.act(cause, caller, own),
         }
     }
 
-    fn act(&mut self, cause: &Cause<'_>, user: &UserId, own: Own) -> Result<(), Deny> {
+    fn act(&mut self, cause: &Cause<'_>, user: &UserId, own: Own) -> Result<(), StanzaError> {
         match own {
             Own::Mute => return self.set_own_audio(cause, user, false),
             Own::Unmute => return self.set_own_audio(cause, user, true),
@@ -114,8 +114,8 @@ impl Room {
         Ok(())
     }
 
-    fn order(&mut self, cause: &Cause<'_>, command: &Command<'_>, order: Order) -> Result<(), Deny> {
-        let target = || command.target.as_ref().ok_or(Deny::argument("userId"));
+    fn order(&mut self, cause: &Cause<'_>, command: &Command<'_>, order: Order) -> Result<(), StanzaError> {
+        let target = || command.target.as_ref().ok_or(StanzaError::argument("userId"));
         match order {
             Order::Mute => return self.mute(cause, target()?),
             Order::Unmute => return self.ask_to_unmute(cause, target()?),
@@ -127,7 +127,7 @@ impl Room {
             Order::SetChair => return self.hand_over(cause, command, target()?),
             Order::Admit if command.value == Some("all") => return self.admit_all(cause),
             Order::Admit => return self.admit(cause, target()?),
-            Order::Deny => return self.refuse_waiter(cause, target()?),
+            Order::StanzaError => return self.refuse_waiter(cause, target()?),
             Order::MuteAll => self.mute_all(cause, command.value == Some("locked")),
             Order::UnmuteAll => self.unmute_all(cause),
             Order::Lock => self.set_locked(cause, true),
@@ -137,7 +137,7 @@ impl Room {
         Ok(())
     }
 
-    fn lower_hand(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
+    fn lower_hand(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
         self.need_member(user)?;
         self.update_member(cause, user, |m| m.hand = false);
         Ok(())
@@ -151,14 +151,14 @@ impl Room {
     }
 
     /// Out, and not in again for as long as the conference lasts.
-    fn ban(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
+    fn ban(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
         self.expel(cause, user, LeftReason::Banned)?;
         self.banned.insert(user.clone());
         self.pending.head = true;
         Ok(())
     }
 
-    fn set_main_video(&mut self, cause: &Cause<'_>, user: Option<&UserId>) -> Result<(), Deny> {
+    fn set_main_video(&mut self, cause: &Cause<'_>, user: Option<&UserId>) -> Result<(), StanzaError> {
         user.map_or(Ok(()), |user| self.need_member(user))?;
         if self.roster.conference.main_video.as_ref() != user {
             let changed = self.conference_with(|c| c.main_video = user.cloned());
@@ -168,7 +168,7 @@ impl Room {
     }
 
     /// Who hands over their own stops being its chair; who hands over another's takes nothing from them.
-    fn hand_over(&mut self, cause: &Cause<'_>, command: &Command<'_>, user: &UserId) -> Result<(), Deny> {
+    fn hand_over(&mut self, cause: &Cause<'_>, command: &Command<'_>, user: &UserId) -> Result<(), StanzaError> {
         self.need_member(user)?;
         let former = self.chair().clone();
         if former != *command.caller && former != *user {
@@ -178,7 +178,7 @@ impl Room {
     }
 
     /// Hands the conference over to a member, until it is handed on.
-    pub fn set_chair(&mut self, cause: &Cause<'_>, user: &UserId, former_role: Role) -> Result<(), Deny> {
+    pub fn set_chair(&mut self, cause: &Cause<'_>, user: &UserId, former_role: Role) -> Result<(), StanzaError> {
         self.need_member(user)?;
         let former = self.chair().clone();
         if former == *user {
@@ -205,6 +205,6 @@ impl Room {
 }
 
 /// A chair can't put themselves out: they leave, hand over, or end.
-fn another<'a>(command: &'a Command<'_>) -> Result<&'a UserId, Deny> {
-    command.target.as_ref().filter(|target| *target != command.caller).ok_or(Deny::argument("userId"))
+fn another<'a>(command: &'a Command<'_>) -> Result<&'a UserId, StanzaError> {
+    command.target.as_ref().filter(|target| *target != command.caller).ok_or(StanzaError::argument("userId"))
 }

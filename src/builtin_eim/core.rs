@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
+use super::accounts::People;
 use super::address::{self, Caller, Sender, Visitor};
+use super::call_subscriptions::CallSubscriptions;
 use super::calls::Calls;
-use super::deny::{Deny, Envelope};
 use super::dialect::Module;
 use super::directory::{Directory, Stored};
-use super::listeners::Listeners;
-use super::people::People;
-use super::record::{self, LoadError, Write};
+use super::persistence::{self, LoadError, Write};
 use super::room::{Cause, Posted, Room};
 use super::settings::Settings;
+use super::stanza_error::{Envelope, StanzaError};
 use super::work::{Outcome, Work};
-use super::{events, service, tabs};
+use super::{events, menu, service};
 use crate::clock::Now;
 use crate::event::Role;
 use crate::ids::{ConfId, UserId};
@@ -113,7 +113,7 @@ pub struct Eim {
     /// How often each gateway node has been reset.
     pub(super) nodes: BTreeMap<String, u64>,
     pub(super) calls: Calls,
-    pub(super) listeners: Listeners,
+    pub(super) listeners: CallSubscriptions,
 }
 
 impl Eim {
@@ -126,7 +126,7 @@ impl Eim {
             people,
             nodes: BTreeMap::new(),
             calls: Calls::default(),
-            listeners: Listeners::default(),
+            listeners: CallSubscriptions::default(),
         }
     }
 
@@ -139,19 +139,19 @@ impl Eim {
         documents: impl IntoIterator<Item = (String, String, String)>,
     ) -> Result<Self, LoadError> {
         let (mut stored, mut users, mut nodes) = (Stored::default(), BTreeMap::new(), BTreeMap::new());
-        let (mut calls, mut listeners) = (Calls::default(), Listeners::default());
+        let (mut calls, mut listeners) = (Calls::default(), CallSubscriptions::default());
         for (kind, key, body) in documents {
             match kind.as_str() {
-                record::CONFERENCE => drop(stored.conferences.insert(key, body)),
-                record::PERSON => drop(stored.people.insert(key, body)),
-                record::MESSAGE => drop(stored.messages.insert(key, body)),
-                record::USER => drop(users.insert(key, body)),
-                record::NODE => {
-                    let resets = record::read(record::NODE, &key, &body)?;
+                persistence::CONFERENCE => drop(stored.conferences.insert(key, body)),
+                persistence::PERSON => drop(stored.people.insert(key, body)),
+                persistence::MESSAGE => drop(stored.messages.insert(key, body)),
+                persistence::USER => drop(users.insert(key, body)),
+                persistence::NODE => {
+                    let resets = persistence::read(persistence::NODE, &key, &body)?;
                     nodes.insert(key, resets);
                 }
-                record::CALL => calls.restore(record::read(record::CALL, &key, &body)?),
-                record::LISTENER => listeners.restore(&key, &body)?,
+                persistence::CALL => calls.restore(persistence::read(persistence::CALL, &key, &body)?),
+                persistence::LISTENER => listeners.restore(&key, &body)?,
                 _ => return Err(LoadError { kind, key, why: "an unknown kind".into() }),
             }
         }
@@ -246,15 +246,15 @@ impl Eim {
     /// Answers a job's request that there is too much to do, instead of doing it.
     pub fn refuse(&mut self, job: Job) -> Output {
         self.abandon(&job.work);
-        let answer = job.envelope.error(&Deny::constraint("eim.busy"));
+        let answer = job.envelope.error(&StanzaError::constraint("eim.busy"));
         Output { stanzas: vec![answer], ..Output::default() }
     }
 
-    fn answer(&mut self, stanza: &Stanza, kind: &str, turn: &mut Turn<'_>) -> Result<Option<Answer>, Deny> {
+    fn answer(&mut self, stanza: &Stanza, kind: &str, turn: &mut Turn<'_>) -> Result<Option<Answer>, StanzaError> {
         let mut children = stanza.children();
-        let (Some(request), None) = (children.next(), children.next()) else { return Err(Deny::argument("iq")) };
+        let (Some(request), None) = (children.next(), children.next()) else { return Err(StanzaError::argument("iq")) };
         if !matches!(kind, "get" | "set") {
-            return Err(Deny::argument("type"));
+            return Err(StanzaError::argument("type"));
         }
         let to = stanza.attr("to").unwrap_or(&self.settings.domain);
         if kind == "get"
@@ -263,11 +263,11 @@ impl Eim {
             return answer.map(|payload| payload.map(Answer::Now));
         }
         let module = Module::of_ns(&request.ns).filter(|_| request.name == "jeExtension");
-        let module = module.ok_or(Deny::unavailable("service.unknown"))?;
+        let module = module.ok_or(StanzaError::unavailable("service.unknown"))?;
         let caller = self.caller(stanza.attr("from").unwrap_or_default())?;
         let mut operations = request.children();
         let (Some(operation), None) = (operations.next(), operations.next()) else {
-            return Err(Deny::argument("jeExtension"));
+            return Err(StanzaError::argument("jeExtension"));
         };
         let answer = self.operate(module, &caller, kind, operation, turn)?;
         Ok(Some(match answer {
@@ -283,19 +283,19 @@ impl Eim {
         kind: &str,
         operation: &Element,
         turn: &mut Turn<'_>,
-    ) -> Result<Answer, Deny> {
+    ) -> Result<Answer, StanzaError> {
         match module {
             Module::Conference => self.conference(caller, kind, operation, turn).map(Answer::Now),
             Module::Contacts => self.contacts(caller, kind, operation).map(Answer::Now),
             Module::Org => self.org(caller, kind, operation, turn),
-            Module::Config => tabs::answer(kind, operation).map(Answer::Now),
+            Module::Config => menu::answer(kind, operation).map(Answer::Now),
             Module::Call => self.call(caller, kind, operation, turn).map(Answer::Now),
         }
     }
 
-    fn caller(&self, from: &str) -> Result<Caller, Deny> {
+    fn caller(&self, from: &str) -> Result<Caller, StanzaError> {
         match address::sender(from, &self.settings) {
-            None => Err(Deny::forbidden("caller.unknown")),
+            None => Err(StanzaError::forbidden("caller.unknown")),
             Some(Sender::Gateway) => Ok(Caller::Gateway),
             Some(Sender::User(id)) => {
                 let account = self.people.get(&id);
@@ -317,12 +317,12 @@ impl Eim {
         turn: &mut Turn<'_>,
         id: &ConfId,
         actor: Option<&UserId>,
-        operation: impl FnOnce(&mut Room, &Cause<'_>) -> Result<T, Deny>,
-    ) -> Result<T, Deny> {
+        operation: impl FnOnce(&mut Room, &Cause<'_>) -> Result<T, StanzaError>,
+    ) -> Result<T, StanzaError> {
         let cause = Cause { now: turn.now, actor, limits: &self.settings.limits };
         let room = self.directory.get_mut(id)?;
         let result = operation(room, &cause);
-        room.settle_lobby(&cause);
+        room.admit_waiting(&cause);
         let call = room.roster.conference.call.as_ref().map(|call| call.call_id.clone());
         let news = call.map_or_else(Vec::new, |call| self.calls.follow(&call, room, &cause));
         self.calls.take_writes(&mut turn.writes);
@@ -380,5 +380,5 @@ fn wrapped(module: Module, payload: Element) -> Element {
 fn bounded(envelope: Envelope, payload: Element) -> Stanza {
     let answer = envelope.clone().result(Some(payload));
     let fits = answer.largest_size() <= SENT_MAX;
-    if fits { answer } else { envelope.error(&Deny::constraint("answer.tooLarge")) }
+    if fits { answer } else { envelope.error(&StanzaError::constraint("answer.tooLarge")) }
 }

@@ -3,7 +3,7 @@
 //! `<jeExtension xmlns="je:x:client:<module>"><operation .../></jeExtension>`; the answer is the same operation with
 //! the result as its content. Values are attributes; an absent one means null. Times are milliseconds since 1970.
 
-use super::deny::Deny;
+use super::stanza_error::StanzaError;
 use crate::event::{Audio, Conference, Member, MemberState, Message, MutePolicy, Role, Roster, Video};
 use crate::ids::{CallId, ConfId, ID_MAX, Secret, UserId};
 use crate::precis::display_name;
@@ -65,42 +65,42 @@ pub(super) struct Args<'a>(pub &'a Element);
 
 impl<'a> Args<'a> {
     /// A text of 1 to `max` characters, not blank, without control characters.
-    pub fn text(self, name: &'static str, max: usize) -> Result<Option<&'a str>, Deny> {
+    pub fn text(self, name: &'static str, max: usize) -> Result<Option<&'a str>, StanzaError> {
         match self.0.attr(name) {
             None => Ok(None),
             Some(text) if !text.trim().is_empty() && fits(text, max) && !text.contains(char::is_control) => {
                 Ok(Some(text))
             }
-            Some(_) => Err(Deny::argument(name)),
+            Some(_) => Err(StanzaError::argument(name)),
         }
     }
 
-    pub fn need_text(self, name: &'static str, max: usize) -> Result<&'a str, Deny> {
-        self.text(name, max)?.ok_or(Deny::argument(name))
+    pub fn need_text(self, name: &'static str, max: usize) -> Result<&'a str, StanzaError> {
+        self.text(name, max)?.ok_or(StanzaError::argument(name))
     }
 
     /// A name to show, of at most `max` characters.
-    pub fn name(self, name: &'static str, max: usize) -> Result<Option<String>, Deny> {
+    pub fn name(self, name: &'static str, max: usize) -> Result<Option<String>, StanzaError> {
         self.read(name, |text| display_name::given(text, max))
     }
 
-    pub fn need_name(self, name: &'static str, max: usize) -> Result<String, Deny> {
-        self.name(name, max)?.ok_or(Deny::argument(name))
+    pub fn need_name(self, name: &'static str, max: usize) -> Result<String, StanzaError> {
+        self.name(name, max)?.ok_or(StanzaError::argument(name))
     }
 
     /// Text that may be empty.
-    pub fn free(self, name: &'static str, max: usize) -> Result<Option<&'a str>, Deny> {
+    pub fn free(self, name: &'static str, max: usize) -> Result<Option<&'a str>, StanzaError> {
         match self.0.attr(name) {
-            Some(text) if !fits(text, max) => Err(Deny::argument(name)),
+            Some(text) if !fits(text, max) => Err(StanzaError::argument(name)),
             text => Ok(text),
         }
     }
 
-    fn read<T>(self, name: &'static str, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Deny> {
-        self.0.attr(name).map(|text| read(text).ok_or(Deny::argument(name))).transpose()
+    fn read<T>(self, name: &'static str, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, StanzaError> {
+        self.0.attr(name).map(|text| read(text).ok_or(StanzaError::argument(name))).transpose()
     }
 
-    pub fn flag(self, name: &'static str) -> Result<Option<bool>, Deny> {
+    pub fn flag(self, name: &'static str) -> Result<Option<bool>, StanzaError> {
         self.read(name, |text| match text {
             "true" | "1" => Some(true),
             "false" | "0" => Some(false),
@@ -108,48 +108,48 @@ impl<'a> Args<'a> {
         })
     }
 
-    pub fn number(self, name: &'static str) -> Result<Option<u64>, Deny> {
+    pub fn number(self, name: &'static str) -> Result<Option<u64>, StanzaError> {
         self.read(name, |text| text.parse().ok())
     }
 
-    pub fn need_number(self, name: &'static str) -> Result<u64, Deny> {
-        self.number(name)?.ok_or(Deny::argument(name))
+    pub fn need_number(self, name: &'static str) -> Result<u64, StanzaError> {
+        self.number(name)?.ok_or(StanzaError::argument(name))
     }
 
-    pub fn time(self, name: &'static str) -> Result<Option<u64>, Deny> {
+    pub fn time(self, name: &'static str) -> Result<Option<u64>, StanzaError> {
         match self.number(name)? {
-            Some(ms) if ms > TIME_MAX => Err(Deny::argument(name)),
+            Some(ms) if ms > TIME_MAX => Err(StanzaError::argument(name)),
             ms => Ok(ms),
         }
     }
 
     /// A page's length, brought between 1 and [`PAGE_MAX`].
-    pub fn limit(self, default: usize) -> Result<usize, Deny> {
+    pub fn limit(self, default: usize) -> Result<usize, StanzaError> {
         let asked = self.number("limit")?.map_or(default, |n| usize::try_from(n).unwrap_or(PAGE_MAX));
         Ok(asked.clamp(1, PAGE_MAX))
     }
 
-    pub fn offset(self) -> Result<usize, Deny> {
+    pub fn offset(self) -> Result<usize, StanzaError> {
         Ok(self.number("offset")?.map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX)))
     }
 
-    pub fn conf_id(self) -> Result<ConfId, Deny> {
-        self.read("confId", ConfId::parse)?.ok_or(Deny::argument("confId"))
+    pub fn conf_id(self) -> Result<ConfId, StanzaError> {
+        self.read("confId", ConfId::parse)?.ok_or(StanzaError::argument("confId"))
     }
 
-    pub fn call_id(self) -> Result<CallId, Deny> {
-        self.read("callId", CallId::parse)?.ok_or(Deny::argument("callId"))
+    pub fn call_id(self) -> Result<CallId, StanzaError> {
+        self.read("callId", CallId::parse)?.ok_or(StanzaError::argument("callId"))
     }
 
-    pub fn user_id(self) -> Result<Option<UserId>, Deny> {
+    pub fn user_id(self) -> Result<Option<UserId>, StanzaError> {
         self.read("userId", UserId::parse)
     }
 
-    pub fn need_user_id(self) -> Result<UserId, Deny> {
-        self.user_id()?.ok_or(Deny::argument("userId"))
+    pub fn need_user_id(self) -> Result<UserId, StanzaError> {
+        self.user_id()?.ok_or(StanzaError::argument("userId"))
     }
 
-    pub fn mute_policy(self) -> Result<Option<MutePolicy>, Deny> {
+    pub fn mute_policy(self) -> Result<Option<MutePolicy>, StanzaError> {
         self.read("mutePolicy", |text| match text {
             "free" => Some(MutePolicy::Free),
             "joinMuted" => Some(MutePolicy::JoinMuted),
@@ -158,7 +158,7 @@ impl<'a> Args<'a> {
         })
     }
 
-    pub fn role(self) -> Result<Option<Role>, Deny> {
+    pub fn role(self) -> Result<Option<Role>, StanzaError> {
         self.read("role", |text| match text {
             "guest" => Some(Role::Guest),
             "member" => Some(Role::Member),
@@ -168,9 +168,9 @@ impl<'a> Args<'a> {
     }
 
     /// The id of a gateway node: printable ASCII, as it becomes a key of what is kept.
-    pub fn node(self) -> Result<&'a str, Deny> {
+    pub fn node(self) -> Result<&'a str, StanzaError> {
         let node = self.need_text("node", ID_MAX)?;
-        if node.bytes().all(|b| b.is_ascii_graphic()) { Ok(node) } else { Err(Deny::argument("node")) }
+        if node.bytes().all(|b| b.is_ascii_graphic()) { Ok(node) } else { Err(StanzaError::argument("node")) }
     }
 }
 

@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::deny::Deny;
-use super::record::{self, HeadRecord, LoadError, PersonRecord, Write};
+use super::persistence::{self, HeadRecord, LoadError, PersonRecord, Write};
 use super::room::{Posted, Room};
 use super::settings::Limits;
+use super::stanza_error::StanzaError;
 use crate::clock::{Moment, Now};
 use crate::event::Message;
 use crate::ids::{ConfId, UserId};
@@ -47,13 +47,13 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub fn get(&self, id: &ConfId) -> Result<&Room, Deny> {
-        self.rooms.get(id).ok_or(Deny::no_conference())
+    pub fn get(&self, id: &ConfId) -> Result<&Room, StanzaError> {
+        self.rooms.get(id).ok_or(StanzaError::no_conference())
     }
 
     /// Whoever changes the room calls [`Directory::settle`] afterwards.
-    pub fn get_mut(&mut self, id: &ConfId) -> Result<&mut Room, Deny> {
-        self.rooms.get_mut(id).ok_or(Deny::no_conference())
+    pub fn get_mut(&mut self, id: &ConfId) -> Result<&mut Room, StanzaError> {
+        self.rooms.get_mut(id).ok_or(StanzaError::no_conference())
     }
 
     pub fn insert(&mut self, room: Room) {
@@ -234,16 +234,16 @@ impl Directory {
     pub fn load(stored: Stored, limits: &Limits) -> Result<Self, LoadError> {
         let mut directory = Self::default();
         for (key, body) in &stored.conferences {
-            let head: HeadRecord = record::read(record::CONFERENCE, key, body)?;
+            let head: HeadRecord = persistence::read(persistence::CONFERENCE, key, body)?;
             directory.insert(Room::from_record(head));
         }
         for (key, body) in &stored.people {
-            let person: PersonRecord = record::read(record::PERSON, key, body)?;
-            directory.stored_room(record::PERSON, key)?.restore_person(person);
+            let person: PersonRecord = persistence::read(persistence::PERSON, key, body)?;
+            directory.stored_room(persistence::PERSON, key)?.restore_person(person);
         }
         for (key, body) in &stored.messages {
-            let message: Message = record::read(record::MESSAGE, key, body)?;
-            directory.stored_room(record::MESSAGE, key)?.restore_message(message);
+            let message: Message = persistence::read(persistence::MESSAGE, key, body)?;
+            directory.stored_room(persistence::MESSAGE, key)?.restore_message(message);
         }
         for id in directory.rooms.keys().cloned().collect::<Vec<_>>() {
             directory.index(&id, limits);
@@ -253,7 +253,7 @@ impl Directory {
 
     fn stored_room(&mut self, kind: &str, key: &str) -> Result<&mut Room, LoadError> {
         let orphan = || LoadError { kind: kind.into(), key: key.into(), why: "its conference is missing".into() };
-        self.rooms.get_mut(&record::conf_of(kind, key)?).ok_or_else(orphan)
+        self.rooms.get_mut(&persistence::conf_of(kind, key)?).ok_or_else(orphan)
     }
 }
 

@@ -8,39 +8,39 @@
 //! who hears of it, `record` what is kept.
 
 mod account;
+mod accounts;
 mod address;
+mod address_book;
 mod admission;
-mod book;
 mod call;
+mod call_subscriptions;
 mod calls;
 mod claim;
 mod conference;
 mod contacts;
 mod control;
 mod core;
-mod deny;
 mod dialect;
 mod directory;
 mod events;
 mod lifetime;
-mod listeners;
+mod menu;
 mod mute;
 mod org;
 mod password;
-mod people;
+mod persistence;
 mod presence;
-mod record;
 mod room;
+pub mod runtime;
 mod service;
 mod sessions;
 mod settings;
-pub mod shell;
-mod tabs;
+mod stanza_error;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
 pub use self::core::{Done, Eim, Job, Output};
-pub use record::{LoadError, Write};
+pub use persistence::{LoadError, Write};
 pub use settings::{ConfiguredUser, Limits, Settings};

@@ -6,17 +6,17 @@
 //! A chair is never forced to be silent. What is decided for all holds for kept seats too, so that a short absence
 //! is no way round it.
 
-use super::deny::Deny;
 use super::room::{Cause, Room};
+use super::stanza_error::StanzaError;
 use crate::event::{Audio, Change, Member, MutePolicy, Role};
 use crate::ids::UserId;
 
 impl Room {
     /// Opens or closes the microphone of the member's own accord.
-    pub fn set_own_audio(&mut self, cause: &Cause<'_>, user: &UserId, on: bool) -> Result<(), Deny> {
+    pub fn set_own_audio(&mut self, cause: &Cause<'_>, user: &UserId, on: bool) -> Result<(), StanzaError> {
         let forced = self.roster.member(user).is_some_and(|m| m.audio == Audio::ForcedOff);
         match (forced, on) {
-            (true, true) => return Err(Deny::forbidden("conference.unmuteDenied")),
+            (true, true) => return Err(StanzaError::forbidden("conference.unmuteDenied")),
             (true, false) => {}
             (false, on) => {
                 self.update_member(cause, user, |m| set(m, if on { Audio::On } else { Audio::Off }));
@@ -26,7 +26,7 @@ impl Room {
     }
 
     /// Forces one member to be silent.
-    pub fn mute(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
+    pub fn mute(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
         self.need_member(user)?;
         let audio = if self.is_chair(user) { Audio::Off } else { Audio::ForcedOff };
         self.update_member(cause, user, |m| set(m, audio));
@@ -35,7 +35,7 @@ impl Room {
     }
 
     /// Asks a member to speak, who may do so from now on.
-    pub fn ask_to_unmute(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
+    pub fn ask_to_unmute(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
         self.need_member(user)?;
         self.update_member(cause, user, ask);
         self.unsilence(user);
@@ -43,7 +43,7 @@ impl Room {
     }
 
     /// Lets a member speak again who was forced to be silent, and asks them to. Whoever was not is not asked.
-    pub fn allow_unmute(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), Deny> {
+    pub fn allow_unmute(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
         self.need_member(user)?;
         let forced = self.roster.member(user).is_some_and(|m| m.audio == Audio::ForcedOff);
         if forced { self.ask_to_unmute(cause, user) } else { Ok(()) }
@@ -114,8 +114,8 @@ impl Room {
         }
     }
 
-    pub fn need_member(&self, user: &UserId) -> Result<(), Deny> {
-        if self.is_member(user) { Ok(()) } else { Err(Deny::not_found("member.notFound")) }
+    pub fn need_member(&self, user: &UserId) -> Result<(), StanzaError> {
+        if self.is_member(user) { Ok(()) } else { Err(StanzaError::not_found("member.notFound")) }
     }
 }
 

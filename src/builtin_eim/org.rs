@@ -1,12 +1,12 @@
 //! The operations of module `org`, all of them a gateway's: accounts are made, removed, read and verified.
 
 use super::account::Account;
+use super::accounts::profile;
 use super::address::Caller;
 use super::core::{Answer, Eim, Turn};
-use super::deny::{Condition, Deny};
 use super::dialect::{Args, Module, NAME_MAX};
 use super::password::SALT_LEN;
-use super::people::profile;
+use super::stanza_error::{Condition, StanzaError};
 use super::work::{Outcome, Work};
 use crate::event::Role;
 use crate::ids::{ConfId, Secret, UserId};
@@ -30,17 +30,17 @@ impl Eim {
         kind: &str,
         operation: &Element,
         turn: &mut Turn<'_>,
-    ) -> Result<Answer, Deny> {
+    ) -> Result<Answer, StanzaError> {
         let args = Args(operation);
         let known = matches!(
             (kind, operation.name.as_str()),
             ("set", "createUser" | "deleteUser") | ("get", "verifyPassword" | "getUser")
         );
         if !known {
-            return Err(Deny::unavailable("operation.unknown"));
+            return Err(StanzaError::unavailable("operation.unknown"));
         }
         if !matches!(caller, Caller::Gateway) {
-            return Err(Deny::forbidden("operation.gatewayOnly"));
+            return Err(StanzaError::forbidden("operation.gatewayOnly"));
         }
         match operation.name.as_str() {
             "createUser" => self.create_user(args, turn),
@@ -50,7 +50,7 @@ impl Eim {
         }
     }
 
-    fn create_user(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Answer, Deny> {
+    fn create_user(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Answer, StanzaError> {
         let name = args.need_name("name", NAME_MAX)?;
         let wanted = args.user_id()?;
         let password = args.text("password", PASSWORD_MAX)?;
@@ -58,10 +58,10 @@ impl Eim {
         let role = args.role()?.filter(|_| guest_of.is_some()).unwrap_or(Role::Guest);
         let mut profile = profile(args)?;
         if wanted.as_ref().is_some_and(|id| self.people.is_taken(id)) {
-            return Err(Deny::conflict("user.taken"));
+            return Err(StanzaError::conflict("user.taken"));
         }
         if self.people.count() >= self.settings.limits.users {
-            return Err(Deny::constraint("user.tooMany"));
+            return Err(StanzaError::constraint("user.tooMany"));
         }
         profile.entry("sipAccount".to_owned()).or_insert_with(|| format!("u{}", turn.digits(SIP_DIGITS)));
         let account = Account {
@@ -89,7 +89,7 @@ impl Eim {
     }
 
     /// Whether the account is temporary, and for which conference.
-    fn guest(&self, args: Args<'_>) -> Result<(bool, Option<ConfId>), Deny> {
+    fn guest(&self, args: Args<'_>) -> Result<(bool, Option<ConfId>), StanzaError> {
         if !args.flag("temporary")?.unwrap_or(false) {
             return Ok((false, None));
         }
@@ -98,7 +98,7 @@ impl Eim {
         }
         let conf = args.conf_id()?;
         if self.directory.get(&conf)?.is_over() {
-            return Err(Deny::ended());
+            return Err(StanzaError::ended());
         }
         Ok((true, Some(conf)))
     }
@@ -128,7 +128,7 @@ impl Eim {
     }
 
     /// The account is gone, and its user out of every conference.
-    fn delete_user(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    fn delete_user(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let user = args.need_user_id()?;
         let guest_of = self.people.get(&user).and_then(|account| account.guest_of.clone());
         turn.writes.push(self.people.delete(&user)?);
@@ -146,9 +146,9 @@ impl Eim {
     }
 
     /// A temporary account has no password; an unknown user is refused after as much work as a known one.
-    fn verify_password(&self, args: Args<'_>) -> Result<Work, Deny> {
-        let password = Secret::new(args.free("password", PASSWORD_MAX)?.ok_or(Deny::argument("password"))?);
-        let asked = args.0.attr("userId").ok_or(Deny::argument("userId"))?;
+    fn verify_password(&self, args: Args<'_>) -> Result<Work, StanzaError> {
+        let password = Secret::new(args.free("password", PASSWORD_MAX)?.ok_or(StanzaError::argument("password"))?);
+        let asked = args.0.attr("userId").ok_or(StanzaError::argument("userId"))?;
         let account = UserId::parse(asked).and_then(|id| self.people.get(&id));
         Ok(Work::Verify {
             user: account.map(|a| (a.user_id.clone(), a.name.clone())),
@@ -157,20 +157,20 @@ impl Eim {
         })
     }
 
-    fn get_user(&self, args: Args<'_>) -> Result<Element, Deny> {
-        let account = self.people.get(&args.need_user_id()?).ok_or(Deny::not_found("user.notFound"))?;
+    fn get_user(&self, args: Args<'_>) -> Result<Element, StanzaError> {
+        let account = self.people.get(&args.need_user_id()?).ok_or(StanzaError::not_found("user.notFound"))?;
         Ok(element("getUser").with_child(account.to_element()))
     }
 
     /// Ends what a job was for.
-    pub(super) fn conclude(&mut self, outcome: Outcome, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    pub(super) fn conclude(&mut self, outcome: Outcome, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         match outcome {
             // Undone meanwhile, with whatever could not be kept: the id may be somebody else's by now.
             Outcome::Hashed(account) if !self.people.release(&account.user_id) => {
-                Err(Deny::constraint("store.unavailable"))
+                Err(StanzaError::constraint("store.unavailable"))
             }
             Outcome::Hashed(account) => Ok(self.add_account(*account, turn)),
-            Outcome::Verified(None) => Err(Deny::new(Condition::NotAuthorized, "auth.failed")),
+            Outcome::Verified(None) => Err(StanzaError::new(Condition::NotAuthorized, "auth.failed")),
             Outcome::Verified(Some((user, name))) => {
                 Ok(element("verifyPassword").with("userId", user.as_str()).with("name", name))
             }

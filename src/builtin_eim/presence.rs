@@ -6,8 +6,8 @@
 
 use super::address::Visitor;
 use super::claim::{Claim, Presence};
-use super::deny::Deny;
 use super::room::{Cause, Room, Seat};
+use super::stanza_error::StanzaError;
 use crate::clock::Moment;
 use crate::event::{Change, LeftReason, Member, MemberState, WaitingReason, WaitingRemoved};
 use crate::ids::UserId;
@@ -25,22 +25,22 @@ pub(super) enum Told {
 
 impl Room {
     /// Registers where the user's events go. Who was reconnecting is back, who has a kept seat returns to it.
-    pub fn subscribe(&mut self, cause: &Cause<'_>, visitor: &Visitor, claim: Claim) -> Result<(), Deny> {
+    pub fn subscribe(&mut self, cause: &Cause<'_>, visitor: &Visitor, claim: Claim) -> Result<(), StanzaError> {
         let user = &visitor.id;
         if self.is_over() {
-            return Err(Deny::ended());
+            return Err(StanzaError::ended());
         }
         self.check_barred(cause, user)?;
         if !(self.concerns(user) || self.seats.contains_key(user) || visitor.is_guest_of(self.id())) {
-            return Err(Deny::forbidden("conference.notMember"));
+            return Err(StanzaError::forbidden("conference.notMember"));
         }
         if !self.accepts(user, &claim, true) {
-            return Err(Deny::conflict("presence.superseded"));
+            return Err(StanzaError::conflict("presence.superseded"));
         }
         // Members and waiting people, and a few who look on: the chair, guests who have not come in yet.
         let bound = cause.limits.conference_members.saturating_mul(3);
         if !self.presence.contains_key(user) && self.presence.len() > bound {
-            return Err(Deny::constraint("conference.full"));
+            return Err(StanzaError::constraint("conference.full"));
         }
         self.arrive(cause, user);
         self.hold(user, claim, true, Some((visitor.address.clone(), cause.now.moment)));
@@ -61,13 +61,13 @@ impl Room {
     }
 
     /// What a node tells of a user's socket. A stale claim is without effect.
-    pub fn tell(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim, told: Told) -> Result<(), Deny> {
+    pub fn tell(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim, told: Told) -> Result<(), StanzaError> {
         if self.is_over() {
-            return if told == Told::Online { Err(Deny::ended()) } else { Ok(()) };
+            return if told == Told::Online { Err(StanzaError::ended()) } else { Ok(()) };
         }
         let known = self.knows(user);
         if told == Told::Online && !known {
-            return Err(Deny::not_found("member.notFound"));
+            return Err(StanzaError::not_found("member.notFound"));
         }
         if !known || !self.accepts(user, &claim, told == Told::Online) {
             return Ok(());

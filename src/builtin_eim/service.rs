@@ -1,7 +1,7 @@
 //! What every XMPP entity answers: ping (XEP-0199), service discovery (XEP-0030), version (XEP-0092).
 
-use super::deny::Deny;
 use super::dialect::Module;
+use super::stanza_error::StanzaError;
 use crate::xmpp::xml::Element;
 
 const PING_NS: &str = "urn:xmpp:ping";
@@ -10,10 +10,10 @@ const ITEMS_NS: &str = "http://jabber.org/protocol/disco#items";
 const VERSION_NS: &str = "jabber:iq:version";
 
 /// The content of the answer. `None`: not one of these requests.
-pub(super) fn answer(request: &Element, to: &str, domain: &str) -> Option<Result<Option<Element>, Deny>> {
+pub(super) fn answer(request: &Element, to: &str, domain: &str) -> Option<Result<Option<Element>, StanzaError>> {
     let result = match (request.name.as_str(), request.ns.as_str()) {
         ("ping", PING_NS) => Ok(None),
-        ("query", INFO_NS) if request.attr("node").is_some() => Err(Deny::not_found("disco.node")),
+        ("query", INFO_NS) if request.attr("node").is_some() => Err(StanzaError::not_found("disco.node")),
         ("query", INFO_NS) => Ok(Some(info())),
         ("query", ITEMS_NS) => Ok(Some(items(to, domain))),
         ("query", VERSION_NS) => Ok(Some(version())),

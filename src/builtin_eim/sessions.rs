@@ -3,11 +3,11 @@
 use super::address::Visitor;
 use super::claim::Claim;
 use super::core::{Eim, Turn};
-use super::deny::Deny;
 use super::dialect::{self, ANSWER_MAX, Args, View, element};
 use super::directory::UNCLAIMED;
+use super::persistence::{self, Write};
 use super::presence::Told;
-use super::record::{self, Write};
+use super::stanza_error::StanzaError;
 use crate::xmpp::xml::Element;
 
 /// Gateway nodes that are known to have been reset; more are refused, not forgotten.
@@ -19,7 +19,12 @@ const UNTOLD_KEEP_MS: u64 = 60_000;
 
 impl Eim {
     /// Answers with the state that the user may see; the events after it go to the caller's address.
-    pub(super) fn subscribe(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    pub(super) fn subscribe(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let claim = self.claim(args)?;
         self.in_room(turn, &id, Some(&user.id), |room, cause| {
@@ -29,7 +34,12 @@ impl Eim {
         })
     }
 
-    pub(super) fn unsubscribe(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    pub(super) fn unsubscribe(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let claim = self.claim(args)?;
         let linger_ms = args.number("lingerMs")?.unwrap_or(0);
@@ -39,13 +49,13 @@ impl Eim {
         })
     }
 
-    pub(super) fn presence(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    pub(super) fn presence(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let (id, user, claim) = (args.conf_id()?, args.need_user_id()?, self.claim(args)?);
         let told = match args.need_text("state", 16)? {
             "online" => Told::Online,
             "reconnecting" => Told::Reconnecting,
             "gone" => Told::Gone { keep_ms: args.number("keepMs")?.unwrap_or(0) },
-            _ => return Err(Deny::argument("state")),
+            _ => return Err(StanzaError::argument("state")),
         };
         self.in_room(turn, &id, None, |room, cause| {
             room.tell(cause, &user, claim, told)?;
@@ -53,7 +63,7 @@ impl Eim {
         })
     }
 
-    pub(super) fn snapshot(&self, args: Args<'_>) -> Result<Element, Deny> {
+    pub(super) fn snapshot(&self, args: Args<'_>) -> Result<Element, StanzaError> {
         let room = self.directory.get(&args.conf_id()?)?;
         Ok(dialect::state("snapshot", &room.roster, View::Full))
     }
@@ -62,13 +72,13 @@ impl Eim {
     /// whom no node has told anything are taken for its own: a node that stopped right after a join told nothing.
     /// The answer names each seat that the node now answers for. Those that one stanza doesn't hold are given up at
     /// once, their seats kept: nobody would answer for them.
-    pub(super) fn reset_node(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, Deny> {
+    pub(super) fn reset_node(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let before = self.claim(args)?;
         if before.resets == 0 && self.nodes.len() >= NODES_MAX {
-            return Err(Deny::constraint("node.tooMany"));
+            return Err(StanzaError::constraint("node.tooMany"));
         }
         let claim = Claim { resets: before.resets + 1, ..before };
-        turn.writes.push(Write::put(record::NODE, claim.node.clone(), &claim.resets));
+        turn.writes.push(Write::put(persistence::NODE, claim.node.clone(), &claim.resets));
         self.nodes.insert(claim.node.clone(), claim.resets);
         self.listeners.reset(&claim.node, claim.generation, &mut turn.writes);
         let mut held = self.directory.held_by(&claim.node);
@@ -94,7 +104,7 @@ impl Eim {
         Ok(answer)
     }
 
-    pub(super) fn claim(&self, args: Args<'_>) -> Result<Claim, Deny> {
+    pub(super) fn claim(&self, args: Args<'_>) -> Result<Claim, StanzaError> {
         let node = args.node()?.to_owned();
         let resets = self.nodes.get(&node).copied().unwrap_or(0);
         Ok(Claim { resets, generation: args.need_number("generation")?, node })

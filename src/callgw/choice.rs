@@ -52,7 +52,7 @@ impl Candidate {
 
 /// Why no node can be chosen: a reason for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Nowhere(pub Vec<(String, String)>);
+pub struct NoNodeAvailable(pub Vec<(String, String)>);
 
 /// Most nodes of one conference: each pulls from each.
 pub const NODES_MAX: usize = 8;
@@ -99,7 +99,7 @@ pub fn place(
     conference: Conference<'_>,
     region: Option<&str>,
     rng: &mut impl RngExt,
-) -> Result<Place, Nowhere> {
+) -> Result<Place, NoNodeAvailable> {
     let known = |at: &Current<'_>| nodes.iter().find(|node| node.id == at.id);
     let up: Vec<&Current<'_>> = conference.at.iter().filter(|at| at.is_up && known(at).is_some()).collect();
     let staying: Vec<&Candidate> = up.iter().filter(|at| !at.must_leave).filter_map(|at| known(at)).collect();
@@ -116,12 +116,12 @@ pub fn place(
     if staying.is_empty() {
         let elsewhere = choose(&others, region, rng).map(|id| Place::Move(id.to_owned()));
         let stay = up.first().map(|at| Place::Stay(at.id.to_owned()));
-        return elsewhere.or_else(|_| stay.ok_or_else(|| Nowhere(obstacles(nodes))));
+        return elsewhere.or_else(|_| stay.ok_or_else(|| NoNodeAvailable(obstacles(nodes))));
     }
     let better = beyond_full(&staying, others, conference.since_ms, region, rng);
     let least = staying.iter().min_by(|a, b| a.estimate().total_cmp(&b.estimate()));
     let least = least.map(|node| Place::Stay(node.id.clone()));
-    better.or(least).ok_or_else(|| Nowhere(obstacles(nodes)))
+    better.or(least).ok_or_else(|| NoNodeAvailable(obstacles(nodes)))
 }
 
 /// Where to go from nodes that are all full.
@@ -145,12 +145,16 @@ fn beyond_full(
 ///
 /// # Errors
 /// Where no node can: why not, for each of them.
-pub fn choose<'a>(nodes: &'a [Candidate], region: Option<&str>, rng: &mut impl RngExt) -> Result<&'a str, Nowhere> {
+pub fn choose<'a>(
+    nodes: &'a [Candidate],
+    region: Option<&str>,
+    rng: &mut impl RngExt,
+) -> Result<&'a str, NoNodeAvailable> {
     let usable: Vec<&Candidate> = nodes.iter().filter(|node| obstacle(node).is_none()).collect();
     let near = |node: &&Candidate| region.is_some() && node.region.as_deref() == region;
     let near: Vec<&Candidate> = usable.iter().copied().filter(near).collect();
     let eligible = within_burst(if near.is_empty() { usable } else { near });
-    better_of_two(&eligible, rng).map(|node| node.id.as_str()).ok_or_else(|| Nowhere(obstacles(nodes)))
+    better_of_two(&eligible, rng).map(|node| node.id.as_str()).ok_or_else(|| NoNodeAvailable(obstacles(nodes)))
 }
 
 fn is_roomy(node: &Candidate) -> bool {

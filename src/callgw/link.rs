@@ -27,7 +27,7 @@ const FRAME_MAX: usize = 16 * 1024;
 
 /// How a link is kept.
 #[derive(Clone)]
-pub struct Keeping {
+pub struct ControlLinkConfig {
     /// Our own `node.id`.
     pub node: String,
     pub tls: Tls,
@@ -40,7 +40,7 @@ pub struct Keeping {
     pub token_ttl: Duration,
 }
 
-impl Keeping {
+impl ControlLinkConfig {
     /// # Errors
     /// What is wrong with `callgw.ca`.
     pub fn new(config: &config::Callgw, node: &str) -> Result<Self, String> {
@@ -78,7 +78,12 @@ enum NoLink {
 }
 
 /// Keeps the link to a node in another process until `stop`.
-pub async fn keep(node: Arc<Node>, keeping: Keeping, mut commands: mpsc::Receiver<ToNode>, stop: CancellationToken) {
+pub async fn keep(
+    node: Arc<Node>,
+    keeping: ControlLinkConfig,
+    mut commands: mpsc::Receiver<ToNode>,
+    stop: CancellationToken,
+) {
     let keep = async {
         let mut backoff = Backoff::new(keeping.reconnect_min, keeping.reconnect_max);
         loop {
@@ -105,7 +110,7 @@ pub async fn keep(node: Arc<Node>, keeping: Keeping, mut commands: mpsc::Receive
 ///
 /// # Errors
 /// Why there is none.
-pub async fn try_once(node: &Node, keeping: &Keeping) -> Result<(), String> {
+pub async fn try_once(node: &Node, keeping: &ControlLinkConfig) -> Result<(), String> {
     match patience(keeping.timeout, open(node, keeping)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(NoLink::Refused(why) | NoLink::Distrusted(why) | NoLink::Failed(why))) => Err(why),
@@ -113,7 +118,7 @@ pub async fn try_once(node: &Node, keeping: &Keeping) -> Result<(), String> {
     }
 }
 
-async fn open(node: &Node, keeping: &Keeping) -> Result<Socket, NoLink> {
+async fn open(node: &Node, keeping: &ControlLinkConfig) -> Result<Socket, NoLink> {
     let uri = control_uri(&node.url).ok_or_else(|| NoLink::Refused("no control address".into()))?;
     let token = node.control_keys.sign(&ControlClaims::new(&node.id, &keeping.node, keeping.token_ttl));
     let protocols = format!("confgate, bearer.{token}");
@@ -139,7 +144,12 @@ fn control_uri(url: &str) -> Option<Uri> {
 }
 
 /// Speaks on an open link until it ends; says why it did.
-async fn serve(node: &Node, keeping: &Keeping, socket: Socket, commands: &mut mpsc::Receiver<ToNode>) -> String {
+async fn serve(
+    node: &Node,
+    keeping: &ControlLinkConfig,
+    socket: Socket,
+    commands: &mut mpsc::Receiver<ToNode>,
+) -> String {
     let (mut sink, mut stream) = socket.split();
     // What was queued for a link before this one is part of what is said in full now.
     while commands.try_recv().is_ok() {}

@@ -28,10 +28,10 @@ use crate::token::{CallGatewayClaims, PullClaims};
 use choice::Candidate;
 use node::Node;
 
-pub use choice::{Nowhere, Place};
+pub use choice::{NoNodeAvailable, Place};
 pub use health::Fault;
 pub use link::Embedded;
-pub use node::Standing;
+pub use node::NodeStatus;
 pub use turn::IceServer;
 
 /// Most users whose gateway is remembered: it only decides which address they are told first, and what is counted.
@@ -47,7 +47,7 @@ pub struct Report {
     pub kind: NodeKind,
     pub url: String,
     pub region: Option<String>,
-    pub standing: Standing,
+    pub standing: NodeStatus,
 }
 
 /// What the pool needs besides its own section of the configuration.
@@ -87,7 +87,7 @@ impl Pool {
         tracker: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, String> {
-        let keeping = link::Keeping::new(config, around.node)?;
+        let keeping = link::ControlLinkConfig::new(config, around.node)?;
         let mut starting = Starting { config, around, keeping, changed: watch::Sender::new(0), tracker, stop };
         let nodes: Vec<Arc<Node>> = config.nodes.iter().filter_map(|node| starting.node(node)).collect();
         tracker.spawn(link::watch(nodes.clone(), config.report_interval, stop.clone()));
@@ -128,10 +128,10 @@ impl Pool {
         since_ms: u64,
         user: Option<&UserId>,
         region: Option<&str>,
-    ) -> Result<Place, Nowhere> {
+    ) -> Result<Place, NoNodeAvailable> {
         let current = |id: &&'_ str| {
             let standing = self.node(id).map(Node::standing);
-            let is_up = standing.as_ref().is_some_and(Standing::is_up);
+            let is_up = standing.as_ref().is_some_and(NodeStatus::is_up);
             let must_leave = standing.is_some_and(|standing| standing.must_leave(now_ms()));
             (is_up, must_leave)
         };
@@ -161,7 +161,7 @@ impl Pool {
     ///
     /// # Errors
     /// As for [`Pool::place`].
-    pub fn elsewhere(&self, id: &str) -> Result<String, Nowhere> {
+    pub fn elsewhere(&self, id: &str) -> Result<String, NoNodeAvailable> {
         let mut nodes = self.candidates();
         nodes.retain(|node| node.id != id);
         choice::choose(&nodes, self.0.region.as_deref(), &mut rand::rng()).map(str::to_owned)
@@ -228,7 +228,7 @@ impl Pool {
         self.0.changed.subscribe()
     }
 
-    /// Tells the node, if its control link is open; one that is closed, or too slow, makes [`Standing::openings`] grow
+    /// Tells the node, if its control link is open; one that is closed, or too slow, makes [`NodeStatus::openings`] grow
     /// later, and then all that holds is to be told.
     pub fn tell(&self, id: &str, command: ToNode) {
         if let Some(node) = self.node(id) {
@@ -312,7 +312,7 @@ impl Pool {
 struct Starting<'a> {
     config: &'a config::Callgw,
     around: Surroundings<'a>,
-    keeping: link::Keeping,
+    keeping: link::ControlLinkConfig,
     changed: watch::Sender<u64>,
     tracker: &'a TaskTracker,
     stop: &'a CancellationToken,
@@ -368,7 +368,7 @@ pub async fn check(config: &config::Callgw, node: &config::CallNode, gateway: &s
     if node.kind != NodeKind::Confgate {
         return Ok(url.to_string());
     }
-    let keeping = link::Keeping::new(config, gateway)?;
+    let keeping = link::ControlLinkConfig::new(config, gateway)?;
     let own_secret = node.secret.clone().unwrap_or_default();
     let (commands, _) = mpsc::channel(1);
     let node = Node::new(node, url.to_string(), &own_secret, keeping.silence(), commands, watch::Sender::new(0));

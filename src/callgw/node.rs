@@ -41,7 +41,7 @@ pub struct Node {
 
 /// What everybody may know of a node.
 #[derive(Debug, Clone)]
-pub struct Standing {
+pub struct NodeStatus {
     /// Whether anything is known of it yet.
     pub judged: bool,
     /// Why it isn't to be used.
@@ -62,7 +62,7 @@ pub struct Standing {
     pub openings: u64,
 }
 
-impl Standing {
+impl NodeStatus {
     pub fn is_up(&self) -> bool {
         self.fault.is_none()
     }
@@ -124,10 +124,10 @@ impl Node {
         }
     }
 
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> NodeStatus {
         let state = self.lock();
         let uncontrolled = state.health.uncontrolled().map(|why| format!("no control: {why}"));
-        Standing {
+        NodeStatus {
             judged: state.health.is_judged(),
             fault: state.fault.as_ref().map(|(fault, _)| *fault),
             since: state.since,
@@ -184,7 +184,7 @@ impl Node {
             tracing::info!(gateway = self.id, until, "an operator drains the call gateway, or no longer");
             state.drain_until = until;
             drop(state);
-            self.tell_changed();
+            self.notify_changed();
         }
     }
 
@@ -207,7 +207,7 @@ impl Node {
             (state.linked, state.lost) = (true, false);
             state.openings += 1;
         });
-        self.tell_changed();
+        self.notify_changed();
     }
 
     pub fn closed(&self) {
@@ -232,7 +232,7 @@ impl Node {
             state.openings += u64::from(anew);
         });
         if anew || leaves {
-            self.tell_changed();
+            self.notify_changed();
         }
     }
 
@@ -268,11 +268,11 @@ impl Node {
         state.fault = fault;
         drop(state);
         if turned {
-            self.tell_changed();
+            self.notify_changed();
         }
     }
 
-    fn tell_changed(&self) {
+    fn notify_changed(&self) {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 

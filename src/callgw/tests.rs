@@ -36,7 +36,7 @@ fn close(room: &str) -> ToNode {
 }
 
 /// Waits until the node's standing is so.
-async fn until(pool: &Pool, is_so: impl Fn(&Standing) -> bool) {
+async fn until(pool: &Pool, is_so: impl Fn(&NodeStatus) -> bool) {
     let mut changes = pool.changes();
     while !is_so(&pool.reports()[0].standing) {
         tokio::time::timeout(Duration::from_secs(10), changes.changed()).await.expect("in time").unwrap();
@@ -78,10 +78,10 @@ async fn a_node_that_drains_is_offered_to_those_only_who_are_there() {
     let nodes = vec![configured("builtin", NodeKind::Builtin, None)];
     let pool = start(nodes, Some(Embedded { commands, news }), &stop);
     say.send(load(true)).await.unwrap();
-    until(&pool, Standing::is_up).await;
+    until(&pool, NodeStatus::is_up).await;
     assert_eq!(pool.addresses(None), Vec::<&str>::new());
     assert_eq!(pool.addresses(Some("builtin")).len(), 1);
-    assert_eq!(pool.place(&[], 0, None, None), Err(Nowhere(vec![("builtin".into(), "draining".into())])));
+    assert_eq!(pool.place(&[], 0, None, None), Err(NoNodeAvailable(vec![("builtin".into(), "draining".into())])));
     assert_eq!(pool.place(&["builtin"], 0, None, None), Ok(Place::Stay("builtin".into())));
     stop.cancel();
 }
@@ -93,7 +93,7 @@ async fn a_member_counts_where_they_were_sent_last_until_they_leave() {
     let stop = CancellationToken::new();
     let pool = start(vec![configured("builtin", NodeKind::Builtin, None)], Some(Embedded { commands, news }), &stop);
     say.send(load(false)).await.unwrap();
-    until(&pool, Standing::is_up).await;
+    until(&pool, NodeStatus::is_up).await;
     let (conf, user) = (ConfId::parse("c1").unwrap(), UserId::parse("u1").unwrap());
     for _ in 0..3 {
         pool.token("builtin", &conf, &user, "family", (Role::Guest, CallMode::Group)).unwrap();
@@ -111,6 +111,6 @@ async fn without_media_in_this_process_a_builtin_node_is_no_node() {
     let stop = CancellationToken::new();
     let pool = start(vec![configured("builtin", NodeKind::Builtin, None)], None, &stop);
     assert_eq!(pool.reports().len(), 0);
-    assert_eq!(pool.place(&[], 0, None, None), Err(Nowhere(Vec::new())));
+    assert_eq!(pool.place(&[], 0, None, None), Err(NoNodeAvailable(Vec::new())));
     stop.cancel();
 }

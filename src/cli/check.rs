@@ -11,7 +11,7 @@ use crate::eim::settings::EimConfig;
 use crate::http::dial::Tls;
 use crate::ids::{UserId, now_ms};
 use crate::schema::Schema;
-use crate::store::{Claim, Office};
+use crate::store::{NodeLock, NodeRole};
 use crate::{app, callgw, eim};
 
 /// Tries everything and prints what came of it; true where all is well.
@@ -27,7 +27,7 @@ pub async fn run(config: Config) -> io::Result<bool> {
     );
     app::preconditions(&config, |(part, outcome)| report.line(part, outcome)).await;
     // What a running gateway holds is not taken from it, not even for a moment.
-    let is_running = Claim::owner(&config.store, Office::Node(&config.node.id)).is_some();
+    let is_running = NodeLock::owner(&config.store, NodeRole::Node(&config.node.id)).is_some();
     if config.eim.mode != EimMode::Builtin && !is_running {
         let asked_at = schema.map(|schema| schema.addresses(&config.eim.domain)).unwrap_or_default();
         let settings = EimConfig::from(&config.eim).asking_at(asked_at);

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::{self, Moment};
-use crate::eim::calls::Calls;
+use crate::eim::requests::Calls;
 use crate::event::{Event, Roster};
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
@@ -18,7 +18,7 @@ use crate::ids::{ConfId, UserId};
 use crate::refusal::{Refusal, code};
 use crate::stall::LATE;
 
-use super::core::{Ask, Core, Effect, Failure, Rights, Start};
+use super::core::{Ask, Core, Effect, Failure, MediaPermissions, Start};
 use super::{Conferences, HAPPENINGS, MAILBOX, RIGHTS};
 
 /// How often graces and retries are looked at.
@@ -112,7 +112,7 @@ impl Actor {
                     }
                     let idle = self.core.is_idle(now) && self.asks.is_empty();
                     if idle && self.registry.retire(self.core.conf_id(), || !self.receiver.is_empty()) {
-                        self.grant(Rights::Unfollowed).await;
+                        self.grant(MediaPermissions::Unfollowed).await;
                         return;
                     }
                     self.core.tick(now)
@@ -153,7 +153,7 @@ impl Actor {
             Command::Event(event) => self.core.event(event, now),
             Command::LinkUp => self.core.link_up(now),
             Command::SessionUp(user) => self.core.session_up(&user),
-            Command::TellMembers(frame) => self.core.tell_members(&frame),
+            Command::TellMembers(frame) => self.core.send_to_members(&frame),
             Command::Roster(reply) => {
                 let roster = self.core.roster().filter(|_| self.core.is_live());
                 // Who asked may have gone meanwhile.
@@ -209,7 +209,7 @@ impl Actor {
         }
     }
 
-    async fn grant(&self, rights: Rights) {
+    async fn grant(&self, rights: MediaPermissions) {
         let queue = &self.registry.0.rights;
         metrics::gauge!("confgate_rights_waiting").set((RIGHTS - queue.capacity()) as f64);
         if queue.send((self.core.conf_id().clone(), rights)).await.is_err() {
@@ -303,7 +303,7 @@ fn done(answer: Result<Value, Refusal>) -> Result<(), Failure> {
 
 fn failure(refusal: &Refusal) -> Failure {
     match refusal.code {
-        _ if refusal.is_passing() => Failure::Unreachable,
+        _ if refusal.is_retryable() => Failure::Unreachable,
         code::NOT_FOUND | code::NOT_OPEN => Failure::NoConference,
         code::EIM_REFUSED => Failure::Unwilling,
         _ => Failure::Refused,

@@ -64,8 +64,8 @@ pub enum Effect {
         generation: u64,
     },
     Ask(Ask),
-    Tell(Happening),
-    Grant(Rights),
+    Tell(LifecycleEvent),
+    Grant(MediaPermissions),
 }
 
 /// A request to the EIM. Each is answered by one of the core's `told_*` functions.
@@ -87,14 +87,14 @@ pub enum Ask {
 
 /// What others of the program must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Happening {
+pub enum LifecycleEvent {
     Removed { user: UserId, banned: bool },
     Ended,
 }
 
 /// What members may send, for the call gateway to enforce.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rights {
+pub enum MediaPermissions {
     /// All that are in, with what is forwarded of each: who isn't among them is not in.
     All(Vec<(UserId, Right)>),
     Member {
@@ -151,7 +151,7 @@ pub enum Start {
 }
 
 /// A socket that listens.
-struct Listener {
+struct Subscriber {
     generation: u64,
     /// Here for this conference alone.
     guest: bool,
@@ -169,7 +169,7 @@ pub struct Core {
     date: Option<u64>,
     limits: Limits,
     log: Option<Log>,
-    listeners: HashMap<UserId, Listener>,
+    listeners: HashMap<UserId, Subscriber>,
     presence: HashMap<UserId, Presence>,
     /// Events that wait for a fresh roster.
     held: Vec<Event>,
@@ -240,7 +240,7 @@ impl Core {
         self.unseen.attached(&user);
         self.listeners.insert(
             user.clone(),
-            Listener { generation, guest: false, pending: Some(start), full: false, refusals: 0 },
+            Subscriber { generation, guest: false, pending: Some(start), full: false, refusals: 0 },
         );
         self.want(&user, generation, Want::Online, now, &mut out);
         out
@@ -280,7 +280,7 @@ impl Core {
             }
             Err(Failure::NoConference) => {
                 let users: Vec<_> = self.listeners.keys().cloned().collect();
-                users.iter().for_each(|user| self.say_over(user, &mut out));
+                users.iter().for_each(|user| self.notify_over(user, &mut out));
                 self.over(&mut out);
             }
             Err(failure) => {
@@ -331,7 +331,7 @@ impl Core {
             }
         }
         self.release_held(now, out);
-        self.greet_waiting(now, out);
+        self.send_waiting_snapshot(now, out);
     }
 
     fn release_held(&mut self, now: u64, out: &mut Effects) {
@@ -383,13 +383,13 @@ impl Core {
         if self.newer.as_ref().is_some_and(|(r, _)| self.roster().is_some_and(|ours| ours.seq >= r.seq)) {
             self.newer = None;
             self.caught_up();
-            self.greet_waiting(now, &mut out);
+            self.send_waiting_snapshot(now, &mut out);
         }
         out
     }
 
     /// What the event, which isn't yet applied, changes in what members may send.
-    fn rights(&self, event: &Event) -> Option<Rights> {
+    fn rights(&self, event: &Event) -> Option<MediaPermissions> {
         match &event.change {
             Change::MemberJoined(m) => Some(member_right(m)),
             Change::MemberUpdated(m) => {
@@ -398,7 +398,7 @@ impl Core {
             }
             Change::MemberLeft(left) => {
                 let sent_away = matches!(left.reason, LeftReason::Kicked | LeftReason::Banned);
-                Some(Rights::Gone { user: left.user_id.clone(), at: event.time, sent_away })
+                Some(MediaPermissions::Gone { user: left.user_id.clone(), at: event.time, sent_away })
             }
             _ => None,
         }
@@ -407,15 +407,15 @@ impl Core {
     fn grant_all(&self, out: &mut Effects) {
         if let Some(roster) = self.roster().filter(|roster| roster.conference.state != ENDED) {
             let members = roster.members.iter().map(|m| (m.user_id.clone(), m.into())).collect();
-            out.push(Effect::Grant(Rights::All(members)));
+            out.push(Effect::Grant(MediaPermissions::All(members)));
         }
     }
 
     /// Says something to every member who listens: `frame` is no event, and has no number.
-    pub fn tell_members(&self, frame: &Frame) -> Effects {
+    pub fn send_to_members(&self, frame: &Frame) -> Effects {
         let is_member = |user: &UserId| self.roster().is_some_and(|roster| roster.member(user).is_some());
         let members = self.listeners.iter().filter(|(user, _)| is_member(user));
-        let send = |(user, listener): (&UserId, &Listener)| Effect::Send {
+        let send = |(user, listener): (&UserId, &Subscriber)| Effect::Send {
             user: user.clone(),
             generation: listener.generation,
             frame: frame.clone(),
@@ -510,7 +510,7 @@ impl Core {
         if self.is_call() {
             return;
         }
-        out.push(Effect::Tell(Happening::Removed { user: user.clone(), banned }));
+        out.push(Effect::Tell(LifecycleEvent::Removed { user: user.clone(), banned }));
     }
 
     fn over(&mut self, out: &mut Effects) {
@@ -522,19 +522,19 @@ impl Core {
             self.let_go(user, &listener, Close::Over, out);
         }
         self.idle_since = Some(0);
-        out.push(Effect::Grant(Rights::Over));
-        out.push(Effect::Tell(Happening::Ended));
+        out.push(Effect::Grant(MediaPermissions::Over));
+        out.push(Effect::Tell(LifecycleEvent::Ended));
     }
 
     /// Whoever listened no longer does. A guest has nothing else to do here; anybody else may be in other conferences.
-    fn let_go(&self, user: UserId, listener: &Listener, why: Close, out: &mut Effects) {
+    fn let_go(&self, user: UserId, listener: &Subscriber, why: Close, out: &mut Effects) {
         let generation = listener.generation;
         let closes = listener.guest && !self.is_call();
         out.push(if closes { Effect::Close { user, generation, why } } else { Effect::Release { user, generation } });
     }
 
     /// Tells one whose socket stays that it is over, where no event will: the EIM has no word of it any more.
-    fn say_over(&self, user: &UserId, out: &mut Effects) {
+    fn notify_over(&self, user: &UserId, out: &mut Effects) {
         let (Some(listener), Some(roster)) = (self.listeners.get(user), self.roster()) else { return };
         if listener.guest || self.is_call() {
             return;
@@ -548,7 +548,7 @@ impl Core {
     }
 
     /// The first frames of a new listener: what it missed, a snapshot, or the creation.
-    fn greet(&mut self, user: &UserId, now: u64, out: &mut Effects) {
+    fn send_first_snapshot(&mut self, user: &UserId, now: u64, out: &mut Effects) {
         if self.log.is_none() {
             return;
         }
@@ -622,8 +622,8 @@ fn created(roster: &Roster, now: u64) -> Frame {
     notification("conference.event", &event).into()
 }
 
-fn member_right(member: &Member) -> Rights {
-    Rights::Member { user: member.user_id.clone(), right: member.into() }
+fn member_right(member: &Member) -> MediaPermissions {
+    MediaPermissions::Member { user: member.user_id.clone(), right: member.into() }
 }
 
 #[cfg(test)]

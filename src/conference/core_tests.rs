@@ -405,12 +405,12 @@ fn a_kicked_guest_hears_of_it_is_closed_and_reported() {
     let out = core.event(truth.event(Change::MemberLeft(left)), 0);
     assert_eq!(frames(&out, "a")[0].1["data"]["reason"], "kicked");
     assert!(out.contains(&Effect::Close { user: user("a"), generation: 1, why: Close::Kicked }));
-    assert!(out.contains(&Effect::Tell(Happening::Removed { user: user("a"), banned: false })));
+    assert!(out.contains(&Effect::Tell(LifecycleEvent::Removed { user: user("a"), banned: false })));
     assert_eq!(core.detach(&user("a"), 1, 0), [], "nothing is left to be told of them");
 }
 
 /// What call gateways are to enforce.
-fn granted(effects: &[Effect]) -> Vec<&Rights> {
+fn granted(effects: &[Effect]) -> Vec<&MediaPermissions> {
     effects.iter().filter_map(|e| if let Effect::Grant(rights) = e { Some(rights) } else { None }).collect()
 }
 
@@ -424,8 +424,8 @@ fn what_the_roster_says_is_enforced_before_anybody_hears_of_it() {
     for audio in [Audio::Off, Audio::ForcedOff, Audio::Off, Audio::On] {
         let out = muted(&mut core, audio, false);
         let right = right(&Member { audio, ..member("a", 0) });
-        assert_eq!(out[0], Effect::Grant(Rights::Member { user: user("a"), right }));
-        assert_eq!(granted(&muted(&mut core, audio, true)), Vec::<&Rights>::new(), "a hand is no right");
+        assert_eq!(out[0], Effect::Grant(MediaPermissions::Member { user: user("a"), right }));
+        assert_eq!(granted(&muted(&mut core, audio, true)), Vec::<&MediaPermissions>::new(), "a hand is no right");
     }
 }
 
@@ -440,12 +440,12 @@ fn while_nobody_listens_the_roster_of_a_conference_that_has_media_is_looked_at()
     assert_eq!(asks(&core.place(&user("a"), 5)), [&Ask::Snapshot], "at once");
     let out = core.told_snapshot(Ok(truth.0.clone()), 5);
     let (a, b) = (right(&member("a", 0)), right(&member("b", 1)));
-    assert_eq!(granted(&out), [&Rights::All(vec![(user("a"), a), (user("b"), b)])]);
+    assert_eq!(granted(&out), [&MediaPermissions::All(vec![(user("a"), a), (user("b"), b)])]);
     assert_eq!(core.tick(5 + FOLLOW_MS - 1), []);
     assert_eq!(asks(&core.tick(5 + FOLLOW_MS)), [&Ask::Snapshot]);
     truth.event(Change::MemberLeft(Left { user_id: user("a"), reason: LeftReason::Kicked }));
     let out = core.told_snapshot(Ok(truth.0.clone()), 5 + FOLLOW_MS);
-    assert_eq!(granted(&out), [&Rights::All(vec![(user("b"), b)])]);
+    assert_eq!(granted(&out), [&MediaPermissions::All(vec![(user("b"), b)])]);
     assert_eq!(core.tick(1_000_000), [], "who had a place is out");
     assert!(core.is_idle(1_000_000));
     core.place(&user("b"), 1_000_000);
@@ -460,7 +460,7 @@ fn call_gateways_are_told_who_is_gone_and_whether_the_chair_sent_them_away() {
     let mut core = attached(&truth, &["b"]);
     for (id, reason, sent_away) in [("a", LeftReason::Kicked, true), ("b", LeftReason::Left, false)] {
         let out = core.event(truth.event(Change::MemberLeft(Left { user_id: user(id), reason })), 900);
-        assert_eq!(granted(&out), [&Rights::Gone { user: user(id), at: 0, sent_away }]);
+        assert_eq!(granted(&out), [&MediaPermissions::Gone { user: user(id), at: 0, sent_away }]);
     }
 }
 
@@ -471,17 +471,17 @@ fn a_fresh_roster_says_anew_what_everybody_may() {
     core.attach(user("a"), 1, Start::Snapshot, 0);
     let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
     let (a, b) = (right(&member("a", 0)), right(&member("b", 1)));
-    assert_eq!(granted(&out), [&Rights::All(vec![(user("a"), a), (user("b"), b)])]);
+    assert_eq!(granted(&out), [&MediaPermissions::All(vec![(user("a"), a), (user("b"), b)])]);
     // Missed.
     truth.event(Change::MemberUpdated(Member { audio: Audio::ForcedOff, ..member("b", 1) }));
     core.link_up(0);
     let out = core.told_snapshot(Ok(truth.0.clone()), 0);
     assert_eq!(
         granted(&out),
-        [&Rights::All(vec![(user("a"), a), (user("b"), Right { audio: Audio::ForcedOff, ..b })])]
+        [&MediaPermissions::All(vec![(user("a"), a), (user("b"), Right { audio: Audio::ForcedOff, ..b })])]
     );
     let out = core.event(truth.event(Change::Ended(conference(ENDED))), 0);
-    assert_eq!(granted(&out), [&Rights::Over]);
+    assert_eq!(granted(&out), [&MediaPermissions::Over]);
 }
 
 #[test]
@@ -491,7 +491,7 @@ fn what_is_no_event_goes_to_members_only() {
     guest.state = MemberState::Waiting;
     truth.event(Change::WaitingAdded(guest));
     let core = attached(&truth, &["a", "g", "chair"]);
-    let out = core.tell_members(&r#"{"method":"callgw.changed","params":{}}"#.into());
+    let out = core.send_to_members(&r#"{"method":"callgw.changed","params":{}}"#.into());
     assert_eq!((frames(&out, "a").len(), out.len()), (1, 1));
 }
 
@@ -507,9 +507,9 @@ fn the_end_closes_guests_sockets_and_lets_go_of_the_others() {
     assert!(out.contains(&Effect::Close { user: user("a"), generation: 1, why: Close::Over }));
     assert!(out.contains(&Effect::Release { user: user("b"), generation: 1 }));
     assert_eq!(out.iter().filter(|e| matches!(e, Effect::Close { .. } | Effect::Release { .. })).count(), 2);
-    assert!(out.contains(&Effect::Tell(Happening::Ended)));
+    assert!(out.contains(&Effect::Tell(LifecycleEvent::Ended)));
     assert!(core.is_idle(1));
-    assert_eq!(core.tell_members(&"{}".into()), [], "nothing more of it reaches anybody");
+    assert_eq!(core.send_to_members(&"{}".into()), [], "nothing more of it reaches anybody");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::core::{Ask, Core, Effect, Failure, Limits, Right, Rights, Start};
+use super::core::{Ask, Core, Effect, Failure, Limits, MediaPermissions, Right, Start};
 use super::log::Position;
 use crate::builtin_eim::{Eim, Settings};
 use crate::eim::convert;
@@ -160,12 +160,12 @@ impl World {
         }
     }
 
-    fn grant(&mut self, rights: Rights) {
+    fn grant(&mut self, rights: MediaPermissions) {
         match rights {
-            Rights::All(members) => self.granted = members.into_iter().collect(),
-            Rights::Member { user, right } => drop(self.granted.insert(user, right)),
-            Rights::Gone { user, .. } => drop(self.granted.remove(&user)),
-            Rights::Over | Rights::Unfollowed => self.granted.clear(),
+            MediaPermissions::All(members) => self.granted = members.into_iter().collect(),
+            MediaPermissions::Member { user, right } => drop(self.granted.insert(user, right)),
+            MediaPermissions::Gone { user, .. } => drop(self.granted.remove(&user)),
+            MediaPermissions::Over | MediaPermissions::Unfollowed => self.granted.clear(),
         }
     }
 

@@ -16,13 +16,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use crate::eim::calls::Calls;
+use crate::eim::requests::Calls;
 use crate::event::{Event, Roster};
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
 use crate::ids::{ConfId, UserId, now_ms};
 
-pub use self::core::{Happening, Limits, Right, Rights, Start};
+pub use self::core::{LifecycleEvent, Limits, MediaPermissions, Right, Start};
 pub use self::log::{Position, notification};
 use actor::{Command, Handle};
 
@@ -59,8 +59,8 @@ struct Inner {
     calls: Calls,
     limits: Limits,
     node: String,
-    happenings: mpsc::Sender<(ConfId, Happening)>,
-    rights: mpsc::Sender<(ConfId, Rights)>,
+    happenings: mpsc::Sender<(ConfId, LifecycleEvent)>,
+    rights: mpsc::Sender<(ConfId, MediaPermissions)>,
     /// Grows over restarts too.
     generations: AtomicU64,
     tracker: TaskTracker,
@@ -71,8 +71,8 @@ struct Inner {
 /// What conferences lead to elsewhere in the program, in two channels: what a happening leads to may take its time, what
 /// members may send must not wait for it.
 pub struct News {
-    pub happenings: mpsc::Receiver<(ConfId, Happening)>,
-    pub rights: mpsc::Receiver<(ConfId, Rights)>,
+    pub happenings: mpsc::Receiver<(ConfId, LifecycleEvent)>,
+    pub rights: mpsc::Receiver<(ConfId, MediaPermissions)>,
 }
 
 impl Conferences {
@@ -126,7 +126,7 @@ impl Conferences {
     }
 
     /// Something happened whose consequences are to be carried out elsewhere, later than now.
-    pub async fn happened(&self, conf: &ConfId, happening: Happening) {
+    pub async fn happened(&self, conf: &ConfId, happening: LifecycleEvent) {
         if self.0.happenings.send((conf.clone(), happening)).await.is_err() {
             tracing::debug!("a happening after the stop");
         }
@@ -141,7 +141,7 @@ impl Conferences {
 
     /// Says something beside the events to every member who listens here. Never waits: false where the conference is
     /// too busy to take it now.
-    pub fn tell_members(&self, conf: &ConfId, frame: Frame) -> bool {
+    pub fn send_to_members(&self, conf: &ConfId, frame: Frame) -> bool {
         self.existing(conf).is_none_or(|actor| actor.try_send(Command::TellMembers(frame)))
     }
 

@@ -1,15 +1,15 @@
 //! The wire to the EIM: XML, the XMPP stream, the link with its requests under way, conversion by schema.
 
 pub mod addresses;
-pub mod answer;
-pub mod calls;
 pub mod convert;
-pub mod inbound;
+pub mod events;
+pub mod iq_handler;
 pub mod link;
-mod plan;
+mod link_plan;
 pub mod probe;
 pub mod provision;
 pub mod reach;
+pub mod requests;
 pub mod sessions;
 pub mod settings;
 
@@ -25,10 +25,10 @@ use crate::rate_limit::shares::Shares;
 use crate::xmpp::dial::InProcess;
 use crate::xmpp::xml::Stanza;
 use addresses::Addresses;
-pub use inbound::{INBOUND_MAX, Inbound};
+pub use events::{INBOUND_MAX, Inbound};
 pub use link::{EimError, Guard, Health};
 use link::{Link, Surroundings};
-use plan::Plan;
+use link_plan::Plan;
 pub use probe::{Client, Probed, probe};
 use provision::Provision;
 pub use provision::ProvisionError;
@@ -73,7 +73,7 @@ struct Written {
 
 impl Eim {
     /// Starts the links. `inproc` is the way to the built-in EIM and needed in mode `builtin` only. News come out of
-    /// the receiver, which holds [`INBOUND_MAX`]; see [`inbound::Outbox`] for what happens when it is full.
+    /// the receiver, which holds [`INBOUND_MAX`]; see [`events::Outbox`] for what happens when it is full.
     /// The error says what in the configuration cannot work.
     pub fn start(
         config: &EimConfig,

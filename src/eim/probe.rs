@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::eim::addresses::JidScheme;
-use crate::eim::inbound::INBOUND_MAX;
-use crate::eim::link::{EimError, Link, LinkSettings, Strays, Surroundings};
-use crate::eim::plan::Plan;
+use crate::eim::events::INBOUND_MAX;
+use crate::eim::link::{EimError, Link, LinkSettings, MisroutedReplies, Surroundings};
+use crate::eim::link_plan::Plan;
 use crate::eim::provision::ProvisionError;
 use crate::eim::reach::{self, Asker};
 use crate::eim::sessions::Door;
@@ -135,7 +135,7 @@ impl Running {
 
 fn with_advice(seen: String, crossed: &Option<Arc<AtomicBool>>) -> String {
     match crossed {
-        Some(crossed) if crossed.load(Ordering::Relaxed) => format!("{seen}; warning: {}", Strays::ADVICE),
+        Some(crossed) if crossed.load(Ordering::Relaxed) => format!("{seen}; warning: {}", MisroutedReplies::ADVICE),
         _ => seen,
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::eim::convert::StanzaError;
-use crate::eim::inbound::Inbound;
+use crate::eim::events::Inbound;
 use crate::eim::link::{EimError, Health, Link};
 use crate::eim::sessions::{Door, Sessions};
 use crate::ids::now_ms;
@@ -242,7 +242,7 @@ impl Look {
     pub(super) async fn run(self) {
         tokio::select! {
             () = self.look_at_intervals() => {}
-            () = self.tell_changes() => {}
+            () = self.notify_changes() => {}
         }
     }
 
@@ -266,7 +266,7 @@ impl Look {
         }
     }
 
-    async fn tell_changes(&self) {
+    async fn notify_changes(&self) {
         let (mut link, mut changed) = (self.link.clone(), self.reach.0.changed.subscribe());
         let mut door = self.door.as_ref().map(Door::health);
         loop {

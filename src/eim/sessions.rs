@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex as Turn, Semaphore, watch};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::eim::addresses::Peers;
-use crate::eim::inbound::Announce;
+use crate::eim::events::Announce;
 use crate::eim::link::{EimError, Health, Link, LinkSettings, Surroundings, Timing};
 use crate::ids::{Secret, UserId};
 use crate::stall::patience;
@@ -52,7 +52,7 @@ impl Door {
             client::authenticate(offer, &self.domain, user, password).await
         };
         let late = |_| Err(ConnectError::Timeout(limit.as_millis() as u64));
-        self.judge(timeout(limit, proof).await.unwrap_or_else(late)).map(|opened| opened.is_some())
+        self.check(timeout(limit, proof).await.unwrap_or_else(late)).map(|opened| opened.is_some())
     }
 
     /// Sees whether users could sign in, as far as the server's offer.
@@ -60,16 +60,16 @@ impl Door {
         let late = |_| Err(ConnectError::Timeout(limit.as_millis() as u64));
         let offered = patience(limit, offer(&self.endpoint, &self.domain, &self.security)).await;
         // What it says goes into the health.
-        let _ = self.judge(offered.unwrap_or_else(late));
+        let _ = self.check(offered.unwrap_or_else(late));
     }
 
     /// Opens a session. `None`: the server refuses the password.
     async fn enter(&self, dial: &Dial, limit: Duration) -> Result<Option<Connected>, EimError> {
-        self.judge(dial.connect(limit).await)
+        self.check(dial.connect(limit).await)
     }
 
     /// A password that is refused is an answer; all else is the server's trouble.
-    fn judge<T>(&self, outcome: Result<T, ConnectError>) -> Result<Option<T>, EimError> {
+    fn check<T>(&self, outcome: Result<T, ConnectError>) -> Result<Option<T>, EimError> {
         let (outcome, health) = match outcome {
             Ok(opened) => (Ok(Some(opened)), Health::up()),
             Err(ConnectError::NotAuthorized(_)) => (Ok(None), Health::up()),
@@ -107,7 +107,7 @@ impl Drop for Session {
 /// would throw the first one out.)
 #[derive(Default)]
 struct Place {
-    turn: Arc<Turn<()>>,
+    turn: Arc<AsyncMutex<()>>,
     session: Option<Session>,
 }
 
@@ -231,7 +231,7 @@ impl Sessions {
         }
     }
 
-    fn place(&self, user: &UserId) -> Result<Arc<Turn<()>>, EimError> {
+    fn place(&self, user: &UserId) -> Result<Arc<AsyncMutex<()>>, EimError> {
         let mut places = self.lock();
         if places.len() >= SESSIONS_MAX && !places.contains_key(user) {
             return Err(EimError::TooManyUnderWay);

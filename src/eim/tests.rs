@@ -55,7 +55,7 @@ async fn start(config: &EimConfig, links: usize) -> (Eim, HashMap<String, XmppSt
 /// Answers one request with its own payload and gives it.
 async fn echo_one(stream: &mut XmppStream) -> Stanza {
     let iq = stream.next().await.unwrap();
-    let mut answer = answer::result(&iq, None);
+    let mut answer = iq_handler::result(&iq, None);
     answer.nodes.clone_from(&iq.nodes);
     assert!(stream.queue(&answer));
     stream.flush().await.unwrap();
@@ -125,7 +125,7 @@ async fn play(stream: &mut XmppStream, answers: &[&str]) -> Vec<Stanza> {
     let mut asked = Vec::new();
     for inner in answers {
         let iq = stream.next().await.unwrap();
-        let mut answer = answer::result(&iq, None);
+        let mut answer = iq_handler::result(&iq, None);
         if inner.starts_with("<error") {
             answer.set("type", "error");
         }

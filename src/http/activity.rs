@@ -41,7 +41,7 @@ pub struct Activity {
 
 /// What to do with the connection.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Patience {
+pub enum IdleDecision {
     /// Look again then, at the latest.
     Until(Instant),
     /// Nothing is under way and nothing came: end it in good order.
@@ -115,22 +115,22 @@ impl Activity {
 
     /// Judges the connection at `now`. A slow head, or an answer that isn't taken, is noticed at most a quarter of the
     /// head's time late.
-    pub fn patience(&self, now: Instant, timeouts: &Timeouts) -> Patience {
+    pub fn patience(&self, now: Instant, timeouts: &Timeouts) -> IdleDecision {
         if self.http2 && self.has_stuck_answer(now, timeouts.write) {
-            return Patience::Stuck;
+            return IdleDecision::Stuck;
         }
         let look_again = now + (timeouts.header / 4).max(LEAST_LOOK);
         // What it became is watched by its own door.
         if self.upgraded.load(Relaxed) || self.under_way.load(Relaxed) > 0 {
-            return Patience::Until(look_again);
+            return IdleDecision::Until(look_again);
         }
         let (ended, heard) = (self.ended.load(Relaxed), self.heard.load(Relaxed));
         let head_since = if ended == NEVER { Some(0) } else { (heard != NEVER).then_some(heard) };
         let (deadline, over) = match head_since {
-            Some(since) => (self.at(since) + timeouts.header, Patience::SlowHead),
-            None => (self.at(ended) + timeouts.idle, Patience::Idle),
+            Some(since) => (self.at(since) + timeouts.header, IdleDecision::SlowHead),
+            None => (self.at(ended) + timeouts.idle, IdleDecision::Idle),
         };
-        if now >= deadline { over } else { Patience::Until(deadline.min(look_again)) }
+        if now >= deadline { over } else { IdleDecision::Until(deadline.min(look_again)) }
     }
 
     fn at(&self, since_begun_ms: u64) -> Instant {
@@ -161,20 +161,20 @@ impl Drop for UnderWay<'_> {
 
 /// A connection's socket: reports what it hears, and holds the connection's slot and account for as long as it is open,
 /// also after it was upgraded and handed to another task.
-pub struct Heard<IO> {
+pub struct ActivityStream<IO> {
     io: IO,
     activity: Arc<Activity>,
     _slot: Slot,
     _account: Arc<Account>,
 }
 
-impl<IO> Heard<IO> {
+impl<IO> ActivityStream<IO> {
     pub fn new(io: IO, activity: Arc<Activity>, slot: Slot, account: Arc<Account>) -> Self {
         Self { io, activity, _slot: slot, _account: account }
     }
 }
 
-impl<IO: Read + Unpin> Read for Heard<IO> {
+impl<IO: Read + Unpin> Read for ActivityStream<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<std::io::Result<()>> {
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         if polled.is_ready() {
@@ -184,7 +184,7 @@ impl<IO: Read + Unpin> Read for Heard<IO> {
     }
 }
 
-impl<IO: Write + Unpin> Write for Heard<IO> {
+impl<IO: Write + Unpin> Write for ActivityStream<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
@@ -227,10 +227,10 @@ mod tests {
         for http2 in [false, true] {
             let begun = Instant::now();
             let activity = Activity::new(begun, http2);
-            assert_eq!(activity.patience(begun, &timeouts()), Patience::Until(begun + HEADER / 4));
+            assert_eq!(activity.patience(begun, &timeouts()), IdleDecision::Until(begun + HEADER / 4));
             let late = begun + HEADER - Duration::from_millis(1);
-            assert_eq!(activity.patience(late, &timeouts()), Patience::Until(begun + HEADER));
-            assert_eq!(activity.patience(begun + HEADER, &timeouts()), Patience::SlowHead);
+            assert_eq!(activity.patience(late, &timeouts()), IdleDecision::Until(begun + HEADER));
+            assert_eq!(activity.patience(begun + HEADER, &timeouts()), IdleDecision::SlowHead);
         }
     }
 
@@ -240,11 +240,11 @@ mod tests {
         let activity = Activity::new(begun, false);
         activity.hear();
         let request = activity.begin_request();
-        assert!(matches!(activity.patience(begun + 100 * IDLE, &timeouts()), Patience::Until(_)));
+        assert!(matches!(activity.patience(begun + 100 * IDLE, &timeouts()), IdleDecision::Until(_)));
         drop(request);
         let ended = Instant::now();
-        assert!(matches!(activity.patience(ended + IDLE - HEADER, &timeouts()), Patience::Until(_)));
-        assert_eq!(activity.patience(ended + IDLE, &timeouts()), Patience::Idle);
+        assert!(matches!(activity.patience(ended + IDLE - HEADER, &timeouts()), IdleDecision::Until(_)));
+        assert_eq!(activity.patience(ended + IDLE, &timeouts()), IdleDecision::Idle);
     }
 
     #[tokio::test]
@@ -254,7 +254,7 @@ mod tests {
             drop(activity.begin_request());
             activity.hear();
             let over = activity.patience(Instant::now() + HEADER, &timeouts());
-            assert_eq!(over == Patience::SlowHead, after_the_header_time, "http2: {http2}");
+            assert_eq!(over == IdleDecision::SlowHead, after_the_header_time, "http2: {http2}");
         }
     }
 
@@ -262,6 +262,6 @@ mod tests {
     async fn an_upgraded_connection_is_left_alone() {
         let activity = Activity::new(Instant::now(), false);
         activity.set_upgraded();
-        assert!(matches!(activity.patience(Instant::now() + 100 * IDLE, &timeouts()), Patience::Until(_)));
+        assert!(matches!(activity.patience(Instant::now() + 100 * IDLE, &timeouts()), IdleDecision::Until(_)));
     }
 }

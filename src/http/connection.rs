@@ -15,15 +15,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::activity::{Activity, Heard, Patience};
+use super::activity::{Activity, ActivityStream, IdleDecision};
 use super::flood::Counted;
 use super::networks::Admission;
-use super::rewoken::Rewoken;
-use super::service::{Answers, Caller};
+use super::self_wake_guard::SelfWakeGuard;
+use super::service::{Caller, ServiceState};
 use super::slot::{Slot, refused, refused_by};
 use super::tls::Tls;
 use super::{Timeouts, proxy};
-use crate::http::patient::Patient;
+use crate::http::write_timeout::WriteTimeout;
 use crate::rate_limit::account::{Account, Full};
 
 /// Longest request line and header fields together, in bytes: room for a token and a few resume positions in the query.
@@ -47,9 +47,9 @@ const MAX_PENDING_RESETS: usize = 20;
 const MAX_OWN_RESETS: usize = 100;
 
 /// What all connections are served by.
-pub struct Household {
+pub struct ConnectionServer {
     pub tls: Tls,
-    pub answers: Arc<Answers>,
+    pub answers: Arc<ServiceState>,
     pub admission: Admission,
     pub timeouts: Timeouts,
     http1: hyper::server::conn::http1::Builder,
@@ -65,7 +65,7 @@ struct Stops {
 
 /// Why a connection ended other than in good order. Logged at debug: clients come and go as they like.
 #[derive(Debug, thiserror::Error)]
-enum Cut {
+enum ConnectionError {
     #[error("socket: {0}")]
     Socket(io::Error),
     #[error("PROXY header: {0}")]
@@ -88,8 +88,8 @@ enum Cut {
     Http(hyper::Error),
 }
 
-impl Household {
-    pub fn new(tls: Tls, answers: Arc<Answers>, admission: Admission, timeouts: Timeouts) -> Self {
+impl ConnectionServer {
+    pub fn new(tls: Tls, answers: Arc<ServiceState>, admission: Admission, timeouts: Timeouts) -> Self {
         let mut http1 = hyper::server::conn::http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -125,21 +125,21 @@ impl Household {
         soft: CancellationToken,
         hard: CancellationToken,
     ) {
-        if let Err(cut) = self.converse(stream, peer, account, slot, Stops { soft, hard }).await {
+        if let Err(cut) = self.handle_connection(stream, peer, account, slot, Stops { soft, hard }).await {
             count(&cut);
             tracing::debug!(%peer, reason = %cut, "connection cut");
         }
     }
 
-    async fn converse(
+    async fn handle_connection(
         &self,
         mut stream: TcpStream,
         peer: IpAddr,
         account: Option<Arc<Account>>,
         slot: Slot,
         stops: Stops,
-    ) -> Result<(), Cut> {
-        stream.set_nodelay(true).map_err(Cut::Socket)?;
+    ) -> Result<(), ConnectionError> {
+        stream.set_nodelay(true).map_err(ConnectionError::Socket)?;
         let (address, account) = match account {
             Some(account) => (peer, account),
             None => {
@@ -148,18 +148,22 @@ impl Household {
                 named
             }
         };
-        let stream = Patient::new(stream, self.timeouts.write);
+        let stream = WriteTimeout::new(stream, self.timeouts.write);
         let handshake = account.shake_hands(TlsAcceptor::from(self.tls.current()).accept(stream));
         let handshake = timeout(self.timeouts.tls_handshake, handshake);
         let Some(done) = stops.soft.run_until_cancelled(handshake).await else { return Ok(()) };
-        let tls = done.map_err(|_| Cut::HandshakeTime)?.map_err(Cut::Handshake)?;
-        self.speak(tls, address, account, slot, &stops).await
+        let tls = done.map_err(|_| ConnectionError::HandshakeTime)?.map_err(ConnectionError::Handshake)?;
+        self.serve_http(tls, address, account, slot, &stops).await
     }
 
     /// Whom a trusted proxy speaks for, by its PROXY header; `None`: somebody who is not let in.
-    async fn behind_proxy(&self, stream: &mut TcpStream, proxy: IpAddr) -> Result<Option<(IpAddr, Arc<Account>)>, Cut> {
+    async fn behind_proxy(
+        &self,
+        stream: &mut TcpStream,
+        proxy: IpAddr,
+    ) -> Result<Option<(IpAddr, Arc<Account>)>, ConnectionError> {
         let said = timeout(self.timeouts.header, proxy::read(stream)).await;
-        let address = said.map_err(|_| Cut::ProxyTime)?.map_err(Cut::Proxy)?.unwrap_or(proxy);
+        let address = said.map_err(|_| ConnectionError::ProxyTime)?.map_err(ConnectionError::Proxy)?.unwrap_or(proxy);
         let accounts = &self.answers.accounts;
         if address == proxy {
             return Ok(Some((proxy, accounts.behind_proxy(proxy))));
@@ -168,22 +172,27 @@ impl Household {
             refused("network");
             return Ok(None);
         }
-        let account = accounts.connect(address).inspect_err(|full| refused_by(*full)).map_err(Cut::Full)?;
+        let account = accounts.connect(address).inspect_err(|full| refused_by(*full)).map_err(ConnectionError::Full)?;
         Ok(Some((address, account)))
     }
 
     /// HTTP/2 is what was agreed on by ALPN, and nothing else (RFC 9113, section 3.2).
-    async fn speak(
+    async fn serve_http(
         &self,
-        tls: TlsStream<Patient>,
+        tls: TlsStream<WriteTimeout>,
         address: IpAddr,
         account: Arc<Account>,
         slot: Slot,
         stops: &Stops,
-    ) -> Result<(), Cut> {
+    ) -> Result<(), ConnectionError> {
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         let activity = Arc::new(Activity::new(Instant::now(), http2));
-        let io = Heard::new(TokioIo::new(Counted::new(tls, activity.clone())), activity.clone(), slot, account.clone());
+        let io = ActivityStream::new(
+            TokioIo::new(Counted::new(tls, activity.clone())),
+            activity.clone(),
+            slot,
+            account.clone(),
+        );
         let caller = Arc::new(Caller {
             answers: self.answers.clone(),
             address,
@@ -210,14 +219,14 @@ async fn drive<C: Connection>(
     account: &Account,
     timeouts: &Timeouts,
     Stops { soft, hard }: &Stops,
-) -> Result<(), Cut> {
+) -> Result<(), ConnectionError> {
     let mut timer = pin!(sleep_until(Instant::now() + timeouts.header.min(timeouts.idle)));
     let mut ending = false;
-    let rewoken = Rewoken::new();
+    let rewoken = SelfWakeGuard::new();
     loop {
         tokio::select! {
             done = poll_fn(|cx| rewoken.poll(cx, connection.as_mut())) => return done.map_err(|error| {
-                if activity.is_flooded() { Cut::Flood } else { Cut::Http(error) }
+                if activity.is_flooded() { ConnectionError::Flood } else { ConnectionError::Http(error) }
             }),
             () = soft.cancelled(), if !ending => {
                 ending = true;
@@ -226,15 +235,15 @@ async fn drive<C: Connection>(
             () = hard.cancelled(), if ending => return Ok(()),
             () = timer.as_mut() => {
                 if account.is_condemned() {
-                    return Err(Cut::Stuck);
+                    return Err(ConnectionError::Stuck);
                 }
                 let now = Instant::now();
                 match activity.patience(now, timeouts) {
-                    Patience::Until(then) => timer.as_mut().reset(then),
-                    Patience::SlowHead => return Err(Cut::SlowHead),
-                    Patience::Stuck => return Err(Cut::Stuck),
-                    Patience::Idle if ending => return Ok(()),
-                    Patience::Idle => {
+                    IdleDecision::Until(then) => timer.as_mut().reset(then),
+                    IdleDecision::SlowHead => return Err(ConnectionError::SlowHead),
+                    IdleDecision::Stuck => return Err(ConnectionError::Stuck),
+                    IdleDecision::Idle if ending => return Ok(()),
+                    IdleDecision::Idle => {
                         ending = true;
                         connection.as_mut().end_in_order();
                         timer.as_mut().reset(now + timeouts.header);
@@ -251,7 +260,7 @@ trait Connection: Future<Output = hyper::Result<()>> {
     fn end_in_order(self: Pin<&mut Self>);
 }
 
-type Socket = Heard<TokioIo<Counted<TlsStream<Patient>>>>;
+type Socket = ActivityStream<TokioIo<Counted<TlsStream<WriteTimeout>>>>;
 
 impl<S> Connection for hyper::server::conn::http1::UpgradeableConnection<Socket, S>
 where
@@ -274,19 +283,19 @@ where
     }
 }
 
-fn count(cut: &Cut) {
+fn count(cut: &ConnectionError) {
     let reason = match cut {
-        Cut::Socket(_) => "socket",
-        Cut::Proxy(_) | Cut::ProxyTime => "proxy",
-        Cut::Handshake(_) | Cut::HandshakeTime => {
+        ConnectionError::Socket(_) => "socket",
+        ConnectionError::Proxy(_) | ConnectionError::ProxyTime => "proxy",
+        ConnectionError::Handshake(_) | ConnectionError::HandshakeTime => {
             metrics::counter!("confgate_http_handshakes_failed_total").increment(1);
             return;
         }
-        Cut::SlowHead => "slow_head",
-        Cut::Stuck => "stuck",
-        Cut::Full(_) => return,
-        Cut::Flood => "flood",
-        Cut::Http(_) => "http",
+        ConnectionError::SlowHead => "slow_head",
+        ConnectionError::Stuck => "stuck",
+        ConnectionError::Full(_) => return,
+        ConnectionError::Flood => "flood",
+        ConnectionError::Http(_) => "http",
     };
     metrics::counter!("confgate_http_connections_cut_total", "reason" => reason).increment(1);
 }

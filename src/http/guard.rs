@@ -38,7 +38,7 @@ pub struct GuardError(String);
 
 /// What the guard decided on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict<'a> {
+pub enum OriginCheck<'a> {
     /// No browser, or our own page.
     Own,
     /// A page of an allowed origin; its answer names that origin.
@@ -72,28 +72,28 @@ impl Guard {
     }
 
     /// Applies the origin rule.
-    pub fn judge<B>(&self, request: &Request<B>) -> Verdict<'_> {
+    pub fn check<B>(&self, request: &Request<B>) -> OriginCheck<'_> {
         let headers = request.headers();
         if request.version() == Version::HTTP_11 && headers.get_all(header::HOST).iter().take(2).count() != 1 {
-            return Verdict::NoHost;
+            return OriginCheck::NoHost;
         }
         let mut origins = headers.get_all(header::ORIGIN).iter();
-        let Some(origin) = origins.next() else { return Verdict::Own };
+        let Some(origin) = origins.next() else { return OriginCheck::Own };
         if origins.next().is_some() {
-            return Verdict::Foreign;
+            return OriginCheck::Foreign;
         }
         if self.own.as_ref() == Some(origin) || is_own_authority(origin, request.uri(), headers) {
-            return Verdict::Own;
+            return OriginCheck::Own;
         }
         match self.allowed.iter().find(|allowed| *allowed == origin) {
-            None => Verdict::Foreign,
-            Some(origin) if is_preflight(request) => Verdict::Preflight(origin),
-            Some(origin) => Verdict::Cors(origin),
+            None => OriginCheck::Foreign,
+            Some(origin) if is_preflight(request) => OriginCheck::Preflight(origin),
+            Some(origin) => OriginCheck::Cors(origin),
         }
     }
 
     /// Writes the headers that every answer carries; a policy that a page set for itself stays.
-    pub fn dress(&self, verdict: Verdict<'_>, headers: &mut HeaderMap) {
+    pub fn apply_headers(&self, verdict: OriginCheck<'_>, headers: &mut HeaderMap) {
         headers.reserve(DRESS);
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
         headers.insert(header::REFERRER_POLICY, NO_REFERRER);
@@ -104,17 +104,17 @@ impl Guard {
             headers.append(header::VARY, HeaderValue::from_static("origin"));
         }
         match verdict {
-            Verdict::Cors(origin) => {
+            OriginCheck::Cors(origin) => {
                 headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
                 headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, CORS_EXPOSED_HEADERS);
             }
-            Verdict::Preflight(origin) => {
+            OriginCheck::Preflight(origin) => {
                 headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
                 headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, CORS_METHODS);
                 headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, CORS_REQUEST_HEADERS);
                 headers.insert(header::ACCESS_CONTROL_MAX_AGE, CORS_MAX_AGE_S);
             }
-            Verdict::Own | Verdict::Foreign | Verdict::NoHost => {}
+            OriginCheck::Own | OriginCheck::Foreign | OriginCheck::NoHost => {}
         }
     }
 }
@@ -207,29 +207,29 @@ mod tests {
         let guard = guard();
         let intranet = HeaderValue::from_static("https://intranet.example.org");
         let local = HeaderValue::from_static("http://localhost:3000");
-        let table: &[(&str, Option<&str>, Verdict<'_>)] = &[
-            ("a:9092", None, Verdict::Own),
-            ("a:9092", Some("https://a:9092"), Verdict::Own),
-            ("A:9092", Some("https://a:9092"), Verdict::Own),
-            ("a", Some("https://a:443"), Verdict::Own),
-            ("a:443", Some("https://a"), Verdict::Own),
-            ("[::1]:9092", Some("https://[::1]:9092"), Verdict::Own),
-            ("a:9092", Some("https://meet.example.org"), Verdict::Own),
-            ("a:9092", Some("https://intranet.example.org"), Verdict::Cors(&intranet)),
-            ("a:9092", Some("http://localhost:3000"), Verdict::Cors(&local)),
-            ("a:9092", Some("http://a:9092"), Verdict::Foreign),
-            ("a:9092", Some("https://a:9093"), Verdict::Foreign),
-            ("a:9092", Some("https://a"), Verdict::Foreign),
-            ("a:9092", Some("null"), Verdict::Foreign),
-            ("a:9092", Some(""), Verdict::Foreign),
-            ("a:9092", Some("https://"), Verdict::Foreign),
-            ("a:9092", Some("https://a:9092.evil.example"), Verdict::Foreign),
-            ("a:9092", Some("https://intranet.example.org.evil.example"), Verdict::Foreign),
-            ("a:9092", Some("http://intranet.example.org"), Verdict::Foreign),
-            ("a:9092", Some("http://localhost:3001"), Verdict::Foreign),
+        let table: &[(&str, Option<&str>, OriginCheck<'_>)] = &[
+            ("a:9092", None, OriginCheck::Own),
+            ("a:9092", Some("https://a:9092"), OriginCheck::Own),
+            ("A:9092", Some("https://a:9092"), OriginCheck::Own),
+            ("a", Some("https://a:443"), OriginCheck::Own),
+            ("a:443", Some("https://a"), OriginCheck::Own),
+            ("[::1]:9092", Some("https://[::1]:9092"), OriginCheck::Own),
+            ("a:9092", Some("https://meet.example.org"), OriginCheck::Own),
+            ("a:9092", Some("https://intranet.example.org"), OriginCheck::Cors(&intranet)),
+            ("a:9092", Some("http://localhost:3000"), OriginCheck::Cors(&local)),
+            ("a:9092", Some("http://a:9092"), OriginCheck::Foreign),
+            ("a:9092", Some("https://a:9093"), OriginCheck::Foreign),
+            ("a:9092", Some("https://a"), OriginCheck::Foreign),
+            ("a:9092", Some("null"), OriginCheck::Foreign),
+            ("a:9092", Some(""), OriginCheck::Foreign),
+            ("a:9092", Some("https://"), OriginCheck::Foreign),
+            ("a:9092", Some("https://a:9092.evil.example"), OriginCheck::Foreign),
+            ("a:9092", Some("https://intranet.example.org.evil.example"), OriginCheck::Foreign),
+            ("a:9092", Some("http://intranet.example.org"), OriginCheck::Foreign),
+            ("a:9092", Some("http://localhost:3001"), OriginCheck::Foreign),
         ];
         for (host, origin, verdict) in table {
-            assert_eq!(guard.judge(&request(host, *origin)), *verdict, "{host} {origin:?}");
+            assert_eq!(guard.check(&request(host, *origin)), *verdict, "{host} {origin:?}");
         }
     }
 
@@ -237,14 +237,14 @@ mod tests {
     fn two_origins_are_foreign_and_no_host_is_no_request() {
         let mut twice = request("a", Some("https://a"));
         twice.headers_mut().append("origin", HeaderValue::from_static("https://a"));
-        assert_eq!(guard().judge(&twice), Verdict::Foreign);
+        assert_eq!(guard().check(&twice), OriginCheck::Foreign);
         let mut hosts = request("a", None);
         hosts.headers_mut().append("host", HeaderValue::from_static("b"));
-        assert_eq!(guard().judge(&hosts), Verdict::NoHost);
+        assert_eq!(guard().check(&hosts), OriginCheck::NoHost);
         hosts.headers_mut().remove("host");
-        assert_eq!(guard().judge(&hosts), Verdict::NoHost);
+        assert_eq!(guard().check(&hosts), OriginCheck::NoHost);
         *hosts.version_mut() = Version::HTTP_10;
-        assert_eq!(guard().judge(&hosts), Verdict::Own);
+        assert_eq!(guard().check(&hosts), OriginCheck::Own);
     }
 
     #[test]
@@ -253,21 +253,21 @@ mod tests {
         let mut preflight = request("a", Some("https://intranet.example.org"));
         *preflight.method_mut() = Method::OPTIONS;
         preflight.headers_mut().insert("access-control-request-method", HeaderValue::from_static("POST"));
-        let verdict = guard.judge(&preflight);
-        assert!(matches!(verdict, Verdict::Preflight(_)));
+        let verdict = guard.check(&preflight);
+        assert!(matches!(verdict, OriginCheck::Preflight(_)));
         let mut headers = HeaderMap::new();
-        guard.dress(verdict, &mut headers);
+        guard.apply_headers(verdict, &mut headers);
         assert_eq!(headers["access-control-allow-origin"], "https://intranet.example.org");
         assert_eq!(headers["vary"], "origin");
         assert!(!headers.contains_key("access-control-allow-credentials"));
         preflight.headers_mut().insert("origin", HeaderValue::from_static("https://evil.example"));
-        assert_eq!(guard.judge(&preflight), Verdict::Foreign);
+        assert_eq!(guard.check(&preflight), OriginCheck::Foreign);
     }
 
     #[test]
     fn every_answer_carries_the_security_headers() {
         let mut headers = HeaderMap::new();
-        guard().dress(Verdict::Own, &mut headers);
+        guard().apply_headers(OriginCheck::Own, &mut headers);
         assert_eq!(headers["strict-transport-security"], "max-age=31536000");
         assert_eq!(headers["referrer-policy"], "no-referrer");
         assert_eq!(headers["x-content-type-options"], "nosniff");
@@ -281,7 +281,7 @@ mod tests {
         assert!(!policy.contains("unsafe") && !policy.contains('*'));
         assert!(!headers.contains_key("access-control-allow-origin"));
         let mut headers = HeaderMap::new();
-        Guard::new(&GuardSettings::default()).expect("settings").dress(Verdict::Own, &mut headers);
+        Guard::new(&GuardSettings::default()).expect("settings").apply_headers(OriginCheck::Own, &mut headers);
         assert!(headers["content-security-policy"].to_str().is_ok_and(|p| p.ends_with("frame-ancestors 'none'")));
         assert!(!headers.contains_key("vary"));
     }

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::HttpSettings;
-use super::connection::Household;
+use super::connection::ConnectionServer;
 use super::guard::{Guard, GuardError};
-use super::service::Answers;
+use super::service::ServiceState;
 use super::slot::{Slot, refused, refused_by};
 use super::tls::{Tls, TlsError};
 use crate::backoff::Backoff;
@@ -68,7 +68,7 @@ impl Door {
     pub async fn serve(self, router: Router, soft: CancellationToken, hard: CancellationToken) {
         let Self { listener, settings, guard, tls, slots, .. } = self;
         let accounts = Accounts::new(settings.bounds);
-        let answers = Arc::new(Answers {
+        let answers = Arc::new(ServiceState {
             router,
             guard,
             admission: settings.admission.clone(),
@@ -79,8 +79,8 @@ impl Door {
             responses: ["1xx", "2xx", "3xx", "4xx", "5xx"]
                 .map(|class| metrics::counter!("confgate_http_responses_total", "class" => class)),
         });
-        let household = Arc::new(Household::new(tls, answers, settings.admission.clone(), settings.timeouts));
-        let entrance = Entrance { settings, accounts, slots, household, soft, hard, connections: TaskTracker::new() };
+        let household = Arc::new(ConnectionServer::new(tls, answers, settings.admission.clone(), settings.timeouts));
+        let entrance = Acceptor { settings, accounts, slots, household, soft, hard, connections: TaskTracker::new() };
         tokio::select! {
             () = entrance.accept(listener) => entrance.drain().await,
             () = entrance.household.tls.watch(entrance.settings.timeouts.certificate_check) => {}
@@ -88,17 +88,17 @@ impl Door {
     }
 }
 
-struct Entrance {
+struct Acceptor {
     settings: HttpSettings,
     accounts: Accounts,
     slots: Arc<Semaphore>,
-    household: Arc<Household>,
+    household: Arc<ConnectionServer>,
     soft: CancellationToken,
     hard: CancellationToken,
     connections: TaskTracker,
 }
 
-impl Entrance {
+impl Acceptor {
     /// Until the soft stop; with its return the listening socket is closed, and who comes later is told so at once.
     async fn accept(&self, listener: TcpListener) {
         let mut backoff = Backoff::new(ACCEPT_BACKOFF_MIN, ACCEPT_BACKOFF_MAX);

@@ -19,13 +19,13 @@ mod flood;
 mod guard;
 mod listener;
 mod networks;
-pub mod patient;
 mod progress;
 mod proxy;
-mod rewoken;
+mod self_wake_guard;
 mod service;
 mod slot;
 mod tls;
+pub mod write_timeout;
 pub mod ws;
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tower::Service;
 use super::activity::Activity;
 use super::answer;
 use super::client_addr::client_address;
-use super::guard::{Guard, Verdict};
+use super::guard::{Guard, OriginCheck};
 use super::networks::{Admission, Networks};
 use crate::http::body::{BodyRefused, BoundedBody, answered};
 use crate::rate_limit::account::{Account, Accounts, Held};
@@ -23,7 +23,7 @@ use crate::rate_limit::address::ClientAddr;
 const REQUEST_BYTES: usize = 4096;
 
 /// What all connections share; never changed after start.
-pub struct Answers {
+pub struct ServiceState {
     pub router: Router,
     pub guard: Guard,
     pub admission: Admission,
@@ -37,7 +37,7 @@ pub struct Answers {
 
 /// What the requests of one connection share.
 pub struct Caller {
-    pub answers: Arc<Answers>,
+    pub answers: Arc<ServiceState>,
     /// The socket's address, or the one out of its PROXY header.
     pub address: IpAddr,
     pub account: Arc<Account>,
@@ -45,7 +45,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Answers one request; there is always an answer.
+    /// ServiceState one request; there is always an answer.
     pub async fn answer(&self, request: Request<Incoming>) -> Response {
         let under_way = self.activity.begin_request();
         let answers = &*self.answers;
@@ -55,16 +55,16 @@ impl Caller {
             false => (answers.accounts.behind_proxy(client), answers.admission.admits(client)),
         };
         let held = Arc::new(Held::nothing(account.clone()));
-        let verdict = answers.guard.judge(&request);
+        let verdict = answers.guard.check(&request);
         let asks_upgrade = request.method() == Method::CONNECT;
         let bound = |body| BoundedBody::new(body, answers.body_bytes, answers.body_within).counting(held.clone());
         let handle = async |request: Request<Body>| match verdict {
             _ if held.hold(REQUEST_BYTES + head_bytes(&request)).is_err() => no_room(),
             _ if !admitted => (StatusCode::FORBIDDEN, "this network is not allowed").into_response(),
-            Verdict::Own | Verdict::Cors(_) => self.pass(request, client, account).await,
-            Verdict::Preflight(_) => self.preflight(request, client, account).await,
-            Verdict::Foreign => (StatusCode::FORBIDDEN, "this origin is not allowed").into_response(),
-            Verdict::NoHost => (StatusCode::BAD_REQUEST, "one Host header is required").into_response(),
+            OriginCheck::Own | OriginCheck::Cors(_) => self.pass(request, client, account).await,
+            OriginCheck::Preflight(_) => self.preflight(request, client, account).await,
+            OriginCheck::Foreign => (StatusCode::FORBIDDEN, "this origin is not allowed").into_response(),
+            OriginCheck::NoHost => (StatusCode::BAD_REQUEST, "one Host header is required").into_response(),
         };
         let mut response = answered(request, bound, handle).await;
         let status = response.status();
@@ -73,7 +73,7 @@ impl Caller {
         } else {
             response = answer::hold(response, held, &self.activity).unwrap_or_else(|_| no_room());
         }
-        answers.guard.dress(verdict, response.headers_mut());
+        answers.guard.apply_headers(verdict, response.headers_mut());
         if let Some(counter) = answers.responses.get(usize::from(response.status().as_u16() / 100).wrapping_sub(1)) {
             counter.increment(1);
         }

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Refusal};
 use confgate_sfu::sdp;
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Refusal};
 
 /// Offers of clients that wait for their answers. Owned by the node's task; bounded by the connections that there are.
 #[derive(Default)]
@@ -54,7 +54,7 @@ impl Answers {
 mod tests {
     use std::sync::Arc;
 
-    use confgate_sfu::vocabulary::{Source, StreamId};
+    use confgate_sfu::protocol::{Source, StreamId};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! What carries a node's media: the one in this process, or a media server that a driver speaks to. All take the same
 //! commands and say the same notices.
 
-use confgate_sfu::vocabulary::{Command, Load, Notice};
+use confgate_sfu::protocol::{Command, Load, Notice};
 use tokio::sync::mpsc;
 
 use super::{janus, whip};

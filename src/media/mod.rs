@@ -3,21 +3,21 @@
 
 mod answers;
 mod backend;
-mod ear;
+mod call_dispatcher;
+mod client_sink;
 pub mod group;
 pub mod janus;
 pub mod message;
 mod node;
-pub mod pair;
+pub mod one_to_one;
 pub mod pull;
 pub mod session;
-mod switchboard;
 mod tokens;
 pub mod whip;
 
 pub use self::backend::Backend;
-pub use self::ear::Heard;
+pub use self::call_dispatcher::CallDispatcher;
+pub use self::client_sink::Heard;
 pub use self::group::{Limits, Purpose, Session, Shown};
 pub use self::node::{Client, Ends, Media, Node, Settings, Status};
-pub use self::switchboard::Switchboard;
 pub use self::tokens::Tokens;

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use confgate_sfu::vocabulary::{Command, Notice};
+use confgate_sfu::protocol::{Command, Notice};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::answers::Answers;
 use super::backend::{Backend, Media as Carrier};
-use super::ear::{Ear, Heard};
+use super::call_dispatcher::CallDispatcher;
+use super::client_sink::{ClientSink, Heard};
 use super::group::{Input, Limits, LinkId, Linked, Output, Session, Shown, SocketId};
 use super::message::{Message, Reply, Unreadable};
-use super::pair;
+use super::one_to_one;
 use super::pull::{self, Pull, Pulls, Said, State};
-use super::switchboard::Switchboard;
 use crate::clock::Now;
 use crate::http::ws::send_queue::{Close, Outbox};
 use crate::ids::now_ms;
@@ -35,7 +35,7 @@ const JUMP: f64 = 0.1;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub group: Limits,
-    pub pairs: pair::Limits,
+    pub pairs: one_to_one::Limits,
     /// How often gateways are told the load.
     pub report_interval: Duration,
     /// How long calls may go on after the soft stop.
@@ -62,7 +62,7 @@ pub struct Media {
 
 enum Event {
     Opened(SocketId, Shown, Outbox),
-    Began(SocketId, Session, Ear),
+    Began(SocketId, Session, ClientSink),
     Of(Input),
     Pull(pull::Request),
 }
@@ -81,14 +81,14 @@ pub struct Ends {
 
 /// The node's task, ready to run.
 pub struct Node {
-    calls: Switchboard,
+    calls: CallDispatcher,
     settings: Settings,
     media: Carrier,
     notices: mpsc::Receiver<Notice>,
     pulls: Pulls,
     mailbox: mpsc::Receiver<Event>,
     orders: mpsc::Receiver<ToNode>,
-    ears: HashMap<SocketId, Ear>,
+    ears: HashMap<SocketId, ClientSink>,
     answers: Answers,
     /// Commands that the media had no room for, in order. While there are any, nothing more is taken on: what one
     /// input came to is all that it holds.
@@ -107,7 +107,7 @@ impl Media {
     /// A session over HTTP begins: `None` where the node has stopped.
     pub async fn begin(&self, session: Session) -> Option<(Client, mpsc::Receiver<Heard>)> {
         let id = SocketId(self.sockets.fetch_add(1, Ordering::Relaxed));
-        let (ear, heard) = Ear::session();
+        let (ear, heard) = ClientSink::session();
         self.mailbox.send(Event::Began(id, session, ear)).await.ok()?;
         Some((Client { id, mailbox: self.mailbox.clone() }, heard))
     }
@@ -184,7 +184,7 @@ impl Node {
         let (status, reports) = watch::channel(first);
         tokio::spawn(report_to(to_news, reports.clone()));
         let node = Self {
-            calls: Switchboard::new(settings.group.clone(), settings.pairs.clone()),
+            calls: CallDispatcher::new(settings.group.clone(), settings.pairs.clone()),
             settings,
             media,
             notices,
@@ -240,7 +240,7 @@ impl Node {
     fn event(&mut self, event: Event) {
         match event {
             Event::Opened(socket, shown, outbox) => {
-                self.ears.insert(socket, Ear::Socket(outbox));
+                self.ears.insert(socket, ClientSink::Socket(outbox));
                 self.take(Input::Opened(socket, shown));
             }
             Event::Began(socket, session, ear) => {
@@ -332,7 +332,7 @@ impl Node {
     }
 
     fn probe(&self, socket: SocketId) {
-        if let Some(Ear::Socket(outbox)) = self.ears.get(&socket) {
+        if let Some(ClientSink::Socket(outbox)) = self.ears.get(&socket) {
             outbox.ping();
         }
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::callgw::Fault;
 use crate::clock::{Moment, Now};
-use crate::conference::{Right, Rights};
+use crate::conference::{MediaPermissions, Right};
 use crate::event::{Audio, Video};
 use crate::ids::{ConfId, UserId};
 use crate::node_protocol::{Closed, ToNode};
@@ -129,14 +129,14 @@ type Effects = Vec<Effect>;
 
 impl Core {
     /// What members may send has changed.
-    pub fn granted(&mut self, conf: ConfId, rights: Rights, now: impl Into<Now>) -> Effects {
+    pub fn granted(&mut self, conf: ConfId, rights: MediaPermissions, now: impl Into<Now>) -> Effects {
         let (mut out, Now { date, moment }) = (Vec::new(), now.into());
         match rights {
-            Rights::Over => {
+            MediaPermissions::Over => {
                 self.ended(&conf, moment, &mut out);
                 return out;
             }
-            Rights::Unfollowed => {
+            MediaPermissions::Unfollowed => {
                 self.rooms.remove(&conf);
                 return out;
             }
@@ -145,15 +145,15 @@ impl Core {
         let is_new = !self.rooms.contains_key(&conf);
         let room = self.rooms.entry(conf.clone()).or_default();
         match rights {
-            Rights::All(members) => room.replace(&conf, members, date, &mut out),
-            Rights::Member { user, right } => room.admit(&conf, user, right, &mut out),
-            Rights::Gone { user, at, sent_away } => {
+            MediaPermissions::All(members) => room.replace(&conf, members, date, &mut out),
+            MediaPermissions::Member { user, right } => room.admit(&conf, user, right, &mut out),
+            MediaPermissions::Gone { user, at, sent_away } => {
                 // The EIM's clock may be behind ours: who was sent away has no use for any token. Who left by
                 // themselves may be back, with a token issued since.
                 let issued_until = if sent_away { at.max(date) } else { at.min(date) };
                 room.expel(&conf, user, issued_until, &mut out);
             }
-            Rights::Over | Rights::Unfollowed => {}
+            MediaPermissions::Over | MediaPermissions::Unfollowed => {}
         }
         if is_new {
             out.push(Effect::Locate(conf));

@@ -25,7 +25,7 @@ fn dead(id: &str) -> Seen {
 fn placed() -> Core {
     let mut core = Core::default();
     core.survey(vec![well("a"), well("b")]);
-    core.granted(conf(), Rights::All(vec![(user("u1"), right(true)), (user("u2"), right(false))]), 0);
+    core.granted(conf(), MediaPermissions::All(vec![(user("u1"), right(true)), (user("u2"), right(false))]), 0);
     core.placed(&conf(), at("a", 1));
     core
 }
@@ -36,8 +36,8 @@ fn right(audio: bool) -> Right {
     Right { role: Role::Guest, audio, video: Video::Off }
 }
 
-fn member(name: &str, audio: bool) -> Rights {
-    Rights::Member { user: user(name), right: right(audio) }
+fn member(name: &str, audio: bool) -> MediaPermissions {
+    MediaPermissions::Member { user: user(name), right: right(audio) }
 }
 
 fn permit(gateway: &str, name: &str, audio: bool) -> Effect {
@@ -82,17 +82,17 @@ fn a_mute_a_kick_and_the_end_reach_the_gateway_at_once() {
     let mut core = placed();
     let muted = core.granted(conf(), member("u1", false), 0);
     assert_eq!(muted, [permit("a", "u1", false)]);
-    let kicked = core.granted(conf(), Rights::Gone { user: user("u2"), at: 77, sent_away: true }, 0);
+    let kicked = core.granted(conf(), MediaPermissions::Gone { user: user("u2"), at: 77, sent_away: true }, 0);
     assert_eq!(kicked, [expel("a", "u2", 77), Effect::Left(user("u2"))]);
     let close = Effect::Tell { gateway: "a".into(), command: ToNode::CloseRoom { room: conf() } };
-    assert_eq!(core.granted(conf(), Rights::Over, 0), [close, Effect::Left(user("u1"))]);
+    assert_eq!(core.granted(conf(), MediaPermissions::Over, 0), [close, Effect::Left(user("u1"))]);
     assert_eq!(core.len(), 0);
 }
 
 #[test]
 fn a_link_that_opens_hears_all_that_holds_on_that_gateway_and_no_other() {
     let mut core = placed();
-    core.granted(conf(), Rights::Gone { user: user("u1"), at: 5, sent_away: true }, 0);
+    core.granted(conf(), MediaPermissions::Gone { user: user("u1"), at: 5, sent_away: true }, 0);
     let other = ConfId::parse("c2").unwrap();
     core.granted(other.clone(), member("u9", true), 0);
     core.placed(&other, at("b", 1));
@@ -101,7 +101,7 @@ fn a_link_that_opens_hears_all_that_holds_on_that_gateway_and_no_other() {
     assert_eq!(core.survey(opened(2)), [expel("a", "u1", 5), permit("a", "u2", false)]);
     core.granted(conf(), member("u1", true), 0);
     assert_eq!(sorted(core.survey(opened(3))), [permit("a", "u1", true), permit("a", "u2", false)], "u1 is back");
-    core.granted(conf(), Rights::Over, 9);
+    core.granted(conf(), MediaPermissions::Over, 9);
     let close = Effect::Tell { gateway: "a".into(), command: ToNode::CloseRoom { room: conf() } };
     assert_eq!(core.survey(opened(4)), [close]);
 }
@@ -109,7 +109,8 @@ fn a_link_that_opens_hears_all_that_holds_on_that_gateway_and_no_other() {
 #[test]
 fn a_roster_that_was_missed_expels_who_is_no_longer_in_it() {
     let mut core = placed();
-    let out = core.granted(conf(), Rights::All(vec![(user("u2"), right(true)), (user("u3"), right(true))]), 50);
+    let out =
+        core.granted(conf(), MediaPermissions::All(vec![(user("u2"), right(true)), (user("u3"), right(true))]), 50);
     let expected = [expel("a", "u1", 50), Effect::Left(user("u1")), permit("a", "u2", true), permit("a", "u3", true)];
     assert_eq!(sorted(out), sorted(expected.to_vec()));
 }
@@ -170,7 +171,7 @@ fn what_the_store_could_not_say_is_asked_again() {
 fn a_conference_that_ended_on_the_way_leaves_nothing_in_the_store() {
     let mut core = placed();
     core.survey(vec![dead("a"), well("b")]);
-    core.granted(conf(), Rights::Over, 0);
+    core.granted(conf(), MediaPermissions::Over, 0);
     assert_eq!(core.placed(&conf(), at("b", 2)), [Effect::Release(conf())]);
     assert_eq!(core.placed(&ConfId::parse("elsewhere").unwrap(), at("b", 2)), [], "followed by others");
 }
@@ -179,7 +180,7 @@ fn a_conference_that_ended_on_the_way_leaves_nothing_in_the_store() {
 fn who_is_gone_is_remembered_within_bounds() {
     let mut core = placed();
     for i in 0..2 * GONE_MAX as u64 {
-        core.granted(conf(), Rights::Gone { user: user(&format!("g{i}")), at: i, sent_away: true }, i);
+        core.granted(conf(), MediaPermissions::Gone { user: user(&format!("g{i}")), at: i, sent_away: true }, i);
     }
     let told = core.survey(vec![Seen { openings: 2, ..well("a") }]);
     assert_eq!(told.len(), GONE_MAX + 2);
@@ -211,7 +212,7 @@ fn a_conference_that_grows_is_enforced_at_each_gateway_and_nobody_is_sent_away()
         sorted(vec![permit("b", "u1", false), permit("b", "u2", false), cascade(&["a", "b"], &[])])
     );
     let close = |id: &str| Effect::Tell { gateway: id.into(), command: ToNode::CloseRoom { room: conf() } };
-    assert_eq!(core.granted(conf(), Rights::Over, 0)[..2], [close("a"), close("b")]);
+    assert_eq!(core.granted(conf(), MediaPermissions::Over, 0)[..2], [close("a"), close("b")]);
     assert_eq!(core.cascades(), []);
 }
 

@@ -10,7 +10,7 @@ mod task;
 
 use tokio::sync::mpsc;
 
-use crate::callgw::{Nowhere, Place, Pool};
+use crate::callgw::{NoNodeAvailable, Place, Pool};
 use crate::clock::Moment;
 use crate::ids::{ConfId, UserId};
 use crate::store::{Allocation, Store, StoreError};
@@ -25,12 +25,12 @@ const ATTEMPTS: usize = 3;
 
 /// Why there is no gateway for a conference.
 #[derive(Debug)]
-pub enum Unplaced {
-    Nowhere(Nowhere),
+pub enum PlacementError {
+    NoNodeAvailable(NoNodeAvailable),
     Store(StoreError),
 }
 
-impl From<StoreError> for Unplaced {
+impl From<StoreError> for PlacementError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
@@ -54,13 +54,14 @@ impl Placement {
     ///
     /// # Errors
     /// Where no gateway can take the conference, and for a fault of the store.
-    pub async fn place(&self, conf: &ConfId, user: &UserId, region: Option<&str>) -> Result<String, Unplaced> {
+    pub async fn place(&self, conf: &ConfId, user: &UserId, region: Option<&str>) -> Result<String, PlacementError> {
         let mut at = self.store.allocation(conf).await?;
         for _ in 0..ATTEMPTS {
             let now = Moment::now().ms();
             let nodes: Vec<&str> = at.iter().flat_map(Allocation::nodes).collect();
             let since_ms = at.as_ref().map_or(0, |at| now.saturating_sub(at.assigned_at));
-            let place = self.pool.place(&nodes, since_ms, Some(user), region).map_err(Unplaced::Nowhere)?;
+            let place =
+                self.pool.place(&nodes, since_ms, Some(user), region).map_err(PlacementError::NoNodeAvailable)?;
             let (chosen, agreed) = self.agree(conf, at, place, now).await?;
             if agreed.nodes().any(|id| id == chosen) && self.pool.is_up(&chosen) {
                 self.pool.given(&chosen, 1);
@@ -71,7 +72,7 @@ impl Placement {
             }
             at = Some(agreed);
         }
-        Err(Unplaced::Nowhere(Nowhere(Vec::new())))
+        Err(PlacementError::NoNodeAvailable(NoNodeAvailable(Vec::new())))
     }
 
     /// The gateway that was chosen, or the one that others have decided on, and where the conference is then.

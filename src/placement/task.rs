@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::callgw::{Pool, Report};
 use crate::clock::{Moment, Now, date_ms};
-use crate::conference::{Conferences, Rights, notification};
+use crate::conference::{Conferences, MediaPermissions, notification};
 use crate::ids::ConfId;
 use crate::node_protocol::ToNode;
 use crate::refusal::Refusal;
@@ -78,7 +78,7 @@ impl Task {
     }
 
     /// Runs until the conferences are gone.
-    pub async fn run(mut self, mut rights: mpsc::Receiver<(ConfId, Rights)>, conferences: Conferences) {
+    pub async fn run(mut self, mut rights: mpsc::Receiver<(ConfId, MediaPermissions)>, conferences: Conferences) {
         let (mut tick, mut poll) = (interval(TICK), interval(POLL));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -102,7 +102,7 @@ impl Task {
                     }
                 },
                 _ = tick.tick() => {
-                    self.tell_the_untold(&conferences);
+                    self.notify_pending(&conferences);
                     std::mem::take(&mut self.unlocated).into_iter().for_each(|conf| self.locate(conf));
                     self.survey()
                 }
@@ -257,12 +257,12 @@ impl Task {
             change.from = earlier.from;
         }
         let params = json!({"confId": conf, "from": change.from, "to": change.to, "reason": change.reason});
-        if !conferences.tell_members(&conf, notification("callgw.changed", &params).into()) {
+        if !conferences.send_to_members(&conf, notification("callgw.changed", &params).into()) {
             self.untold.insert(conf, change);
         }
     }
 
-    fn tell_the_untold(&mut self, conferences: &Conferences) {
+    fn notify_pending(&mut self, conferences: &Conferences) {
         for (conf, change) in std::mem::take(&mut self.untold) {
             self.announce(conf, change, conferences);
         }

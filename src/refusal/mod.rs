@@ -105,7 +105,7 @@ impl Refusal {
     }
 
     /// Whether the same request may go well later, without anybody's doing.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         match self.code {
             code::EIM_UNREACHABLE | code::EIM_TIMEOUT | code::TOO_MANY | code::INTERNAL => true,
             code::EIM_REFUSED => self.data.get("type").and_then(Value::as_str) == Some("wait"),

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::auth::Caller;
-use crate::callgw::{Nowhere, Report};
+use crate::callgw::{NoNodeAvailable, Report};
 use crate::event::{CallMode, MemberState, Role};
 use crate::ids::{ConfId, now_ms};
-use crate::placement::Unplaced;
+use crate::placement::PlacementError;
 use crate::refusal::{Refusal, code};
 
 use super::{Door, Outcome, Params, conf_id, text};
@@ -40,10 +40,10 @@ impl Door {
         region: Option<&str>,
     ) -> Outcome {
         let gateway = self.placement.place(conf, &caller.user_id, region).await.map_err(|unplaced| match unplaced {
-            Unplaced::Nowhere(nowhere) => no_gateway(caller, nowhere),
-            Unplaced::Store(error) => error.into(),
+            PlacementError::NoNodeAvailable(nowhere) => no_gateway(caller, nowhere),
+            PlacementError::Store(error) => error.into(),
         })?;
-        let lost = || no_gateway(caller, Nowhere(vec![(gateway.clone(), "lost a moment ago".into())]));
+        let lost = || no_gateway(caller, NoNodeAvailable(vec![(gateway.clone(), "lost a moment ago".into())]));
         let url = self.pool.address_of(&gateway).ok_or_else(lost)?;
         let mode = self.mode_of(caller, conf).await?;
         let way = (role, mode);
@@ -111,7 +111,7 @@ impl Door {
 }
 
 /// Operators are told why; guests need only know that it is so.
-fn no_gateway(caller: &Caller, nowhere: Nowhere) -> Refusal {
+fn no_gateway(caller: &Caller, nowhere: NoNodeAvailable) -> Refusal {
     let refusal = Refusal::new(code::NO_CALL_GATEWAY, "callgw.none", "no call gateway is available");
     if !caller.can(crate::config::Scope::Operator) {
         return refusal;

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::auth::{Caller, LinkTerms};
 use crate::clock::Moment;
-use crate::conference::{Happening, Own};
-use crate::eim::calls::Calls;
+use crate::conference::{LifecycleEvent, Own};
+use crate::eim::requests::Calls;
 use crate::event::{Member, MemberState};
 use crate::ids::{ConfId, now_ms};
 use crate::refusal::{Refusal, code};
@@ -113,10 +113,10 @@ impl Door {
     /// What a control means for tokens and links, at once, whether or not the conference's events come by here.
     async fn after_control(&self, conf: &ConfId, action: &str, params: &Params) -> Result<(), Refusal> {
         match action {
-            "end" => self.follow_up(conf, Happening::Ended).await,
+            "end" => self.follow_up(conf, LifecycleEvent::Ended).await,
             "kick" | "ban" => {
                 let user = typed(params, "userId")?;
-                self.follow_up(conf, Happening::Removed { user, banned: action == "ban" }).await;
+                self.follow_up(conf, LifecycleEvent::Removed { user, banned: action == "ban" }).await;
             }
             _ => {}
         }
@@ -124,7 +124,7 @@ impl Door {
     }
 
     /// At once, or, as the EIM has done it already, as soon as the store can keep it.
-    async fn follow_up(&self, conf: &ConfId, happening: Happening) {
+    async fn follow_up(&self, conf: &ConfId, happening: LifecycleEvent) {
         if self.entry.carry_out(conf, &happening, Moment::now()).await.is_err() {
             self.conferences.happened(conf, happening).await;
         }
@@ -136,7 +136,7 @@ impl Door {
         self.record(caller, &conf, "end", None, &outcome).await;
         if outcome.is_ok() {
             self.conferences.look(&conf).await;
-            self.follow_up(&conf, Happening::Ended).await;
+            self.follow_up(&conf, LifecycleEvent::Ended).await;
         }
         outcome
     }

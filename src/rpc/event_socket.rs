@@ -17,7 +17,7 @@ use crate::backoff::Backoff;
 use crate::conference::sockets::Opened;
 use crate::conference::{Own, Position, Start, notification};
 use crate::http::ws::Frame;
-use crate::http::ws::pump::{self, Farewell, Heard, Pace, Reader};
+use crate::http::ws::pump::{self, Closing, Heard, Pace, Reader};
 use crate::http::ws::send_queue::{Close, Outbox, outbox};
 use crate::http::ws::socket::WebSocket;
 use crate::ids::{ConfId, UserId, now_ms};
@@ -53,7 +53,7 @@ struct Shared {
     /// Whether the first frame is being answered, which says where to resume from.
     resumes: AtomicBool,
     /// Told when it is known where from.
-    greet: Notify,
+    send_hello: Notify,
 }
 
 impl Shared {
@@ -93,7 +93,7 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
         caller: watch::Sender::new(opening.caller),
         positions: Mutex::new(Some(opening.positions)),
         resumes: AtomicBool::new(false),
-        greet: Notify::new(),
+        send_hello: Notify::new(),
     });
     let mut reading = Reading {
         door: door.clone(),
@@ -116,11 +116,11 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
     // Only the pump ends; the others go on for as long as it does.
     let farewell = tokio::select! {
         farewell = pump::run(socket, inbox, account, &mut reading, pace) => Some(farewell),
-        () = greet(&door, &shared, &outbox, opening.device.as_deref(), generation) => None,
+        () = send_hello(&door, &shared, &outbox, opening.device.as_deref(), generation) => None,
         () = watch_token(&shared, &outbox, ended, |caller| door.entry.still_valid(caller.clone()).is_err()) => None,
-        () = hear_calls(&door, &user, generation, &link_up), if !is_guest => None,
+        () = subscribe_calls(&door, &user, generation, &link_up), if !is_guest => None,
     };
-    if farewell.as_ref().is_some_and(Farewell::is_heard) {
+    if farewell.as_ref().is_some_and(Closing::is_heard) {
         timeout(ANSWERS, async { while reading.requests.join_next().await.is_some() {} }).await.ok();
     }
     // Requests under way were acknowledged by nobody yet; what they did at the EIM stands, and the events tell.
@@ -130,17 +130,17 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
         farewell.say().await;
     }
     if was_last && !is_guest {
-        hear_no_calls(&door, &user, generation).await;
+        unsubscribe_calls(&door, &user, generation).await;
     }
 }
 
 /// Has the EIM tell the user's calls to this node, for as long as the socket is open.
-async fn hear_calls(door: &Door, user: &UserId, generation: u64, link_up: &Notify) {
+async fn subscribe_calls(door: &Door, user: &UserId, generation: u64, link_up: &Notify) {
     let mut backoff = Backoff::new(SUBSCRIBE_RETRY.0, SUBSCRIBE_RETRY.1);
     loop {
         let asked = door.calls.as_user("eim.user.subscribe", user, &claim(door, generation)).await;
         match asked {
-            Err(refusal) if refusal.is_passing() => {
+            Err(refusal) if refusal.is_retryable() => {
                 // Sooner where the link comes back meanwhile.
                 if timeout(backoff.pause(false, rand::random()), link_up.notified()).await.is_ok() {
                     backoff.reset();
@@ -156,7 +156,7 @@ async fn hear_calls(door: &Door, user: &UserId, generation: u64, link_up: &Notif
 }
 
 /// Once: what the EIM doesn't hear is without harm, as nobody is here to be told, and the user's next socket replaces it.
-async fn hear_no_calls(door: &Door, user: &UserId, generation: u64) {
+async fn unsubscribe_calls(door: &Door, user: &UserId, generation: u64) {
     if !door.eim.health().borrow().up {
         return;
     }
@@ -242,7 +242,7 @@ impl Reader for Reading {
                 if resumes {
                     self.shared.resumes.store(true, Relaxed);
                 } else if first {
-                    self.shared.greet.notify_one();
+                    self.shared.send_hello.notify_one();
                 }
                 if resumes || is_batch(&text) {
                     self.whole = Some(text);
@@ -282,7 +282,7 @@ impl Reading {
             };
             let reply = door.answer(&context, text.as_bytes()).await;
             if shared.resumes.swap(false, Relaxed) {
-                shared.greet.notify_one();
+                shared.send_hello.notify_one();
             }
             if let Some(reply) = reply {
                 let _waiting = match held.set(reply.own_len()) {
@@ -298,10 +298,13 @@ impl Reading {
 }
 
 /// Lets the socket listen to its user's conferences, once it is known where it resumes from.
-async fn greet(door: &Door, shared: &Shared, outbox: &Outbox, device: Option<&str>, generation: u64) {
+async fn send_hello(door: &Door, shared: &Shared, outbox: &Outbox, device: Option<&str>, generation: u64) {
     let has_positions = shared.positions().as_ref().is_some_and(|known| !known.is_empty());
-    if !has_positions && timeout(FIRST_FRAME, shared.greet.notified()).await.is_err() && shared.resumes.load(Relaxed) {
-        shared.greet.notified().await;
+    if !has_positions
+        && timeout(FIRST_FRAME, shared.send_hello.notified()).await.is_err()
+        && shared.resumes.load(Relaxed)
+    {
+        shared.send_hello.notified().await;
     }
     let caller = shared.caller();
     let mut positions = shared.positions().take().unwrap_or_default();

@@ -32,7 +32,7 @@ use crate::auth::{Caller, Entry};
 use crate::callgw::Pool;
 use crate::conference::{Conferences, Position};
 use crate::config::Config;
-use crate::eim::calls::Calls;
+use crate::eim::requests::Calls;
 use crate::eim::{Eim, Health};
 use crate::ids::ConfId;
 use crate::placement::Placement;

@@ -18,7 +18,7 @@ pub struct Account {
     pub expires_at: u64,
     /// Kept until then although its guest is not in the conference; moved by [`Store::keep_accounts`].
     pub idle_until: Moment,
-    /// Sealed by [`super::seal::Sealer`], so that another node can go on with it.
+    /// Sealed by [`super::encryption_at_rest::Sealer`], so that another node can go on with it.
     pub sealed_password: Option<String>,
 }
 

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use crate::clock::Moment;
     use crate::store::tests::{conf, fresh};
-    use crate::store::{Barred, NewLink, Store, audit, families, links};
+    use crate::store::{Barred, NewLink, Store, audit, links, refresh_token_families};
 
     #[tokio::test]
     async fn what_has_served_its_time_is_deleted_and_nothing_else() {
@@ -99,7 +99,7 @@ mod tests {
             store.create_link(&link).await.unwrap();
         }
         for id in ["ended-long-ago", "ended-now", "live"] {
-            let mut family = families::tests::family(id, "u1", None);
+            let mut family = refresh_token_families::tests::family(id, "u1", None);
             family.family.expires_at = 2 * now;
             store.create_family(&family, 1).await.unwrap();
         }

@@ -10,19 +10,19 @@
 mod accounts;
 mod allocations;
 mod audit;
-mod bars;
-mod claim;
+mod bans;
 mod collect;
+mod conference_end;
 mod documents;
+pub mod encryption_at_rest;
 mod error;
-mod families;
 mod leases;
 mod line;
 mod links;
 mod migrations;
+mod node_lock;
 mod open;
-mod over;
-pub mod seal;
+mod refresh_token_families;
 mod settings;
 
 use std::sync::Arc;
@@ -37,14 +37,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use accounts::Account;
 pub use allocations::Allocation;
 pub use audit::{AuditEntry, DONE};
-pub use bars::Barred;
-pub use claim::{Claim, Office};
+pub use bans::Barred;
 pub use collect::Collected;
 pub use documents::{Document, DocumentChange};
 pub use error::StoreError;
-pub use families::{Family, NewFamily, Rotation};
 pub use leases::Lease;
 pub use links::{Link, LinkUse, NewLink};
+pub use node_lock::{NodeLock, NodeRole};
+pub use refresh_token_families::{Family, NewFamily, Rotation};
 
 /// The database. Cloned freely; all clones share one writing connection and a pool of reading ones.
 ///

@@ -13,8 +13,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use tokio::sync::Semaphore;
 
-use super::claim::database;
 use super::error::{is_busy, migrate_reason, open_reason};
+use super::node_lock::database;
 use super::{Store, StoreError, migrations};
 use crate::config::{self, Durability};
 

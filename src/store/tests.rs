@@ -228,7 +228,7 @@ async fn the_end_of_a_conference_ends_all_that_was_for_it_and_nothing_else() {
     let (store, _folder) = fresh().await;
     for (n, of) in [("1", "over"), ("2", "goes-on")] {
         store.create_link(&links::tests::link(&format!("l{n}"), of)).await.unwrap();
-        store.create_family(&families::tests::family(&format!("f{n}"), "u1", Some(of)), 1).await.unwrap();
+        store.create_family(&refresh_token_families::tests::family(&format!("f{n}"), "u1", Some(of)), 1).await.unwrap();
         store.put_account(&accounts::tests::account(&format!("g{n}"), of, "l1", 1000), None, 1).await.unwrap();
         store.bar(Barred::Device("device"), &conf(of), None).await.unwrap();
         store.assign(&conf(of), "gw1", None, 1).await.unwrap();

@@ -58,7 +58,7 @@ const PURE: [&str; 22] = [
     "src/placement/core.rs",
     "src/callgw/choice",
     "src/media/group/",
-    "src/media/pair/",
+    "src/media/one_to_one/",
     "sfu/src/worker/",
 ];
 
@@ -316,7 +316,8 @@ fn durations_are_no_differences_of_dates() {
     let reads_date = |text: &str| ["date_ms()", "now_ms()"].iter().any(|read| text.contains(read));
     let differs = |line: &&str| {
         let names = ["now", "date", "date_ms()", "now_ms()"];
-        let from_date = |name: &&str| line.contains(&format!("{name}.saturating_sub(")) || line.contains(&format!("{name} - "));
+        let from_date =
+            |name: &&str| line.contains(&format!("{name}.saturating_sub(")) || line.contains(&format!("{name} - "));
         names.iter().any(from_date) || line.contains("saturating_sub(now") || line.contains("saturating_sub(date")
     };
     let (mut wrong, mut looked_at) = (Vec::new(), 0);

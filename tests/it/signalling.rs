@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use confgate::ids::{ConfId, UserId};
 use confgate::media::group::{Input, Output, SocketId};
 use confgate::media::message::Message;
-use confgate::media::{Limits, Shown, Switchboard, pair};
+use confgate::media::{CallDispatcher, Limits, Shown, one_to_one};
 use confgate::node_protocol::{Closed, ToNode};
 use confgate_sfu::Worker;
 use proptest::prelude::*;
@@ -65,7 +65,7 @@ fn frames(scenes: Vec<Vec<Frame>>) -> impl Strategy<Value = Vec<Frame>> {
 
 /// A node without its shell.
 struct Node {
-    calls: Switchboard,
+    calls: CallDispatcher,
     media: Worker,
     /// Milliseconds since the beginning.
     passed: u64,
@@ -88,8 +88,8 @@ impl Node {
             holds_tracks: true,
             changes_codecs: true,
         };
-        let pairs = pair::Limits { calls: 3, join_ms, ring_ms: 1_000, messages_per_minute, open };
-        let calls = Switchboard::new(group, pairs);
+        let pairs = one_to_one::Limits { calls: 3, join_ms, ring_ms: 1_000, messages_per_minute, open };
+        let calls = CallDispatcher::new(group, pairs);
         let begun = Instant::now();
         let address = "192.0.2.1:4000".parse().expect("an address");
         let media = Worker::new(confgate_sfu::Limits::default(), vec![(str0m::net::Protocol::Udp, address)], begun);

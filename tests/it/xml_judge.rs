@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use confgate::xmpp::stream::{Incoming, Voice, XmppStream};
+use confgate::xmpp::stream::{Incoming, StreamIdentity, XmppStream};
 use confgate::xmpp::xml::Stanza;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -168,7 +168,7 @@ struct Wire {
 impl Wire {
     fn new() -> Self {
         let (here, there) = tokio::io::duplex(PIPE_BYTES);
-        let voice = Voice::Component(vec!["webconf.ips3000".to_owned()]);
+        let voice = StreamIdentity::Component(vec!["webconf.ips3000".to_owned()]);
         Self { here: XmppStream::over(Box::new(here), voice), there }
     }
 
@@ -192,7 +192,7 @@ impl Wire {
 /// Our own reader finds each whole, too.
 async fn read_back(header: &str, stanzas: &[String]) {
     let (here, mut there) = tokio::io::duplex(PIPE_BYTES);
-    let mut here = XmppStream::over(Box::new(here), Voice::Server);
+    let mut here = XmppStream::over(Box::new(here), StreamIdentity::Server);
     there.write_all(header.as_bytes()).await.expect("the pipe is open");
     here.next_header().await.expect("a header");
     for stanza in stanzas {

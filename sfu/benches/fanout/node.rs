@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::{ChildStdout, Command as Program};
 use std::sync::Arc;
 
-use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId, Source, StreamId};
+use confgate_sfu::protocol::{Command, EndpointId, MemberId, Notice, RoomId, Source, StreamId};
 use confgate_sfu::{Config, Limits, Node};
 use serde_json::{Value, json};
 use str0m::media::Direction;

@@ -24,7 +24,7 @@ pub use codecs::{VideoCodecs, without_video};
 pub(crate) use offer::{Offer, Wants};
 pub use read::{Description, Direction, Section, Unreadable};
 
-use crate::vocabulary::Refusal;
+use crate::protocol::Refusal;
 
 /// Bytes of an offer or answer. Browsers' are 2 to 8 KB; with simulcast and many codecs 16.
 pub const SDP_MAX: usize = 64 * 1024;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use str0m::net::Protocol;
 
 use super::slots::Slot;
-use crate::vocabulary::{Command, EndpointId, Refusal};
+use crate::protocol::{Command, EndpointId, Refusal};
 use crate::worker::Socket;
 
 /// The largest datagram: more than any path's MTU.

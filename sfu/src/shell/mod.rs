@@ -3,7 +3,7 @@
 mod gauges;
 mod mailbox;
 mod node;
-mod own;
+mod per_endpoint_sockets;
 mod report;
 mod slots;
 mod tcp;

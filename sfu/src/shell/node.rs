@@ -16,8 +16,8 @@ use super::thread::{self, Parts};
 use super::udp;
 use crate::addresses::announced;
 use crate::config::Config;
+use crate::protocol::{Command, EndpointId, Load, Notice, Refusal};
 use crate::router::{Route, Router};
-use crate::vocabulary::{Command, EndpointId, Load, Notice, Refusal};
 use crate::worker::Worker;
 
 /// A media node. Its clones are the same node.
@@ -134,7 +134,7 @@ impl Node {
                 }
                 return inner.refuse(&command);
             }
-            Route::Nowhere => {
+            Route::NoNodeAvailable => {
                 if let Command::Candidate { endpoint, candidate } = command {
                     router.early(endpoint, candidate, Instant::now());
                 }

@@ -13,13 +13,13 @@ use tokio::sync::{mpsc, watch};
 
 use super::gauges::Gauges;
 use super::mailbox::{DATAGRAM_MAX, Incoming, Task};
-use super::own::OwnSockets;
+use super::per_endpoint_sockets::PerEndpointSockets;
 use super::report::{Queues, Report};
 use super::slots::Slots;
 use super::tcp::{self, Connections};
-use super::udp::{Outlet, Parcel, dressed, plain};
+use super::udp::{OutgoingDatagram, Outlet, dressed, plain};
+use crate::protocol::{Command, EndpointId, Notice, Refusal};
 use crate::router::Router;
-use crate::vocabulary::{Command, EndpointId, Notice, Refusal};
 use crate::worker::{Datagram, Socket, Transmit, Worker};
 
 /// Datagrams read in a row before what they cause is sent.
@@ -59,9 +59,9 @@ pub(crate) struct Parts {
 }
 
 /// A thread that dies takes the node with it: half a node that looks alive is worse than none.
-struct Fuse(Arc<watch::Sender<bool>>);
+struct PanicGuard(Arc<watch::Sender<bool>>);
 
-impl Drop for Fuse {
+impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.send_replace(true);
@@ -72,7 +72,7 @@ impl Drop for Fuse {
 pub(crate) fn start(index: usize, parts: Parts) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("media-{index}")).spawn(move || {
-        let _fuse = Fuse(Arc::clone(&parts.stop_all));
+        let _fuse = PanicGuard(Arc::clone(&parts.stop_all));
         runtime.block_on(async move {
             match Media::new(index, parts) {
                 Ok(media) => media.run().await,
@@ -96,10 +96,10 @@ struct Media {
     stop: watch::Receiver<bool>,
     incoming: mpsc::Receiver<Incoming>,
     connections: Connections,
-    own: OwnSockets,
+    own: PerEndpointSockets,
     announced: Vec<IpAddr>,
     buffer: Box<[u8; DATAGRAM_MAX]>,
-    parcels: Vec<Parcel>,
+    parcels: Vec<OutgoingDatagram>,
     outlet: Outlet,
     /// Datagrams that the kernel didn't take, since the last report.
     unsent: u64,
@@ -131,7 +131,7 @@ impl Media {
             stop: parts.stop,
             incoming,
             connections: Connections::new(incoming_sender.clone(), parts.tcp_idle_timeout),
-            own: OwnSockets::new(incoming_sender),
+            own: PerEndpointSockets::new(incoming_sender),
             announced: parts.announced,
             buffer: Box::new([0; DATAGRAM_MAX]),
             parcels: Vec::new(),
@@ -190,9 +190,9 @@ impl Media {
         }
         if self.next_report <= now {
             self.next_report = now + REPORT_INTERVAL;
-            self.tell_load();
+            self.notify_load();
         } else if self.gauges.endpoints.load(Ordering::Relaxed) != self.worker.endpoints() as u64 {
-            self.tell_fullness();
+            self.notify_fullness();
         }
         self.send();
         let routing = self.worker.take_routing();
@@ -211,15 +211,15 @@ impl Media {
     }
 
     /// Said at once when a connection comes or goes: the next one may be one too many.
-    fn tell_fullness(&self) {
+    fn notify_fullness(&self) {
         self.gauges.endpoints.store(self.worker.endpoints() as u64, Ordering::Relaxed);
         let permille = (self.worker.fullness() * 1000.0).ceil() as u64;
         self.gauges.full_permille.store(permille, Ordering::Relaxed);
     }
 
-    fn tell_load(&mut self) {
+    fn notify_load(&mut self) {
         self.gauges.packets_per_s.store(self.worker.packets_per_s(), Ordering::Relaxed);
-        self.tell_fullness();
+        self.notify_fullness();
         self.gauges.forwarded.store(self.worker.counts().forwarded, Ordering::Relaxed);
         let queues =
             Queues { commands: self.tasks.len(), notices: self.backlog.len(), tcp_connections: self.connections.len() };

@@ -39,7 +39,7 @@ pub(crate) fn dressed(address: SocketAddr, socket_is_ipv6: bool) -> SocketAddr {
 }
 
 /// A datagram and where to.
-pub(crate) type Parcel = (Vec<u8>, SocketAddr);
+pub(crate) type OutgoingDatagram = (Vec<u8>, SocketAddr);
 
 /// What a socket's datagrams leave by. Owned by the socket's thread.
 pub(crate) struct Outlet {
@@ -63,7 +63,7 @@ impl Outlet {
     /// Sends the datagrams, many with one system call: that call is half the cost of a packet. Those that follow each
     /// other to one address go as one, to be cut by the kernel (UDP_SEGMENT, udp(7)): they pass it once. Gives how many
     /// the kernel didn't take: they are lost, as on any network, and their receivers ask again.
-    pub(crate) fn send_all(&mut self, socket: &tokio::net::UdpSocket, parcels: &[Parcel]) -> usize {
+    pub(crate) fn send_all(&mut self, socket: &tokio::net::UdpSocket, parcels: &[OutgoingDatagram]) -> usize {
         let (mut lost, mut single, mut at) = (0, 0, 0);
         while at < parcels.len() {
             let run = if self.cutting == Cutting::Refused { 1 } else { run_length(&parcels[at..]) };
@@ -103,7 +103,7 @@ const RUN_MAX: usize = 40;
 const RUN_BYTES_MAX: usize = 60_000;
 
 /// How many of the first datagrams can be one to the kernel: to one address and of one size, the last may be smaller.
-fn run_length(parcels: &[Parcel]) -> usize {
+fn run_length(parcels: &[OutgoingDatagram]) -> usize {
     let Some((first, to)) = parcels.first() else { return 0 };
     let most = RUN_MAX.min(RUN_BYTES_MAX / first.len().max(1));
     let mut length = 1;
@@ -119,7 +119,7 @@ fn run_length(parcels: &[Parcel]) -> usize {
     length
 }
 
-fn send_run(socket: &tokio::net::UdpSocket, parcels: &[Parcel]) -> io::Result<()> {
+fn send_run(socket: &tokio::net::UdpSocket, parcels: &[OutgoingDatagram]) -> io::Result<()> {
     let (first, to) = &parcels[0];
     let slices: Vec<IoSlice<'_>> = parcels.iter().map(|(bytes, _)| IoSlice::new(bytes)).collect();
     let (address, control) = (SockAddr::from(*to), segment_control(first.len() as u16));
@@ -145,7 +145,7 @@ fn segment_control(size: u16) -> [u8; CONTROL + size_of::<usize>()] {
     control
 }
 
-fn send_single(socket: &tokio::net::UdpSocket, parcels: &[Parcel]) -> usize {
+fn send_single(socket: &tokio::net::UdpSocket, parcels: &[OutgoingDatagram]) -> usize {
     let mut lost = 0;
     for batch in parcels.chunks(BATCH) {
         let mut rest = batch;
@@ -168,7 +168,7 @@ fn send_single(socket: &tokio::net::UdpSocket, parcels: &[Parcel]) -> usize {
     lost
 }
 
-fn send_batch(socket: &tokio::net::UdpSocket, parcels: &[Parcel]) -> io::Result<usize> {
+fn send_batch(socket: &tokio::net::UdpSocket, parcels: &[OutgoingDatagram]) -> io::Result<usize> {
     let addresses: Vec<SocketAddrAny> = parcels.iter().map(|(_, to)| SocketAddrAny::from(*to)).collect();
     let slices: Vec<[IoSlice<'_>; 1]> = parcels.iter().map(|(bytes, _)| [IoSlice::new(bytes)]).collect();
     let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> =
@@ -186,7 +186,7 @@ fn send_batch(socket: &tokio::net::UdpSocket, parcels: &[Parcel]) -> io::Result<
 mod tests {
     use super::*;
 
-    fn parcel(bytes: usize, port: u16) -> Parcel {
+    fn parcel(bytes: usize, port: u16) -> OutgoingDatagram {
         (vec![7; bytes], SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
@@ -207,7 +207,7 @@ mod tests {
         let (to, other) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         let [port, other_port] = [&to, &other].map(|socket| socket.local_addr().unwrap().port());
         let sizes = [50, 900, 900, 900, 80, 900, 900, 60, 70];
-        let mut parcels: Vec<Parcel> = sizes.iter().map(|bytes| parcel(*bytes, port)).collect();
+        let mut parcels: Vec<OutgoingDatagram> = sizes.iter().map(|bytes| parcel(*bytes, port)).collect();
         parcels.insert(4, parcel(500, other_port));
         for mut outlet in [Outlet { cutting: Cutting::Untried }, Outlet { cutting: Cutting::Refused }] {
             let socket = tokio::net::UdpSocket::from_std(bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();

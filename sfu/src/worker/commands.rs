@@ -6,9 +6,9 @@ use std::time::Instant;
 use str0m::{Input, Output};
 
 use super::{Routing, Worker, mark, outgoing};
+use crate::protocol::{Command, EndpointId, Notice, Reason, Refusal, RoomId, Source, StreamId};
 use crate::room::{Allowed, StreamKey};
 use crate::sdp;
-use crate::vocabulary::{Command, EndpointId, Notice, Reason, Refusal, RoomId, Source, StreamId};
 
 impl Worker {
     /// Does what signalling wants; answers are notices. [`Command::Pull`] needs a socket: see [`Worker::pull`].

@@ -7,8 +7,8 @@ use str0m::rtp::rtcp::{NackEntry, Rtcp};
 use str0m::{Event, IceConnectionState};
 
 use super::{Routing, Socket, Transmit, Worker};
+use crate::protocol::{EndpointId, Notice, Reason, Source};
 use crate::room::StreamKey;
-use crate::vocabulary::{EndpointId, Notice, Reason, Source};
 
 /// From ICE's path to the end of the DTLS handshake: a second, or some with losses (RFC 9147 section 5.8).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -89,7 +89,7 @@ impl Worker {
         if self.ticks.is_multiple_of(WEIGH_TICKS) {
             self.weigh(now);
         }
-        self.judge_speakers(now);
+        self.update_speakers(now);
         self.ask_for_keyframes(now);
     }
 

@@ -9,8 +9,8 @@ use super::{Worker, mark};
 use crate::codec;
 use crate::endpoint::{Endpoint, Subscriber};
 use crate::layers::Shed;
+use crate::protocol::{EndpointId, Notice, Source};
 use crate::track::{Arrived, Written};
-use crate::vocabulary::{EndpointId, Notice, Source};
 
 /// Bytes of a packet's payload. A path's MTU allows no more; str0m has room for 2 000 with all headers, and takes more
 /// for a fault of ours.

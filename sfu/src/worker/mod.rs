@@ -18,9 +18,9 @@ use crate::admission::Admission;
 use crate::config::Limits;
 use crate::demux::{Demux, Remote};
 use crate::endpoint::{Endpoint, Endpoints, Factory};
-use crate::meter::Meter;
+use crate::protocol::{EndpointId, Notice, Reason, RoomId};
+use crate::rate_counter::RateCounter;
 use crate::room::{Room, Stream, StreamKey};
-use crate::vocabulary::{EndpointId, Notice, Reason, RoomId};
 
 /// What is decided at intervals rather than for each packet is decided this often.
 const TICK: Duration = Duration::from_millis(100);
@@ -95,7 +95,7 @@ pub struct Worker {
     notices: VecDeque<Notice>,
     routing: Vec<Routing>,
     counts: Counts,
-    forwarded: Meter,
+    forwarded: RateCounter,
     admission: Admission,
 }
 
@@ -122,7 +122,7 @@ impl Worker {
             notices: VecDeque::new(),
             routing: Vec::new(),
             counts: Counts::default(),
-            forwarded: Meter::new(now),
+            forwarded: RateCounter::new(now),
             admission: Admission::new(limits.packets_per_s_max),
         })
     }

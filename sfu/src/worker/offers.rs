@@ -13,10 +13,10 @@ use super::{Routing, Worker, mark};
 use crate::admission::EXPECTED;
 use crate::codec;
 use crate::endpoint::{Both, Endpoint, Ice, Path, Publisher, Role, Subscriber, host_candidate, random, seed};
+use crate::protocol::{EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
 use crate::resends::Resends;
 use crate::room::{Stream, StreamKey};
 use crate::sdp::{self, Offer, Unreadable};
-use crate::vocabulary::{EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
 
 /// What a path is taken to carry until it was measured: a small layer and sound.
 const FIRST_ESTIMATE: Bitrate = Bitrate::kbps(600);
@@ -191,7 +191,7 @@ impl Worker {
         key
     }
 
-    /// [`crate::vocabulary::Command::Pull`], with the address of a socket that is this endpoint's alone. Of its own, since all streams
+    /// [`crate::protocol::Command::Pull`], with the address of a socket that is this endpoint's alone. Of its own, since all streams
     /// pulled from one node come from one address of that node: on a shared socket nothing told them apart.
     pub fn pull(&mut self, room: RoomId, id: EndpointId, stream: StreamId, own: SocketAddr, now: Instant) {
         match self.offer_to_receive(room, id, stream, own, now) {

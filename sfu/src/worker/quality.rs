@@ -8,8 +8,8 @@ use super::Worker;
 use crate::admission::Share;
 use crate::endpoint::{Endpoint, Subscriber};
 use crate::layers::{self, Choice, Seen, View, Wish};
+use crate::protocol::{EndpointId, Notice};
 use crate::room::StreamKey;
-use crate::vocabulary::{EndpointId, Notice};
 
 /// Bits in a second of an estimate that are left for sound.
 const SOUND_BITS_PER_S: u64 = 64_000;
@@ -83,7 +83,7 @@ impl Worker {
         streams.into_iter().for_each(|key| self.retarget(key, now));
     }
 
-    pub(super) fn judge_speakers(&mut self, now: Instant) {
+    pub(super) fn update_speakers(&mut self, now: Instant) {
         for (room, place) in &mut self.rooms {
             if let Some(member) = place.ears.judge(now) {
                 self.notices.push_back(Notice::Speaker { room: room.clone(), member });

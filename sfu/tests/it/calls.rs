@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal};
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Reason, Refusal};
 use str0m::format::Codec;
 use str0m::net::Protocol;
 

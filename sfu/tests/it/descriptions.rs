@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Refusal};
 use confgate_sfu::sdp::{self, Description, Direction};
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Refusal};
 use str0m::net::Protocol;
 
 use crate::support::{Media, Network, camera, member, room};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use confgate_sfu::vocabulary::{Command, EndpointId};
+use confgate_sfu::protocol::{Command, EndpointId};
 use proptest::prelude::*;
 
 use crate::support::fuzz::{Change, changes, corpus, fuzz, mutated};

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Refusal};
 use confgate_sfu::sdp::SDP_MAX;
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Refusal};
 use proptest::prelude::*;
 
 use crate::support::{Client, Media, Network, camera, member, room};

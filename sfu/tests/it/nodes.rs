@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use confgate_sfu::Config;
-use confgate_sfu::vocabulary::{Command, Notice};
+use confgate_sfu::protocol::{Command, Notice};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -60,7 +60,7 @@ async fn a_viewer_without_udp_is_served_over_tcp() {
 async fn commands_wait_when_nobody_takes_the_notices_and_none_is_lost() {
     let mut site = Site::start(Config { notices_max: 1, commands_max: 8, threads: 1, ..loopback() });
     let close =
-        |number| Command::Renegotiate { endpoint: confgate_sfu::vocabulary::EndpointId(number), offer: String::new() };
+        |number| Command::Renegotiate { endpoint: confgate_sfu::protocol::EndpointId(number), offer: String::new() };
     let mut sent = 0;
     let end = Instant::now() + crate::support::wire::PATIENCE;
     // Each is refused, with a notice. The queue is full for good only when the thread takes no more of them.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use confgate_sfu::Limits;
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Refusal};
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Refusal};
 
 use crate::support::Network;
 

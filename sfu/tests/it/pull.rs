@@ -1,6 +1,6 @@
 //! One node takes a stream from another and publishes it to its own viewers.
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Refusal};
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Refusal};
 
 use crate::support::wire::{Peer, Site, loopback};
 use crate::support::{camera, member, room};

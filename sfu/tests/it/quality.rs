@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Source, StreamId};
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Source, StreamId};
 use str0m::net::Protocol;
 
 use crate::support::{LAYERS, Media, Network, camera, member, room};

@@ -64,8 +64,8 @@ fn a_refusal_says_of_each_node_why_not() {
     let refused = choose(&nodes, None, &mut StdRng::seed_from_u64(1));
     let reasons = [("a", "no answer in time"), ("b", "draining"), ("c", "full: 0.93")];
     let reasons = reasons.map(|(id, why)| (id.to_owned(), why.to_owned())).to_vec();
-    assert_eq!(refused, Err(Nowhere(reasons)));
-    assert_eq!(choose(&[], None, &mut StdRng::seed_from_u64(1)), Err(Nowhere(Vec::new())));
+    assert_eq!(refused, Err(NoNodeAvailable(reasons)));
+    assert_eq!(choose(&[], None, &mut StdRng::seed_from_u64(1)), Err(NoNodeAvailable(Vec::new())));
 }
 
 fn at(id: &str) -> Current<'_> {

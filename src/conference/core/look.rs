@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::presence::Want;
-use super::{Ask, CATCH_UP_MS, Core, Effect, Effects, Failure, Listener, RETRY_MS, notification};
+use super::{Ask, CATCH_UP_MS, Core, Effect, Effects, Failure, RETRY_MS, Subscriber, notification};
 use crate::event::Roster;
 use crate::ids::UserId;
 
@@ -93,7 +93,7 @@ impl Core {
         if let Some(p) = self.presence.get_mut(user) {
             p.retry_at = now + wait;
         }
-        self.greet(user, now, out);
+        self.send_first_snapshot(user, now, out);
     }
 
     /// The user is subscribed.
@@ -108,18 +108,18 @@ impl Core {
     pub(super) fn roster_refused(&mut self, now: u64, out: &mut Effects) {
         self.syncing = Some(now + self.limits.look_ms.max(RETRY_MS));
         if !std::mem::replace(&mut self.look.refused, true) {
-            self.tell_untold("degraded", &json!({"part": PART, "since": self.date.unwrap_or(now)}), out);
+            self.notify_pending("degraded", &json!({"part": PART, "since": self.date.unwrap_or(now)}), out);
         }
     }
 
     pub(super) fn roster_granted(&mut self, out: &mut Effects) {
         if std::mem::take(&mut self.look.refused) {
-            self.tell_untold("restored", &json!({"part": PART}), out);
+            self.notify_pending("restored", &json!({"part": PART}), out);
         }
     }
 
     /// Who is refused for themselves hears of that alone.
-    fn tell_untold(&self, method: &str, params: &serde_json::Value, out: &mut Effects) {
+    fn notify_pending(&self, method: &str, params: &serde_json::Value, out: &mut Effects) {
         let untold = self.listeners.iter().filter(|(_, listener)| listener.refusals < REFUSALS);
         out.extend(untold.map(|(user, listener)| listener.tell(user, method, params)));
     }
@@ -131,7 +131,7 @@ impl Core {
     }
 }
 
-impl Listener {
+impl Subscriber {
     fn tell(&self, user: &UserId, method: &str, params: &serde_json::Value) -> Effect {
         let frame = notification(method, params).into();
         Effect::Send { user: user.clone(), generation: self.generation, frame }

@@ -154,7 +154,7 @@ impl Core {
         match (failure, generation) {
             (Some(Failure::NoConference), Some(_)) if self.is_call() => self.over(&mut out),
             (Some(Failure::NoConference), Some(_)) => {
-                self.say_over(user, &mut out);
+                self.notify_over(user, &mut out);
                 if let Some(listener) = self.listeners.remove(user) {
                     self.let_go(user.clone(), &listener, Close::Over, &mut out);
                 }
@@ -171,7 +171,7 @@ impl Core {
             // Their own coming is on its way as an event: a snapshot without them would be a riddle.
             (None, Some(_)) if self.comes_in(user) => {}
             // From what is known here, if anything is: the socket stays open and is told when the EIM is back.
-            _ => self.greet(user, now, &mut out),
+            _ => self.send_first_snapshot(user, now, &mut out),
         }
         out
     }
@@ -182,11 +182,11 @@ impl Core {
     }
 
     /// Greets those who waited for the roster that has come.
-    pub(super) fn greet_waiting(&mut self, now: u64, out: &mut Effects) {
+    pub(super) fn send_waiting_snapshot(&mut self, now: u64, out: &mut Effects) {
         let is_asked = |user: &UserId| self.presence.get(user).is_some_and(|p| p.asking.is_some());
         let waiting = self.listeners.iter().filter(|(user, l)| l.pending.is_some() && !is_asked(user));
         let users: Vec<UserId> = waiting.map(|(user, _)| user.clone()).collect();
-        users.iter().for_each(|user| self.greet(user, now, out));
+        users.iter().for_each(|user| self.send_first_snapshot(user, now, out));
     }
 
     /// The EIM answered [`Ask::Unsubscribe`], [`Ask::Away`] or [`Ask::Gone`].

@@ -87,7 +87,7 @@ impl Core {
         let generation = listener.generation;
         let Some(start) = listener.pending.as_ref().filter(|_| !listener.guest) else { return };
         if self.syncing.is_none() && self.log.as_ref().is_some_and(|log| log.is_next(event)) {
-            return self.greet(user, now, out);
+            return self.send_first_snapshot(user, now, out);
         }
         if fits(start, &at) {
             self.listeners.remove(user);

@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::requests::{Stray, UnderWay};
 use super::state::State;
-use super::{Connected, EimError, Reply, Request, Strays};
-use crate::eim::answer::{self, Answer, WebAddress};
-use crate::eim::inbound::Inbound;
+use super::{Connected, EimError, MisroutedReplies, Reply, Request};
+use crate::eim::events::Inbound;
+use crate::eim::iq_handler::{self, Answer, WebAddress};
 use crate::stall::is_stall;
 use crate::xmpp::jid::belongs_to;
 use crate::xmpp::negotiate::ConnectError;
@@ -112,7 +112,7 @@ impl<'a> Connection<'a> {
                     Ok(incoming) => self.take_in(incoming),
                     Err(e) => return Some(ended(e)),
                 },
-                stanza = Strays::recv(&mut self.state.settings.strays) => self.take_stray(stanza),
+                stanza = MisroutedReplies::recv(&mut self.state.settings.strays) => self.take_stray(stanza),
                 () = self.state.outbox.drain() => {}
                 // Early where what it was for is over.
                 () = timer.as_mut() => {
@@ -148,10 +148,10 @@ impl<'a> Connection<'a> {
         };
         match (stanza.name.as_str(), stanza.attr("type")) {
             ("iq", Some("result" | "error")) if is_whole => self.take_answer(stanza),
-            ("iq", Some("result" | "error")) => self.take_answer(answer::unreadable(stanza)),
+            ("iq", Some("result" | "error")) => self.take_answer(iq_handler::unreadable(stanza)),
             ("iq", _) if !self.is_for_us(&stanza) => drop_request(),
             ("iq", _) if is_whole => self.take_request(stanza),
-            ("iq", _) if stanza.asks() => self.reply(&answer::not_read(&stanza)),
+            ("iq", _) if stanza.asks() => self.reply(&iq_handler::not_read(&stanza)),
             ("message", _) if is_whole => self.take_message(&stanza),
             _ => {}
         }
@@ -196,10 +196,10 @@ impl<'a> Connection<'a> {
     }
 
     fn take_request(&mut self, iq: Stanza) {
-        match answer::answer(&iq, &self.state.settings.peers) {
+        match iq_handler::answer(&iq, &self.state.settings.peers) {
             Answer::Reply(reply) => self.reply(&reply),
             Answer::WebAddress { .. } if self.questions.len() >= QUESTIONS_MAX => {
-                self.reply(&answer::error(&iq, "wait", "resource-constraint"));
+                self.reply(&iq_handler::error(&iq, "wait", "resource-constraint"));
             }
             Answer::WebAddress { conf_id, role } => {
                 let (reply, found) = oneshot::channel();
@@ -212,15 +212,15 @@ impl<'a> Connection<'a> {
 
     fn reply_web_address(&mut self, iq: &Stanza, found: Found) {
         let reply = match found {
-            Ok(found) => answer::web_address(iq, found.as_ref()),
-            Err(_) => answer::error(iq, "wait", "internal-server-error"),
+            Ok(found) => iq_handler::web_address(iq, found.as_ref()),
+            Err(_) => iq_handler::error(iq, "wait", "internal-server-error"),
         };
         self.reply(&reply);
     }
 
     fn take_message(&mut self, message: &Stanza) {
         let address = |name| message.attr(name).unwrap_or("").to_owned();
-        match answer::event_body(message, &self.state.settings.peers) {
+        match iq_handler::event_body(message, &self.state.settings.peers) {
             Some(body) => self.state.outbox.push(Inbound::Event { from: address("from"), to: address("to"), body }),
             None => metrics::counter!("confgate_eim_messages_ignored_total").increment(1),
         }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::eim::addresses::Peers;
-use crate::eim::inbound::{Announce, Inbound, Outbox};
+use crate::eim::events::{Announce, Inbound, Outbox};
 use crate::ids::now_ms;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::xml::{SENT_MAX, Stanza};
@@ -110,20 +110,20 @@ pub struct LinkSettings {
     pub timing: Timing,
     pub announce: Announce,
     /// To and from the link beside this one, where there is one.
-    pub strays: Option<Strays>,
+    pub strays: Option<MisroutedReplies>,
 }
 
 /// The crossing between two component links of one gateway, for answers that a server gives to the wrong one of them.
 ///
 /// ejabberd with `global_routes` (its default) routes every domain of a listener to every component on that listener,
 /// at random. Such an answer is handed over once, and there belongs to a request by id and sender as any other.
-pub struct Strays {
+pub struct MisroutedReplies {
     to: mpsc::Sender<Stanza>,
     from: mpsc::Receiver<Stanza>,
     seen: Arc<AtomicBool>,
 }
 
-impl Strays {
+impl MisroutedReplies {
     /// Answers that may wait to be handed over; what is more is dropped, and its request times out.
     const MAX: usize = 1024;
     /// What an operator can do about it. Events are spread over both links too, and so lose their order.

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{LinkSettings, Request};
-use crate::eim::inbound::Outbox;
+use crate::eim::events::Outbox;
 
 /// Owned by the link's task, and lent to the connection of the moment.
 pub(super) struct State {

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::state::State;
-use super::{Connected, EimError, Health, LinkSettings, Request, Strays};
+use super::{Connected, EimError, Health, LinkSettings, MisroutedReplies, Request};
 use crate::backoff::Backoff;
-use crate::eim::inbound::Outbox;
+use crate::eim::events::Outbox;
 use crate::xmpp::negotiate::ConnectError;
 
 /// A connection that lasted so long was a good one: the next pause is the shortest again.
@@ -116,7 +116,7 @@ impl Task {
                 request = self.state.requests.recv() => self.state.parked.push_back(request?),
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.give_up(Instant::now()),
                 // Answers to a connection that is gone.
-                _ = Strays::recv(&mut self.state.settings.strays) => {}
+                _ = MisroutedReplies::recv(&mut self.state.settings.strays) => {}
                 () = self.state.outbox.drain() => {}
             }
         }

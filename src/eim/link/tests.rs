@@ -296,7 +296,7 @@ async fn the_eim_asks_for_a_web_address_and_always_gets_an_answer() {
         if gone {
             drop(reply);
         } else {
-            let found = crate::eim::answer::WebAddress { url: "https://h/c/~x".into(), code: "~x".into() };
+            let found = crate::eim::iq_handler::WebAddress { url: "https://h/c/~x".into(), code: "~x".into() };
             reply.send(Some(found)).unwrap();
         }
         let answer = stream.next().await.unwrap();
@@ -311,7 +311,7 @@ async fn an_answer_that_came_on_the_link_beside_is_handed_over() {
     let (connect, attempts) = mpsc::channel(8);
     let (to, _inbound) = mpsc::channel(16);
     let around = Surroundings::new(8, to, TaskTracker::new());
-    let (one, other) = Strays::crossing();
+    let (one, other) = MisroutedReplies::crossing();
     let seen = one.seen();
     let mut server = Server { attempts };
     let start = |strays| {

@@ -77,7 +77,7 @@ enum Step {
 }
 
 /// A socket whose conversation is over, and which may still be told why.
-pub struct Farewell {
+pub struct Closing {
     socket: WebSocket,
     inbox: Inbox,
     end: End,
@@ -90,7 +90,7 @@ pub async fn run(
     account: &Arc<Account>,
     reader: &mut impl Reader,
     pace: Pace,
-) -> Farewell {
+) -> Closing {
     let mut beat = interval_at(Instant::now() + pace.heartbeat, pace.heartbeat);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let closing = inbox.close.clone();
@@ -106,7 +106,7 @@ pub async fn run(
         metrics::counter!("confgate_clients_stuck_total").increment(1);
         account.condemn();
     }
-    Farewell { socket: pump.socket, inbox: pump.inbox, end }
+    Closing { socket: pump.socket, inbox: pump.inbox, end }
 }
 
 struct Pump {
@@ -257,7 +257,7 @@ fn unreadable(error: &tungstenite::Error) -> End {
     }
 }
 
-impl Farewell {
+impl Closing {
     /// Whether somebody is there who takes what is said.
     pub fn is_heard(&self) -> bool {
         matches!(self.end, End::Close(why) if !matches!(why, Close::TooSlow | Close::Silent))

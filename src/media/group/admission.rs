@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use confgate_sfu::vocabulary::{MemberId, RoomId};
+use confgate_sfu::protocol::{MemberId, RoomId};
 
-use super::names::Space;
+use super::names::RoomNamespace;
 use super::{Group, Shown, SocketId};
 use crate::event::CallMode;
 use crate::http::ws::send_queue::Close;
@@ -14,12 +14,12 @@ use crate::token::CallGatewayClaims;
 
 /// Longest that a token can serve, in milliseconds: the most that `callgw.token_ttl_s` may be.
 const TOKEN_LIFE_MS: u64 = 86_400_000;
-/// Bars kept; at one more the oldest goes, whose tokens have most likely expired.
+/// Bans kept; at one more the oldest goes, whose tokens have most likely expired.
 const BARS: usize = 65_536;
 
 /// Whoever is let in.
 pub(super) struct Admitted {
-    pub space: Space,
+    pub space: RoomNamespace,
     pub room: RoomId,
     pub name: MemberId,
     pub token: Option<Token>,
@@ -88,9 +88,9 @@ impl Group {
         if claims.conf_id.as_str() != room || claims.user_id.as_str() != name {
             return Err(Barred::Unauthorized);
         }
-        let space = Space::of_token(claims.flat);
+        let space = RoomNamespace::of_token(claims.flat);
         let room = space.room(room);
-        if space == Space::Conference {
+        if space == RoomNamespace::Conference {
             self.bars.check(claims)?;
             if !claims.vouched {
                 self.permits.admit(&room, claims)?;
@@ -111,8 +111,8 @@ fn admit_openly(room: &str, name: &str) -> Result<Admitted, Barred> {
     if !fits(room) || !fits(name) {
         return Err(Barred::Unauthorized);
     }
-    let room = Space::Open.room(room);
-    Ok(Admitted { space: Space::Open, room, name: name.into(), token: None, straight: false })
+    let room = RoomNamespace::Open.room(room);
+    Ok(Admitted { space: RoomNamespace::Open, room, name: name.into(), token: None, straight: false })
 }
 
 /// Whether somebody without a token may be called so, or their room.
@@ -133,7 +133,7 @@ impl Barred {
 
 /// What was said about tokens given out up to a time: forgotten when they have all expired.
 #[derive(Default)]
-pub(in crate::media) struct Bars {
+pub(in crate::media) struct Bans {
     places: HashMap<(ConfId, Option<UserId>), Bar>,
     /// Logins that are over, since when, and what by.
     families: HashMap<String, (u64, EndedBy)>,
@@ -145,8 +145,8 @@ struct Bar {
     why: Barred,
 }
 
-impl Bars {
-    /// Bars the user's tokens, or everybody's, that were issued until then; what is over bars those to come, too.
+impl Bans {
+    /// Bans the user's tokens, or everybody's, that were issued until then; what is over bars those to come, too.
     pub fn put(&mut self, room: ConfId, user: Option<UserId>, issued_until: u64, why: Barred) {
         if self.places.len() >= BARS {
             let oldest = self.places.iter().min_by_key(|(_, bar)| bar.issued_until).map(|(key, _)| key.clone());
@@ -159,7 +159,7 @@ impl Bars {
         }
     }
 
-    /// Bars what was given out to these logins, whenever that was. `date`: of now, ms since 1970.
+    /// Bans what was given out to these logins, whenever that was. `date`: of now, ms since 1970.
     pub fn revoke(&mut self, families: &[String], by: EndedBy, date: u64) {
         for family in families {
             if self.families.len() >= BARS {

@@ -2,8 +2,8 @@
 //! who watch now decode. Nothing is asked where there is none, and one viewer causes one change of a sender's codec at
 //! most: whoever takes something exotic changes it for the others once.
 
+use confgate_sfu::protocol::{EndpointId, MemberId, RoomId, StreamId};
 use confgate_sfu::sdp::VideoCodecs;
-use confgate_sfu::vocabulary::{EndpointId, MemberId, RoomId, StreamId};
 
 use super::names::name_of;
 use super::streams::Endpoint;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal};
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Reason, Refusal};
 use proptest::prelude::*;
 
 use super::tests::{between_two, claims};
@@ -231,7 +231,7 @@ impl World {
                 self.unlink(l);
                 self.ids += 1;
                 self.links[l] = Some(LinkId(self.ids));
-                self.linked(l, Linked::Opened { space: Space::Conference, room: conf(room), by_hand });
+                self.linked(l, Linked::Opened { space: RoomNamespace::Conference, room: conf(room), by_hand });
             }
             Step::Has(l, stream) => self.linked(l, Linked::Has(stream_named(STREAMS[stream]).unwrap())),
             Step::Lacks(l, stream) => self.linked(l, Linked::Lacks(stream_named(STREAMS[stream]).unwrap())),

@@ -1,9 +1,9 @@
 //! A room: who is in it, coming and going.
 
-use confgate_sfu::vocabulary::{Command, MemberId, RoomId, Source, StreamId};
+use confgate_sfu::protocol::{Command, MemberId, RoomId, Source, StreamId};
 
 use super::admission::{Admitted, Barred};
-use super::names::Space;
+use super::names::RoomNamespace;
 use super::names::name_of;
 use super::roster::Member;
 use super::roster::Room;
@@ -65,7 +65,7 @@ impl Group {
     fn enter(&mut self, socket: SocketId, admitted: Admitted) {
         let by_session = self.is_session(socket);
         let Admitted { space, room: id, name, token, straight } = admitted;
-        self.give_way(&id, &name);
+        self.yield_streams(&id, &name);
         let room = self.rooms.entry(id.clone()).or_insert_with(|| Room::new(space, straight));
         let elsewhere = room.remotes.iter().filter(|remote| remote.is_known()).map(|remote| remote.stream.clone());
         let existing = room.sent().chain(elsewhere).map(|stream| name_of(&stream)).collect();
@@ -90,11 +90,11 @@ impl Group {
             self.send(socket, Reply::Speaker { name: Some(speaker.to_string()) });
         }
         let (audio, video) = self.permits.unheld(&id, &name);
-        if space == Space::Conference && !(audio && video) {
+        if space == RoomNamespace::Conference && !(audio && video) {
             self.send(socket, Reply::Enforce { audio, video });
         }
         if is_first {
-            self.settle_all(&id);
+            self.reconcile_all(&id);
         }
     }
 
@@ -143,9 +143,9 @@ impl Group {
             self.tell(&stayed, &Reply::Speaker { name: None });
         }
         if stayed.is_empty() {
-            self.settle_all(id);
+            self.reconcile_all(id);
         } else {
-            self.settle_member(id, name);
+            self.reconcile_member(id, name);
         }
         self.dissolve(id);
     }
@@ -162,7 +162,7 @@ impl Group {
     pub(super) fn disband(&mut self, id: &RoomId, code: Option<Code>, close: Close) {
         let pullers = self.pullers.remove(id).unwrap_or_default();
         let room = self.rooms.remove(id);
-        let (is_there, room) = (room.is_some(), room.unwrap_or_else(|| Room::new(Space::Conference, false)));
+        let (is_there, room) = (room.is_some(), room.unwrap_or_else(|| Room::new(RoomNamespace::Conference, false)));
         self.forget_remotes(&room.remotes);
         for socket in room.sockets().chain(pullers.into_iter().map(|puller| puller.socket)) {
             if let Some(code) = code {

@@ -6,16 +6,16 @@
 
 mod admission;
 mod codecs;
-mod feeds;
+mod control;
 mod membership;
 mod names;
-mod orders;
+mod p2p;
 mod permits;
-mod pullers;
+mod pipe_consumers;
+mod pulled_streams;
 mod remote;
 mod roster;
 mod sessions;
-mod straight;
 mod streams;
 mod viewer;
 mod waiting;
@@ -27,14 +27,14 @@ mod tests;
 
 use std::collections::HashMap;
 
-use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId, StreamId};
+use confgate_sfu::protocol::{Command, EndpointId, MemberId, Notice, RoomId, StreamId};
 
-pub(in crate::media) use self::admission::{Barred, Bars, Token, fits};
-use self::feeds::Feeds;
-pub use self::names::Space;
-pub(in crate::media) use self::orders::dismissal;
+pub(in crate::media) use self::admission::{Bans, Barred, Token, fits};
+pub(in crate::media) use self::control::dismissal;
+pub use self::names::RoomNamespace;
 pub(in crate::media) use self::permits::{Forwarded, NOTHING, Permit, Permits};
-use self::pullers::Puller;
+use self::pipe_consumers::PipeConsumer;
+use self::pulled_streams::PulledStreams;
 use self::roster::Room;
 use self::streams::{Endpoint, Streams};
 pub use self::viewer::{Purpose, Session};
@@ -48,9 +48,9 @@ use crate::node_protocol::{Peer, ToNode};
 use crate::rate_limit::limiter::{Limiter, Rate};
 use crate::token::{CallGatewayClaims, PullClaims};
 
-pub use self::feeds::{Ask, Linked};
 pub use self::names::FLAT;
 pub(super) use self::names::{name_of, stream_named};
+pub use self::pulled_streams::{Ask, Linked};
 pub use self::remote::LinkId;
 
 /// Sockets whose message budget is remembered; more can't be open by far (`limits.connections`).
@@ -171,14 +171,14 @@ pub struct Group {
     rooms: HashMap<RoomId, Room>,
     endpoints: HashMap<EndpointId, Endpoint>,
     next_endpoint: u64,
-    bars: Bars,
+    bars: Bans,
     permits: Permits,
     /// For whose place each socket waits.
     waiting: Vec<(RoomId, MemberId, SocketId)>,
     /// Other nodes that pull from here.
-    pullers: HashMap<RoomId, Vec<Puller>>,
+    pullers: HashMap<RoomId, Vec<PipeConsumer>>,
     /// What is pulled from other nodes.
-    feeds: Feeds,
+    feeds: PulledStreams,
     budget: Limiter<SocketId>,
     draining: bool,
     out: Vec<Output>,
@@ -194,11 +194,11 @@ impl Group {
             rooms: HashMap::new(),
             endpoints: HashMap::new(),
             next_endpoint: 0,
-            bars: Bars::default(),
+            bars: Bans::default(),
             permits: Permits::default(),
             waiting: Vec::new(),
             pullers: HashMap::new(),
-            feeds: Feeds::default(),
+            feeds: PulledStreams::default(),
             budget: Limiter::new(rate, BUDGETS),
             draining: false,
             out: Vec::new(),
@@ -241,7 +241,7 @@ impl Group {
     }
 
     /// Whether a stream of that name is in the room.
-    pub fn knows(&self, space: Space, conf: &ConfId, stream: &StreamId) -> bool {
+    pub fn knows(&self, space: RoomNamespace, conf: &ConfId, stream: &StreamId) -> bool {
         self.rooms.get(&space.room(conf.as_str())).is_some_and(|room| room.knows(stream))
     }
 

@@ -1,6 +1,6 @@
 //! What rooms and streams are called: by clients, and on this node.
 
-use confgate_sfu::vocabulary::{RoomId, Source, StreamId};
+use confgate_sfu::protocol::{RoomId, Source, StreamId};
 
 use crate::ids::UserId;
 
@@ -12,7 +12,7 @@ pub const FLAT: &str = "stream";
 
 /// Rooms of different spaces share nothing, whatever they are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Space {
+pub enum RoomNamespace {
     /// By token: the room is a conference's.
     Conference,
     /// Without a token: only where `callgw.open` is on.
@@ -21,20 +21,20 @@ pub enum Space {
     Flat,
 }
 
-impl Space {
+impl RoomNamespace {
     /// The room's name on this node.
     pub fn room(self, name: &str) -> RoomId {
         let space = match self {
-            Space::Conference => "conf",
-            Space::Open => "open",
-            Space::Flat => "flat",
+            RoomNamespace::Conference => "conf",
+            RoomNamespace::Open => "open",
+            RoomNamespace::Flat => "flat",
         };
         format!("{space}/{name}").into()
     }
 
     /// As a token says it.
     pub fn of_token(flat: bool) -> Self {
-        if flat { Space::Flat } else { Space::Conference }
+        if flat { RoomNamespace::Flat } else { RoomNamespace::Conference }
     }
 
     /// Of a room that other nodes' streams are in.
@@ -44,7 +44,7 @@ impl Space {
 
     /// Which stream that name is. An open room's members have no screens, and any name.
     pub fn stream(self, name: &str) -> StreamId {
-        match name.strip_suffix(SCREEN).filter(|_| self == Space::Conference) {
+        match name.strip_suffix(SCREEN).filter(|_| self == RoomNamespace::Conference) {
             Some(member) => StreamId { member: member.into(), source: Source::Screen },
             None => StreamId { member: name.into(), source: Source::Camera },
         }
@@ -53,7 +53,7 @@ impl Space {
 
 /// Which of a conference's streams that name is, if it can be one's.
 pub fn stream_named(name: &str) -> Option<StreamId> {
-    let stream = Space::Conference.stream(name);
+    let stream = RoomNamespace::Conference.stream(name);
     UserId::parse(&stream.member).map(|_| stream)
 }
 

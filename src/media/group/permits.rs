@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use confgate_sfu::vocabulary::{MemberId, RoomId, Source};
+use confgate_sfu::protocol::{MemberId, RoomId, Source};
 
 use super::admission::Barred;
 use crate::event::Role;

@@ -1,6 +1,6 @@
 //! A stream that another node sends.
 
-use confgate_sfu::vocabulary::{EndpointId, StreamId};
+use confgate_sfu::protocol::{EndpointId, StreamId};
 
 /// A link to another node; numbered as they are begun, never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

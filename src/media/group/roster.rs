@@ -1,15 +1,15 @@
 //! A room: who is in it, and what they send.
 
-use confgate_sfu::vocabulary::{MemberId, Source, StreamId};
+use confgate_sfu::protocol::{MemberId, Source, StreamId};
 
 use super::SocketId;
 use super::admission::Token;
-use super::names::Space;
+use super::names::RoomNamespace;
 use super::remote::Remote;
 use super::viewer::Viewer;
 
 pub(super) struct Room {
-    pub space: Space,
+    pub space: RoomNamespace,
     /// In the order in which they came.
     pub members: Vec<Member>,
     /// Who only watches one stream: there are none without it.
@@ -51,7 +51,7 @@ impl Member {
 }
 
 impl Room {
-    pub fn new(space: Space, straight: bool) -> Self {
+    pub fn new(space: RoomNamespace, straight: bool) -> Self {
         Self { space, members: Vec::new(), viewers: Vec::new(), remotes: Vec::new(), speaker: None, straight }
     }
 
@@ -98,7 +98,7 @@ impl Room {
 
     /// Kurento's pages, which have no such message, are in open rooms.
     pub fn has_speakers(&self) -> bool {
-        self.space == Space::Conference
+        self.space == RoomNamespace::Conference
     }
 
     /// Whether the members know of a stream under that name.

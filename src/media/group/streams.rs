@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use confgate_sfu::protocol::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId, Source, StreamId};
 use confgate_sfu::sdp::VideoCodecs;
-use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId, Source, StreamId};
 
 use super::codecs::Sendable;
-use super::names::{Space, name_of};
+use super::names::{RoomNamespace, name_of};
 use super::{Group, Seat, SocketId};
 use crate::http::ws::send_queue::Close;
 use crate::media::message::{Candidate, Code, Relayed, Reply};
@@ -78,7 +78,7 @@ impl Group {
     fn named(&self, socket: SocketId, name: &str) -> Option<Named> {
         let Seat { room: id, name: viewer, watches, pulls, .. } = self.seat(socket)?;
         let room = self.rooms.get(id);
-        let stream = room.map_or(Space::Conference, |room| room.space).stream(name);
+        let stream = room.map_or(RoomNamespace::Conference, |room| room.space).stream(name);
         let is_member = watches.is_none() && !pulls;
         let own = is_member && stream.member == *viewer;
         let known = match watches {
@@ -138,8 +138,8 @@ impl Group {
             return self.media(Command::Subscribe { room, endpoint, viewer, stream, offer });
         }
         // Said before anything can flow: the node forgets it with the room.
-        if self.rooms.get(&room).is_some_and(|room| room.space == Space::Conference) {
-            self.say_forwarded(&room, stream.clone());
+        if self.rooms.get(&room).is_some_and(|room| room.space == RoomNamespace::Conference) {
+            self.notify_forwarded(&room, stream.clone());
         }
         self.media(Command::Publish { room, endpoint, stream, offer });
     }
@@ -273,7 +273,7 @@ impl Group {
         (endpoint.answered, endpoint.restarts) = (true, false);
         let (socket, stream, publishes) = (endpoint.socket, endpoint.stream.clone(), endpoint.publishes);
         let held = std::mem::take(&mut endpoint.held);
-        self.tell_route(socket, &stream);
+        self.notify_route(socket, &stream);
         self.send(socket, Reply::ReceiveVideoAnswer { name: name_of(&stream), sdp_answer: answer });
         for candidate in held {
             self.send(socket, candidate);

@@ -1,6 +1,6 @@
 //! Who takes part by a session over HTTP.
 
-use confgate_sfu::vocabulary::{MemberId, StreamId};
+use confgate_sfu::protocol::{MemberId, StreamId};
 
 use super::SocketId;
 use super::admission::Token;

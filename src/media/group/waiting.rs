@@ -1,9 +1,9 @@
 //! Those whose token is good and of whom no gateway has said yet that the roster has them: the word is on its way, or
 //! they have lost their place meanwhile. They are let in when it comes, or refused like any socket that joins nowhere.
 
-use confgate_sfu::vocabulary::{MemberId, RoomId};
+use confgate_sfu::protocol::{MemberId, RoomId};
 
-use super::names::Space;
+use super::names::RoomNamespace;
 use super::viewer::Purpose;
 use super::{Group, Shown, SocketId};
 
@@ -19,7 +19,7 @@ impl Group {
         if open.wanted.replace(wanted).is_none() {
             open.idle_since = now;
         }
-        self.waiting.push((Space::Conference.room(room), name.into(), socket));
+        self.waiting.push((RoomNamespace::Conference.room(room), name.into(), socket));
     }
 
     /// Asks again for those in that place.

@@ -1,13 +1,13 @@
 //! Connections: from the offer to the end of one, for those who send and those who watch.
 
-use confgate_sfu::vocabulary::{EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
+use confgate_sfu::protocol::{EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
 use serde_json::{Value, json};
 
 use super::core::{Endpoint, Janus, Output, Part, Waiting};
 use super::message::{self, Handle};
-use super::plain;
 use super::rooms::display;
 use super::rooms::{Feed, Permit, Track};
+use super::rtp_forward;
 use super::sdp::{Mirrored, Unmirrored, mirror, named};
 
 /// Candidates that wait for their connection's handle.
@@ -54,7 +54,7 @@ impl Janus {
         let feed = self.rooms.get_mut(&endpoint.room).and_then(|room| room.feeds.get_mut(&endpoint.stream));
         if let Some(feed) = feed.filter(|feed| feed.endpoint == id) {
             feed.tracks.clone_from(&tracks);
-            feed.sent = plain::sent(&data["streams"], &answer);
+            feed.sent = rtp_forward::sent(&data["streams"], &answer);
         }
         let mid = tracks.first().map(|track| track.mid.clone()).unwrap_or_default();
         self.tell(Notice::Answer { endpoint: id, answer });
@@ -77,7 +77,7 @@ impl Janus {
                 self.tell(Notice::Answer { endpoint: id, answer: for_client });
                 self.start(id, &for_janus, mid);
                 if lacks_codec {
-                    self.tell_codec(id);
+                    self.notify_codec(id);
                 }
             }
             Err(Unmirrored::PayloadTypes) => self.fail(id, Refusal::PayloadTypes),
@@ -86,7 +86,7 @@ impl Janus {
     }
 
     /// Viewer and sender are to hear that they have no codec in common.
-    fn tell_codec(&mut self, viewer: EndpointId) {
+    fn notify_codec(&mut self, viewer: EndpointId) {
         let Some(endpoint) = self.endpoints.get(&viewer) else { return };
         let feed = self.rooms.get(&endpoint.room).and_then(|room| room.live(&endpoint.stream));
         if let Some(publisher) = feed.map(|feed| feed.endpoint) {

@@ -3,13 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
 use serde_json::Value;
 
 use super::message::{self, Handle, Request, Said};
-use super::plain;
 use super::relay::{Busy, Forward, Left, Pull};
 use super::rooms::{Permit, Room, RoomState, Track};
+use super::rtp_forward;
 
 /// Largest number that Janus takes for a room or a feed and JSON carries exactly.
 pub(super) const NUMBER_MAX: u64 = (1 << 53) - 1;
@@ -176,7 +176,7 @@ impl Janus {
             }
             // A node without Janus offers as any client does.
             Command::Forward { room, endpoint, stream, offer, .. } => {
-                let part = match plain::read_offer(&offer) {
+                let part = match rtp_forward::read_offer(&offer) {
                     Some(to) => Part::Forward(Forward::new(to)),
                     None => Part::Subscriber { offer, tracks: Vec::new(), view: None },
                 };

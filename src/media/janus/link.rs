@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use confgate_sfu::vocabulary::{Command, Load, Notice};
+use confgate_sfu::protocol::{Command, Load, Notice};
 use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::census::Census;
 use super::core::{Janus, NUMBER_MAX, Output, Settings};
+use super::load_poll::Census;
 use super::message::{self, Said};
 use super::status::Shown;
 use super::status::UNKNOWN;
@@ -237,7 +237,7 @@ impl Task {
                     backoff.reset();
                     self.session = session;
                     tracing::info!(url = %self.reach.url, "connected to Janus");
-                    let Some(why) = self.speak(socket).await else { return };
+                    let Some(why) = self.exchange_messages(socket).await else { return };
                     tracing::warn!(url = %self.reach.url, why, "the link to Janus has ended");
                     for output in self.core.disconnected() {
                         self.tell(output).await;
@@ -275,7 +275,7 @@ impl Task {
     }
 
     /// Speaks until the link ends, and says why it did. `None`: nobody needs it any more.
-    async fn speak(&mut self, mut socket: Socket) -> Option<String> {
+    async fn exchange_messages(&mut self, mut socket: Socket) -> Option<String> {
         // Janus ends a session that is silent for 60 s (`session_timeout`), and says something to each.
         let mut keepalive = interval(self.reach.probe_interval);
         keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);

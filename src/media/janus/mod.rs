@@ -5,19 +5,19 @@
 //! feed, and each connection a handle. One process speaks to a Janus for a conference: the one whose node it is. Where
 //! a conference is at two of them, they send each other its streams as their drivers agree.
 
-mod census;
+mod cascade;
 mod connections;
 mod core;
 mod link;
+mod load_poll;
 mod message;
-mod plain;
 mod relay;
-mod remote;
 mod rooms;
+mod rtp_forward;
 mod sdp;
 mod status;
 #[cfg(test)]
 mod tests;
 
-pub use census::Census;
 pub use link::{Driver, Full, Reach};
+pub use load_poll::Census;

@@ -1,8 +1,8 @@
 //! What one Janus takes from another or sends there, as it stands.
 
-use confgate_sfu::vocabulary::EndpointId;
+use confgate_sfu::protocol::EndpointId;
 
-use super::plain::{Address, Sent};
+use super::rtp_forward::{Address, Sent};
 
 /// A stream that another Janus has.
 #[derive(Default)]

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use confgate_sfu::vocabulary::{EndpointId, MemberId, StreamId};
+use confgate_sfu::protocol::{EndpointId, MemberId, StreamId};
 
-use super::plain::Sent;
+use super::rtp_forward::Sent;
 
 /// A room of ours as Janus knows it.
 pub struct Room {

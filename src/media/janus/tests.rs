@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal, RoomId, Source, StreamId};
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Reason, Refusal, RoomId, Source, StreamId};
 use serde_json::{Value, json};
 
 use super::core::{Janus, Output, Settings};

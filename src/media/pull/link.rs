@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use confgate_sfu::vocabulary::StreamId;
+use confgate_sfu::protocol::StreamId;
 use futures_util::{SinkExt, StreamExt};
 use http::Uri;
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use super::{Reach, Refused, Said, State};
 use crate::backoff::Backoff;
 use crate::http::dial::{self, Socket};
 use crate::ids::{ConfId, now_ms};
-use crate::media::group::{Ask, LinkId, Linked, Space, name_of, stream_named};
+use crate::media::group::{Ask, LinkId, Linked, RoomNamespace, name_of, stream_named};
 use crate::node_protocol::Peer;
 use crate::stall::patience;
 use crate::token::PullClaims;
@@ -103,7 +103,7 @@ impl Link {
             let ended = match patience(self.reach.timeout, self.open()).await {
                 Ok(Ok((socket, names))) => {
                     backoff.reset();
-                    let ended = self.converse(socket, names).await;
+                    let ended = self.exchange_messages(socket, names).await;
                     self.tell(Linked::Closed).await;
                     ended
                 }
@@ -142,7 +142,7 @@ impl Link {
             Wanted::One { target, from, .. } => {
                 let (id, name) = (target.gateway_id.as_deref(), name_of(&from.stream));
                 let claims = PullClaims::new(id, from.room.clone(), Some(&name), self.reach.token_ttl);
-                let claims = claims.outside_conferences(from.space == Space::Flat);
+                let claims = claims.outside_conferences(from.space == RoomNamespace::Flat);
                 Ok((target.uri.clone(), target.keys.sign(&claims), from.room.clone()))
             }
             Wanted::All(peer) => {
@@ -169,7 +169,7 @@ impl Link {
         }
     }
 
-    async fn converse(&mut self, mut socket: Socket, names: Vec<String>) -> End {
+    async fn exchange_messages(&mut self, mut socket: Socket, names: Vec<String>) -> End {
         if names.is_empty() && self.is_by_hand() && *self.state.borrow() == State::New {
             return End::Over(Refused::NoStream);
         }
@@ -297,10 +297,10 @@ impl Link {
     }
 
     /// Where what it brings is here.
-    fn space(&self) -> Space {
+    fn space(&self) -> RoomNamespace {
         match &self.wanted {
             Wanted::One { local, .. } => local.space,
-            Wanted::All(_) => Space::Conference,
+            Wanted::All(_) => RoomNamespace::Conference,
         }
     }
 

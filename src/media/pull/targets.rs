@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use confgate_sfu::vocabulary::StreamId;
+use confgate_sfu::protocol::StreamId;
 use http::Uri;
 
 use crate::ids::{ConfId, Secret};
-use crate::media::group::{FLAT, Space, stream_named};
+use crate::media::group::{FLAT, RoomNamespace, stream_named};
 use crate::media::tokens::PULLERS_KEY;
 use crate::token::{Kind, KindKeys};
 
@@ -79,7 +79,7 @@ fn trimmed(text: &str) -> &str {
 /// A stream as operators name it: `confId/userId[/screen]`, or a flat name for one outside conferences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    pub space: Space,
+    pub space: RoomNamespace,
     /// The conference, or the flat name: a room of its own.
     pub room: ConfId,
     pub stream: StreamId,
@@ -88,8 +88,8 @@ pub struct Named {
 impl Named {
     pub fn parse(name: &str) -> Option<Self> {
         let (space, room, stream) = match name.split_once('/') {
-            Some((conf, stream)) => (Space::Conference, conf, stream),
-            None => (Space::Flat, name, FLAT),
+            Some((conf, stream)) => (RoomNamespace::Conference, conf, stream),
+            None => (RoomNamespace::Flat, name, FLAT),
         };
         Some(Self { space, room: ConfId::parse(room)?, stream: stream_named(stream)? })
     }
@@ -178,10 +178,10 @@ mod tests {
     #[test]
     fn a_stream_is_named_by_its_conference_and_member() {
         let named = Named::parse("c1/u1/screen").unwrap();
-        assert_eq!((named.space, named.room.as_str()), (Space::Conference, "c1"));
+        assert_eq!((named.space, named.room.as_str()), (RoomNamespace::Conference, "c1"));
         assert_eq!(crate::media::group::name_of(&named.stream), "u1/screen");
         let flat = Named::parse("testStream").unwrap();
-        assert_eq!((flat.space, flat.room.as_str()), (Space::Flat, "testStream"));
+        assert_eq!((flat.space, flat.room.as_str()), (RoomNamespace::Flat, "testStream"));
         for text in ["", "c1/", "/u1", "c1/u1/x", "c1/u1/screen/screen", "c 1/u1", "test Stream"] {
             assert!(Named::parse(text).is_none(), "{text}");
         }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId, StreamId};
+use confgate_sfu::protocol::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId, StreamId};
 
 use super::request::{Begun, Done, Failure, Request, Session};
 use super::sdp;

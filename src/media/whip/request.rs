@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use confgate_sfu::vocabulary::{MemberId, RoomId, Source, StreamId};
+use confgate_sfu::protocol::{MemberId, RoomId, Source, StreamId};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, IF_MATCH, LOCATION};
 use http::{HeaderValue, Method, Request as HttpRequest, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};

@@ -1,6 +1,6 @@
 //! The core without a server: what it asks, when it waits, and what it makes of each answer.
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal, Source, StreamId};
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Reason, Refusal, Source, StreamId};
 use proptest::prelude::*;
 
 use super::core::{Output, Settings, Whip};

@@ -3,7 +3,7 @@
 use super::tls::Tls;
 use super::{ConnectError, sasl};
 use crate::ids::{Secret, UserId};
-use crate::xmpp::stream::{Io, Voice, XmppStream};
+use crate::xmpp::stream::{Io, StreamIdentity, XmppStream};
 use crate::xmpp::xml::{Element, Stanza};
 
 const CLIENT_NS: &str = "jabber:client";
@@ -103,7 +103,7 @@ async fn ask(stream: &mut XmppStream, id: &str, payload: Element) -> Result<Stan
 }
 
 async fn opened(io: Box<dyn Io>, domain: &str, secured: bool) -> Result<Offer, ConnectError> {
-    opened_over(XmppStream::over(io, Voice::Session), domain, secured).await
+    opened_over(XmppStream::over(io, StreamIdentity::Session), domain, secured).await
 }
 
 async fn opened_over(mut stream: XmppStream, domain: &str, secured: bool) -> Result<Offer, ConnectError> {

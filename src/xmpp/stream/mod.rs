@@ -4,11 +4,11 @@
 //! next stanza, so neither side can starve the other, and everything queued between two waits leaves in one write.
 //!
 //! It is the one writer and the one reader. What leaves is a tree that this module writes, from an address that is the
-//! stream's own: see [`Voice`]. What comes and can't be kept is skipped: see [`Incoming`].
+//! stream's own: see [`StreamIdentity`]. What comes and can't be kept is skipped: see [`Incoming`].
 
 mod head;
+mod identity;
 pub mod splitter;
-mod voice;
 
 use std::future::poll_fn;
 use std::io;
@@ -19,8 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::xmpp::xml::{CONTENT_NS, Element, Stanza, XmlError, read, write_attr, write_element};
 use head::Head;
+pub use identity::StreamIdentity;
 use splitter::{Frame, FramingError, Splitter};
-pub use voice::Voice;
 
 /// Bytes taken from the socket at once: some fifty stanzas of the usual size, and little enough for each of some
 /// thousands of user sessions.
@@ -76,13 +76,13 @@ pub struct XmppStream {
     written: usize,
     /// TLS and buffered transports keep written bytes until flushed.
     unflushed: bool,
-    voice: Voice,
+    voice: StreamIdentity,
     /// The prefixes that the peer's header declares.
     declared: Vec<(String, String)>,
 }
 
 impl XmppStream {
-    pub fn over(io: Box<dyn Io>, voice: Voice) -> Self {
+    pub fn over(io: Box<dyn Io>, voice: StreamIdentity) -> Self {
         Self {
             io,
             splitter: Splitter::default(),
@@ -293,7 +293,7 @@ mod tests {
     const HEAD: &str = "<stream:stream xmlns:stream='s' id='7'>";
 
     fn stream(io: impl Io + 'static) -> XmppStream {
-        XmppStream::over(Box::new(io), Voice::Server)
+        XmppStream::over(Box::new(io), StreamIdentity::Server)
     }
 
     #[tokio::test]

@@ -127,18 +127,18 @@ async fn tokens(stage: &Stage) -> Vec<String> {
 }
 
 /// Counts as standing while it is held.
-struct Standing(Arc<AtomicUsize>);
+struct NodeStatus(Arc<AtomicUsize>);
 
-impl Drop for Standing {
+impl Drop for NodeStatus {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
 }
 
 impl Hostile {
-    fn stands(&self) -> Standing {
+    fn stands(&self) -> NodeStatus {
         self.standing.fetch_add(1, Relaxed);
-        Standing(self.standing.clone())
+        NodeStatus(self.standing.clone())
     }
 
     async fn tcp(&self) -> std::io::Result<TcpStream> {

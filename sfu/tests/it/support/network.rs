@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use confgate_sfu::vocabulary::{Command, EndpointId, MemberId, Notice, RoomId, Source, StreamId};
+use confgate_sfu::protocol::{Command, EndpointId, MemberId, Notice, RoomId, Source, StreamId};
 use confgate_sfu::worker::{Datagram, Socket};
 use confgate_sfu::{Limits, Worker};
 use str0m::net::{Protocol, Receive};

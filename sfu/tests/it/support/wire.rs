@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, StreamId};
+use confgate_sfu::protocol::{Command, EndpointId, Notice, StreamId};
 use confgate_sfu::{Config, Node};
 use str0m::net::{Protocol, Receive};
 use str0m::{Input, Output};

@@ -1,4 +1,4 @@
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice};
+use confgate_sfu::protocol::{Command, EndpointId, Notice};
 
 use super::*;
 

@@ -9,9 +9,9 @@ mod sessions;
 mod straight;
 mod streams;
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice};
+use confgate_sfu::protocol::{Command, EndpointId, Notice};
 
-use super::names::Space;
+use super::names::RoomNamespace;
 use super::*;
 use crate::event::{CallMode, Role};
 use crate::ids::{ConfId, UserId};
@@ -69,7 +69,7 @@ impl Node {
     /// The roster has the token's bearer, unless something was said of them before.
     fn known(&mut self, shown: &Shown) {
         let Shown::Claims(claims) = shown else { return };
-        let room = Space::Conference.room(claims.conf_id.as_str());
+        let room = RoomNamespace::Conference.room(claims.conf_id.as_str());
         if self.group.permits.get(&room, claims.user_id.as_str()).is_none() {
             self.order(permit(&claims.conf_id, &claims.user_id, true));
         }
@@ -139,7 +139,7 @@ fn permit(room: &ConfId, name: &UserId, audio: bool) -> ToNode {
 
 /// What the media is told before a stream begins, or when it changes.
 fn forwarded(name: &str, audio: bool, video: bool) -> Output {
-    let stream = Space::Conference.stream(name);
+    let stream = RoomNamespace::Conference.stream(name);
     Output::Media(Command::Permit { room: "conf/c".into(), stream, audio, video })
 }
 

@@ -1,6 +1,6 @@
 //! What other nodes pull from here, and what is pulled from them.
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Source};
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Reason, Source};
 
 use super::*;
 use crate::token::PullClaims;
@@ -19,7 +19,7 @@ impl Node {
     }
 
     fn link(&mut self, room: &str, by_hand: bool) {
-        assert_eq!(self.linked(Linked::Opened { space: Space::Conference, room: conf(room), by_hand }), []);
+        assert_eq!(self.linked(Linked::Opened { space: RoomNamespace::Conference, room: conf(room), by_hand }), []);
     }
 
     fn answers(&mut self, name: &str, route: &[&str]) -> Vec<Output> {

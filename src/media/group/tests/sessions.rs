@@ -1,6 +1,6 @@
 //! Sessions over HTTP: who is a member by one, who only watches, and what ends them.
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal};
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Reason, Refusal};
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn who_publishes_over_http_is_a_member_like_any_other() {
     let mut node = Node::new();
     node.join(1, "c", "ben");
     let outputs = node.begin(2, "obs", Purpose::Publish);
-    let (room, stream) = ("conf/c".into(), Space::Conference.stream("obs"));
+    let (room, stream) = ("conf/c".into(), RoomNamespace::Conference.stream("obs"));
     let publish = Command::Publish { room, endpoint: EndpointId(0), stream, offer: "o".into() };
     assert_eq!(outputs, [existing(2, &["ben"]), Output::Media(publish)]);
     assert_eq!(node.answer(0), [answered(2, "obs"), arrived(1, "obs")]);
@@ -90,7 +90,7 @@ fn a_session_ends_with_its_connection() {
 fn who_watches_over_http_is_known_to_nobody() {
     let mut node = publishing();
     let outputs = node.begin(3, "viewer", watch(Some("obs")));
-    let (room, stream) = ("conf/c".into(), Space::Conference.stream("obs"));
+    let (room, stream) = ("conf/c".into(), RoomNamespace::Conference.stream("obs"));
     let (viewer, offer) = ("viewer".into(), "o".into());
     assert_eq!(outputs, [Output::Media(Command::Subscribe { room, endpoint: EndpointId(1), viewer, stream, offer })]);
     assert_eq!(node.answer(1), [answered(3, "obs")]);

@@ -1,6 +1,6 @@
 //! Offers, answers, candidates and what is announced of them.
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal};
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Reason, Refusal};
 
 use super::*;
 use crate::media::message::Candidate;
@@ -10,10 +10,10 @@ fn an_own_offer_publishes_and_any_other_subscribes() {
     let mut node = Node::new();
     node.join(1, "c", "anna");
     node.join(2, "c", "ben");
-    let (room, stream) = ("conf/c".into(), Space::Conference.stream("anna"));
+    let (room, stream) = ("conf/c".into(), RoomNamespace::Conference.stream("anna"));
     let publish = Command::Publish { room, endpoint: EndpointId(0), stream, offer: "o".into() };
     assert_eq!(node.offer(1, "anna"), [Output::Media(publish)]);
-    let (room, stream) = ("conf/c".into(), Space::Conference.stream("anna"));
+    let (room, stream) = ("conf/c".into(), RoomNamespace::Conference.stream("anna"));
     let subscribe =
         Command::Subscribe { room, endpoint: EndpointId(1), viewer: "ben".into(), stream, offer: "o".into() };
     assert_eq!(node.offer(2, "anna"), [Output::Media(subscribe)]);
@@ -142,7 +142,7 @@ fn a_client_that_cannot_be_answered_answers_the_medias_offer() {
     node.offer(2, "anna");
     let refused = Notice::Refused { endpoint: EndpointId(0), refusal: Refusal::PayloadTypes };
     assert_eq!(errors(&node.notice(refused)), [(2, Code::PayloadTypes, Some("anna".into()))]);
-    let (room, stream) = ("conf/c".into(), Space::Conference.stream("anna"));
+    let (room, stream) = ("conf/c".into(), RoomNamespace::Conference.stream("anna"));
     let (endpoint, viewer) = (EndpointId(1), "ben".into());
     let asked = Command::Subscribe { room, endpoint, viewer, stream, offer: String::new() };
     assert_eq!(node.say(2, r#"{"id":"receiveVideoFrom","sender":"anna"}"#), [Output::Media(asked)]);

@@ -1,9 +1,9 @@
 //! Two cores, each with a Janus of its own: what one offers the other answers.
 
-use confgate_sfu::vocabulary::{Command, EndpointId, Notice, Reason, Refusal};
+use confgate_sfu::protocol::{Command, EndpointId, Notice, Reason, Refusal};
 use serde_json::json;
 
-use super::super::plain::{self, Address, read_answer, read_offer};
+use super::super::rtp_forward::{self, Address, read_answer, read_offer};
 use super::{ANSWER, CLIENT, Said, Scene, publish, room, stream, subscribe};
 
 fn pull(endpoint: u64) -> Command {
@@ -91,7 +91,7 @@ fn what_one_janus_sends_is_watched_at_the_other_and_held_back_there_too() {
 #[test]
 fn an_offer_waits_for_the_stream() {
     let mut far = Scene::up();
-    far.command(forward(8, plain::offer(None)));
+    far.command(forward(8, rtp_forward::offer(None)));
     far.has_room();
     assert_eq!((far.told.len(), far.asked.len()), (0, 0));
     far.publishes(1, 20);
@@ -114,14 +114,17 @@ fn what_is_pulled_no_longer_is_taken_back_at_both_before_the_room_is() {
     let mut near = Scene::up();
     near.command(pull(7));
     near.has_room();
-    near.command(answered(7, plain::answer(&plain::sent(&json!([{"mindex": 0, "codec": "opus"}]), ANSWER), false)));
+    near.command(answered(
+        7,
+        rtp_forward::answer(&rtp_forward::sent(&json!([{"mindex": 0, "codec": "opus"}]), ANSWER), false),
+    ));
     near.command(Command::CloseRoom { room: room() });
     near.done("add_remote_publisher", json!({"port": 5000, "rtcp_port": 5001}), None);
     near.done("remove_remote_publisher", json!({"videoroom": "success"}), None);
     near.asked("destroy");
     let mut far = Scene::up();
     far.publishes(1, 20);
-    far.command(forward(9, plain::offer(Some(Address { ip: [192, 0, 2, 3].into(), rtp: 6, rtcp: 7 }))));
+    far.command(forward(9, rtp_forward::offer(Some(Address { ip: [192, 0, 2, 3].into(), rtp: 6, rtcp: 7 }))));
     far.command(Command::Close { endpoint: EndpointId(9) });
     far.done("publish_remotely", json!({"videoroom": "success"}), None);
     far.asked("unpublish_remotely");
@@ -162,28 +165,28 @@ fn a_link_that_was_lost_leaves_nothing_at_janus() {
 #[test]
 fn other_tracks_than_were_told_refusals_and_silence_end_a_pull() {
     let (_far, mut near, _) = pulled();
-    near.command(answered(7, plain::answer(&[], true)));
+    near.command(answered(7, rtp_forward::answer(&[], true)));
     near.is_refused(7, Refusal::BadSdp);
     near.asked("remove_remote_publisher");
 
     let mut near = Scene::up();
     near.command(pull(7));
     near.has_room();
-    let opus = plain::sent(&json!([{"mindex": 0, "codec": "opus"}]), ANSWER);
+    let opus = rtp_forward::sent(&json!([{"mindex": 0, "codec": "opus"}]), ANSWER);
     near.told.clear();
-    near.command(answered(7, plain::answer(&opus, false)));
+    near.command(answered(7, rtp_forward::answer(&opus, false)));
     near.done("add_remote_publisher", json!({"ip": "192.0.2.9", "port": 5000, "rtcp_port": 5001}), None);
     let at = Address { ip: [192, 0, 2, 9].into(), rtp: 5000, rtcp: 5001 };
     assert_eq!(read_offer(&near.offers()), Some(Some(at)));
-    let vp8 = plain::sent(&json!([{"mindex": 0, "codec": "vp8"}]), ANSWER);
-    near.command(answered(7, plain::answer(&vp8, true)));
+    let vp8 = rtp_forward::sent(&json!([{"mindex": 0, "codec": "vp8"}]), ANSWER);
+    near.command(answered(7, rtp_forward::answer(&vp8, true)));
     near.is_refused(7, Refusal::Unavailable);
 
     for refusal in [Some(499), None] {
         near.asked.clear();
         near.command(pull(8));
         near.told.clear();
-        near.command(answered(8, plain::answer(&opus, false)));
+        near.command(answered(8, rtp_forward::answer(&opus, false)));
         let (transaction, _) = near.asked("add_remote_publisher");
         match refusal {
             Some(code) => near.said(Said::Refused { transaction, code, reason: "no port".into() }),
@@ -192,7 +195,7 @@ fn other_tracks_than_were_told_refusals_and_silence_end_a_pull() {
         near.is_refused(8, Refusal::Unavailable);
         near.asked("remove_remote_publisher");
     }
-    near.command(answered(8, plain::answer(&opus, false)));
+    near.command(answered(8, rtp_forward::answer(&opus, false)));
     near.is_refused(8, Refusal::BadEndpoint);
 }
 
@@ -203,21 +206,21 @@ fn places_between_the_tracks_are_kept_and_what_rooms_do_not_have_is_left_out() {
         {"mindex": 2, "type": "audio", "disabled": true}, {"mindex": 3, "type": "audio", "codec": "opus"},
         {"mindex": 4, "type": "audio", "codec": "opus"}, {"mindex": 99, "codec": "opus"}, {"codec": "opus"},
     ]);
-    let sent = plain::sent(&streams, "");
+    let sent = rtp_forward::sent(&streams, "");
     assert_eq!(sent.iter().map(|sent| sent.place).collect::<Vec<_>>(), [1, 3]);
-    assert_eq!(read_answer(&plain::answer(&sent, true)), Some(sent.iter().rev().cloned().collect()));
-    let places = plain::streams(&sent);
+    assert_eq!(read_answer(&rtp_forward::answer(&sent, true)), Some(sent.iter().rev().cloned().collect()));
+    let places = rtp_forward::streams(&sent);
     let disabled: Vec<bool> = places.iter().map(|place| place["disabled"] == true).collect();
     assert_eq!(disabled, [true, false, true, false]);
 }
 
 #[test]
 fn an_offer_of_another_kind_is_a_viewers_and_a_viewers_is_never_sent_plainly() {
-    let at = |ip: &str| plain::offer(Some(Address { ip: ip.parse().unwrap(), rtp: 5000, rtcp: 5001 }));
+    let at = |ip: &str| rtp_forward::offer(Some(Address { ip: ip.parse().unwrap(), rtp: 5000, rtcp: 5001 }));
     for ip in ["192.0.2.9", "2001:db8::9"] {
         assert_eq!(read_offer(&at(ip)), Some(Some(Address { ip: ip.parse().unwrap(), rtp: 5000, rtcp: 5001 })));
     }
-    assert_eq!(read_offer(&plain::offer(None)), Some(None));
+    assert_eq!(read_offer(&rtp_forward::offer(None)), Some(None));
     let no_address = at("192.0.2.9").replace("192.0.2.9", "media.example.org");
     for other in [CLIENT, "", "m=audio", &at("0.0.0.0"), &at("239.1.1.1"), &no_address, &"x".repeat(70_000)] {
         assert_eq!(read_offer(other), None, "{other}");

@@ -1,0 +1,140 @@
+//! Refusals of the EIM: an XMPP error condition and, beside it, the stable key of the reason.
+
+use crate::xmpp::xml::{CONTENT_NS, Element, Node, Stanza};
+
+/// Namespace of the defined error conditions (RFC 6120 section 8.3.3).
+pub(super) const STANZAS_NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+/// Namespace of our application-specific condition.
+pub(super) const REASON_NS: &str = "je:x:client:error";
+
+/// The conditions in use, each with the error type that RFC 6120 gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Gone,
+    ItemNotFound,
+    NotAuthorized,
+    PolicyViolation,
+    ResourceConstraint,
+    ServiceUnavailable,
+    UnexpectedRequest,
+}
+
+impl Condition {
+    /// Element name and error type.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::BadRequest => ("bad-request", "modify"),
+            Self::Conflict => ("conflict", "cancel"),
+            Self::Forbidden => ("forbidden", "auth"),
+            Self::Gone => ("gone", "cancel"),
+            Self::ItemNotFound => ("item-not-found", "cancel"),
+            Self::NotAuthorized => ("not-authorized", "auth"),
+            Self::PolicyViolation => ("policy-violation", "modify"),
+            Self::ResourceConstraint => ("resource-constraint", "wait"),
+            Self::ServiceUnavailable => ("service-unavailable", "cancel"),
+            Self::UnexpectedRequest => ("unexpected-request", "wait"),
+        }
+    }
+}
+
+/// Why an operation was not done. Nothing has changed when one is returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StanzaError {
+    pub condition: Condition,
+    /// Stable key, what the gateway passes on and a page translates.
+    pub reason: &'static str,
+    /// For developers: which argument.
+    pub text: Option<&'static str>,
+}
+
+impl StanzaError {
+    pub const fn new(condition: Condition, reason: &'static str) -> Self {
+        Self { condition, reason, text: None }
+    }
+
+    /// The argument of that name is missing or ill-formed.
+    pub const fn argument(name: &'static str) -> Self {
+        Self { condition: Condition::BadRequest, reason: "argument.invalid", text: Some(name) }
+    }
+
+    pub const fn forbidden(reason: &'static str) -> Self {
+        Self::new(Condition::Forbidden, reason)
+    }
+
+    pub const fn not_found(reason: &'static str) -> Self {
+        Self::new(Condition::ItemNotFound, reason)
+    }
+
+    pub const fn conflict(reason: &'static str) -> Self {
+        Self::new(Condition::Conflict, reason)
+    }
+
+    pub const fn constraint(reason: &'static str) -> Self {
+        Self::new(Condition::ResourceConstraint, reason)
+    }
+
+    pub const fn unavailable(reason: &'static str) -> Self {
+        Self::new(Condition::ServiceUnavailable, reason)
+    }
+
+    /// A request that was not read: larger or deeper than allowed, or of XML that we don't know.
+    pub const fn not_read() -> Self {
+        Self::new(Condition::PolicyViolation, "stanza.notRead")
+    }
+
+    /// The conference is over.
+    pub const fn ended() -> Self {
+        Self::new(Condition::Gone, "conference.ended")
+    }
+
+    pub const fn no_conference() -> Self {
+        Self::not_found("conference.notFound")
+    }
+
+    /// `<error type=..><CONDITION/><text/>?<reason/></error>`.
+    pub fn to_element(&self) -> Element {
+        let (name, kind) = self.condition.names();
+        let mut error = Element::new("error", CONTENT_NS).with("type", kind).with_child(Element::new(name, STANZAS_NS));
+        if let Some(text) = self.text {
+            error = error.with_child(Element::new("text", STANZAS_NS).with_text(text));
+        }
+        error.with_child(Element::new("reason", REASON_NS).with_text(self.reason))
+    }
+}
+
+/// Where an answer goes: the request's addresses turned round, and its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Envelope {
+    from: Option<String>,
+    to: Option<String>,
+    id: Option<String>,
+}
+
+impl Envelope {
+    pub fn answering(request: &Stanza) -> Self {
+        let attr = |name| request.attr(name).map(str::to_owned);
+        Self { from: attr("to"), to: attr("from"), id: attr("id") }
+    }
+
+    pub fn result(self, payload: Option<Element>) -> Stanza {
+        self.seal("result", payload)
+    }
+
+    pub fn error(self, deny: &StanzaError) -> Stanza {
+        self.seal("error", Some(deny.to_element()))
+    }
+
+    fn seal(self, kind: &str, payload: Option<Element>) -> Stanza {
+        let mut stanza = Stanza::new("iq").with("type", kind);
+        for (name, value) in [("from", self.from), ("to", self.to), ("id", self.id)] {
+            if let Some(value) = value {
+                stanza.set(name, value);
+            }
+        }
+        stanza.nodes.extend(payload.map(Node::Element));
+        stanza
+    }
+}

@@ -1,0 +1,133 @@
+//! What gateways order: who is in and what of theirs is forwarded, who goes, where a room goes, and when it is over.
+
+use confgate_sfu::protocol::{Command, MemberId, RoomId, Source, StreamId};
+
+use super::admission::{Barred, Token};
+use super::names::RoomNamespace;
+use super::permits::{NOTHING, Permit};
+use super::{Group, Output, SocketId};
+use crate::http::ws::send_queue::Close;
+use crate::ids::{ConfId, UserId};
+use crate::media::message::{Code, Relayed, Reply};
+use crate::node_protocol::{EndedBy, ToNode};
+
+impl Group {
+    pub(super) fn order(&mut self, now: u64, order: ToNode) {
+        match order {
+            ToNode::Permit { room, name, audio, video, closed, role } => {
+                self.permit(now, &room, &name, Permit { audio, video, closed, role });
+            }
+            ToNode::Revoke { families, by } => self.revoke(now, &families, by),
+            ToNode::Expel { room, name, issued_until } => self.expel(now, room, name, issued_until),
+            ToNode::Move { room, url } => self.move_room(room, url),
+            ToNode::Cascade { room, peers } => self.out.push(Output::Cascade(room, peers)),
+            ToNode::CloseRoom { room } => self.close_room(now, room),
+        }
+    }
+
+    fn permit(&mut self, now: u64, room: &ConfId, name: &UserId, permit: Permit) {
+        let (id, member) = (RoomNamespace::Conference.room(room.as_str()), MemberId::from(name.as_str()));
+        let before = self.permits.unheld(&id, &member);
+        if !self.permits.put(&id, &member, permit) {
+            return;
+        }
+        self.enforce(&id, &member);
+        let present = self.rooms.get(&id).and_then(|place| place.member(&member)).map(|member| member.socket);
+        let (audio, video) = permit.unheld();
+        if let Some(socket) = present.filter(|_| (audio, video) != before) {
+            if !(audio && video) {
+                // From browser to browser nobody would hold it back.
+                self.relay_room(&id, Relayed::Enforced);
+            }
+            self.send(socket, Reply::Enforce { audio, video });
+        }
+        self.retry_waiting(now, |room, waiting| *room == id && *waiting == member);
+    }
+
+    /// Says to the media what is forwarded now of those of the member's streams that there are.
+    fn enforce(&mut self, id: &RoomId, member: &MemberId) {
+        let Some(place) = self.rooms.get(id) else { return };
+        let seat = place.member(member).and_then(|member| self.seat(member.socket));
+        let is_sent = |stream: &StreamId| seat.is_some_and(|seat| seat.streams.of(stream).is_some());
+        let is_there = |stream: &StreamId| is_sent(stream) || place.remote(stream).is_some();
+        let streams = [Source::Camera, Source::Screen].map(|source| StreamId { member: member.clone(), source });
+        for stream in streams.into_iter().filter(is_there).collect::<Vec<_>>() {
+            self.notify_forwarded(id, stream);
+        }
+    }
+
+    /// What of the stream is forwarded, said to the media: before the stream begins, and when it changes.
+    pub(super) fn notify_forwarded(&mut self, id: &RoomId, stream: StreamId) {
+        let needs_roster = !self.is_by_hand(id, &stream) && !self.is_vouched(id, &stream.member);
+        let unsaid = if needs_roster { NOTHING } else { (true, true) };
+        let forwarded = |permit: Permit| permit.forwarded(stream.source, self.limits.holds_tracks);
+        let (audio, video) = self.permits.get(id, &stream.member).map_or(unsaid, forwarded);
+        self.media(Command::Permit { room: id.clone(), stream, audio, video });
+    }
+
+    /// Whether another gateway begins and ends what is sent under that name.
+    fn is_vouched(&self, id: &RoomId, member: &MemberId) -> bool {
+        let member = self.rooms.get(id).and_then(|room| room.member(member));
+        member.and_then(|member| member.token.as_ref()).is_some_and(|token| token.vouched)
+    }
+
+    /// Who has come in again since, by a later token, stays.
+    fn expel(&mut self, now: u64, room: ConfId, name: UserId, issued_until: u64) {
+        let (id, member) = (RoomNamespace::Conference.room(room.as_str()), MemberId::from(name.as_str()));
+        let barred = self.rooms.get(&id).map(|place| place.of_user(&member, issued_until)).unwrap_or_default();
+        self.bars.put(room, Some(name), issued_until, Barred::Expelled);
+        self.permits.remove(&id, &member);
+        for socket in barred {
+            self.dismiss(now, socket, Code::Expelled, Close::Kicked);
+        }
+        self.enforce(&id, &member);
+        self.retry_waiting(now, |room, waiting| *room == id && *waiting == member);
+    }
+
+    /// The logins are over, and with them what their tokens stood for.
+    fn revoke(&mut self, now: u64, families: &[String], by: EndedBy) {
+        self.bars.revoke(families, by, self.date);
+        let is_over = |token: &Token| token.is_of(families);
+        let (code, close) = dismissal(by);
+        let over: Vec<SocketId> = self.rooms.values().flat_map(|room| room.admitted_by(is_over)).collect();
+        for socket in over {
+            // With a member goes whoever watches them.
+            if self.sockets.contains_key(&socket) {
+                self.dismiss(now, socket, code, close);
+            }
+        }
+        self.retry_waiting(now, |_, _| true);
+    }
+
+    /// Members are told and go by themselves; tokens that lead here are turned away until later ones are given out.
+    fn move_room(&mut self, room: ConfId, url: String) {
+        let members = self.sockets_of(&room);
+        self.bars.put(room, None, self.date, Barred::Moved(url.clone()));
+        self.tell(&members, &Reply::Moved { url });
+    }
+
+    fn close_room(&mut self, now: u64, room: ConfId) {
+        let id = RoomNamespace::Conference.room(room.as_str());
+        self.bars.put(room.clone(), None, self.date, Barred::Ended);
+        self.permits.forget(&id);
+        self.end_links(&id);
+        // Those too that are lost for now and would be tried again: the other node may have heard of the end first.
+        self.out.push(Output::Cascade(room, Vec::new()));
+        self.disband(&id, Some(Code::Ended), Close::Over);
+        self.retry_waiting(now, |room, _| *room == id);
+    }
+
+    fn sockets_of(&self, room: &ConfId) -> Vec<SocketId> {
+        let room = self.rooms.get(&RoomNamespace::Conference.room(room.as_str()));
+        room.map(|room| room.sockets().collect()).unwrap_or_default()
+    }
+}
+
+/// What a client is told whose login has ended by that.
+pub(in crate::media) fn dismissal(by: EndedBy) -> (Code, Close) {
+    match by {
+        EndedBy::Itself => (Code::Unauthorized, Close::Unauthorized),
+        EndedBy::Kick => (Code::Expelled, Close::Kicked),
+        EndedBy::Conference => (Code::Ended, Close::Over),
+    }
+}

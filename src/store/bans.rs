@@ -1,0 +1,112 @@
+//! Accounts and browsers that a kick or a ban keeps out of a conference.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{Store, StoreError, at, fits};
+use crate::clock::Moment;
+use crate::ids::{ConfId, ID_MAX, UserId};
+
+/// Whom a bar keeps out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barred<'a> {
+    Account(&'a UserId),
+    /// By the id in its cookie.
+    Device(&'a str),
+}
+
+impl Barred<'_> {
+    /// As it stands in the table. A device's id has no `=`, and fits beside an account's of any length.
+    fn key(self) -> String {
+        match self {
+            Self::Account(user) => format!("={}", URL_SAFE_NO_PAD.encode(digest(&SHA256, user.as_str().as_bytes()))),
+            Self::Device(device) => device.to_owned(),
+        }
+    }
+}
+
+impl Store {
+    /// Bans an account or a browser from a conference until then, or with `None` (a ban) for as long as
+    /// the conference lasts. Never shortens an earlier bar.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn bar(&self, whom: Barred<'_>, conf: &ConfId, until: Option<Moment>) -> Result<(), StoreError> {
+        let device = whom.key();
+        fits("a device's id", &device, ID_MAX)?;
+        let mut write = self.write().await?;
+        let earlier: Option<(Option<i64>,)> =
+            sqlx::query_as("SELECT barred_until FROM bars WHERE device = ? AND conf_id = ?")
+                .bind(&device)
+                .bind(conf.as_str())
+                .fetch_optional(write.on())
+                .await?;
+        let until = match earlier {
+            Some((earlier,)) => until.map(at).zip(earlier).map(|(new, earlier)| new.max(earlier)),
+            None => until.map(at),
+        };
+        sqlx::query("REPLACE INTO bars (device, conf_id, barred_until) VALUES (?, ?, ?)")
+            .bind(&device)
+            .bind(conf.as_str())
+            .bind(until)
+            .execute(write.on())
+            .await?;
+        write.commit().await
+    }
+
+    /// # Errors
+    /// A fault of the store.
+    pub async fn is_barred(&self, whom: Barred<'_>, conf: &ConfId, now: Moment) -> Result<bool, StoreError> {
+        let mut read = self.read().await?;
+        let bar: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM bars WHERE device = ? AND conf_id = ? AND (barred_until IS NULL OR barred_until > ?)",
+        )
+        .bind(whom.key())
+        .bind(conf.as_str())
+        .bind(at(now))
+        .fetch_optional(read.on())
+        .await?;
+        Ok(bar.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{conf, fresh, user};
+
+    const DEVICE: Barred<'_> = Barred::Device("device");
+
+    #[tokio::test]
+    async fn a_kick_bars_for_its_time_in_its_conference_alone() {
+        let (store, _folder) = fresh().await;
+        store.bar(DEVICE, &conf("c"), Some(Moment::at(100))).await.unwrap();
+        assert!(store.is_barred(DEVICE, &conf("c"), Moment::at(99)).await.unwrap());
+        assert!(!store.is_barred(DEVICE, &conf("c"), Moment::at(100)).await.unwrap());
+        assert!(!store.is_barred(DEVICE, &conf("d"), Moment::at(99)).await.unwrap());
+        assert!(!store.is_barred(Barred::Device("other"), &conf("c"), Moment::at(99)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_accounts_bar_is_no_browsers_whatever_they_are_called() {
+        let (store, _folder) = fresh().await;
+        let longest = user(&"u".repeat(64));
+        for account in [&longest, &user("device")] {
+            store.bar(Barred::Account(account), &conf("c"), None).await.unwrap();
+            assert!(store.is_barred(Barred::Account(account), &conf("c"), Moment::at(1)).await.unwrap());
+        }
+        assert!(!store.is_barred(DEVICE, &conf("c"), Moment::at(1)).await.unwrap());
+        assert!(!store.is_barred(Barred::Account(&user("other")), &conf("c"), Moment::at(1)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_later_kick_shortens_no_bar() {
+        let (store, _folder) = fresh().await;
+        for until in [Some(100), Some(50), None, Some(200)] {
+            store.bar(DEVICE, &conf("c"), until.map(Moment::at)).await.unwrap();
+            assert!(store.is_barred(DEVICE, &conf("c"), Moment::at(99)).await.unwrap(), "{until:?}");
+        }
+        assert!(store.is_barred(DEVICE, &conf("c"), Moment::at(u64::MAX)).await.unwrap(), "the ban stands");
+    }
+}

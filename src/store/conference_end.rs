@@ -1,0 +1,26 @@
+//! What the end of a conference ends.
+
+use super::{Store, StoreError, accounts, big, refresh_token_families};
+use crate::ids::ConfId;
+
+impl Store {
+    /// The conference has ended: in one step its links are revoked, its guests' families ended, their accounts due, its
+    /// bars lifted and its call gateway free. Returns the ids of the families ended by this call; a repeat ends none.
+    ///
+    /// # Errors
+    /// A fault of the store; then nothing of it has happened.
+    pub async fn conference_over(&self, conf: &ConfId, now: u64) -> Result<Vec<String>, StoreError> {
+        let mut write = self.write().await?;
+        let ended = refresh_token_families::end_of_conference(&mut write, conf, now).await?;
+        accounts::end_of_conference(&mut write, conf, now).await?;
+        sqlx::query("UPDATE links SET revoked_at = ? WHERE conf_id = ? AND revoked_at IS NULL")
+            .bind(big(now))
+            .bind(conf.as_str())
+            .execute(write.on())
+            .await?;
+        sqlx::query("DELETE FROM bars WHERE conf_id = ?").bind(conf.as_str()).execute(write.on()).await?;
+        sqlx::query("DELETE FROM allocations WHERE conf_id = ?").bind(conf.as_str()).execute(write.on()).await?;
+        write.commit().await?;
+        Ok(ended)
+    }
+}

@@ -1,0 +1,189 @@
+//! What one living process has to itself: a lock (flock(2)) on a file beside the database.
+//!
+//! The system lets go of the lock when its owner ends, however it ends: a living owner is told from a dead one at once,
+//! without a clock, and a restart after a crash doesn't wait. SQLite with WAL serves the processes of one machine only,
+//! so a lock of that machine reaches all of them.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+use crate::clock;
+use crate::config;
+
+/// Longest text that is read out of a lock's file, in bytes: one line of ours.
+const WORDS_MAX: u64 = 512;
+
+/// What of a store only one process may be.
+#[derive(Debug, Clone, Copy)]
+pub enum NodeRole<'a> {
+    /// The node of that id.
+    Node(&'a str),
+    /// The built-in EIM, which holds its documents in memory.
+    Eim,
+}
+
+impl NodeRole<'_> {
+    fn file(self, database: &Path) -> PathBuf {
+        let ending = match self {
+            Self::Node(id) => format!("-node-{id}.lock"),
+            Self::Eim => "-eim.lock".to_owned(),
+        };
+        let mut name = database.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::Node(id) => format!("node {id:?}"),
+            Self::Eim => "the built-in EIM".to_owned(),
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Node(_) => "stop that process first, or give this one a store (store.url) and ports of its own",
+            Self::Eim => "a store has one built-in EIM: stop that process first, or give this one a store of its own",
+        }
+    }
+}
+
+/// Held as long as this process is what it has claimed to be.
+#[derive(Debug)]
+pub struct NodeLock {
+    // Locked until it is closed.
+    _file: File,
+    path: PathBuf,
+}
+
+impl NodeLock {
+    /// Takes the office. Nothing else of the store is touched. `at`: where this process is to be found, for the words
+    /// that another one is refused with.
+    ///
+    /// # Errors
+    /// [`StoreError::Claimed`] where a living process has it, by whom and since when; [`StoreError::Open`] where the
+    /// folder can't be written.
+    pub fn take(config: &config::Store, office: NodeRole<'_>, at: &str) -> Result<Self, StoreError> {
+        let path = office.file(&database(config)?);
+        let wrong = |error: io::Error| StoreError::open(&path, &format!("it cannot be locked: {error}"));
+        loop {
+            let mut file = open(&path).map_err(wrong)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let (what, by) = (office.name(), words(&mut file));
+                    return Err(StoreError::Claimed { what, by, advice: office.advice() });
+                }
+                Err(TryLockError::Error(error)) => return Err(wrong(error)),
+            }
+            // An owner that ends removes the file: then this lock is on one that nobody else will find.
+            if is_at(&file, &path) {
+                introduce(&mut file, office, at);
+                return Ok(Self { _file: file, path });
+            }
+        }
+    }
+
+    /// The living process that has the office, in words.
+    pub fn owner(config: &config::Store, office: NodeRole<'_>) -> Option<String> {
+        let path = office.file(&database(config).ok()?);
+        let mut file = File::open(path).ok()?;
+        matches!(file.try_lock(), Err(TryLockError::WouldBlock)).then(|| words(&mut file))
+    }
+}
+
+impl Drop for NodeLock {
+    /// While the lock is held: whoever has opened the file meanwhile notices.
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(%error, path = %self.path.display(), "a lock's file stays");
+        }
+    }
+}
+
+/// The database's file by its one name: the folder made (mode 0700) where it is missing, links followed.
+pub(super) fn database(config: &config::Store) -> Result<PathBuf, StoreError> {
+    // The configuration's own check has refused any other URL.
+    let path = config.sqlite_path().ok_or_else(|| StoreError::open(Path::new("store.url"), "it is not sqlite:PATH"))?;
+    if let Ok(found) = path.canonicalize() {
+        return Ok(found);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder).and_then(|()| folder.canonicalize());
+    let folder = made.map_err(|error| StoreError::open(&path, &format!("its folder cannot be made: {error}")))?;
+    Ok(folder.join(path.file_name().unwrap_or_default()))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let same = |there: fs::Metadata, ours: fs::Metadata| (there.dev(), there.ino()) == (ours.dev(), ours.ino());
+    fs::metadata(path).is_ok_and(|there| file.metadata().is_ok_and(|ours| same(there, ours)))
+}
+
+/// Writes down who has the lock. The lock holds without it, so a full disk is no reason not to start.
+fn introduce(file: &mut File, office: NodeRole<'_>, at: &str) {
+    let since = clock::utc(clock::date_ms());
+    let line = format!("{}, process {}, since {since}, at {at}\n", office.name(), std::process::id());
+    if let Err(error) = file.set_len(0).and_then(|()| file.write_all(line.as_bytes())) {
+        tracing::debug!(%error, "a lock's file doesn't say whose it is");
+    }
+}
+
+fn words(file: &mut File) -> String {
+    let mut line = String::new();
+    let read = file.take(WORDS_MAX).read_to_string(&mut line);
+    let line = line.trim();
+    if read.is_err() || line.is_empty() { "a process that hasn't said who it is".to_owned() } else { line.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Secret;
+
+    fn at(path: &Path) -> config::Store {
+        config::Store { url: Secret::new(format!("sqlite:{}", path.display())), ..config::Store::default() }
+    }
+
+    #[test]
+    fn an_office_has_one_living_owner_however_the_file_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = at(&folder.path().join("data/confgate.db"));
+        let claim = NodeLock::take(&store, NodeRole::Node("node1"), "127.0.0.1:9092").unwrap();
+        std::fs::write(folder.path().join("data/confgate.db"), "").unwrap();
+        std::os::unix::fs::symlink(folder.path().join("data"), folder.path().join("other")).unwrap();
+        std::os::unix::fs::symlink("data/confgate.db", folder.path().join("link.db")).unwrap();
+        for name in ["data/confgate.db", "data/../data/confgate.db", "other/confgate.db", "link.db"] {
+            let other = at(&folder.path().join(name));
+            let refusal = NodeLock::take(&other, NodeRole::Node("node1"), "elsewhere").unwrap_err().to_string();
+            let own = format!("process {}", std::process::id());
+            for word in ["\"node1\"", &own, "since 20", "127.0.0.1:9092", "stop that process"] {
+                assert!(refusal.contains(word), "{name}: {word} is missing in: {refusal}");
+            }
+        }
+        assert!(NodeLock::owner(&store, NodeRole::Node("node1")).is_some_and(|words| words.contains("127.0.0.1:9092")));
+        let eim = NodeLock::take(&store, NodeRole::Eim, "here").unwrap();
+        NodeLock::take(&store, NodeRole::Node("node2"), "here").unwrap();
+        drop((claim, eim));
+        assert_eq!(NodeLock::owner(&store, NodeRole::Node("node1")), None);
+        let left: Vec<_> = std::fs::read_dir(folder.path().join("data")).unwrap().flatten().collect();
+        assert_eq!(left.len(), 1, "an owner that ends leaves no lock's file: {left:?}");
+        NodeLock::take(&store, NodeRole::Node("node1"), "again").unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_owner_leaves_behind_is_no_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = at(&folder.path().join("confgate.db"));
+        let line = "node \"node1\", process 1, since 2026-01-01T00:00:00Z, at 127.0.0.1:9092\n";
+        std::fs::write(folder.path().join("confgate.db-node-node1.lock"), line).unwrap();
+        assert_eq!(NodeLock::owner(&store, NodeRole::Node("node1")), None);
+        NodeLock::take(&store, NodeRole::Node("node1"), "here").unwrap();
+    }
+}
