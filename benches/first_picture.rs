@@ -1,7 +1,7 @@
 //! How long a guest waits, from the click on a link to the first picture of somebody else: measured in the page, in a
 //! real browser. `cargo bench --bench first_picture`
 
-#[path = "../tests/it/browser_story/person.rs"]
+#[path = "../tests/it/browser_end_to_end/person.rs"]
 #[allow(dead_code, reason = "as below")]
 mod person;
 #[path = "../tests/it/support/mod.rs"]

@@ -13,7 +13,7 @@ import { Stage } from "./stage.js";
 import { UnmuteAsk } from "./unmute-ask.js";
 import { confirmed } from "./dialog.js";
 import { conferenceActions, memberActions } from "./actions.js";
-import { awaited } from "./called.js";
+import { awaited } from "./callee-status.js";
 import { openDevices } from "./device-window.js";
 import { openInvite } from "./invite.js";
 import { openMenu } from "./menu.js";
@@ -23,14 +23,14 @@ export class ConferenceView {
   /** Passing words about people who knock, by user. @type {Map<string, () => void>} */
   #knocks = new Map();
   #isStopped = false;
-  /** @type {() => import("./called.js").Called[]} */
+  /** @type {() => import("./callee-status.js").Called[]} */
   #called;
 
   /**
    * @param {import("./live.js").LiveConference} live
    * @param {import("./choice.js").Choice} choice
    * @param {import("./toasts.js").Toasts} toasts
-   * @param {{called?: () => import("./called.js").Called[]}} [options] whom one's own call rings
+   * @param {{called?: () => import("./callee-status.js").Called[]}} [options] whom one's own call rings
    */
   constructor(live, choice, toasts, { called = () => [] } = {}) {
     this.#called = called;

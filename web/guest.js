@@ -1,6 +1,6 @@
 // The guest page: behind a link, without app or account.
 
-import { Attendance } from "./attendance.js";
+import { Attendance } from "./conference-session.js";
 import { doorChoice, keepDoorChoice } from "./choice.js";
 import { DoorScreen, statement } from "./guest-screens.js";
 import { askLink, STATE } from "./link.js";

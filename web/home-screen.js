@@ -6,9 +6,9 @@ import { currentLanguage, onLanguage, say, t } from "./i18n.js";
 import { brand, languageSwitch } from "./chrome.js";
 import { confirmed } from "./dialog.js";
 import { openInvite } from "./invite.js";
-import { openMade } from "./made.js";
+import { openMade } from "./conference-created.js";
 import { CreateForm } from "./create-form.js";
-import { GoingOn } from "./going-on.js";
+import { GoingOn } from "./ongoing-calls.js";
 import { People } from "./people.js";
 
 /** @typedef {import("./roster.js").Conference} Conference */

@@ -1,6 +1,6 @@
 // Home: somebody with an account signs in, makes conferences, hands out their links and goes in.
 
-import { Attendance } from "./attendance.js";
+import { Attendance } from "./conference-session.js";
 import { HomeScreen } from "./home-screen.js";
 import { Phone } from "./phone.js";
 import { CallingScreen, IncomingWindow, titleOf } from "./phone-screens.js";
@@ -86,7 +86,7 @@ class HomePage {
     phone.addEventListener("missed", (event) => void this.#toasts.show("phone.missedFrom", { name: /** @type {CustomEvent} */ (event).detail.name }));
     phone.addEventListener("trouble", (event) => this.#toasts.failure(/** @type {CustomEvent} */ (event).detail));
     phone.addEventListener("absent", (event) => {
-      const { name, state, reason } = /** @type {CustomEvent<import("./called.js").Called>} */ (event).detail;
+      const { name, state, reason } = /** @type {CustomEvent<import("./callee-status.js").Called>} */ (event).detail;
       void this.#toasts.show(reason ? "phone.declinedWhy" : `phone.${state}`, { name, why: reason });
     });
     this.#phone = phone;

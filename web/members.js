@@ -4,7 +4,7 @@ import { Drawn, KeyedList, attribute, h, text } from "./dom.js";
 import { icon, redraw } from "./icons.js";
 import { say, t } from "./i18n.js";
 import { audioIcon, avatar, drawAvatar } from "./avatar.js";
-import { CalledList } from "./called-list.js";
+import { CalledList } from "./callee-list.js";
 
 /** @typedef {import("./roster.js").Member} Member */
 
@@ -136,7 +136,7 @@ export class MembersPanel {
    * @param {import("./roster.js").Roster} roster
    * @param {string} selfId
    * @param {boolean} isChair
-   * @param {import("./called.js").Called[]} called who doesn't come, or not yet, of those whom one's own call rings
+   * @param {import("./callee-status.js").Called[]} called who doesn't come, or not yet, of those whom one's own call rings
    */
   update(roster, selfId, isChair, called) {
     const rows = roster.members.map((member) => ({

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { onLanguage, say, t } from "./i18n.js";
 import { avatar, drawAvatar } from "./avatar.js";
-import { Chosen } from "./chosen.js";
+import { Chosen } from "./callee-picker.js";
 import { RpcError } from "./rpc.js";
 
 /** People that are listed without a search. */

@@ -5,7 +5,7 @@ import { icon, redraw } from "./icons.js";
 import { listed, say } from "./i18n.js";
 import { avatar, drawAvatar } from "./avatar.js";
 import { cardPage } from "./chrome.js";
-import { CalledList } from "./called-list.js";
+import { CalledList } from "./callee-list.js";
 import { Ringtone } from "./ringtone.js";
 
 /** @typedef {import("./phone.js").PhoneCall} PhoneCall */

@@ -3,8 +3,8 @@
 
 import { EventSocket } from "./socket.js";
 import { RpcError } from "./rpc.js";
-import { Line } from "./line.js";
-import { named, told } from "./called.js";
+import { Line } from "./single-tab-lock.js";
+import { named, told } from "./callee-status.js";
 
 /** Of those whom a group call rings too, so many are named to a callee. */
 const NAMED = 3;
@@ -25,7 +25,7 @@ const LEAST_OTHERS = 2;
  * @property {boolean} isGroup
  * @property {string} name what the call is about, or ""
  * @property {Person[]} others who else is called, of a group call that one is called to
- * @property {import("./called.js").Called[]} called whom one's own call rings
+ * @property {import("./callee-status.js").Called[]} called whom one's own call rings
  *
  * `outcome` of one's own call: `busy`, `declined` (with the callee's reason), `missed`, `failed`; of a group: `unanswered`, `failed`
  * @typedef {{call: PhoneCall, whom: Whom, outcome: string|null, reason: string}} Dialled

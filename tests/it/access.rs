@@ -3,8 +3,8 @@
 use confgate::schema::Schema;
 use serde_json::{Value, json};
 
+use crate::fixture::Stage;
 use crate::rpc_shape::{assert_error_shape, assert_unharmed};
-use crate::stage::Stage;
 use crate::support::call_gateway::{Node, probed};
 use crate::support::client::Client;
 

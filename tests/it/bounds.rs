@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::{BASE, Client};
 use crate::support::event_socket::Opened;
 use crate::support::livez::Livez;

@@ -5,10 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 
-use crate::browser_story::person::id;
-use crate::faces::media_node;
-use crate::faces_ways::{NO_UDP, NOTHING_DIRECT};
-use crate::stage::Stage;
+use crate::browser_end_to_end::person::id;
+use crate::fixture::Stage;
 use crate::support::browser::Browser;
 use crate::support::call_gateway::Trust;
 use crate::support::client::BASE;
@@ -17,6 +15,8 @@ use crate::support::media::NODE_SECRET;
 use crate::support::ports::Port;
 use crate::support::turn::Turn;
 use crate::support::wait::until_true;
+use crate::webrtc_browsers::media_node;
+use crate::webrtc_paths::{NO_UDP, NOTHING_DIRECT};
 
 /// In pages of which it is said, no browser hears where another one can be reached.
 const NO_PATH: &str = "RTCPeerConnection.prototype.addIceCandidate = async () => {};";

@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use crate::browser_calls::Person;
-use crate::browser_story::person::id;
-use crate::stage::Stage;
+use crate::browser_end_to_end::person::id;
+use crate::fixture::Stage;
 
 /// Three people of the address book, two of them in a department.
 const PEOPLE: &str = r#"

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::call_failover::{Member, member, stage};
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::call_gateway::{Node, Trust};
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;

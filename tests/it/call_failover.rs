@@ -8,7 +8,7 @@ use confgate::node_protocol::{FromNode, ToNode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::stage::{CLIENTS, Stage};
+use crate::fixture::{CLIENTS, Stage};
 use crate::support::call_gateway::{Node, REPORT_INTERVAL, Trust, load, probed};
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::call_failover::member;
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;
 use crate::support::media::{NODE_SECRET, builtin_node};

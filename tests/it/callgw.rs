@@ -8,7 +8,7 @@ use confgate::token::{CallGatewayClaims, Kind, KindKeys};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::call_gateway::{Node, SECRET, probed};
 use crate::support::client::Client;
 use crate::support::wait::until_true;

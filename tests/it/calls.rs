@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::stage::{CLIENTS, Stage};
+use crate::fixture::{CLIENTS, Stage};
 use crate::support::client::{Answer, Client};
 use crate::support::event_socket::EventSocket;
 use crate::support::gateway::{Gateway, eim_with};

@@ -11,8 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::call_failover::{Member, member};
-use crate::faces::Person;
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::browser::Browser;
 use crate::support::call_gateway::Trust;
 use crate::support::client::{BASE, Client};
@@ -20,6 +19,7 @@ use crate::support::gateway::Gateway;
 use crate::support::media::{CallSocket, NODE_SECRET, Peer, builtin_node, call};
 use crate::support::ports::Port;
 use crate::support::wait::until_true;
+use crate::webrtc_browsers::Person;
 
 /// Enough that media flows, few enough that it takes no second.
 const SOME: usize = 20;

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::stage::{CLIENTS, Stage};
+use crate::fixture::{CLIENTS, Stage};
 use crate::support::client::{BASE, Client};
 use crate::support::event_socket::EventSocket;
 use crate::support::gateway::Gateway;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::BASE;
 use crate::support::gateway::{Gateway, Printed};
 use crate::support::ports::Port;

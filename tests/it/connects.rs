@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::Client;
 use crate::support::cpu;
 use crate::support::livez::Livez;

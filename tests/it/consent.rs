@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use crate::browser_story::person::id;
-use crate::stage::Stage;
+use crate::browser_end_to_end::person::id;
+use crate::fixture::Stage;
 use crate::support::browser::Browser;
 use crate::support::client::{BASE, Client};
 use crate::support::wait::until_true;

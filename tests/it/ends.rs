@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
 use crate::support::wait::until_true;

@@ -1,9 +1,9 @@
 //! The main story in Firefox, as README's seven lines tell it: as the chair and as a guest.
 
-use crate::browser_story::person::id;
-use crate::faces::Person;
+use crate::browser_end_to_end::person::id;
 use crate::support::browser::Browser;
 use crate::support::gateway::Gateway;
+use crate::webrtc_browsers::Person;
 
 /// Both see what the other's camera sends and hear what their microphone does.
 async fn see_and_hear_each_other(people: [&Person; 2]) {

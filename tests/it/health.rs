@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::call_gateway::Trust;
 use crate::support::gateway::Gateway;
 use crate::support::media::{NODE_SECRET, builtin_node, flows};

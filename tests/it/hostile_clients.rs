@@ -10,7 +10,7 @@ use confgate::app::memory::block_bytes;
 use confgate::config::Limits;
 use serde_json::json;
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::livez::Livez;
 use crate::support::memory::resident;
 use crate::support::steal;

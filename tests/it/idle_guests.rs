@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::Client;
 use crate::support::wait::until_true;
 use crate::support::xmpp_server::XmppServer;

@@ -4,14 +4,14 @@
 use serde_json::json;
 
 use crate::call_failover::{Member, member};
-use crate::faces::Person;
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::browser::Browser;
 use crate::support::chaos::ChaosProxy;
 use crate::support::client::{BASE, Client};
 use crate::support::janus::{Janus, media_address};
 use crate::support::media::{CallSocket, Peer, SOME, call, flows};
 use crate::support::wait::{PATIENCE, until_true};
+use crate::webrtc_browsers::Person;
 
 const IDS: [&str; 2] = ["j1", "j2"];
 /// Connections that a Janus is taken to have room for, and what fills it: from 0.9 on it is full.

@@ -7,7 +7,7 @@ use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::{Answer, BASE, Client, Reply};
 use crate::support::wait::until_true;
 use crate::support::xmpp_server::XmppServer;

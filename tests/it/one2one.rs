@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;
 use crate::support::media::{CallSocket, Peer, SOME, builtin_node, call, claims, control_token, signed, token};

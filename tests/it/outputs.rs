@@ -10,7 +10,7 @@ use http::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::plain_http::get;
 use crate::support::ports::Port;
 use crate::support::wait::{PATIENCE, until};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::stage::{CLIENTS, Stage};
+use crate::fixture::{CLIENTS, Stage};
 use crate::support::gateway::Gateway;
 use crate::support::ports::Port;
 use crate::support::process::Process;

@@ -7,8 +7,8 @@ use confgate::xmpp::xml::Stanza;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::stage::{CLIENTS, Stage};
-use crate::story::whole_story;
+use crate::end_to_end::whole_story;
+use crate::fixture::{CLIENTS, Stage};
 use crate::support::component::Component;
 use crate::support::gateway::{Builder, Gateway, eim_with};
 use crate::support::wait::until_true;

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::c2s::C2s;
 use crate::support::client::{Answer, Client};
 use crate::support::component::Component;

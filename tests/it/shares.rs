@@ -6,7 +6,7 @@ use confgate::store::Store;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::Client;
 use crate::support::component::Component;
 use crate::support::gateway::Gateway;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::{Answer, BASE, Client};
 use crate::support::gateway::Gateway;
 use crate::support::wait::until_true;

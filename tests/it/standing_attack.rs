@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::fixture::Stage;
 use crate::hostile_clients::members::Members;
-use crate::stage::Stage;
 use crate::support::media::flows;
 use crate::support::ports::Port;
 use crate::support::steal;

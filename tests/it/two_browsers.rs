@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use crate::faces::Person;
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::browser::Browser;
 use crate::support::client::BASE;
 use crate::support::gateway::Gateway;
 use crate::support::janus::Janus;
 use crate::support::wait::until_true;
+use crate::webrtc_browsers::Person;
 
 async fn see_and_hear_each_other([first, second]: [&str; 2]) {
     let (chromium, firefox) = tokio::join!(Browser::start(), Browser::firefox());

@@ -3,8 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::faces::Person;
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::browser::Browser;
 use crate::support::call_gateway::Trust;
 use crate::support::client::{BASE, Client};
@@ -12,6 +11,7 @@ use crate::support::event_socket::EventSocket;
 use crate::support::gateway::Gateway;
 use crate::support::media::{CallSocket, NODE_SECRET, Peer, SOME, builtin_node, call, flows};
 use crate::support::wait::until_true;
+use crate::webrtc_browsers::Person;
 
 /// A conference whose call gateway is a WHIP server.
 struct Scene {

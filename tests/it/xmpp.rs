@@ -6,7 +6,7 @@ use std::process::Command;
 use confgate::xmpp::xml::{Element, Stanza};
 use serde_json::json;
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::c2s::C2s;
 use crate::support::client::Client;
 use crate::support::component::Component;

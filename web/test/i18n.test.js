@@ -70,10 +70,10 @@ function refusalKeys() {
   return [...keys].filter((key) => key.includes(".") || key === "internal");
 }
 
-/** `Refusal::forbidden("key"`, `Deny::new(Condition::Gone, "key"` and the like. */
-const MAKERS = /((?:Refusal|Deny|Self)::(?:new|forbidden|not_found|conflict|constraint|unavailable|too_many))\(\s*(?:[\w:]+,\s*)?"([\w.]+)"/g;
+/** `Refusal::forbidden("key"`, `StanzaError::new(Condition::Gone, "key"` and the like. */
+const MAKERS = /((?:Refusal|StanzaError|Self)::(?:new|forbidden|not_found|conflict|constraint|unavailable|too_many))\(\s*(?:[\w:]+,\s*)?"([\w.]+)"/g;
 /** Files in which every text of a key's form is one. */
-const WHOLE = new Set(["refusal.rs", "eim/builtin/deny.rs", "eim/convert/refused.rs"]);
+const WHOLE = new Set(["refusal/mod.rs", "builtin_eim/stanza_error.rs", "eim/convert/refused.rs"]);
 
 test("an error is told by its key, and an unknown one in the server's words", () => {
   assert.equal(errorText({ key: "conference.locked", message: "x" }), en["error.conference.locked"]);

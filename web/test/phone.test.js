@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { awaited, named, told } from "../called.js";
-import { Line } from "../line.js";
+import { awaited, named, told } from "../callee-status.js";
+import { Line } from "../single-tab-lock.js";
 import { Phone } from "../phone.js";
 import { RpcError } from "../rpc.js";
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Flood, LIMITS, are_survived};
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::BASE;
 
 /// Pieces of one write.

@@ -7,7 +7,7 @@ use super::frames::{
     PING, PRIORITY, RST_STREAM, WINDOW_UPDATE, frame, indexed, literal, opening, request, settings, stream,
 };
 use super::{Flood, LIMITS, are_survived};
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::BASE;
 
 /// Frames of one write: a client that wants to flood doesn't pay for a system call each.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{SOME, empty, node};
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::Client;
 use crate::support::media::{CallSocket, Peer, call, token};
 use crate::support::wait::until_true;

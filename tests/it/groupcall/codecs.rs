@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use str0m::format::Codec;
 
 use super::{SOME, node};
-use crate::faces::{Person, Round};
 use crate::support::browser::Browser;
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
 use crate::support::http_session::{whep, whip};
 use crate::support::media::{Media, Peer, call, token};
+use crate::webrtc_browsers::{Person, Round};
 
 /// A browser that decodes no picture but H.264.
 const H264_ONLY: &str = "

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::{SOME, empty, node};
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::Client;
 use crate::support::http_session::{HttpSession, whep, whip};
 use crate::support::media::{CallSocket, Media, Peer, call, claims, control_token, flows, signed, token};

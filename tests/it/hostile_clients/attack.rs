@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::{BASE, Client};
 use crate::support::wait::until_true;
 

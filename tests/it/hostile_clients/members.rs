@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
 use crate::support::wait::PATIENCE;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::fixture::Stage;
 use crate::rpc_shape::assert_unharmed;
-use crate::stage::Stage;
 use crate::support::gateway::Gateway;
 
 const PASSWORD: &str = "p4ssw0rd-of-a-new-user";

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::fixture::Stage;
 use crate::rpc_shape::{assert_error_shape, assert_unharmed};
-use crate::stage::Stage;
 use crate::support::client::{Answer, Client};
 
 /// An `<iq>` with that attributes' text and that content.

@@ -10,8 +10,8 @@ use confgate::token::{Access, Keys, Kind, KindKeys};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::fixture::Stage;
 use crate::rpc_shape::{assert_error_shape, assert_unharmed};
-use crate::stage::Stage;
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
 use crate::support::wait::until_true;

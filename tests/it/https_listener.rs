@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::json;
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::certificate::Certificate;
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;

@@ -5,14 +5,14 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 
-use crate::faces::Round;
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::browser::Browser;
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;
 use crate::support::janus::Janus;
 use crate::support::turn::Turn;
 use crate::support::wait::until_true;
+use crate::webrtc_browsers::Round;
 
 /// Chromium then opens no UDP socket of its own.
 pub const NO_UDP: &str = "--webrtc-ip-handling-policy=disable_non_proxied_udp";

@@ -4,7 +4,7 @@ import { KeyedList, h, text } from "./dom.js";
 import { say } from "./i18n.js";
 import { avatar, drawAvatar } from "./avatar.js";
 
-/** @typedef {import("./called.js").Called} Called */
+/** @typedef {import("./callee-status.js").Called} Called */
 
 class CalledRow {
   #avatar = avatar();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use confgate::ids::now_ms;
 use serde_json::json;
 
-use crate::browser_story::person::id;
-use crate::stage::Stage;
+use crate::browser_end_to_end::person::id;
+use crate::fixture::Stage;
 use crate::support::browser::Browser;
 use crate::support::call_gateway::Trust;
 use crate::support::client::BASE;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::chaos::ChaosProxy;
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;

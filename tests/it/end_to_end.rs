@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::stage::Stage;
+use crate::fixture::Stage;
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
 use crate::support::xmpp_server::XmppServer;
