@@ -21,7 +21,7 @@ use crate::keyframes::Throttle;
 use crate::layers::{Choice, Shed, View};
 use crate::protocol::EndpointId;
 use crate::rate_counter::{Allowance, RateCounter};
-use crate::resends::Resends;
+use crate::resends::{RESEND_AGE, Resends};
 use crate::room::StreamKey;
 use crate::sdp::Wants;
 use crate::track::{Arrived, Track, reported};
@@ -29,8 +29,6 @@ use crate::track::{Arrived, Track, reported};
 /// Packets of video kept for a viewer to answer NACKs from: a second of a 1.5 Mbit/s layer is about 160, of a screen's
 /// key frame some hundred at once.
 const RESEND_VIDEO: usize = 600;
-/// How long: a packet that comes later is of no use to a call.
-pub(crate) const RESEND_AGE: Duration = Duration::from_secs(3);
 /// The share of resent packets in all that are sent, from which on no more are resent: the path is full, not lossy.
 /// str0m's own 15 % is some packets a second for a small layer, fewer than a lossy path needs.
 const RESEND_SHARE: f32 = 0.4;

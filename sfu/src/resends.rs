@@ -4,16 +4,16 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::format::{CodecConfig, PayloadParams};
 use str0m::net::Protocol;
 use str0m::rtp::rtcp::NackEntry;
 
-use crate::endpoint::RESEND_AGE;
-
 /// Packets kept: 3 s of sound (150), and what is kept of video for viewers with RTX (600).
 const KEPT_MAX: usize = 750;
+/// How long a packet is kept: one that comes later is of no use to a call.
+pub(crate) const RESEND_AGE: Duration = Duration::from_secs(3);
 /// How often one packet is sent again: as many in a row are lost on a path that is full, not lossy.
 const TIMES_MAX: u8 = 3;
 /// Bytes of an RTP header up to the SSRC (RFC 3550 section 5.1).

@@ -6,23 +6,12 @@ use confgate_sfu::protocol::{EndpointId, MemberId, RoomId, StreamId};
 use confgate_sfu::sdp::VideoCodecs;
 
 use super::names::name_of;
-use super::streams::Endpoint;
+use super::streams::{Endpoint, Sendable};
 use super::{Group, SocketId};
 use crate::media::message::{Code, Reply};
 
 /// Viewers for whom one sender's codec is changed, as long as the sender is in the room.
 const VIEWERS_MAX: usize = 8;
-
-/// What a member can send as one of their streams, while they are in the room.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Sendable {
-    /// Of all offers that they made: one that has a single codec was asked for.
-    codecs: VideoCodecs,
-    /// Connections of viewers who don't decode what is sent.
-    lacking: Vec<EndpointId>,
-    /// Viewers for whom another codec was asked for.
-    asked_for: Vec<MemberId>,
-}
 
 impl Sendable {
     /// Another offer: who lacks its codec is yet to be said.

@@ -6,7 +6,6 @@ use std::collections::hash_map::Entry;
 use confgate_sfu::protocol::{Command, EndpointId, MemberId, Notice, Reason, Refusal, RoomId, Source, StreamId};
 use confgate_sfu::sdp::VideoCodecs;
 
-use super::codecs::Sendable;
 use super::names::{RoomNamespace, name_of};
 use super::{Group, Seat, SocketId};
 use crate::http::ws::send_queue::Close;
@@ -37,6 +36,17 @@ impl Streams {
     pub fn of(&self, stream: &StreamId) -> Option<EndpointId> {
         self.open.get(stream).copied()
     }
+}
+
+/// What a member can send as one of their streams, while they are in the room.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sendable {
+    /// Of all offers that they made: one that has a single codec was asked for.
+    pub codecs: VideoCodecs,
+    /// Connections of viewers who don't decode what is sent.
+    pub lacking: Vec<EndpointId>,
+    /// Viewers for whom another codec was asked for.
+    pub asked_for: Vec<MemberId>,
 }
 
 /// One connection, between the offer and its end.
