@@ -45,7 +45,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// ServiceState one request; there is always an answer.
+    /// Answers one request; there is always an answer.
     pub async fn answer(&self, request: Request<Incoming>) -> Response {
         let under_way = self.activity.begin_request();
         let answers = &*self.answers;

@@ -100,6 +100,8 @@ pub struct Inbox {
 /// The bytes that wait in one queue, and in the gauge those of all.
 struct Queued {
     bytes: AtomicUsize,
+    /// Of these, the one frame that is larger than the bound: what comes behind a long snapshot is not late for it.
+    large: AtomicUsize,
     all: Gauge,
     held: Held,
     /// Told whenever something has left the queue.
@@ -114,7 +116,18 @@ impl Queued {
         Ok(self.bytes.fetch_add(bytes, Ordering::Relaxed))
     }
 
+    /// What may wait, while such a frame does.
+    fn grant(&self, bytes: usize, max_bytes: usize) -> usize {
+        let relaxed = Ordering::Relaxed;
+        if bytes > max_bytes {
+            // A second one waits as any other frame.
+            self.large.compare_exchange(0, bytes, relaxed, relaxed).ok();
+        }
+        max_bytes + self.large.load(relaxed)
+    }
+
     fn take(&self, bytes: usize) {
+        self.large.compare_exchange(bytes, 0, Ordering::Relaxed, Ordering::Relaxed).ok();
         self.held.release(bytes);
         self.all.decrement(bytes as f64);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -152,6 +165,7 @@ pub fn outbox(max_frames: usize, max_bytes: usize, account: &Arc<Account>) -> (O
     let (close_tx, close_rx) = watch::channel(None);
     let queued = Arc::new(Queued {
         bytes: AtomicUsize::new(0),
+        large: AtomicUsize::new(0),
         all: metrics::gauge!("confgate_socket_queue_bytes"),
         held: Held::nothing(account.clone()),
         left: Notify::new(),
@@ -174,7 +188,7 @@ impl Outbox {
         let Ok(waiting) = self.queued.add(size) else { return self.lags() };
         // What waits already decides, not the frame itself: a page of messages that the client asked for may be larger
         // than the bound, and must not end its socket.
-        if waiting > self.max_bytes || self.frames.try_send(frame).is_err() {
+        if waiting > self.queued.grant(size, self.max_bytes) || self.frames.try_send(frame).is_err() {
             self.queued.take(size);
             self.lags();
         }
@@ -290,12 +304,28 @@ mod tests {
 
     #[test]
     fn a_queue_is_bounded_in_bytes_too_give_or_take_one_frame() {
-        let (out, mut inbox) = queue(100, 10);
-        for text in ["12345", "longer than ten"] {
+        let (out, inbox) = queue(100, 10);
+        for text in ["12345", "123456"] {
             out.send(text.into());
             assert_eq!(*inbox.close.borrow(), None);
         }
+        out.send("1".into());
+        assert_eq!(*inbox.close.borrow(), Some(Close::TooSlow));
+    }
+
+    #[test]
+    fn what_comes_behind_a_frame_larger_than_the_queue_closes_nothing_and_a_second_such_frame_does() {
+        let (out, mut inbox) = queue(100, 10);
+        for text in ["longer than ten", "12345", "123456"] {
+            out.send(text.into());
+            assert_eq!(*inbox.close.borrow(), None);
+        }
+        assert_eq!(next(&mut inbox).as_deref(), Some("longer than ten"));
         assert_eq!(next(&mut inbox).as_deref(), Some("12345"));
+        out.send("as long as before".into());
+        out.send("12345".into());
+        assert_eq!(*inbox.close.borrow(), None);
+        out.send("a second long one".into());
         out.send("1".into());
         assert_eq!(*inbox.close.borrow(), Some(Close::TooSlow));
     }
