@@ -11,6 +11,7 @@ use crate::auth::Entry;
 use crate::clock::Moment;
 use crate::conference::LifecycleEvent;
 use crate::ids::ConfId;
+use crate::refusal::Reason;
 
 /// How often the store is tried while something waits for it.
 const RETRY: Duration = Duration::from_millis(500);
@@ -62,7 +63,7 @@ fn wait(waiting: &mut VecDeque<Waiting>, next: Waiting) {
 async fn is_done(entry: &Entry, (conf, happening, at): &Waiting) -> bool {
     match entry.carry_out(conf, happening, *at).await {
         Ok(()) => true,
-        Err(refusal) if refusal.key == "store.unavailable" => false,
+        Err(refusal) if refusal.key == Reason::StoreUnavailable.key() => false,
         Err(refusal) => {
             tracing::warn!(%conf, key = refusal.key, "the end of a stay could not be carried out");
             true

@@ -20,7 +20,7 @@ use crate::http::body::{OwnBytes, body_of, bounded_body};
 use crate::http::ws::socket::Asked;
 use crate::rate_limit::account::Account;
 use crate::rate_limit::address::ClientAddr;
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Reason, Refusal, code};
 use crate::rpc::event_socket;
 use crate::rpc::{Act, Context, Door};
 
@@ -206,7 +206,7 @@ fn too_many_of(refusal: &Refusal) -> Response {
 }
 
 fn too_many(wait_ms: u64) -> Response {
-    let refusal = Refusal::too_many("http.tooMany", wait_ms);
+    let refusal = Refusal::too_many(Reason::TooManyRequests, wait_ms);
     let seconds = wait_ms.div_ceil(1000).max(1).to_string();
     let headers = [(CONTENT_TYPE, "application/json".to_owned()), (RETRY_AFTER, seconds)];
     (StatusCode::TOO_MANY_REQUESTS, headers, refusal.to_json().to_string()).into_response()

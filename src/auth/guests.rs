@@ -12,7 +12,7 @@ use crate::event::{ENDED, NOT_STARTED, OPEN, Role, Roster};
 use crate::ids::{ConfId, Secret, UserId, now_ms, random_digits, random_text};
 use crate::node_protocol::EndedBy;
 use crate::precis::display_name;
-use crate::refusal::{Refusal, code as codes};
+use crate::refusal::{Reason, Refusal, code as codes};
 use crate::store::{Account, Barred, Family, LinkUse};
 
 use super::lookup::LookUp;
@@ -37,9 +37,9 @@ impl Entry {
         let (conference, link) = match self.look_up(link, from.address).await? {
             LookUp::Found { conference, link } => (conference, link),
             LookUp::NotYet(_) => return Err(Refusal::not_open(NOT_STARTED)),
-            LookUp::Expired => return Err(Refusal::forbidden("link.expired", "the link has expired")),
-            LookUp::Revoked => return Err(Refusal::forbidden("link.revoked", "the link has been revoked")),
-            LookUp::Unknown => return Err(Refusal::not_found("link").with("state", 32)),
+            LookUp::Expired => return Err(Refusal::of(Reason::LinkExpired)),
+            LookUp::Revoked => return Err(Refusal::of(Reason::LinkRevoked)),
+            LookUp::Unknown => return Err(Refusal::of(Reason::LinkNotFound).with("state", 32)),
         };
         let conf = conference.conf_id.clone();
         self.not_barred(&conf, None, from.device.as_deref()).await?;
@@ -49,7 +49,7 @@ impl Entry {
             return Err(Refusal::not_open(conference.state));
         }
         if conference.locked && !is_chair {
-            return Err(Refusal::forbidden("conference.locked", "the conference is locked"));
+            return Err(Refusal::of(Reason::ConferenceLocked));
         }
         let link_id = link.map(|link| link.link_id);
         self.use_link(link_id.as_deref()).await?;
@@ -70,7 +70,7 @@ impl Entry {
         let both = [user.map(Barred::Account), device.map(Barred::Device)];
         for whom in both.into_iter().flatten() {
             if self.0.store.is_barred(whom, conf, Moment::now()).await.map_err(Refusal::from)? {
-                return Err(Refusal::forbidden("conference.banned", "sent out of the conference"));
+                return Err(Refusal::of(Reason::ConferenceBanned));
             }
         }
         Ok(())
@@ -81,13 +81,11 @@ impl Entry {
         let Some(link_id) = link_id else { return Ok(()) };
         match self.0.store.use_link(link_id, now_ms()).await.map_err(Refusal::from)? {
             LinkUse::Counted => Ok(()),
-            LinkUse::Exhausted => {
-                Err(Refusal::forbidden("link.exhausted", "the link has been used as often as it may"))
-            }
-            LinkUse::Revoked => Err(Refusal::forbidden("link.revoked", "the link has been revoked")),
-            LinkUse::Expired => Err(Refusal::forbidden("link.expired", "the link has expired")),
+            LinkUse::Exhausted => Err(Refusal::of(Reason::LinkExhausted)),
+            LinkUse::Revoked => Err(Refusal::of(Reason::LinkRevoked)),
+            LinkUse::Expired => Err(Refusal::of(Reason::LinkExpired)),
             LinkUse::NotYet => Err(Refusal::not_open(NOT_STARTED)),
-            LinkUse::Unknown => Err(Refusal::not_found("link").with("state", 32)),
+            LinkUse::Unknown => Err(Refusal::of(Reason::LinkNotFound).with("state", 32)),
         }
     }
 
@@ -118,7 +116,7 @@ impl Entry {
         // Written down before it is made, so that a crash in between leaves nothing that isn't collected.
         let bound = Some(self.0.config.limits.guests_per_link);
         if !self.0.store.put_account(&account, bound, now).await.map_err(Refusal::from)? {
-            return Err(Refusal::too_many("link.full", 60_000));
+            return Err(Refusal::too_many(Reason::LinkFull, 60_000));
         }
         if let Err(refusal) = self.make_account(&user, &password, &name, conf, role).await {
             self.collect(&user).await;

@@ -16,7 +16,7 @@ use crate::clock::Moment;
 use crate::config;
 use crate::rate_limit::address::AddressBlock;
 use crate::rate_limit::limiter::{Limiter, Rate};
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 
 /// Most keys that each limiter remembers.
 const KEYS: usize = 65_536;
@@ -93,7 +93,7 @@ impl Limits {
     /// Counts one login by link.
     pub fn join(&self, address: IpAddr) -> Result<(), Refusal> {
         let joined = self.lock().joins.allow(&AddressBlock::host(address), Moment::now());
-        joined.map_err(|wait| Refusal::too_many("entry.tooManyJoins", wait))
+        joined.map_err(|wait| Refusal::too_many(Reason::TooManyJoins, wait))
     }
 
     /// Takes a guess from the address's budget and from that of the whole server. Once that one is used up, addresses
@@ -101,7 +101,7 @@ impl Limits {
     pub fn guess(&self, address: IpAddr) -> Result<Guess, Refusal> {
         let (site, now) = (AddressBlock::site(address), Moment::now());
         let mut inner = self.lock();
-        let refused = |wait| Refusal::too_many("entry.tooManyGuesses", wait);
+        let refused = |wait| Refusal::too_many(Reason::TooManyGuesses, wait);
         inner.guesses.allow(&site, now).map_err(refused)?;
         let of_all = inner.all_guesses.allow(&(), now).is_ok();
         let is_slowed = !of_all && !inner.guessers.has(&site, now);
@@ -138,7 +138,7 @@ impl Limits {
         let (host, now) = (AddressBlock::host(address), Moment::now());
         let pair = (id.to_owned(), host);
         let mut inner = self.lock();
-        let refused = |wait| Refusal::too_many("auth.tooManyFailures", wait);
+        let refused = |wait| Refusal::too_many(Reason::TooManyFailures, wait);
         inner.failures_by_pair.allow(&pair, now).map_err(refused)?;
         if inner.owners.has(&pair, now) {
             return Ok(Attempt { pair, of_address: false, of_id: false, hold: Duration::ZERO });

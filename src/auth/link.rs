@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::event::Role;
 use crate::ids::{ConfId, UserId, now_ms};
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::store::{self, NewLink};
 
 use super::code::{legacy_code, signed_code};
@@ -87,7 +87,7 @@ impl Entry {
             created_at: now_ms(),
         };
         if !self.0.store.create_link(&new).await.map_err(Refusal::from)? {
-            return Err(Refusal::too_many("link.tooMany", 60_000));
+            return Err(Refusal::too_many(Reason::TooManyLinks, 60_000));
         }
         Ok(self.link(Some(link_id), signed_code(&token)))
     }
@@ -97,7 +97,7 @@ impl Entry {
         // Asked in the chair's own name: the EIM tells the password to nobody else.
         let found = self.0.calls.as_user("conference.get", chair, &object(json!({"confId": conf}))).await?;
         let password = found["password"].as_str().filter(|password| !password.is_empty());
-        let password = password.ok_or_else(|| Refusal::not_found("password"))?;
+        let password = password.ok_or_else(|| Refusal::of(Reason::PasswordNotFound))?;
         Ok(self.link(None, legacy_code(password)))
     }
 
@@ -107,7 +107,7 @@ impl Entry {
 
     pub async fn revoke_link(&self, conf: &ConfId, link_id: &str) -> Result<(), Refusal> {
         let revoked = self.0.store.revoke_link(conf, link_id, now_ms()).await.map_err(Refusal::from)?;
-        if revoked { Ok(()) } else { Err(Refusal::not_found("link")) }
+        if revoked { Ok(()) } else { Err(Refusal::of(Reason::LinkNotFound)) }
     }
 
     pub async fn links(&self, conf: &ConfId) -> Result<Vec<ListedLink>, Refusal> {

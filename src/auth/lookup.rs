@@ -12,7 +12,7 @@ use crate::event::{Conference, ENDED, NOT_STARTED, UNKNOWN};
 use crate::ids::now_ms;
 use crate::precis::password::opaque;
 use crate::rate_limit::address::AddressBlock;
-use crate::refusal::{Refusal, code as codes};
+use crate::refusal::{Reason, Refusal, code as codes};
 use crate::store::{self, NewLink};
 
 use super::code::{self, Code};
@@ -91,7 +91,7 @@ impl Entry {
     /// A place among the look-ups under way.
     fn look_up_guard(&self, address: IpAddr) -> Result<Guard, Refusal> {
         let share = self.0.look_ups.take(&AddressBlock::host(address));
-        let share = share.ok_or_else(|| Refusal::too_many("entry.busy", BUSY_RETRY_MS))?;
+        let share = share.ok_or_else(|| Refusal::too_many(Reason::EntryBusy, BUSY_RETRY_MS))?;
         Ok(Arc::new(share))
     }
 

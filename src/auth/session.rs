@@ -17,7 +17,7 @@ use crate::ids::{ConfId, Secret, UserId, now_ms, random_bytes, random_text};
 use crate::node_protocol::EndedBy;
 use crate::precis::display_name;
 use crate::rate_limit::address::AddressBlock;
-use crate::refusal::{Refusal, code as codes};
+use crate::refusal::{Reason, Refusal, code as codes};
 use crate::store::{Family, NewFamily, Rotation};
 use crate::token::{Access, audience};
 
@@ -147,7 +147,7 @@ impl Entry {
 
     /// [`Entry::verify`], in the caller's turn: each costs the EIM a good part of a core for a moment.
     async fn prove(&self, user: &UserId, password: &Secret, address: IpAddr) -> Result<Option<String>, Refusal> {
-        let busy = || Refusal::too_many("entry.busy", BUSY_RETRY_MS);
+        let busy = || Refusal::too_many(Reason::EntryBusy, BUSY_RETRY_MS);
         let share = self.0.proofs.take(&AddressBlock::host(address)).ok_or_else(busy)?;
         let _turn = timeout(self.0.config.eim.timeout, self.0.proving.acquire()).await.map_err(|_| busy())?;
         self.verify(user, password, Arc::new(share)).await
@@ -315,7 +315,7 @@ fn joined(scopes: &[Scope]) -> String {
 
 /// One answer for every wrong login, whatever was wrong.
 fn failed() -> Refusal {
-    Refusal::new(codes::UNAUTHENTICATED, "auth.failed", "wrong id, password or secret")
+    Refusal::of(Reason::AuthFailed)
 }
 
 /// Whether the EIM says that the password is not the user's, in whatever words.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::ids::UserId;
 use crate::rate_limit::limiter::Rate;
 use crate::rate_limit::throttle::Throttle;
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Reason, Refusal, code};
 use crate::schema::{Method, Schema, Speaker, XIq};
 
 use super::{Eim, EimError, Guard, ProvisionError, convert};
@@ -140,9 +140,9 @@ impl From<EimError> for Refusal {
             EimError::Unreachable { sent } => Refusal::eim_unreachable(sent),
             EimError::Timeout => Refusal::eim_timeout(),
             EimError::NoSession => Refusal::session_lost(),
-            EimError::TooManyUnderWay => Refusal::too_many("eim.busy", 1000),
+            EimError::TooManyUnderWay => Refusal::too_many(Reason::EimBusy, 1000),
             EimError::Unsendable(why) => Refusal::invalid_params("", why),
-            EimError::TooManyOfUser => Refusal::too_many("eim.tooManyOfUser", 1000),
+            EimError::TooManyOfUser => Refusal::too_many(Reason::TooManyOfUser, 1000),
         }
     }
 }
@@ -150,13 +150,12 @@ impl From<EimError> for Refusal {
 impl From<ProvisionError> for Refusal {
     fn from(error: ProvisionError) -> Self {
         match error {
-            ProvisionError::Taken => Refusal::conflict("user.taken", "that user id is taken"),
-            ProvisionError::Refused { condition, text } => {
-                Refusal::new(code::EIM_REFUSED, "eim.refused", "the XMPP server refused the account")
-                    .with("type", "cancel")
-                    .with("condition", condition)
-                    .with("text", text)
-            }
+            ProvisionError::Taken => Refusal::of(Reason::UserTaken),
+            ProvisionError::Refused { condition, text } => Refusal::of(Reason::EimRefused)
+                .saying("the XMPP server refused the account")
+                .with("type", "cancel")
+                .with("condition", condition)
+                .with("text", text),
             ProvisionError::Eim(error) => error.into(),
         }
     }

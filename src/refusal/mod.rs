@@ -1,6 +1,9 @@
 //! The two kinds of failure: a refusal, which the client can act on, and a fault, which is ours.
 
+mod reason;
 pub mod request_id;
+
+pub use reason::Reason;
 
 use serde_json::{Map, Value, json};
 
@@ -36,8 +39,18 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub fn new(code: i32, key: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn of(reason: Reason) -> Self {
+        Self::by_eim(reason.code(), reason.key(), reason.text())
+    }
+
+    /// With a key and a text that are the EIM's.
+    pub fn by_eim(code: i32, key: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code, key: key.into(), message: message.into(), data: Map::new() }
+    }
+
+    /// In other words, for developers.
+    pub fn saying(self, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..self }
     }
 
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
@@ -46,62 +59,49 @@ impl Refusal {
     }
 
     pub fn unauthenticated() -> Self {
-        Self::new(code::UNAUTHENTICATED, "auth.required", "a valid access token is required")
+        Self::of(Reason::AuthRequired)
     }
 
     /// For a refresh token that was good until its session ended: by logout, kick, the conference's end, or because its
     /// guest had not been there for long.
     pub fn session_ended() -> Self {
-        Self::new(code::UNAUTHENTICATED, "auth.ended", "the session has ended: log in again")
+        Self::of(Reason::SessionEnded)
     }
 
     pub fn token_expired() -> Self {
-        Self::new(code::TOKEN_EXPIRED, "auth.expired", "the access token has expired")
-    }
-
-    pub fn forbidden(key: &str, message: &str) -> Self {
-        Self::new(code::FORBIDDEN, key, message)
-    }
-
-    /// One answer for what does not exist and for what the caller may not know of.
-    pub fn not_found(what: &str) -> Self {
-        Self::new(code::NOT_FOUND, format!("{what}.notFound"), format!("no such {what}"))
-    }
-
-    pub fn conflict(key: &str, message: &str) -> Self {
-        Self::new(code::CONFLICT, key, message)
+        Self::of(Reason::TokenExpired)
     }
 
     /// `state`: 30 not started, 31 ended, 32 does not exist.
     pub fn not_open(state: u8) -> Self {
-        let key = match state {
-            30 => "conference.notStarted",
-            31 => "conference.ended",
-            _ => "conference.unknown",
+        let reason = match state {
+            30 => Reason::NotStarted,
+            31 => Reason::ConferenceEnded,
+            _ => Reason::ConferenceUnknown,
         };
-        Self::new(code::NOT_OPEN, key, "the conference is not open").with("state", state)
+        Self::of(reason).with("state", state)
     }
 
     pub fn invalid_params(path: &str, message: &str) -> Self {
-        Self::new(code::INVALID_PARAMS, "rpc.invalidParams", "invalid params")
-            .with("errors", json!([{"path": path, "message": message}]))
+        Self::of(Reason::InvalidParams).with("errors", json!([{"path": path, "message": message}]))
     }
 
-    pub fn too_many(key: &str, retry_after_ms: u64) -> Self {
-        Self::new(code::TOO_MANY, key, "too many requests").with("retryAfterMs", retry_after_ms)
+    /// `retry_after_ms`: when the same may go well.
+    pub fn too_many(reason: Reason, retry_after_ms: u64) -> Self {
+        Self::of(reason).with("retryAfterMs", retry_after_ms)
     }
 
     pub fn eim_unreachable(sent: bool) -> Self {
-        Self::new(code::EIM_UNREACHABLE, "eim.unreachable", "the EIM cannot be reached").with("sent", sent)
+        Self::of(Reason::EimUnreachable).with("sent", sent)
     }
 
     pub fn eim_timeout() -> Self {
-        Self::new(code::EIM_TIMEOUT, "eim.timeout", "the EIM did not answer in time")
+        Self::of(Reason::EimTimeout)
     }
 
     /// The token is good, but the user's session at the XMPP server, over which they speak, can't be opened again.
     pub fn session_lost() -> Self {
-        Self::new(code::UNAUTHENTICATED, "auth.sessionLost", "the session at the XMPP server is lost: log in again")
+        Self::of(Reason::SessionLost)
     }
 
     /// Whether the same request may go well later, without anybody's doing.
@@ -126,6 +126,6 @@ impl Refusal {
     pub fn fault(what: impl std::fmt::Display) -> Self {
         let incident = request_id::id();
         tracing::error!(incident, error = %what, "fault");
-        Self::new(code::INTERNAL, "internal", "internal error").with("traceId", incident)
+        Self::of(Reason::Internal).with("traceId", incident)
     }
 }

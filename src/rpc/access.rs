@@ -3,7 +3,7 @@
 use crate::auth::Caller;
 use crate::event::{Conference, Role};
 use crate::ids::ConfId;
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::schema::{Access, Method};
 
 use super::{Door, Params, conf_id};
@@ -18,7 +18,7 @@ impl Door {
             Access::GuestOr(scope) if caller.is_guest() || caller.has(scope) => Ok(()),
             Access::GuestOr(scope) | Access::Scope(scope) => Err(scope_missing(scope)),
             // Not among the methods that clients may name.
-            Access::Internal => Err(Refusal::not_found("method")),
+            Access::Internal => Err(Refusal::of(Reason::MethodNotDescribed)),
             Access::Invited => visible(caller, &conf_id(params)?),
             Access::Conference => Box::pin(self.belongs(caller, &conf_id(params)?)).await,
             Access::Chair => Box::pin(self.is_chair(caller, &conf_id(params)?)).await,
@@ -43,7 +43,7 @@ impl Door {
         if own.iter().any(|own| own.conf_id == *conf) || self.conference(caller, conf).await?.chair == caller.user_id {
             return Ok(());
         }
-        Err(Refusal::forbidden("conference.notMember", "not a member of that conference"))
+        Err(Refusal::of(Reason::NotMember))
     }
 
     async fn is_chair(&self, caller: &Caller, conf: &ConfId) -> Result<(), Refusal> {
@@ -58,7 +58,7 @@ impl Door {
         if member.is_some_and(|member| member.role == Role::Chair) {
             return Ok(());
         }
-        Err(Refusal::forbidden("conference.chairOnly", "for that conference's chair only"))
+        Err(Refusal::of(Reason::ChairOnly))
     }
 
     /// The conference as it is now: as followed here, else as the EIM says, asked within the caller's share.
@@ -72,13 +72,13 @@ impl Door {
 
 /// A conference that isn't a guest's own does not exist for them.
 fn visible(caller: &Caller, conf: &ConfId) -> Result<(), Refusal> {
-    if caller.may_see(conf) { Ok(()) } else { Err(Refusal::not_found("conference")) }
+    if caller.may_see(conf) { Ok(()) } else { Err(Refusal::of(Reason::ConferenceNotFound)) }
 }
 
 fn scope_missing(scope: &str) -> Refusal {
-    Refusal::forbidden("auth.scopeMissing", "the token lacks the method's scope").with("scope", scope)
+    Refusal::of(Reason::ScopeMissing).with("scope", scope)
 }
 
 fn not_for_guests() -> Refusal {
-    Refusal::forbidden("auth.notForGuests", "not for guests")
+    Refusal::of(Reason::NotForGuests)
 }

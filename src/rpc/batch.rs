@@ -9,7 +9,7 @@ use super::envelope::{Body, Rejected, Request, parse, write_reply};
 use super::reply::Reply;
 use super::{Context, Door};
 use crate::refusal::request_id;
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Reason, Refusal};
 
 /// Entries of one batch that are under way together.
 const TOGETHER: usize = 64;
@@ -79,7 +79,7 @@ impl Door {
 
     async fn answer_traced(&self, context: &Context<'_>, entry: Entry<'_>, counted: bool) -> Option<Reply> {
         let over = if counted { Ok(()) } else { self.budget.take(context.address) };
-        let over = over.map_err(|wait_ms| Refusal::too_many("http.tooMany", wait_ms));
+        let over = over.map_err(|wait_ms| Refusal::too_many(Reason::TooManyRequests, wait_ms));
         let (id, outcome) = match (entry, over) {
             (Err(rejected), over) => (Some(rejected.id), Err(over.err().unwrap_or(rejected.refusal))),
             (Ok(request), Err(over)) => (request.id.map(Some), Err(over)),
@@ -143,8 +143,7 @@ impl Room {
 
 /// `sent`: whether the request was carried out nevertheless.
 fn replies_too_large(sent: bool) -> Refusal {
-    let message = "the replies of this batch are too large together";
-    Refusal::new(code::TOO_MANY, "rpc.repliesTooLarge", message).with("sent", sent)
+    Refusal::of(Reason::RepliesTooLarge).with("sent", sent)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::callgw::{NoNodeAvailable, Report};
 use crate::event::{CallMode, MemberState, Role};
 use crate::ids::{ConfId, now_ms};
 use crate::placement::PlacementError;
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Reason, Refusal};
 
 use super::{Door, Outcome, Params, conf_id, text};
 
@@ -20,7 +20,7 @@ impl Door {
 
     /// The caller's role, if they are in the conference and not merely waiting.
     async fn admitted(&self, caller: &Caller, conf: &ConfId) -> Result<Role, Refusal> {
-        let refused = || Refusal::forbidden("conference.notMember", "not a member of that conference");
+        let refused = || Refusal::of(Reason::NotMember);
         // Who has just come in may not be in the roster that is followed here: then the EIM is asked.
         let followed = self.conferences.roster(conf).await;
         let member = match followed.and_then(|roster| roster.member(&caller.user_id).cloned()) {
@@ -84,7 +84,7 @@ impl Door {
         }
         let (gateway, problem) = (text(params, "gatewayId").unwrap_or_default(), text(params, "problem"));
         let counted = self.pool.complained(gateway, &caller.user_id);
-        let failed = counted.map_err(|wait| Refusal::too_many("callgw.tooManyReports", wait))?;
+        let failed = counted.map_err(|wait| Refusal::too_many(Reason::TooManyReports, wait))?;
         metrics::counter!("confgate_call_gateway_reports_total").increment(1);
         tracing::info!(user = %caller.user_id, gateway, problem, failed, "a member reports trouble with a call gateway");
         Ok(Value::Object(Map::new()))
@@ -99,7 +99,7 @@ impl Door {
     pub(super) async fn drain(&self, params: &Params) -> Outcome {
         let gateway = text(params, "gatewayId").unwrap_or_default();
         if !self.pool.has(gateway) {
-            return Err(Refusal::not_found("callgw"));
+            return Err(Refusal::of(Reason::CallGatewayNotFound));
         }
         let is_cancelled = params.get("cancel").and_then(Value::as_bool).unwrap_or_default();
         let by_default = || now_ms() + self.config.limits.drain.as_millis() as u64;
@@ -112,7 +112,7 @@ impl Door {
 
 /// Operators are told why; guests need only know that it is so.
 fn no_gateway(caller: &Caller, nowhere: NoNodeAvailable) -> Refusal {
-    let refusal = Refusal::new(code::NO_CALL_GATEWAY, "callgw.none", "no call gateway is available");
+    let refusal = Refusal::of(Reason::NoCallGateway);
     if !caller.can(crate::config::Scope::Operator) {
         return refusal;
     }

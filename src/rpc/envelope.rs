@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Answer;
 use super::reply::Reply;
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Reason, Refusal};
 
 /// Longest string id, in bytes.
 const ID_MAX: usize = 256;
@@ -112,7 +112,7 @@ struct CowStr<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Rejected<'a> {
     fn new(id: Option<&'a RawValue>, message: &str) -> Self {
-        Self { id, refusal: Refusal::new(code::INVALID_REQUEST, "rpc.invalidRequest", message) }
+        Self { id, refusal: Refusal::of(Reason::InvalidRequest).saying(message) }
     }
 }
 
@@ -121,7 +121,7 @@ fn ill_formed<'a>(text: &'a [u8], message: &str) -> Rejected<'a> {
     if serde_json::from_slice::<IgnoredAny>(text).is_ok() && std::str::from_utf8(text).is_ok() {
         return Rejected::new(None, message);
     }
-    Rejected { id: None, refusal: Refusal::new(code::PARSE_ERROR, "rpc.parseError", "the body is not JSON") }
+    Rejected { id: None, refusal: Refusal::of(Reason::ParseError) }
 }
 
 /// A string, an integer of any length, or null.
@@ -172,6 +172,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+
+    use crate::refusal::code;
 
     fn single(text: &str) -> Result<Request<'_>, Rejected<'_>> {
         match parse(text.as_bytes(), 50, false) {
@@ -276,9 +278,9 @@ mod tests {
         write_reply(&mut out, Some(&id), Ok(&Answer::Value(json!({"a": 1}))));
         assert_eq!(out.into_bytes(), r#"{"jsonrpc":"2.0","result":{"a":1},"id":"xxx"}"#);
         let mut out = Reply::new();
-        write_reply(&mut out, None, Err(&Refusal::too_many("k", 5)));
+        write_reply(&mut out, None, Err(&Refusal::too_many(Reason::TooManyRequests, 5)));
         let reply: Value = serde_json::from_slice(&out.into_bytes()).unwrap();
-        assert_eq!(reply["error"]["data"]["key"], "k");
+        assert_eq!(reply["error"]["data"]["key"], "http.tooMany");
         assert_eq!(reply["error"]["data"]["retryAfterMs"], 5);
         assert!(reply["error"]["data"]["traceId"].is_string());
         assert!(reply["id"].is_null());

@@ -9,7 +9,7 @@ use crate::config::{Config, Scope};
 use crate::eim::EimError;
 use crate::eim::addresses::user_of;
 use crate::ids::UserId;
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::xmpp::jid::{Jid, same_address};
 use crate::xmpp::xml::{CONTENT_NS, Element, Node, Stanza};
 
@@ -72,22 +72,22 @@ fn permitted(config: &Config, caller: &Caller, iq: &Stanza) -> Result<UserId, Re
     let any = caller.can(Scope::IqAny);
     let ns = iq.payload().map_or("", |payload: &Element| payload.ns.as_str());
     if ns == COMMANDS && !any {
-        return Err(needs_any(Refusal::forbidden("iq.commandsForbidden", "ad-hoc commands need the scope iq.any")));
+        return Err(needs_any(Refusal::of(Reason::IqCommandsForbidden)));
     }
     let to = iq.attr("to").unwrap_or_default();
     if caller.is_guest() {
         if !config.eim.guest_namespaces.iter().any(|allowed| allowed == ns) {
-            return Err(Refusal::forbidden("iq.namespaceForbidden", "not a namespace for guests"));
+            return Err(Refusal::of(Reason::IqNamespaceForbidden));
         }
         if !config.eim.guest_addresses().iter().any(|allowed| same_address(allowed, to)) {
-            return Err(Refusal::forbidden("iq.destinationForbidden", "not a destination for guests"));
+            return Err(Refusal::of(Reason::IqDestinationForbidden));
         }
     }
     match iq.attr("from") {
         None => Ok(caller.user_id.clone()),
         Some(from) => user_of(from, &config.eim.domain)
             .filter(|user| any || *user == caller.user_id)
-            .ok_or_else(|| needs_any(Refusal::forbidden("iq.fromForbidden", "from is not the caller's own address"))),
+            .ok_or_else(|| needs_any(Refusal::of(Reason::IqFromForbidden))),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::auth::{Caller, LinkTerms};
 use crate::event::Role;
 use crate::ids::now_ms;
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 
 use super::{Door, Outcome, Params, conf_id, text, typed};
 
@@ -18,7 +18,7 @@ impl Door {
     pub(super) async fn create_link(&self, caller: &Caller, params: &Params) -> Outcome {
         let conf = conf_id(params)?;
         if self.conference(caller, &conf).await?.call.is_some() {
-            return Err(Refusal::forbidden("conference.ofCall", "a call has no links"));
+            return Err(Refusal::of(Reason::CallHasNoLinks));
         }
         let link = match params.get("legacy") {
             Some(Value::Bool(true)) => self.entry.legacy_link(&conf, &caller.user_id).await?,

@@ -38,7 +38,7 @@ use crate::ids::ConfId;
 use crate::placement::Placement;
 use crate::rate_limit::account::Account;
 use crate::rate_limit::budget::Budget;
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Reason, Refusal};
 use crate::schema::{Access, Method, Schema};
 use crate::store::Store;
 use envelope::Request;
@@ -118,7 +118,7 @@ impl Door {
         let Some(method) = self.schema.method(&request.method) else {
             self.counters.unknown();
             tracing::debug!("no such method");
-            return Err(Refusal::new(code::METHOD_NOT_FOUND, "rpc.methodNotFound", "no such method"));
+            return Err(Refusal::of(Reason::MethodNotFound));
         };
         let began = Instant::now();
         let outcome = self.perform_method(context, method, request).await;
@@ -139,9 +139,7 @@ impl Door {
         let params = request.named_params()?;
         if let Err(errors) = method.validate_params(&params) {
             let errors = serde_json::to_value(errors).map_err(Refusal::fault)?;
-            return Err(
-                Refusal::new(code::INVALID_PARAMS, "rpc.invalidParams", "invalid params").with("errors", errors)
-            );
+            return Err(Refusal::of(Reason::InvalidParams).with("errors", errors));
         }
         if let Some(caller) = &caller {
             self.rates.request(caller, method, &params)?;
@@ -169,7 +167,7 @@ impl Door {
     /// Refuses who would come in while the node goes away.
     fn open_for_joins(&self) -> Result<(), Refusal> {
         if self.draining.is_cancelled() {
-            Err(Refusal::too_many("node.goingAway", GOING_AWAY_RETRY_MS))
+            Err(Refusal::too_many(Reason::GoingAway, GOING_AWAY_RETRY_MS))
         } else {
             Ok(())
         }
@@ -235,9 +233,7 @@ fn resume(context: &Context<'_>, params: &Params) -> Outcome {
         epoch: String,
         seq: u64,
     }
-    let socket = context.socket.ok_or_else(|| {
-        Refusal::new(code::INVALID_REQUEST, "events.socketOnly", "this method is for the event socket")
-    })?;
+    let socket = context.socket.ok_or_else(|| Refusal::of(Reason::SocketOnly))?;
     let named: Vec<Named> = typed(params, "positions")?;
     socket.resume(named.into_iter().map(|n| (n.conf_id, Position { epoch: n.epoch, seq: n.seq })).collect());
     Ok(Value::Object(Map::new()))

@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::config;
 use crate::ids::{ConfId, UserId};
 use crate::rate_limit::limiter::{Limiter, Rate};
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::schema::{IqKind, Method};
 
 use super::conference::is_own;
@@ -127,7 +127,7 @@ impl Rates {
         let allowed = inner.of(act).allow(user, Moment::now());
         allowed.map_err(|wait| {
             metrics::counter!("confgate_acts_too_fast_total").increment(1);
-            Refusal::too_many("rpc.tooFast", wait).with("limit", act.rate(&inner.limits).0)
+            Refusal::too_many(Reason::TooFast, wait).with("limit", act.rate(&inner.limits).0)
         })
     }
 
@@ -137,7 +137,7 @@ impl Rates {
         allowed.map_err(|wait| {
             metrics::counter!("confgate_acts_too_fast_total").increment(1);
             inner.of(act).refund(user);
-            Refusal::too_many("conference.tooBusy", wait).with("limit", "limits.conference_acts_per_minute")
+            Refusal::too_many(Reason::ConferenceTooBusy, wait).with("limit", "limits.conference_acts_per_minute")
         })
     }
 

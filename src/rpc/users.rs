@@ -3,7 +3,7 @@
 use crate::config::EimMode;
 use crate::eim::ProvisionError;
 use crate::ids::{Secret, UserId, random_digits, random_text};
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 
 use super::{Door, Outcome, Params, text, typed};
 
@@ -39,7 +39,7 @@ impl Door {
         let password = text(params, "password").map_or_else(|| Secret::new(random_text(MADE_PASSWORD)), Secret::new);
         match self.eim.create_account(user, &password, text(params, "name").unwrap_or_default()).await {
             Ok(()) => Ok(true),
-            Err(ProvisionError::Taken) => Err(Refusal::conflict("user.taken", "that user id is taken")),
+            Err(ProvisionError::Taken) => Err(Refusal::of(Reason::UserTaken)),
             Err(other) => Err(other.into()),
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sqlx::migrate::MigrateError;
 
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Reason, Refusal};
 
 // https://www.sqlite.org/rescode.html
 const BUSY: u32 = 5;
@@ -69,8 +69,7 @@ impl From<StoreError> for Refusal {
         match error {
             StoreError::Full | StoreError::Busy | StoreError::Unavailable(_) => {
                 metrics::counter!("confgate_store_unavailable_total").increment(1);
-                Self::new(code::TOO_MANY, "store.unavailable", "the store can't take it now; ask again later")
-                    .with("retryAfterMs", RETRY_AFTER_MS)
+                Self::too_many(Reason::StoreUnavailable, RETRY_AFTER_MS)
             }
             error => Self::fault(error),
         }

@@ -56,24 +56,22 @@ test("every refusal of the server is told in both languages, and nothing else is
   assert.deepEqual(told.sort(), [...refusalKeys()].sort());
 });
 
-/** The keys that the server's code gives its refusals, its built-in EIM's among them. */
+/** The keys that the server gives its refusals, its built-in EIM's among them. */
 function refusalKeys() {
-  const folder = new URL("../../src/", import.meta.url);
+  const read = (name) => readFileSync(new URL(`../../src/${name}`, import.meta.url), "utf8").split("#[cfg(test)]")[0];
+  const keys = [...read("refusal/reason.rs").matchAll(/^ {4}\w+: [A-Z_]+, "([\w.]+)"/gm)].map(([, key]) => key);
+  const folder = new URL("../../src/builtin_eim/", import.meta.url);
   const files = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith(".rs") && !/tests?(\.rs$|\/)/.test(name));
-  const keys = new Set();
   for (const name of files) {
-    const [code] = readFileSync(new URL(name, folder), "utf8").split("#[cfg(test)]");
-    for (const [, maker, key] of code.matchAll(MAKERS)) keys.add(maker === "Refusal::not_found" ? `${key}.notFound` : key);
-    if (!WHOLE.has(name)) continue;
-    for (const [, key] of code.matchAll(/"([a-z]+\.[a-zA-Z]+)"/g)) keys.add(key);
+    const code = read(`builtin_eim/${name}`);
+    for (const [, key] of code.matchAll(MAKERS)) keys.push(key);
+    if (name === "stanza_error.rs") for (const [, key] of code.matchAll(/"([a-z]+\.[a-zA-Z]+)"/g)) keys.push(key);
   }
-  return [...keys].filter((key) => key.includes(".") || key === "internal");
+  return new Set(keys);
 }
 
-/** `Refusal::forbidden("key"`, `StanzaError::new(Condition::Gone, "key"` and the like. */
-const MAKERS = /((?:Refusal|StanzaError|Self)::(?:new|forbidden|not_found|conflict|constraint|unavailable|too_many))\(\s*(?:[\w:]+,\s*)?"([\w.]+)"/g;
-/** Files in which every text of a key's form is one. */
-const WHOLE = new Set(["refusal/mod.rs", "builtin_eim/stanza_error.rs", "eim/convert/refused.rs"]);
+/** `StanzaError::new(Condition::Gone, "key"` and the like. */
+const MAKERS = /(?:StanzaError|Self)::(?:new|forbidden|not_found|conflict|constraint|unavailable)\(\s*(?:[\w:]+,\s*)?"([\w]+\.[\w.]+)"/g;
 
 test("an error is told by its key, and an unknown one in the server's words", () => {
   assert.equal(errorText({ key: "conference.locked", message: "x" }), en["error.conference.locked"]);

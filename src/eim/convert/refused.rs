@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::event;
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Reason, Refusal, code};
 use crate::schema::XIq;
 use crate::xmpp::xml::{Element, Stanza};
 
@@ -19,7 +19,7 @@ const TEXT_MAX: usize = 500;
 const UNDEFINED: &str = "undefined-condition";
 
 /// Reasons of `resource-constraint` that pass within moments, and how long a client is asked to wait.
-const PASSING: [&str; 2] = ["eim.busy", "store.unavailable"];
+const PASSING: [&str; 2] = [Reason::EimBusy.key(), Reason::StoreUnavailable.key()];
 const RETRY_AFTER_MS: u64 = 1000;
 /// The same for a bound of what there may be.
 const FULL_RETRY_MS: u64 = 10_000;
@@ -45,22 +45,22 @@ pub(super) fn refusal(x_iq: &XIq, answer: &Stanza) -> Refusal {
     if code == code::EIM_REFUSED {
         return eim_refused(&error);
     }
-    let (key, message) = words(code);
-    let key = error.reason.as_deref().unwrap_or(key);
+    let reason = reason_of(code);
+    let (key, message) = (error.reason.as_deref().unwrap_or(reason.key()), reason.text());
     let text = error.text.as_deref();
     match code {
-        code::NOT_OPEN => Refusal::new(code, key, text.unwrap_or(message)).with("state", state_of(&error.condition)),
+        code::NOT_OPEN => Refusal::by_eim(code, key, text.unwrap_or(message)).with("state", state_of(&error.condition)),
         // In our dialect the text names the argument.
         code::INVALID_PARAMS => {
             let path = text.filter(|text| is_key(text)).unwrap_or_default();
             let errors = json!([{"path": path, "message": "is not accepted by the EIM"}]);
-            Refusal::new(code, key, message).with("errors", errors)
+            Refusal::by_eim(code, key, message).with("errors", errors)
         }
         code::TOO_MANY => {
             let wait = if PASSING.contains(&key) { RETRY_AFTER_MS } else { FULL_RETRY_MS };
-            Refusal::new(code, key, text.unwrap_or(message)).with("retryAfterMs", wait)
+            Refusal::by_eim(code, key, text.unwrap_or(message)).with("retryAfterMs", wait)
         }
-        _ => Refusal::new(code, key, text.unwrap_or(message)),
+        _ => Refusal::by_eim(code, key, text.unwrap_or(message)),
     }
 }
 
@@ -70,13 +70,13 @@ pub(super) fn bad_answer(why: &str) -> Refusal {
         kind: "cancel".to_owned(),
         condition: UNDEFINED.to_owned(),
         text: Some(cut(why)),
-        reason: Some("eim.badAnswer".to_owned()),
+        reason: Some(Reason::EimBadAnswer.key().to_owned()),
     })
 }
 
 fn eim_refused(error: &StanzaError) -> Refusal {
-    let key = error.reason.as_deref().unwrap_or("eim.refused");
-    Refusal::new(code::EIM_REFUSED, key, "the EIM refused the request")
+    let key = error.reason.as_deref().unwrap_or(Reason::EimRefused.key());
+    Refusal::by_eim(code::EIM_REFUSED, key, Reason::EimRefused.text())
         .with("type", error.kind.as_str())
         .with("condition", error.condition.as_str())
         .with("text", error.text.clone())
@@ -104,19 +104,19 @@ fn state_of(condition: &str) -> u8 {
     }
 }
 
-/// Key and message for an error that brings none of its own.
-fn words(code: i32) -> (&'static str, &'static str) {
+/// For an error that brings no reason of its own.
+fn reason_of(code: i32) -> Reason {
     match code {
-        code::UNAUTHENTICATED => ("auth.failed", "the credentials are not accepted"),
-        code::FORBIDDEN => ("eim.forbidden", "the EIM does not allow it"),
-        code::NOT_FOUND => ("eim.notFound", "the EIM knows no such thing"),
-        code::CONFLICT => ("eim.conflict", "it conflicts with what is there"),
-        code::NOT_OPEN => ("conference.notOpen", "the conference is not open"),
-        code::TOO_MANY => ("eim.tooMany", "there is no room for more"),
-        code::INVALID_PARAMS => ("rpc.invalidParams", "the EIM does not accept the params"),
-        code::EIM_TIMEOUT => ("eim.timeout", "the EIM did not answer in time"),
-        code::EIM_UNREACHABLE => ("eim.unreachable", "the EIM cannot be reached"),
-        _ => ("eim.refused", "the EIM refused the request"),
+        code::UNAUTHENTICATED => Reason::AuthFailed,
+        code::FORBIDDEN => Reason::EimForbidden,
+        code::NOT_FOUND => Reason::EimNotFound,
+        code::CONFLICT => Reason::EimConflict,
+        code::NOT_OPEN => Reason::NotOpen,
+        code::TOO_MANY => Reason::EimTooMany,
+        code::INVALID_PARAMS => Reason::InvalidParams,
+        code::EIM_TIMEOUT => Reason::EimTimeout,
+        code::EIM_UNREACHABLE => Reason::EimUnreachable,
+        _ => Reason::EimRefused,
     }
 }
 
