@@ -108,7 +108,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("confgate_sfu_packets_forwarded_total", "Packets that media threads have forwarded."),
     ("confgate_sfu_rooms", "Rooms of a media thread."),
     ("confgate_sfu_tcp_connections", "Media connections over TCP of a media thread."),
-    ("confgate_sfu_tcp_packets_lost_total", "Packets dropped for clients that read too slowly over TCP."),
+    ("confgate_sfu_tcp_packets_lost_total", "Datagrams of any kind dropped for clients that read too slowly over TCP."),
     ("confgate_sfu_tcp_refused_total", "Media connections over TCP beyond the bounds, by reason."),
     ("confgate_socket_lagged_total", "Event sockets closed because they lagged."),
     ("confgate_socket_queue_bytes", "Bytes that wait for event sockets and call sockets."),

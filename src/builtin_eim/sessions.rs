@@ -14,7 +14,8 @@ use crate::xmpp::xml::Element;
 const NODES_MAX: usize = 10_000;
 /// Bytes of one seat in the answer to `resetNode`, its ids left out.
 const SEAT_TAGS: usize = 32;
-/// How long the seats are kept that the answer has no place for: the default.
+/// How long the seats are kept that the answer has no place for: the default of `limits.resume_window_ms`, since a node
+/// that has just started has told nothing.
 const UNTOLD_KEEP_MS: u64 = 60_000;
 
 impl Eim {

@@ -32,7 +32,7 @@ const RETRY_MS: u64 = 2000;
 pub struct Limits {
     /// A closed socket's member has left after this.
     pub grace_ms: u64,
-    /// A closed socket's seat is kept for this.
+    /// From the close of a socket, the grace included, the seat is kept for this.
     pub window_ms: u64,
     /// Events kept.
     pub log: usize,

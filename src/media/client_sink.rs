@@ -61,8 +61,8 @@ fn heeded(reply: &Reply) -> Option<Heard> {
         Reply::ReceiveVideoAnswer { name, sdp_answer } => {
             Some(Heard::Answered { stream: name.clone(), answer: sdp_answer.clone() })
         }
-        // The rest of the stream goes on.
-        Reply::Error { code: Code::NoCommonCodec, .. } => None,
+        // Of one stream; its sound goes on. Without a name it is the session that is refused.
+        Reply::Error { code: Code::NoCommonCodec, name: Some(_), .. } => None,
         Reply::Error { code, .. } => Some(Heard::Refused(*code)),
         Reply::Moved { .. } => Some(Heard::Moved),
         _ => None,

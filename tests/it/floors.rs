@@ -63,7 +63,7 @@ const PURE: [&str; 22] = [
 ];
 
 /// Below a pure folder, and no part of the core.
-const SHELLS: [&str; 1] = ["src/builtin_eim/shell/"];
+const SHELLS: [&str; 1] = ["src/builtin_eim/runtime/"];
 
 /// Most entries of `src/`: a newcomer reads them aloud and has described the product.
 const ENTRIES_MAX: usize = 30;
@@ -329,4 +329,26 @@ fn durations_are_no_differences_of_dates() {
     }
     assert!(looked_at > 10, "the files that read the date are found");
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Every path that the text names in backticks: of a file, or of a module.
+fn named_in(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter(|name| name.starts_with("src/") || name.contains("::") && !name.contains(char::is_uppercase))
+}
+
+#[test]
+fn what_the_architecture_page_names_is_there() {
+    let text = fs::read_to_string(root().join("docs/architecture.md")).expect("the page is there");
+    let mut missing = Vec::new();
+    for name in named_in(&text) {
+        let paths = if name.starts_with("src/") { vec![name.to_owned()] } else { expanded(name) };
+        for path in paths.iter().map(|path| path.replace("::", "/")) {
+            let below = if path.starts_with("src/") { path } else { format!("src/{path}") };
+            if ![below.clone(), format!("{below}.rs")].iter().any(|path| root().join(path).exists()) {
+                missing.push(below);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
 }
