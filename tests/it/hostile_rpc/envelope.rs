@@ -219,5 +219,8 @@ async fn the_methods_are_told_the_same_by_discover_and_by_the_document() {
     assert_eq!(document.json(), told);
     let printed = std::process::Command::new(env!("CARGO_BIN_EXE_confgate")).arg("openrpc").output();
     let printed = printed.expect("the binary runs").stdout;
-    assert_eq!(serde_json::from_slice::<Value>(&printed).expect("it prints JSON"), told);
+    let mut printed: Value = serde_json::from_slice(&printed).expect("it prints JSON");
+    // That command knows the configuration's port, not the one that this gateway was given.
+    printed["servers"] = told["servers"].clone();
+    assert!(printed == told, "the command prints another document");
 }
