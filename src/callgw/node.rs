@@ -260,6 +260,10 @@ impl Node {
             state.since = now_ms();
             match &fault {
                 None => tracing::info!(gateway = self.id, "the call gateway is up"),
+                // It has said that it would go.
+                Some((_, why)) if state.health.is_stopping() => {
+                    tracing::info!(gateway = self.id, why, "the call gateway has stopped");
+                }
                 Some((_, why)) => tracing::warn!(gateway = self.id, why, "the call gateway can't be used"),
             }
         }
