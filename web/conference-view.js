@@ -232,7 +232,8 @@ export class ConferenceView {
 
   #drawBanner() {
     const { isOnline, troubles } = this.live;
-    const [first] = troubles;
+    // Whether this person's sound and picture want for a gateway, their own call knows.
+    const first = [...troubles].find((part) => part !== "callgw");
     const noMedia = this.media.call.problem;
     this.banner.hidden = isOnline && !first && !noMedia;
     const words = /** @type {Element} */ (this.banner.lastElementChild);
