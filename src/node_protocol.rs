@@ -81,16 +81,16 @@ pub struct Peer {
 /// What nodes of one conference send each other its streams by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Way {
+pub enum CascadeMethod {
     Webrtc,
     /// Plain RTP, as one Janus takes it from another only.
     Janus,
 }
 
 /// `true` is how a node said it that knew of one way; what this gateway doesn't know is none.
-fn way<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Way>, D::Error> {
+fn way<'de, D: Deserializer<'de>>(value: D) -> Result<Option<CascadeMethod>, D::Error> {
     let said = Value::deserialize(value)?;
-    Ok(if said == true { Some(Way::Webrtc) } else { Way::deserialize(said).ok() })
+    Ok(if said == true { Some(CascadeMethod::Webrtc) } else { CascadeMethod::deserialize(said).ok() })
 }
 
 /// From a node to each gateway.
@@ -109,7 +109,7 @@ pub enum FromNode {
         draining: bool,
         /// How it pulls streams from other nodes, so that a conference may be at it and at others that do it so too.
         #[serde(default, deserialize_with = "way")]
-        cascades: Option<Way>,
+        cascades: Option<CascadeMethod>,
     },
     /// Its media can't be reached, for that reason: its calls go elsewhere. Said as often as a load.
     Unserving { why: String },

@@ -22,10 +22,10 @@ const UNPLACED_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Router {
     rooms_max: usize,
-    rooms: HashMap<RoomId, Place>,
-    endpoints: HashMap<EndpointId, Home>,
+    rooms: HashMap<RoomId, EndpointRoute>,
+    endpoints: HashMap<EndpointId, RoomRoute>,
     fragments: HashMap<String, usize>,
-    early: HashMap<EndpointId, Early>,
+    early: HashMap<EndpointId, EarlyCandidates>,
     /// Permits of rooms for which there was no place, the latest last: one may be free when their streams come.
     unplaced: VecDeque<(RoomId, Command)>,
     /// When those who waited too long were last looked for.
@@ -33,7 +33,7 @@ pub(crate) struct Router {
 }
 
 #[derive(Debug)]
-struct Place {
+struct EndpointRoute {
     thread: usize,
     endpoints: usize,
     /// Signalling said what its members may: it lives until it is closed.
@@ -41,14 +41,14 @@ struct Place {
 }
 
 #[derive(Debug)]
-struct Home {
+struct RoomRoute {
     thread: usize,
     room: RoomId,
     fragments: Vec<String>,
 }
 
 #[derive(Debug)]
-struct Early {
+struct EarlyCandidates {
     since: Instant,
     candidates: Vec<String>,
 }
@@ -78,7 +78,7 @@ impl Router {
 
     /// Where the command goes; nothing changes until [`Router::sent`]. `idlest`: the thread that would take a new room.
     pub(crate) fn route(&self, command: &Command, idlest: usize) -> Route {
-        let home = |endpoint| self.endpoints.get(endpoint).map(|home: &Home| home.thread);
+        let home = |endpoint| self.endpoints.get(endpoint).map(|home: &RoomRoute| home.thread);
         match command {
             // An endpoint's number that is in use is refused by its own thread.
             Command::Publish { room, endpoint, .. }
@@ -136,7 +136,7 @@ impl Router {
         let place = self.room(&room, thread);
         place.endpoints += 1;
         place.permits |= !all.is_empty();
-        self.endpoints.insert(endpoint, Home { thread, room, fragments: Vec::new() });
+        self.endpoints.insert(endpoint, RoomRoute { thread, room, fragments: Vec::new() });
         all.push(command);
         let early = self.early.remove(&endpoint).map(|early| early.candidates).unwrap_or_default();
         all.extend(early.into_iter().map(|candidate| Command::Candidate { endpoint, candidate }));
@@ -158,8 +158,8 @@ impl Router {
         of_room.into_iter().map(|(_, permit)| permit).collect()
     }
 
-    fn room(&mut self, room: &RoomId, thread: usize) -> &mut Place {
-        self.rooms.entry(room.clone()).or_insert(Place { thread, endpoints: 0, permits: false })
+    fn room(&mut self, room: &RoomId, thread: usize) -> &mut EndpointRoute {
+        self.rooms.entry(room.clone()).or_insert(EndpointRoute { thread, endpoints: 0, permits: false })
     }
 
     fn sweep(&mut self, room: &RoomId) {
@@ -179,7 +179,7 @@ impl Router {
         if self.early.len() >= EARLY_MAX || candidate.len() > sdp::CANDIDATE_MAX {
             return;
         }
-        let early = self.early.entry(endpoint).or_insert(Early { since: now, candidates: Vec::new() });
+        let early = self.early.entry(endpoint).or_insert(EarlyCandidates { since: now, candidates: Vec::new() });
         if early.candidates.len() < sdp::CANDIDATES_MAX {
             early.candidates.push(candidate);
         }

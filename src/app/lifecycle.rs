@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// What wires have after the hard stop to write down what they still hold.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// "File size limit exceeded" (signal(7)), whose default is the process's end.
 const SIGXFSZ: i32 = 25;
@@ -163,7 +163,7 @@ impl Lifecycle {
     }
 
     async fn last_words(&mut self) {
-        let deadline = Instant::now() + LAST_WORDS;
+        let deadline = Instant::now() + FLUSH_TIMEOUT;
         loop {
             match timeout_at(deadline, self.running.join_next_with_id()).await {
                 Ok(Some(ended)) => self.note(ended, true),

@@ -1,14 +1,18 @@
 //! What is written to stderr: `tracing` events as text or JSON lines.
 
+use std::fmt;
 use std::io::IsTerminal;
 
-use tracing::{Level, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, MakeWriter, format};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{Log, LogFormat};
+use crate::refusal::request_id;
 
 /// Starts logging for the whole process. `rust_log` is the variable `RUST_LOG`, which wins over `log.filter`; where it
 /// cannot be read it is warned about and `log.filter` holds.
@@ -45,9 +49,31 @@ where
     // What it can't write it would print on stderr instead: where that is what has gone, a panic.
     let lines = tracing_subscriber::fmt::layer().with_writer(to).log_internal_errors(false);
     match format {
-        LogFormat::Text => Box::new(base.with(lines.with_ansi(color))),
+        LogFormat::Text => Box::new(base.with(lines.with_ansi(color).event_format(WithRequest(format::format())))),
         LogFormat::Json => {
-            Box::new(base.with(lines.json().flatten_event(true).with_current_span(true).with_span_list(false)))
+            let json = format::json().flatten_event(true).with_current_span(false).with_span_list(false);
+            Box::new(base.with(lines.json().event_format(WithRequest(json))))
+        }
+    }
+}
+
+/// Each line as that format has it, with the id of the request that it belongs to. No span: it would cost every request,
+/// also those of which nothing is logged.
+struct WithRequest<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for WithRequest<F>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    N: for<'f> FormatFields<'f> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let Some(id) = request_id::current() else { return self.0.format_event(context, writer, event) };
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        match line.strip_prefix('{') {
+            Some(members) => write!(writer, "{{\"traceId\":\"{id}\",{members}"),
+            None => writeln!(writer, "{} traceId={id:?}", line.trim_end()),
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::admin::{Admin, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::app::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::auth::Entry;
 use crate::builtin_eim;
-use crate::callgw::{NodeStatus, Pool, Surroundings};
+use crate::callgw::{Context, NodeStatus, Pool};
 use crate::clock::Moment;
 use crate::conference::sockets::Sockets;
 use crate::conference::{Conferences, Limits};
@@ -114,7 +114,7 @@ async fn run(
         Entry::new(config.clone(), web_address.clone(), keys, sealer, store.clone(), calls.clone(), eim.clone());
     let media::Local { router: call_gateway, links, pulls } =
         media::embedded(&config, http_address, &first, &operators(&entry), &mut lifecycle)?;
-    let around = Surroundings {
+    let around = Context {
         node: &config.node.id,
         secret: &first,
         own_url: web_address.replacen("https://", "wss://", 1),

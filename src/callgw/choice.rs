@@ -8,7 +8,7 @@
 
 use rand::RngExt;
 
-use crate::node_protocol::Way;
+use crate::node_protocol::CascadeMethod;
 
 /// What one member is taken for until the node's own report shows it: a share of the node, of which 1 is all.
 pub const PLACE: f64 = 0.01;
@@ -41,7 +41,7 @@ pub struct Candidate {
     /// Places given since that report.
     pub recent: u64,
     /// How a conference can be at it and at others, which pull from each other.
-    pub cascades: Option<Way>,
+    pub cascades: Option<CascadeMethod>,
 }
 
 impl Candidate {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::ids::UserId;
-use crate::node_protocol::{FromNode, Way};
+use crate::node_protocol::{CascadeMethod, FromNode};
 
 /// Reports of one member older than this are no longer held against a node.
 const REPORT_WINDOW_MS: u64 = 10_000;
@@ -39,7 +39,7 @@ pub struct Reported {
     /// The largest share of any of its bounds: 0 idle, 1 full.
     pub busiest: f64,
     /// How a conference can be at it and at others.
-    pub cascades: Option<Way>,
+    pub cascades: Option<CascadeMethod>,
     pub at: u64,
 }
 
@@ -221,7 +221,7 @@ mod tests {
             rooms: 0,
             endpoints: 0,
             draining,
-            cascades: Some(Way::Webrtc),
+            cascades: Some(CascadeMethod::Webrtc),
         }
     }
 

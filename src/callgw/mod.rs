@@ -51,7 +51,7 @@ pub struct Report {
 }
 
 /// What the pool needs besides its own section of the configuration.
-pub struct Surroundings<'a> {
+pub struct Context<'a> {
     /// Our own `node.id`.
     pub node: &'a str,
     /// Signs for nodes that are configured without a secret of their own.
@@ -83,7 +83,7 @@ impl Pool {
     /// What is wrong with `callgw.ca`.
     pub fn start(
         config: &config::Callgw,
-        around: Surroundings<'_>,
+        around: Context<'_>,
         tracker: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, String> {
@@ -311,7 +311,7 @@ impl Pool {
 /// What a node's parts are made of.
 struct Starting<'a> {
     config: &'a config::Callgw,
-    around: Surroundings<'a>,
+    around: Context<'a>,
     keeping: link::ControlLinkConfig,
     changed: watch::Sender<u64>,
     tracker: &'a TaskTracker,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::CallNode;
-use crate::node_protocol::{FromNode, Way};
+use crate::node_protocol::{CascadeMethod, FromNode};
 
 /// Long enough that a busy machine is not taken for a silent node.
 const INTERVAL: Duration = Duration::from_millis(400);
@@ -15,7 +15,7 @@ fn start(nodes: Vec<CallNode>, embedded: Option<Embedded>, stop: &CancellationTo
     let config = config::Callgw { nodes, report_interval: INTERVAL, ..config::Callgw::default() };
     let own_url = "wss://meet.example.org/gzbwclient".to_owned();
     let embedded = embedded.map(|link| ("builtin".to_owned(), link)).into_iter().collect();
-    let around = Surroundings { node: "n1", secret: &Secret::new("secret"), own_url, embedded };
+    let around = Context { node: "n1", secret: &Secret::new("secret"), own_url, embedded };
     Pool::start(&config, around, &TaskTracker::new(), stop).unwrap()
 }
 
@@ -27,7 +27,7 @@ fn load(draining: bool) -> FromNode {
         rooms: 0,
         endpoints: 0,
         draining,
-        cascades: Some(Way::Webrtc),
+        cascades: Some(CascadeMethod::Webrtc),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::ids::{ConfId, UserId};
 use crate::refusal::{Refusal, code};
 use crate::stall::LATE;
 
-use super::core::{Ask, Core, Effect, Failure, MediaPermissions, Start};
+use super::core::{Core, Effect, EimRequest, Failure, MediaPermissions, Start};
 use super::{Conferences, HAPPENINGS, MAILBOX, RIGHTS};
 
 /// How often graces and retries are looked at.
@@ -69,7 +69,7 @@ pub fn spawn(registry: Conferences, conf: ConfId) -> Arc<Handle> {
     Arc::new(Handle(sender))
 }
 
-enum Told {
+enum EimReply {
     Subscribe(UserId, Result<Roster, Failure>),
     Presence(UserId, Result<(), Failure>),
     Snapshot(Result<Roster, Failure>),
@@ -82,7 +82,7 @@ struct Actor {
     registry: Conferences,
     sockets: HashMap<UserId, (u64, Outbox)>,
     /// Requests to the EIM under way: at most one for each user and one for the roster.
-    asks: JoinSet<Told>,
+    asks: JoinSet<EimReply>,
     receiver: mpsc::Receiver<Command>,
 }
 
@@ -163,14 +163,14 @@ impl Actor {
         }
     }
 
-    fn told(&mut self, told: Told) -> Vec<Effect> {
+    fn told(&mut self, told: EimReply) -> Vec<Effect> {
         let now = Moment::now().ms();
         self.core.set_date(clock::date_ms());
         match told {
-            Told::Subscribe(user, answer) => self.core.told_subscribe(&user, answer, now),
-            Told::Presence(user, answer) => self.core.told_presence(&user, answer, now),
-            Told::Snapshot(answer) => self.core.told_snapshot(answer, now),
-            Told::Look(answer) => self.core.told_look(answer, now),
+            EimReply::Subscribe(user, answer) => self.core.told_subscribe(&user, answer, now),
+            EimReply::Presence(user, answer) => self.core.told_presence(&user, answer, now),
+            EimReply::Snapshot(answer) => self.core.told_snapshot(answer, now),
+            EimReply::Look(answer) => self.core.told_look(answer, now),
         }
     }
 
@@ -192,7 +192,7 @@ impl Actor {
                     self.sockets.remove(&user);
                 }
             }
-            Effect::Ask(ask) => {
+            Effect::EimRequest(ask) => {
                 let calls = self.registry.0.calls.clone();
                 let (conf, node) = (self.core.conf_id().clone(), self.registry.0.node.clone());
                 self.asks.spawn(async move { perform(ask, &calls, &conf, &node).await });
@@ -222,39 +222,39 @@ impl Actor {
     }
 }
 
-async fn perform(ask: Ask, calls: &Calls, conf: &ConfId, node: &str) -> Told {
+async fn perform(ask: EimRequest, calls: &Calls, conf: &ConfId, node: &str) -> EimReply {
     let base = |user: &UserId, generation: u64| json!({"confId": conf, "userId": user, "node": node, "generation": generation});
     match ask {
-        Ask::Subscribe { user, generation } => {
+        EimRequest::Subscribe { user, generation } => {
             let answer = calls.as_user("eim.subscribe", &user, &object(base(&user, generation))).await;
             // Whoever isn't admitted is told of themselves only; the log needs the whole.
             let answer = match answer {
                 Ok(own) if own["restricted"] == true => calls.as_gateway("eim.snapshot", &conference(conf)).await,
                 other => other,
             };
-            Told::Subscribe(user, roster(answer))
+            EimReply::Subscribe(user, roster(answer))
         }
-        Ask::Unsubscribe { user, generation, linger_ms } => {
+        EimRequest::Unsubscribe { user, generation, linger_ms } => {
             let mut params = object(base(&user, generation));
             params.insert("lingerMs".into(), linger_ms.into());
             let answer = calls.as_user("eim.unsubscribe", &user, &params).await;
-            Told::Presence(user, done(answer))
+            EimReply::Presence(user, done(answer))
         }
-        Ask::Away { user, generation } => {
+        EimRequest::Away { user, generation } => {
             let mut params = object(base(&user, generation));
             params.insert("state".into(), "reconnecting".into());
             let answer = calls.as_gateway("eim.presence", &params).await;
-            Told::Presence(user, done(answer))
+            EimReply::Presence(user, done(answer))
         }
-        Ask::Gone { user, generation, keep_ms } => {
+        EimRequest::Gone { user, generation, keep_ms } => {
             let mut params = object(base(&user, generation));
             params.insert("state".into(), "gone".into());
             params.insert("keepMs".into(), keep_ms.into());
             let answer = calls.as_gateway("eim.presence", &params).await;
-            Told::Presence(user, done(answer))
+            EimReply::Presence(user, done(answer))
         }
-        Ask::Snapshot => Told::Snapshot(roster(calls.as_gateway("eim.snapshot", &conference(conf)).await)),
-        Ask::Look => Told::Look(roster(calls.as_gateway("eim.snapshot", &conference(conf)).await)),
+        EimRequest::Snapshot => EimReply::Snapshot(roster(calls.as_gateway("eim.snapshot", &conference(conf)).await)),
+        EimRequest::Look => EimReply::Look(roster(calls.as_gateway("eim.snapshot", &conference(conf)).await)),
     }
 }
 

@@ -63,14 +63,14 @@ pub enum Effect {
         user: UserId,
         generation: u64,
     },
-    Ask(Ask),
+    EimRequest(EimRequest),
     Tell(LifecycleEvent),
     Grant(MediaPermissions),
 }
 
 /// A request to the EIM. Each is answered by one of the core's `told_*` functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ask {
+pub enum EimRequest {
     /// The user's socket is open: present, and events wanted.
     Subscribe { user: UserId, generation: u64 },
     /// The user's socket is closed; events are still wanted for `linger_ms`, so that it can resume.
@@ -267,7 +267,7 @@ impl Core {
         self.call || self.roster().is_some_and(|r| r.conference.call.is_some())
     }
 
-    /// The EIM answered [`Ask::Snapshot`].
+    /// The EIM answered [`EimRequest::Snapshot`].
     pub fn told_snapshot(&mut self, answer: Result<Roster, Failure>, now: u64) -> Effects {
         let mut out = Vec::new();
         match answer {
@@ -448,7 +448,7 @@ impl Core {
     fn resync(&mut self, now: u64, out: &mut Effects) {
         (self.asked_at, self.follow_at) = (now, now + FOLLOW_MS);
         self.syncing = Some(now + 10 * RETRY_MS);
-        out.push(Effect::Ask(Ask::Snapshot));
+        out.push(Effect::EimRequest(EimRequest::Snapshot));
     }
 
     /// Gives a listener the event, or a snapshot if it has just come to see more or less.

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::core::{Ask, Core, Effect, Failure, Limits, MediaPermissions, Right, Start};
+use super::core::{Core, Effect, EimRequest, Failure, Limits, MediaPermissions, Right, Start};
 use super::log::Position;
 use crate::builtin_eim::{Eim, Settings};
 use crate::eim::convert;
@@ -76,7 +76,7 @@ struct World {
     conf: ConfId,
     core: Core,
     clients: HashMap<UserId, Client>,
-    asks: VecDeque<Ask>,
+    asks: VecDeque<EimRequest>,
     /// What call gateways forward of whom, by what they were told.
     granted: HashMap<UserId, Right>,
     connected: bool,
@@ -148,7 +148,7 @@ impl World {
                         *client = Client::default();
                     }
                 }
-                Effect::Ask(ask) => self.asks.push_back(ask),
+                Effect::EimRequest(ask) => self.asks.push_back(ask),
                 Effect::Grant(rights) => self.grant(rights),
                 Effect::Tell(_) => {}
             }
@@ -259,7 +259,7 @@ impl World {
         };
         let claim = |generation: &u64| json!({"node": "n1", "generation": generation});
         let effects = match &ask {
-            Ask::Subscribe { user, generation } => {
+            EimRequest::Subscribe { user, generation } => {
                 let mut answer = Err(Failure::Unreachable);
                 if up {
                     answer = self.ask("eim.subscribe", Some(user), claim(generation)).map_err(failed);
@@ -270,7 +270,7 @@ impl World {
                 let roster = answer.map(|value| serde_json::from_value(value).unwrap());
                 self.core.told_subscribe(user, roster, self.now)
             }
-            Ask::Snapshot | Ask::Look => {
+            EimRequest::Snapshot | EimRequest::Look => {
                 let answer = if up {
                     self.ask("eim.snapshot", None, json!({})).map_err(failed)
                 } else {
@@ -278,11 +278,11 @@ impl World {
                 };
                 let roster = answer.map(|value| serde_json::from_value(value).unwrap());
                 match ask {
-                    Ask::Look => self.core.told_look(roster, self.now),
+                    EimRequest::Look => self.core.told_look(roster, self.now),
                     _ => self.core.told_snapshot(roster, self.now),
                 }
             }
-            Ask::Unsubscribe { user, generation, linger_ms } => {
+            EimRequest::Unsubscribe { user, generation, linger_ms } => {
                 let mut params = claim(generation);
                 params["lingerMs"] = (*linger_ms).into();
                 let answer = if up {
@@ -292,11 +292,11 @@ impl World {
                 };
                 self.core.told_presence(user, answer.map(drop), self.now)
             }
-            Ask::Away { user, generation } | Ask::Gone { user, generation, .. } => {
+            EimRequest::Away { user, generation } | EimRequest::Gone { user, generation, .. } => {
                 let mut params = claim(generation);
                 params["userId"] = user.as_str().into();
                 params["state"] = "reconnecting".into();
-                if let Ask::Gone { keep_ms, .. } = &ask {
+                if let EimRequest::Gone { keep_ms, .. } = &ask {
                     params["state"] = "gone".into();
                     params["keepMs"] = (*keep_ms).into();
                 }

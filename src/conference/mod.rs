@@ -70,21 +70,27 @@ struct Inner {
 
 /// What conferences lead to elsewhere in the program, in two channels: what a happening leads to may take its time, what
 /// members may send must not wait for it.
-pub struct News {
+pub struct EventReceivers {
     pub happenings: mpsc::Receiver<(ConfId, LifecycleEvent)>,
     pub rights: mpsc::Receiver<(ConfId, MediaPermissions)>,
 }
 
 impl Conferences {
     /// `generation`: the first one, greater than all that earlier processes of this node have used.
-    pub fn new(calls: Calls, limits: Limits, node: String, generation: u64, tracker: TaskTracker) -> (Self, News) {
+    pub fn new(
+        calls: Calls,
+        limits: Limits,
+        node: String,
+        generation: u64,
+        tracker: TaskTracker,
+    ) -> (Self, EventReceivers) {
         let (happenings, carried_out) = mpsc::channel(HAPPENINGS);
         let (rights, granted) = mpsc::channel(RIGHTS);
         let generations = AtomicU64::new(generation);
         let actors = Mutex::default();
         let refused = Mutex::default();
         let inner = Inner { actors, calls, limits, node, happenings, rights, generations, tracker, refused };
-        (Self(Arc::new(inner)), News { happenings: carried_out, rights: granted })
+        (Self(Arc::new(inner)), EventReceivers { happenings: carried_out, rights: granted })
     }
 
     /// The next generation of a socket or of a presence: greater than all before, also than those before a restart.

@@ -26,8 +26,8 @@ use crate::xmpp::dial::InProcess;
 use crate::xmpp::xml::Stanza;
 use addresses::Addresses;
 pub use events::{INBOUND_MAX, Inbound};
+use link::{Context, Link};
 pub use link::{EimError, Guard, Health};
-use link::{Link, Surroundings};
 use link_plan::Plan;
 pub use probe::{Client, Probed, probe};
 use provision::Provision;
@@ -65,7 +65,7 @@ enum Callers {
 }
 
 /// What a caller wrote, to be put back into the answer.
-struct Written {
+struct OriginalAddresses {
     from: String,
     to: Option<String>,
     id: Option<String>,
@@ -83,7 +83,7 @@ impl Eim {
     ) -> Result<(Self, mpsc::Receiver<Inbound>), String> {
         let (to, inbound) = mpsc::channel(INBOUND_MAX);
         // Two bounds: callers who fill theirs must not keep the gateway itself from speaking.
-        let around = || Surroundings::new(config.under_way, to.clone(), tracker.clone());
+        let around = || Context::new(config.under_way, to.clone(), tracker.clone());
         let plan = Plan::new(config, inproc)?;
         let callers = match plan.callers() {
             Some(settings) => Callers::Component(Link::start(settings, None, &around(), stop.clone())),
@@ -134,7 +134,7 @@ impl Eim {
         let from = iq.attr("from").map(str::to_owned);
         let to = iq.attr("to").map(str::to_owned);
         let id = iq.attr("id").map(str::to_owned);
-        let written = Written { from: from.clone().unwrap_or_else(|| self.0.addresses.own(user)), to, id };
+        let written = OriginalAddresses { from: from.clone().unwrap_or_else(|| self.0.addresses.own(user)), to, id };
         let guard = Some(self.guard(user)?);
         let answer = match &self.0.callers {
             Callers::Component(link) => {
@@ -269,7 +269,7 @@ impl Eim {
     }
 }
 
-impl Written {
+impl OriginalAddresses {
     fn back_into(self, mut answer: Stanza) -> Stanza {
         answer.set("to", self.from);
         match self.to {

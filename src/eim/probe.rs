@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::eim::addresses::JidScheme;
 use crate::eim::events::INBOUND_MAX;
-use crate::eim::link::{EimError, Link, LinkSettings, MisroutedReplies, Surroundings};
+use crate::eim::link::{Context, EimError, Link, LinkSettings, MisroutedReplies};
 use crate::eim::link_plan::Plan;
 use crate::eim::provision::ProvisionError;
 use crate::eim::reach::{self, Asker};
@@ -122,7 +122,7 @@ impl Running {
         let connected = settings.dial.connect(plan.timing.timeout).await.map_err(|e| e.to_string())?;
         // What comes in meanwhile is nobody's concern: the receiver is dropped, and the link goes on without.
         let (to, _) = mpsc::channel(INBOUND_MAX);
-        let around = Surroundings::new(PINGS, to, self.tracker.clone());
+        let around = Context::new(PINGS, to, self.tracker.clone());
         Ok(Link::start(settings, Some(connected), &around, self.stop.clone()))
     }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::eim::addresses::Peers;
 use crate::eim::events::Announce;
-use crate::eim::link::{EimError, Health, Link, LinkSettings, Surroundings, Timing};
+use crate::eim::link::{Context, EimError, Health, Link, LinkSettings, Timing};
 use crate::ids::{Secret, UserId};
 use crate::stall::patience;
 use crate::xmpp::dial::{Connected, Dial, Endpoint, offer};
@@ -117,7 +117,7 @@ pub struct Sessions {
     resource: String,
     peers: Peers,
     timing: Timing,
-    around: Surroundings,
+    around: Context,
     stop: CancellationToken,
     places: Mutex<HashMap<UserId, Place>>,
     /// What was open before the start has been opened again, as far as credentials are kept.
@@ -130,7 +130,7 @@ impl Sessions {
         resource: String,
         peers: Peers,
         timing: Timing,
-        around: Surroundings,
+        around: Context,
         stop: CancellationToken,
     ) -> Self {
         let (places, restored) = (Mutex::default(), AtomicBool::new(false));

@@ -18,6 +18,9 @@ use crate::rate_limit::account::{Full, Held};
 /// A stream's answer is handed over in pieces of at most this many bytes; each that leaves is progress.
 const PIECE: usize = 8 * 1024;
 
+/// An answer of so many bytes waits for nobody on HTTP/1.1: it is a small part of the connection's write buffer.
+const SMALL_BYTES: u64 = 4 * 1024;
+
 /// Lets the answer hold what its body takes, in place of what its request held.
 ///
 /// # Errors
@@ -28,6 +31,10 @@ pub fn hold(response: Response, held: Arc<Held>, activity: &Arc<Activity>) -> Re
         return Ok(response);
     }
     let own = response.extensions().get::<OwnBytes>().map_or(size.lower() as usize, |own| own.0);
+    // What is small goes into the connection's write buffer at once, which is counted as the connection's own.
+    if size.upper().is_some_and(|size| size <= SMALL_BYTES) && !activity.is_http2() {
+        return Ok(response);
+    }
     held.set(own)?;
     let progress = activity.is_http2().then(|| {
         let progress = Arc::new(activity.progress());

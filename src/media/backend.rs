@@ -5,7 +5,7 @@ use confgate_sfu::protocol::{Command, Load, Notice};
 use tokio::sync::mpsc;
 
 use super::{janus, whip};
-use crate::node_protocol::Way;
+use crate::node_protocol::CascadeMethod;
 
 /// A handle to the media, and with it what it says.
 pub struct Backend {
@@ -49,10 +49,10 @@ impl Media {
     }
 
     /// How it takes streams of other nodes.
-    pub fn cascades(&self) -> Option<Way> {
+    pub fn cascades(&self) -> Option<CascadeMethod> {
         match self {
-            Self::Builtin(_) => Some(Way::Webrtc),
-            Self::Janus(_) => Some(Way::Janus),
+            Self::Builtin(_) => Some(CascadeMethod::Webrtc),
+            Self::Janus(_) => Some(CascadeMethod::Janus),
             Self::Whip(_) => None,
         }
     }

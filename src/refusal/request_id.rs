@@ -1,6 +1,6 @@
 //! The id of the request that is being answered: on every line of its log, and in what the client is told.
 
-use tracing::Instrument;
+use std::cell::OnceCell;
 
 use crate::ids::random_text;
 
@@ -8,18 +8,21 @@ use crate::ids::random_text;
 const LENGTH: usize = 12;
 
 tokio::task_local! {
-    static CURRENT: String;
+    /// Made when it is first asked for: most requests are neither refused nor logged.
+    static CURRENT: OnceCell<String>;
 }
 
 /// Does the work as one request: under an id of its own.
 pub async fn request<T>(work: impl Future<Output = T>) -> T {
-    let id = random_text(LENGTH);
-    // At a level that every filter lets pass, so that no line of the request is without it.
-    let span = tracing::error_span!("request", traceId = id);
-    CURRENT.scope(id, work.instrument(span)).await
+    CURRENT.scope(OnceCell::new(), work).await
+}
+
+/// The id of the request that this task is answering.
+pub fn current() -> Option<String> {
+    CURRENT.try_with(|id| id.get_or_init(|| random_text(LENGTH)).clone()).ok()
 }
 
 /// The request's id; outside of any, a new one.
 pub fn id() -> String {
-    CURRENT.try_with(Clone::clone).unwrap_or_else(|_| random_text(LENGTH))
+    current().unwrap_or_else(|| random_text(LENGTH))
 }

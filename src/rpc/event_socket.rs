@@ -95,7 +95,7 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
         resumes: AtomicBool::new(false),
         send_hello: Notify::new(),
     });
-    let mut reading = Reading {
+    let mut reading = SocketReader {
         door: door.clone(),
         shared: shared.clone(),
         outbox: outbox.clone(),
@@ -197,7 +197,7 @@ fn hello(door: &Door, outbox: &Outbox) {
 }
 
 /// The side that reads.
-struct Reading {
+struct SocketReader {
     door: Arc<Door>,
     shared: Arc<Shared>,
     outbox: Outbox,
@@ -215,7 +215,7 @@ struct Reading {
     heard: bool,
 }
 
-impl Reader for Reading {
+impl Reader for SocketReader {
     /// As soon as the client has fewer requests under way than it may.
     async fn ready(&mut self) {
         while self.requests.try_join_next().is_some() {}
@@ -262,7 +262,7 @@ fn is_batch(text: &str) -> bool {
     text.trim_ascii_start().starts_with('[')
 }
 
-impl Reading {
+impl SocketReader {
     /// Begins to answer the frame, and holds the permits until it is answered.
     fn begin(&mut self, text: Utf8Bytes, permits: impl Send + 'static) {
         let held = Held::nothing(self.account.clone());

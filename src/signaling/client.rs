@@ -24,18 +24,18 @@ pub(super) async fn serve(signal: Arc<Signal>, mut socket: WebSocket, shown: Sho
         socket.send(Frame::Close(Some(CloseFrame { code, reason }))).await.ok();
         return;
     };
-    let mut reading = Reading { client: &client, tokens: &signal.tokens };
+    let mut reading = SocketReader { client: &client, tokens: &signal.tokens };
     let farewell = pump::run(socket, inbox, slot.account(), &mut reading, settings.pace).await;
     client.closed().await;
     farewell.say().await;
 }
 
-struct Reading<'a> {
+struct SocketReader<'a> {
     client: &'a Client,
     tokens: &'a Tokens,
 }
 
-impl Reader for Reading<'_> {
+impl Reader for SocketReader<'_> {
     async fn take(&mut self, heard: Heard) -> Result<(), Close> {
         let message = match heard {
             Heard::Text(text) if text.len() > MESSAGE_MAX => return Err(Close::TooLarge),

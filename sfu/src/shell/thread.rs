@@ -17,7 +17,7 @@ use super::per_endpoint_sockets::PerEndpointSockets;
 use super::report::{Queues, Report};
 use super::slots::Slots;
 use super::tcp::{self, Connections};
-use super::udp::{OutgoingDatagram, Outlet, dressed, plain};
+use super::udp::{GsoSender, OutgoingDatagram, dressed, plain};
 use crate::protocol::{Command, EndpointId, Notice, Refusal};
 use crate::router::Router;
 use crate::worker::{Datagram, Socket, Transmit, Worker};
@@ -32,7 +32,7 @@ const BACKLOG_MAX: usize = 256;
 
 /// After it has read, the thread leaves its sockets alone for so long: what comes meanwhile is handled at once, and a
 /// viewer's packets leave together. A picture's packets come within some milliseconds; nobody hears or sees two more.
-const REST: Duration = Duration::from_millis(2);
+const READ_COALESCE: Duration = Duration::from_millis(2);
 
 /// How often the thread shows its load.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
@@ -100,7 +100,7 @@ struct Media {
     announced: Vec<IpAddr>,
     buffer: Box<[u8; DATAGRAM_MAX]>,
     parcels: Vec<OutgoingDatagram>,
-    outlet: Outlet,
+    outlet: GsoSender,
     /// Datagrams that the kernel didn't take, since the last report.
     unsent: u64,
     report: Report,
@@ -135,7 +135,7 @@ impl Media {
             announced: parts.announced,
             buffer: Box::new([0; DATAGRAM_MAX]),
             parcels: Vec::new(),
-            outlet: Outlet::new(),
+            outlet: GsoSender::new(),
             unsent: 0,
             report: Report::new(index),
             next_report: Instant::now(),
@@ -154,12 +154,12 @@ impl Media {
                 ready = self.socket.readable(), if rested => {
                     if ready.is_ok() {
                         self.read();
-                        self.rest_until = Instant::now() + REST;
+                        self.rest_until = Instant::now() + READ_COALESCE;
                     }
                 }
                 Some(incoming) = self.incoming.recv(), if rested => {
                     self.take(incoming);
-                    self.rest_until = Instant::now() + REST;
+                    self.rest_until = Instant::now() + READ_COALESCE;
                 }
                 place = notices.reserve(), if !self.backlog.is_empty() => match place {
                     Ok(place) => {

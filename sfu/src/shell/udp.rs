@@ -42,7 +42,7 @@ pub(crate) fn dressed(address: SocketAddr, socket_is_ipv6: bool) -> SocketAddr {
 pub(crate) type OutgoingDatagram = (Vec<u8>, SocketAddr);
 
 /// What a socket's datagrams leave by. Owned by the socket's thread.
-pub(crate) struct Outlet {
+pub(crate) struct GsoSender {
     cutting: Cutting,
 }
 
@@ -55,9 +55,9 @@ enum Cutting {
     Refused,
 }
 
-impl Outlet {
-    pub(crate) fn new() -> Outlet {
-        Outlet { cutting: Cutting::Untried }
+impl GsoSender {
+    pub(crate) fn new() -> GsoSender {
+        GsoSender { cutting: Cutting::Untried }
     }
 
     /// Sends the datagrams, many with one system call: that call is half the cost of a packet. Those that follow each
@@ -209,7 +209,7 @@ mod tests {
         let sizes = [50, 900, 900, 900, 80, 900, 900, 60, 70];
         let mut parcels: Vec<OutgoingDatagram> = sizes.iter().map(|bytes| parcel(*bytes, port)).collect();
         parcels.insert(4, parcel(500, other_port));
-        for mut outlet in [Outlet { cutting: Cutting::Untried }, Outlet { cutting: Cutting::Refused }] {
+        for mut outlet in [GsoSender { cutting: Cutting::Untried }, GsoSender { cutting: Cutting::Refused }] {
             let socket = tokio::net::UdpSocket::from_std(bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
             socket.writable().await.unwrap();
             assert_eq!(outlet.send_all(&socket, &parcels), 0);

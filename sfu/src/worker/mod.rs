@@ -24,9 +24,9 @@ use crate::room::{Room, Stream, StreamKey};
 
 /// What is decided at intervals rather than for each packet is decided this often.
 const TICK: Duration = Duration::from_millis(100);
-/// Calls in a row that one connection may ask for at once; then it waits [`BREATH`], so that none starves the others.
+/// Calls in a row that one connection may ask for at once; then it waits [`YIELD`], so that none starves the others.
 const ROUNDS_MAX: usize = 256;
-const BREATH: Duration = Duration::from_millis(1);
+const YIELD: Duration = Duration::from_millis(1);
 
 /// The socket that a datagram came from or goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,7 +221,7 @@ impl Worker {
                 }
             }
         }
-        self.schedule(id, now + BREATH);
+        self.schedule(id, now + YIELD);
     }
 
     fn schedule(&mut self, id: EndpointId, at: Instant) {

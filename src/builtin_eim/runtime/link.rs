@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::super::address::domain_of;
-use super::worker::{Inbound, LINK_QUEUE, Outlet};
+use super::worker::{Inbound, LINK_QUEUE, LinkSender};
 use crate::stall::is_stall;
 use crate::xmpp::jid::belongs_to;
 use crate::xmpp::stream::{Incoming, StreamError, XmppStream};
@@ -17,7 +17,7 @@ use crate::xmpp::xml::{Element, Stanza};
 /// Queued bytes at which no more batches are taken.
 const WRITE_HIGH: usize = 256 * 1024;
 /// How long the last words may take.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Without a keep-alive there is nothing to wait for; some time far off stands for never.
 const FAR: Duration = Duration::from_secs(24 * 3600);
 
@@ -60,7 +60,7 @@ impl Link {
         let domain = match &peer {
             Peer::Component { domain } | Peer::Server { address: domain, .. } => domain_of(domain),
         };
-        let link = Outlet { number, batches: out, cut: cut.clone() };
+        let link = LinkSender { number, batches: out, cut: cut.clone() };
         // An error here: the EIM has stopped.
         if inbox.send(Inbound::Up { domain: domain.clone(), link }).await.is_err() {
             return End::Released;
@@ -109,7 +109,7 @@ impl Link {
         if matches!(end, End::Forged) {
             self.stream.queue_error("invalid-from");
         }
-        let _ = timeout(GOODBYE, self.stream.close()).await;
+        let _ = timeout(CLOSE_TIMEOUT, self.stream.close()).await;
         end
     }
 

@@ -46,7 +46,7 @@ pub(super) enum Routes {
 pub(super) enum Inbound {
     Up {
         domain: String,
-        link: Outlet,
+        link: LinkSender,
     },
     Down {
         domain: String,
@@ -59,7 +59,7 @@ pub(super) enum Inbound {
 }
 
 /// The worker's end of a link. When it is dropped, the link sends what is queued and closes.
-pub(super) struct Outlet {
+pub(super) struct LinkSender {
     /// Tells this connection of the domain from others.
     pub number: u64,
     /// Holds [`LINK_QUEUE`].
@@ -82,7 +82,7 @@ pub(super) struct Worker {
     inbox: mpsc::Receiver<Inbound>,
     /// For the outcomes of jobs.
     own: mpsc::Sender<Inbound>,
-    links: HashMap<String, Outlet>,
+    links: HashMap<String, LinkSender>,
     hashing: Arc<Semaphore>,
     hash_queue: Arc<Semaphore>,
     tracker: TaskTracker,

@@ -12,7 +12,7 @@ const JOINS: usize = 100;
 const RUNS: u64 = 200;
 
 /// How one join is placed: an index into the nodes.
-type Way = fn(&[Candidate], &mut StdRng) -> usize;
+type Strategy = fn(&[Candidate], &mut StdRng) -> usize;
 
 fn ours(nodes: &[Candidate], rng: &mut StdRng) -> usize {
     let id = choose(nodes, None, rng).expect("every node can take it");
@@ -29,7 +29,7 @@ fn plain_two_choices(nodes: &[Candidate], rng: &mut StdRng) -> usize {
 }
 
 /// The joins of the node that got most, over the mean.
-fn max_over_mean(way: Way, spread: f64, seed: u64) -> f64 {
+fn max_over_mean(way: Strategy, spread: f64, seed: u64) -> f64 {
     let mut rng = StdRng::seed_from_u64(seed);
     let reported = |rng: &mut StdRng| if spread > 0.0 { rng.random_range(0.0..spread) } else { 0.0 };
     let mut nodes: Vec<Candidate> = (0..NODES)
@@ -39,7 +39,7 @@ fn max_over_mean(way: Way, spread: f64, seed: u64) -> f64 {
             unusable: None,
             load: reported(&mut rng),
             recent: 0,
-            cascades: Some(crate::node_protocol::Way::Webrtc),
+            cascades: Some(crate::node_protocol::CascadeMethod::Webrtc),
         })
         .collect();
     for _ in 0..JOINS {
@@ -51,14 +51,15 @@ fn max_over_mean(way: Way, spread: f64, seed: u64) -> f64 {
 }
 
 /// Mean and worst over the runs.
-fn runs(way: Way, spread: f64) -> (f64, f64) {
+fn runs(way: Strategy, spread: f64) -> (f64, f64) {
     let all: Vec<f64> = (0..RUNS).map(|seed| max_over_mean(way, spread, seed)).collect();
     (all.iter().sum::<f64>() / all.len() as f64, all.iter().copied().fold(0.0, f64::max))
 }
 
 #[test]
 fn a_burst_of_joins_is_spread_evenly_whatever_was_reported_before_it() {
-    let ways: [(&str, Way); 3] = [("least loaded", least_loaded), ("better of two", plain_two_choices), ("ours", ours)];
+    let ways: [(&str, Strategy); 3] =
+        [("least loaded", least_loaded), ("better of two", plain_two_choices), ("ours", ours)];
     println!("{JOINS} joins in 1 s over {NODES} nodes, reports 10 s old; max/mean over {RUNS} runs");
     println!("{:<15} {:>16} {:>16} {:>16}", "", "loads alike", "loads 0 to 0.05", "loads 0 to 0.5");
     let mut table = Vec::new();

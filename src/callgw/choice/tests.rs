@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use super::*;
 
 fn node(id: &str, load: f64, recent: u64) -> Candidate {
-    Candidate { id: id.to_owned(), region: None, unusable: None, load, recent, cascades: Some(Way::Webrtc) }
+    Candidate { id: id.to_owned(), region: None, unusable: None, load, recent, cascades: Some(CascadeMethod::Webrtc) }
 }
 
 fn down(id: &str, why: &str) -> Candidate {
@@ -135,7 +135,7 @@ fn a_conference_that_cannot_be_at_two_nodes_moves_to_one_with_room_when_it_has_s
 
 #[test]
 fn a_conference_grows_only_onto_nodes_that_pull_from_each_other() {
-    let janus = |id, load| Candidate { cascades: Some(Way::Janus), ..node(id, load, 0) };
+    let janus = |id, load| Candidate { cascades: Some(CascadeMethod::Janus), ..node(id, load, 0) };
     let at_janus = |nodes: &[Candidate]| placed(nodes, &[at("j")], SETTLED_MS, None);
     assert_eq!(at_janus(&[janus("j", 0.95), node("b", 0.0, 0), janus("k", 0.8)]), grow("k"));
     assert_eq!(at_janus(&[janus("j", 0.95), node("b", 0.0, 0)]), stay("j"));

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::presence::Want;
-use super::{Ask, CATCH_UP_MS, Core, Effect, Effects, Failure, RETRY_MS, Subscriber, notification};
+use super::{CATCH_UP_MS, Core, Effect, Effects, EimRequest, Failure, RETRY_MS, Subscriber, notification};
 use crate::event::Roster;
 use crate::ids::UserId;
 
@@ -30,7 +30,7 @@ impl Look {
 }
 
 impl Core {
-    /// The EIM answered [`Ask::Look`].
+    /// The EIM answered [`EimRequest::Look`].
     pub fn told_look(&mut self, answer: Result<Roster, Failure>, now: u64) -> Effects {
         let mut out = Vec::new();
         (self.look.asking, self.look.at) = (false, now + self.limits.look_ms);
@@ -55,7 +55,7 @@ impl Core {
         let due = now >= self.look.at && !self.look.asking && self.newer.is_none();
         if due && !self.listeners.is_empty() && self.log.is_some() && self.syncing.is_none() {
             self.look.asking = true;
-            out.push(Effect::Ask(Ask::Look));
+            out.push(Effect::EimRequest(EimRequest::Look));
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the EIM is told of each user's socket, and what it answers: wanted, asked, told.
 
-use super::{Ask, Core, Effect, Effects, Failure, RETRY_MS};
+use super::{Core, Effect, Effects, EimRequest, Failure, RETRY_MS};
 use crate::event::Roster;
 use crate::http::ws::send_queue::Close;
 use crate::ids::UserId;
@@ -115,18 +115,20 @@ impl Core {
         }
         let (name, generation) = (user.clone(), p.generation);
         let ask = match p.want {
-            Want::Online => Ask::Subscribe { user: name, generation },
-            Want::Away if p.subscribed => Ask::Unsubscribe { user: name, generation, linger_ms: self.limits.window_ms },
-            Want::Away => Ask::Away { user: name, generation },
+            Want::Online => EimRequest::Subscribe { user: name, generation },
+            Want::Away if p.subscribed => {
+                EimRequest::Unsubscribe { user: name, generation, linger_ms: self.limits.window_ms }
+            }
+            Want::Away => EimRequest::Away { user: name, generation },
             Want::Gone => {
                 let keep_ms = self.limits.window_ms.saturating_sub(self.limits.grace_ms);
-                Ask::Gone { user: name, generation, keep_ms }
+                EimRequest::Gone { user: name, generation, keep_ms }
             }
             Want::Nothing => return,
         };
         p.asking = Some(wanted);
         p.retry_at = 0;
-        out.push(Effect::Ask(ask));
+        out.push(Effect::EimRequest(ask));
     }
 
     /// Nothing is to be told of the user any more. While something is being asked they are kept in mind: its answer must
@@ -138,7 +140,7 @@ impl Core {
         }
     }
 
-    /// The EIM answered [`Ask::Subscribe`] with the roster as it is now.
+    /// The EIM answered [`EimRequest::Subscribe`] with the roster as it is now.
     pub fn told_subscribe(&mut self, user: &UserId, answer: Result<Roster, Failure>, now: u64) -> Effects {
         let mut out = Vec::new();
         let failure = answer.as_ref().err().copied();
@@ -189,7 +191,7 @@ impl Core {
         users.iter().for_each(|user| self.send_first_snapshot(user, now, out));
     }
 
-    /// The EIM answered [`Ask::Unsubscribe`], [`Ask::Away`] or [`Ask::Gone`].
+    /// The EIM answered [`EimRequest::Unsubscribe`], [`EimRequest::Away`] or [`EimRequest::Gone`].
     pub fn told_presence(&mut self, user: &UserId, answer: Result<(), Failure>, now: u64) -> Effects {
         let mut out = Vec::new();
         // An EIM that has no such operation will not have it later.

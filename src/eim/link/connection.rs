@@ -27,7 +27,7 @@ const BATCH: usize = 64;
 /// Questions of the EIM for a web address that may be open at once.
 const QUESTIONS_MAX: usize = 64;
 /// How long the goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Who awaits the answer to a request.
 enum Waiter {
@@ -68,7 +68,7 @@ impl<'a> Connection<'a> {
         }
         let end = self.serve_until_end().await;
         if end.is_none() {
-            let _ = timeout(GOODBYE, self.stream.close()).await;
+            let _ = timeout(CLOSE_TIMEOUT, self.stream.close()).await;
         }
         for waiter in self.under_way.drain() {
             if let Waiter::Caller(reply) = waiter {

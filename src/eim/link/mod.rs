@@ -162,7 +162,7 @@ impl MisroutedReplies {
 
 /// What links share.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Context {
     slots: Arc<Semaphore>,
     /// How many slots there are in all.
     slots_max: usize,
@@ -170,7 +170,7 @@ pub struct Surroundings {
     tracker: TaskTracker,
 }
 
-impl Surroundings {
+impl Context {
     /// `under_way` bounds the requests under way on all links together.
     pub fn new(under_way: usize, inbound: mpsc::Sender<Inbound>, tracker: TaskTracker) -> Self {
         let slots_max = under_way.clamp(1, Semaphore::MAX_PERMITS);
@@ -234,13 +234,8 @@ impl Drop for Slot {
 
 impl Link {
     /// Starts the link's task, on `first` where a connection is there already.
-    pub fn start(
-        settings: LinkSettings,
-        first: Option<Connected>,
-        around: &Surroundings,
-        stop: CancellationToken,
-    ) -> Self {
-        let Surroundings { slots, slots_max, inbound, tracker } = around;
+    pub fn start(settings: LinkSettings, first: Option<Connected>, around: &Context, stop: CancellationToken) -> Self {
+        let Context { slots, slots_max, inbound, tracker } = around;
         let (slots, inbound) = (Arc::clone(slots), inbound.clone());
         let (to_task, requests) = mpsc::channel(*slots_max);
         // Who has just opened it must not be taken for one who waits for it.

@@ -44,7 +44,7 @@ fn rig(timing: Timing, under_way: usize, inbound_max: usize) -> Rig {
     let (connect, attempts) = mpsc::channel(8);
     let (to, inbound) = mpsc::channel(inbound_max);
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-    let around = Surroundings::new(under_way, to, tracker.clone());
+    let around = Context::new(under_way, to, tracker.clone());
     let link = Link::start(settings(timing, connect), None, &around, stop.clone());
     Rig { link, server: Server { attempts }, inbound, tracker, stop }
 }
@@ -310,7 +310,7 @@ async fn the_eim_asks_for_a_web_address_and_always_gets_an_answer() {
 async fn an_answer_that_came_on_the_link_beside_is_handed_over() {
     let (connect, attempts) = mpsc::channel(8);
     let (to, _inbound) = mpsc::channel(16);
-    let around = Surroundings::new(8, to, TaskTracker::new());
+    let around = Context::new(8, to, TaskTracker::new());
     let (one, other) = MisroutedReplies::crossing();
     let seen = one.seen();
     let mut server = Server { attempts };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::pages::{Scene, asks, takes, takes_answer};
-use super::way::{Fate, Way, payload_types};
+use super::way::{CascadeMethod, Fate, payload_types};
 use crate::support::http_session::{whep, whip};
 use crate::support::wait::{until, until_true};
 
@@ -53,7 +53,7 @@ async fn browser_sound_waits_for_a_picture_that_comes_late() {
         true => Fate::Late(DELAY),
         false => Fate::Arrives,
     };
-    let (_way, answer) = Way::of(&answer, fate).await;
+    let (_way, answer) = CascadeMethod::of(&answer, fate).await;
     takes_answer(&scene.viewer, &answer).await;
     let played = async || asks(&scene.viewer, PLAYED, Vec::new()).await;
     until_true("pictures come", async || played().await["frames"].as_u64() > Some(5)).await;
@@ -83,7 +83,7 @@ async fn browser_lost_sound_is_sent_again_to_a_viewer_who_asks_for_it_and_has_no
         count.fetch_add(1, Ordering::Relaxed);
         Fate::Lost
     };
-    let (_way, answer) = Way::of(&answer, fate).await;
+    let (_way, answer) = CascadeMethod::of(&answer, fate).await;
     takes_answer(&scene.viewer, &answer).await;
     until_true("sound is lost on the way", async || lost.load(Ordering::Relaxed) >= LOST).await;
     let played = asks(&scene.viewer, PLAYED, Vec::new()).await;

@@ -20,18 +20,18 @@ pub struct Rtp {
     pub number: u16,
 }
 
-pub struct Way {
+pub struct CascadeMethod {
     address: SocketAddr,
     tasks: [JoinHandle<()>; 2],
 }
 
-impl Drop for Way {
+impl Drop for CascadeMethod {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
-impl Way {
+impl CascadeMethod {
     /// `fate`: of the node's RTP packets; all else arrives.
     async fn to(node: SocketAddr, mut fate: impl FnMut(Rtp) -> Fate + Send + 'static) -> Self {
         let [front, back] =

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use confgate::ids::Secret;
-use confgate::node_protocol::{FromNode, ToNode, Way};
+use confgate::node_protocol::{CascadeMethod, FromNode, ToNode};
 use confgate::token::{ControlClaims, Kind, KindKeys};
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderValue;
@@ -191,7 +191,7 @@ pub fn load(busiest: f64, draining: bool) -> FromNode {
         rooms: 1,
         endpoints: 2,
         draining,
-        cascades: Some(Way::Webrtc),
+        cascades: Some(CascadeMethod::Webrtc),
     }
 }
 
