@@ -167,6 +167,7 @@ impl Entry {
     }
 
     async fn delete_account(&self, user: &UserId) -> Result<(), Refusal> {
+        self.0.eim.answered(user).await;
         match self.0.calls.as_gateway("eim.account.delete", &object(json!({"userId": user}))).await {
             Ok(_) => {}
             Err(refusal) if refusal.code == codes::NOT_FOUND => {}

@@ -14,7 +14,7 @@ pub mod sessions;
 pub mod settings;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,9 @@ pub use provision::ProvisionError;
 use reach::{Asker, Look, Reach};
 use sessions::{Door, Sessions};
 pub use settings::{EimConfig, Mode, TlsMode};
+
+/// How long a session whose account ends is kept for answers that are on their way.
+const LAST_ANSWERS: Duration = Duration::from_millis(250);
 
 /// Handle to everything that speaks to the EIM. Cheap to clone.
 ///
@@ -206,6 +209,18 @@ impl Eim {
         match &self.0.callers {
             Callers::Component(_) => false,
             Callers::Sessions(sessions) => sessions.has_lost(user),
+        }
+    }
+
+    /// Waits, mode `c2s`, until the user's requests are answered, for a short while: what ends a conference is answered
+    /// over the session that goes with it.
+    pub async fn answered(&self, user: &UserId) {
+        if matches!(self.0.callers, Callers::Component(_)) {
+            return;
+        }
+        let until = Instant::now() + LAST_ANSWERS;
+        while self.0.shares.holds(user) && Instant::now() < until {
+            tokio::time::sleep(LAST_ANSWERS / 25).await;
         }
     }
 

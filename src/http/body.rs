@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::rate_limit::account::Held;
 
@@ -106,7 +106,12 @@ impl<B> BoundedBody<B> {
     fn refuse_time(&mut self, cx: &mut Context<'_>) -> Poll<BodyRefused> {
         let within = self.within;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(within)));
-        deadline.as_mut().poll(cx).map(|()| if self.too_large { BodyRefused::TooLarge } else { BodyRefused::TooSlow })
+        let over = if self.too_large { BodyRefused::TooLarge } else { BodyRefused::TooSlow };
+        // A client that sends without end has used up the task's budget (tokio::task::coop) whenever the timer is asked.
+        if Instant::now() >= deadline.deadline() {
+            return Poll::Ready(over);
+        }
+        deadline.as_mut().poll(cx).map(|()| over)
     }
 
     /// True where the frame fits; counts it either way.
@@ -270,6 +275,21 @@ mod tests {
     async fn a_body_that_does_not_come_is_too_slow() {
         let silent = StreamBody::new(stream::pending::<Chunk>());
         let body = axum::body::Body::new(BoundedBody::new(silent, 10, Duration::from_millis(20)));
+        assert_eq!(bounded_body(body, 10).await, Err(BodyRefused::TooSlow));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_without_end_does_not_stop_the_clock() {
+        let (send, mut ready) = tokio::sync::mpsc::unbounded_channel();
+        send.send(()).expect("it is received below");
+        // Takes the task's whole budget whenever it is asked, as a socket does in which there is always more.
+        let busy = stream::poll_fn(move |cx| {
+            while ready.poll_recv(cx).is_ready() {
+                send.send(()).expect("it is received here");
+            }
+            Poll::<Option<Chunk>>::Pending
+        });
+        let body = axum::body::Body::new(BoundedBody::new(StreamBody::new(busy), 10, Duration::from_millis(20)));
         assert_eq!(bounded_body(body, 10).await, Err(BodyRefused::TooSlow));
     }
 

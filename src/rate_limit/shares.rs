@@ -55,6 +55,11 @@ impl<K: Eq + Hash + Clone> Shares<K> {
         Some(Share { key: key.clone(), of: Arc::clone(inner) })
     }
 
+    /// Whether the key holds a place now.
+    pub fn holds(&self, key: &K) -> bool {
+        self.0.lock().by_key.contains_key(key)
+    }
+
     /// Places held now.
     pub fn held(&self) -> usize {
         self.0.lock().all
