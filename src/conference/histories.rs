@@ -182,7 +182,12 @@ impl World {
         let event: Event = serde_json::from_value(frame["params"].clone()).unwrap();
         let known =
             client.roster.as_ref().filter(|roster| (&event.epoch, event.seq) == (&roster.epoch, roster.seq + 1));
-        if known.is_none() && matches!(&event.change, Change::MemberLeft(left) if left.user_id == *user) {
+        let sends_away = match &event.change {
+            Change::MemberLeft(left) => left.user_id == *user,
+            Change::WaitingRemoved(gone) => gone.user_id == *user,
+            _ => false,
+        };
+        if known.is_none() && sends_away {
             // Sent away before their first frame: that event alone, and nothing after it.
             client.roster = None;
             return;
