@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_sent_again_as_it_was_a_few_times_and_not_for_long() {
+    fn lost_packets_are_sent_again_unchanged_a_few_times_and_not_for_long() {
         let (now, mut resends) = (Instant::now(), resends());
         let to = (Protocol::Udp, "192.0.2.1:9".parse().unwrap());
         for seq in [65_534, 65_535, 0, 1] {

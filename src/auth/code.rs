@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_like_a_signed_code_is_no_password() {
+    fn text_that_begins_like_a_signed_code_is_no_password() {
         for text in ["~", "~!!!!", "~~~~", "~secret", " (~secret)", "%7Esecret", "~xY7aMTIzNDU2", "conference/~1 2 3"] {
             let read = read(text);
             assert_eq!((read.legacy, read.raw), (vec![], vec![]), "{text}");

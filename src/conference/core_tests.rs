@@ -249,7 +249,7 @@ fn a_closed_socket_is_away_at_once_and_gone_after_the_grace() {
 }
 
 #[test]
-fn who_is_away_has_a_fresh_grace_after_a_stall_of_this_process() {
+fn a_member_who_is_away_has_a_fresh_grace_after_a_stall_of_this_process() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     core.detach(&user("a"), 1, 1000);
@@ -595,7 +595,7 @@ fn a_user_of_the_eim_who_is_sent_away_before_their_first_frame_is_told_by_the_ev
 }
 
 #[test]
-fn who_resumes_from_elsewhere_gets_no_event_out_of_its_place() {
+fn a_socket_that_resumes_from_another_position_gets_no_event_out_of_its_place() {
     for (seq, comes_alone) in [(9, false), (10, true)] {
         let mut truth = Truth::new(&["a", "b"]);
         let mut core = attached(&truth, &["a"]);
@@ -616,7 +616,7 @@ fn a_guest_who_is_sent_away_before_their_first_frame_hears_no_event() {
 }
 
 #[test]
-fn who_is_refused_for_another_reason_hears_nothing_and_may_come_again() {
+fn a_user_who_is_refused_for_another_reason_hears_nothing_and_may_come_again() {
     let mut truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     core.attach(user("b"), 1, Start::Snapshot, 0);

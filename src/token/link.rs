@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_quite_a_token_is_none() {
+    fn a_token_that_is_not_quite_one_is_refused() {
         let keys = keys(&["a"]);
         let (id, token) = keys.issue();
         let (other, _) = keys.issue();

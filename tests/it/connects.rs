@@ -104,7 +104,7 @@ async fn a_flood_of_connections_of_one_block_is_refused_before_tls_and_a_guest_o
 }
 
 #[tokio::test]
-async fn who_opens_connections_too_fast_is_let_in_again_as_time_goes_by() {
+async fn a_block_that_opened_connections_too_fast_is_let_in_again_as_time_goes_by() {
     let stage = Stage::with("[limits]\nconnects_per_minute = 60").await;
     let client = stage.gateway.client().from(ELSEWHERE);
     let mut open = Vec::new();

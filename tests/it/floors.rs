@@ -338,7 +338,7 @@ fn named_in(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn what_the_architecture_page_names_is_there() {
+fn every_path_on_the_architecture_page_exists() {
     let text = fs::read_to_string(root().join("docs/architecture.md")).expect("the page is there");
     let mut missing = Vec::new();
     for name in named_in(&text) {

@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_behind_a_frame_larger_than_the_queue_closes_nothing_and_a_second_such_frame_does() {
+    fn frames_behind_one_larger_than_the_queue_close_nothing_and_a_second_such_frame_does() {
         let (out, mut inbox) = queue(100, 10);
         for text in ["longer than ten", "12345", "123456"] {
             out.send(text.into());

@@ -37,7 +37,7 @@ async fn sent(browser: &Browser) -> Value {
 }
 
 #[tokio::test]
-async fn browser_who_decodes_h264_only_sees_all_and_the_others_go_on_to_see_each_other() {
+async fn browser_a_viewer_who_decodes_h264_only_sees_all_and_the_others_go_on_to_see_each_other() {
     let gateway = Gateway::embedded().start().await;
     let printed = gateway.printed().await;
     let (anna, zhang, li) = tokio::join!(Browser::start(), Browser::start(), Browser::start());
@@ -86,7 +86,7 @@ async fn a_sender_is_asked_once_for_the_codec_that_all_who_watch_decode() {
 }
 
 #[tokio::test]
-async fn who_watches_over_http_without_the_streams_codec_has_its_sound_or_is_refused() {
+async fn a_viewer_over_http_without_the_streams_codec_has_its_sound_or_is_refused() {
     let gateway = node("").await;
     let client: Client = gateway.client();
     let mut obs = client.publish_over_http(&whip("c1"), &token("n1", "c1", "obs")).await;
@@ -106,7 +106,7 @@ async fn who_watches_over_http_without_the_streams_codec_has_its_sound_or_is_ref
 
 /// A page is asked for the codec: its picture comes to who watches over HTTP too.
 #[tokio::test]
-async fn who_watches_a_page_over_http_has_its_picture_in_the_codec_that_they_decode() {
+async fn a_viewer_over_http_has_a_pages_picture_in_the_codec_that_they_decode() {
     let gateway = node("").await;
     let client = gateway.client();
     let mut anna = client.joined("n1", "c1", "anna").await;

@@ -114,7 +114,7 @@ fn a_session_and_a_sender_at_other_media_are_not_asked() {
 }
 
 #[test]
-fn who_watches_over_http_is_answered_without_the_picture_that_they_cannot_have() {
+fn a_viewer_over_http_is_answered_without_the_picture_that_they_cannot_have() {
     let mut call = Call::with(&["VP8"]);
     let mut begin = |socket, offer: String| {
         let shown = claims("c", "viewer", call.node.now, &format!("nonce{socket}"));
