@@ -1,6 +1,6 @@
 //! A call gateway's media: streams of members in rooms, forwarded to whoever watches them, never decoded.
 //!
-//! What is said to a media node and what it says is in [`vocabulary`]; other media servers behind the same signalling
+//! What is said to a media node and what it says is in [`protocol`]; other media servers behind the same signalling
 //! speak it too. [`Node`] is the node with its threads and sockets, [`Worker`] the pure core of one thread.
 //!
 //! ```text

@@ -1,11 +1,11 @@
 //! The built-in EIM: conferences, accounts and the address book behind XMPP addresses.
 //!
 //! [`Eim`] is a pure handler of stanzas: time and randomness are arguments, what is to be kept and what is to be sent
-//! are results. [`shell`] gives it streams, a clock and a disk.
+//! are results. [`runtime`] gives it streams, a clock and a disk.
 //!
-//! A stanza's way: `core` asks `address` who speaks, an operation of `conference`, `call`, `sessions`, `org` or `book`
-//! checks it and changes a `room`; `calls` draws the conclusions for a call from its conference's roster; `events` says
-//! who hears of it, `record` what is kept.
+//! A stanza's way: `core` asks `address` who speaks, an operation of `conference`, `call`, `sessions`, `org` or `contacts`
+//! checks it and changes a `room`, which says who hears of it; `calls` draws the conclusions for a call from its
+//! conference's roster; `events` writes the stanzas, `persistence` what is kept.
 
 mod account;
 mod accounts;

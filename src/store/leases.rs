@@ -19,7 +19,7 @@ pub struct Lease {
 }
 
 impl Store {
-    /// Takes the node's lease for `ttl` from `now`. The caller holds the node's [`super::Claim`], so
+    /// Takes the node's lease for `ttl` from `now`. The caller holds the node's [`super::NodeLock`], so
     /// whoever held the lease before lives no longer, however little of it has run out.
     ///
     /// # Errors
