@@ -351,7 +351,6 @@ export const en = {
   "error.rpc.invalidParams": "Something that was filled in is not acceptable.",
   "error.rpc.repliesTooLarge": "The answers are too large together.",
   "error.events.socketOnly": "This works over the event socket only.",
-  "error.method.notFound": "The server can't do this.",
   "error.auth.required": "Please sign in first.",
   "error.auth.expired": "Your login has expired. Please sign in again.",
   "error.auth.ended": "Your login is no longer valid. Please enter again.",

@@ -351,7 +351,6 @@ export const zh = {
   "error.rpc.invalidParams": "填写的内容不符合要求。",
   "error.rpc.repliesTooLarge": "应答内容合计过大。",
   "error.events.socketOnly": "此操作只能通过事件连接执行。",
-  "error.method.notFound": "服务器不支持此操作。",
   "error.auth.required": "请先登录。",
   "error.auth.expired": "登录已过期，请重新登录。",
   "error.auth.ended": "登录已失效，请重新进入会议。",

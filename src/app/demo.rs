@@ -7,7 +7,7 @@ use crate::app::print::print;
 use crate::auth::LinkTerms;
 use crate::event::ENDED;
 use crate::ids::{ConfId, UserId, random_text};
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Kind, Refusal};
 use crate::rpc::Door;
 
 const ADMIN: &str = "admin";
@@ -37,7 +37,7 @@ async fn make_user(door: &Door, admin: &UserId, password: &str) -> Result<(), Re
     let params = object(json!({"userId": admin, "name": "Admin", "password": password}));
     match door.calls.as_gateway("org.user.createUser", &params).await {
         Ok(_) => Ok(()),
-        Err(refusal) if refusal.code == code::CONFLICT => Ok(()),
+        Err(refusal) if refusal.kind == Kind::Conflict => Ok(()),
         Err(refusal) => Err(refusal),
     }
 }
@@ -64,5 +64,5 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 fn told(refusal: Refusal) -> Failure {
-    format!("the demo conference could not be made: {} ({})", refusal.message, refusal.key).into()
+    format!("the demo conference could not be made: {} ({})", refusal.message(), refusal.key()).into()
 }

@@ -63,9 +63,9 @@ fn wait(waiting: &mut VecDeque<Waiting>, next: Waiting) {
 async fn is_done(entry: &Entry, (conf, happening, at): &Waiting) -> bool {
     match entry.carry_out(conf, happening, *at).await {
         Ok(()) => true,
-        Err(refusal) if refusal.key == Reason::StoreUnavailable.key() => false,
+        Err(refusal) if refusal.is(Reason::StoreUnavailable) => false,
         Err(refusal) => {
-            tracing::warn!(%conf, key = refusal.key, "the end of a stay could not be carried out");
+            tracing::warn!(%conf, key = refusal.key(), "the end of a stay could not be carried out");
             true
         }
     }

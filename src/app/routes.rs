@@ -20,7 +20,7 @@ use crate::http::body::{OwnBytes, body_of, bounded_body};
 use crate::http::ws::socket::Asked;
 use crate::rate_limit::account::Account;
 use crate::rate_limit::address::ClientAddr;
-use crate::refusal::{Reason, Refusal, code};
+use crate::refusal::{Kind, Reason, Refusal};
 use crate::rpc::event_socket;
 use crate::rpc::{Act, Context, Door};
 
@@ -185,7 +185,7 @@ async fn conference(State(site): State<Arc<Site>>, request: Request) -> Response
             give_device(&site, request.headers(), &mut response);
             response
         }
-        Err(refusal) if refusal.code == code::TOO_MANY => too_many_of(&refusal),
+        Err(refusal) if refusal.kind == Kind::TooMany => too_many_of(&refusal),
         Err(refusal) => {
             let mut response = refused(StatusCode::SERVICE_UNAVAILABLE, &refusal);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));

@@ -69,7 +69,7 @@ async fn restore(door: &Door, generation: u64) {
 
 async fn restore_sessions(door: &Door) {
     while let Err(refusal) = door.entry.restore_sessions().await {
-        tracing::info!(key = refusal.key, "users' sessions can't be opened again yet");
+        tracing::info!(key = refusal.key(), "users' sessions can't be opened again yet");
         tokio::time::sleep(RESTORE_RETRY).await;
     }
 }
@@ -80,7 +80,7 @@ async fn restore_seats(door: &Door, generation: u64) {
             Ok(0) => return,
             Ok(seats) => return tracing::info!(seats, "waiting for who was here before the start"),
             Err(refusal) => {
-                tracing::info!(key = refusal.key, "the EIM can't say who was here before the start");
+                tracing::info!(key = refusal.key(), "the EIM can't say who was here before the start");
                 if !refusal.is_retryable() {
                     return;
                 }
@@ -186,7 +186,7 @@ pub(super) async fn collect(entry: Entry, conferences: Conferences, guest_idle: 
     loop {
         tick.tick().await;
         if let Err(refusal) = entry.collect_due(&conferences).await {
-            tracing::debug!(key = refusal.key, "collecting");
+            tracing::debug!(key = refusal.key(), "collecting");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::event::{ENDED, NOT_STARTED, OPEN, Role, Roster};
 use crate::ids::{ConfId, Secret, UserId, now_ms, random_digits, random_text};
 use crate::node_protocol::EndedBy;
 use crate::precis::display_name;
-use crate::refusal::{Reason, Refusal, code as codes};
+use crate::refusal::{Kind, Reason, Refusal};
 use crate::store::{Account, Barred, Family, LinkUse};
 
 use super::lookup::LookUp;
@@ -154,7 +154,7 @@ impl Entry {
     pub(super) async fn guest_left(&self, conf: &ConfId, user: &UserId) -> Result<(), Refusal> {
         let left = self.0.calls.as_user("conference.leave", user, &object(json!({"confId": conf}))).await;
         if let Err(refusal) = left {
-            tracing::debug!(%user, key = refusal.key, "leaving at logout");
+            tracing::debug!(%user, key = refusal.key(), "leaving at logout");
         }
         self.end_account(user).await
     }
@@ -170,7 +170,7 @@ impl Entry {
         self.0.eim.answered(user).await;
         match self.0.calls.as_gateway("eim.account.delete", &object(json!({"userId": user}))).await {
             Ok(_) => {}
-            Err(refusal) if refusal.code == codes::NOT_FOUND => {}
+            Err(refusal) if refusal.kind == Kind::NotFound => {}
             Err(refusal) => return Err(refusal),
         }
         if self.0.config.eim.mode == EimMode::C2s {
@@ -247,7 +247,7 @@ impl Entry {
         let found = self.0.calls.as_gateway("eim.snapshot", &object(json!({"confId": conf}))).await;
         let roster: Roster = match found {
             Ok(found) => serde_json::from_value(found).map_err(Refusal::fault)?,
-            Err(refusal) if refusal.code == codes::NOT_FOUND => return self.conference_ended(conf).await,
+            Err(refusal) if refusal.kind == Kind::NotFound => return self.conference_ended(conf).await,
             // The EIM can't say now; another time. Nobody is sent away meanwhile.
             Err(_) => return Ok(()),
         };
@@ -286,7 +286,7 @@ impl Entry {
     /// What fails now is tried again at the next collection: the row stays until the account is gone.
     async fn collect(&self, user: &UserId) {
         if let Err(refusal) = self.delete_account(user).await {
-            tracing::warn!(%user, key = refusal.key, "a temporary account could not be deleted yet");
+            tracing::warn!(%user, key = refusal.key(), "a temporary account could not be deleted yet");
         }
     }
 
@@ -301,11 +301,11 @@ impl Entry {
             let user = client.speaks_as();
             match self.open_session(&user, password).await {
                 Err(refusal) if refusal.is_retryable() => return Err(refusal),
-                Err(refusal) if refusal.code == codes::UNAUTHENTICATED => {
+                Err(refusal) if refusal.kind == Kind::Unauthenticated => {
                     tracing::error!(client = client.id, %user, "the XMPP server refuses the password of a configured client");
                 }
                 Err(refusal) => {
-                    tracing::warn!(client = client.id, %user, key = refusal.key, "a client can't be signed in")
+                    tracing::warn!(client = client.id, %user, key = refusal.key(), "a client can't be signed in")
                 }
                 Ok(()) => {}
             }
@@ -324,7 +324,7 @@ impl Entry {
         match self.open_session(user, password).await {
             Err(refusal) if refusal.is_retryable() => Err(refusal),
             Err(refusal) => {
-                tracing::warn!(%user, key = refusal.key, "a user's session can't be opened again");
+                tracing::warn!(%user, key = refusal.key(), "a user's session can't be opened again");
                 Ok(())
             }
             Ok(()) => Ok(()),

@@ -12,7 +12,7 @@ use crate::event::{Conference, ENDED, NOT_STARTED, UNKNOWN};
 use crate::ids::now_ms;
 use crate::precis::password::opaque;
 use crate::rate_limit::address::AddressBlock;
-use crate::refusal::{Reason, Refusal, code as codes};
+use crate::refusal::{Kind, Reason, Refusal};
 use crate::store::{self, NewLink};
 
 use super::code::{self, Code};
@@ -113,7 +113,7 @@ impl Entry {
         }
         let conference = match self.conference_within(Some(guard), &link.conf_id).await {
             Ok(conference) => conference,
-            Err(refusal) if refusal.code == codes::NOT_FOUND => return Ok(LookUp::Unknown),
+            Err(refusal) if refusal.kind == Kind::NotFound => return Ok(LookUp::Unknown),
             Err(refusal) => return Err(refusal),
         };
         // The end revokes a conference's links too; who comes late is told of the end.
@@ -131,7 +131,7 @@ impl Entry {
         let params = object(json!({"password": opaque(password)}));
         match self.0.calls.as_gateway_within(Some(Arc::clone(guard)), "eim.conference.find", &params).await {
             Ok(found) => serde_json::from_value(found).map(Some).map_err(Refusal::fault),
-            Err(refusal) if matches!(refusal.code, codes::NOT_FOUND | codes::INVALID_PARAMS) => Ok(None),
+            Err(refusal) if matches!(refusal.kind, Kind::NotFound | Kind::InvalidParams) => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }

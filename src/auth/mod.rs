@@ -25,7 +25,7 @@ use crate::ids::{ConfId, UserId, now_ms};
 use crate::node_protocol::EndedBy;
 use crate::rate_limit::address::AddressBlock;
 use crate::rate_limit::shares::Shares;
-use crate::refusal::{Refusal, code as codes};
+use crate::refusal::{Kind, Refusal};
 use crate::store::Store;
 use crate::store::encryption_at_rest::Sealer;
 use crate::token::{Access, Keys};
@@ -192,7 +192,7 @@ impl Entry {
     pub async fn member(&self, conf: &ConfId, user: &UserId) -> Result<Option<Member>, Refusal> {
         match self.members(conf, user).await {
             Ok(members) => Ok(members.into_iter().find(|m| m.user_id == *user)),
-            Err(refusal) if matches!(refusal.code, codes::FORBIDDEN | codes::NOT_OPEN) => Ok(None),
+            Err(refusal) if matches!(refusal.kind, Kind::Forbidden | Kind::NotOpen) => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }

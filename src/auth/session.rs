@@ -17,7 +17,7 @@ use crate::ids::{ConfId, Secret, UserId, now_ms, random_bytes, random_text};
 use crate::node_protocol::EndedBy;
 use crate::precis::display_name;
 use crate::rate_limit::address::AddressBlock;
-use crate::refusal::{Reason, Refusal, code as codes};
+use crate::refusal::{Kind, Reason, Refusal};
 use crate::store::{Family, NewFamily, Rotation};
 use crate::token::{Access, audience};
 
@@ -198,7 +198,7 @@ impl Entry {
             None => Err(Refusal::unauthenticated()),
         };
         // The token of a session that has ended, here or at the EIM, is no guess.
-        if refreshed.as_ref().is_err_and(|refusal| *refusal == Refusal::unauthenticated()) {
+        if refreshed.as_ref().is_err_and(|refusal| refusal.is(Reason::AuthRequired)) {
             // Those who tried at the same time may have taken the last one.
             drop(self.0.limits.try_login(address, id));
         }
@@ -320,7 +320,7 @@ fn failed() -> Refusal {
 
 /// Whether the EIM says that the password is not the user's, in whatever words.
 fn is_no(refusal: &Refusal) -> bool {
-    matches!(refusal.code, codes::UNAUTHENTICATED | codes::EIM_REFUSED | codes::FORBIDDEN | codes::NOT_FOUND)
+    matches!(refusal.kind, Kind::Unauthenticated | Kind::EimRefused | Kind::Forbidden | Kind::NotFound)
 }
 
 /// A fresh refresh token of the family, and what the store keeps of it.

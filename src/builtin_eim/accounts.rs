@@ -12,6 +12,7 @@ use super::stanza_error::StanzaError;
 use crate::event::Role;
 use crate::ids::{ConfId, UserId};
 use crate::precis::display_name;
+use crate::refusal::Reason;
 use crate::xmpp::xml::Element;
 
 /// What a profile field may hold.
@@ -160,8 +161,8 @@ impl People {
 
     pub fn delete(&mut self, user: &UserId) -> Result<Write, StanzaError> {
         match self.accounts.get(user) {
-            None => return Err(StanzaError::not_found("user.notFound")),
-            Some(account) if account.configured => return Err(StanzaError::forbidden("user.configured")),
+            None => return Err(StanzaError::of(Reason::UserNotFound)),
+            Some(account) if account.configured => return Err(StanzaError::of(Reason::UserConfigured)),
             Some(_) => {}
         }
         self.take_out(user);

@@ -2,12 +2,13 @@
 
 use super::address::Visitor;
 use super::room::{Cause, Room};
-use super::stanza_error::{Condition, StanzaError};
+use super::stanza_error::StanzaError;
 use crate::event::{
     Audio, Change, Left, LeftReason, Member, MemberState, MutePolicy, NOT_STARTED, Role, Video, WaitingReason,
     WaitingRemoved,
 };
 use crate::ids::UserId;
+use crate::refusal::Reason;
 
 /// Most people of one conference whose silence is remembered after they left; whoever comes beyond that is bound by
 /// the mute policy only.
@@ -32,7 +33,7 @@ impl Room {
         }
         if self.is_chair(user) {
             if self.chair() != user && self.is_full(cause) {
-                return Err(StanzaError::constraint("conference.full"));
+                return Err(StanzaError::of(Reason::ConferenceFull));
             }
             self.start(cause);
             return Ok(self.take_in(cause, visitor, name));
@@ -41,10 +42,10 @@ impl Room {
             return Ok(waiter.clone());
         }
         if self.roster.conference.locked {
-            return Err(StanzaError::forbidden("conference.locked"));
+            return Err(StanzaError::of(Reason::ConferenceLocked));
         }
         if self.is_full(cause) {
-            return Err(StanzaError::constraint("conference.full"));
+            return Err(StanzaError::of(Reason::ConferenceFull));
         }
         if self.roster.conference.lobby {
             self.let_wait(cause, visitor, name)
@@ -56,7 +57,7 @@ impl Room {
     /// Whether the user was sent out, for a while or for good.
     pub fn check_barred(&self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
         let is_kicked = self.kicked.get(user).is_some_and(|until| cause.now.moment < *until);
-        if is_kicked || self.banned.contains(user) { Err(StanzaError::forbidden("conference.banned")) } else { Ok(()) }
+        if is_kicked || self.banned.contains(user) { Err(StanzaError::of(Reason::ConferenceBanned)) } else { Ok(()) }
     }
 
     /// Sends somebody out, and keeps them out for a while.
@@ -72,10 +73,10 @@ impl Room {
 
     fn check_started(&self, user: &UserId) -> Result<(), StanzaError> {
         if self.is_over() {
-            return Err(StanzaError::ended());
+            return Err(StanzaError::of(Reason::ConferenceEnded));
         }
         if self.roster.conference.state == NOT_STARTED && !self.is_chair(user) {
-            return Err(StanzaError::new(Condition::UnexpectedRequest, "conference.notStarted"));
+            return Err(StanzaError::of(Reason::NotStarted));
         }
         Ok(())
     }
@@ -93,7 +94,7 @@ impl Room {
 
     fn let_wait(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Result<Member, StanzaError> {
         if self.roster.waiting.len() >= cause.limits.conference_members {
-            return Err(StanzaError::constraint("conference.full"));
+            return Err(StanzaError::of(Reason::ConferenceFull));
         }
         let waiter = Member { state: MemberState::Waiting, ..self.newcomer(cause, visitor, name) };
         self.emit(cause, Change::WaitingAdded(waiter.clone()));
@@ -142,9 +143,9 @@ impl Room {
     }
 
     pub fn admit(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
-        let waiter = self.roster.waiter(user).ok_or(StanzaError::not_found("member.notFound"))?.clone();
+        let waiter = self.roster.waiter(user).ok_or(StanzaError::of(Reason::MemberNotFound))?.clone();
         if self.is_full(cause) {
-            return Err(StanzaError::constraint("conference.full"));
+            return Err(StanzaError::of(Reason::ConferenceFull));
         }
         let removed = WaitingRemoved { user_id: user.clone(), reason: WaitingReason::Admitted };
         self.emit(cause, Change::WaitingRemoved(removed));
@@ -175,7 +176,7 @@ impl Room {
 
     pub fn refuse_waiter(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
         if !self.is_waiting(user) {
-            return Err(StanzaError::not_found("member.notFound"));
+            return Err(StanzaError::of(Reason::MemberNotFound));
         }
         let denied = WaitingRemoved { user_id: user.clone(), reason: WaitingReason::Denied };
         self.emit(cause, Change::WaitingRemoved(denied));
@@ -199,14 +200,14 @@ impl Room {
     /// Puts somebody out, from wherever they are, and keeps nothing of theirs.
     pub fn expel(&mut self, cause: &Cause<'_>, user: &UserId, reason: LeftReason) -> Result<(), StanzaError> {
         if self.chair() == user {
-            return Err(StanzaError::forbidden("conference.chairStays"));
+            return Err(StanzaError::of(Reason::ChairStays));
         }
         if self.is_member(user) {
             self.remove_member(cause, user, reason);
         } else if self.is_waiting(user) {
             self.refuse_waiter(cause, user)?;
         } else if self.drop_seat(user).is_none() {
-            return Err(StanzaError::not_found("member.notFound"));
+            return Err(StanzaError::of(Reason::MemberNotFound));
         }
         self.drop_chair(user);
         self.drop_presence(user);

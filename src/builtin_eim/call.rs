@@ -13,6 +13,7 @@ use super::room::{Cause, Room};
 use super::stanza_error::StanzaError;
 use crate::event::{CallMode, CallOf, Conference, MutePolicy, OPEN};
 use crate::ids::{CallId, ConfId, Secret, UserId};
+use crate::refusal::Reason;
 use crate::xmpp::xml::{Element, Stanza};
 
 /// Longest reason to decline, in characters.
@@ -35,11 +36,11 @@ impl Eim {
         let name = operation.name.as_str();
         let known = ["start", "accept", "decline", "cancel", "hangup", "watch", "unwatch"].contains(&name);
         if kind != "set" || !known {
-            return Err(StanzaError::unavailable("operation.unknown"));
+            return Err(StanzaError::of(Reason::OperationUnknown));
         }
-        let Caller::User(user) = caller else { return Err(StanzaError::forbidden("operation.userOnly")) };
+        let Caller::User(user) = caller else { return Err(StanzaError::of(Reason::OperationUserOnly)) };
         if user.temporary {
-            return Err(StanzaError::forbidden("user.temporary"));
+            return Err(StanzaError::of(Reason::UserTemporary));
         }
         let args = Args(operation);
         match name {
@@ -117,13 +118,13 @@ impl Eim {
             _ => return Err(StanzaError::argument("to")),
         }
         if entries.len() > max {
-            return Err(StanzaError::constraint("call.tooManyCallees"));
+            return Err(StanzaError::of(Reason::TooManyCallees));
         }
         let mut to = Vec::new();
         for entry in entries {
             let callee = UserId::parse(&entry.text()).filter(|id| id != caller).ok_or(StanzaError::argument("to"))?;
             if self.people.is_temporary(&callee) {
-                return Err(StanzaError::not_found("user.notFound"));
+                return Err(StanzaError::of(Reason::UserNotFound));
             }
             if !to.contains(&callee) {
                 to.push(callee);
@@ -140,8 +141,8 @@ impl Eim {
         let (people, _) = self.people.book.page(Some(department), 0, max + 2);
         let to: Vec<UserId> = people.into_iter().filter(|user| *user != caller).cloned().collect();
         match to.len() {
-            0 => Err(StanzaError::not_found("department.notFound")),
-            n if n > max => Err(StanzaError::constraint("call.tooManyCallees")),
+            0 => Err(StanzaError::of(Reason::DepartmentNotFound)),
+            n if n > max => Err(StanzaError::of(Reason::TooManyCallees)),
             _ => Ok(to),
         }
     }
@@ -149,10 +150,10 @@ impl Eim {
     fn check_room_for_call(&self, user: &UserId) -> Result<(), StanzaError> {
         let limits = &self.settings.limits;
         if self.calls.len() >= limits.calls {
-            return Err(StanzaError::constraint("call.tooMany"));
+            return Err(StanzaError::of(Reason::TooManyCalls));
         }
         if self.calls.of_user(user).count() >= limits.calls_per_user {
-            return Err(StanzaError::constraint("call.tooManyOfUser"));
+            return Err(StanzaError::of(Reason::TooManyCallsOfUser));
         }
         Ok(())
     }
@@ -164,7 +165,7 @@ impl Eim {
         let (conf_id, mode) = (call.conf_id.clone(), call.mode);
         let late = call.parties.get(&user.id) == Some(&Party::Out);
         if late && self.calls.of_user(&user.id).count() >= self.settings.limits.calls_per_user {
-            return Err(StanzaError::constraint("call.tooManyOfUser"));
+            return Err(StanzaError::of(Reason::TooManyCallsOfUser));
         }
         self.enter(user, &conf_id, shown.as_deref(), turn)?;
         Ok(element("accept").with("confId", conf_id.as_str()).with("mode", mode.as_str()))
@@ -184,10 +185,10 @@ impl Eim {
     fn cancel_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let call = self.calls.named(&args.call_id()?, &user.id)?;
         if call.from != user.id {
-            return Err(StanzaError::forbidden("call.callerOnly"));
+            return Err(StanzaError::of(Reason::CallerOnly));
         }
         if call.answered {
-            return Err(StanzaError::conflict("call.answered"));
+            return Err(StanzaError::of(Reason::CallAnswered));
         }
         self.leave_call(user, &call.conf_id.clone(), turn)?;
         Ok(element("cancel"))
@@ -196,7 +197,7 @@ impl Eim {
     fn hang_up(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let call = self.calls.named(&args.call_id()?, &user.id)?;
         if call.parties.get(&user.id) != Some(&Party::In) {
-            return Err(StanzaError::conflict("call.notIn"));
+            return Err(StanzaError::of(Reason::NotInCall));
         }
         self.leave_call(user, &call.conf_id.clone(), turn)?;
         Ok(element("hangup"))

@@ -8,6 +8,7 @@ use super::claim::Claim;
 use super::persistence::{self, LoadError, Write};
 use super::stanza_error::StanzaError;
 use crate::ids::UserId;
+use crate::refusal::Reason;
 
 /// Nodes of one user; the one that came first gives way. One socket on each is all that a gateway lets a user have.
 const NODES_MAX: usize = 8;
@@ -39,11 +40,11 @@ impl CallSubscriptions {
         max_users: usize,
     ) -> Result<Write, StanzaError> {
         if self.0.len() >= max_users && !self.0.contains_key(user) {
-            return Err(StanzaError::constraint("user.tooMany"));
+            return Err(StanzaError::of(Reason::TooManyUsers));
         }
         let all = self.0.entry(user.clone()).or_default();
         if all.iter().any(|known| known.is_later_than(&listener.claim)) {
-            return Err(StanzaError::conflict("presence.superseded"));
+            return Err(StanzaError::of(Reason::PresenceSuperseded));
         }
         all.retain(|known| known.claim.node != listener.claim.node);
         let surplus = (all.len() + 1).saturating_sub(NODES_MAX);

@@ -14,6 +14,7 @@ use super::stanza_error::StanzaError;
 use crate::clock::{Moment, Now};
 use crate::event::{CallData, CallEvent, CallMode, CallNews, Role};
 use crate::ids::{CallId, ConfId, UserId};
+use crate::refusal::Reason;
 
 /// Where somebody whom the call names stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,7 +191,7 @@ impl Calls {
     /// The call, for those whom it names; for others there is none.
     pub fn named(&self, id: &CallId, user: &UserId) -> Result<&Call, StanzaError> {
         let call = self.all.get(id).filter(|call| call.parties.contains_key(user));
-        call.ok_or(StanzaError::not_found("call.notFound"))
+        call.ok_or(StanzaError::of(Reason::CallNotFound))
     }
 
     /// The user's calls: those that they are in, and those that ring.
@@ -227,7 +228,7 @@ impl Calls {
         now: Now,
     ) -> Result<Vec<News>, StanzaError> {
         match self.named(id, user)?.parties.get(user) {
-            Some(Party::In) => return Err(StanzaError::conflict("call.answered")),
+            Some(Party::In) => return Err(StanzaError::of(Reason::CallAnswered)),
             Some(Party::Ringing) => {}
             _ => return Ok(Vec::new()),
         }

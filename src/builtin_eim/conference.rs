@@ -9,6 +9,7 @@ use super::stanza_error::StanzaError;
 use crate::event::{Change, Conference, ENDED, Event, Member, Message, MutePolicy, NOT_STARTED, OPEN, Role};
 use crate::ids::{ConfId, Secret};
 use crate::precis::password::CONFERENCE_MAX;
+use crate::refusal::Reason;
 use crate::xmpp::xml::Element;
 
 /// Digits of a password that is made for a conference.
@@ -46,14 +47,14 @@ impl Eim {
             ("get", "snapshot", Caller::Gateway) => self.snapshot(args),
             ("set", "resetNode", Caller::Gateway) => self.reset_node(args, turn),
             ("get", "find" | "snapshot", _) | ("set", "presence" | "resetNode", _) => {
-                Err(StanzaError::forbidden("operation.gatewayOnly"))
+                Err(StanzaError::of(Reason::OperationGatewayOnly))
             }
             ("get", "list", _)
             | ("set", "create" | "update" | "end" | "join" | "leave" | "control", _)
             | ("set", "sendMessage" | "subscribe" | "unsubscribe", _) => {
-                Err(StanzaError::forbidden("operation.userOnly"))
+                Err(StanzaError::of(Reason::OperationUserOnly))
             }
-            _ => Err(StanzaError::unavailable("operation.unknown")),
+            _ => Err(StanzaError::of(Reason::OperationUnknown)),
         }
     }
 
@@ -61,19 +62,19 @@ impl Eim {
     pub(super) fn named(&self, user: &Visitor, args: Args<'_>) -> Result<ConfId, StanzaError> {
         let id = args.conf_id()?;
         if user.belongs_elsewhere(&id) {
-            return Err(StanzaError::no_conference());
+            return Err(StanzaError::of(Reason::ConferenceNotFound));
         }
         // A call's conference exists for those only whom the call names.
         let call = self.directory.get(&id)?.roster.conference.call.as_ref();
         if call.is_some_and(|call| self.calls.named(&call.call_id, &user.id).is_err()) {
-            return Err(StanzaError::no_conference());
+            return Err(StanzaError::of(Reason::ConferenceNotFound));
         }
         Ok(id)
     }
 
     fn create(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         if user.temporary {
-            return Err(StanzaError::forbidden("user.temporary"));
+            return Err(StanzaError::of(Reason::UserTemporary));
         }
         let name = args.need_name("name", NAME_MAX)?;
         let start_at = args.time("startAt")?;
@@ -81,12 +82,12 @@ impl Eim {
         let password = args.text("password", CONFERENCE_MAX)?;
         // Calls have a bound of their own, so that they can't use up this one.
         if self.directory.open_count() >= self.settings.limits.conferences.saturating_add(self.calls.len()) {
-            return Err(StanzaError::constraint("conference.tooMany"));
+            return Err(StanzaError::of(Reason::TooManyConferences));
         }
         let own = self.directory.of_user(&user.id);
         let own = own.filter(|room| room.is_chair(&user.id) && room.roster.conference.call.is_none()).count();
         if own >= self.settings.limits.conferences_per_user {
-            return Err(StanzaError::constraint("conference.tooManyOfUser"));
+            return Err(StanzaError::of(Reason::TooManyConferencesOfUser));
         }
         let password = match password {
             Some(taken) if self.directory.holder_of(taken).is_some() => return Err(password_taken()),
@@ -162,7 +163,7 @@ impl Eim {
         let (lobby, policy) = (args.flag("lobby")?, args.mute_policy()?);
         let password = args.text("password", CONFERENCE_MAX)?;
         if self.directory.get(&id)?.roster.conference.call.is_some() {
-            return Err(StanzaError::forbidden("conference.ofCall"));
+            return Err(StanzaError::of(Reason::CallHasNoLinks));
         }
         let holder = password.and_then(|password| self.directory.holder_of(password));
         if holder.is_some_and(|holder| *holder != id) {
@@ -195,7 +196,7 @@ impl Eim {
 
     fn find(&self, args: Args<'_>) -> Result<Element, StanzaError> {
         let password = args.need_text("password", CONFERENCE_MAX)?;
-        let room = self.directory.find(password).ok_or(StanzaError::no_conference())?;
+        let room = self.directory.find(password).ok_or(StanzaError::of(Reason::ConferenceNotFound))?;
         Ok(element("find").with_child(for_chair(room)))
     }
 
@@ -312,17 +313,17 @@ impl Eim {
 /// The order of checks for the chair's operations: over, then whose it is.
 fn check_chair(room: &Room, user: &Visitor) -> Result<(), StanzaError> {
     if room.roster.conference.state == ENDED {
-        return Err(StanzaError::ended());
+        return Err(StanzaError::of(Reason::ConferenceEnded));
     }
-    if room.is_chair(&user.id) { Ok(()) } else { Err(StanzaError::forbidden("conference.chairOnly")) }
+    if room.is_chair(&user.id) { Ok(()) } else { Err(StanzaError::of(Reason::ChairOnly)) }
 }
 
 fn not_member(room: &Room) -> StanzaError {
-    if room.is_over() { StanzaError::ended() } else { StanzaError::forbidden("conference.notMember") }
+    if room.is_over() { StanzaError::of(Reason::ConferenceEnded) } else { StanzaError::of(Reason::NotMember) }
 }
 
 fn password_taken() -> StanzaError {
-    StanzaError::conflict("conference.passwordTaken")
+    StanzaError::of(Reason::PasswordTaken)
 }
 
 /// The conference with its password.

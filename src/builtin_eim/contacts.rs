@@ -8,6 +8,7 @@ use super::core::Eim;
 use super::dialect::{Args, Module, NAME_MAX};
 use super::stanza_error::StanzaError;
 use crate::event::Member;
+use crate::refusal::Reason;
 use crate::xmpp::xml::Element;
 
 const PAGE_DEFAULT: usize = 50;
@@ -29,7 +30,7 @@ impl Eim {
             ("get", "users" | "search", Some(guest)) => self.people_of_conference(guest, operation),
             ("get", "users", None) => self.users(args),
             ("get", "search", None) => self.search(args),
-            _ => Err(StanzaError::unavailable("operation.unknown")),
+            _ => Err(StanzaError::of(Reason::OperationUnknown)),
         }
     }
 

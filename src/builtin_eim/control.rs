@@ -4,6 +4,7 @@ use super::room::{Cause, Room};
 use super::stanza_error::StanzaError;
 use crate::event::{Audio, Change, LeftReason, Role, Video};
 use crate::ids::UserId;
+use crate::refusal::Reason;
 
 /// The actions of `conference.control`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(super) enum Order {
     SetMainVideo,
     SetChair,
     Admit,
-    StanzaError,
+    Deny,
     End,
 }
 
@@ -66,7 +67,7 @@ impl Action {
             "setMainVideo" => Self::Chair(Order::SetMainVideo),
             "setChair" => Self::Chair(Order::SetChair),
             "admit" => Self::Chair(Order::Admit),
-            "deny" => Self::Chair(Order::StanzaError),
+            "deny" => Self::Chair(Order::Deny),
             "end" => Self::Chair(Order::End),
             _ => return None,
         })
@@ -87,14 +88,14 @@ impl Room {
     /// Checks in this order: over, in the conference or its chair, the right to it, the arguments, the target.
     pub fn control(&mut self, cause: &Cause<'_>, command: &Command<'_>) -> Result<(), StanzaError> {
         if self.is_over() {
-            return Err(StanzaError::ended());
+            return Err(StanzaError::of(Reason::ConferenceEnded));
         }
         let caller = command.caller;
         match command.action {
-            Action::Chair(_) if !self.sees_all(caller) => Err(StanzaError::forbidden("conference.notMember")),
-            Action::Chair(_) if !self.is_chair(caller) => Err(StanzaError::forbidden("conference.chairOnly")),
+            Action::Chair(_) if !self.sees_all(caller) => Err(StanzaError::of(Reason::NotMember)),
+            Action::Chair(_) if !self.is_chair(caller) => Err(StanzaError::of(Reason::ChairOnly)),
             Action::Chair(order) => self.order(cause, command, order),
-            Action::Own(_) if !self.is_member(caller) => Err(StanzaError::forbidden("conference.notMember")),
+            Action::Own(_) if !self.is_member(caller) => Err(StanzaError::of(Reason::NotMember)),
             Action::Own(_) if command.target.as_ref().is_some_and(|target| target != caller) => {
                 Err(StanzaError::argument("userId"))
             }
@@ -127,7 +128,7 @@ impl Room {
             Order::SetChair => return self.hand_over(cause, command, target()?),
             Order::Admit if command.value == Some("all") => return self.admit_all(cause),
             Order::Admit => return self.admit(cause, target()?),
-            Order::StanzaError => return self.refuse_waiter(cause, target()?),
+            Order::Deny => return self.refuse_waiter(cause, target()?),
             Order::MuteAll => self.mute_all(cause, command.value == Some("locked")),
             Order::UnmuteAll => self.unmute_all(cause),
             Order::Lock => self.set_locked(cause, true),

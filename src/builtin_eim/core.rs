@@ -20,6 +20,7 @@ use super::{events, menu, service};
 use crate::clock::Now;
 use crate::event::Role;
 use crate::ids::{ConfId, UserId};
+use crate::refusal::Reason;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::xml::{Element, SENT_MAX, Stanza};
 
@@ -246,7 +247,7 @@ impl Eim {
     /// Answers a job's request that there is too much to do, instead of doing it.
     pub fn refuse(&mut self, job: Job) -> Output {
         self.abandon(&job.work);
-        let answer = job.envelope.error(&StanzaError::constraint("eim.busy"));
+        let answer = job.envelope.error(&StanzaError::of(Reason::EimBusy));
         Output { stanzas: vec![answer], ..Output::default() }
     }
 
@@ -263,7 +264,7 @@ impl Eim {
             return answer.map(|payload| payload.map(Answer::Now));
         }
         let module = Module::of_ns(&request.ns).filter(|_| request.name == "jeExtension");
-        let module = module.ok_or(StanzaError::unavailable("service.unknown"))?;
+        let module = module.ok_or(StanzaError::of(Reason::ServiceUnknown))?;
         let caller = self.caller(stanza.attr("from").unwrap_or_default())?;
         let mut operations = request.children();
         let (Some(operation), None) = (operations.next(), operations.next()) else {
@@ -295,7 +296,7 @@ impl Eim {
 
     fn caller(&self, from: &str) -> Result<Caller, StanzaError> {
         match address::sender(from, &self.settings) {
-            None => Err(StanzaError::forbidden("caller.unknown")),
+            None => Err(StanzaError::of(Reason::CallerUnknown)),
             Some(Sender::Gateway) => Ok(Caller::Gateway),
             Some(Sender::User(id)) => {
                 let account = self.people.get(&id);
@@ -380,5 +381,5 @@ fn wrapped(module: Module, payload: Element) -> Element {
 fn bounded(envelope: Envelope, payload: Element) -> Stanza {
     let answer = envelope.clone().result(Some(payload));
     let fits = answer.largest_size() <= SENT_MAX;
-    if fits { answer } else { envelope.error(&StanzaError::constraint("answer.tooLarge")) }
+    if fits { answer } else { envelope.error(&StanzaError::of(Reason::AnswerTooLarge)) }
 }

@@ -11,6 +11,7 @@ use crate::clock::{Moment, Now};
 use crate::event::Message;
 use crate::ids::{ConfId, UserId};
 use crate::precis::password::opaque;
+use crate::refusal::Reason;
 
 /// Stands for the node of those of whom no node has told anything; no node's name is empty.
 pub(super) const UNCLAIMED: &str = "";
@@ -48,12 +49,12 @@ pub(super) struct Directory {
 
 impl Directory {
     pub fn get(&self, id: &ConfId) -> Result<&Room, StanzaError> {
-        self.rooms.get(id).ok_or(StanzaError::no_conference())
+        self.rooms.get(id).ok_or(StanzaError::of(Reason::ConferenceNotFound))
     }
 
     /// Whoever changes the room calls [`Directory::settle`] afterwards.
     pub fn get_mut(&mut self, id: &ConfId) -> Result<&mut Room, StanzaError> {
-        self.rooms.get_mut(id).ok_or(StanzaError::no_conference())
+        self.rooms.get_mut(id).ok_or(StanzaError::of(Reason::ConferenceNotFound))
     }
 
     pub fn insert(&mut self, room: Room) {

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::dialect::Module;
 use super::stanza_error::StanzaError;
+use crate::refusal::Reason;
 use crate::xmpp::xml::Element;
 
 const TABS: &str = r#"{"tabs":[{"id":"conference","visible":true},{"id":"contacts","visible":true}]}"#;
@@ -12,7 +13,7 @@ const TABS: &str = r#"{"tabs":[{"id":"conference","visible":true},{"id":"contact
 /// `<getMainTabs isNeedUpdate="true"><value>`base64 of a JSON object`</value></getMainTabs>`, for everybody.
 pub(super) fn answer(kind: &str, operation: &Element) -> Result<Element, StanzaError> {
     if (kind, operation.name.as_str()) != ("get", "getMainTabs") {
-        return Err(StanzaError::unavailable("operation.unknown"));
+        return Err(StanzaError::of(Reason::OperationUnknown));
     }
     let ns = Module::Config.ns();
     let value = Element::new("value", ns).with_text(STANDARD.encode(TABS));

@@ -10,13 +10,14 @@ use super::room::{Cause, Room};
 use super::stanza_error::StanzaError;
 use crate::event::{Audio, Change, Member, MutePolicy, Role};
 use crate::ids::UserId;
+use crate::refusal::Reason;
 
 impl Room {
     /// Opens or closes the microphone of the member's own accord.
     pub fn set_own_audio(&mut self, cause: &Cause<'_>, user: &UserId, on: bool) -> Result<(), StanzaError> {
         let forced = self.roster.member(user).is_some_and(|m| m.audio == Audio::ForcedOff);
         match (forced, on) {
-            (true, true) => return Err(StanzaError::forbidden("conference.unmuteDenied")),
+            (true, true) => return Err(StanzaError::of(Reason::UnmuteDenied)),
             (true, false) => {}
             (false, on) => {
                 self.update_member(cause, user, |m| set(m, if on { Audio::On } else { Audio::Off }));
@@ -115,7 +116,7 @@ impl Room {
     }
 
     pub fn need_member(&self, user: &UserId) -> Result<(), StanzaError> {
-        if self.is_member(user) { Ok(()) } else { Err(StanzaError::not_found("member.notFound")) }
+        if self.is_member(user) { Ok(()) } else { Err(StanzaError::of(Reason::MemberNotFound)) }
     }
 }
 

@@ -6,10 +6,11 @@ use super::address::Caller;
 use super::core::{Answer, Eim, Turn};
 use super::dialect::{Args, Module, NAME_MAX};
 use super::password::SALT_LEN;
-use super::stanza_error::{Condition, StanzaError};
+use super::stanza_error::StanzaError;
 use super::work::{Outcome, Work};
 use crate::event::Role;
 use crate::ids::{ConfId, Secret, UserId};
+use crate::refusal::Reason;
 use crate::xmpp::xml::Element;
 
 /// Longest password of an account, in characters.
@@ -37,10 +38,10 @@ impl Eim {
             ("set", "createUser" | "deleteUser") | ("get", "verifyPassword" | "getUser")
         );
         if !known {
-            return Err(StanzaError::unavailable("operation.unknown"));
+            return Err(StanzaError::of(Reason::OperationUnknown));
         }
         if !matches!(caller, Caller::Gateway) {
-            return Err(StanzaError::forbidden("operation.gatewayOnly"));
+            return Err(StanzaError::of(Reason::OperationGatewayOnly));
         }
         match operation.name.as_str() {
             "createUser" => self.create_user(args, turn),
@@ -58,10 +59,10 @@ impl Eim {
         let role = args.role()?.filter(|_| guest_of.is_some()).unwrap_or(Role::Guest);
         let mut profile = profile(args)?;
         if wanted.as_ref().is_some_and(|id| self.people.is_taken(id)) {
-            return Err(StanzaError::conflict("user.taken"));
+            return Err(StanzaError::of(Reason::UserTaken));
         }
         if self.people.count() >= self.settings.limits.users {
-            return Err(StanzaError::constraint("user.tooMany"));
+            return Err(StanzaError::of(Reason::TooManyUsers));
         }
         profile.entry("sipAccount".to_owned()).or_insert_with(|| format!("u{}", turn.digits(SIP_DIGITS)));
         let account = Account {
@@ -98,7 +99,7 @@ impl Eim {
         }
         let conf = args.conf_id()?;
         if self.directory.get(&conf)?.is_over() {
-            return Err(StanzaError::ended());
+            return Err(StanzaError::of(Reason::ConferenceEnded));
         }
         Ok((true, Some(conf)))
     }
@@ -158,7 +159,7 @@ impl Eim {
     }
 
     fn get_user(&self, args: Args<'_>) -> Result<Element, StanzaError> {
-        let account = self.people.get(&args.need_user_id()?).ok_or(StanzaError::not_found("user.notFound"))?;
+        let account = self.people.get(&args.need_user_id()?).ok_or(StanzaError::of(Reason::UserNotFound))?;
         Ok(element("getUser").with_child(account.to_element()))
     }
 
@@ -167,10 +168,10 @@ impl Eim {
         match outcome {
             // Undone meanwhile, with whatever could not be kept: the id may be somebody else's by now.
             Outcome::Hashed(account) if !self.people.release(&account.user_id) => {
-                Err(StanzaError::constraint("store.unavailable"))
+                Err(StanzaError::of(Reason::StoreUnavailable))
             }
             Outcome::Hashed(account) => Ok(self.add_account(*account, turn)),
-            Outcome::Verified(None) => Err(StanzaError::new(Condition::NotAuthorized, "auth.failed")),
+            Outcome::Verified(None) => Err(StanzaError::of(Reason::AuthFailed)),
             Outcome::Verified(Some((user, name))) => {
                 Ok(element("verifyPassword").with("userId", user.as_str()).with("name", name))
             }

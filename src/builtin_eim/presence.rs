@@ -11,6 +11,7 @@ use super::stanza_error::StanzaError;
 use crate::clock::Moment;
 use crate::event::{Change, LeftReason, Member, MemberState, WaitingReason, WaitingRemoved};
 use crate::ids::UserId;
+use crate::refusal::Reason;
 
 /// What a gateway tells of a user's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,19 +29,19 @@ impl Room {
     pub fn subscribe(&mut self, cause: &Cause<'_>, visitor: &Visitor, claim: Claim) -> Result<(), StanzaError> {
         let user = &visitor.id;
         if self.is_over() {
-            return Err(StanzaError::ended());
+            return Err(StanzaError::of(Reason::ConferenceEnded));
         }
         self.check_barred(cause, user)?;
         if !(self.concerns(user) || self.seats.contains_key(user) || visitor.is_guest_of(self.id())) {
-            return Err(StanzaError::forbidden("conference.notMember"));
+            return Err(StanzaError::of(Reason::NotMember));
         }
         if !self.accepts(user, &claim, true) {
-            return Err(StanzaError::conflict("presence.superseded"));
+            return Err(StanzaError::of(Reason::PresenceSuperseded));
         }
         // Members and waiting people, and a few who look on: the chair, guests who have not come in yet.
         let bound = cause.limits.conference_members.saturating_mul(3);
         if !self.presence.contains_key(user) && self.presence.len() > bound {
-            return Err(StanzaError::constraint("conference.full"));
+            return Err(StanzaError::of(Reason::ConferenceFull));
         }
         self.arrive(cause, user);
         self.hold(user, claim, true, Some((visitor.address.clone(), cause.now.moment)));
@@ -63,11 +64,11 @@ impl Room {
     /// What a node tells of a user's socket. A stale claim is without effect.
     pub fn tell(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim, told: Told) -> Result<(), StanzaError> {
         if self.is_over() {
-            return if told == Told::Online { Err(StanzaError::ended()) } else { Ok(()) };
+            return if told == Told::Online { Err(StanzaError::of(Reason::ConferenceEnded)) } else { Ok(()) };
         }
         let known = self.knows(user);
         if told == Told::Online && !known {
-            return Err(StanzaError::not_found("member.notFound"));
+            return Err(StanzaError::of(Reason::MemberNotFound));
         }
         if !known || !self.accepts(user, &claim, told == Told::Online) {
             return Ok(());

@@ -2,6 +2,7 @@
 
 use super::dialect::Module;
 use super::stanza_error::StanzaError;
+use crate::refusal::Reason;
 use crate::xmpp::xml::Element;
 
 const PING_NS: &str = "urn:xmpp:ping";
@@ -13,7 +14,7 @@ const VERSION_NS: &str = "jabber:iq:version";
 pub(super) fn answer(request: &Element, to: &str, domain: &str) -> Option<Result<Option<Element>, StanzaError>> {
     let result = match (request.name.as_str(), request.ns.as_str()) {
         ("ping", PING_NS) => Ok(None),
-        ("query", INFO_NS) if request.attr("node").is_some() => Err(StanzaError::not_found("disco.node")),
+        ("query", INFO_NS) if request.attr("node").is_some() => Err(StanzaError::of(Reason::DiscoNodeNotFound)),
         ("query", INFO_NS) => Ok(Some(info())),
         ("query", ITEMS_NS) => Ok(Some(items(to, domain))),
         ("query", VERSION_NS) => Ok(Some(version())),

@@ -8,6 +8,7 @@ use super::directory::UNCLAIMED;
 use super::persistence::{self, Write};
 use super::presence::Told;
 use super::stanza_error::StanzaError;
+use crate::refusal::Reason;
 use crate::xmpp::xml::Element;
 
 /// Gateway nodes that are known to have been reset; more are refused, not forgotten.
@@ -76,7 +77,7 @@ impl Eim {
     pub(super) fn reset_node(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
         let before = self.claim(args)?;
         if before.resets == 0 && self.nodes.len() >= NODES_MAX {
-            return Err(StanzaError::constraint("node.tooMany"));
+            return Err(StanzaError::of(Reason::TooManyNodes));
         }
         let claim = Claim { resets: before.resets + 1, ..before };
         turn.writes.push(Write::put(persistence::NODE, claim.node.clone(), &claim.resets));

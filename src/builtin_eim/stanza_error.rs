@@ -1,5 +1,6 @@
 //! Refusals of the EIM: an XMPP error condition and, beside it, the stable key of the reason.
 
+use crate::refusal::{Kind, Reason};
 use crate::xmpp::xml::{CONTENT_NS, Element, Node, Stanza};
 
 /// Namespace of the defined error conditions (RFC 6120 section 8.3.3).
@@ -23,6 +24,22 @@ pub(super) enum Condition {
 }
 
 impl Condition {
+    /// As gateways read it back: see `eim::convert`.
+    const fn of(reason: Reason) -> Self {
+        match (reason, reason.kind()) {
+            (Reason::NotStarted, _) => Self::UnexpectedRequest,
+            (Reason::StanzaNotRead, _) => Self::PolicyViolation,
+            (_, Kind::InvalidParams) => Self::BadRequest,
+            (_, Kind::Conflict) => Self::Conflict,
+            (_, Kind::Forbidden) => Self::Forbidden,
+            (_, Kind::NotOpen) => Self::Gone,
+            (_, Kind::NotFound) => Self::ItemNotFound,
+            (_, Kind::Unauthenticated) => Self::NotAuthorized,
+            (_, Kind::TooMany) => Self::ResourceConstraint,
+            _ => Self::ServiceUnavailable,
+        }
+    }
+
     /// Element name and error type.
     fn names(self) -> (&'static str, &'static str) {
         match self {
@@ -44,54 +61,21 @@ impl Condition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StanzaError {
     pub condition: Condition,
-    /// Stable key, what the gateway passes on and a page translates.
-    pub reason: &'static str,
+    /// What the gateway passes on by its key, and a page translates.
+    pub reason: Reason,
     /// For developers: which argument.
     pub text: Option<&'static str>,
 }
 
 impl StanzaError {
-    pub const fn new(condition: Condition, reason: &'static str) -> Self {
-        Self { condition, reason, text: None }
+    pub const fn of(reason: Reason) -> Self {
+        Self { condition: Condition::of(reason), reason, text: None }
     }
 
     /// The argument of that name is missing or ill-formed.
     pub const fn argument(name: &'static str) -> Self {
-        Self { condition: Condition::BadRequest, reason: "argument.invalid", text: Some(name) }
-    }
-
-    pub const fn forbidden(reason: &'static str) -> Self {
-        Self::new(Condition::Forbidden, reason)
-    }
-
-    pub const fn not_found(reason: &'static str) -> Self {
-        Self::new(Condition::ItemNotFound, reason)
-    }
-
-    pub const fn conflict(reason: &'static str) -> Self {
-        Self::new(Condition::Conflict, reason)
-    }
-
-    pub const fn constraint(reason: &'static str) -> Self {
-        Self::new(Condition::ResourceConstraint, reason)
-    }
-
-    pub const fn unavailable(reason: &'static str) -> Self {
-        Self::new(Condition::ServiceUnavailable, reason)
-    }
-
-    /// A request that was not read: larger or deeper than allowed, or of XML that we don't know.
-    pub const fn not_read() -> Self {
-        Self::new(Condition::PolicyViolation, "stanza.notRead")
-    }
-
-    /// The conference is over.
-    pub const fn ended() -> Self {
-        Self::new(Condition::Gone, "conference.ended")
-    }
-
-    pub const fn no_conference() -> Self {
-        Self::not_found("conference.notFound")
+        let reason = Reason::ArgumentInvalid;
+        Self { condition: Condition::of(reason), reason, text: Some(name) }
     }
 
     /// `<error type=..><CONDITION/><text/>?<reason/></error>`.
@@ -101,7 +85,7 @@ impl StanzaError {
         if let Some(text) = self.text {
             error = error.with_child(Element::new("text", STANZAS_NS).with_text(text));
         }
-        error.with_child(Element::new("reason", REASON_NS).with_text(self.reason))
+        error.with_child(Element::new("reason", REASON_NS).with_text(self.reason.key()))
     }
 }
 

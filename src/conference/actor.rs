@@ -15,7 +15,7 @@ use crate::event::{Event, Roster};
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
 use crate::ids::{ConfId, UserId};
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Kind, Refusal};
 use crate::stall::LATE;
 
 use super::core::{Core, Effect, EimRequest, Failure, MediaPermissions, Start};
@@ -302,10 +302,10 @@ fn done(answer: Result<Value, Refusal>) -> Result<(), Failure> {
 }
 
 fn failure(refusal: &Refusal) -> Failure {
-    match refusal.code {
+    match refusal.kind {
         _ if refusal.is_retryable() => Failure::Unreachable,
-        code::NOT_FOUND | code::NOT_OPEN => Failure::NoConference,
-        code::EIM_REFUSED => Failure::Unwilling,
+        Kind::NotFound | Kind::NotOpen => Failure::NoConference,
+        Kind::EimRefused => Failure::Unwilling,
         _ => Failure::Refused,
     }
 }

@@ -258,8 +258,8 @@ impl World {
     fn answer(&mut self) {
         let Some(ask) = self.asks.pop_front() else { return };
         let up = self.connected;
-        let failed = |refusal: Refusal| match refusal.code {
-            crate::refusal::code::NOT_FOUND | crate::refusal::code::NOT_OPEN => Failure::NoConference,
+        let failed = |refusal: Refusal| match refusal.kind {
+            crate::refusal::Kind::NotFound | crate::refusal::Kind::NotOpen => Failure::NoConference,
             _ => Failure::Refused,
         };
         let claim = |generation: &u64| json!({"node": "n1", "generation": generation});

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::ids::UserId;
 use crate::rate_limit::limiter::Rate;
 use crate::rate_limit::throttle::Throttle;
-use crate::refusal::{Reason, Refusal, code};
+use crate::refusal::{Kind, Reason, Refusal};
 use crate::schema::{Method, Schema, Speaker, XIq};
 
 use super::{Eim, EimError, Guard, ProvisionError, convert};
@@ -62,7 +62,7 @@ impl Calls {
     /// What the gateway asks of its own accord and the EIM won't do, nobody else would hear of.
     fn note(&self, method: &Method, outcome: &Result<Value, Refusal>) {
         let (Err(refusal), Some(x_iq)) = (outcome, &method.x_iq) else { return };
-        if refusal.code != code::EIM_REFUSED {
+        if refusal.kind != Kind::EimRefused {
             return;
         }
         let word = |member: &str| refusal.data.get(member).and_then(Value::as_str).unwrap_or_default();
@@ -118,7 +118,7 @@ impl Calls {
     /// The answer's result; a server's answer in the place of an address that is away is none of the EIM's.
     fn read(&self, x_iq: &XIq, answer: &Stanza) -> Result<Value, Refusal> {
         let address = x_iq.address(&self.domain);
-        if self.eim.is_away(&address, answer, |condition| x_iq.code(condition).is_some()) {
+        if self.eim.is_away(&address, answer, |condition| x_iq.refusal(condition).is_some()) {
             return Err(Refusal::eim_unreachable(false));
         }
         convert::from_iq(x_iq, answer)

@@ -1,55 +1,54 @@
 //! The two kinds of failure: a refusal, which the client can act on, and a fault, which is ours.
 
+mod kind;
 mod reason;
 pub mod request_id;
 
+use std::borrow::Cow;
+
+pub use kind::Kind;
 pub use reason::Reason;
 
 use serde_json::{Map, Value, json};
-
-/// The stable error codes of the JSON-RPC interface. Each has exactly one meaning.
-pub mod code {
-    pub const PARSE_ERROR: i32 = -32700;
-    pub const INVALID_REQUEST: i32 = -32600;
-    pub const METHOD_NOT_FOUND: i32 = -32601;
-    pub const INVALID_PARAMS: i32 = -32602;
-    pub const INTERNAL: i32 = -32603;
-    pub const UNAUTHENTICATED: i32 = -32001;
-    pub const TOKEN_EXPIRED: i32 = -32002;
-    pub const FORBIDDEN: i32 = -32003;
-    pub const NOT_FOUND: i32 = -32004;
-    pub const CONFLICT: i32 = -32005;
-    pub const NOT_OPEN: i32 = -32006;
-    pub const EIM_UNREACHABLE: i32 = -32010;
-    pub const EIM_TIMEOUT: i32 = -32011;
-    pub const EIM_REFUSED: i32 = -32012;
-    pub const NO_CALL_GATEWAY: i32 = -32020;
-    pub const TOO_MANY: i32 = -32029;
-}
 
 /// What a client is told instead of a result: `{code, message, data: {key, ...}}`.
 /// `key` is stable and is what a page translates; `message` is English for developers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
-    pub code: i32,
-    pub key: String,
-    pub message: String,
+    pub kind: Kind,
+    key: Cow<'static, str>,
+    message: Cow<'static, str>,
     /// Further members of `data` (`retryAfterMs`, `state`, `errors`, ...).
     pub data: Map<String, Value>,
 }
 
 impl Refusal {
     pub fn of(reason: Reason) -> Self {
-        Self::by_eim(reason.code(), reason.key(), reason.text())
+        let (key, message) = (Cow::Borrowed(reason.key()), Cow::Borrowed(reason.text()));
+        Self { kind: reason.kind(), key, message, data: Map::new() }
     }
 
     /// With a key and a text that are the EIM's.
-    pub fn by_eim(code: i32, key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code, key: key.into(), message: message.into(), data: Map::new() }
+    pub fn by_eim(kind: Kind, key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind, key: Cow::Owned(key.into()), message: Cow::Owned(message.into()), data: Map::new() }
+    }
+
+    /// Whether it is for this reason, whoever gave it.
+    pub fn is(&self, reason: Reason) -> bool {
+        self.key == reason.key()
+    }
+
+    /// A reason's in the table, or one of the EIM's own.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// In other words, for developers.
-    pub fn saying(self, message: impl Into<String>) -> Self {
+    pub fn saying(self, message: impl Into<Cow<'static, str>>) -> Self {
         Self { message: message.into(), ..self }
     }
 
@@ -106,9 +105,9 @@ impl Refusal {
 
     /// Whether the same request may go well later, without anybody's doing.
     pub fn is_retryable(&self) -> bool {
-        match self.code {
-            code::EIM_UNREACHABLE | code::EIM_TIMEOUT | code::TOO_MANY | code::INTERNAL => true,
-            code::EIM_REFUSED => self.data.get("type").and_then(Value::as_str) == Some("wait"),
+        match self.kind {
+            Kind::EimUnreachable | Kind::EimTimeout | Kind::TooMany | Kind::Internal => true,
+            Kind::EimRefused => self.data.get("type").and_then(Value::as_str) == Some("wait"),
             _ => false,
         }
     }
@@ -116,10 +115,10 @@ impl Refusal {
     /// As clients get it: `{code, message, data: {key, traceId, ...}}`. The trace id is the request's.
     pub fn to_json(&self) -> Value {
         let mut data = Map::new();
-        data.insert("key".into(), self.key.clone().into());
+        data.insert("key".into(), self.key().into());
         data.insert("traceId".into(), request_id::id().into());
         data.extend(self.data.iter().map(|(k, v)| (k.clone(), v.clone())));
-        json!({"code": self.code, "message": self.message, "data": data})
+        json!({"code": self.kind.code(), "message": self.message, "data": data})
     }
 
     /// A fault of ours: logged here, once, with what happened; the client learns the request's id only.

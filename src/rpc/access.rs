@@ -18,7 +18,7 @@ impl Door {
             Access::GuestOr(scope) if caller.is_guest() || caller.has(scope) => Ok(()),
             Access::GuestOr(scope) | Access::Scope(scope) => Err(scope_missing(scope)),
             // Not among the methods that clients may name.
-            Access::Internal => Err(Refusal::of(Reason::MethodNotDescribed)),
+            Access::Internal => Err(Refusal::of(Reason::MethodNotFound)),
             Access::Invited => visible(caller, &conf_id(params)?),
             Access::Conference => Box::pin(self.belongs(caller, &conf_id(params)?)).await,
             Access::Chair => Box::pin(self.is_chair(caller, &conf_id(params)?)).await,

@@ -8,7 +8,7 @@ use crate::conference::{LifecycleEvent, Own};
 use crate::eim::requests::Calls;
 use crate::event::{Member, MemberState};
 use crate::ids::{ConfId, now_ms};
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Kind, Refusal};
 use crate::schema::Method;
 use crate::store::{AuditEntry, DONE};
 
@@ -64,7 +64,7 @@ impl Door {
         let device = device.filter(|_| !caller.chairs);
         let barred = self.entry.not_barred(conf, Some(&caller.user_id), device).await;
         match barred {
-            Err(refusal) if refusal.code == code::FORBIDDEN => {
+            Err(refusal) if refusal.kind == Kind::Forbidden => {
                 let is_chair = self.conference(caller, conf).await?.chair == caller.user_id;
                 if is_chair { Ok(()) } else { Err(refusal) }
             }
@@ -96,7 +96,7 @@ impl Door {
     /// Keeps who did what, or was refused it. What was done is done: that its record could not be kept is ours to know,
     /// not the chair's.
     async fn record(&self, caller: &Caller, conf: &ConfId, action: &str, target: Option<&str>, outcome: &Outcome) {
-        let said = outcome.as_ref().err().map_or(DONE, |refusal| refusal.key.as_str());
+        let said = outcome.as_ref().err().map_or(DONE, |refusal| refusal.key());
         let entry = AuditEntry {
             time: now_ms(),
             actor: Some(caller.user_id.clone()),

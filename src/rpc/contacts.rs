@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::auth::Caller;
-use crate::refusal::code;
+use crate::refusal::Kind;
 use crate::schema::Method;
 
 use super::{Door, Outcome, Params, text};
@@ -19,7 +19,7 @@ impl Door {
         let query = text(params, "query").unwrap_or_default().to_lowercase();
         let members = match self.entry.members(conf, &caller.user_id).await {
             // Who isn't in sees nobody.
-            Err(refusal) if refusal.code == code::FORBIDDEN => Vec::new(),
+            Err(refusal) if refusal.kind == Kind::Forbidden => Vec::new(),
             members => members?,
         };
         let users: Vec<Value> = members

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram};
 
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Kind, Refusal};
 use crate::schema::{Method, Schema};
 
 const DONE: usize = 0;
@@ -38,7 +38,7 @@ impl Counters {
     pub fn count(&self, method: &Method, refusal: Option<&Refusal>, took: Duration) -> &'static str {
         let kind = match refusal {
             None => DONE,
-            Some(refusal) if refusal.code == code::INTERNAL => FAULT,
+            Some(refusal) if refusal.kind == Kind::Internal => FAULT,
             Some(_) => REFUSED,
         };
         if let Some((counters, seconds)) = self.methods.get(&method.name) {

@@ -111,13 +111,13 @@ fn request(text: &[u8], strict: bool) -> Result<Request<'_>, Rejected<'_>> {
 struct CowStr<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Rejected<'a> {
-    fn new(id: Option<&'a RawValue>, message: &str) -> Self {
+    fn new(id: Option<&'a RawValue>, message: &'static str) -> Self {
         Self { id, refusal: Refusal::of(Reason::InvalidRequest).saying(message) }
     }
 }
 
 /// Text that is no JSON is a parse error; JSON that is no request an invalid one.
-fn ill_formed<'a>(text: &'a [u8], message: &str) -> Rejected<'a> {
+fn ill_formed<'a>(text: &'a [u8], message: &'static str) -> Rejected<'a> {
     if serde_json::from_slice::<IgnoredAny>(text).is_ok() && std::str::from_utf8(text).is_ok() {
         return Rejected::new(None, message);
     }
@@ -173,7 +173,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use crate::refusal::code;
+    use crate::refusal::Kind;
 
     fn single(text: &str) -> Result<Request<'_>, Rejected<'_>> {
         match parse(text.as_bytes(), 50, false) {
@@ -205,7 +205,7 @@ mod tests {
         for id in ["1.5", "1e3", "true", "{}", "[]", long.as_str()] {
             let text = format!(r#"{{"id":{id},"method":"m"}}"#);
             let rejected = single(&text).unwrap_err();
-            assert_eq!(rejected.refusal.code, code::INVALID_REQUEST, "{id}");
+            assert_eq!(rejected.refusal.kind, Kind::InvalidRequest, "{id}");
             assert!(rejected.id.is_none());
         }
     }
@@ -213,26 +213,26 @@ mod tests {
     #[test]
     fn ill_formed_requests_say_what_they_are() {
         let cases = [
-            ("", code::PARSE_ERROR),
-            ("{", code::PARSE_ERROR),
-            ("{\"a\":}", code::PARSE_ERROR),
-            ("x", code::PARSE_ERROR),
-            ("{}x", code::PARSE_ERROR),
-            ("1", code::INVALID_REQUEST),
-            ("null", code::INVALID_REQUEST),
-            ("\"x\"", code::INVALID_REQUEST),
-            ("{}", code::INVALID_REQUEST),
-            ("[]", code::INVALID_REQUEST),
-            (r#"{"method":5}"#, code::INVALID_REQUEST),
-            (r#"{"method":"m","params":5}"#, code::INVALID_REQUEST),
-            (r#"{"method":"m","params":null}"#, code::INVALID_REQUEST),
-            (r#"{"jsonrpc":"1.0","method":"m"}"#, code::INVALID_REQUEST),
-            (r#"{"jsonrpc":2.0,"method":"m"}"#, code::INVALID_REQUEST),
-            ("[1,", code::PARSE_ERROR),
-            (r#"{"method":"a","method":"b"}"#, code::INVALID_REQUEST),
+            ("", Kind::ParseError),
+            ("{", Kind::ParseError),
+            ("{\"a\":}", Kind::ParseError),
+            ("x", Kind::ParseError),
+            ("{}x", Kind::ParseError),
+            ("1", Kind::InvalidRequest),
+            ("null", Kind::InvalidRequest),
+            ("\"x\"", Kind::InvalidRequest),
+            ("{}", Kind::InvalidRequest),
+            ("[]", Kind::InvalidRequest),
+            (r#"{"method":5}"#, Kind::InvalidRequest),
+            (r#"{"method":"m","params":5}"#, Kind::InvalidRequest),
+            (r#"{"method":"m","params":null}"#, Kind::InvalidRequest),
+            (r#"{"jsonrpc":"1.0","method":"m"}"#, Kind::InvalidRequest),
+            (r#"{"jsonrpc":2.0,"method":"m"}"#, Kind::InvalidRequest),
+            ("[1,", Kind::ParseError),
+            (r#"{"method":"a","method":"b"}"#, Kind::InvalidRequest),
         ];
         for (text, expected) in cases {
-            assert_eq!(single(text).unwrap_err().refusal.code, expected, "{text}");
+            assert_eq!(single(text).unwrap_err().refusal.kind, expected, "{text}");
         }
     }
 
@@ -264,11 +264,11 @@ mod tests {
     #[test]
     fn positional_and_bottomless_params_are_refused() {
         assert_eq!(
-            single(r#"{"method":"m","params":[1]}"#).unwrap().named_params().unwrap_err().code,
-            code::INVALID_PARAMS
+            single(r#"{"method":"m","params":[1]}"#).unwrap().named_params().unwrap_err().kind,
+            Kind::InvalidParams
         );
         let deep = format!(r#"{{"method":"m","params":{{"a":{}{}}}}}"#, "[".repeat(5000), "]".repeat(5000));
-        assert_eq!(single(&deep).unwrap().named_params().unwrap_err().code, code::INVALID_PARAMS);
+        assert_eq!(single(&deep).unwrap().named_params().unwrap_err().kind, Kind::InvalidParams);
     }
 
     #[test]

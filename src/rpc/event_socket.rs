@@ -22,7 +22,7 @@ use crate::http::ws::send_queue::{Close, Outbox, outbox};
 use crate::http::ws::socket::WebSocket;
 use crate::ids::{ConfId, UserId, now_ms};
 use crate::rate_limit::account::{Account, Held, SocketSlot};
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Kind, Refusal};
 use crate::rpc::{Context, Door, SocketSide, own_conferences};
 
 /// How long the first frame is waited for before conferences are greeted with snapshots: it may be `events.resume`.
@@ -147,7 +147,7 @@ async fn subscribe_calls(door: &Door, user: &UserId, generation: u64, link_up: &
                 }
             }
             Err(refusal) => {
-                tracing::debug!(%user, key = refusal.key, "the EIM doesn't tell the user's calls");
+                tracing::debug!(%user, key = refusal.key(), "the EIM doesn't tell the user's calls");
                 link_up.notified().await;
             }
             Ok(_) => link_up.notified().await,
@@ -162,7 +162,7 @@ async fn unsubscribe_calls(door: &Door, user: &UserId, generation: u64) {
     }
     let asked = door.calls.as_user("eim.user.unsubscribe", user, &claim(door, generation)).await;
     if let Err(refusal) = asked {
-        tracing::debug!(%user, key = refusal.key, "the EIM goes on telling the user's calls");
+        tracing::debug!(%user, key = refusal.key(), "the EIM goes on telling the user's calls");
     }
 }
 
@@ -332,8 +332,8 @@ async fn conferences_of(door: &Door, caller: &Caller) -> Option<Vec<Own>> {
     loop {
         match own_conferences(&door.calls, caller).await {
             Ok(conferences) => return Some(conferences),
-            Err(refusal) if refusal.code == code::UNAUTHENTICATED => return None,
-            Err(refusal) => tracing::info!(key = refusal.key, "a socket's conferences can't be listed yet"),
+            Err(refusal) if refusal.kind == Kind::Unauthenticated => return None,
+            Err(refusal) => tracing::info!(key = refusal.key(), "a socket's conferences can't be listed yet"),
         }
         // Asked again when the link changes, and now and then for answers that were lost.
         if timeout(Duration::from_secs(5), health.changed()).await.is_ok_and(|changed| changed.is_err()) {

@@ -99,7 +99,7 @@ fn needs_any(refusal: Refusal) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal::code;
+    use crate::refusal::Kind;
 
     const SAMPLE: &str = r#"<iq from="u1074808@ips3000/uc" to="jeprivacy.ips3000" type="get" id="01"><jeExtension xmlns="je:x:client:config"> <getMainTabs/></jeExtension></iq>"#;
 
@@ -131,7 +131,7 @@ mod tests {
             "\u{FEFF}<iq to='a' type='get'><x/></iq>",
         ];
         for xml in bad {
-            assert_eq!(read(xml).unwrap_err().code, code::INVALID_PARAMS, "{xml}");
+            assert_eq!(read(xml).unwrap_err().kind, Kind::InvalidParams, "{xml}");
         }
         assert!(read(&format!("<iq to='a' type='get'><x>{}</x></iq>", "y".repeat(REQ_XML_MAX))).is_err());
         assert!(read("<iq xmlns='jabber:client' to='a' type='set'><x/></iq>").is_ok());

@@ -9,7 +9,7 @@ use crate::ids::Secret;
 use crate::rate_limit::address::AddressBlock;
 use crate::rate_limit::limiter::Rate;
 use crate::rate_limit::throttle::Throttle;
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Kind, Refusal};
 
 use super::{Context, Door, Outcome, Params, text};
 
@@ -31,13 +31,13 @@ impl FailedLogins {
     /// Who isn't let in is logged, with the block of addresses that they come from and the id that they gave; never
     /// what they proved it with.
     fn note(&self, grant: &'static str, id: &str, address: IpAddr, refusal: &Refusal) {
-        if !matches!(refusal.code, code::UNAUTHENTICATED | code::FORBIDDEN | code::NOT_FOUND | code::TOO_MANY) {
+        if !matches!(refusal.kind, Kind::Unauthenticated | Kind::Forbidden | Kind::NotFound | Kind::TooMany) {
             return;
         }
         metrics::counter!("confgate_logins_failed_total", "grant" => grant).increment(1);
         let Some(unsaid) = self.0.may_say() else { return };
         let id: String = id.chars().take(ID_MAX).collect();
-        let (block, key) = (AddressBlock::site(address), refusal.key.as_str());
+        let (block, key) = (AddressBlock::site(address), refusal.key());
         tracing::warn!(grant, id, %block, key, unsaid, "a login failed");
     }
 }

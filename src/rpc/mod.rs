@@ -124,7 +124,7 @@ impl Door {
         let outcome = self.perform_method(context, method, request).await;
         let refused = outcome.as_ref().err();
         let kind = self.counters.count(method, refused, began.elapsed());
-        let (code, key) = (refused.map(|refusal| refusal.code), refused.map(|refusal| refusal.key.as_str()));
+        let (code, key) = (refused.map(|refusal| refusal.kind.code()), refused.map(Refusal::key));
         tracing::debug!(method = %method.name, outcome = kind, code, key, "rpc");
         outcome
     }

@@ -173,10 +173,7 @@ mod tests {
             rates.act(&user("u1"), Act::Own).unwrap();
         }
         let refused = rates.act(&user("u1"), Act::Own).unwrap_err();
-        assert_eq!(
-            (refused.key.as_str(), &refused.data["limit"]),
-            ("rpc.tooFast", &"limits.own_controls_per_minute".into())
-        );
+        assert_eq!((refused.key(), &refused.data["limit"]), ("rpc.tooFast", &"limits.own_controls_per_minute".into()));
         assert!(refused.data["retryAfterMs"].as_u64().is_some_and(|ms| ms > 0));
         rates.act(&user("u1"), Act::Message).unwrap();
         rates.act(&user("u2"), Act::Own).unwrap();
@@ -191,7 +188,7 @@ mod tests {
         for user in &users[..5] {
             rates.told_to_all(user, Act::Own, &c).unwrap();
         }
-        assert_eq!(rates.told_to_all(&users[5], Act::Own, &c).unwrap_err().key, "conference.tooBusy");
+        assert_eq!(rates.told_to_all(&users[5], Act::Own, &c).unwrap_err().key(), "conference.tooBusy");
         rates.told_to_all(&users[5], Act::Own, &d).unwrap();
     }
 }

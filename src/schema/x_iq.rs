@@ -1,9 +1,13 @@
 //! `x-iq`, parsed: which IQ a method is at the EIM, and which value of the answer is which member of the result.
 //! The text form is pinned by `rpc-schema/x-iq.schema.json`; what comes here has passed it.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::Error;
 use serde_json::{Map, Value};
+
+use crate::refusal::Kind;
 
 /// Most steps of a path: what is written must stay well below the depth that a stanza may have.
 const STEPS_MAX: usize = 8;
@@ -29,8 +33,8 @@ pub struct XIq {
     #[serde(default, deserialize_with = "named")]
     pub result: Vec<(String, ValueRule)>,
     /// Stanza error conditions of RFC 6120 section 8.3.3 and the JSON-RPC error code that each becomes.
-    #[serde(default)]
-    errors: std::collections::BTreeMap<String, i32>,
+    #[serde(default, deserialize_with = "kinds")]
+    errors: BTreeMap<String, Kind>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -150,10 +154,18 @@ impl XIq {
         self.to.replace("{domain}", domain)
     }
 
-    /// The error code that the entry itself gives to a condition.
-    pub fn code(&self, condition: &str) -> Option<i32> {
+    /// The refusal that the entry itself makes of a condition.
+    pub fn refusal(&self, condition: &str) -> Option<Kind> {
         self.errors.get(condition).copied()
     }
+}
+
+fn kinds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Kind>, D::Error> {
+    let kind = |(condition, code)| match Kind::of_code(code) {
+        Some(kind) => Ok((condition, kind)),
+        None => Err(D::Error::custom(format!("{code} is no error code"))),
+    };
+    BTreeMap::<String, i32>::deserialize(deserializer)?.into_iter().map(kind).collect()
 }
 
 /// Entries of a JSON object, in its order.

@@ -105,6 +105,7 @@ fn cut(text: &str, max: usize) -> &str {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::refusal::Reason;
     use crate::store::tests::{conf, fresh, user};
 
     pub fn entry(time: u64, conf_id: &str) -> AuditEntry {
@@ -136,7 +137,7 @@ pub(super) mod tests {
         let (store, _folder) = fresh().await;
         store.append_audit(&entry(1, "c")).await.unwrap();
         for time in 2..2 + 2 * u64::from(REFUSED_PER_CONFERENCE) {
-            let refused = AuditEntry { outcome: "conference.chairOnly".to_owned(), ..entry(time, "c") };
+            let refused = AuditEntry { outcome: Reason::ChairOnly.key().to_owned(), ..entry(time, "c") };
             store.append_audit(&refused).await.unwrap();
         }
         let all = store.audit_of(&conf("c"), 10_000).await.unwrap();

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use confgate::refusal::Reason;
+
 /// Each module and its floor, from the ground up; within a floor a module may use those listed before it.
 const FLOORS: [&[&str]; 5] = [
     &[
@@ -328,6 +330,20 @@ fn durations_are_no_differences_of_dates() {
         }
     }
     assert!(looked_at > 10, "the files that read the date are found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A refusal is compared by its reason or its kind, and made from its reason.
+#[test]
+fn keys_and_codes_of_refusals_are_written_in_their_tables_only() {
+    let keys: Vec<String> = Reason::ALL.iter().map(|reason| format!("\"{}\"", reason.key())).collect();
+    let mut wrong = Vec::new();
+    // Types of events have names of the same form.
+    let elsewhere = |source: &&Source| !["src/refusal/", "src/event/"].iter().any(|own| source.path.starts_with(own));
+    for source in sources("src").iter().filter(elsewhere) {
+        let found = keys.iter().map(String::as_str).chain(["-320", "-326", "-327"]);
+        wrong.extend(found.filter(|text| source.code.contains(text)).map(|text| format!("{}: {text}", source.path)));
+    }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 

@@ -15,6 +15,7 @@ use super::super::stanza_error::{Envelope, StanzaError};
 use super::super::{Done, Eim, Job, Output, Write};
 use super::disk::{Disk, Kept};
 use crate::clock::Now;
+use crate::refusal::Reason;
 use crate::xmpp::xml::Stanza;
 
 /// Stanzas and notices that wait for the worker. When it is full the links stop reading, so that the senders wait.
@@ -184,7 +185,7 @@ impl Worker {
             Inbound::Stanza(stanza) => self.take_stanza(stanza, now, done, taken),
             Inbound::Skipped(stanza) => {
                 if stanza.asks() && (self.routes == Routes::ByRecipient || self.is_here(&stanza)) {
-                    done.stanzas.push(Envelope::answering(&stanza).error(&StanzaError::not_read()));
+                    done.stanzas.push(Envelope::answering(&stanza).error(&StanzaError::of(Reason::StanzaNotRead)));
                 }
             }
             Inbound::Done(outcome) if self.rest.is_some() && outcome.changes() => {
@@ -211,7 +212,7 @@ impl Worker {
         } else if self.links.contains_key(&domain_of(stanza.attr("to").unwrap_or_default())) {
             done.stanzas.push(stanza);
         } else if stanza.asks() {
-            done.stanzas.push(Envelope::answering(&stanza).error(&StanzaError::unavailable("address.unknown")));
+            done.stanzas.push(Envelope::answering(&stanza).error(&StanzaError::of(Reason::AddressUnknown)));
         }
     }
 
@@ -321,7 +322,7 @@ fn is_change(stanza: &Stanza) -> bool {
 
 /// Nothing was done; the same may go well in a moment.
 fn later(asked: Envelope) -> Stanza {
-    asked.error(&StanzaError::constraint("store.unavailable"))
+    asked.error(&StanzaError::of(Reason::StoreUnavailable))
 }
 
 /// The last write of each document: what it replaced need not be kept on the way.

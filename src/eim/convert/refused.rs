@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::event;
-use crate::refusal::{Reason, Refusal, code};
+use crate::refusal::{Kind, Reason, Refusal};
 use crate::schema::XIq;
 use crate::xmpp::xml::{Element, Stanza};
 
@@ -19,7 +19,7 @@ const TEXT_MAX: usize = 500;
 const UNDEFINED: &str = "undefined-condition";
 
 /// Reasons of `resource-constraint` that pass within moments, and how long a client is asked to wait.
-const PASSING: [&str; 2] = [Reason::EimBusy.key(), Reason::StoreUnavailable.key()];
+const PASSING: [Reason; 2] = [Reason::EimBusy, Reason::StoreUnavailable];
 const RETRY_AFTER_MS: u64 = 1000;
 /// The same for a bound of what there may be.
 const FULL_RETRY_MS: u64 = 10_000;
@@ -38,29 +38,31 @@ pub(in crate::eim) struct StanzaError {
 /// words in `data`.
 pub(super) fn refusal(x_iq: &XIq, answer: &Stanza) -> Refusal {
     let error = StanzaError::of(answer);
-    let by_dialect = || error.reason.as_ref().and_then(|_| code_of(&error.condition));
-    let Some(code) = x_iq.code(&error.condition).or_else(by_dialect) else {
+    let by_dialect = || error.reason.as_ref().and_then(|_| kind_of(&error.condition));
+    let Some(kind) = x_iq.refusal(&error.condition).or_else(by_dialect).filter(|kind| *kind != Kind::EimRefused) else {
         return eim_refused(&error);
     };
-    if code == code::EIM_REFUSED {
-        return eim_refused(&error);
-    }
-    let reason = reason_of(code);
-    let (key, message) = (error.reason.as_deref().unwrap_or(reason.key()), reason.text());
+    let reason = reason_of(kind);
+    let key = error.reason.as_deref().unwrap_or(reason.key());
     let text = error.text.as_deref();
-    match code {
-        code::NOT_OPEN => Refusal::by_eim(code, key, text.unwrap_or(message)).with("state", state_of(&error.condition)),
+    match kind {
         // In our dialect the text names the argument.
-        code::INVALID_PARAMS => {
+        Kind::InvalidParams => {
             let path = text.filter(|text| is_key(text)).unwrap_or_default();
             let errors = json!([{"path": path, "message": "is not accepted by the EIM"}]);
-            Refusal::by_eim(code, key, message).with("errors", errors)
+            Refusal::by_eim(kind, key, reason.text()).with("errors", errors)
         }
-        code::TOO_MANY => {
-            let wait = if PASSING.contains(&key) { RETRY_AFTER_MS } else { FULL_RETRY_MS };
-            Refusal::by_eim(code, key, text.unwrap_or(message)).with("retryAfterMs", wait)
+        _ => {
+            let refusal = Refusal::by_eim(kind, key, text.unwrap_or(reason.text()));
+            match kind {
+                Kind::NotOpen => refusal.with("state", state_of(&error.condition)),
+                Kind::TooMany => {
+                    let passes = PASSING.iter().any(|reason| refusal.is(*reason));
+                    refusal.with("retryAfterMs", if passes { RETRY_AFTER_MS } else { FULL_RETRY_MS })
+                }
+                _ => refusal,
+            }
         }
-        _ => Refusal::by_eim(code, key, text.unwrap_or(message)),
     }
 }
 
@@ -76,21 +78,21 @@ pub(super) fn bad_answer(why: &str) -> Refusal {
 
 fn eim_refused(error: &StanzaError) -> Refusal {
     let key = error.reason.as_deref().unwrap_or(Reason::EimRefused.key());
-    Refusal::by_eim(code::EIM_REFUSED, key, Reason::EimRefused.text())
+    Refusal::by_eim(Kind::EimRefused, key, Reason::EimRefused.text())
         .with("type", error.kind.as_str())
         .with("condition", error.condition.as_str())
         .with("text", error.text.clone())
 }
 
 /// The meaning of a condition that comes with a `<reason>`.
-fn code_of(condition: &str) -> Option<i32> {
+fn kind_of(condition: &str) -> Option<Kind> {
     Some(match condition {
-        "forbidden" => code::FORBIDDEN,
-        "item-not-found" => code::NOT_FOUND,
-        "conflict" => code::CONFLICT,
-        "gone" | "unexpected-request" => code::NOT_OPEN,
-        "resource-constraint" => code::TOO_MANY,
-        "bad-request" => code::INVALID_PARAMS,
+        "forbidden" => Kind::Forbidden,
+        "item-not-found" => Kind::NotFound,
+        "conflict" => Kind::Conflict,
+        "gone" | "unexpected-request" => Kind::NotOpen,
+        "resource-constraint" => Kind::TooMany,
+        "bad-request" => Kind::InvalidParams,
         _ => return None,
     })
 }
@@ -105,17 +107,17 @@ fn state_of(condition: &str) -> u8 {
 }
 
 /// For an error that brings no reason of its own.
-fn reason_of(code: i32) -> Reason {
-    match code {
-        code::UNAUTHENTICATED => Reason::AuthFailed,
-        code::FORBIDDEN => Reason::EimForbidden,
-        code::NOT_FOUND => Reason::EimNotFound,
-        code::CONFLICT => Reason::EimConflict,
-        code::NOT_OPEN => Reason::NotOpen,
-        code::TOO_MANY => Reason::EimTooMany,
-        code::INVALID_PARAMS => Reason::InvalidParams,
-        code::EIM_TIMEOUT => Reason::EimTimeout,
-        code::EIM_UNREACHABLE => Reason::EimUnreachable,
+fn reason_of(kind: Kind) -> Reason {
+    match kind {
+        Kind::Unauthenticated => Reason::AuthFailed,
+        Kind::Forbidden => Reason::EimForbidden,
+        Kind::NotFound => Reason::EimNotFound,
+        Kind::Conflict => Reason::EimConflict,
+        Kind::NotOpen => Reason::NotOpen,
+        Kind::TooMany => Reason::EimTooMany,
+        Kind::InvalidParams => Reason::InvalidParams,
+        Kind::EimTimeout => Reason::EimTimeout,
+        Kind::EimUnreachable => Reason::EimUnreachable,
         _ => Reason::EimRefused,
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{from_iq, to_iq};
 use crate::event::Roster;
-use crate::refusal::{Refusal, code};
+use crate::refusal::{Kind, Refusal};
 use crate::schema::{Method, Schema, XIq};
 use crate::xmpp::xml::{Element, Node, Stanza};
 
@@ -76,7 +76,7 @@ fn canonical(xml: &str) -> Element {
 }
 
 fn told(refusal: &Refusal) -> Value {
-    json!({"code": refusal.code, "key": refusal.key, "data": refusal.data})
+    json!({"code": refusal.kind.code(), "key": refusal.key(), "data": refusal.data})
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_value_that_xml_cannot_carry_is_refused_with_the_param_that_holds_it() {
     let send = SCHEMA.method("conference.sendMessage").and_then(|m| m.x_iq.as_ref()).expect("an x-iq");
     for text in ["\u{0}", "a\u{1}b", "\u{FFFE}", "\u{FFFF}", "\u{1B}[0m"] {
         let refusal = to_iq(send, &object(json!({"confId": "1", "text": text})), DOMAIN).expect_err(text);
-        assert_eq!(refusal.code, code::INVALID_PARAMS);
+        assert_eq!(refusal.kind, Kind::InvalidParams);
         assert_eq!(refusal.data["errors"][0]["path"], "text");
     }
     for text in ["\t\r\n", "😀", "<![CDATA[", "]]>", "&#0;", "\u{7F}\u{85}\u{2028}"] {
@@ -154,7 +154,7 @@ fn a_value_of_another_type_than_declared_is_refused() {
     ];
     for params in bad {
         let refusal = to_iq(&rule, &object(params.clone()), DOMAIN).expect_err(&params.to_string());
-        assert_eq!(refusal.code, code::INVALID_PARAMS, "{params}");
+        assert_eq!(refusal.kind, Kind::InvalidParams, "{params}");
     }
     let whole = to_iq(&rule, &object(json!({"i": 3.0})), DOMAIN).expect("JSON has one kind of number");
     assert_eq!(whole.payload().expect("a payload").to_xml(), r#"<op xmlns="n" i="3"/>"#);
@@ -231,7 +231,7 @@ fn a_hostile_answer_is_told_as_the_eims_fault() {
     ];
     for text in hostile {
         let refusal = from_iq(members, &Stanza::parse(&text).expect("XML")).expect_err(&text[..text.len().min(200)]);
-        assert_eq!((refusal.code, refusal.key.as_str()), (code::EIM_REFUSED, "eim.badAnswer"));
+        assert_eq!((refusal.kind, refusal.key()), (Kind::EimRefused, "eim.badAnswer"));
         assert_eq!(refusal.data["condition"], "undefined-condition");
     }
     let foreign = wrap(r#"<members><member xmlns="urn:foreign" joinedAt="soon"/></members>"#);
@@ -253,7 +253,7 @@ fn a_hostile_error_is_still_a_refusal() {
     ] {
         let answer = Stanza::parse(&format!("<iq type='error'>{inner}</iq>")).expect("XML");
         let refusal = from_iq(members, &answer).expect_err("an error");
-        assert_eq!((refusal.code, refusal.key.as_str()), (code::EIM_REFUSED, "eim.refused"));
+        assert_eq!((refusal.kind, refusal.key()), (Kind::EimRefused, "eim.refused"));
         assert!(Value::from(refusal.data).to_string().len() < 1500);
     }
 }
