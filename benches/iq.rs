@@ -1,6 +1,6 @@
-//! What an IQ costs through the gateway: `org.user.processIQ` over TLS with a token, through a private ejabberd to the
+//! The cost of an IQ through the gateway: `org.user.processIQ` over TLS with a token, through a private ejabberd to the
 //! EIM's component, side by side with a component of that ejabberd that sends the same IQ itself. Latency with one in
-//! flight, throughput with many, as ratios, and where the CPU of a call goes. `cargo bench --bench iq`
+//! flight, throughput with many, as ratios, and the parts of a call's CPU time. `cargo bench --bench iq`
 
 mod measure;
 #[path = "../tests/it/support/mod.rs"]

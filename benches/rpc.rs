@@ -1,6 +1,6 @@
-//! What the gateway itself adds to a request: `config.getProperties` over TLS on keep-alive connections, side by side
-//! with a bare hyper and tokio-rustls server that answers the same bytes to everything. CPU of the server processes,
-//! as ratios. `cargo bench --bench rpc`
+//! The cost that the gateway adds to a request: `config.getProperties` over TLS on keep-alive connections, side by side
+//! with a bare hyper and tokio-rustls server that answers the same bytes to everything. CPU of the server processes, as
+//! ratios. `cargo bench --bench rpc`
 
 mod measure;
 #[path = "../tests/it/support/mod.rs"]

@@ -1,5 +1,5 @@
-//! What each fuzz target does with its bytes, and what must hold whatever they are. The coverage-guided fuzzer calls
-//! these functions, and so does the test that replays its corpora.
+//! The fuzz targets: the code that gets the bytes, and the properties that must hold for any bytes. The coverage-guided
+//! fuzzer calls these functions, and so does the test that replays its corpora.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use confgate_sfu::worker::{Datagram, Socket};
 use confgate_sfu::{Limits, Worker, sdp};
 use str0m::net::Protocol;
 
-/// What is done with some bytes.
+/// A fuzz target: it gets some bytes.
 pub type Target = fn(&[u8]);
 
 /// All of them, by name: a corpus is the folder of that name.

@@ -2,7 +2,7 @@
 //!
 //! *Dates* are for others: a token's end, a conference's beginning, when something was written. They come from the wall
 //! clock, which may be set at any moment. *Durations* are ours: limits, leases, graces, kept seats, back-offs, health.
-//! They come from the monotonic clock, which nobody sets, also where the store keeps them: see [`Line`]. The two are
+//! They come from the monotonic clock, which nobody sets, also where the store keeps them: see [`TimeLine`]. The two are
 //! different types, and nothing else in the program reads either.
 
 use std::sync::OnceLock;
@@ -18,7 +18,7 @@ pub fn date_ms() -> u64 {
 }
 
 /// A moment of this process, by the monotonic clock. It can't be made of a date, nor a date of it. As it is kept in the
-/// store, it means the same after a restart, since the time line goes on: see [`Line`].
+/// store, it means the same after a restart, since the time line goes on: see [`TimeLine`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Moment(u64);
@@ -30,12 +30,12 @@ static LINE_BEGINS_MS: AtomicU64 = AtomicU64::new(3_600_000);
 /// The two clocks at one instant, as the store keeps them: by it the next process goes on with the time line. Only the
 /// time between the two processes is taken from the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
+pub struct TimeLine {
     moment: Moment,
     date: u64,
 }
 
-impl Line {
+impl TimeLine {
     pub fn now() -> Self {
         let Now { date, moment } = Now::read();
         Self { moment, date }
@@ -169,16 +169,16 @@ mod tests {
 
     #[test]
     fn the_line_goes_on_after_a_restart_however_the_wall_clock_was_set() {
-        let line = Line { moment: Moment::at(5000), date: 90_000 };
+        let line = TimeLine { moment: Moment::at(5000), date: 90_000 };
         assert_eq!(line.at(90_400), 5400, "the time between the processes is the wall clock's");
         assert_eq!(line.at(80_000), 5000, "set back");
         assert_eq!(serde_json::to_string(&line).unwrap(), r#"{"moment":5000,"date":90000}"#);
 
         let earlier = Moment::now();
-        Line::resume(None);
+        TimeLine::resume(None);
         let resumed = Moment::now();
         assert!(resumed.ms() >= date_ms() - 1000 && resumed.since(earlier) > Duration::from_secs(3600));
-        Line::resume(Some(Line { moment: resumed.plus_ms(7_200_000), date: date_ms() }));
+        TimeLine::resume(Some(TimeLine { moment: resumed.plus_ms(7_200_000), date: date_ms() }));
         assert!(Moment::now() >= resumed.plus_ms(7_200_000), "ahead of the date, as the clock was set back");
     }
 }

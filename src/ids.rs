@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 /// Longest id of any kind, in bytes.
 pub const ID_MAX: usize = 64;
 
-pub use crate::clock::date_ms as now_ms;
-
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident, $allowed:expr) => {
         $(#[$doc])*

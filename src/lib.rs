@@ -14,7 +14,7 @@
 //!
 //! | task | started by | owns |
 //! |---|---|---|
-//! | a connection | `http::Door::serve` | its socket, its TLS, its requests |
+//! | a connection | `http::HttpServer::serve` | its socket, its TLS, its requests |
 //! | an event socket | `rpc::event_socket::serve` (in its connection's task) | the socket (`http::ws::pump`), its inbox, its requests under way |
 //! | a conference | `conference::Conferences`, on first use | its core, its sockets' outboxes, its requests to the EIM |
 //! | a link to the EIM | `eim::Eim::start` (callers, gateway; a session each in mode `c2s`) | the stream, the requests under way |
@@ -26,7 +26,7 @@
 //! | a call gateway's probe | `callgw::Pool::start` | whether that gateway ever answered |
 //! | a call gateway's control link | `callgw::Pool::start` | the link, the commands that wait for it |
 //! | placement | `app::serve` | where this node's conferences have their media, what is enforced there |
-//! | the call gateway node | `app::serve`, `app::serve_media` | its calls, the ways to its clients' ears, the media's ends |
+//! | the call gateway node | `app::serve`, `app::serve_media` | its calls, the queues to its clients, the media's ends |
 //! | a session over HTTP (WHIP, WHEP) | `signaling::whip`, by its offer | its place at the node, what it has agreed on |
 //! | a media server's driver, its requests | `media::Backend` (Janus, WHIP) | its connections there, the link or the requests under way |
 //! | a client's call socket, a control link | `signaling` (in its connection's task) | the socket (`http::ws::pump`), its inbox |

@@ -1,4 +1,4 @@
-//! What gateways and call gateway nodes say to each other on a node's control link: JSON text frames over wss, or the
+//! The messages between gateways and call gateway nodes on a node's control link: JSON text frames over wss, or the
 //! same values over channels where the node is in the same process. A link that is silent for longer than two report
 //! intervals is dead, and so is its node.
 
@@ -40,12 +40,12 @@ pub enum ToNode {
     /// The room's members go to another node: they are told its address, and new ones aren't let in.
     Move { room: ConfId, url: String },
     /// The conference is at these nodes too: their members' streams are pulled from there. None: it is here only.
-    Cascade { room: ConfId, peers: Vec<Peer> },
+    Cascade { room: ConfId, peers: Vec<RemoteNode> },
     /// The conference is over.
     CloseRoom { room: ConfId },
 }
 
-/// What a login has ended by.
+/// The reason for a login's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum EndedBy {
@@ -58,7 +58,8 @@ pub enum EndedBy {
     Conference,
 }
 
-/// What a member has closed of their own choice; what else isn't forwarded is held back by an order.
+/// The tracks that a member has closed of their own choice. Any other track that isn't forwarded is held back by an
+/// order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Closed {
     pub audio: bool,
@@ -68,7 +69,7 @@ pub struct Closed {
 /// Another node of a conference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Peer {
+pub struct RemoteNode {
     pub gateway_id: String,
     /// Its ws(s) address.
     pub url: String,
@@ -78,7 +79,7 @@ pub struct Peer {
     pub serves_until: u64,
 }
 
-/// What nodes of one conference send each other its streams by.
+/// The method by which nodes of one conference send each other its streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CascadeMethod {

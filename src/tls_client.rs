@@ -1,4 +1,4 @@
-//! Whom the TLS connections that this process opens believe, and in words why one isn't believed.
+//! The trust of outgoing TLS connections, and in words why a connection isn't trusted.
 
 use std::io;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// What the system trusts.
+    /// The certificates that the system trusts.
     pub fn system() -> Self {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -122,7 +122,7 @@ pub fn is_peers(error: &io::Error) -> bool {
     inner(error).is_some()
 }
 
-/// What went wrong in a TLS handshake.
+/// The error of a TLS handshake, in words.
 pub fn words(error: &io::Error) -> String {
     inner(error).map_or_else(|| error.to_string(), words_of)
 }
@@ -131,7 +131,7 @@ fn inner(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// What is wrong with a certificate, for whoever has to mend it; all else in the library's words.
+/// The error of a certificate, in words for its owner; any other error in the library's words.
 pub fn words_of(error: &Error) -> String {
     use CertificateError::*;
     let Error::InvalidCertificate(why) = error else { return error.to_string() };
@@ -204,7 +204,7 @@ mod tests {
         Server { certificate: params.self_signed(&key).unwrap(), key }
     }
 
-    /// What a client that trusts `trusted` makes of `server` as `name`.
+    /// The result when a client that trusts `trusted` connects to `server` as `name`.
     async fn met(server: &Server, trusted: &Server, name: &str) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.pem");

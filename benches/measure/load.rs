@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::support::certificate::trusting;
 
-/// What one round did.
+/// The result of one round.
 pub struct Done {
     pub requests: u64,
     pub elapsed: Duration,

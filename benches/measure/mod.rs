@@ -1,4 +1,4 @@
-//! What the benchmarks share: load over TLS, medians.
+//! The common parts of the benchmarks: load over TLS, medians.
 
 pub mod load;
 
@@ -37,7 +37,7 @@ impl Compared {
         println!("{title:<34}{gateway:>12.1}{plain:>12.1}{ratio:>8.2}{:>16}", format!("{low:.2}-{high:.2}"));
     }
 
-    /// What stands above those lines.
+    /// The heading of those lines.
     pub fn head(plain: &str) {
         println!("{:<34}{:>12}{plain:>12}{:>8}{:>16}", "", "gateway", "ratio", "(middle half)");
     }

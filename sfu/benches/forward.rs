@@ -1,4 +1,4 @@
-//! What a forwarded packet costs: one publisher of 1.5 Mbit/s and sound, many viewers, over loopback, with all that a
+//! The cost of a forwarded packet: one publisher of 1.5 Mbit/s and sound, many viewers, over loopback, with all that a
 //! browser negotiates. The CPU time is the media thread's alone, as Linux counts it; the clients' isn't in it.
 //!
 //! `cargo bench -p confgate-sfu --bench forward -- [viewers] [seconds]`

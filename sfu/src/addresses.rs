@@ -9,8 +9,8 @@ const FAR_AWAY: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9),
 ];
 
-/// What a socket listening at `listen` announces: what the configuration says, else the address it listens at, else
-/// (listening at all) the machine's own towards the outside. Loopback only when nothing else is there.
+/// The addresses that a socket listening at `listen` announces: the configured ones, else the address it listens at,
+/// else (listening at all) the machine's own towards the outside. Loopback only when nothing else is there.
 pub(crate) fn announced(listen: IpAddr, configured: &[IpAddr]) -> Vec<IpAddr> {
     if !configured.is_empty() {
         return configured.to_vec();
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_configured_goes_before_what_is_listened_at() {
+    fn configured_addresses_precede_the_listening_address() {
         let listen = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let public: IpAddr = "198.51.100.7".parse().unwrap();
         assert_eq!(announced(listen, &[public]), [public]);

@@ -1,5 +1,6 @@
-//! What a thread takes: no new connections when it forwards as much as it can, and from there on less for those it has,
-//! the least missed first. A thread that takes all collapses: at half as much again as it can do, half is lost. Pure.
+//! Load shedding of a thread: it takes no new connections when it forwards as much as it can, and beyond that it sends
+//! less to those it has, the least missed first. A thread that takes everything collapses: at one and a half times its
+//! capacity, half is lost. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ pub(crate) struct Admission {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Share {
     pub(crate) endpoint: EndpointId,
-    /// What it is worth to its viewer: [`crate::layers::View::worth`].
+    /// The worth of the picture to its viewer: [`crate::layers::View::worth`].
     pub(crate) worth: u64,
     pub(crate) video_per_s: u64,
     pub(crate) audio_per_s: u64,
@@ -71,7 +72,7 @@ impl Admission {
         if self.sheds { share.max(1.0) } else { share }
     }
 
-    /// What changes for whom: `shares` are all viewers.
+    /// The changes, with their viewers. `shares` are all viewers.
     pub(crate) fn balance(&mut self, mut shares: Vec<Share>, now: Instant) -> Vec<(EndpointId, Shed)> {
         self.sheds = shares.iter().any(|share| share.shed > Shed::Nothing);
         let rested = self.changed.is_none_or(|at| now.saturating_duration_since(at) >= INTERVAL);
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_is_given_back_to_those_who_miss_it_most() {
+    fn shed_media_is_given_back_to_the_largest_views_first() {
         let now = Instant::now();
         let mut admission = Admission::new(1_000);
         admission.measured(700, now);

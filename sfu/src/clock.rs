@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// A capture that seems this much before its arrival is a clock that was set, or a lie.
 const AGE_MAX: Duration = Duration::from_secs(3);
 
-/// What a sender report says: this timestamp is this time.
+/// A sender report: this RTP timestamp is this time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Reported {
     pub(crate) time: SystemTime,

@@ -63,7 +63,7 @@ pub(crate) fn frame_size(codec: Codec, payload: &[u8]) -> Option<(u32, u32)> {
     Some((pixels(size[0], size[1]), pixels(size[2], size[3])))
 }
 
-/// What a publisher sends under a payload type.
+/// The format that a publisher sends under a payload type.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent {
     pub(crate) spec: CodecSpec,
@@ -142,7 +142,7 @@ fn h264_distance(viewer: H264Profile, sent: H264Profile) -> Option<u8> {
 pub(crate) fn distance(viewer: &CodecSpec, sent: &CodecSpec) -> Option<u8> {
     if viewer.codec == Codec::H264 && sent.codec == Codec::H264 {
         let mode = |spec: &CodecSpec| spec.format.packetization_mode.unwrap_or(0);
-        // Who takes non-interleaved packets takes single ones (RFC 6184 section 6.2).
+        // A viewer that takes non-interleaved packets takes single ones (RFC 6184 section 6.2).
         let behind = mode(viewer).checked_sub(mode(sent))?;
         return Some(h264_distance(h264_profile(viewer), h264_profile(sent))? * 2 + behind);
     }
@@ -174,7 +174,7 @@ mod tests {
     use str0m::rtp::Vp8Descriptor;
 
     use super::*;
-    use crate::forward::PictureNumbers;
+    use crate::renumber::PictureNumbers;
 
     #[test]
     fn a_vp8_key_frame_says_its_size() {

@@ -34,7 +34,7 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// What one media thread takes at most.
+/// The bounds of one media thread.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// Packets to forward in a second; measured, see the crate's documentation of load. The default leaves a thread a

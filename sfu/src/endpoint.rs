@@ -54,7 +54,7 @@ pub(crate) struct Endpoint {
     pub(crate) identity: String,
     /// The address of the socket that is this endpoint's alone.
     pub(crate) own_socket: Option<SocketAddr>,
-    /// What the viewer may ask for again without RTX.
+    /// The packets that the viewer may ask for again without RTX.
     pub(crate) resends: Option<Resends>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) enum Role {
 pub(crate) struct Both {
     pub(crate) publisher: Publisher,
     pub(crate) subscriber: Subscriber,
-    /// What goes out to the client.
+    /// The stream that goes out to the client.
     pub(crate) viewed: StreamKey,
 }
 
@@ -174,7 +174,7 @@ pub(crate) struct Subscriber {
     pub(crate) target: Option<usize>,
     /// When the viewer last got a smaller layer.
     pub(crate) stepped_down: Option<Instant>,
-    /// What the estimate was last asked to look for.
+    /// The layer that the bandwidth estimator was last asked to probe for.
     pub(crate) probes: Option<Choice>,
 }
 
@@ -370,7 +370,7 @@ pub(crate) enum Ice {
     Full,
 }
 
-/// Who finds out what the path carries that a connection's media take.
+/// The side that measures the capacity of a connection's path.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Path {
     /// The other side, which sends: it is told of each packet's arrival.

@@ -13,14 +13,14 @@ impl View {
         self.width == 0 || self.height == 0
     }
 
-    /// What the picture is worth to its viewer, to shed the least first: its area. Who never said is taken to show it
-    /// large.
+    /// The worth of the picture to its viewer, to shed the least first: its area. A viewer that never said its size is
+    /// taken to show it large.
     pub(crate) fn worth(view: Option<View>) -> u64 {
         view.map_or(u64::from(u32::MAX), |view| u64::from(view.width) * u64::from(view.height))
     }
 }
 
-/// What is known of a layer.
+/// The measured state of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
     /// Of its last key frame, where the codec shows it.
@@ -36,7 +36,7 @@ impl Seen {
     }
 }
 
-/// What a node under load takes from a viewer, the least first.
+/// The steps by which a node under load sends less to a viewer, the smallest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Shed {
     #[default]
@@ -48,7 +48,7 @@ pub(crate) enum Shed {
     All,
 }
 
-/// What is to be weighed for a viewer.
+/// The input of the layer choice for a viewer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wish {
     pub(crate) view: Option<View>,
@@ -63,7 +63,7 @@ pub(crate) struct Wish {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Choice {
     pub(crate) layer: Option<usize>,
-    /// What the layer that fits the view takes, and the next step there: what the estimate has to reach.
+    /// The rate of the layer that fits the view, or of the next step there: the rate that the estimate has to reach.
     pub(crate) wanted_bits_per_s: u64,
     pub(crate) next_bits_per_s: Option<u64>,
 }

@@ -1,7 +1,7 @@
 //! A call gateway's media: streams of members in rooms, forwarded to whoever watches them, never decoded.
 //!
-//! What is said to a media node and what it says is in [`protocol`]; other media servers behind the same signalling
-//! speak it too. [`Node`] is the node with its threads and sockets, [`Worker`] the pure core of one thread.
+//! The messages to and from a media node are in [`protocol`]; other media servers behind the same signalling use them
+//! too. [`Node`] is the node with its threads and sockets, [`Worker`] the pure core of one thread.
 //!
 //! ```text
 //!  signalling --Command--> Node --(router: a room stays on one thread)--> queue --> Worker
@@ -32,6 +32,7 @@
 //! | a TCP connection | its thread | the stream, its queue |
 //! | a pulled stream's reader | its thread | reads the socket that is that stream's alone |
 
+mod active_speaker;
 mod addresses;
 mod admission;
 mod clock;
@@ -39,18 +40,17 @@ mod codec;
 mod config;
 mod demux;
 mod endpoint;
-mod forward;
 mod keyframes;
 mod layers;
 pub mod protocol;
 mod rate_counter;
 mod red;
+mod renumber;
 mod resends;
 mod room;
 mod router;
 pub mod sdp;
 mod shell;
-mod speaker;
 mod track;
 pub mod worker;
 

@@ -1,5 +1,5 @@
-//! What signalling says to a media node, and what the node says back: values, so that either side is tested without
-//! the other. SDP (RFC 8866, offer and answer as RFC 8829 has them) and ICE candidates are texts here.
+//! The messages between signalling and a media node, as values, so that either side is tested without the other. SDP
+//! (RFC 8866, offer and answer as RFC 8829 has them) and ICE candidates are texts here.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub enum Command {
     Forward { room: RoomId, endpoint: EndpointId, viewer: MemberId, stream: StreamId, offer: String },
     /// A client offers to send the stream and to receive another on the same connection, as in a call between two.
     /// Answered as the other offers are.
-    Exchange { room: RoomId, endpoint: EndpointId, stream: StreamId, other: StreamId, offer: String },
+    SendRecv { room: RoomId, endpoint: EndpointId, stream: StreamId, other: StreamId, offer: String },
     /// The node is to offer to receive a stream that another node has, and publish it here as `stream`: answered by
     /// [`Notice::Offer`], completed by [`Command::Answered`]. A media server that must know what comes before it can
     /// take it says a second offer then, answered likewise.
@@ -57,7 +57,7 @@ pub enum Command {
     Close { endpoint: EndpointId },
     /// From now on the stream's audio or video isn't forwarded, whatever its client sends, or is again. Without a word
     /// on it both are. Forgotten when who sends the stream ends.
-    Permit { room: RoomId, stream: StreamId, audio: bool, video: bool },
+    SetForwarding { room: RoomId, stream: StreamId, audio: bool, video: bool },
     /// The size, in pixels, at which the viewer shows the endpoint's video; 0 x 0: not at all, so none is sent.
     View { endpoint: EndpointId, width: u32, height: u32 },
     /// Ends all of the room's connections and forgets its permits.
@@ -100,7 +100,7 @@ pub enum Notice {
         endpoint: EndpointId,
         reason: Reason,
     },
-    /// Who speaks now; `None`: nobody. Said on change only.
+    /// The active speaker; `None`: nobody. Sent on change only.
     Speaker {
         room: RoomId,
         member: Option<MemberId>,
@@ -142,7 +142,7 @@ pub enum Reason {
 pub struct Load {
     /// Packets forwarded in the last second, over all threads.
     pub packets_per_s: u64,
-    /// What it takes at most.
+    /// Its bound, in packets a second.
     pub packets_per_s_max: u64,
     /// The largest share of any bound: each thread's packets and connections, the node's rooms. 0 to 1, from where on
     /// something is refused (or more, when it is overloaded).

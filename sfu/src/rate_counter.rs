@@ -56,7 +56,7 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// What is let through at once: half a second's worth, as a large key frame is.
+    /// The burst that is let through at once: half a second's worth, as a large key frame is.
     const BURST_S: f64 = 0.5;
 
     pub(crate) fn new(per_s: u64, now: Instant) -> Allowance {

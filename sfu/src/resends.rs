@@ -48,7 +48,7 @@ impl Resends {
     /// Keeps what goes out, if it is a packet that may be asked for.
     pub(crate) fn note(&mut self, bytes: &[u8], to: (Protocol, SocketAddr), now: Instant) {
         self.to = Some(to);
-        let Some((payload_type, ssrc, seq)) = read(bytes) else { return };
+        let Some((payload_type, ssrc, seq)) = rtp_header(bytes) else { return };
         if !self.payload_types.contains(&payload_type) {
             return;
         }
@@ -83,7 +83,7 @@ fn names(entry: &NackEntry, seq: u16) -> bool {
 }
 
 /// Payload type, SSRC and number; `None`: no RTP (RFC 7983, RFC 5761 section 4).
-fn read(bytes: &[u8]) -> Option<(u8, u32, u16)> {
+fn rtp_header(bytes: &[u8]) -> Option<(u8, u32, u16)> {
     let header = bytes.get(..HEADER)?;
     let is_rtcp = (192..=223).contains(&header[1]);
     if !(128..=191).contains(&header[0]) || is_rtcp {

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
+use crate::active_speaker::ActiveSpeakerObserver;
 use crate::protocol::{EndpointId, RoomId, StreamId};
-use crate::speaker::Ears;
 
 /// A stream's place in the worker's table, so that a packet's way to its viewers is one look-up by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct StreamKey(pub(crate) u64);
 
-/// What of a member's media is forwarded.
+/// The tracks of a member's media that are forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Allowed {
     pub(crate) audio: bool,
@@ -50,7 +50,7 @@ pub(crate) struct Room {
     permits: HashMap<StreamId, Allowed>,
     /// More are held back than may be remembered: of streams without a permit nothing is forwarded.
     overflowed: bool,
-    pub(crate) ears: Ears,
+    pub(crate) speaker: ActiveSpeakerObserver,
 }
 
 impl Room {
@@ -71,7 +71,7 @@ impl Room {
         self.allowed(stream)
     }
 
-    /// Whoever sends the stream next, it is said anew. Answers what is allowed until then.
+    /// The next sender of the stream is permitted anew. Returns the permissions until then.
     pub(crate) fn forget_permit(&mut self, stream: &StreamId) -> Allowed {
         self.permits.remove(stream);
         self.allowed(stream)

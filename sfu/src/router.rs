@@ -84,11 +84,11 @@ impl Router {
             Command::Publish { room, endpoint, .. }
             | Command::Subscribe { room, endpoint, .. }
             | Command::Forward { room, endpoint, .. }
-            | Command::Exchange { room, endpoint, .. }
+            | Command::SendRecv { room, endpoint, .. }
             | Command::Pull { room, endpoint, .. } => {
                 home(endpoint).map_or_else(|| self.place(room, idlest), Route::Thread)
             }
-            Command::Permit { room, .. } => self.place(room, idlest),
+            Command::SetForwarding { room, .. } => self.place(room, idlest),
             Command::CloseRoom { room } => {
                 self.rooms.get(room).map_or(Route::NoNodeAvailable, |place| Route::Thread(place.thread))
             }
@@ -125,7 +125,7 @@ impl Router {
             }
             self.sweep(&room.clone());
         }
-        if let Command::Permit { room, .. } = &command {
+        if let Command::SetForwarding { room, .. } = &command {
             self.room(room, thread).permits = true;
         }
         let begun = begins(&command).map(|(room, endpoint)| (room.clone(), endpoint));
@@ -222,7 +222,7 @@ fn begins(command: &Command) -> Option<(&RoomId, EndpointId)> {
         Command::Publish { room, endpoint, .. }
         | Command::Subscribe { room, endpoint, .. }
         | Command::Forward { room, endpoint, .. }
-        | Command::Exchange { room, endpoint, .. }
+        | Command::SendRecv { room, endpoint, .. }
         | Command::Pull { room, endpoint, .. } => Some((room, *endpoint)),
         _ => None,
     }
@@ -260,7 +260,7 @@ mod tests {
     fn a_room_with_permits_lives_until_it_is_closed() {
         let mut router = Router::new(1);
         let stream = StreamId { member: Arc::from("x"), source: Source::Camera };
-        let permit = Command::Permit { room: Arc::from("a"), stream, audio: false, video: true };
+        let permit = Command::SetForwarding { room: Arc::from("a"), stream, audio: false, video: true };
         router.sent(permit, 2);
         router.sent(publish("a", 1), 2);
         router.note(ended(1));
@@ -278,7 +278,7 @@ mod tests {
         router.sent(publish("full", 1), 0);
         let permit = |member: &str| {
             let stream = StreamId { member: Arc::from(member), source: Source::Camera };
-            Command::Permit { room: Arc::from("b"), stream, audio: false, video: false }
+            Command::SetForwarding { room: Arc::from("b"), stream, audio: false, video: false }
         };
         for member in ["anna", "ben"] {
             assert_eq!(router.route(&permit(member), 0), Route::TooMany);

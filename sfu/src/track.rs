@@ -9,10 +9,10 @@ use str0m::rtp::{RtpPacket, RtpWrite, Vp8Descriptor};
 
 use crate::clock::Reported;
 use crate::codec::{self, Sent, Taken};
-use crate::forward::{Origin, PictureNumbers, Rewriter};
 use crate::protocol::EndpointId;
 use crate::rate_counter::RateCounter;
 use crate::red;
+use crate::renumber::{Origin, PictureNumbers, Rewriter};
 
 /// A publisher's packet and what was found out about it once, for all viewers.
 pub(crate) struct Arrived<'a> {
@@ -42,15 +42,15 @@ impl<'a> Arrived<'a> {
     }
 }
 
-/// What the sender's last report says of the packet's track.
+/// The sender's last report about the packet's track.
 pub(crate) fn reported(packet: &RtpPacket) -> Option<Reported> {
     let info = packet.last_sender_info.as_ref()?;
     Some(Reported { time: info.ntp_time, timestamp: info.rtp_time.numer() as u32 })
 }
 
-/// What became of a packet on one viewer's track.
+/// The result for a packet on one viewer's track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Written {
+pub(crate) enum WriteOutcome {
     Yes,
     /// Not for this viewer now.
     No,
@@ -101,25 +101,25 @@ impl Track {
     }
 
     /// Hands the packet to the viewer's connection. Video begins with a key frame.
-    pub(crate) fn write(&mut self, rtc: &mut Rtc, arrived: &Arrived<'_>, now: Instant) -> Written {
+    pub(crate) fn write(&mut self, rtc: &mut Rtc, arrived: &Arrived<'_>, now: Instant) -> WriteOutcome {
         let packet = arrived.packet;
         let (taken, is_new) = self.payload_type(rtc, arrived);
-        let Some(taken) = taken else { return if is_new { Written::NoCommonCodec } else { Written::No } };
+        let Some(taken) = taken else { return if is_new { WriteOutcome::NoCommonCodec } else { WriteOutcome::No } };
         let (pt, payload) = match arrived.is_red {
             false => (taken.pt, packet.payload.clone()),
             true => match red::for_viewer(&packet.payload, taken) {
                 Some((pt, payload)) => (pt, payload.into()),
-                None => return Written::No,
+                None => return WriteOutcome::No,
             },
         };
         let video = arrived.spec.codec.is_video();
         let switched = !self.rewriter.continues(arrived.origin);
         if switched && video && !arrived.starts_keyframe {
-            return Written::AwaitsKeyframe;
+            return WriteOutcome::AwaitsKeyframe;
         }
         let (seq, timestamp) = (*packet.seq_no, packet.header.timestamp);
         let Some((seq, timestamp)) = self.rewriter.rewrite(arrived.origin, seq, timestamp, now) else {
-            return Written::No;
+            return WriteOutcome::No;
         };
         let patch = arrived.vp8.as_ref().and_then(|descriptor| {
             if switched {
@@ -139,10 +139,10 @@ impl Track {
             write = write.vp8_patch(patch);
         }
         let mut direct = rtc.direct_api();
-        let Some(stream) = direct.stream_tx_by_mid(self.mid, None) else { return Written::No };
+        let Some(stream) = direct.stream_tx_by_mid(self.mid, None) else { return WriteOutcome::No };
         stream.write_rtp(write);
         self.sent.add(1);
-        Written::Yes
+        WriteOutcome::Yes
     }
 
     /// And whether it was looked up just now.

@@ -35,7 +35,7 @@ pub use readiness::{Part, PartState, Phase, Readiness, ReadinessSource};
 
 /// Connections at once: a few probes, a scraper, the other nodes' pull requests.
 const CONNECTIONS: usize = 256;
-/// What one address block may have of it: its connections, how fast it opens them, the bytes of requests under way.
+/// The bounds of one address block here: its connections, how fast it opens them, the bytes of requests under way.
 const BOUNDS: Bounds = Bounds {
     connects_per_minute: 12_000,
     connections_per_block: CONNECTIONS / 2,
@@ -134,7 +134,7 @@ async fn upkeep(metrics: PrometheusHandle) {
     }
 }
 
-/// Who may ask: see [`admit`].
+/// The condition of access: see [`admit`].
 struct Gate {
     token: Option<Secret>,
     beyond_loopback: bool,

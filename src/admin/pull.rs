@@ -20,7 +20,7 @@ struct Triple {
     remote_stream_name: String,
 }
 
-/// What `find_all` lists.
+/// An entry of `find_all`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Found {

@@ -1,4 +1,4 @@
-//! What `/readyz` says: each part, how it is, since when.
+//! The answer of `/readyz`: each part, its state, since when.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub struct Part {
     pub reason: String,
 }
 
-/// What `/readyz` says.
+/// The answer of `/readyz`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
     pub phase: Phase,

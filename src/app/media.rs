@@ -12,11 +12,12 @@ use super::{certificate, figures, http_settings, serve_admin, serve_http};
 use crate::admin::{self, Admin, AdminSettings, Part, PartState, Phase, Readiness, ReadinessSource};
 use crate::app::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::callgw::Embedded;
+use crate::clock::date_ms;
 use crate::config::{CallNode, Config, NodeKind};
-use crate::http::Door as HttpDoor;
+use crate::http::HttpServer as HttpDoor;
 use crate::http::dial::Tls;
 use crate::http::ws::pump::Pace;
-use crate::ids::{Secret, now_ms};
+use crate::ids::Secret;
 use crate::media::{Backend, Ends, Limits, Node, Settings, Tokens, janus, one_to_one, pull, whip};
 use crate::signaling;
 use crate::signaling::Operators;
@@ -150,7 +151,7 @@ fn pull_settings(config: &Config, own: &CallNode, secret: &Secret, path: &str) -
         let (url, secret) = (node.url.as_ref()?, node.secret.as_ref()?);
         Some(pull::Known { id: node.id.clone(), url: url.uri().clone(), secret: secret.clone() })
     };
-    let reach = pull::Reach {
+    let reach = pull::PullLinkConfig {
         node: own.id.clone(),
         tls: Tls::load_with_own(callgw.ca.as_deref(), &certificate(config).files()?.cert)?,
         timeout: callgw.pull_timeout,
@@ -187,7 +188,7 @@ fn backend(config: &Config, node: &CallNode) -> Result<Backend, Failure> {
 ///
 /// # Errors
 /// What is wrong with `callgw.ca`.
-pub fn whip_reach(config: &Config, node: &CallNode) -> Result<whip::Reach, String> {
+pub fn whip_reach(config: &Config, node: &CallNode) -> Result<whip::WhipServer, String> {
     let callgw = &config.callgw;
     let base = node.admin_url.as_ref().ok_or("a WHIP server without an address")?;
     let [whip_path, whep_path] = node.session_paths();
@@ -196,7 +197,7 @@ pub fn whip_reach(config: &Config, node: &CallNode) -> Result<whip::Reach, Strin
         (_, _, Some(bearer)) => whip::Bearer::Fixed(bearer.clone()),
         (_, _, None) => whip::Bearer::Nothing,
     };
-    Ok(whip::Reach {
+    Ok(whip::WhipServer {
         base: base.uri().clone(),
         whip_path,
         whep_path,
@@ -213,11 +214,11 @@ pub fn whip_reach(config: &Config, node: &CallNode) -> Result<whip::Reach, Strin
 ///
 /// # Errors
 /// What is wrong with `callgw.ca`.
-pub fn janus_reach(config: &Config, node: &CallNode) -> Result<janus::Reach, String> {
+pub fn janus_reach(config: &Config, node: &CallNode) -> Result<janus::JanusServer, String> {
     let callgw = &config.callgw;
     let url = node.admin_url.as_ref().ok_or("a Janus without an address")?;
     let tls = Tls::load(callgw.ca.as_deref())?;
-    let census = node.load_url.as_ref().zip(node.admin_secret.clone()).map(|(url, secret)| janus::Census {
+    let census = node.load_url.as_ref().zip(node.admin_secret.clone()).map(|(url, secret)| janus::LoadPoll {
         url: url.uri().clone(),
         tls: tls.clone(),
         secret,
@@ -226,7 +227,7 @@ pub fn janus_reach(config: &Config, node: &CallNode) -> Result<janus::Reach, Str
         reconnect_min: callgw.reconnect_min,
         reconnect_max: callgw.reconnect_max,
     });
-    Ok(janus::Reach {
+    Ok(janus::JanusServer {
         node: node.id.clone(),
         url: url.uri().clone(),
         tls,
@@ -296,7 +297,7 @@ fn unspecified(ip: IpAddr) -> IpAddr {
 }
 
 fn readiness(lifecycle: &Lifecycle) -> ReadinessSource {
-    let (soft, since) = (lifecycle.soft(), now_ms());
+    let (soft, since) = (lifecycle.soft(), date_ms());
     Arc::new(move || {
         let (name, reason) = ("media".to_owned(), String::new());
         let media = Part { name, state: PartState::Up, since, vital: true, reason };

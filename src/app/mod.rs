@@ -26,7 +26,7 @@ use crate::app::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::auth::Entry;
 use crate::builtin_eim;
 use crate::callgw::{Context, NodeStatus, Pool};
-use crate::clock::Moment;
+use crate::clock::{Moment, date_ms};
 use crate::conference::sockets::Sockets;
 use crate::conference::{Conferences, Limits};
 use crate::config::{Config, EimMode, Scope};
@@ -34,9 +34,9 @@ use crate::eim::events::Inbound;
 use crate::eim::requests::Calls;
 use crate::eim::{Eim, Health};
 use crate::http::{
-    Admission, Certificate, CertificateFiles, Door as HttpDoor, GuardSettings, HttpSettings, Networks, Timeouts,
+    Admission, Certificate, CertificateFiles, GuardSettings, HttpServer as HttpDoor, HttpSettings, Networks, Timeouts,
 };
-use crate::ids::{Secret, now_ms, random_text};
+use crate::ids::{Secret, random_text};
 use crate::placement::Placement;
 use crate::rate_limit::account::Bounds;
 use crate::rate_limit::budget::Budget;
@@ -198,7 +198,7 @@ async fn close(store: &Store) {
 
 /// The store under this node's lease: whoever takes the node's name over fences our writes off, and we end.
 async fn leased(config: &Config, store: Store, lifecycle: &mut Lifecycle) -> Result<Store, Failure> {
-    store.resume_line().await?;
+    store.resume_time_line().await?;
     let ttl = config.node.lease;
     let lease = store.acquire_lease(&config.node.id, Moment::now(), ttl).await?;
     if lease.took_over {
@@ -239,7 +239,7 @@ pub async fn serve_eim(config: Config) -> Result<Outcome, Failure> {
 }
 
 async fn run_eim(config: &Config, store: &Store, mut lifecycle: Lifecycle) -> Result<Outcome, Failure> {
-    store.resume_line().await?;
+    store.resume_time_line().await?;
     let hard = lifecycle.hard();
     lifecycle.wire("clock", tasks::keep_line(store.clone(), hard.clone()));
     let (eim, disk) = (builtin_eim(config, store).await?, keeping(store));
@@ -302,7 +302,7 @@ fn readiness(
     soft: &CancellationToken,
 ) -> ReadinessSource {
     let (eim, conferences, pool, soft) = (eim.clone(), conferences.clone(), pool.clone(), soft.clone());
-    let (health, started) = (eim.health(), now_ms());
+    let (health, started) = (eim.health(), date_ms());
     let part = |name: &str, state: PartState, since: u64, reason: String| Part {
         name: name.to_owned(),
         state,
@@ -421,7 +421,7 @@ fn limits(config: &Config) -> Limits {
 
 /// Sockets are numbered over restarts. The date alone would not do: the clock may have been set back meanwhile.
 async fn first_generation(store: &Store) -> Result<u64, Failure> {
-    Ok(store.next_block("generation", now_ms() * 1000, GENERATIONS).await?)
+    Ok(store.next_block("generation", date_ms() * 1000, GENERATIONS).await?)
 }
 
 /// What signs and seals.

@@ -3,7 +3,7 @@
 use crate::admin::{Admin, AdminSettings};
 use crate::app::lifecycle::Failure;
 use crate::config::{Config, EimMode};
-use crate::http::{Door as HttpDoor, Tls};
+use crate::http::{HttpServer as HttpDoor, Tls};
 use crate::store::{NodeLock, NodeRole, Store, StoreError};
 
 use super::media::{check_media, check_pulls};

@@ -15,9 +15,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use rust_embed::RustEmbed;
 use serde_json::Value;
 
-use crate::http::bearer::{authorization, query, shown};
+use crate::http::bearer::{authorization, presented_token, query};
 use crate::http::body::{OwnBytes, body_of, bounded_body};
-use crate::http::ws::socket::Asked;
+use crate::http::ws::socket::UpgradeResult;
 use crate::rate_limit::account::Account;
 use crate::rate_limit::address::ClientAddr;
 use crate::refusal::{Kind, Reason, Refusal};
@@ -128,7 +128,7 @@ async fn jsonrpc(State(site): State<Arc<Site>>, request: Request) -> Response {
     response
 }
 
-async fn websck(State(site): State<Arc<Site>>, upgrade: Asked, request: Request) -> Response {
+async fn websck(State(site): State<Arc<Site>>, upgrade: UpgradeResult, request: Request) -> Response {
     let Some(address) = request.extensions().get::<ClientAddr>().copied() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
@@ -136,7 +136,7 @@ async fn websck(State(site): State<Arc<Site>>, upgrade: Asked, request: Request)
         return response;
     }
     let (headers, uri) = (request.headers(), request.uri());
-    let caller = match shown(headers, uri).map(|token| site.door.entry.authenticate(&token)) {
+    let caller = match presented_token(headers, uri).map(|token| site.door.entry.authenticate(&token)) {
         Some(Ok(caller)) => caller,
         Some(Err(refusal)) => return refused(StatusCode::UNAUTHORIZED, &refusal),
         None => return refused(StatusCode::UNAUTHORIZED, &Refusal::unauthenticated()),

@@ -16,15 +16,15 @@ use crate::app::demo;
 use crate::app::lifecycle::Failure;
 use crate::auth::Entry;
 use crate::callgw::Pool;
+use crate::clock::date_ms;
 use crate::conference::sockets::Sockets;
-use crate::conference::{Conferences, Own, notification};
+use crate::conference::{ConferenceRef, Conferences, notification};
 use crate::eim::Health;
 use crate::eim::addresses::user_at;
 use crate::eim::events::Inbound;
 use crate::eim::iq_handler::WebAddress;
 use crate::event::{CallEvent, Change, Event, Role};
 use crate::http::ws::send_queue::Close;
-use crate::ids::now_ms;
 use crate::rpc::Door;
 use crate::store::Store;
 
@@ -32,7 +32,7 @@ use crate::store::Store;
 const ENDED_POLL: Duration = Duration::from_millis(500);
 /// Between attempts to learn from the EIM what was before the start.
 const RESTORE_RETRY: Duration = Duration::from_secs(2);
-/// How often the time line of moments is kept: see `clock::Line`.
+/// How often the time line of moments is kept: see `clock::TimeLine`.
 const LINE_KEPT: Duration = Duration::from_secs(5);
 /// How often the store is tried.
 const STORE_CHECK: Duration = Duration::from_secs(1);
@@ -104,14 +104,14 @@ pub(super) async fn handle_inbound(
             Inbound::Event { to, body, .. } => match serde_json::from_str::<Event>(&body) {
                 Ok(event) => {
                     if let (Change::Created(made), Some(user)) = (&event.change, user_at(&to, &domain)) {
-                        let own = Own { conf_id: made.conf_id.clone(), call: made.call.is_some() };
+                        let own = ConferenceRef { conf_id: made.conf_id.clone(), call: made.call.is_some() };
                         sockets.created(&user, &own).await;
                     }
                     conferences.event(event).await;
                 }
                 // A call's news have no number, which tells them apart.
                 Err(error) => match (serde_json::from_str::<CallEvent>(&body), user_at(&to, &domain)) {
-                    (Ok(event), Some(user)) => sockets.tell(&user, &event),
+                    (Ok(event), Some(user)) => sockets.send_call_event(&user, &event),
                     _ => {
                         metrics::counter!("confgate_events_unreadable_total").increment(1);
                         tracing::warn!(%error, "an event of the EIM's can't be read");
@@ -146,7 +146,7 @@ pub(super) async fn poll_ended(entry: Entry) {
     let mut since = 0;
     loop {
         tick.tick().await;
-        let now = now_ms();
+        let now = date_ms();
         if entry.poll_ended(since).await.is_ok() {
             // A moment of overlap: another node's clock or commit may be a little behind.
             since = now.saturating_sub(5000);
@@ -214,9 +214,9 @@ pub(super) async fn keep_line(store: Store, hard: CancellationToken) -> Result<(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while hard.run_until_cancelled(tick.tick()).await.is_some() {
         // That the store can't be written is told by who needs it.
-        store.keep_line().await.ok();
+        store.keep_time_line().await.ok();
     }
-    store.keep_line().await.ok();
+    store.keep_time_line().await.ok();
     Ok(())
 }
 
@@ -266,7 +266,7 @@ pub(super) async fn watch_store(store: Store, tell: watch::Sender<Health>) {
 pub(super) async fn drain_sockets(sockets: Sockets, soft: CancellationToken, drain: Duration) -> Result<(), Failure> {
     soft.cancelled().await;
     if sockets.count() > 0 {
-        let deadline = now_ms() + GOING_AWAY.min(drain).as_millis() as u64;
+        let deadline = date_ms() + GOING_AWAY.min(drain).as_millis() as u64;
         sockets.broadcast(&notification("goingAway", &json!({"deadlineMs": deadline})).into());
         tokio::time::sleep(GOING_AWAY.min(drain)).await;
     }

@@ -1,4 +1,4 @@
-//! Who is calling: what a valid access token proves.
+//! The caller: the identity that a valid access token proves.
 
 use crate::config::Scope;
 use crate::event::Role;

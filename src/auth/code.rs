@@ -17,7 +17,7 @@ use crate::precis::password::is_conference_password;
 
 /// Longest text that is looked at, in bytes: as the schema bounds a login's link.
 const TEXT_MAX: usize = 4096;
-/// What a signed code begins with. Neither a legacy code nor a password that is tried does.
+/// The prefix of a signed code. Neither a legacy code nor a password that is tried has it.
 const SIGNED: char = '~';
 /// Random characters before a legacy code's password.
 const SALT: usize = 4;
@@ -31,7 +31,7 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 /// A code's own characters that programs hang on its end, too: tried without them last.
 const AT_THE_END: [char; 7] = ['.', '~', '_', '-', '/', '+', '='];
 
-/// What a text may stand for, each in the order in which it is tried. Nothing is in a list twice.
+/// The meanings that a text may have, each in the order in which it is tried. Nothing is in a list twice.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Code {
     /// Signed tokens.
@@ -112,7 +112,7 @@ fn is_of_code(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '~' | '.' | '_' | '-' | '+' | '/' | '=')
 }
 
-/// What stands around an address in a text: blanks, brackets, quotes, and what ends or marks a sentence.
+/// Characters around an address in a text: blanks, brackets, quotes, and marks that end or part a sentence.
 fn is_around(c: char) -> bool {
     c.is_whitespace()
         || has_no_width(c)
@@ -180,7 +180,7 @@ fn is_around(c: char) -> bool {
         )
 }
 
-/// What programs put into long words, to break them or to mark a text's direction.
+/// Characters that programs put into long words, to break them or to mark a text's direction.
 fn has_no_width(c: char) -> bool {
     matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_mail_and_chat_hang_on_an_address_changes_nothing() {
+    fn additions_of_mail_and_chat_to_an_address_change_nothing() {
         for code in ["~aB3_x-9", "~a.b.c", "xY7aMTIzNDU2", "xY7aMTI/ND+2"] {
             let expected = read(code);
             let encoded = code.replace('~', "%7E").replace('/', "%2F");

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::clock::{Moment, Now};
+use crate::clock::{Moment, Now, date_ms};
 use crate::conference::{Conferences, LifecycleEvent};
 use crate::config::EimMode;
 use crate::eim::ProvisionError;
 use crate::event::{ENDED, NOT_STARTED, OPEN, Role, Roster};
-use crate::ids::{ConfId, Secret, UserId, now_ms, random_digits, random_text};
+use crate::ids::{ConfId, Secret, UserId, random_digits, random_text};
 use crate::node_protocol::EndedBy;
 use crate::precis::display_name;
 use crate::refusal::{Kind, Reason, Refusal};
-use crate::store::{Account, Barred, Family, LinkUse};
+use crate::store::{Account, BanTarget, Family, LinkUse};
 
 use super::lookup::LookUp;
 use super::session::{Identity, Session};
@@ -42,7 +42,7 @@ impl Entry {
             LookUp::Unknown => return Err(Refusal::of(Reason::LinkNotFound).with("state", 32)),
         };
         let conf = conference.conf_id.clone();
-        self.not_barred(&conf, None, from.device.as_deref()).await?;
+        self.check_not_banned(&conf, None, from.device.as_deref()).await?;
         let role = link.as_ref().map_or(Role::Guest, |link| link.role);
         let is_chair = role == Role::Chair;
         if conference.state == ENDED || (conference.state != OPEN && !is_chair) {
@@ -66,10 +66,15 @@ impl Entry {
     }
 
     /// Refuses the account, or the browser, that was sent out of the conference.
-    pub async fn not_barred(&self, conf: &ConfId, user: Option<&UserId>, device: Option<&str>) -> Result<(), Refusal> {
-        let both = [user.map(Barred::Account), device.map(Barred::Device)];
+    pub async fn check_not_banned(
+        &self,
+        conf: &ConfId,
+        user: Option<&UserId>,
+        device: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let both = [user.map(BanTarget::Account), device.map(BanTarget::Device)];
         for whom in both.into_iter().flatten() {
-            if self.0.store.is_barred(whom, conf, Moment::now()).await.map_err(Refusal::from)? {
+            if self.0.store.is_banned(whom, conf, Moment::now()).await.map_err(Refusal::from)? {
                 return Err(Refusal::of(Reason::ConferenceBanned));
             }
         }
@@ -79,7 +84,7 @@ impl Entry {
     /// Counts a use of a signed link.
     async fn use_link(&self, link_id: Option<&str>) -> Result<(), Refusal> {
         let Some(link_id) = link_id else { return Ok(()) };
-        match self.0.store.use_link(link_id, now_ms()).await.map_err(Refusal::from)? {
+        match self.0.store.use_link(link_id, date_ms()).await.map_err(Refusal::from)? {
             LinkUse::Counted => Ok(()),
             LinkUse::Exhausted => Err(Refusal::of(Reason::LinkExhausted)),
             LinkUse::Revoked => Err(Refusal::of(Reason::LinkRevoked)),
@@ -100,7 +105,7 @@ impl Entry {
     ) -> Result<Session, Refusal> {
         let user = UserId::parse(&format!("g{}", random_digits(ID_DIGITS))).expect("a letter and digits");
         let password = Secret::new(random_text(PASSWORD));
-        let now = now_ms();
+        let now = date_ms();
         let account = Account {
             user_id: user.clone(),
             conf_id: conf.clone(),
@@ -160,7 +165,7 @@ impl Entry {
     }
 
     async fn end_account(&self, user: &UserId) -> Result<(), Refusal> {
-        if self.0.store.end_account(user, now_ms()).await.map_err(Refusal::from)? {
+        if self.0.store.end_account(user, date_ms()).await.map_err(Refusal::from)? {
             self.collect(user).await;
         }
         Ok(())
@@ -180,7 +185,7 @@ impl Entry {
         self.0.store.delete_account(user).await.map_err(Refusal::from).map(drop)
     }
 
-    /// What has happened in a conference, as far as logins, links and accounts are concerned. May be repeated. `at`: when
+    /// Carries out the consequences of a conference's event for logins, links and accounts. May be repeated. `at`: when
     /// it happened.
     pub async fn carry_out(&self, conf: &ConfId, happening: &LifecycleEvent, at: Moment) -> Result<(), Refusal> {
         match happening {
@@ -192,11 +197,11 @@ impl Entry {
     /// The chair sent the user out: their tokens for that conference end, and their account and their browsers stay out
     /// for `limits.kick_s`, or, banned, as long as the conference lasts.
     async fn removed(&self, conf: &ConfId, user: &UserId, banned: bool, at: Moment) -> Result<(), Refusal> {
-        let now = now_ms();
+        let now = date_ms();
         let until = (!banned).then(|| at + self.0.config.limits.kick);
-        self.0.store.bar(Barred::Account(user), conf, until).await.map_err(Refusal::from)?;
+        self.0.store.ban(BanTarget::Account(user), conf, until).await.map_err(Refusal::from)?;
         for device in self.devices_of(user, now).await? {
-            self.0.store.bar(Barred::Device(&device), conf, until).await.map_err(Refusal::from)?;
+            self.0.store.ban(BanTarget::Device(&device), conf, until).await.map_err(Refusal::from)?;
         }
         self.end_logins_of(user, conf, EndedBy::Kick).await?;
         self.end_account(user).await
@@ -205,7 +210,7 @@ impl Entry {
     /// Ends the user's logins that are for that conference.
     async fn end_logins_of(&self, user: &UserId, conf: &ConfId, by: EndedBy) -> Result<(), Refusal> {
         let _ending = self.0.ending.read().await;
-        let families = self.0.store.end_families_of(user, conf, now_ms()).await.map_err(Refusal::from)?;
+        let families = self.0.store.end_families_of(user, conf, date_ms()).await.map_err(Refusal::from)?;
         self.announce(families, by);
         Ok(())
     }
@@ -220,7 +225,7 @@ impl Entry {
     /// The conference is over: links, guest tokens and accounts with it.
     async fn conference_ended(&self, conf: &ConfId) -> Result<(), Refusal> {
         let ending = self.0.ending.read().await;
-        let families = self.0.store.conference_over(conf, now_ms()).await.map_err(Refusal::from)?;
+        let families = self.0.store.conference_over(conf, date_ms()).await.map_err(Refusal::from)?;
         self.announce(families, EndedBy::Conference);
         drop(ending);
         self.collect_accounts().await
@@ -229,7 +234,7 @@ impl Entry {
     /// Deletes what is over or not used: also what a crash or another node left behind.
     pub async fn collect_due(&self, conferences: &Conferences) -> Result<(), Refusal> {
         self.collect_accounts().await?;
-        for conf in self.0.store.conferences_with_accounts(now_ms()).await.map_err(Refusal::from)? {
+        for conf in self.0.store.conferences_with_accounts(date_ms()).await.map_err(Refusal::from)? {
             self.collect_from(&conf, conferences).await?;
         }
         self.0.store.collect(Now::read()).await.map_err(Refusal::from).map(drop)
@@ -263,7 +268,7 @@ impl Entry {
         Ok(())
     }
 
-    /// Whoever is there now may come back within the resume window; only after that an account begins to be idle.
+    /// A member that is there now may come back within the resume window; only after that an account begins to be idle.
     async fn keep_accounts_of(&self, roster: &Roster) -> Result<(), Refusal> {
         let limits = &self.0.config.limits;
         let kept = limits.resume_window + limits.guest_idle;
@@ -277,13 +282,13 @@ impl Entry {
 
     /// Deletes the accounts whose time is up, or whose conference is.
     async fn collect_accounts(&self) -> Result<(), Refusal> {
-        for account in self.0.store.due_accounts(now_ms(), COLLECTED_AT_ONCE).await.map_err(Refusal::from)? {
+        for account in self.0.store.due_accounts(date_ms(), COLLECTED_AT_ONCE).await.map_err(Refusal::from)? {
             self.collect(&account.user_id).await;
         }
         Ok(())
     }
 
-    /// What fails now is tried again at the next collection: the row stays until the account is gone.
+    /// A deletion that fails now is tried again at the next collection: the row stays until the account is gone.
     async fn collect(&self, user: &UserId) {
         if let Err(refusal) = self.delete_account(user).await {
             tracing::warn!(%user, key = refusal.key(), "a temporary account could not be deleted yet");
@@ -310,7 +315,7 @@ impl Entry {
                 Ok(()) => {}
             }
         }
-        for account in self.0.store.live_accounts(now_ms()).await.map_err(Refusal::from)? {
+        for account in self.0.store.live_accounts(date_ms()).await.map_err(Refusal::from)? {
             let sealed = account.sealed_password.as_deref().unwrap_or_default();
             let Some(password) = self.0.sealer.open(account.user_id.as_str(), sealed) else { continue };
             self.restore_session(&account.user_id, &password).await?;
@@ -339,7 +344,7 @@ fn identity(user_id: UserId, name: String, conf: ConfId, role: Role, from: &From
 }
 
 fn guest_name(name: &str) -> Result<String, Refusal> {
-    let shown = display_name::given(name.trim(), NAME_MAX);
+    let shown = display_name::checked(name.trim(), NAME_MAX);
     shown.ok_or_else(|| Refusal::invalid_params("name", "1 to 64 characters, of which one at least can be seen"))
 }
 

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_logged_in_from_an_address_is_not_locked_by_others_there() {
+    fn former_login_from_an_address_is_not_locked_by_others_there() {
         let limits = limits();
         limits.logged_in(&limits.try_login(address(1), "owner").unwrap());
         for n in 0..10 {
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_taken_is_not_given_back() {
+    fn attempt_that_was_not_counted_is_not_given_back() {
         let limits = limits();
         let known = limits.guess(address(9999)).unwrap();
         limits.guessed_right(&known);

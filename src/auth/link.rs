@@ -3,18 +3,19 @@
 use serde::Serialize;
 use serde_json::json;
 
+use crate::clock::date_ms;
 use crate::event::Role;
-use crate::ids::{ConfId, UserId, now_ms};
+use crate::ids::{ConfId, UserId};
 use crate::refusal::{Reason, Refusal};
 use crate::store::{self, NewLink};
 
 use super::code::{legacy_code, signed_code};
 use super::{Entry, object};
 
-/// What a link is to allow. Times in milliseconds since 1970.
+/// The terms of a link. Times in milliseconds since 1970.
 #[derive(Debug, Clone)]
 pub struct LinkTerms {
-    /// What somebody who comes by it is in the conference; a chair in a seat of their own, beside all other chairs.
+    /// The role that the link gives in the conference; a chair in a seat of their own, beside all other chairs.
     pub role: Role,
     pub not_before: Option<u64>,
     pub expires_at: Option<u64>,
@@ -36,7 +37,7 @@ impl LinkTerms {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {
-    /// What it is revoked by; a legacy link is the password itself, which only a new password revokes.
+    /// The id that revokes it. A legacy link is the password itself, which only a new password revokes: it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link_id: Option<String>,
     pub url: String,
@@ -84,7 +85,7 @@ impl Entry {
             expires_at: terms.expires_at,
             max_uses: terms.max_uses,
             created_by: maker.clone(),
-            created_at: now_ms(),
+            created_at: date_ms(),
         };
         if !self.0.store.create_link(&new).await.map_err(Refusal::from)? {
             return Err(Refusal::too_many(Reason::TooManyLinks, 60_000));
@@ -106,7 +107,7 @@ impl Entry {
     }
 
     pub async fn revoke_link(&self, conf: &ConfId, link_id: &str) -> Result<(), Refusal> {
-        let revoked = self.0.store.revoke_link(conf, link_id, now_ms()).await.map_err(Refusal::from)?;
+        let revoked = self.0.store.revoke_link(conf, link_id, date_ms()).await.map_err(Refusal::from)?;
         if revoked { Ok(()) } else { Err(Refusal::of(Reason::LinkNotFound)) }
     }
 

@@ -1,5 +1,4 @@
-//! What a link leads to: signed codes by their MAC, legacy and raw ones by the password, within the guess
-//! limiter's bounds.
+//! Looks links up: signed codes by their MAC, legacy and raw ones by the password, within the guess limiter's bounds.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,9 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::clock::date_ms;
 use crate::eim::Guard;
 use crate::event::{Conference, ENDED, NOT_STARTED, UNKNOWN};
-use crate::ids::now_ms;
 use crate::precis::password::opaque;
 use crate::rate_limit::address::AddressBlock;
 use crate::refusal::{Kind, Reason, Refusal};
@@ -22,7 +21,7 @@ use super::{BUSY_RETRY_MS, Entry, object};
 /// Fewest characters of a conference's password: `conference.create` takes no fewer.
 const PASSWORD_MIN: usize = 4;
 
-/// What a link leads to.
+/// The result of looking a link up.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LookUp {
     /// `link` is `None` for a legacy or raw code: the password alone admits.
@@ -49,7 +48,7 @@ pub struct Page {
 }
 
 impl Entry {
-    /// What the guest page learns of its link. A refusal is "too many", or the EIM's absence.
+    /// The facts about a link for the guest page. A refusal is "too many", or the EIM's absence.
     pub async fn page(&self, link: &str, address: IpAddr) -> Result<Page, Refusal> {
         let (conference, state) = match self.look_up(link, address).await? {
             LookUp::Found { conference, .. } => (conference.clone(), conference.state),
@@ -64,7 +63,7 @@ impl Entry {
 
     pub(super) async fn look_up(&self, text: &str, address: IpAddr) -> Result<LookUp, Refusal> {
         let Code { signed, legacy, raw } = code::read(text);
-        // What is made up is known by its MAC, and nothing is asked for it.
+        // An invented code fails at its MAC, without any request for it.
         if let Some(link_id) = signed.iter().find_map(|token| self.0.keys.link.link_id(token)) {
             let guard = self.look_up_guard(address)?;
             return self.signed(guard, &link_id).await;
@@ -107,7 +106,7 @@ impl Entry {
     async fn signed(&self, guard: Guard, link_id: &str) -> Result<LookUp, Refusal> {
         let row = self.0.store.link(link_id).await.map_err(Refusal::from)?;
         let Some(store::Link { link, revoked_at, .. }) = row else { return Ok(LookUp::Unknown) };
-        let now = now_ms();
+        let now = date_ms();
         if link.expires_at.is_some_and(|at| at <= now) {
             return Ok(LookUp::Expired);
         }

@@ -1,4 +1,4 @@
-//! Who may come in: logins of every kind, links, the guess limiter, and what ends a guest's stay.
+//! Admission: logins of every kind, links, the guess limiter, and the ends of a guest's stay.
 
 mod caller;
 pub mod code;
@@ -16,12 +16,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, broadcast};
 
-use crate::clock::Now;
+use crate::clock::{Now, date_ms};
 use crate::config::Config;
 use crate::eim::requests::Calls;
 use crate::eim::{Eim, Guard};
 use crate::event::{Conference, Member};
-use crate::ids::{ConfId, UserId, now_ms};
+use crate::ids::{ConfId, UserId};
 use crate::node_protocol::EndedBy;
 use crate::rate_limit::address::AddressBlock;
 use crate::rate_limit::shares::Shares;
@@ -141,7 +141,7 @@ impl Entry {
 
     /// The caller again, unless their token has ended since.
     pub fn still_valid(&self, caller: Arc<Caller>) -> Result<Arc<Caller>, Refusal> {
-        if caller.deadline <= now_ms() {
+        if caller.deadline <= date_ms() {
             return Err(Refusal::token_expired());
         }
         if self.read_ended().contains_key(&caller.family) {

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::timeout;
 
+use crate::clock::date_ms;
 use crate::config::{Client, EimMode, Scope};
 use crate::eim::Guard;
 use crate::event::Role;
-use crate::ids::{ConfId, Secret, UserId, now_ms, random_bytes, random_text};
+use crate::ids::{ConfId, Secret, UserId, random_bytes, random_text};
 use crate::node_protocol::EndedBy;
 use crate::precis::display_name;
 use crate::rate_limit::address::AddressBlock;
@@ -26,7 +27,7 @@ use super::{BUSY_RETRY_MS, Caller, Entry, From, object};
 
 /// Bytes of a refresh token that name its family; the rest of its 20 are its secret.
 const FAMILY_BYTES: usize = 8;
-/// What an EIM user may do beyond what their conferences allow.
+/// The scopes of an EIM user, beyond the rights that their conferences give.
 const USER_SCOPES: [Scope; 3] = [Scope::ConferenceCreate, Scope::ContactsRead, Scope::CallStart];
 
 /// How long a login waits for the person's name.
@@ -71,7 +72,7 @@ pub struct Session {
     pub conf_id: Option<ConfId>,
 }
 
-/// Who has logged in, and how: what a refresh needs to know again. Kept in the store.
+/// The identity of a login: a refresh needs it again. Kept in the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Identity {
     pub grant: String,
@@ -79,7 +80,7 @@ pub(super) struct Identity {
     pub name: String,
     pub scope: String,
     pub conf_id: Option<ConfId>,
-    /// What they are in that conference, if more than a guest.
+    /// The role in that conference, if more than a guest.
     #[serde(default)]
     pub role: Option<Role>,
     pub client_id: Option<String>,
@@ -114,7 +115,7 @@ impl Entry {
         let scopes: &[Scope] = if client.scopes.is_empty() { &USER_SCOPES } else { &client.scopes };
         let identity = Identity {
             grant: "client_credentials".into(),
-            name: client.name.as_deref().map_or_else(|| user.to_string(), display_name::told),
+            name: client.name.as_deref().map_or_else(|| user.to_string(), display_name::cleaned),
             user_id: user,
             scope: joined(scopes),
             conf_id: None,
@@ -207,7 +208,7 @@ impl Entry {
 
     async fn refresh(&self, family: &str, old_hash: &str) -> Result<Session, Refusal> {
         let (next, new_hash) = new_refresh(family);
-        let now = now_ms();
+        let now = date_ms();
         // Not taken yet: when its owner has logged in anew, it serves again.
         let owner = self.0.store.family(family, old_hash, now).await.map_err(Refusal::from)?;
         if owner.is_some_and(|owner| self.0.eim.has_lost_session(&owner.user_id)) {
@@ -237,7 +238,7 @@ impl Entry {
     }
 
     pub async fn logout(&self, caller: &Caller) -> Result<(), Refusal> {
-        self.0.store.end_family(&caller.family, now_ms()).await.map_err(Refusal::from)?;
+        self.0.store.end_family(&caller.family, date_ms()).await.map_err(Refusal::from)?;
         self.announce(vec![caller.family.clone()], EndedBy::Itself);
         if let Some(conf) = &caller.confined_to {
             self.guest_left(conf, &caller.user_id).await?;
@@ -249,7 +250,7 @@ impl Entry {
     pub(super) async fn begin(&self, identity: Identity) -> Result<Session, Refusal> {
         let family = hex(&random_bytes::<FAMILY_BYTES>());
         let (token, refresh_hash) = new_refresh(&family);
-        let now = now_ms();
+        let now = date_ms();
         let kept = Family {
             family_id: family.clone(),
             user_id: identity.user_id.clone(),
@@ -263,7 +264,7 @@ impl Entry {
     }
 
     fn session(&self, identity: Identity, family: &str, refresh_token: Secret) -> Session {
-        let now = now_ms();
+        let now = date_ms();
         let deadline = now + self.0.config.auth.access_ttl.as_millis() as u64;
         let claims = Access {
             typ: Access::typ(),

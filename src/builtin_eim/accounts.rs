@@ -210,7 +210,7 @@ fn configured(user: &ConfiguredUser) -> Option<Account> {
     let given = profile.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
     Some(Account {
         user_id: UserId::parse(&user.user_id)?,
-        name: display_name::told(&user.name),
+        name: display_name::cleaned(&user.name),
         password: user.password.clone().map(Stored::Configured),
         created: 0,
         temporary: false,

@@ -81,7 +81,7 @@ impl<'a> Args<'a> {
 
     /// A name to show, of at most `max` characters.
     pub fn name(self, name: &'static str, max: usize) -> Result<Option<String>, StanzaError> {
-        self.read(name, |text| display_name::given(text, max))
+        self.read(name, |text| display_name::checked(text, max))
     }
 
     pub fn need_name(self, name: &'static str, max: usize) -> Result<String, StanzaError> {

@@ -10,8 +10,9 @@ use rand::RngExt;
 
 use crate::node_protocol::CascadeMethod;
 
-/// What one member is taken for until the node's own report shows it: a share of the node, of which 1 is all.
-pub const PLACE: f64 = 0.01;
+/// The load that one member is assumed to cause until the node's own report shows it: a share of the node, of which 1
+/// is all.
+pub const PLACE_LOAD: f64 = 0.01;
 
 /// From here on a node takes no further conference, nor members of its own if those may be at another node. Below 1,
 /// since those who are in may yet open their cameras, and other nodes pull what they send.
@@ -46,7 +47,7 @@ pub struct Candidate {
 
 impl Candidate {
     pub fn estimate(&self) -> f64 {
-        self.load + self.recent as f64 * PLACE
+        self.load + self.recent as f64 * PLACE_LOAD
     }
 }
 
@@ -79,7 +80,7 @@ pub struct Conference<'a> {
 
 /// Where one more member goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum NodeChoice {
     /// A node where the conference is.
     Stay(String),
     /// One more node.
@@ -99,28 +100,28 @@ pub fn place(
     conference: Conference<'_>,
     region: Option<&str>,
     rng: &mut impl RngExt,
-) -> Result<Place, NoNodeAvailable> {
+) -> Result<NodeChoice, NoNodeAvailable> {
     let known = |at: &Current<'_>| nodes.iter().find(|node| node.id == at.id);
     let up: Vec<&Current<'_>> = conference.at.iter().filter(|at| at.is_up && known(at).is_some()).collect();
     let staying: Vec<&Candidate> = up.iter().filter(|at| !at.must_leave).filter_map(|at| known(at)).collect();
     if let Some(node) = staying.iter().find(|node| Some(node.id.as_str()) == conference.own) {
-        return Ok(Place::Stay(node.id.clone()));
+        return Ok(NodeChoice::Stay(node.id.clone()));
     }
     let free = |full: bool| staying.iter().find(|node| if full { !is_full(node) } else { obstacle(node).is_none() });
     // One that is drained keeps what it has, until its deadline.
     if let Some(node) = free(false).or_else(|| free(true)) {
-        return Ok(Place::Stay(node.id.clone()));
+        return Ok(NodeChoice::Stay(node.id.clone()));
     }
     let others: Vec<Candidate> =
         nodes.iter().filter(|node| conference.at.iter().all(|at| at.id != node.id)).cloned().collect();
     if staying.is_empty() {
-        let elsewhere = choose(&others, region, rng).map(|id| Place::Move(id.to_owned()));
-        let stay = up.first().map(|at| Place::Stay(at.id.to_owned()));
+        let elsewhere = choose(&others, region, rng).map(|id| NodeChoice::Move(id.to_owned()));
+        let stay = up.first().map(|at| NodeChoice::Stay(at.id.to_owned()));
         return elsewhere.or_else(|_| stay.ok_or_else(|| NoNodeAvailable(obstacles(nodes))));
     }
     let better = beyond_full(&staying, others, conference.since_ms, region, rng);
     let least = staying.iter().min_by(|a, b| a.estimate().total_cmp(&b.estimate()));
-    let least = least.map(|node| Place::Stay(node.id.clone()));
+    let least = least.map(|node| NodeChoice::Stay(node.id.clone()));
     better.or(least).ok_or_else(|| NoNodeAvailable(obstacles(nodes)))
 }
 
@@ -131,14 +132,14 @@ fn beyond_full(
     since_ms: u64,
     region: Option<&str>,
     rng: &mut impl RngExt,
-) -> Option<Place> {
+) -> Option<NodeChoice> {
     let way = full.first().and_then(|node| node.cascades);
     if way.is_some() && full.iter().all(|node| node.cascades == way) {
         others.retain(|node| node.cascades == way && full.len() < NODES_MAX);
-        return choose(&others, region, rng).ok().map(|id| Place::Grow(id.to_owned()));
+        return choose(&others, region, rng).ok().map(|id| NodeChoice::Grow(id.to_owned()));
     }
     others.retain(|node| is_roomy(node) && since_ms >= SETTLED_MS);
-    choose(&others, region, rng).ok().map(|id| Place::Move(id.to_owned()))
+    choose(&others, region, rng).ok().map(|id| NodeChoice::Move(id.to_owned()))
 }
 
 /// The node for a conference that is at none, in the wanted region where one of that region can take it.

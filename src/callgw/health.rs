@@ -22,7 +22,7 @@ const REPORTERS_ONE_IN: u64 = 3;
 /// Most members whose reports are held against one node.
 const REPORTERS_MAX: usize = 1024;
 
-/// What the node says on its control link.
+/// The state of the node's control link.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Control {
     /// It has none, for that reason: probes alone say how it is.
@@ -33,7 +33,7 @@ pub enum Control {
     Heard(u64),
 }
 
-/// What it last reported.
+/// The node's last report.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reported {
     /// The largest share of any of its bounds: 0 idle, 1 full.
@@ -91,7 +91,7 @@ impl Health {
 
     /// Told at every look, of which there are several in the time of a silence. Where there was none for half of it, we
     /// were stalled and heard nobody: a fresh silence begins.
-    pub fn looked(&mut self, now: u64) {
+    pub fn on_look(&mut self, now: u64) {
         let gap = self.looked_at.replace(now).map_or(0, |before| now.saturating_sub(before));
         if let Control::Heard(at) = &mut self.control
             && gap > self.silence_ms / 2
@@ -101,32 +101,32 @@ impl Health {
     }
 
     /// Whether anything is known of it yet.
-    pub fn is_judged(&self) -> bool {
+    pub fn is_known(&self) -> bool {
         self.is_judged
     }
 
-    pub fn probed(&mut self, outcome: Result<(), String>) {
+    pub fn on_probe(&mut self, outcome: Result<(), String>) {
         self.is_judged = true;
         self.probed = outcome;
     }
 
     /// The node won't have a control link: what is known of it from one no longer holds.
-    pub fn refuses_control(&mut self, why: String) {
-        self.has_no_control(Control::Unspoken(why));
+    pub fn set_control_refused(&mut self, why: String) {
+        self.set_control(Control::Unspoken(why));
     }
 
     /// It doesn't take our secret, or we don't take its certificate.
-    pub fn is_distrusted(&mut self, why: String) {
+    pub fn set_distrusted(&mut self, why: String) {
         self.is_judged = true;
-        self.has_no_control(Control::Distrusted(why));
+        self.set_control(Control::Distrusted(why));
     }
 
-    fn has_no_control(&mut self, control: Control) {
+    fn set_control(&mut self, control: Control) {
         self.control = control;
         (self.load, self.unserving, self.draining, self.stops_at) = (None, None, false, None);
     }
 
-    pub fn heard(&mut self, said: &FromNode, now: u64) {
+    pub fn on_message(&mut self, said: &FromNode, now: u64) {
         self.is_judged = true;
         if let FromNode::Unserving { why } = said {
             // As if it were silent: its media may be back in a moment.
@@ -153,7 +153,7 @@ impl Health {
     }
 
     /// Whether the node may be used, or why not.
-    pub fn verdict(&self, now: u64) -> Result<(), (Fault, String)> {
+    pub fn check(&self, now: u64) -> Result<(), (Fault, String)> {
         let down = |why: String| Err((Fault::Down, why));
         match (&self.control, &self.probed, &self.unserving) {
             (Control::Heard(at), _, why) if now.saturating_sub(*at) > self.silence_ms => {
@@ -192,7 +192,7 @@ impl Health {
 
     /// A member has trouble with the node, to which we sent `members` in all. Of several within a moment the last one
     /// counts as a failed probe: then true.
-    pub fn complained(&mut self, user: &UserId, members: u64, now: u64) -> bool {
+    pub fn report_failure(&mut self, user: &UserId, members: u64, now: u64) -> bool {
         self.reporters.retain(|_, at| now.saturating_sub(*at) < REPORT_WINDOW_MS);
         if self.reporters.len() < REPORTERS_MAX {
             self.reporters.insert(user.clone(), now);
@@ -230,17 +230,17 @@ mod tests {
     }
 
     fn fault(health: &Health, now: u64) -> Option<Fault> {
-        health.verdict(now).err().map(|(fault, _)| fault)
+        health.check(now).err().map(|(fault, _)| fault)
     }
 
     #[test]
     fn a_link_that_is_silent_for_two_reports_is_dead_whatever_a_probe_says() {
         let mut health = Health::new(SILENCE);
-        health.probed(Ok(()));
-        health.heard(&load(0.1, false), 1000);
+        health.on_probe(Ok(()));
+        health.on_message(&load(0.1, false), 1000);
         assert_eq!(fault(&health, 1000 + SILENCE), None);
         assert_eq!(fault(&health, 1001 + SILENCE), Some(Fault::Down));
-        health.heard(&load(0.1, false), 9000);
+        health.on_message(&load(0.1, false), 9000);
         assert_eq!(fault(&health, 9000), None);
     }
 
@@ -248,10 +248,10 @@ mod tests {
     fn a_node_that_refuses_control_is_as_its_probes_say() {
         let mut health = Health::new(SILENCE);
         assert_eq!(fault(&health, 0), Some(Fault::Down), "not yet probed");
-        health.heard(&load(0.7, true), 0);
-        health.refuses_control("404".into());
+        health.on_message(&load(0.7, true), 0);
+        health.set_control_refused("404".into());
         assert_eq!(fault(&health, 0), Some(Fault::Down));
-        health.probed(Ok(()));
+        health.on_probe(Ok(()));
         assert_eq!((fault(&health, 99_999), health.uncontrolled()), (None, Some("404")));
         assert_eq!((health.load(), health.is_draining()), (None, false), "what an older life said is over");
     }
@@ -259,10 +259,10 @@ mod tests {
     #[test]
     fn a_node_that_does_not_take_our_secret_is_down_though_a_probe_goes_well_until_it_does() {
         let mut health = Health::new(SILENCE);
-        health.probed(Ok(()));
-        health.is_distrusted("it refuses our secret".into());
-        assert_eq!(health.verdict(0), Err((Fault::Down, "it refuses our secret".into())));
-        health.heard(&load(0.1, false), 1);
+        health.on_probe(Ok(()));
+        health.set_distrusted("it refuses our secret".into());
+        assert_eq!(health.check(0), Err((Fault::Down, "it refuses our secret".into())));
+        health.on_message(&load(0.1, false), 1);
         assert_eq!(fault(&health, 1), None);
     }
 
@@ -270,44 +270,44 @@ mod tests {
     fn a_node_whose_media_is_away_says_why_and_is_down_unless_it_is_back_in_time() {
         let away = FromNode::Unserving { why: "Janus has gone".into() };
         let mut health = Health::new(SILENCE);
-        health.probed(Ok(()));
-        health.heard(&away, 0);
-        assert_eq!(health.verdict(0), Err((Fault::Down, "Janus has gone".into())), "it was never there");
-        health.heard(&load(0.1, false), 1000);
-        health.heard(&away, 1500);
+        health.on_probe(Ok(()));
+        health.on_message(&away, 0);
+        assert_eq!(health.check(0), Err((Fault::Down, "Janus has gone".into())), "it was never there");
+        health.on_message(&load(0.1, false), 1000);
+        health.on_message(&away, 1500);
         assert_eq!(fault(&health, 1000 + SILENCE), None);
-        assert_eq!(health.verdict(1001 + SILENCE), Err((Fault::Down, "Janus has gone".into())));
-        health.heard(&load(0.1, false), 1001 + SILENCE);
+        assert_eq!(health.check(1001 + SILENCE), Err((Fault::Down, "Janus has gone".into())));
+        health.on_message(&load(0.1, false), 1001 + SILENCE);
         assert_eq!(fault(&health, 1001 + SILENCE), None);
     }
 
     #[test]
     fn while_we_were_stalled_nobody_was_silent() {
         let mut health = Health::new(SILENCE);
-        health.heard(&load(0.1, false), 1000);
-        health.looked(1500);
+        health.on_message(&load(0.1, false), 1000);
+        health.on_look(1500);
         // Stopped for an hour.
         let now = 3_601_500;
-        health.looked(now);
+        health.on_look(now);
         assert_eq!(fault(&health, now), None);
         for at in 1..=4 {
-            health.looked(now + at * SILENCE / 4);
+            health.on_look(now + at * SILENCE / 4);
         }
         assert_eq!(fault(&health, now + SILENCE), None);
-        health.looked(now + SILENCE + 1);
+        health.on_look(now + SILENCE + 1);
         assert_eq!(fault(&health, now + SILENCE + 1), Some(Fault::Down), "a fresh silence, and no longer one");
     }
 
     #[test]
     fn reports_of_several_members_count_as_a_failed_probe_for_a_while() {
         let mut health = Health::new(SILENCE);
-        health.probed(Ok(()));
+        health.on_probe(Ok(()));
         for now in [0, 1, 2] {
-            assert!(!health.complained(&user("a"), 6, now), "one member, however often");
+            assert!(!health.report_failure(&user("a"), 6, now), "one member, however often");
         }
-        assert!(!health.complained(&user("b"), 6, REPORT_WINDOW_MS + 2), "the first is forgotten");
+        assert!(!health.report_failure(&user("b"), 6, REPORT_WINDOW_MS + 2), "the first is forgotten");
         assert_eq!(fault(&health, REPORT_WINDOW_MS + 3), None);
-        assert!(health.complained(&user("c"), 6, REPORT_WINDOW_MS + 3));
+        assert!(health.report_failure(&user("c"), 6, REPORT_WINDOW_MS + 3));
         assert_eq!(fault(&health, REPORT_WINDOW_MS + 4), Some(Fault::Reported));
         assert_eq!(fault(&health, REPORT_WINDOW_MS + 3 + REPORTED_MS), None);
     }
@@ -315,19 +315,20 @@ mod tests {
     #[test]
     fn a_few_members_cant_take_a_node_away_from_many() {
         let mut health = Health::new(SILENCE);
-        health.probed(Ok(()));
-        let complaints = (0..33).map(|i| health.complained(&user(&format!("u{i}")), 100, 5)).filter(|failed| *failed);
+        health.on_probe(Ok(()));
+        let complaints =
+            (0..33).map(|i| health.report_failure(&user(&format!("u{i}")), 100, 5)).filter(|failed| *failed);
         assert_eq!(complaints.count(), 0);
-        assert!(health.complained(&user("u33"), 100, 5), "a third of them can");
+        assert!(health.report_failure(&user("u33"), 100, 5), "a third of them can");
     }
 
     #[test]
     fn a_node_that_says_that_it_stops_is_left_until_it_says_otherwise() {
         let mut health = Health::new(SILENCE);
-        health.heard(&FromNode::Draining { deadline_ms: 9 }, 1);
-        health.heard(&load(0.1, true), 2);
+        health.on_message(&FromNode::Draining { deadline_ms: 9 }, 1);
+        health.on_message(&load(0.1, true), 2);
         assert!(health.is_draining() && health.is_stopping());
-        health.heard(&load(f64::NAN, false), 3);
+        health.on_message(&load(f64::NAN, false), 3);
         assert!(!health.is_draining() && !health.is_stopping());
         assert_eq!(health.load().map(|l| l.busiest), Some(1.0));
     }

@@ -1,6 +1,6 @@
 //! The control link to a node: kept open by one task for each node, over wss, or over channels to the embedded one.
-//! What members may do goes out, how the node is comes in. Commands wait in a queue of [`QUEUE`]; whatever gets lost,
-//! with a link or with a full queue, is said anew in full by who sends commands, when [`Node::opened`] tells.
+//! Members' permissions go out, the node's health comes in. Commands wait in a queue of [`QUEUE`]. The sender of
+//! commands sends everything anew when [`Node::opened`] tells it to, since a lost link or a full queue loses commands.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub struct ControlLinkConfig {
 
 impl ControlLinkConfig {
     /// # Errors
-    /// What is wrong with `callgw.ca`.
+    /// The error in `callgw.ca`.
     pub fn new(config: &config::Callgw, node: &str) -> Result<Self, String> {
         Ok(Self {
             node: node.to_owned(),
@@ -78,7 +78,7 @@ enum NoLink {
 }
 
 /// Keeps the link to a node in another process until `stop`.
-pub async fn keep(
+pub async fn run_forever(
     node: Arc<Node>,
     keeping: ControlLinkConfig,
     mut commands: mpsc::Receiver<ToNode>,
@@ -94,8 +94,8 @@ pub async fn keep(
                     node.closed();
                     tracing::info!(gateway = node.id, why, "the control link has ended");
                 }
-                Ok(Err(NoLink::Refused(why))) => node.refuses_control(why),
-                Ok(Err(NoLink::Distrusted(why))) => node.is_distrusted(why),
+                Ok(Err(NoLink::Refused(why))) => node.set_control_refused(why),
+                Ok(Err(NoLink::Distrusted(why))) => node.set_distrusted(why),
                 Ok(Err(NoLink::Failed(why))) => tracing::debug!(gateway = node.id, why, "no control link"),
                 Err(_) => tracing::debug!(gateway = node.id, "no control link in time"),
             }
@@ -151,7 +151,7 @@ async fn serve(
     commands: &mut mpsc::Receiver<ToNode>,
 ) -> String {
     let (mut sink, mut stream) = socket.split();
-    // What was queued for a link before this one is part of what is said in full now.
+    // Commands that were queued for an earlier link are part of the full state that is sent now.
     while commands.try_recv().is_ok() {}
     let mut greeted = false;
     loop {
@@ -162,7 +162,7 @@ async fn serve(
                 Ok(Some(Err(error))) => return error.to_string(),
                 Ok(Some(Ok(Message::Text(text)))) => match serde_json::from_str::<FromNode>(&text) {
                     Ok(said) => {
-                        node.heard(&said);
+                        node.on_message(&said);
                         // Its first report is its word that it takes commands.
                         if !std::mem::replace(&mut greeted, true) {
                             tracing::info!(gateway = node.id, "the control link is open");
@@ -194,7 +194,7 @@ pub async fn listen(node: Arc<Node>, mut news: mpsc::Receiver<FromNode>, stop: C
     let listen = async {
         let mut greeted = false;
         while let Some(said) = news.recv().await {
-            node.heard(&said);
+            node.on_message(&said);
             if !std::mem::replace(&mut greeted, true) {
                 node.opened();
             }

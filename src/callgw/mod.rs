@@ -17,18 +17,18 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::Moment;
+use crate::clock::{Moment, date_ms};
 use crate::config::{self, NodeKind};
 use crate::event::{CallMode, Role};
-use crate::ids::{ConfId, Secret, UserId, now_ms};
-use crate::node_protocol::{EndedBy, Peer, QUEUE, ToNode};
+use crate::ids::{ConfId, Secret, UserId};
+use crate::node_protocol::{EndedBy, QUEUE, RemoteNode, ToNode};
 use crate::rate_limit::limiter::{Limiter, Rate};
 use crate::token::{CallGatewayClaims, PullClaims};
 
 use choice::Candidate;
 use node::Node;
 
-pub use choice::{NoNodeAvailable, Place};
+pub use choice::{NoNodeAvailable, NodeChoice};
 pub use health::Fault;
 pub use link::Embedded;
 pub use node::NodeStatus;
@@ -37,7 +37,7 @@ pub use turn::IceServer;
 /// Most users whose gateway is remembered: it only decides which address they are told first, and what is counted.
 const REMEMBERED: usize = 65_536;
 
-/// What one user may report: a client tries again every few seconds at most.
+/// Reports that one user may send: a client retries every few seconds at most.
 const COMPLAINTS: Rate = Rate { count: 12, window_ms: 60_000 };
 
 /// A node as operators see it.
@@ -50,13 +50,13 @@ pub struct Report {
     pub standing: NodeStatus,
 }
 
-/// What the pool needs besides its own section of the configuration.
+/// The pool's settings from outside its own section of the configuration.
 pub struct Context<'a> {
     /// Our own `node.id`.
     pub node: &'a str,
     /// Signs for nodes that are configured without a secret of their own.
     pub secret: &'a Secret,
-    /// What the addresses of our own call gateways begin with, as browsers reach them: wss and our base path.
+    /// The first part of our own call gateways' addresses, as browsers reach them: wss and our base path.
     pub own_url: String,
     /// The call gateways whose signalling is this process's, by their ids.
     pub embedded: HashMap<String, Embedded>,
@@ -80,7 +80,7 @@ struct Inner {
 
 impl Pool {
     /// # Errors
-    /// What is wrong with `callgw.ca`.
+    /// The error in `callgw.ca`.
     pub fn start(
         config: &config::Callgw,
         around: Context<'_>,
@@ -99,7 +99,7 @@ impl Pool {
 
     /// The addresses of the nodes that members may be sent to, the better ones first; `first` leads if it lives.
     pub fn addresses(&self, first: Option<&str>) -> Vec<&str> {
-        let is_offered = |n: &&Arc<Node>| n.is_up() && (first == Some(n.id.as_str()) || !n.standing().draining);
+        let is_offered = |n: &&Arc<Node>| n.is_up() && (first == Some(n.id.as_str()) || !n.status().draining);
         let mut live: Vec<(bool, f64, &str)> = (self.0.nodes.iter().filter(is_offered))
             .map(|n| (first != Some(n.id.as_str()), n.candidate().estimate(), n.url.as_str()))
             .collect();
@@ -128,11 +128,11 @@ impl Pool {
         since_ms: u64,
         user: Option<&UserId>,
         region: Option<&str>,
-    ) -> Result<Place, NoNodeAvailable> {
+    ) -> Result<NodeChoice, NoNodeAvailable> {
         let current = |id: &&'_ str| {
-            let standing = self.node(id).map(Node::standing);
+            let standing = self.node(id).map(Node::status);
             let is_up = standing.as_ref().is_some_and(NodeStatus::is_up);
-            let must_leave = standing.is_some_and(|standing| standing.must_leave(now_ms()));
+            let must_leave = standing.is_some_and(|standing| standing.must_leave(date_ms()));
             (is_up, must_leave)
         };
         let at: Vec<choice::Current<'_>> = (at.iter().map(|id| (*id, current(id))))
@@ -144,12 +144,12 @@ impl Pool {
         choice::place(&self.candidates(), conference, region, &mut rand::rng())
     }
 
-    /// What another node needs to pull the conference's streams from that one.
-    pub fn peer(&self, id: &str, conf: &ConfId) -> Option<Peer> {
+    /// The address and token that another node needs to pull the conference's streams from that one.
+    pub fn peer(&self, id: &str, conf: &ConfId) -> Option<RemoteNode> {
         let node = self.node(id)?;
         let claims = PullClaims::new(Some(id), conf.clone(), None, self.0.token_ttl);
         let (token, serves_until) = (node.pull_keys.sign(&claims), claims.exp.saturating_mul(1000));
-        Some(Peer { gateway_id: id.to_owned(), url: node.url.clone(), token, serves_until })
+        Some(RemoteNode { gateway_id: id.to_owned(), url: node.url.clone(), token, serves_until })
     }
 
     /// How long such tokens serve.
@@ -168,14 +168,14 @@ impl Pool {
     }
 
     /// Counts places given at the node: load that its reports don't show yet.
-    pub fn given(&self, id: &str, places: u64) {
+    pub fn note_assignment(&self, id: &str, places: u64) {
         if let Some(node) = self.node(id) {
-            node.given(places);
+            node.note_assignment(places);
         }
     }
 
-    /// What admits the user to the conference's room on the node, for `callgw.token_ttl_s` and as long as their login
-    /// (refresh family) lasts.
+    /// The token that admits the user to the conference's room on the node, for `callgw.token_ttl_s` and as long as
+    /// their login (refresh family) lasts.
     pub fn token(&self, id: &str, conf: &ConfId, user: &UserId, family: &str, way: (Role, CallMode)) -> Option<String> {
         let node = self.live(id)?;
         self.remember(user, id);
@@ -187,24 +187,24 @@ impl Pool {
     /// Tells every node that the login is over.
     pub fn revoke(&self, family: &str, by: EndedBy) {
         for node in &self.0.nodes {
-            node.tell(ToNode::Revoke { families: vec![family.to_owned()], by });
+            node.send_command(ToNode::Revoke { families: vec![family.to_owned()], by });
         }
     }
 
     /// Tells one node which logins are over.
     pub fn revoke_at(&self, id: &str, families: &[String]) {
-        self.tell(id, ToNode::Revoke { families: families.to_vec(), by: EndedBy::Itself });
+        self.send_command(id, ToNode::Revoke { families: families.to_vec(), by: EndedBy::Itself });
     }
 
     /// STUN and TURN for the user.
     pub fn ice_servers(&self, user: &UserId) -> Vec<IceServer> {
-        self.0.turn.iter().map(|turn| IceServer::new(turn, user, now_ms())).collect()
+        self.0.turn.iter().map(|turn| IceServer::new(turn, user, date_ms())).collect()
     }
 
     /// Why there is no sound and picture for anybody: every node is known not to be usable.
     pub fn trouble(&self) -> Option<String> {
         let down = |node: &Arc<Node>| {
-            let standing = node.standing();
+            let standing = node.status();
             let why = standing.reason.filter(|_| standing.judged && standing.fault.is_some())?;
             Some(format!("{}: {why}", node.id))
         };
@@ -218,7 +218,7 @@ impl Pool {
             kind: n.kind,
             url: n.url.clone(),
             region: n.region.clone(),
-            standing: n.standing(),
+            standing: n.status(),
         };
         self.0.nodes.iter().map(report).collect()
     }
@@ -230,9 +230,9 @@ impl Pool {
 
     /// Tells the node, if its control link is open; one that is closed, or too slow, makes [`NodeStatus::openings`] grow
     /// later, and then all that holds is to be told.
-    pub fn tell(&self, id: &str, command: ToNode) {
+    pub fn send_command(&self, id: &str, command: ToNode) {
         if let Some(node) = self.node(id) {
-            node.tell(command);
+            node.send_command(command);
         }
     }
 
@@ -252,14 +252,14 @@ impl Pool {
     ///
     /// # Errors
     /// In how many ms the user may report again.
-    pub fn complained(&self, id: &str, user: &UserId) -> Result<bool, u64> {
+    pub fn report_failure(&self, id: &str, user: &UserId) -> Result<bool, u64> {
         self.0.complaints.lock().unwrap_or_else(PoisonError::into_inner).allow(user, Moment::now())?;
         let is_theirs = self.last_of(user).as_deref() == Some(id);
         let is_other = |node: &Candidate| node.id != id && node.unusable.is_none();
         if !is_theirs || !self.candidates().iter().any(is_other) {
             return Ok(false);
         }
-        Ok(self.node(id).is_some_and(|node| node.complained(user)))
+        Ok(self.node(id).is_some_and(|node| node.report_failure(user)))
     }
 
     /// Where the user was sent last, unless they have been released since.
@@ -308,7 +308,7 @@ impl Pool {
     }
 }
 
-/// What a node's parts are made of.
+/// The parts that a node is made of.
 struct Starting<'a> {
     config: &'a config::Callgw,
     around: Context<'a>,
@@ -339,7 +339,7 @@ impl Starting<'_> {
         let (every, timeout) = (self.config.probe_interval, self.config.probe_timeout);
         self.tracker.spawn(probe_forever(node.clone(), every, timeout, self.stop.clone()));
         if config.kind == NodeKind::Confgate {
-            self.tracker.spawn(link::keep(node.clone(), self.keeping.clone(), queued, self.stop.clone()));
+            self.tracker.spawn(link::run_forever(node.clone(), self.keeping.clone(), queued, self.stop.clone()));
         }
         Some(node)
     }
@@ -349,7 +349,7 @@ async fn probe_forever(node: Arc<Node>, every: Duration, timeout: Duration, stop
     let prober = probe::Prober::new(&node.url);
     loop {
         if !node.is_controlled() {
-            node.probed(prober.probe(timeout).await);
+            node.on_probe(prober.probe(timeout).await);
         }
         tokio::select! {
             () = tokio::time::sleep(every) => {}

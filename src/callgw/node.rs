@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::clock::Moment;
+use crate::clock::{Moment, date_ms};
 use crate::config::{self, NodeKind};
-use crate::ids::{Secret, UserId, now_ms};
+use crate::ids::{Secret, UserId};
 use crate::node_protocol::{FromNode, ToNode};
 use crate::token::{Kind, KindKeys};
 
@@ -39,7 +39,7 @@ pub struct Node {
     changed: watch::Sender<u64>,
 }
 
-/// What everybody may know of a node.
+/// The public status of a node.
 #[derive(Debug, Clone)]
 pub struct NodeStatus {
     /// Whether anything is known of it yet.
@@ -102,7 +102,7 @@ impl Node {
         let state = State {
             health: Health::new(silence.as_millis() as u64),
             fault: Some((Fault::Down, "not yet probed".into())),
-            since: now_ms(),
+            since: date_ms(),
             recent: Recent::default(),
             members: 0,
             drain_until: None,
@@ -124,11 +124,11 @@ impl Node {
         }
     }
 
-    pub fn standing(&self) -> NodeStatus {
+    pub fn status(&self) -> NodeStatus {
         let state = self.lock();
         let uncontrolled = state.health.uncontrolled().map(|why| format!("no control: {why}"));
         NodeStatus {
-            judged: state.health.is_judged(),
+            judged: state.health.is_known(),
             fault: state.fault.as_ref().map(|(fault, _)| *fault),
             since: state.since,
             reason: state.fault.as_ref().map(|(_, why)| why.clone()).or(uncontrolled),
@@ -166,7 +166,7 @@ impl Node {
     }
 
     /// So many places were given there.
-    pub fn given(&self, places: u64) {
+    pub fn note_assignment(&self, places: u64) {
         self.lock().recent.add(places, Moment::now().ms());
     }
 
@@ -189,7 +189,7 @@ impl Node {
     }
 
     /// Puts the command in its queue. Where there is no link it isn't kept: what holds is said when one opens.
-    pub fn tell(&self, command: ToNode) {
+    pub fn send_command(&self, command: ToNode) {
         let mut state = self.lock();
         if state.linked && self.commands.try_send(command).is_err() {
             metrics::counter!("confgate_call_gateway_commands_lost_total").increment(1);
@@ -197,8 +197,8 @@ impl Node {
         }
     }
 
-    pub fn probed(&self, outcome: Result<(), String>) {
-        self.change(|state, _| state.health.probed(outcome));
+    pub fn on_probe(&self, outcome: Result<(), String>) {
+        self.change(|state, _| state.health.on_probe(outcome));
     }
 
     /// A control link has opened: what holds is to be said.
@@ -214,19 +214,19 @@ impl Node {
         self.change(|state, _| state.linked = false);
     }
 
-    pub fn refuses_control(&self, why: String) {
-        self.change(|state, _| state.health.refuses_control(why));
+    pub fn set_control_refused(&self, why: String) {
+        self.change(|state, _| state.health.set_control_refused(why));
     }
 
-    pub fn is_distrusted(&self, why: String) {
-        self.change(|state, _| state.health.is_distrusted(why));
+    pub fn set_distrusted(&self, why: String) {
+        self.change(|state, _| state.health.set_distrusted(why));
     }
 
-    pub fn heard(&self, said: &FromNode) {
+    pub fn on_message(&self, said: &FromNode) {
         let (mut anew, mut leaves) = (false, false);
         self.change(|state, now| {
             let before = state.health.is_stopping();
-            state.health.heard(said, now);
+            state.health.on_message(said, now);
             leaves = state.health.is_stopping() != before;
             anew = std::mem::take(&mut state.lost);
             state.openings += u64::from(anew);
@@ -237,9 +237,9 @@ impl Node {
     }
 
     /// True where the report, with those of others, counts as a failed probe.
-    pub fn complained(&self, user: &UserId) -> bool {
+    pub fn report_failure(&self, user: &UserId) -> bool {
         let mut failed = false;
-        self.change(|state, now| failed = state.health.complained(user, state.members, now));
+        self.change(|state, now| failed = state.health.report_failure(user, state.members, now));
         failed
     }
 
@@ -251,13 +251,13 @@ impl Node {
     fn change(&self, what: impl FnOnce(&mut State, u64)) {
         let now = Moment::now().ms();
         let mut state = self.lock();
-        state.health.looked(now);
-        let was_judged = state.health.is_judged();
+        state.health.on_look(now);
+        let was_judged = state.health.is_known();
         what(&mut state, now);
-        let fault = state.health.verdict(now).err();
-        let turned = fault.is_some() != state.fault.is_some() || state.health.is_judged() != was_judged;
+        let fault = state.health.check(now).err();
+        let turned = fault.is_some() != state.fault.is_some() || state.health.is_known() != was_judged;
         if turned {
-            state.since = now_ms();
+            state.since = date_ms();
             match &fault {
                 None => tracing::info!(gateway = self.id, "the call gateway is up"),
                 // It has said that it would go.

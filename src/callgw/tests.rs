@@ -51,14 +51,14 @@ async fn the_embedded_node_is_at_this_gateways_own_address_while_it_speaks() {
     let nodes = vec![configured("builtin", NodeKind::Builtin, None)];
     let pool = start(nodes, Some(Embedded { commands, news }), &stop);
     assert_eq!(pool.addresses(None), Vec::<&str>::new(), "it hasn't said anything");
-    pool.tell("builtin", close("early"));
+    pool.send_command("builtin", close("early"));
 
     say.send(load(false)).await.unwrap();
     until(&pool, |standing| standing.is_up() && standing.openings == 1).await;
     assert_eq!(pool.addresses(None), ["wss://meet.example.org/gzbwclient/callgw"]);
     assert_eq!(pool.reports()[0].standing.load, Some(0.25));
     for room in ["one", "two", "lost"] {
-        pool.tell("builtin", close(room));
+        pool.send_command("builtin", close(room));
     }
     assert_eq!([told.recv().await, told.recv().await], [Some(close("one")), Some(close("two"))]);
     say.send(load(false)).await.unwrap();
@@ -82,7 +82,7 @@ async fn a_node_that_drains_is_offered_to_those_only_who_are_there() {
     assert_eq!(pool.addresses(None), Vec::<&str>::new());
     assert_eq!(pool.addresses(Some("builtin")).len(), 1);
     assert_eq!(pool.place(&[], 0, None, None), Err(NoNodeAvailable(vec![("builtin".into(), "draining".into())])));
-    assert_eq!(pool.place(&["builtin"], 0, None, None), Ok(Place::Stay("builtin".into())));
+    assert_eq!(pool.place(&["builtin"], 0, None, None), Ok(NodeChoice::Stay("builtin".into())));
     stop.cancel();
 }
 
@@ -99,7 +99,7 @@ async fn a_member_counts_where_they_were_sent_last_until_they_leave() {
         pool.token("builtin", &conf, &user, "family", (Role::Guest, CallMode::Group)).unwrap();
     }
     assert_eq!(pool.reports()[0].standing.members, 1);
-    assert_eq!(pool.complained("builtin", &user), Ok(false), "there is no other node");
+    assert_eq!(pool.report_failure("builtin", &user), Ok(false), "there is no other node");
     pool.forget(&user);
     pool.forget(&user);
     assert_eq!((pool.reports()[0].standing.members, pool.last_of(&user)), (0, None));

@@ -1,4 +1,4 @@
-//! What members need besides the node: STUN and TURN, with time-limited credentials.
+//! The ICE servers of members: STUN and TURN, with time-limited credentials.
 
 use aws_lc_rs::hmac;
 use base64::Engine;

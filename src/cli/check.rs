@@ -6,10 +6,11 @@ mod turn;
 use std::io;
 
 use crate::app::print::print;
+use crate::clock::date_ms;
 use crate::config::{CallNode, Config, EimMode, NodeKind};
 use crate::eim::settings::EimConfig;
 use crate::http::dial::Tls;
-use crate::ids::{UserId, now_ms};
+use crate::ids::UserId;
 use crate::schema::Schema;
 use crate::store::{NodeLock, NodeRole};
 use crate::{app, callgw, eim};
@@ -21,18 +22,18 @@ use crate::{app, callgw, eim};
 pub async fn run(config: Config) -> io::Result<bool> {
     let mut report = Report { well: true, printed: Ok(()) };
     let schema = Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| errors.join("; "));
-    report.line(
+    report.print_line(
         "schema",
         schema.as_ref().map(|schema| format!("{} methods", schema.methods().count())).map_err(Clone::clone),
     );
-    app::preconditions(&config, |(part, outcome)| report.line(part, outcome)).await;
-    // What a running gateway holds is not taken from it, not even for a moment.
+    app::preconditions(&config, |(part, outcome)| report.print_line(part, outcome)).await;
+    // A running gateway's exclusive resources are not taken from it, not even for a moment.
     let is_running = NodeLock::owner(&config.store, NodeRole::Node(&config.node.id)).is_some();
     if config.eim.mode != EimMode::Builtin && !is_running {
         let asked_at = schema.map(|schema| schema.addresses(&config.eim.domain)).unwrap_or_default();
         let settings = EimConfig::from(&config.eim).asking_at(asked_at);
         for probed in eim::probe(&settings, None, &clients(&config)).await {
-            report.line(&probed.part, probed.outcome);
+            report.print_line(&probed.part, probed.outcome);
         }
     }
     for node in &config.callgw.nodes {
@@ -41,16 +42,16 @@ pub async fn run(config: Config) -> io::Result<bool> {
             NodeKind::Whip => whip(&config, node).await,
             _ => callgw::check(&config.callgw, node, &config.node.id).await,
         };
-        report.line(&format!("callgw {}", node.id), outcome);
+        report.print_line(&format!("callgw {}", node.id), outcome);
     }
     if let Some(turn) = &config.callgw.turn {
-        let ice = callgw::IceServer::new(turn, &checker(), now_ms());
+        let ice = callgw::IceServer::new(turn, &checker(), date_ms());
         for url in &ice.urls {
             let outcome = match Tls::load(config.callgw.ca.as_deref()) {
                 Ok(tls) => turn::check(url, &ice, &tls).await,
                 Err(why) => Err(why),
             };
-            report.line(&format!("turn {url}"), outcome);
+            report.print_line(&format!("turn {url}"), outcome);
         }
     }
     report.printed.map(|()| report.well)
@@ -63,7 +64,7 @@ struct Report {
 }
 
 impl Report {
-    fn line(&mut self, part: &str, outcome: Result<String, String>) {
+    fn print_line(&mut self, part: &str, outcome: Result<String, String>) {
         self.well &= outcome.is_ok();
         if self.printed.is_ok() {
             self.printed = match outcome {
@@ -74,12 +75,12 @@ impl Report {
     }
 }
 
-/// Whose credentials a TURN server is tried with.
+/// The user whose credentials a TURN server is tried with.
 fn checker() -> UserId {
     UserId::parse("confgate-check").expect("it is one")
 }
 
-/// Who is signed in with a password of the configuration.
+/// The users that sign in with a password of the configuration.
 fn clients(config: &Config) -> Vec<eim::Client> {
     let clients = config.auth.clients.iter().filter_map(|client| {
         let (key, user) = (format!("auth.clients {}", client.id), client.speaks_as());

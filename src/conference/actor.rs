@@ -156,7 +156,7 @@ impl Actor {
             Command::TellMembers(frame) => self.core.send_to_members(&frame),
             Command::Roster(reply) => {
                 let roster = self.core.roster().filter(|_| self.core.is_live());
-                // Who asked may have gone meanwhile.
+                // The requester may have gone meanwhile.
                 let _ = reply.send(roster.cloned().map(Arc::new));
                 Vec::new()
             }
@@ -227,7 +227,7 @@ async fn perform(ask: EimRequest, calls: &Calls, conf: &ConfId, node: &str) -> E
     match ask {
         EimRequest::Subscribe { user, generation } => {
             let answer = calls.as_user("eim.subscribe", &user, &object(base(&user, generation))).await;
-            // Whoever isn't admitted is told of themselves only; the log needs the whole.
+            // A member that isn't admitted is told of themselves only; the log needs the whole.
             let answer = match answer {
                 Ok(own) if own["restricted"] == true => calls.as_gateway("eim.snapshot", &conference(conf)).await,
                 other => other,

@@ -77,7 +77,7 @@ struct World {
     core: Core,
     clients: HashMap<UserId, Client>,
     asks: VecDeque<EimRequest>,
-    /// What call gateways forward of whom, by what they were told.
+    /// The tracks that call gateways forward for each user, by the commands they got.
     granted: HashMap<UserId, Right>,
     connected: bool,
     generation: u64,
@@ -227,9 +227,9 @@ impl World {
             Step::Admit => {
                 drop(self.ask("conference.control", Some(&user(0)), json!({"action": "admit", "value": "all"})));
             }
-            Step::Answer => self.answer(),
+            Step::Answer => self.answer_eim(),
             Step::Cut => self.connected = false,
-            Step::Mend => self.mend(),
+            Step::Mend => self.reconnect(),
             Step::Pass(ms) => self.pass(*ms),
         }
     }
@@ -255,7 +255,7 @@ impl World {
         }
     }
 
-    fn answer(&mut self) {
+    fn answer_eim(&mut self) {
         let Some(ask) = self.asks.pop_front() else { return };
         let up = self.connected;
         let failed = |refusal: Refusal| match refusal.kind {
@@ -313,7 +313,7 @@ impl World {
         self.carry_out(effects);
     }
 
-    fn mend(&mut self) {
+    fn reconnect(&mut self) {
         if !self.connected {
             self.connected = true;
             let effects = self.core.link_up(self.now);
@@ -331,11 +331,11 @@ impl World {
     }
 
     /// Lets everything that is under way come to its end.
-    fn settle(&mut self) {
-        self.mend();
+    fn run_to_rest(&mut self) {
+        self.reconnect();
         for _ in 0..200 {
             while !self.asks.is_empty() {
-                self.answer();
+                self.answer_eim();
             }
             self.pass(100);
         }
@@ -384,7 +384,7 @@ proptest! {
         for step in &steps {
             world.step(step);
         }
-        world.settle();
+        world.run_to_rest();
         let truth = world.truth();
         for (who, client) in &world.clients {
             let (Some(_), Some(roster)) = (client.open, &client.roster) else { continue };
@@ -392,7 +392,7 @@ proptest! {
                 prop_assert_eq!(roster, &truth, "{}", who);
             }
         }
-        // Whoever has no socket has left once the grace was over.
+        // A member without a socket has left once the grace was over.
         for member in &truth.members {
             prop_assert!(world.clients[&member.user_id].open.is_some(), "{} is a ghost", member.user_id);
         }

@@ -30,7 +30,7 @@ pub enum Reason {
     Expired,
 }
 
-/// What became of an event from the EIM.
+/// The result of applying an event from the EIM.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Applied {
     New,
@@ -147,7 +147,7 @@ impl Log {
     }
 }
 
-/// What `conference.snapshot` says.
+/// The params of `conference.snapshot`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Snapshot<'a> {

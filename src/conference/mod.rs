@@ -16,11 +16,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
+use crate::clock::date_ms;
 use crate::eim::requests::Calls;
 use crate::event::{Event, Roster};
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
-use crate::ids::{ConfId, UserId, now_ms};
+use crate::ids::{ConfId, UserId};
 
 pub use self::core::{LifecycleEvent, Limits, MediaPermissions, Right, Start};
 pub use self::log::{Position, notification};
@@ -35,7 +36,7 @@ const RIGHTS: usize = 1024;
 
 /// A conference of somebody's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Own {
+pub struct ConferenceRef {
     pub conf_id: ConfId,
     /// Whether it is a call's.
     pub call: bool,
@@ -68,8 +69,8 @@ struct Inner {
     refused: Mutex<HashMap<ConfId, u64>>,
 }
 
-/// What conferences lead to elsewhere in the program, in two channels: what a happening leads to may take its time, what
-/// members may send must not wait for it.
+/// The conferences' events for the rest of the program, in two channels: the consequences of a lifecycle event may take
+/// their time, a change of what members may send must not wait for them.
 pub struct EventReceivers {
     pub happenings: mpsc::Receiver<(ConfId, LifecycleEvent)>,
     pub rights: mpsc::Receiver<(ConfId, MediaPermissions)>,
@@ -99,7 +100,7 @@ impl Conferences {
     }
 
     /// The user's socket listens to the conference from now on.
-    pub async fn attach(&self, conf: &Own, user: &UserId, start: Start, socket: Socket) {
+    pub async fn attach(&self, conf: &ConferenceRef, user: &UserId, start: Start, socket: Socket) {
         let Socket { generation, guest, outbox } = socket;
         let command = Command::Attach { user: user.clone(), guest, generation, start, outbox, call: conf.call };
         self.actor(&conf.conf_id).send(command).await;
@@ -197,7 +198,7 @@ impl Conferences {
     fn refused(&self, conf: &ConfId, is_refused: bool) {
         let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
         match (is_refused, refused.contains_key(conf)) {
-            (true, false) => drop(refused.insert(conf.clone(), now_ms())),
+            (true, false) => drop(refused.insert(conf.clone(), date_ms())),
             (false, true) => drop(refused.remove(conf)),
             _ => {}
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::conference::{Conferences, Own, Socket, Start, notification};
+use crate::conference::{ConferenceRef, Conferences, Socket, Start, notification};
 use crate::event::CallEvent;
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::{Close, Outbox};
@@ -61,7 +61,7 @@ impl Sockets {
 
     /// Lets the socket listen to the conference, unless it is no longer the user's. For one that listens already,
     /// nothing changes.
-    pub async fn attach_at(&self, user: &UserId, generation: u64, conf: &Own, start: Start) {
+    pub async fn attach_at(&self, user: &UserId, generation: u64, conf: &ConferenceRef, start: Start) {
         let socket = {
             let mut all = self.lock();
             let Some(live) = all.get_mut(user).filter(|live| live.socket.generation == generation) else { return };
@@ -72,16 +72,16 @@ impl Sockets {
     }
 
     /// Lets the user's socket, if they have one, listen to the conference; answers whether they have one.
-    pub async fn attach(&self, user: &UserId, conf: &Own) -> bool {
+    pub async fn attach(&self, user: &UserId, conf: &ConferenceRef) -> bool {
         self.attach_from(user, conf, Start::Snapshot).await
     }
 
     /// The conference was made, by the user or for them: their socket hears of it, and listens to it from then on.
-    pub async fn created(&self, user: &UserId, conf: &Own) {
+    pub async fn created(&self, user: &UserId, conf: &ConferenceRef) {
         self.attach_from(user, conf, Start::Creation).await;
     }
 
-    async fn attach_from(&self, user: &UserId, conf: &Own, start: Start) -> bool {
+    async fn attach_from(&self, user: &UserId, conf: &ConferenceRef, start: Start) -> bool {
         let generation = self.lock().get(user).map(|live| live.socket.generation);
         let Some(generation) = generation else { return false };
         self.attach_at(user, generation, conf, start).await;
@@ -106,7 +106,7 @@ impl Sockets {
     }
 
     /// Tells the user's socket, if they have one, what became of a call.
-    pub fn tell(&self, user: &UserId, event: &CallEvent) {
+    pub fn send_call_event(&self, user: &UserId, event: &CallEvent) {
         let mut all = self.lock();
         let live = all.get_mut(user);
         let outcome = if live.is_some() { "told" } else { "nobody" };

@@ -141,7 +141,7 @@ impl Auth {
 }
 
 impl Client {
-    /// Whom it speaks as at the EIM: `user_id`, else its id in lower case.
+    /// The EIM user that the client acts as: `user_id`, else its id in lower case.
     pub fn speaks_as(&self) -> UserId {
         let own = || UserId::parse(&self.id.to_ascii_lowercase()).expect("a client's id in lower case is a user's");
         self.user_id.clone().unwrap_or_else(own)
@@ -154,7 +154,7 @@ impl Client {
         if self.secret.is_none() && !self.open {
             found.refuse(&format!("{at}.secret"), "a secret, or open = true with networks");
         }
-        if self.name.as_ref().is_some_and(|name| display_name::given(name, display_name::MAX).is_none()) {
+        if self.name.as_ref().is_some_and(|name| display_name::checked(name, display_name::MAX).is_none()) {
             found.refuse(&format!("{at}.name"), display_name::ALLOWED);
         }
         if self.open && self.networks.is_empty() {

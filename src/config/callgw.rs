@@ -38,31 +38,31 @@ pub struct CallNode {
     /// Where this gateway reaches the node itself.
     #[serde(default)]
     pub admin_url: Option<Url>,
-    /// What signs this node's tokens; `None`: derived from `auth.keys`.
+    /// The secret that signs this node's tokens; `None`: derived from `auth.keys`.
     #[serde(default)]
     pub secret: Option<Secret>,
-    /// What Janus wants with every request (`api_secret`).
+    /// The secret that Janus demands with every request (`api_secret`).
     #[serde(default)]
     pub api_secret: Option<Secret>,
-    /// What its VideoRoom wants of who makes rooms (`admin_key`).
+    /// The key that its VideoRoom demands for making rooms (`admin_key`).
     #[serde(default)]
     pub admin_key: Option<Secret>,
     /// The ws(s) address of Janus's Admin API, where its load is read.
     #[serde(default)]
     pub load_url: Option<Url>,
-    /// What its Admin API wants with every request (`admin_secret`).
+    /// The secret that its Admin API demands with every request (`admin_secret`).
     #[serde(default)]
     pub admin_secret: Option<Secret>,
     /// The IP address at which Janus takes what other Januses send; `None`: that of `admin_url`.
     #[serde(default)]
     pub rtp_address: Option<IpAddr>,
-    /// What follows `admin_url` at a WHIP server, for who sends and for who watches; `{room}` and `{stream}` stand for
-    /// the names.
+    /// The paths after `admin_url` at a WHIP server, for senders and for viewers; `{room}` and `{stream}` stand for the
+    /// names.
     #[serde(default)]
     pub whip_path: Option<String>,
     #[serde(default)]
     pub whep_path: Option<String>,
-    /// What such a server wants with each request.
+    /// The token that such a server demands with each request.
     #[serde(default)]
     pub bearer: Option<Secret>,
     /// Where it is a confgate: its node's id and secret, with which a token is signed for each session instead.
@@ -262,7 +262,7 @@ impl Callgw {
         self.nodes.iter().find(|node| node.kind == NodeKind::Builtin)
     }
 
-    /// What `confgate media` needs beside: to know which node it is, and what signs that node's tokens.
+    /// The additional demands of `confgate media`: the node's own id, and the secret that signs its tokens.
     pub(super) fn check_service(&self, node_id: &str, found: &mut Findings) {
         let Some(at) = self.nodes.iter().position(|n| n.kind == NodeKind::Builtin && n.id == node_id) else {
             let wanted =
@@ -290,7 +290,7 @@ impl CallNode {
         }
     }
 
-    /// What follows `admin_url` for one who sends a stream, and for one who watches it: mediamtx's by default.
+    /// The paths after `admin_url` for a sender and for a viewer: mediamtx's by default.
     pub fn session_paths(&self) -> [String; 2] {
         let or = |set: &'static str, path: &Option<String>| path.clone().unwrap_or_else(|| set.to_owned());
         [or("/{room}/{stream}/whip", &self.whip_path), or("/{room}/{stream}/whep", &self.whep_path)]

@@ -21,7 +21,7 @@ pub(super) const REQUIRED: [(&str, &[&str]); 5] = [
 pub(super) const RANGES: [&[Range]; 7] =
     [Http::RANGES, Node::RANGES, Store::RANGES, Auth::RANGES, Eim::RANGES, Callgw::RANGES, Limits::RANGES];
 
-/// What was found so far, over the table as it was written.
+/// The errors found so far, over the table as it was written.
 pub(super) struct Findings<'a> {
     written: &'a Table,
     variables: &'a BTreeMap<String, String>,
@@ -211,7 +211,7 @@ fn in_table(key: &str, value: Value) -> Value {
     Value::Table(Table::from_iter([(key.to_owned(), value)]))
 }
 
-/// What serde expected, without the value that it found, which may be a secret.
+/// The type that serde expected, without the value that it found, which may be a secret.
 fn expectation(reason: &str) -> String {
     let expected = reason.split_once("expected ").map_or("", |(_, expected)| expected);
     expected.trim_start_matches("one of ").replace('`', "")

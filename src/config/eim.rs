@@ -214,7 +214,7 @@ impl Eim {
     pub(super) fn check(&self, found: &mut Findings) {
         found.refuse_repeats("eim.users", "user_id", self.users.iter().map(|user| &user.user_id));
         for (i, user) in self.users.iter().enumerate() {
-            if display_name::given(&user.name, display_name::MAX).is_none() {
+            if display_name::checked(&user.name, display_name::MAX).is_none() {
                 found.refuse(&format!("eim.users[{i}].name"), display_name::ALLOWED);
             }
         }
@@ -255,7 +255,7 @@ impl Eim {
         }
     }
 
-    /// What `confgate eim` needs on top: a server to be a component of.
+    /// The additional demand of `confgate eim`: a server to be a component of.
     pub(super) fn check_service(&self, found: &mut Findings) {
         if self.host.as_deref().is_none_or(str::is_empty) {
             found.refuse("eim.host", "the XMPP server's host name or address");

@@ -13,7 +13,7 @@ const SHOWN_MAX: usize = 120;
 /// Keys whose values are never shown, wherever they stand.
 const SECRETS: [&str; 4] = ["secret", "token", "password", "admin_secret"];
 
-/// What other versions may have, and this one hasn't.
+/// Keys that other versions may have, and this one hasn't.
 const NOT_AVAILABLE: [&str; 4] = ["live", "events.url", "events.exchange", "events.numbered"];
 
 /// Keys of lists and tables that hold such keys.
@@ -34,7 +34,7 @@ enum Problem {
 pub struct ConfigError {
     /// `section.key`, with `[index]` inside lists; a file's path where that can't be read.
     pub key: String,
-    /// What the key may be.
+    /// The allowed values of the key.
     pub allowed: String,
     /// The environment variable that the value came from.
     pub variable: Option<String>,

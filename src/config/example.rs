@@ -12,7 +12,7 @@ pub(super) struct Documented {
     pub prose: String,
 }
 
-/// What the example says is allowed for a key; list indices in `path` don't matter.
+/// The values that the example says are allowed for a key; list indices in `path` don't matter.
 pub(super) fn allowed(path: &str) -> Option<String> {
     let wanted = without_indices(path);
     let documented = documented().find(|key| key.path == wanted)?;

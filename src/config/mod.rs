@@ -131,7 +131,7 @@ impl Config {
         }
     }
 
-    /// What only several keys together can get wrong.
+    /// Checks errors that only several keys together can have.
     fn check(&self, found: &mut check::Findings) {
         self.http.check(found);
         self.admin.check(found);

@@ -146,7 +146,7 @@ impl Node {
     pub(super) const RANGES: &[Range] = &[("node.lease_ms", 1000, HOUR_MS)];
 }
 
-/// What a commit survives.
+/// The failures that a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {

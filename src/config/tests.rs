@@ -252,7 +252,7 @@ fn a_list_element_needs_exactly_the_members_that_are_said_to_be_required() {
 }
 
 #[test]
-fn what_belongs_together_is_demanded_together() {
+fn dependent_keys_are_demanded_together() {
     let cases = [
         ("[admin]\nlisten = \"[::]:9093\"", vec!["admin.token"]),
         ("[http]\nkey = \"k.pem\"", vec!["http.cert"]),
@@ -378,8 +378,8 @@ fn a_nodes_bare_address_leads_to_where_nodes_serve() {
     }
 }
 
-/// What the documents say of a key: its name, and the number that stands behind it in the same table row
-/// (`| limits.batch | 50 ... |`) or in brackets (`limits.grace_ms (20 s)`).
+/// The keys in the documents, each with the number that stands behind it in the same table row (`| limits.batch | 50
+/// ... |`) or in brackets (`limits.grace_ms (20 s)`).
 fn documented_numbers(text: &str) -> Vec<(String, u64)> {
     let number = |text: &str| {
         let digits: String = text.chars().take_while(char::is_ascii_digit).collect();

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::clock::date_ms;
 use crate::eim::convert::StanzaError;
 use crate::eim::events::Inbound;
 use crate::eim::link::{EimError, Health, Link};
 use crate::eim::sessions::{Door, Sessions};
-use crate::ids::now_ms;
 use crate::stall::is_stall;
 use crate::xmpp::jid::same_address;
 use crate::xmpp::xml::{Element, Stanza};
@@ -72,7 +72,7 @@ impl Reach {
         let mut addresses: Vec<Address> = Vec::new();
         for name in names {
             if !addresses.iter().any(|known| same_address(&known.name, name)) {
-                let (name, since_ms) = (name.clone(), now_ms());
+                let (name, since_ms) = (name.clone(), date_ms());
                 let unknown = Address {
                     name,
                     here: None,
@@ -128,7 +128,7 @@ impl Reach {
         if was == Some(here) {
             return;
         }
-        address.since_ms = now_ms();
+        address.since_ms = date_ms();
         address.report();
         let is_back = here && std::mem::take(&mut address.was_lost);
         address.was_lost |= !here && was == Some(true);

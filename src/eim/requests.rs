@@ -70,7 +70,7 @@ impl Calls {
         let label = crate::eim::iq_handler::defined_condition(condition);
         metrics::counter!("confgate_eim_own_requests_refused_total", "operation" => method.name.clone(), "condition" => label)
             .increment(1);
-        if let Some(unsaid) = self.refusals.may_say() {
+        if let Some(unsaid) = self.refusals.permit_line() {
             let (operation, text) = (&method.name, word("text"));
             tracing::warn!(
                 address,

@@ -29,7 +29,7 @@ pub struct CallOf {
     pub mode: CallMode,
 }
 
-/// What became of a call. In JSON the event's `type`.
+/// A step of a call. In JSON the event's `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CallNews {
     #[serde(rename = "call.incoming")]
@@ -70,7 +70,7 @@ pub struct CallEvent {
     pub time: u64,
     #[serde(rename = "type")]
     pub news: CallNews,
-    /// Whose request it follows from; `None`: time, or a lost connection.
+    /// The user whose request it follows from; `None`: time, or a lost connection.
     pub actor: Option<UserId>,
     pub data: CallData,
 }
@@ -87,7 +87,7 @@ pub struct CallData {
     pub mode: CallMode,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Who answered, declined, missed it, or whose leaving ended it.
+    /// The user that answered, declined or missed it, or whose leaving ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -77,7 +77,7 @@ pub struct Member {
     pub joined_at: u64,
 }
 
-/// What is true of the conference as a whole.
+/// The properties of the conference as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Conference {
@@ -140,7 +140,7 @@ pub struct Event {
     pub actor: Option<UserId>,
 }
 
-/// What happened. Serialized as `type` and `data`.
+/// A change of a conference. Serialized as `type` and `data`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum Change {

@@ -1,4 +1,5 @@
-//! What one connection is doing: written by its socket and its requests, read by the task that decides when to cut it.
+//! The activity of one connection: written by its socket and its requests, read by the task that decides when to cut
+//! it.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -39,7 +40,7 @@ pub struct Activity {
     answers: Mutex<Vec<Weak<Progress>>>,
 }
 
-/// What to do with the connection.
+/// The decision about an idle connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum IdleDecision {
     /// Look again then, at the latest.
@@ -120,7 +121,7 @@ impl Activity {
             return IdleDecision::Stuck;
         }
         let look_again = now + (timeouts.header / 4).max(LEAST_LOOK);
-        // What it became is watched by its own door.
+        // An upgraded connection is watched by the code that serves the new protocol.
         if self.upgraded.load(Relaxed) || self.under_way.load(Relaxed) > 0 {
             return IdleDecision::Until(look_again);
         }
@@ -141,7 +142,7 @@ impl Activity {
         self.begun.elapsed().as_millis() as u64
     }
 
-    fn hear(&self) {
+    fn note_read(&self) {
         if !self.http2 && self.heard.load(Relaxed) == NEVER {
             self.heard.store(self.now(), Relaxed);
         }
@@ -178,7 +179,7 @@ impl<IO: Read + Unpin> Read for ActivityStream<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<std::io::Result<()>> {
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         if polled.is_ready() {
-            self.activity.hear();
+            self.activity.note_read();
         }
         polled
     }
@@ -238,7 +239,7 @@ mod tests {
     async fn a_request_under_way_is_waited_for_and_then_the_connection_is_idle() {
         let begun = Instant::now();
         let activity = Activity::new(begun, false);
-        activity.hear();
+        activity.note_read();
         let request = activity.begin_request();
         assert!(matches!(activity.patience(begun + 100 * IDLE, &timeouts()), IdleDecision::Until(_)));
         drop(request);
@@ -252,7 +253,7 @@ mod tests {
         for (http2, after_the_header_time) in [(false, true), (true, false)] {
             let activity = Activity::new(Instant::now(), http2);
             drop(activity.begin_request());
-            activity.hear();
+            activity.note_read();
             let over = activity.patience(Instant::now() + HEADER, &timeouts());
             assert_eq!(over == IdleDecision::SlowHead, after_the_header_time, "http2: {http2}");
         }

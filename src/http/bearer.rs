@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 pub const PROTOCOL: &str = "confgate";
 
 /// The token of an upgrade, from whichever of the three places has one.
-pub fn shown<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<Cow<'a, str>> {
+pub fn presented_token<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<Cow<'a, str>> {
     let in_headers = offered(headers).or_else(|| authorization(headers)).map(Cow::Borrowed);
     in_headers.or_else(|| query(uri, "token").next().map(Cow::Owned))
 }

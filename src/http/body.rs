@@ -75,7 +75,7 @@ pub struct BoundedBody<B> {
     within: Duration,
     /// Made only when the reader first waits: most bodies are there with their head.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// What the request holds, to which the bytes that the reader gets are added.
+    /// The bytes that the request holds. The bytes that the reader gets are added.
     held: Option<Arc<Held>>,
 }
 
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_over_the_limit_is_read_but_not_kept_and_not_for_ever() {
+    async fn body_over_the_limit_is_read_for_a_bounded_time_and_not_kept() {
         let read = std::cell::Cell::new(0_u64);
         let endless = stream::repeat_with(|| {
             read.set(read.get() + 65_536);

@@ -32,21 +32,21 @@ pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 pub const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// Requests at once on one HTTP/2 connection. RFC 9113, section 6.5.2, recommends no less than 100.
 const MAX_STREAMS: u32 = 100;
-/// What one HTTP/2 stream may send before it is read, and all of a connection's streams together: the rest of a body
-/// comes as it is read.
+/// Bytes that one HTTP/2 stream, and all of a connection's streams together, may send before they are read. The rest of
+/// a body comes as it is read.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 pub const CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
 /// Largest HTTP/2 frame, and HPACK's table: the least that there may be, and the usual one.
 const MAX_FRAME_BYTES: u32 = 16 * 1024;
 const HEADER_TABLE_BYTES: u32 = 4096;
-/// What HTTP/2 itself takes at once for a client that does not read, for each stream.
+/// Bytes that HTTP/2 itself buffers for each stream of a client that does not read.
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
 /// Streams that a client may open and reset before we have seen them; one more ends the connection (rapid reset).
 const MAX_PENDING_RESETS: usize = 20;
 /// Streams that we may have to reset for what the client did wrong on them; one more ends the connection.
 const MAX_OWN_RESETS: usize = 100;
 
-/// What all connections are served by.
+/// The shared state that serves all connections.
 pub struct ConnectionServer {
     pub tls: Tls,
     pub answers: Arc<ServiceState>,
@@ -156,7 +156,7 @@ impl ConnectionServer {
         self.serve_http(tls, address, account, slot, &stops).await
     }
 
-    /// Whom a trusted proxy speaks for, by its PROXY header; `None`: somebody who is not let in.
+    /// The client that a trusted proxy names by its PROXY header. `None`: the client is not let in.
     async fn behind_proxy(
         &self,
         stream: &mut TcpStream,
@@ -201,7 +201,7 @@ impl ConnectionServer {
         });
         let service = service_fn(move |request| {
             let caller = caller.clone();
-            async move { Ok::<_, Infallible>(caller.answer(request).await) }
+            async move { Ok::<_, Infallible>(caller.respond(request).await) }
         });
         if http2 {
             drive(pin!(self.http2.serve_connection(io, service)), &activity, &account, &self.timeouts, stops).await
@@ -254,7 +254,7 @@ async fn drive<C: Connection>(
     }
 }
 
-/// What HTTP/1.1 and HTTP/2 connections have in common for [`drive`].
+/// The methods of HTTP/1.1 and HTTP/2 connections that [`drive`] needs.
 trait Connection: Future<Output = hyper::Result<()>> {
     /// No new requests; those under way are answered.
     fn end_in_order(self: Pin<&mut Self>);

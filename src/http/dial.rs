@@ -101,7 +101,7 @@ pub async fn stream(uri: &Uri, tls: &Tls) -> Result<Box<dyn Io>, DialError> {
     }
 }
 
-/// Whom we trust. Cheap to clone.
+/// The certificates that outgoing connections trust. Cheap to clone.
 #[derive(Clone)]
 pub struct Tls(TlsConnector);
 

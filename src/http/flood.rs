@@ -22,7 +22,7 @@ const BYTES_FOR_ONE: usize = 1024;
 /// Bytes of a request's head that count as one of them; browsers' are smaller.
 const HEAD_FOR_ONE: usize = 1024;
 
-/// What a client sends first (RFC 9113, section 3.4).
+/// The length of the client's connection preface (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;

@@ -16,11 +16,11 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 const DRESS: usize = 11;
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-/// What our page uses of a browser's devices; whatever it embeds gets none of it.
+/// The browser features that our page uses. Frames that it embeds get none of them.
 const PERMISSIONS: HeaderValue =
     HeaderValue::from_static("camera=(self), microphone=(self), display-capture=(self), autoplay=(self)");
 
-/// What of the configuration concerns browsers.
+/// The part of the configuration that concerns browsers.
 #[derive(Debug, Clone, Default)]
 pub struct GuardSettings {
     /// Where browsers reach us, if that isn't the address they name in `Host`: `https://meet.example.org`.
@@ -36,7 +36,7 @@ pub struct GuardSettings {
 #[error("{0:?} is not an origin like https://meet.example.org")]
 pub struct GuardError(String);
 
-/// What the guard decided on a request.
+/// The guard's decision about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OriginCheck<'a> {
     /// No browser, or our own page.

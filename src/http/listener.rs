@@ -26,7 +26,7 @@ const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// Why the door can't open.
 #[derive(Debug, thiserror::Error)]
-pub enum DoorError {
+pub enum ListenError {
     #[error("listening on {listen}: {source}")]
     Listen { listen: String, source: io::Error },
     #[error(transparent)]
@@ -36,7 +36,7 @@ pub enum DoorError {
 }
 
 /// The listening socket with all that it needs to serve.
-pub struct Door {
+pub struct HttpServer {
     listener: TcpListener,
     address: SocketAddr,
     settings: HttpSettings,
@@ -45,12 +45,12 @@ pub struct Door {
     slots: Arc<Semaphore>,
 }
 
-impl Door {
+impl HttpServer {
     /// Takes the address and loads (or makes) the certificate. Connections wait in the system's queue until
     /// [`serve`](Self::serve).
-    pub async fn open(settings: HttpSettings) -> Result<Self, DoorError> {
+    pub async fn open(settings: HttpSettings) -> Result<Self, ListenError> {
         let guard = Guard::new(&settings.guard)?;
-        let listen = |source| DoorError::Listen { listen: settings.listen.clone(), source };
+        let listen = |source| ListenError::Listen { listen: settings.listen.clone(), source };
         let listener = TcpListener::bind(&settings.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         // Only now: who can't have the address makes no certificate either.

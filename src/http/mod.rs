@@ -5,10 +5,9 @@
 //!        -> guard -> router
 //! ```
 //!
-//! Each connection is one task, tracked by [`Door::serve`]; each open socket, upgraded ones too, holds one slot.
+//! Each connection is one task, tracked by [`HttpServer::serve`]; each open socket, upgraded ones too, holds one slot.
 
 mod activity;
-mod answer;
 pub mod bearer;
 pub mod body;
 pub mod client;
@@ -21,6 +20,7 @@ mod listener;
 mod networks;
 mod progress;
 mod proxy;
+mod response_body;
 mod self_wake_guard;
 mod service;
 mod slot;
@@ -37,7 +37,7 @@ use crate::rate_limit::account::Bounds;
 
 pub use connection::{CONNECTION_WINDOW_BYTES, MAX_BUFFER_BYTES, MAX_HEAD_BYTES};
 pub use guard::{Guard, GuardError, GuardSettings};
-pub use listener::{Door, DoorError};
+pub use listener::{HttpServer, ListenError};
 pub use networks::{Admission, NetworkError, Networks};
 pub use tls::{Certificate, CertificateFiles, Tls, TlsError, self_signed};
 
@@ -48,13 +48,13 @@ pub struct HttpSettings {
     pub listen: String,
     pub certificate: Certificate,
     pub guard: GuardSettings,
-    /// Who may connect, by the client's address, before TLS.
+    /// The client addresses that may connect; checked before TLS.
     pub admission: Admission,
-    /// Whose PROXY v2 header and `X-Forwarded-For` are believed.
+    /// The proxies whose PROXY v2 header and `X-Forwarded-For` are believed.
     pub trusted_proxies: Networks,
     /// Sockets open at once, upgraded ones included; one more is closed as soon as it is accepted.
     pub connections: u32,
-    /// What clients may hold: each connection, each address block, all together.
+    /// Bounds of each connection, of each address block and of all together.
     pub bounds: Bounds,
     /// Largest request body; more is answered with 413.
     pub body_bytes: u64,

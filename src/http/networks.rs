@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-/// What is neither an address nor a network in CIDR form.
+/// A text that is neither an address nor a network in CIDR form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither an IP address nor a network like 10.0.0.0/8")]
 pub struct NetworkError(String);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_an_error() {
+    fn text_that_is_no_network_is_an_error() {
         for text in ["", "10.0.0.0/33", "10.0.0", "example.org", "*"] {
             assert!(Networks::parse(&[text]).is_err(), "{text}");
         }

@@ -14,11 +14,11 @@ impl Progress {
     /// `begun`: when the connection began.
     pub fn new(begun: Instant) -> Self {
         let progress = Self { begun, at: AtomicU64::new(0) };
-        progress.made();
+        progress.record();
         progress
     }
 
-    pub fn made(&self) {
+    pub fn record(&self) {
         self.at.store(self.begun.elapsed().as_millis() as u64, Relaxed);
     }
 

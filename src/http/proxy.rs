@@ -30,7 +30,7 @@ pub enum ProxyError {
     Length(usize),
 }
 
-/// What the fixed part announced.
+/// The kind of address that the header's fixed part announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     V4,

@@ -99,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn who_wakes_itself_is_polled_again_without_the_runtime() {
+    fn self_woken_task_is_polled_again_without_the_runtime() {
         assert_eq!(polls_and_wakes(&SelfWakeGuard::new(), 0), (1, 0));
         assert_eq!(polls_and_wakes(&SelfWakeGuard::new(), 1), (2, 0));
     }
 
     #[test]
-    fn who_wakes_itself_without_end_lets_the_others_have_their_turn() {
+    fn endlessly_self_woken_task_yields_to_others() {
         assert_eq!(polls_and_wakes(&SelfWakeGuard::new(), usize::MAX), (POLLS, 1));
     }
 

@@ -11,18 +11,18 @@ use hyper::body::{Body as _, Incoming};
 use tower::Service;
 
 use super::activity::Activity;
-use super::answer;
 use super::client_addr::client_address;
 use super::guard::{Guard, OriginCheck};
 use super::networks::{Admission, Networks};
+use super::response_body;
 use crate::http::body::{BodyRefused, BoundedBody, answered};
 use crate::rate_limit::account::{Account, Accounts, Held};
 use crate::rate_limit::address::ClientAddr;
 
-/// What a request takes besides its head and its body: its task, and what its answer's head says.
+/// Bytes that a request takes besides its head and its body: its task, and the head of its response.
 const REQUEST_BYTES: usize = 4096;
 
-/// What all connections share; never changed after start.
+/// The state that all connections share; never changed after start.
 pub struct ServiceState {
     pub router: Router,
     pub guard: Guard,
@@ -35,7 +35,7 @@ pub struct ServiceState {
     pub responses: [metrics::Counter; 5],
 }
 
-/// What the requests of one connection share.
+/// The state that the requests of one connection share.
 pub struct Caller {
     pub answers: Arc<ServiceState>,
     /// The socket's address, or the one out of its PROXY header.
@@ -46,7 +46,7 @@ pub struct Caller {
 
 impl Caller {
     /// Answers one request; there is always an answer.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response {
+    pub async fn respond(&self, request: Request<Incoming>) -> Response {
         let under_way = self.activity.begin_request();
         let answers = &*self.answers;
         let client = client_address(self.address, request.headers(), &answers.trusted_proxies);
@@ -71,7 +71,7 @@ impl Caller {
         if status == StatusCode::SWITCHING_PROTOCOLS || (asks_upgrade && status.is_success()) {
             self.activity.set_upgraded();
         } else {
-            response = answer::hold(response, held, &self.activity).unwrap_or_else(|_| no_room());
+            response = response_body::hold_response_bytes(response, held, &self.activity).unwrap_or_else(|_| no_room());
         }
         answers.guard.apply_headers(verdict, response.headers_mut());
         if let Some(counter) = answers.responses.get(usize::from(response.status().as_u16() / 100).wrapping_sub(1)) {
@@ -101,7 +101,7 @@ impl Caller {
     }
 }
 
-/// What the request line and the header fields take.
+/// The size of the request line and the header fields.
 fn head_bytes<B>(request: &Request<B>) -> usize {
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
     request.uri().path().len() + request.uri().query().map_or(0, str::len) + fields.sum::<usize>()

@@ -34,7 +34,7 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// What is wrong with a certificate, in words that name the file.
+/// An error of a certificate, in words that name the file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("{}: {source}", path.display())]
@@ -115,7 +115,7 @@ impl Tls {
     }
 }
 
-/// What tells one content of a file from another without reading it; symbolic links are followed.
+/// A stamp that differs when a file's content differs, without reading the file. Symbolic links are followed.
 type Stamp = Option<(SystemTime, u64, u64, i64)>;
 
 fn stamps(files: &CertificateFiles) -> [Stamp; 2] {
@@ -213,7 +213,7 @@ fn certificate_params(names: &[String]) -> Result<rcgen::CertificateParams, TlsE
     params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, "confgate self-signed");
-    let now = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_millis(crate::ids::now_ms());
+    let now = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_millis(crate::clock::date_ms());
     params.not_before = now - Duration::from_secs(86_400); // a client's clock may be a little behind
     params.not_after = now + Duration::from_secs(SELF_SIGNED_DAYS * 86_400);
     Ok(params)
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn made(names: &[&str]) -> (tempfile::TempDir, CertificateFiles) {
+    fn generate(names: &[&str]) -> (tempfile::TempDir, CertificateFiles) {
         let dir = tempfile::tempdir().expect("a directory");
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let files = self_signed(&dir.path().join("certs"), &names).expect("a certificate");
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_self_signed_certificate_serves_and_is_made_once() {
-        let (_dir, files) = made(&["conf.example.org", "0.0.0.0", "192.0.2.5", "[2001:db8::5]", "localhost"]);
+        let (_dir, files) = generate(&["conf.example.org", "0.0.0.0", "192.0.2.5", "[2001:db8::5]", "localhost"]);
         assert!(Tls::load(files.clone()).is_ok());
         let before = der(&files);
         self_signed(files.cert.parent().expect("a directory"), &[]).expect("kept");
@@ -251,14 +251,14 @@ mod tests {
 
     #[test]
     fn only_its_owner_reads_the_private_key() {
-        let (_dir, files) = made(&[]);
+        let (_dir, files) = generate(&[]);
         let mode = std::fs::metadata(&files.key).expect("the key").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
     fn a_key_without_its_certificate_gets_one_and_the_reverse_is_an_error() {
-        let (_dir, files) = made(&[]);
+        let (_dir, files) = generate(&[]);
         let dir = files.cert.parent().expect("a directory");
         let key = std::fs::read(&files.key).expect("the key");
         std::fs::remove_file(&files.cert).expect("removed");
@@ -270,8 +270,8 @@ mod tests {
 
     #[test]
     fn files_that_make_no_certificate_are_named_in_the_error() {
-        let (dir, files) = made(&[]);
-        let (_other_dir, other) = made(&[]);
+        let (dir, files) = generate(&[]);
+        let (_other_dir, other) = generate(&[]);
         let broken = dir.path().join("broken.pem");
         std::fs::write(&broken, "hello").expect("written");
         let load = |cert: &Path, key: &Path| Tls::load(CertificateFiles { cert: cert.into(), key: key.into() }).err();

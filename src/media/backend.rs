@@ -1,5 +1,5 @@
-//! What carries a node's media: the one in this process, or a media server that a driver speaks to. All take the same
-//! commands and say the same notices.
+//! The carrier of a node's media: the SFU in this process, or a media server behind a driver. All take the same
+//! commands and send the same notices.
 
 use confgate_sfu::protocol::{Command, Load, Notice};
 use tokio::sync::mpsc;
@@ -27,12 +27,12 @@ impl Backend {
         Ok(Self { media: Media::Builtin(media), notices })
     }
 
-    pub fn janus(reach: janus::Reach) -> Self {
+    pub fn janus(reach: janus::JanusServer) -> Self {
         let (media, notices) = janus::Driver::start(reach);
         Self { media: Media::Janus(media), notices }
     }
 
-    pub fn whip(reach: whip::Reach) -> Self {
+    pub fn whip(reach: whip::WhipServer) -> Self {
         let (media, notices) = whip::Driver::start(reach);
         Self { media: Media::Whip(media), notices }
     }

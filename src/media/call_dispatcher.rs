@@ -1,9 +1,9 @@
 //! Which of a node's two kinds of calls each socket holds: group calls, until it says something of a call between two.
 //! Pure, as both are.
 
-use super::group::{self, Census, Group, Input, Output, RoomNamespace};
+use super::group::{self, Group, Input, Output, RoomCounts, RoomNamespace};
 use super::message::Message;
-use super::one_to_one::{self, Pairs};
+use super::one_to_one::{self, OneToOneCalls};
 use crate::clock::Now;
 use crate::ids::ConfId;
 use confgate_sfu::protocol::{EndpointId, Notice, StreamId};
@@ -11,12 +11,12 @@ use confgate_sfu::protocol::{EndpointId, Notice, StreamId};
 /// Owned by the node's task; a socket is in one of the two.
 pub struct CallDispatcher {
     group: Group,
-    pairs: Pairs,
+    pairs: OneToOneCalls,
 }
 
 impl CallDispatcher {
     pub fn new(group: group::Limits, pairs: one_to_one::Limits) -> Self {
-        Self { group: Group::new(group), pairs: Pairs::new(pairs) }
+        Self { group: Group::new(group), pairs: OneToOneCalls::new(pairs) }
     }
 
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
@@ -26,8 +26,8 @@ impl CallDispatcher {
             }
             Input::Said(socket, message, _) => {
                 let is_of_pair = message.as_ref().is_ok_and(Message::is_of_pair);
-                if is_of_pair && let Some(shown) = self.group.release(*socket) {
-                    self.pairs.handle(now, Input::Opened(*socket, shown));
+                if is_of_pair && let Some(credentials) = self.group.release(*socket) {
+                    self.pairs.handle(now, Input::Opened(*socket, credentials));
                 }
                 if self.pairs.has(*socket) { self.pairs.handle(now, input) } else { self.group.handle(now, input) }
             }
@@ -38,7 +38,7 @@ impl CallDispatcher {
                     self.group.handle(now, input)
                 }
             }
-            Input::Notice(notice) => match endpoint_of(notice).is_some_and(Pairs::is_of_pair) {
+            Input::Notice(notice) => match endpoint_of(notice).is_some_and(OneToOneCalls::is_of_pair) {
                 true => self.pairs.handle(now, input),
                 false => self.group.handle(now, input),
             },
@@ -51,9 +51,9 @@ impl CallDispatcher {
     }
 
     /// All sockets; rooms and members of group calls.
-    pub fn census(&self) -> Census {
-        let census = self.group.census();
-        Census { sockets: census.sockets + self.pairs.census().0, ..census }
+    pub fn counts(&self) -> RoomCounts {
+        let census = self.group.counts();
+        RoomCounts { sockets: census.sockets + self.pairs.counts().0, ..census }
     }
 
     /// Whether a stream of that name is in the room.
@@ -63,7 +63,7 @@ impl CallDispatcher {
 
     /// Calls between two.
     pub fn pairs(&self) -> usize {
-        self.pairs.census().1
+        self.pairs.counts().1
     }
 }
 

@@ -5,12 +5,12 @@ use tokio::sync::mpsc;
 use super::message::{Code, Reply};
 use crate::http::ws::send_queue::{Close, Outbox};
 
-/// What may wait for a session: it hears answers to its few offers, one error and its end.
-const HEARD: usize = 16;
+/// Events that may wait for a session: it gets answers to its few offers, one error and its end.
+const SESSION_EVENTS: usize = 16;
 
-/// What a session over HTTP heeds.
+/// An event for a session over HTTP.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
+pub enum SessionEvent {
     /// The SDP answer to its offer, and what the node calls the stream.
     Answered {
         stream: String,
@@ -25,22 +25,22 @@ pub enum Heard {
 
 pub(super) enum ClientSink {
     Socket(Outbox),
-    /// Who lags so far that this is full has ended: it hears no more, and goes.
-    Session(mpsc::Sender<Heard>),
+    /// A session that lags so far that this is full has ended.
+    Session(mpsc::Sender<SessionEvent>),
 }
 
 impl ClientSink {
-    pub fn session() -> (Self, mpsc::Receiver<Heard>) {
-        let (ear, heard) = mpsc::channel(HEARD);
-        (Self::Session(ear), heard)
+    pub fn session() -> (Self, mpsc::Receiver<SessionEvent>) {
+        let (sink, events) = mpsc::channel(SESSION_EVENTS);
+        (Self::Session(sink), events)
     }
 
-    pub fn hear(&self, reply: &Reply) {
+    pub fn send(&self, reply: &Reply) {
         match self {
             Self::Socket(outbox) => outbox.send(reply.text().into()),
             Self::Session(session) => {
-                if let Some(heard) = heeded(reply) {
-                    session.try_send(heard).ok();
+                if let Some(events) = session_event(reply) {
+                    session.try_send(events).ok();
                 }
             }
         }
@@ -49,22 +49,23 @@ impl ClientSink {
     pub fn close(self, why: Close) {
         match self {
             Self::Socket(outbox) => outbox.close(why),
-            // Full or not: that the ear is gone says the same.
-            Self::Session(session) => drop(session.try_send(Heard::Closed)),
+            // Full or not: the end of the sink says the same.
+            Self::Session(session) => drop(session.try_send(SessionEvent::Closed)),
         }
     }
 }
 
-/// Who comes and goes is for who shows them; a session's answers hold all candidates.
-fn heeded(reply: &Reply) -> Option<Heard> {
+/// Notices about other participants are dropped: a session over HTTP doesn't show them. A session's answers hold all
+/// candidates.
+fn session_event(reply: &Reply) -> Option<SessionEvent> {
     match reply {
         Reply::ReceiveVideoAnswer { name, sdp_answer } => {
-            Some(Heard::Answered { stream: name.clone(), answer: sdp_answer.clone() })
+            Some(SessionEvent::Answered { stream: name.clone(), answer: sdp_answer.clone() })
         }
         // Of one stream; its sound goes on. Without a name it is the session that is refused.
         Reply::Error { code: Code::NoCommonCodec, name: Some(_), .. } => None,
-        Reply::Error { code, .. } => Some(Heard::Refused(*code)),
-        Reply::Moved { .. } => Some(Heard::Moved),
+        Reply::Error { code, .. } => Some(SessionEvent::Refused(*code)),
+        Reply::Moved { .. } => Some(SessionEvent::Moved),
         _ => None,
     }
 }

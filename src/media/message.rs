@@ -1,5 +1,5 @@
-//! What clients and the node say to each other on a call gateway's socket: the messages of Kurento's group call and of
-//! its one-to-one call (JSON text frames told apart by `id`), and ours beside them. As values; the text is at the edge.
+//! The messages of a call gateway's socket: those of Kurento's group call and of its one-to-one call (JSON text frames
+//! told apart by `id`), and ours beside them. As values; the text is at the edge.
 
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,7 @@ pub enum Message {
         sdp_answer: String,
     },
     OnIceCandidate {
-        /// Whose stream the connection is for; in a call between two there is but one connection.
+        /// The owner of the stream that the connection is for. A call between two has one connection only.
         #[serde(default)]
         name: Option<String>,
         /// Null where there are no more.
@@ -71,14 +71,14 @@ pub enum Message {
         token: Option<String>,
     },
     Call {
-        /// Whom the client claims to be.
+        /// The name that the client claims.
         #[serde(default)]
         from: Option<String>,
         to: String,
         sdp_offer: String,
     },
     IncomingCallResponse {
-        /// Who calls.
+        /// The caller's name.
         from: String,
         /// `accept`; anything else is no.
         call_response: String,
@@ -97,7 +97,7 @@ pub enum Message {
     Unknown,
 }
 
-/// What browsers say to each other of a connection between them: passed on as it is, and nothing else is.
+/// A message between the two browsers of a direct connection: passed on as it is. Nothing else is passed on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Signal {
@@ -263,11 +263,11 @@ pub enum Reply {
         name: String,
         nodes: Vec<String>,
     },
-    /// Who speaks now.
+    /// The member that speaks now.
     Speaker {
         name: Option<String>,
     },
-    /// What of the client's own camera and microphone is forwarded.
+    /// The tracks of the client's own camera and microphone that are forwarded.
     Enforce {
         audio: bool,
         video: bool,
@@ -299,7 +299,7 @@ impl Reply {
     }
 }
 
-/// What a client can tell errors apart by.
+/// The error codes of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Code {
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_unreadable() {
+    fn text_that_is_no_message_is_unreadable() {
         let long =
             format!(r#"{{"id":"onIceCandidate","name":"a","candidate":{{"candidate":"{}"}}}}"#, "x".repeat(2000));
         let huge = r#"{"id":"view","sender":"a","width":99999999,"height":1}"#;
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_from_browser_to_browser_is_passed_on_as_it_is_and_nothing_else() {
+    fn p2p_message_is_passed_on_unchanged_and_nothing_else() {
         let said = r#"{"id":"signal","to":"ben","description":{"type":"offer","sdp":"v=0"},"more":1}"#;
         let Ok(Message::Signal { to, signal }) = Message::read(said) else { panic!("it is a signal") };
         let passed = Reply::Signal { from: "anna".into(), signal }.text();

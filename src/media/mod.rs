@@ -1,7 +1,7 @@
 //! This process as a call gateway node: signalling without sockets. Clients' messages come in, replies go out through
 //! their outboxes, and between them stand the calls' pure cores and the media that they command.
 
-mod answers;
+mod answer_check;
 mod backend;
 mod call_dispatcher;
 mod client_sink;
@@ -17,7 +17,7 @@ pub mod whip;
 
 pub use self::backend::Backend;
 pub use self::call_dispatcher::CallDispatcher;
-pub use self::client_sink::Heard;
-pub use self::group::{Limits, Purpose, Session, Shown};
+pub use self::client_sink::SessionEvent;
+pub use self::group::{ClientCredentials, Limits, Purpose, Session};
 pub use self::node::{Client, Ends, Media, Node, Settings, Status};
 pub use self::tokens::Tokens;

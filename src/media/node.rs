@@ -10,20 +10,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::answers::Answers;
+use super::answer_check::AnswerCheck;
 use super::backend::{Backend, Media as Carrier};
 use super::call_dispatcher::CallDispatcher;
-use super::client_sink::{ClientSink, Heard};
-use super::group::{Input, Limits, LinkId, Linked, Output, Session, Shown, SocketId};
+use super::client_sink::{ClientSink, SessionEvent};
+use super::group::{ClientCredentials, Input, Limits, LinkEvent, LinkId, Output, Session, SocketId};
 use super::message::{Message, Reply, Unreadable};
 use super::one_to_one;
-use super::pull::{self, Pull, Pulls, Said, State};
-use crate::clock::Now;
+use super::pull::{self, LinkReport, Pull, Pulls, State};
+use crate::clock::{Now, date_ms};
 use crate::http::ws::send_queue::{Close, Outbox};
-use crate::ids::now_ms;
 use crate::node_protocol::{self, FromNode, ToNode};
 
-/// What may wait for the node's task. When it is full, whoever has more waits: the sockets are read more slowly.
+/// Inputs that may wait for the node's task. When it is full, senders wait: the sockets are read more slowly.
 const MAILBOX: usize = 4096;
 /// How often sockets that join nowhere are looked for.
 const TICK: Duration = Duration::from_millis(500);
@@ -61,7 +60,7 @@ pub struct Media {
 }
 
 enum Event {
-    Opened(SocketId, Shown, Outbox),
+    Opened(SocketId, ClientCredentials, Outbox),
     Began(SocketId, Session, ClientSink),
     Of(Input),
     Pull(pull::Request),
@@ -73,7 +72,7 @@ pub struct Client {
     mailbox: mpsc::Sender<Event>,
 }
 
-/// What the gateway in this process holds of the node: the same as a control link, without the wire.
+/// The node's ends that the gateway in this process holds: the same as a control link, without the wire.
 pub struct Ends {
     pub orders: mpsc::Sender<ToNode>,
     pub news: mpsc::Receiver<FromNode>,
@@ -88,8 +87,8 @@ pub struct Node {
     pulls: Pulls,
     mailbox: mpsc::Receiver<Event>,
     orders: mpsc::Receiver<ToNode>,
-    ears: HashMap<SocketId, ClientSink>,
-    answers: Answers,
+    clients: HashMap<SocketId, ClientSink>,
+    answers: AnswerCheck,
     /// Commands that the media had no room for, in order. While there are any, nothing more is taken on: what one
     /// input came to is all that it holds.
     backlog: VecDeque<Command>,
@@ -98,23 +97,23 @@ pub struct Node {
 
 impl Media {
     /// A socket has opened: `None` where the node has stopped.
-    pub async fn open(&self, shown: Shown, outbox: Outbox) -> Option<Client> {
+    pub async fn open(&self, credentials: ClientCredentials, outbox: Outbox) -> Option<Client> {
         let id = SocketId(self.sockets.fetch_add(1, Ordering::Relaxed));
-        self.mailbox.send(Event::Opened(id, shown, outbox)).await.ok()?;
+        self.mailbox.send(Event::Opened(id, credentials, outbox)).await.ok()?;
         Some(Client { id, mailbox: self.mailbox.clone() })
     }
 
     /// A session over HTTP begins: `None` where the node has stopped.
-    pub async fn begin(&self, session: Session) -> Option<(Client, mpsc::Receiver<Heard>)> {
+    pub async fn begin(&self, session: Session) -> Option<(Client, mpsc::Receiver<SessionEvent>)> {
         let id = SocketId(self.sockets.fetch_add(1, Ordering::Relaxed));
-        let (ear, heard) = ClientSink::session();
-        self.mailbox.send(Event::Began(id, session, ear)).await.ok()?;
+        let (sink, heard) = ClientSink::session();
+        self.mailbox.send(Event::Began(id, session, sink)).await.ok()?;
         Some((Client { id, mailbox: self.mailbox.clone() }, heard))
     }
 
-    /// What a gateway orders over its link.
-    pub async fn order(&self, order: ToNode) {
-        self.tell(Input::Control(order)).await;
+    /// Passes on an order of a gateway's link.
+    pub async fn send_control(&self, order: ToNode) {
+        self.send_input(Input::Control(order)).await;
     }
 
     /// Pulls a stream from another node; how far that has come.
@@ -126,7 +125,7 @@ impl Media {
         self.ask(|answer| pull::Request::Pull(pull, answer)).await.ok_or_else(stopped)?
     }
 
-    /// What is pulled by hand.
+    /// The streams that are pulled by hand.
     pub async fn pulled(&self) -> Vec<pull::Pulled> {
         self.ask(pull::Request::List).await.unwrap_or_default()
     }
@@ -142,20 +141,20 @@ impl Media {
         answered.await.ok()
     }
 
-    /// What links report; ends with the node.
+    /// The status that links report; ends with the node.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
     }
 
-    async fn tell(&self, input: Input) {
+    async fn send_input(&self, input: Input) {
         // A node that has stopped has nothing left to change.
         self.mailbox.send(Event::Of(input)).await.ok();
     }
 }
 
 impl Client {
-    pub async fn say(&self, message: Result<Message, Unreadable>, shown: Shown) {
-        self.mailbox.send(Event::Of(Input::Said(self.id, message, shown))).await.ok();
+    pub async fn on_message(&self, message: Result<Message, Unreadable>, credentials: ClientCredentials) {
+        self.mailbox.send(Event::Of(Input::Said(self.id, message, credentials))).await.ok();
     }
 
     /// The client has answered a ping.
@@ -191,8 +190,8 @@ impl Node {
             pulls: Pulls::new(pulls),
             mailbox,
             orders,
-            ears: HashMap::new(),
-            answers: Answers::default(),
+            clients: HashMap::new(),
+            answers: AnswerCheck::default(),
             backlog: VecDeque::new(),
             status,
         };
@@ -207,7 +206,7 @@ impl Node {
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut draining, mut deadline) = (false, Instant::now());
-        while !draining || self.calls.census().sockets > 0 {
+        while !draining || self.calls.counts().sockets > 0 {
             let ready = self.backlog.is_empty();
             tokio::select! {
                 notice = self.notices.recv() => match notice {
@@ -227,7 +226,7 @@ impl Node {
                     draining = true;
                     deadline = Instant::now() + self.settings.drain;
                     self.take(Input::Drain);
-                    self.report(Some(now_ms() + self.settings.drain.as_millis() as u64));
+                    self.report(Some(date_ms() + self.settings.drain.as_millis() as u64));
                 }
                 () = sleep_until(deadline), if draining => self.take(Input::Stop),
                 () = hard.cancelled() => break,
@@ -239,12 +238,12 @@ impl Node {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Opened(socket, shown, outbox) => {
-                self.ears.insert(socket, ClientSink::Socket(outbox));
-                self.take(Input::Opened(socket, shown));
+            Event::Opened(socket, credentials, outbox) => {
+                self.clients.insert(socket, ClientSink::Socket(outbox));
+                self.take(Input::Opened(socket, credentials));
             }
-            Event::Began(socket, session, ear) => {
-                self.ears.insert(socket, ear);
+            Event::Began(socket, session, sink) => {
+                self.clients.insert(socket, sink);
                 self.take(Input::Began(socket, session));
             }
             Event::Of(input) => self.take(input),
@@ -253,21 +252,21 @@ impl Node {
     }
 
     fn notice(&mut self, notice: Notice) {
-        let notice = self.answers.judged(notice).unwrap_or_else(|(endpoint, refusal)| {
+        let notice = self.answers.check(notice).unwrap_or_else(|(endpoint, refusal)| {
             self.command(Command::Close { endpoint });
             refusal
         });
         self.take(Input::Notice(notice));
     }
 
-    fn linked(&mut self, said: Said) {
+    fn linked(&mut self, said: LinkReport) {
         match said {
-            Said::Of(link, said) => self.take(Input::Linked(link, said)),
-            Said::Over(link) => self.pulls.forget(link),
+            LinkReport::Of(link, said) => self.take(Input::Linked(link, said)),
+            LinkReport::Over(link) => self.pulls.forget(link),
         }
     }
 
-    /// Whoever asked may have gone meanwhile.
+    /// The requester may have gone meanwhile.
     fn pull(&mut self, request: pull::Request) {
         match request {
             pull::Request::Pull(pull, answer) => {
@@ -286,13 +285,13 @@ impl Node {
 
     fn unlinked(&mut self, links: impl IntoIterator<Item = LinkId>) {
         for link in links {
-            self.take(Input::Linked(link, Linked::Closed));
+            self.take(Input::Linked(link, LinkEvent::Closed));
         }
     }
 
     fn take(&mut self, input: Input) {
         if let Input::Closed(socket) = &input {
-            self.ears.remove(socket);
+            self.clients.remove(socket);
         }
         for output in self.calls.handle(Now::read(), input) {
             match output {
@@ -302,7 +301,7 @@ impl Node {
                 Output::Media(command) => self.command(command),
                 Output::Link(link, ask) => {
                     if !self.pulls.ask(link, ask) {
-                        self.take(Input::Linked(link, Linked::Closed));
+                        self.take(Input::Linked(link, LinkEvent::Closed));
                     }
                 }
                 Output::Cascade(conf, peers) => {
@@ -320,25 +319,25 @@ impl Node {
         if let Reply::Error { code, .. } = reply {
             metrics::counter!("confgate_groupcall_errors_total", "code" => code.name()).increment(1);
         }
-        if let Some(ear) = self.ears.get(&socket) {
-            ear.hear(reply);
+        if let Some(sink) = self.clients.get(&socket) {
+            sink.send(reply);
         }
     }
 
     fn close(&mut self, socket: SocketId, why: Close) {
-        if let Some(ear) = self.ears.remove(&socket) {
-            ear.close(why);
+        if let Some(sink) = self.clients.remove(&socket) {
+            sink.close(why);
         }
     }
 
     fn probe(&self, socket: SocketId) {
-        if let Some(ClientSink::Socket(outbox)) = self.ears.get(&socket) {
+        if let Some(ClientSink::Socket(outbox)) = self.clients.get(&socket) {
             outbox.ping();
         }
     }
 
     fn command(&mut self, command: Command) {
-        self.answers.asked(&command);
+        self.answers.on_command(&command);
         if !self.backlog.is_empty() || !self.media.send(command.clone()) {
             self.backlog.push_back(command);
         }
@@ -367,17 +366,17 @@ impl Node {
 
     /// Says how the node is; a deadline, once said, stands.
     fn report(&mut self, deadline_ms: Option<u64>) {
-        let census = self.calls.census();
-        self.say("confgate_groupcall_sockets", census.sockets as f64);
-        self.say("confgate_groupcall_rooms", census.rooms as f64);
-        self.say("confgate_groupcall_members", census.members as f64);
-        self.say("confgate_one2one_calls", self.calls.pairs() as f64);
-        self.say("confgate_groupcall_mailbox_waiting", self.mailbox.len() as f64);
-        self.say("confgate_groupcall_media_waiting", self.backlog.len() as f64);
+        let census = self.calls.counts();
+        self.set_gauge("confgate_groupcall_sockets", census.sockets as f64);
+        self.set_gauge("confgate_groupcall_rooms", census.rooms as f64);
+        self.set_gauge("confgate_groupcall_members", census.members as f64);
+        self.set_gauge("confgate_one2one_calls", self.calls.pairs() as f64);
+        self.set_gauge("confgate_groupcall_mailbox_waiting", self.mailbox.len() as f64);
+        self.set_gauge("confgate_groupcall_media_waiting", self.backlog.len() as f64);
         if let Ok(load) = self.media.load() {
-            self.say("confgate_media_packets_per_second", load.packets_per_s as f64);
-            self.say("confgate_media_busiest_ratio", load.busiest);
-            self.say("confgate_media_endpoints", load.endpoints as f64);
+            self.set_gauge("confgate_media_packets_per_second", load.packets_per_s as f64);
+            self.set_gauge("confgate_media_busiest_ratio", load.busiest);
+            self.set_gauge("confgate_media_endpoints", load.endpoints as f64);
         }
         let Settings { group, pairs, .. } = &self.settings;
         let rooms = census.rooms as f64 / group.rooms.max(1) as f64;
@@ -390,7 +389,7 @@ impl Node {
     }
 
     /// One process may hold several nodes: its own, and those that it fronts.
-    fn say(&self, gauge: &'static str, value: f64) {
+    fn set_gauge(&self, gauge: &'static str, value: f64) {
         metrics::gauge!(gauge, "node" => self.settings.group.node.clone()).set(value);
     }
 }
@@ -412,7 +411,7 @@ fn load(media: &Carrier, rooms: f64, draining: bool) -> FromNode {
 }
 
 impl Status {
-    /// What a link says of it, when it has said `told` of an earlier one.
+    /// The messages by which a link reports this status after an earlier one, `told`.
     pub fn news(&self, told: Option<&Status>) -> impl Iterator<Item = FromNode> + use<> {
         let known = told.and_then(|told| told.deadline_ms);
         let draining = self.deadline_ms.filter(|_| known.is_none());

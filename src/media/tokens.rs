@@ -1,10 +1,11 @@
-//! What a node believes of the tokens that it is shown.
+//! The tokens that a node accepts.
 
-use crate::ids::{Secret, now_ms};
-use crate::media::group::Shown;
+use crate::clock::date_ms;
+use crate::ids::Secret;
+use crate::media::group::ClientCredentials;
 use crate::token::{CallGatewayClaims, ControlClaims, Kind, KindKeys, PullClaims};
 
-/// What the key is called of a node that is known by its address only.
+/// The key's name for a node that is known by its address only.
 pub(super) const PULLERS_KEY: &str = "pull";
 
 /// The keys of one node: whoever shares its secret gives out its tokens.
@@ -20,26 +21,30 @@ impl Tokens {
         let named = |id: &str| (id.to_owned(), secret.clone());
         let keys = |kind| KindKeys::new(&[named(gateway_id)], kind);
         let (clients, gateways) = (keys(Kind::CallGateway), keys(Kind::Control));
-        // Who pulls may know the address only.
+        // A node that pulls may know the address only.
         let pullers = KindKeys::new(&[named(gateway_id), named(PULLERS_KEY)], Kind::Pull);
         Self { gateway_id: gateway_id.to_owned(), clients, gateways, pullers }
     }
 
-    /// Whose tokens they are.
+    /// The id of the node that the tokens are for.
     pub fn node(&self) -> &str {
         &self.gateway_id
     }
 
-    /// What a client's token says, or another node's that pulls, unless it is for another node, ill-signed or expired.
-    pub fn client(&self, token: &str) -> Shown {
+    /// The claims of a client's token, or of another node's that pulls, unless it is for another node, ill-signed or
+    /// expired.
+    pub fn client(&self, token: &str) -> ClientCredentials {
         match self.once(token) {
-            Some(claims) if serves(claims.exp) => Shown::Claims(Box::new(claims)),
-            Some(_) => Shown::Refused,
-            None => self.puller(token).map_or(Shown::Refused, |claims| Shown::Pull(Box::new(claims))),
+            Some(claims) if serves(claims.exp) => ClientCredentials::Claims(Box::new(claims)),
+            Some(_) => ClientCredentials::Refused,
+            None => self
+                .puller(token)
+                .map_or(ClientCredentials::Refused, |claims| ClientCredentials::Pull(Box::new(claims))),
         }
     }
 
-    /// What a client's token says, expired or not: for what it has begun while it served.
+    /// The claims of a client's token, expired or not: for a request on a session that was begun while the token was
+    /// valid.
     pub fn once(&self, token: &str) -> Option<CallGatewayClaims> {
         self.clients.verify::<CallGatewayClaims>(token).ok().filter(|claims| claims.gateway_id == self.gateway_id)
     }
@@ -59,7 +64,7 @@ impl Tokens {
 
 /// `exp`: seconds since 1970.
 fn serves(exp: u64) -> bool {
-    exp.saturating_mul(1000) > now_ms()
+    exp.saturating_mul(1000) > date_ms()
 }
 
 #[cfg(test)]
@@ -82,7 +87,7 @@ mod tests {
         let sign =
             |kind, claims: &CallGatewayClaims| KindKeys::new(&[("n1".into(), secret.clone())], kind).sign(claims);
         let good = sign(Kind::CallGateway, &claims("n1", 60));
-        assert!(matches!(tokens.client(&good), Shown::Claims(claims) if claims.user_id.as_str() == "anna"));
+        assert!(matches!(tokens.client(&good), ClientCredentials::Claims(claims) if claims.user_id.as_str() == "anna"));
         let other_key = KindKeys::new(&[("n1".into(), Secret::new("another"))], Kind::CallGateway);
         let bad = [
             sign(Kind::CallGateway, &claims("n2", 60)),
@@ -92,7 +97,7 @@ mod tests {
             String::new(),
         ];
         for token in bad {
-            assert!(matches!(tokens.client(&token), Shown::Refused), "{token}");
+            assert!(matches!(tokens.client(&token), ClientCredentials::Refused), "{token}");
         }
     }
 
@@ -105,8 +110,11 @@ mod tests {
             PullClaims::new(node, ConfId::parse("c").unwrap(), Some("anna"), Duration::from_secs(ttl_s))
         };
         for node in [Some("n1"), None] {
-            let shown = tokens.client(&keys(&secret).sign(&claims(node, 60)));
-            assert!(matches!(shown, Shown::Pull(claims) if claims.stream.as_deref() == Some("anna")), "{node:?}");
+            let credentials = tokens.client(&keys(&secret).sign(&claims(node, 60)));
+            assert!(
+                matches!(credentials, ClientCredentials::Pull(claims) if claims.stream.as_deref() == Some("anna")),
+                "{node:?}"
+            );
         }
         let bad = [
             keys(&secret).sign(&claims(Some("n2"), 60)),
@@ -114,7 +122,7 @@ mod tests {
             keys(&Secret::new("another")).sign(&claims(None, 60)),
         ];
         for token in bad {
-            assert!(matches!(tokens.client(&token), Shown::Refused), "{token}");
+            assert!(matches!(tokens.client(&token), ClientCredentials::Refused), "{token}");
         }
     }
 

@@ -20,7 +20,7 @@ const GONE_MAX: usize = 1024;
 const OVER: Duration = Duration::from_mins(10);
 const OVER_MAX: usize = 4096;
 
-/// What the core wants done, in order.
+/// An effect of the core, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Where does the store have it? Answered by [`Core::placed`], if it is anywhere.
@@ -62,7 +62,7 @@ pub enum Effect {
     Release(ConfId),
 }
 
-/// What `callgw.changed` says besides `confId`.
+/// The fields of `callgw.changed` besides `confId`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
     pub from: Option<String>,
@@ -108,7 +108,7 @@ struct Room {
     at: Option<Allocation>,
     /// Each member with what of them is forwarded.
     members: HashMap<UserId, Right>,
-    /// Who was in and is not: their tokens issued up to then are void.
+    /// Members that have left: their tokens issued up to then are void.
     gone: HashMap<UserId, u64>,
     /// A move is under way.
     moving: bool,
@@ -128,7 +128,7 @@ pub struct Core {
 type Effects = Vec<Effect>;
 
 impl Core {
-    /// What members may send has changed.
+    /// Handles a change of what members may send.
     pub fn granted(&mut self, conf: ConfId, rights: MediaPermissions, now: impl Into<Now>) -> Effects {
         let (mut out, Now { date, moment }) = (Vec::new(), now.into());
         match rights {
@@ -164,7 +164,7 @@ impl Core {
     fn ended(&mut self, conf: &ConfId, now: Moment, out: &mut Effects) {
         self.over.retain(|(_, _, at)| now.since(*at) < OVER);
         let Some(room) = self.rooms.remove(conf) else { return };
-        room.tell(&ToNode::CloseRoom { room: conf.clone() }, out);
+        room.send_to_nodes(&ToNode::CloseRoom { room: conf.clone() }, out);
         for gateway in room.nodes() {
             self.over.push_back((conf.clone(), gateway.to_owned(), now));
             if self.over.len() > OVER_MAX {
@@ -209,7 +209,7 @@ impl Core {
         out
     }
 
-    /// What conferences at several call gateways need again and again: the tokens with which those pull expire.
+    /// Renews what conferences at several call gateways need again and again: the tokens with which those pull expire.
     pub fn cascades(&self) -> Effects {
         self.rooms.iter().filter_map(|(conf, room)| room.cascade(conf)).collect()
     }
@@ -293,7 +293,7 @@ impl Room {
     fn admit(&mut self, conf: &ConfId, user: UserId, right: Right, out: &mut Effects) {
         self.gone.remove(&user);
         self.members.insert(user.clone(), right);
-        self.tell(&permit(conf, user, right), out);
+        self.send_to_nodes(&permit(conf, user, right), out);
     }
 
     fn expel(&mut self, conf: &ConfId, user: UserId, issued_until: u64, out: &mut Effects) {
@@ -304,12 +304,12 @@ impl Room {
             self.gone.remove(&oldest);
         }
         self.gone.insert(user.clone(), issued_until);
-        self.tell(&ToNode::Expel { room: conf.clone(), name: user.clone(), issued_until }, out);
+        self.send_to_nodes(&ToNode::Expel { room: conf.clone(), name: user.clone(), issued_until }, out);
         out.push(Effect::Left(user));
     }
 
     /// To each of its call gateways: any member may be at any.
-    fn tell(&self, command: &ToNode, out: &mut Effects) {
+    fn send_to_nodes(&self, command: &ToNode, out: &mut Effects) {
         out.extend(self.nodes().map(|id| Effect::Tell { gateway: id.to_owned(), command: command.clone() }));
     }
 
@@ -342,7 +342,7 @@ impl Room {
     }
 }
 
-/// What the roster says is what is forwarded.
+/// The command that makes the node forward what the roster says.
 fn permit(conf: &ConfId, name: UserId, right: Right) -> ToNode {
     ToNode::Permit {
         room: conf.clone(),

@@ -67,7 +67,7 @@ fn sorted(mut effects: Vec<Effect>) -> Vec<Effect> {
 }
 
 #[test]
-fn what_was_decided_before_the_gateway_was_known_is_told_when_it_is() {
+fn earlier_decisions_are_told_once_the_gateway_is_known() {
     let mut core = Core::default();
     core.survey(vec![well("a")]);
     let out = core.granted(conf(), member("u1", false), 0);
@@ -116,7 +116,7 @@ fn a_roster_that_was_missed_expels_who_is_no_longer_in_it() {
 }
 
 #[test]
-fn when_a_gateway_dies_its_conferences_move_once_and_everybody_is_told_where() {
+fn conferences_of_a_dead_gateway_move_once_and_members_are_told_where() {
     let mut core = placed();
     assert_eq!(core.survey(vec![dead("a"), well("b")]), [leave("a", 2)]);
     assert_eq!(core.survey(vec![dead("a"), well("b")]), [], "under way");
@@ -160,7 +160,7 @@ fn a_drained_gateway_is_left_at_its_deadline_if_there_is_another() {
 }
 
 #[test]
-fn what_the_store_could_not_say_is_asked_again() {
+fn failed_store_request_is_repeated() {
     let mut core = placed();
     assert_eq!(core.survey(vec![dead("a"), well("b")]), [leave("a", 2)]);
     core.not_yet(&conf());
@@ -177,7 +177,7 @@ fn a_conference_that_ended_on_the_way_leaves_nothing_in_the_store() {
 }
 
 #[test]
-fn who_is_gone_is_remembered_within_bounds() {
+fn departed_members_are_remembered_within_bounds() {
     let mut core = placed();
     for i in 0..2 * GONE_MAX as u64 {
         core.granted(conf(), MediaPermissions::Gone { user: user(&format!("g{i}")), at: i, sent_away: true }, i);
@@ -217,7 +217,7 @@ fn a_conference_that_grows_is_enforced_at_each_gateway_and_nobody_is_sent_away()
 }
 
 #[test]
-fn when_one_of_its_gateways_dies_or_is_drained_a_conference_stays_at_the_other() {
+fn conference_stays_at_its_other_gateway_when_one_dies_or_drains() {
     for (gone, stays) in [("a", "b"), ("b", "a")] {
         let mut core = placed();
         core.placed(&conf(), grown(&["a", "b"], 2));

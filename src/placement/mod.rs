@@ -10,7 +10,7 @@ mod task;
 
 use tokio::sync::mpsc;
 
-use crate::callgw::{NoNodeAvailable, Place, Pool};
+use crate::callgw::{NoNodeAvailable, NodeChoice, Pool};
 use crate::clock::Moment;
 use crate::ids::{ConfId, UserId};
 use crate::store::{Allocation, Store, StoreError};
@@ -64,7 +64,7 @@ impl Placement {
                 self.pool.place(&nodes, since_ms, Some(user), region).map_err(PlacementError::NoNodeAvailable)?;
             let (chosen, agreed) = self.agree(conf, at, place, now).await?;
             if agreed.nodes().any(|id| id == chosen) && self.pool.is_up(&chosen) {
-                self.pool.given(&chosen, 1);
+                self.pool.note_assignment(&chosen, 1);
                 metrics::gauge!("confgate_placements_waiting").set((PLACED - self.placed.capacity()) as f64);
                 // At a stop nobody notes it; the store has it.
                 let _ = self.placed.send((conf.clone(), agreed)).await;
@@ -80,17 +80,17 @@ impl Placement {
         &self,
         conf: &ConfId,
         at: Option<Allocation>,
-        place: Place,
+        place: NodeChoice,
         now: u64,
     ) -> Result<(String, Allocation), StoreError> {
         match (place, at) {
-            (Place::Stay(id), Some(at)) => Ok((id, at)),
-            (Place::Grow(id), Some(at)) => {
+            (NodeChoice::Stay(id), Some(at)) => Ok((id, at)),
+            (NodeChoice::Grow(id), Some(at)) => {
                 let nodes: Vec<String> = at.nodes().chain([id.as_str()]).map(str::to_owned).collect();
                 let agreed = self.store.spread(conf, &at, &nodes, now).await?;
                 Ok((id, agreed.unwrap_or(at)))
             }
-            (Place::Stay(id) | Place::Grow(id) | Place::Move(id), at) => {
+            (NodeChoice::Stay(id) | NodeChoice::Grow(id) | NodeChoice::Move(id), at) => {
                 let agreed = self.store.assign(conf, &id, at.as_ref().map(|at| at.gateway_id.as_str()), now).await?;
                 Ok((agreed.gateway_id.clone(), agreed))
             }

@@ -27,7 +27,7 @@ const POLL_OVERLAP_MS: u64 = 5000;
 /// Moves written at once: enough to keep the store busy, few enough to leave it to others too.
 const MOVES: usize = 8;
 
-/// What the store said.
+/// An answer of the store.
 enum Answer {
     Located(ConfId, Result<Option<Allocation>, StoreError>),
     Moved(ConfId, Option<Result<Allocation, StoreError>>),
@@ -36,7 +36,7 @@ enum Answer {
     Released(Result<(), StoreError>),
 }
 
-/// What all gateways have decided lately.
+/// The recent decisions of all gateways.
 struct Decided {
     drains: HashMap<String, u64>,
     placed: Vec<(ConfId, Allocation)>,
@@ -54,7 +54,7 @@ pub struct Task {
     moves_under_way: usize,
     /// Conferences of which the store couldn't say where they are.
     unlocated: Vec<ConfId>,
-    /// What conferences were too busy to take: one for each.
+    /// Changes that a busy conference could not take: one for each conference.
     untold: HashMap<ConfId, Change>,
     polled_until: u64,
     polling: bool,
@@ -170,11 +170,11 @@ impl Task {
             Effect::Locate(conf) => self.locate(conf),
             Effect::Move { conf, from, members } => self.moves.push_back((conf, from, members)),
             Effect::Leave { conf, at, from } => self.leave(conf, at, &from),
-            Effect::Tell { gateway, command } => self.pool.tell(&gateway, command),
+            Effect::Tell { gateway, command } => self.pool.send_command(&gateway, command),
             Effect::Cascade { conf, nodes, left } => self.cascade(&conf, &nodes, &left),
             Effect::SendOn { gateway, conf, to } => {
                 if let Some(url) = self.pool.address_of(&to) {
-                    self.pool.tell(&gateway, ToNode::Move { room: conf, url: url.to_owned() });
+                    self.pool.send_command(&gateway, ToNode::Move { room: conf, url: url.to_owned() });
                 }
             }
             Effect::Announce(conf, change) => {
@@ -205,7 +205,7 @@ impl Task {
             let to = self.pool.elsewhere(&from);
             let store = self.store.clone();
             if let Ok(to) = &to {
-                self.pool.given(to, members);
+                self.pool.note_assignment(to, members);
             }
             self.asks.spawn(async move {
                 let moved = match to {
@@ -231,10 +231,10 @@ impl Task {
     fn cascade(&self, conf: &ConfId, nodes: &[String], left: &[String]) {
         for id in nodes {
             let peers = nodes.iter().filter(|other| *other != id).filter_map(|other| self.pool.peer(other, conf));
-            self.pool.tell(id, ToNode::Cascade { room: conf.clone(), peers: peers.collect() });
+            self.pool.send_command(id, ToNode::Cascade { room: conf.clone(), peers: peers.collect() });
         }
         for id in left {
-            self.pool.tell(id, ToNode::Cascade { room: conf.clone(), peers: Vec::new() });
+            self.pool.send_command(id, ToNode::Cascade { room: conf.clone(), peers: Vec::new() });
         }
     }
 

@@ -7,33 +7,33 @@ use unicode_general_category::{GeneralCategory as Category, get_general_category
 /// Longest name of anything, in characters.
 pub const MAX: usize = 128;
 
-/// What may be configured as a name, in words.
+/// The names that may be configured, in words.
 pub const ALLOWED: &str = "1 to 128 characters, of which one at least can be seen";
 
-/// What stands for a name of which nothing can be seen, where one is told and can't be refused.
+/// The replacement for a name without a visible character, where the name is reported and can't be refused.
 pub const UNSEEN: &str = "?";
 
 /// A name that somebody gives: refused where it is longer than `max` characters, has control characters, or where
 /// nothing of it can be seen.
-pub fn given(text: &str, max: usize) -> Option<String> {
+pub fn checked(text: &str, max: usize) -> Option<String> {
     let plain = text.chars().count() <= max && !text.chars().any(char::is_control);
-    plain.then(|| shown(text)).flatten()
+    plain.then(|| without_invisible(text)).flatten()
 }
 
 /// A name that is told, as it is shown.
-pub fn told(text: &str) -> String {
-    shown(text).unwrap_or_else(|| UNSEEN.to_owned())
+pub fn cleaned(text: &str) -> String {
+    without_invisible(text).unwrap_or_else(|| UNSEEN.to_owned())
 }
 
 /// [`told`], for serde.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    String::deserialize(deserializer).map(|text| told(&text))
+    String::deserialize(deserializer).map(|text| cleaned(&text))
 }
 
 /// Without blanks around it and without what is invisible or turns the direction of what stands beside it; `None` where
 /// no visible character is left. What joins or selects (emoji of several parts, Persian, Indic) stays where it has
 /// something to join or select.
-fn shown(text: &str) -> Option<String> {
+fn without_invisible(text: &str) -> Option<String> {
     let mut name = String::with_capacity(text.len());
     let (mut last, mut joiner, mut is_visible) = (Kind::Blank, None, false);
     for c in text.chars() {
@@ -146,13 +146,13 @@ mod tests {
             "\u{E0100}",
         ];
         for text in unseen {
-            assert_eq!(given(text, 64), None, "{text:?}");
-            assert_eq!(told(text), UNSEEN, "{text:?}");
+            assert_eq!(checked(text, 64), None, "{text:?}");
+            assert_eq!(cleaned(text), UNSEEN, "{text:?}");
         }
     }
 
     #[test]
-    fn what_turns_or_hides_is_taken_out_of_a_name() {
+    fn bidi_and_invisible_characters_are_removed_from_a_name() {
         let table = [
             ("  张三 ", "张三"),
             ("Anna\u{202E}nimda", "Annanimda"),
@@ -166,7 +166,7 @@ mod tests {
             ("A\u{FE0F}\u{FE0F}", "A\u{FE0F}"),
         ];
         for (text, name) in table {
-            assert_eq!(given(text, 64).as_deref(), Some(name), "{text:?}");
+            assert_eq!(checked(text, 64).as_deref(), Some(name), "{text:?}");
         }
     }
 
@@ -195,21 +195,21 @@ mod tests {
             "★",
         ];
         for name in names {
-            assert_eq!(given(name, 64).as_deref(), Some(name));
+            assert_eq!(checked(name, 64).as_deref(), Some(name));
         }
         for refused in ["a\nb", "\u{0}", &"x".repeat(65)] {
-            assert_eq!(given(refused, 64), None);
+            assert_eq!(checked(refused, 64), None);
         }
-        assert_eq!(given(&"会".repeat(64), 64).map(|name| name.chars().count()), Some(64));
+        assert_eq!(checked(&"会".repeat(64), 64).map(|name| name.chars().count()), Some(64));
     }
 
     proptest! {
         #[test]
-        fn what_is_shown_can_be_seen_and_is_shown_as_it_is(text in "\\PC{0,12}|[\\x{200B}-\\x{2069}\\x{FE00}-\\x{FEFF}a\\x{301}]{0,12}") {
-            if let Some(name) = shown(&text) {
+        fn cleaned_name_is_visible_and_stable(text in "\\PC{0,12}|[\\x{200B}-\\x{2069}\\x{FE00}-\\x{FEFF}a\\x{301}]{0,12}") {
+            if let Some(name) = without_invisible(&text) {
                 prop_assert!(name.chars().any(|c| kind(c) == Kind::Visible));
                 prop_assert!(name.chars().all(|c| kind(c) != Kind::Hidden));
-                prop_assert_eq!(shown(&name), Some(name.clone()));
+                prop_assert_eq!(without_invisible(&name), Some(name.clone()));
             }
         }
     }

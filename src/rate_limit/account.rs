@@ -1,6 +1,7 @@
-//! What clients hold of this process: connections, sockets, and the bytes of requests and answers under way. Counted for
-//! each connection, for each address block and for all together; what is beyond a bound is refused, not queued. And how
-//! fast a block opens connections, whose handshakes cost more than anything that is asked over them.
+//! The resources of this process that clients hold: connections, sockets, and the bytes of requests and answers under
+//! way. Counted for each connection, for each address block and for all together. A request beyond a bound is refused,
+//! not queued. The rate at which a block opens connections is bounded too: handshakes cost more than anything that is
+//! asked over them.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -15,7 +16,7 @@ use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use crate::rate_limit::address::AddressBlock;
 use crate::rate_limit::budget::Budget;
 
-/// What may be held: `limits.*`.
+/// The bounds: `limits.*`.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Connections that one block may open.
@@ -43,9 +44,9 @@ pub enum Full {
 
 /// All accounts. Cheap to clone.
 #[derive(Clone)]
-pub struct Accounts(Arc<Books>);
+pub struct Accounts(Arc<Accounting>);
 
-struct Books {
+struct Accounting {
     bounds: Bounds,
     opened: Budget,
     bytes: AtomicUsize,
@@ -55,7 +56,7 @@ struct Books {
 }
 
 struct Block {
-    books: Arc<Books>,
+    books: Arc<Accounting>,
     of: AddressBlock,
     connections: AtomicUsize,
     sockets: AtomicUsize,
@@ -79,7 +80,7 @@ impl Accounts {
     pub fn new(bounds: Bounds) -> Self {
         let held = metrics::gauge!("confgate_held_bytes");
         let opened = Budget::per_minute(bounds.connects_per_minute);
-        Self(Arc::new(Books { bounds, opened, bytes: AtomicUsize::new(0), blocks: Mutex::default(), held }))
+        Self(Arc::new(Accounting { bounds, opened, bytes: AtomicUsize::new(0), blocks: Mutex::default(), held }))
     }
 
     /// One more connection from that address.

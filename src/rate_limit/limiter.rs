@@ -12,7 +12,7 @@ const NS_PER_MS: u64 = 1_000_000;
 /// Keys looked at when one must make room: enough that a busy key is hardly ever the one to go, few enough to be cheap.
 const EVICTION_SAMPLE: usize = 8;
 
-/// What each key may do: `count` at once, and then as many again spread over `window_ms`.
+/// The rate of each key: `count` at once, and then as many again spread over `window_ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     pub count: u32,

@@ -1,4 +1,4 @@
-//! Who may do how much: rates, shares, and the bytes held, for each address block and for all together.
+//! Limits of use: rates, shares, and the bytes held, for each address block and for all together.
 
 pub mod account;
 pub mod address;

@@ -10,22 +10,22 @@ pub struct Throttle(Mutex<Lines>);
 
 struct Lines {
     limiter: Limiter<()>,
-    unsaid: u64,
+    suppressed: u64,
 }
 
 impl Throttle {
     pub fn new(rate: Rate) -> Self {
-        Self(Mutex::new(Lines { limiter: Limiter::new(rate, 1), unsaid: 0 }))
+        Self(Mutex::new(Lines { limiter: Limiter::new(rate, 1), suppressed: 0 }))
     }
 
     /// Whether one more may be written: then how many were not since the last one.
-    pub fn may_say(&self) -> Option<u64> {
+    pub fn permit_line(&self) -> Option<u64> {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.limiter.allow(&(), Moment::now()).is_err() {
-            lines.unsaid += 1;
+            lines.suppressed += 1;
             return None;
         }
-        Some(std::mem::take(&mut lines.unsaid))
+        Some(std::mem::take(&mut lines.suppressed))
     }
 }
 
@@ -36,8 +36,8 @@ mod tests {
     #[test]
     fn a_flood_of_one_kind_is_counted_instead_of_written() {
         let throttle = Throttle::new(Rate { count: 2, window_ms: 3_600_000 });
-        assert_eq!((throttle.may_say(), throttle.may_say()), (Some(0), Some(0)));
-        assert_eq!((throttle.may_say(), throttle.may_say()), (None, None));
-        assert_eq!(throttle.0.lock().unwrap().unsaid, 2);
+        assert_eq!((throttle.permit_line(), throttle.permit_line()), (Some(0), Some(0)));
+        assert_eq!((throttle.permit_line(), throttle.permit_line()), (None, None));
+        assert_eq!(throttle.0.lock().unwrap().suppressed, 2);
     }
 }

@@ -2,7 +2,7 @@
 //! `call.*` are the schema's conversion alone.
 
 use crate::auth::Caller;
-use crate::conference::Own;
+use crate::conference::ConferenceRef;
 use crate::refusal::Refusal;
 use crate::schema::Method;
 
@@ -17,7 +17,7 @@ impl Door {
         }
         let result = self.calls.as_user_method(method, &caller.user_id, &params).await?;
         let conf_id = serde_json::from_value(result["confId"].clone()).map_err(Refusal::fault)?;
-        self.listen_in(caller, &Own { conf_id, call: true }).await;
+        self.listen_in(caller, &ConferenceRef { conf_id, call: true }).await;
         Ok(result)
     }
 }

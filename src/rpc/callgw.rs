@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::Caller;
 use crate::callgw::{NoNodeAvailable, Report};
+use crate::clock::date_ms;
 use crate::event::{CallMode, MemberState, Role};
-use crate::ids::{ConfId, now_ms};
+use crate::ids::ConfId;
 use crate::placement::PlacementError;
 use crate::refusal::{Reason, Refusal};
 
@@ -83,7 +84,7 @@ impl Door {
             self.belongs(caller, &conf_id(params)?).await?;
         }
         let (gateway, problem) = (text(params, "gatewayId").unwrap_or_default(), text(params, "problem"));
-        let counted = self.pool.complained(gateway, &caller.user_id);
+        let counted = self.pool.report_failure(gateway, &caller.user_id);
         let failed = counted.map_err(|wait| Refusal::too_many(Reason::TooManyReports, wait))?;
         metrics::counter!("confgate_call_gateway_reports_total").increment(1);
         tracing::info!(user = %caller.user_id, gateway, problem, failed, "a member reports trouble with a call gateway");
@@ -102,7 +103,7 @@ impl Door {
             return Err(Refusal::of(Reason::CallGatewayNotFound));
         }
         let is_cancelled = params.get("cancel").and_then(Value::as_bool).unwrap_or_default();
-        let by_default = || now_ms() + self.config.limits.drain.as_millis() as u64;
+        let by_default = || date_ms() + self.config.limits.drain.as_millis() as u64;
         let deadline = params.get("deadlineMs").and_then(Value::as_u64);
         let leave_at = (!is_cancelled).then(|| deadline.unwrap_or_else(by_default));
         self.placement.drain(gateway, leave_at).await.map_err(Refusal::from)?;

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::auth::{Caller, LinkTerms};
-use crate::clock::Moment;
-use crate::conference::{LifecycleEvent, Own};
+use crate::clock::{Moment, date_ms};
+use crate::conference::{ConferenceRef, LifecycleEvent};
 use crate::eim::requests::Calls;
 use crate::event::{Member, MemberState};
-use crate::ids::{ConfId, now_ms};
+use crate::ids::ConfId;
 use crate::refusal::{Kind, Refusal};
 use crate::schema::Method;
 use crate::store::{AuditEntry, DONE};
@@ -27,7 +27,7 @@ impl Door {
         if wants_qr(params) {
             result["link"]["qr"] = qr(&link.url)?.into();
         }
-        self.sockets.created(&caller.user_id, &Own { conf_id: conf, call: false }).await;
+        self.sockets.created(&caller.user_id, &ConferenceRef { conf_id: conf, call: false }).await;
         Ok(result)
     }
 
@@ -47,7 +47,7 @@ impl Door {
         }
         let answer = self.calls.as_user_method(method, &caller.user_id, &params).await?;
         let member: Member = serde_json::from_value(answer["member"].clone()).map_err(Refusal::fault)?;
-        self.listen_in(caller, &Own { conf_id: conf.clone(), call: false }).await;
+        self.listen_in(caller, &ConferenceRef { conf_id: conf.clone(), call: false }).await;
         let gateway = match member.state {
             MemberState::Waiting => Value::Null,
             _ => {
@@ -62,7 +62,7 @@ impl Door {
     /// browser in which somebody was a guest as well.
     pub async fn may_enter(&self, caller: &Caller, device: Option<&str>, conf: &ConfId) -> Result<(), Refusal> {
         let device = device.filter(|_| !caller.chairs);
-        let barred = self.entry.not_barred(conf, Some(&caller.user_id), device).await;
+        let barred = self.entry.check_not_banned(conf, Some(&caller.user_id), device).await;
         match barred {
             Err(refusal) if refusal.kind == Kind::Forbidden => {
                 let is_chair = self.conference(caller, conf).await?.chair == caller.user_id;
@@ -73,7 +73,7 @@ impl Door {
     }
 
     /// Whoever has come in hears what happens, and without a socket is away.
-    pub(super) async fn listen_in(&self, caller: &Caller, conf: &Own) {
+    pub(super) async fn listen_in(&self, caller: &Caller, conf: &ConferenceRef) {
         if !self.sockets.attach(&caller.user_id, conf).await {
             self.conferences.joined(&conf.conf_id, &caller.user_id).await;
         }
@@ -98,7 +98,7 @@ impl Door {
     async fn record(&self, caller: &Caller, conf: &ConfId, action: &str, target: Option<&str>, outcome: &Outcome) {
         let said = outcome.as_ref().err().map_or(DONE, |refusal| refusal.key());
         let entry = AuditEntry {
-            time: now_ms(),
+            time: date_ms(),
             actor: Some(caller.user_id.clone()),
             conf_id: conf.clone(),
             action: action.to_owned(),
@@ -155,16 +155,16 @@ pub(super) fn is_own(action: &str, caller: &Caller, params: &Params) -> bool {
 }
 
 /// The conferences that a caller belongs to: a guest's own, a user's as the EIM lists them.
-pub async fn own_conferences(calls: &Calls, caller: &Caller) -> Result<Vec<Own>, Refusal> {
+pub async fn own_conferences(calls: &Calls, caller: &Caller) -> Result<Vec<ConferenceRef>, Refusal> {
     if let Some(own) = &caller.confined_to {
-        return Ok(vec![Own { conf_id: own.clone(), call: false }]);
+        return Ok(vec![ConferenceRef { conf_id: own.clone(), call: false }]);
     }
     let with_calls = Params::from_iter([("calls".to_owned(), true.into())]);
     let listed = calls.as_user("conference.list", &caller.user_id, &with_calls).await?;
     let listed = listed["conferences"].as_array().cloned().unwrap_or_default();
     let own = |c: Value| {
         let conf_id = serde_json::from_value(c["confId"].clone()).map_err(Refusal::fault)?;
-        Ok(Own { conf_id, call: c["call"].is_object() })
+        Ok(ConferenceRef { conf_id, call: c["call"].is_object() })
     };
     listed.into_iter().map(own).collect()
 }

@@ -14,13 +14,14 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::auth::{Caller, EndedLogin};
 use crate::backoff::Backoff;
+use crate::clock::date_ms;
 use crate::conference::sockets::Opened;
-use crate::conference::{Own, Position, Start, notification};
+use crate::conference::{ConferenceRef, Position, Start, notification};
 use crate::http::ws::Frame;
-use crate::http::ws::pump::{self, Closing, Heard, Pace, Reader};
+use crate::http::ws::pump::{self, Closing, FrameHandler, IncomingFrame, Pace};
 use crate::http::ws::send_queue::{Close, Outbox, outbox};
 use crate::http::ws::socket::WebSocket;
-use crate::ids::{ConfId, UserId, now_ms};
+use crate::ids::{ConfId, UserId};
 use crate::rate_limit::account::{Account, Held, SocketSlot};
 use crate::refusal::{Kind, Refusal};
 use crate::rpc::{Context, Door, SocketSide, own_conferences};
@@ -120,14 +121,14 @@ pub async fn serve(door: Arc<Door>, socket: WebSocket, opening: Opening) {
         () = watch_token(&shared, &outbox, ended, |caller| door.entry.still_valid(caller.clone()).is_err()) => None,
         () = subscribe_calls(&door, &user, generation, &link_up), if !is_guest => None,
     };
-    if farewell.as_ref().is_some_and(Closing::is_heard) {
+    if farewell.as_ref().is_some_and(Closing::can_be_sent) {
         timeout(ANSWERS, async { while reading.requests.join_next().await.is_some() {} }).await.ok();
     }
     // Requests under way were acknowledged by nobody yet; what they did at the EIM stands, and the events tell.
     reading.requests.abort_all();
     let was_last = door.sockets.closed(&user, generation).await;
     if let Some(farewell) = farewell {
-        farewell.say().await;
+        farewell.send_close().await;
     }
     if was_last && !is_guest {
         unsubscribe_calls(&door, &user, generation).await;
@@ -215,7 +216,7 @@ struct SocketReader {
     heard: bool,
 }
 
-impl Reader for SocketReader {
+impl FrameHandler for SocketReader {
     /// As soon as the client has fewer requests under way than it may.
     async fn ready(&mut self) {
         while self.requests.try_join_next().is_some() {}
@@ -233,9 +234,9 @@ impl Reader for SocketReader {
         }
     }
 
-    async fn take(&mut self, heard: Heard) -> Result<(), Close> {
+    async fn on_frame(&mut self, heard: IncomingFrame) -> Result<(), Close> {
         match heard {
-            Heard::Text(text) => {
+            IncomingFrame::Text(text) => {
                 let first = !std::mem::replace(&mut self.heard, true);
                 // It says where to resume from, so it is answered before anything else is.
                 let resumes = first && text.as_str().contains("events.resume");
@@ -252,8 +253,8 @@ impl Reader for SocketReader {
                 self.begin(text, permit);
                 Ok(())
             }
-            Heard::Binary => Err(Close::Unsupported),
-            Heard::Pong => Ok(()),
+            IncomingFrame::Binary => Err(Close::Unsupported),
+            IncomingFrame::Pong => Ok(()),
         }
     }
 }
@@ -327,7 +328,7 @@ async fn send_hello(door: &Door, shared: &Shared, outbox: &Outbox, device: Optio
 
 /// The caller's conferences; asked for until the EIM answers, since a socket outlives the EIM's absence. `None`: the
 /// caller must log in again.
-async fn conferences_of(door: &Door, caller: &Caller) -> Option<Vec<Own>> {
+async fn conferences_of(door: &Door, caller: &Caller) -> Option<Vec<ConferenceRef>> {
     let mut health = door.eim.health();
     loop {
         match own_conferences(&door.calls, caller).await {
@@ -353,7 +354,7 @@ async fn watch_token(
     let mut warned_for = 0;
     loop {
         let current = caller.borrow_and_update().clone();
-        let now = now_ms();
+        let now = date_ms();
         if current.deadline <= now {
             outbox.close(Close::Token);
             return std::future::pending().await;

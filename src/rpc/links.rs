@@ -5,8 +5,8 @@ use qrcode::{EcLevel, QrCode};
 use serde_json::{Map, Value, json};
 
 use crate::auth::{Caller, LinkTerms};
+use crate::clock::date_ms;
 use crate::event::Role;
-use crate::ids::now_ms;
 use crate::refusal::{Reason, Refusal};
 
 use super::{Door, Outcome, Params, conf_id, text, typed};
@@ -22,7 +22,7 @@ impl Door {
         }
         let link = match params.get("legacy") {
             Some(Value::Bool(true)) => self.entry.legacy_link(&conf, &caller.user_id).await?,
-            _ => self.entry.create_link(&conf, terms(params, now_ms())?, &caller.user_id).await?,
+            _ => self.entry.create_link(&conf, terms(params, date_ms())?, &caller.user_id).await?,
         };
         let mut result = serde_json::to_value(&link).map_err(Refusal::fault)?;
         if wants_qr(params) {

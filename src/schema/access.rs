@@ -1,6 +1,6 @@
 //! `x-access`: who may call a method.
 
-/// What a method demands of its caller. The door decides by it; the EIM has the last word.
+/// The access that a method demands of its caller. The gateway decides by it; the EIM has the last word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     /// Anybody, without a token.

@@ -27,7 +27,7 @@ pub(super) struct Compiler<'a> {
     errors: &'a Map<String, Value>,
     /// By the schema's text: most params are one of a few components.
     compiled: RefCell<HashMap<String, Arc<Validator>>>,
-    /// What a method's file must look like; `None` where that itself could not be read.
+    /// The schema of a method's file; `None` where that itself could not be read.
     shape: Option<Validator>,
 }
 
@@ -128,14 +128,14 @@ impl<'a> Compiler<'a> {
 fn compile(schema: &Value) -> Result<Validator, String> {
     // Draft 7 is OpenRPC's. Patterns run on hostile text: only the engine that is linear in its length is allowed.
     let options = jsonschema::options().with_draft(Draft::Draft7).offline();
-    let options = options.with_format(NAME_FORMAT, |text: &str| display_name::given(text, usize::MAX).is_some());
+    let options = options.with_format(NAME_FORMAT, |text: &str| display_name::checked(text, usize::MAX).is_some());
     options.should_validate_formats(true).with_pattern_options(PatternOptions::regex()).build(schema).map_err(|e| {
         let place = e.instance_path().as_str().trim_start_matches("/allOf/0");
         format!("{place}: {e}").trim_start_matches(": ").to_owned()
     })
 }
 
-/// What the parts of a method demand of each other.
+/// The demands of a method's parts on each other.
 fn rules(method: &Method, built_in: bool, errors: &mut Vec<String>) {
     let name = &method.name;
     if name.len() > NAME_MAX {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::files::Files;
 use super::titles::{Titles, joined};
 
-/// What begins the name of an entry that is not for clients.
+/// The prefix of an entry's name that is not for clients.
 pub(super) const INTERNAL: &str = "eim.";
 /// The format of a name to show: the gateway's own, checked by `names::given`.
 pub(super) const NAME_FORMAT: &str = "name";

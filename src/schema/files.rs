@@ -39,7 +39,7 @@ pub(super) struct Files {
     pub methods: BTreeMap<String, MethodFile>,
 }
 
-/// What a file is, by its path in the layout.
+/// The kind of a file, by its path in the layout.
 enum Kind {
     Head,
     AsyncApi,

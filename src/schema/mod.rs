@@ -21,7 +21,7 @@ use serde_json::Value;
 pub use access::Access;
 pub use method::Method;
 pub use param_error::ParamError;
-pub use x_iq::{IqKind, Place, Speaker, Step, ValueForm, ValueRule, Where, Wrapper, WriteForm, WriteRule, XIq};
+pub use x_iq::{IqKind, Speaker, Step, ValueForm, ValueRule, Where, Wrapper, WriteForm, WritePlace, WriteRule, XIq};
 
 /// All methods and internal entries. Immutable after [`Schema::load`]; shared as `Arc<Schema>`.
 pub struct Schema {

@@ -1,4 +1,4 @@
-//! What is wrong with a value, said so that the one who wrote it can correct it.
+//! Errors of params, in words by which their author can correct them.
 
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
@@ -36,7 +36,7 @@ impl ParamError {
 pub(super) fn explain<'a>(root: &str, errors: impl Iterator<Item = ValidationError<'a>>) -> Vec<ParamError> {
     let mut told = Vec::new();
     for error in errors {
-        tell(root, &error, &mut told);
+        collect_errors(root, &error, &mut told);
         if told.len() >= ERRORS_MAX {
             break;
         }
@@ -45,7 +45,7 @@ pub(super) fn explain<'a>(root: &str, errors: impl Iterator<Item = ValidationErr
     told
 }
 
-fn tell(root: &str, error: &ValidationError<'_>, told: &mut Vec<ParamError>) {
+fn collect_errors(root: &str, error: &ValidationError<'_>, told: &mut Vec<ParamError>) {
     let path = path(root, error.instance_path());
     match error.kind() {
         ValidationErrorKind::Required { property } => {
@@ -53,7 +53,7 @@ fn tell(root: &str, error: &ValidationError<'_>, told: &mut Vec<ParamError>) {
         }
         ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
             match meant(context) {
-                Some(branch) => branch.iter().for_each(|inner| tell(root, inner, told)),
+                Some(branch) => branch.iter().for_each(|inner| collect_errors(root, inner, told)),
                 None => told.push(ParamError::new(&path, "fits none of the allowed forms")),
             }
         }

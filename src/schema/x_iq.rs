@@ -78,12 +78,12 @@ pub struct Wrapper {
 #[derive(Debug, Clone, PartialEq)]
 pub struct WriteRule {
     pub name: String,
-    pub place: Place,
+    pub place: WritePlace,
     pub form: WriteForm,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum WritePlace {
     /// An attribute of the descendant at the path; of the operation element itself where the path is empty.
     Attr(Vec<Step>, String),
     /// The text of the descendant at the path, which is not empty.
@@ -119,7 +119,7 @@ pub struct ValueRule {
     pub form: ValueForm,
     /// Every match of the last step instead of the first.
     pub list: bool,
-    /// What stands for an absent value; the member is left out where there is none.
+    /// The value for an absent one; without a default the member is left out.
     pub default: Option<Value>,
 }
 
@@ -198,13 +198,13 @@ impl Named for WriteRule {
         let place = match (rule.attr, rule.child, rule.text) {
             (Some(path), None, None) => {
                 let (steps, attr) = split_last(&path);
-                Place::Attr(steps_of(steps)?, attr.to_owned())
+                WritePlace::Attr(steps_of(steps)?, attr.to_owned())
             }
-            (None, Some(path), None) => Place::Child(steps_of(&path)?),
-            (None, None, Some(true)) => Place::Text,
+            (None, Some(path), None) => WritePlace::Child(steps_of(&path)?),
+            (None, None, Some(true)) => WritePlace::Text,
             _ => return Err(format!("{name}: exactly one of `attr`, `child` and `text: true`")),
         };
-        if rule.form == WriteForm::List && !matches!(place, Place::Child(_)) {
+        if rule.form == WriteForm::List && !matches!(place, WritePlace::Child(_)) {
             return Err(format!("{name}: a list is written as `child` only"));
         }
         Ok(Self { name, place, form: rule.form })

@@ -7,18 +7,23 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::Signal;
-use crate::http::ws::pump::{self, Heard, Reader};
+use crate::http::ws::pump::{self, FrameHandler, IncomingFrame};
 use crate::http::ws::send_queue::{Close, outbox};
 use crate::http::ws::socket::WebSocket;
 use crate::media::message::{MESSAGE_MAX, Message, Unreadable};
-use crate::media::{Client, Shown, Tokens};
+use crate::media::{Client, ClientCredentials, Tokens};
 use crate::rate_limit::account::SocketSlot;
 
 /// Serves one socket to its end.
-pub(super) async fn serve(signal: Arc<Signal>, mut socket: WebSocket, shown: Shown, slot: SocketSlot) {
+pub(super) async fn serve(
+    signal: Arc<Signal>,
+    mut socket: WebSocket,
+    credentials: ClientCredentials,
+    slot: SocketSlot,
+) {
     let settings = &signal.settings;
     let (outbox, inbox) = outbox(settings.queue_frames, settings.queue_bytes, slot.account());
-    let Some(client) = signal.media.open(shown, outbox).await else {
+    let Some(client) = signal.media.open(credentials, outbox).await else {
         let (code, reason) = (Close::GoingAway.code().into(), Close::GoingAway.reason().into());
         // The peer may be gone already.
         socket.send(Frame::Close(Some(CloseFrame { code, reason }))).await.ok();
@@ -27,7 +32,7 @@ pub(super) async fn serve(signal: Arc<Signal>, mut socket: WebSocket, shown: Sho
     let mut reading = SocketReader { client: &client, tokens: &signal.tokens };
     let farewell = pump::run(socket, inbox, slot.account(), &mut reading, settings.pace).await;
     client.closed().await;
-    farewell.say().await;
+    farewell.send_close().await;
 }
 
 struct SocketReader<'a> {
@@ -35,24 +40,24 @@ struct SocketReader<'a> {
     tokens: &'a Tokens,
 }
 
-impl Reader for SocketReader<'_> {
-    async fn take(&mut self, heard: Heard) -> Result<(), Close> {
+impl FrameHandler for SocketReader<'_> {
+    async fn on_frame(&mut self, heard: IncomingFrame) -> Result<(), Close> {
         let message = match heard {
-            Heard::Text(text) if text.len() > MESSAGE_MAX => return Err(Close::TooLarge),
-            Heard::Text(text) => Message::read(&text),
-            Heard::Binary => Err(Unreadable),
-            Heard::Pong => {
+            IncomingFrame::Text(text) if text.len() > MESSAGE_MAX => return Err(Close::TooLarge),
+            IncomingFrame::Text(text) => Message::read(&text),
+            IncomingFrame::Binary => Err(Unreadable),
+            IncomingFrame::Pong => {
                 self.client.alive().await;
                 return Ok(());
             }
         };
-        let shown = match &message {
+        let credentials = match &message {
             Ok(Message::JoinRoom { token: Some(token), .. } | Message::Register { token: Some(token), .. }) => {
                 self.tokens.client(token)
             }
-            _ => Shown::Nothing,
+            _ => ClientCredentials::Nothing,
         };
-        self.client.say(message, shown).await;
+        self.client.on_message(message, credentials).await;
         Ok(())
     }
 }

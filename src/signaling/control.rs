@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Signal;
-use crate::http::ws::pump::{self, Heard, Reader};
+use crate::http::ws::pump::{self, FrameHandler, IncomingFrame};
 use crate::http::ws::send_queue::{Close, Outbox, outbox};
 use crate::http::ws::socket::WebSocket;
 use crate::media::Status;
@@ -23,17 +23,17 @@ pub(super) async fn serve(signal: Arc<Signal>, socket: WebSocket, gateway: Strin
     };
     tracing::info!(gateway, "a gateway's control link has ended");
     if let Some(farewell) = farewell {
-        farewell.say().await;
+        farewell.send_close().await;
     }
 }
 
 struct Orders<'a>(&'a Signal);
 
-impl Reader for Orders<'_> {
-    async fn take(&mut self, heard: Heard) -> Result<(), Close> {
-        let Heard::Text(text) = heard else { return Ok(()) };
+impl FrameHandler for Orders<'_> {
+    async fn on_frame(&mut self, heard: IncomingFrame) -> Result<(), Close> {
+        let IncomingFrame::Text(text) = heard else { return Ok(()) };
         match serde_json::from_str::<ToNode>(&text) {
-            Ok(order) => self.0.media.order(order).await,
+            Ok(order) => self.0.media.send_control(order).await,
             // A gateway of a later version may say more than this one knows.
             Err(error) => {
                 metrics::counter!("confgate_control_unreadable_total").increment(1);

@@ -15,11 +15,11 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use crate::config::Turn;
-use crate::http::bearer::{PROTOCOL, shown};
+use crate::http::bearer::{PROTOCOL, presented_token};
 use crate::http::ws::pump::Pace;
-use crate::http::ws::socket::{Asked, WebSocket};
+use crate::http::ws::socket::{UpgradeResult, WebSocket};
 use crate::media::message::MESSAGE_MAX;
-use crate::media::{Media, Shown, Tokens};
+use crate::media::{ClientCredentials, Media, Tokens};
 use crate::rate_limit::account::{Account, SocketSlot};
 use crate::rate_limit::address::ClientAddr;
 use crate::rate_limit::budget::Budget;
@@ -39,13 +39,13 @@ pub struct Settings {
     pub queue_bytes: usize,
     /// Upgrades that one address may ask for.
     pub requests_per_minute: u32,
-    /// What sessions over HTTP are told to use besides the node.
+    /// The TURN server for sessions over HTTP.
     pub turn: Option<Turn>,
-    /// Who may publish outside conferences.
+    /// The operators that may publish outside conferences.
     pub operators: Operators,
 }
 
-/// What the doors share.
+/// The state that the call socket, WHIP and WHEP share.
 pub struct Signal {
     media: Media,
     /// The node's id.
@@ -71,29 +71,30 @@ pub fn router(media: Media, tokens: Tokens, settings: Settings, path: &str, own:
     router.with_state(Arc::new(Signal { media, node, tokens, settings, budget, sessions: whip::Sessions::new(path) }))
 }
 
-async fn client_socket(State(signal): State<Arc<Signal>>, upgrade: Asked, request: Request) -> Response {
+async fn client_socket(State(signal): State<Arc<Signal>>, upgrade: UpgradeResult, request: Request) -> Response {
     if let Some(refused) = signal.over_budget(&request) {
         return refused;
     }
     // Without a token here, `joinRoom` brings one.
-    let shown = shown(request.headers(), request.uri()).map_or(Shown::Nothing, |token| signal.tokens.client(&token));
-    if matches!(shown, Shown::Refused) {
+    let credentials = presented_token(request.headers(), request.uri())
+        .map_or(ClientCredentials::Nothing, |token| signal.tokens.client(&token));
+    if matches!(credentials, ClientCredentials::Refused) {
         return unauthorized();
     }
-    accept(upgrade, &request, move |socket, slot| client::serve(signal, socket, shown, slot))
+    accept(upgrade, &request, move |socket, slot| client::serve(signal, socket, credentials, slot))
 }
 
-async fn control_link(State(signal): State<Arc<Signal>>, upgrade: Asked, request: Request) -> Response {
+async fn control_link(State(signal): State<Arc<Signal>>, upgrade: UpgradeResult, request: Request) -> Response {
     if let Some(refused) = signal.over_budget(&request) {
         return refused;
     }
-    let gateway = shown(request.headers(), request.uri()).and_then(|token| signal.tokens.gateway(&token));
+    let gateway = presented_token(request.headers(), request.uri()).and_then(|token| signal.tokens.gateway(&token));
     let Some(gateway) = gateway else { return unauthorized() };
     accept(upgrade, &request, move |socket, slot| control::serve(signal, socket, gateway, slot))
 }
 
 fn accept<F>(
-    upgrade: Asked,
+    upgrade: UpgradeResult,
     request: &Request,
     serve: impl FnOnce(WebSocket, SocketSlot) -> F + Send + 'static,
 ) -> Response

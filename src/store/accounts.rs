@@ -1,6 +1,6 @@
 //! Temporary accounts of guests at the EIM: kept here until they are deleted there, also over a crash.
 
-use super::{Store, StoreError, Write, at, big, fits, unsigned};
+use super::{Store, StoreError, Write, check_len, to_i64, to_ms, to_u64};
 use crate::clock::{Moment, Now};
 use crate::ids::{ConfId, ID_MAX, UserId};
 
@@ -41,16 +41,16 @@ impl Store {
     /// # Errors
     /// A fault of the store.
     pub async fn put_account(&self, account: &Account, per_link: Option<u32>, now: u64) -> Result<bool, StoreError> {
-        fits("a link's id", account.link_id.as_deref().unwrap_or_default(), ID_MAX)?;
-        fits("a device's id", account.device.as_deref().unwrap_or_default(), ID_MAX)?;
-        fits("a guest's name", &account.name, 65_535)?;
+        check_len("a link's id", account.link_id.as_deref().unwrap_or_default(), ID_MAX)?;
+        check_len("a device's id", account.device.as_deref().unwrap_or_default(), ID_MAX)?;
+        check_len("a guest's name", &account.name, 65_535)?;
         let mut write = self.write().await?;
         if let (Some(most), Some(link_id)) = (per_link, &account.link_id) {
             let others: i64 = sqlx::query_scalar(
                 "SELECT COUNT(*) FROM accounts WHERE link_id = ? AND expires_at > ? AND user_id <> ?",
             )
             .bind(link_id)
-            .bind(big(now))
+            .bind(to_i64(now))
             .bind(account.user_id.as_str())
             .fetch_one(write.on())
             .await?;
@@ -80,7 +80,7 @@ impl Store {
         let mut read = self.read().await?;
         let rows: Vec<Row> = sqlx::query_as(select!("WHERE conf_id = ? AND expires_at > ? ORDER BY user_id"))
             .bind(conf.as_str())
-            .bind(big(now))
+            .bind(to_i64(now))
             .fetch_all(read.on())
             .await?;
         rows.into_iter().map(from_row).collect()
@@ -94,10 +94,10 @@ impl Store {
         let mut read = self.read().await?;
         let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM accounts WHERE link_id = ? AND expires_at > ?")
             .bind(link_id)
-            .bind(big(now))
+            .bind(to_i64(now))
             .fetch_one(read.on())
             .await?;
-        Ok(unsigned(count))
+        Ok(to_u64(count))
     }
 
     /// Moves an account's deadline; one that is over stays over. `false` where there is no live one.
@@ -107,9 +107,9 @@ impl Store {
     pub async fn extend_account(&self, user: &UserId, expires_at: u64, now: u64) -> Result<bool, StoreError> {
         let mut write = self.write().await?;
         let done = sqlx::query("UPDATE accounts SET expires_at = ? WHERE user_id = ? AND expires_at > ?")
-            .bind(big(expires_at))
+            .bind(to_i64(expires_at))
             .bind(user.as_str())
-            .bind(big(now))
+            .bind(to_i64(now))
             .execute(write.on())
             .await?;
         write.commit().await?;
@@ -124,7 +124,7 @@ impl Store {
     pub async fn due_accounts(&self, now: u64, most: u32) -> Result<Vec<Account>, StoreError> {
         let mut read = self.read().await?;
         let rows: Vec<Row> = sqlx::query_as(select!("WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"))
-            .bind(big(now))
+            .bind(to_i64(now))
             .bind(i64::from(most))
             .fetch_all(read.on())
             .await?;
@@ -138,7 +138,7 @@ impl Store {
     pub async fn live_accounts(&self, now: u64) -> Result<Vec<Account>, StoreError> {
         let mut read = self.read().await?;
         let rows: Vec<Row> =
-            sqlx::query_as(select!("WHERE expires_at > ?")).bind(big(now)).fetch_all(read.on()).await?;
+            sqlx::query_as(select!("WHERE expires_at > ?")).bind(to_i64(now)).fetch_all(read.on()).await?;
         rows.into_iter().map(from_row).collect()
     }
 
@@ -149,7 +149,7 @@ impl Store {
     pub async fn conferences_with_accounts(&self, now: u64) -> Result<Vec<ConfId>, StoreError> {
         let mut read = self.read().await?;
         let ids: Vec<String> = sqlx::query_scalar("SELECT DISTINCT conf_id FROM accounts WHERE expires_at > ?")
-            .bind(big(now))
+            .bind(to_i64(now))
             .fetch_all(read.on())
             .await?;
         Ok(ids.iter().filter_map(|id| ConfId::parse(id)).collect())
@@ -163,9 +163,9 @@ impl Store {
         let mut write = self.write().await?;
         for user in users {
             sqlx::query("UPDATE accounts SET idle_until = ? WHERE user_id = ? AND idle_until < ?")
-                .bind(at(idle_until))
+                .bind(to_ms(idle_until))
                 .bind(user.as_str())
-                .bind(at(idle_until))
+                .bind(to_ms(idle_until))
                 .execute(write.on())
                 .await?;
         }
@@ -182,8 +182,8 @@ impl Store {
         let ids: Vec<String> =
             sqlx::query_scalar("SELECT user_id FROM accounts WHERE conf_id = ? AND expires_at > ? AND idle_until <= ?")
                 .bind(conf.as_str())
-                .bind(big(now.date))
-                .bind(at(now.moment))
+                .bind(to_i64(now.date))
+                .bind(to_ms(now.moment))
                 .fetch_all(read.on())
                 .await?;
         Ok(ids.iter().filter_map(|id| UserId::parse(id)).collect())
@@ -197,7 +197,7 @@ impl Store {
         let mut write = self.write().await?;
         let done = sqlx::query("UPDATE accounts SET expires_at = 0 WHERE user_id = ? AND expires_at > ?")
             .bind(user.as_str())
-            .bind(big(now))
+            .bind(to_i64(now))
             .execute(write.on())
             .await?;
         write.commit().await?;
@@ -221,7 +221,7 @@ impl Store {
 pub(super) async fn end_of_conference(write: &mut Write, conf: &ConfId, now: u64) -> Result<(), StoreError> {
     sqlx::query("UPDATE accounts SET expires_at = 0 WHERE conf_id = ? AND expires_at > ?")
         .bind(conf.as_str())
-        .bind(big(now))
+        .bind(to_i64(now))
         .execute(write.on())
         .await?;
     Ok(())
@@ -237,8 +237,8 @@ async fn insert(write: &mut Write, account: &Account) -> Result<(), StoreError> 
     .bind(&account.link_id)
     .bind(&account.name)
     .bind(&account.device)
-    .bind(big(account.expires_at))
-    .bind(at(account.idle_until))
+    .bind(to_i64(account.expires_at))
+    .bind(to_ms(account.idle_until))
     .bind(&account.sealed_password)
     .execute(write.on())
     .await?;
@@ -253,8 +253,8 @@ fn from_row(row: Row) -> Result<Account, StoreError> {
         link_id,
         name,
         device,
-        expires_at: unsigned(expires_at),
-        idle_until: Moment::at(unsigned(idle_until)),
+        expires_at: to_u64(expires_at),
+        idle_until: Moment::at(to_u64(idle_until)),
         sealed_password,
     })
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
 
-use super::{Store, StoreError, big, fits, unsigned};
+use super::{Store, StoreError, check_len, to_i64, to_u64};
 use crate::ids::{ConfId, ID_MAX};
 
 /// Most allocations that are told at once: those that are left out are found when they are asked for one by one.
@@ -46,7 +46,7 @@ impl Store {
         instead_of: Option<&str>,
         now: u64,
     ) -> Result<Allocation, StoreError> {
-        fits("a call gateway's id", gateway_id, ID_MAX)?;
+        check_len("a call gateway's id", gateway_id, ID_MAX)?;
         let mut write = self.write().await?;
         let at = find(conf, write.on()).await?;
         if let Some(at) = &at
@@ -81,7 +81,7 @@ impl Store {
         if before != seen {
             return Ok(at);
         }
-        fits("call gateways' ids", &nodes.join(SEPARATOR), MORE_MAX)?;
+        check_len("call gateways' ids", &nodes.join(SEPARATOR), MORE_MAX)?;
         let assigned_at = now.max(before.assigned_at + 1);
         let now = Allocation { gateway_id: gateway_id.clone(), more: more.to_vec(), assigned_at };
         put(conf, &now, write.on()).await?;
@@ -106,7 +106,7 @@ impl Store {
             "SELECT conf_id, gateway_id, more_ids, assigned_at FROM allocations WHERE assigned_at >= ? \
              ORDER BY assigned_at DESC LIMIT ?",
         )
-        .bind(big(since))
+        .bind(to_i64(since))
         .bind(CHANGES_MAX)
         .fetch_all(read.on())
         .await?;
@@ -131,12 +131,12 @@ impl Store {
     /// # Errors
     /// A fault of the store.
     pub async fn drain(&self, gateway_id: &str, leave_at: Option<u64>) -> Result<(), StoreError> {
-        fits("a call gateway's id", gateway_id, ID_MAX)?;
+        check_len("a call gateway's id", gateway_id, ID_MAX)?;
         let mut write = self.write().await?;
         match leave_at {
-            Some(at) => {
-                sqlx::query("REPLACE INTO drains (gateway_id, leave_at) VALUES (?, ?)").bind(gateway_id).bind(big(at))
-            }
+            Some(at) => sqlx::query("REPLACE INTO drains (gateway_id, leave_at) VALUES (?, ?)")
+                .bind(gateway_id)
+                .bind(to_i64(at)),
             None => sqlx::query("DELETE FROM drains WHERE gateway_id = ?").bind(gateway_id),
         }
         .execute(write.on())
@@ -152,7 +152,7 @@ impl Store {
         let mut read = self.read().await?;
         let rows: Vec<(String, i64)> =
             sqlx::query_as("SELECT gateway_id, leave_at FROM drains").fetch_all(read.on()).await?;
-        Ok(rows.into_iter().map(|(id, at)| (id, unsigned(at))).collect())
+        Ok(rows.into_iter().map(|(id, at)| (id, to_u64(at))).collect())
     }
 }
 
@@ -170,7 +170,7 @@ async fn put(conf: &ConfId, at: &Allocation, on: &mut SqliteConnection) -> Resul
         .bind(conf.as_str())
         .bind(&at.gateway_id)
         .bind(at.more.join(SEPARATOR))
-        .bind(big(at.assigned_at))
+        .bind(to_i64(at.assigned_at))
         .execute(on)
         .await?;
     Ok(())
@@ -178,7 +178,7 @@ async fn put(conf: &ConfId, at: &Allocation, on: &mut SqliteConnection) -> Resul
 
 fn allocation(gateway_id: String, more: &str, at: i64) -> Allocation {
     let more = more.split_whitespace().map(str::to_owned).collect();
-    Allocation { gateway_id, more, assigned_at: unsigned(at) }
+    Allocation { gateway_id, more, assigned_at: to_u64(at) }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Who did what in which conference. Never message text, names or secrets.
+//! The audit: who did what in which conference. Never message text, names or secrets.
 //!
-//! What was done and what was refused are two kinds with bounds of their own, in each conference and in all: attempts
-//! don't displace what was done, nor one conference's entries another's.
+//! Actions that were done and attempts that were refused are two kinds with bounds of their own, in each conference and
+//! in all: attempts don't displace actions, nor one conference's entries another's.
 
-use super::{Store, StoreError, Write, big, unsigned};
+use super::{Store, StoreError, Write, to_i64, to_u64};
 use crate::ids::{ConfId, UserId, random_text};
 
 /// The outcome of an action that was done.
@@ -44,7 +44,7 @@ impl Store {
              VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(random_text(20))
-        .bind(big(entry.time))
+        .bind(to_i64(entry.time))
         .bind(entry.actor.as_ref().map(UserId::as_str))
         .bind(entry.conf_id.as_str())
         .bind(cut(&entry.action, 64))
@@ -95,7 +95,7 @@ async fn make_room(write: &mut Write, conf: &ConfId, is_done: bool) -> Result<()
 fn from_row((time, actor, conf_id, action, target, outcome): Row) -> Result<AuditEntry, StoreError> {
     let actor = actor.map(|text| UserId::parse(&text).ok_or(StoreError::Damaged("audit entry"))).transpose()?;
     let conf_id = ConfId::parse(&conf_id).ok_or(StoreError::Damaged("audit entry"))?;
-    Ok(AuditEntry { time: unsigned(time), actor, conf_id, action, target, outcome })
+    Ok(AuditEntry { time: to_u64(time), actor, conf_id, action, target, outcome })
 }
 
 fn cut(text: &str, max: usize) -> &str {

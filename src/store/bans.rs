@@ -4,19 +4,19 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Store, StoreError, at, fits};
+use super::{Store, StoreError, check_len, to_ms};
 use crate::clock::Moment;
 use crate::ids::{ConfId, ID_MAX, UserId};
 
-/// Whom a bar keeps out.
+/// The account or browser that a ban keeps out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Barred<'a> {
+pub enum BanTarget<'a> {
     Account(&'a UserId),
     /// By the id in its cookie.
     Device(&'a str),
 }
 
-impl Barred<'_> {
+impl BanTarget<'_> {
     /// As it stands in the table. A device's id has no `=`, and fits beside an account's of any length.
     fn key(self) -> String {
         match self {
@@ -32,9 +32,9 @@ impl Store {
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn bar(&self, whom: Barred<'_>, conf: &ConfId, until: Option<Moment>) -> Result<(), StoreError> {
+    pub async fn ban(&self, whom: BanTarget<'_>, conf: &ConfId, until: Option<Moment>) -> Result<(), StoreError> {
         let device = whom.key();
-        fits("a device's id", &device, ID_MAX)?;
+        check_len("a device's id", &device, ID_MAX)?;
         let mut write = self.write().await?;
         let earlier: Option<(Option<i64>,)> =
             sqlx::query_as("SELECT barred_until FROM bars WHERE device = ? AND conf_id = ?")
@@ -43,8 +43,8 @@ impl Store {
                 .fetch_optional(write.on())
                 .await?;
         let until = match earlier {
-            Some((earlier,)) => until.map(at).zip(earlier).map(|(new, earlier)| new.max(earlier)),
-            None => until.map(at),
+            Some((earlier,)) => until.map(to_ms).zip(earlier).map(|(new, earlier)| new.max(earlier)),
+            None => until.map(to_ms),
         };
         sqlx::query("REPLACE INTO bars (device, conf_id, barred_until) VALUES (?, ?, ?)")
             .bind(&device)
@@ -57,14 +57,14 @@ impl Store {
 
     /// # Errors
     /// A fault of the store.
-    pub async fn is_barred(&self, whom: Barred<'_>, conf: &ConfId, now: Moment) -> Result<bool, StoreError> {
+    pub async fn is_banned(&self, whom: BanTarget<'_>, conf: &ConfId, now: Moment) -> Result<bool, StoreError> {
         let mut read = self.read().await?;
         let bar: Option<i64> = sqlx::query_scalar(
             "SELECT 1 FROM bars WHERE device = ? AND conf_id = ? AND (barred_until IS NULL OR barred_until > ?)",
         )
         .bind(whom.key())
         .bind(conf.as_str())
-        .bind(at(now))
+        .bind(to_ms(now))
         .fetch_optional(read.on())
         .await?;
         Ok(bar.is_some())
@@ -76,16 +76,16 @@ mod tests {
     use super::*;
     use crate::store::tests::{conf, fresh, user};
 
-    const DEVICE: Barred<'_> = Barred::Device("device");
+    const DEVICE: BanTarget<'_> = BanTarget::Device("device");
 
     #[tokio::test]
     async fn a_kick_bars_for_its_time_in_its_conference_alone() {
         let (store, _folder) = fresh().await;
-        store.bar(DEVICE, &conf("c"), Some(Moment::at(100))).await.unwrap();
-        assert!(store.is_barred(DEVICE, &conf("c"), Moment::at(99)).await.unwrap());
-        assert!(!store.is_barred(DEVICE, &conf("c"), Moment::at(100)).await.unwrap());
-        assert!(!store.is_barred(DEVICE, &conf("d"), Moment::at(99)).await.unwrap());
-        assert!(!store.is_barred(Barred::Device("other"), &conf("c"), Moment::at(99)).await.unwrap());
+        store.ban(DEVICE, &conf("c"), Some(Moment::at(100))).await.unwrap();
+        assert!(store.is_banned(DEVICE, &conf("c"), Moment::at(99)).await.unwrap());
+        assert!(!store.is_banned(DEVICE, &conf("c"), Moment::at(100)).await.unwrap());
+        assert!(!store.is_banned(DEVICE, &conf("d"), Moment::at(99)).await.unwrap());
+        assert!(!store.is_banned(BanTarget::Device("other"), &conf("c"), Moment::at(99)).await.unwrap());
     }
 
     #[tokio::test]
@@ -93,20 +93,20 @@ mod tests {
         let (store, _folder) = fresh().await;
         let longest = user(&"u".repeat(64));
         for account in [&longest, &user("device")] {
-            store.bar(Barred::Account(account), &conf("c"), None).await.unwrap();
-            assert!(store.is_barred(Barred::Account(account), &conf("c"), Moment::at(1)).await.unwrap());
+            store.ban(BanTarget::Account(account), &conf("c"), None).await.unwrap();
+            assert!(store.is_banned(BanTarget::Account(account), &conf("c"), Moment::at(1)).await.unwrap());
         }
-        assert!(!store.is_barred(DEVICE, &conf("c"), Moment::at(1)).await.unwrap());
-        assert!(!store.is_barred(Barred::Account(&user("other")), &conf("c"), Moment::at(1)).await.unwrap());
+        assert!(!store.is_banned(DEVICE, &conf("c"), Moment::at(1)).await.unwrap());
+        assert!(!store.is_banned(BanTarget::Account(&user("other")), &conf("c"), Moment::at(1)).await.unwrap());
     }
 
     #[tokio::test]
     async fn a_later_kick_shortens_no_bar() {
         let (store, _folder) = fresh().await;
         for until in [Some(100), Some(50), None, Some(200)] {
-            store.bar(DEVICE, &conf("c"), until.map(Moment::at)).await.unwrap();
-            assert!(store.is_barred(DEVICE, &conf("c"), Moment::at(99)).await.unwrap(), "{until:?}");
+            store.ban(DEVICE, &conf("c"), until.map(Moment::at)).await.unwrap();
+            assert!(store.is_banned(DEVICE, &conf("c"), Moment::at(99)).await.unwrap(), "{until:?}");
         }
-        assert!(store.is_barred(DEVICE, &conf("c"), Moment::at(u64::MAX)).await.unwrap(), "the ban stands");
+        assert!(store.is_banned(DEVICE, &conf("c"), Moment::at(u64::MAX)).await.unwrap(), "the ban stands");
     }
 }

@@ -1,6 +1,6 @@
 //! Deleting what has served its time.
 
-use super::{DONE, Store, StoreError, big};
+use super::{DONE, Store, StoreError, to_i64};
 use crate::clock::Now;
 
 const DAY_MS: u64 = 86_400_000;
@@ -69,12 +69,12 @@ impl Store {
         .bind(i64::from(most))
         .fetch_optional(read.on())
         .await?;
-        Ok(beyond.map_or(0, super::unsigned))
+        Ok(beyond.map_or(0, super::to_u64))
     }
 
     async fn delete(&self, sql: &'static str, times: &[u64]) -> Result<u64, StoreError> {
         let mut write = self.write().await?;
-        let query = times.iter().fold(sqlx::query(sql), |query, time| query.bind(big(*time)));
+        let query = times.iter().fold(sqlx::query(sql), |query, time| query.bind(to_i64(*time)));
         let deleted = query.execute(write.on()).await?.rows_affected();
         write.commit().await?;
         Ok(deleted)
@@ -86,10 +86,10 @@ mod tests {
     use super::*;
     use crate::clock::Moment;
     use crate::store::tests::{conf, fresh};
-    use crate::store::{Barred, NewLink, Store, audit, links, refresh_token_families};
+    use crate::store::{BanTarget, NewLink, Store, audit, links, refresh_token_families};
 
     #[tokio::test]
-    async fn what_has_served_its_time_is_deleted_and_nothing_else() {
+    async fn expired_rows_are_deleted_and_nothing_else() {
         let (store, _folder) = fresh().await;
         let now = 100 * DAY_MS;
         let expiring = |id: &str, at: u64| NewLink { expires_at: Some(at), ..links::tests::link(id, "c") };
@@ -105,16 +105,16 @@ mod tests {
         }
         store.end_family("ended-long-ago", now - DAY_MS).await.unwrap();
         store.end_family("ended-now", now).await.unwrap();
-        store.bar(Barred::Device("over"), &conf("c"), Some(Moment::at(now))).await.unwrap();
-        store.bar(Barred::Device("kicked"), &conf("c"), Some(Moment::at(now + 1))).await.unwrap();
-        store.bar(Barred::Device("banned"), &conf("c"), None).await.unwrap();
+        store.ban(BanTarget::Device("over"), &conf("c"), Some(Moment::at(now))).await.unwrap();
+        store.ban(BanTarget::Device("kicked"), &conf("c"), Some(Moment::at(now + 1))).await.unwrap();
+        store.ban(BanTarget::Device("banned"), &conf("c"), None).await.unwrap();
 
         let collected = store.collect(now).await.unwrap();
         assert_eq!(collected, Collected { links: 1, families: 1, bars: 1, audit: 0 });
         assert_eq!(store.collect(now).await.unwrap(), Collected::default());
         assert_eq!(store.ended_since(0).await.unwrap(), [("ended-now".to_owned(), now)]);
-        assert!(store.is_barred(Barred::Device("kicked"), &conf("c"), Moment::at(now)).await.unwrap());
-        assert!(store.is_barred(Barred::Device("banned"), &conf("c"), Moment::at(now)).await.unwrap());
+        assert!(store.is_banned(BanTarget::Device("kicked"), &conf("c"), Moment::at(now)).await.unwrap());
+        assert!(store.is_banned(BanTarget::Device("banned"), &conf("c"), Moment::at(now)).await.unwrap());
         assert_eq!(store.links_of(&conf("c")).await.unwrap().len(), 2);
     }
 

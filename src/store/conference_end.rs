@@ -1,6 +1,6 @@
-//! What the end of a conference ends.
+//! The end of a conference: its logins, accounts and links end with it.
 
-use super::{Store, StoreError, accounts, big, refresh_token_families};
+use super::{Store, StoreError, accounts, refresh_token_families, to_i64};
 use crate::ids::ConfId;
 
 impl Store {
@@ -14,7 +14,7 @@ impl Store {
         let ended = refresh_token_families::end_of_conference(&mut write, conf, now).await?;
         accounts::end_of_conference(&mut write, conf, now).await?;
         sqlx::query("UPDATE links SET revoked_at = ? WHERE conf_id = ? AND revoked_at IS NULL")
-            .bind(big(now))
+            .bind(to_i64(now))
             .bind(conf.as_str())
             .execute(write.on())
             .await?;

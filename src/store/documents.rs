@@ -1,6 +1,6 @@
 //! Documents of the built-in EIM, which holds them in memory and writes each change through.
 
-use super::{Store, StoreError, fits};
+use super::{Store, StoreError, check_len};
 
 /// `(kind, key, body)`: kind up to 32 bytes, key up to 191.
 pub type Document = (String, String, String);
@@ -24,8 +24,8 @@ impl Store {
     /// [`StoreError::TooLong`] for a kind or key; a fault of the store.
     pub async fn write_documents(&self, changes: Vec<DocumentChange>) -> Result<(), StoreError> {
         for (kind, key, _) in &changes {
-            fits("a document's kind", kind, 32)?;
-            fits("a document's key", key, 191)?;
+            check_len("a document's kind", kind, 32)?;
+            check_len("a document's key", key, 191)?;
         }
         let mut write = self.write().await?;
         for (kind, key, body) in changes {

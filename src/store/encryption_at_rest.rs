@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens_for_its_owner_alone() {
+    fn sealed_secret_opens_for_its_owner_alone() {
         let sealer = sealer(&["first"]);
         let sealed = sealer.seal("u1", &Secret::new("hush"));
         assert!(!sealed.contains("hush"));

@@ -64,7 +64,7 @@ impl From<sqlx::Error> for StoreError {
 const RETRY_AFTER_MS: u64 = 1000;
 
 impl From<StoreError> for Refusal {
-    /// What passes by itself is told as such, and logged once by whoever watches the store; anything else is a fault.
+    /// A passing error is reported as one, and logged once by the watch over the store; any other error is a fault.
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full | StoreError::Busy | StoreError::Unavailable(_) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
-use super::{Store, StoreError, at, big, fits, unsigned};
+use super::{Store, StoreError, check_len, to_i64, to_ms, to_u64};
 use crate::clock::Moment;
 use crate::ids::ID_MAX;
 
@@ -25,7 +25,7 @@ impl Store {
     /// # Errors
     /// A fault of the store.
     pub async fn acquire_lease(&self, node_id: &str, now: Moment, ttl: Duration) -> Result<Lease, StoreError> {
-        fits("a node's id", node_id, ID_MAX)?;
+        check_len("a node's id", node_id, ID_MAX)?;
         let mut write = self.write().await?;
         let before: Option<(i64, i64)> = sqlx::query_as("SELECT fence, expires_at FROM nodes WHERE node_id = ?")
             .bind(node_id)
@@ -40,7 +40,7 @@ impl Store {
             .execute(write.on())
             .await?;
         write.commit().await?;
-        Ok(Lease { node_id: node_id.to_owned(), fence: unsigned(fence), took_over: unsigned(expires_at) > now.ms() })
+        Ok(Lease { node_id: node_id.to_owned(), fence: to_u64(fence), took_over: to_u64(expires_at) > now.ms() })
     }
 
     /// A handle whose every write is refused ([`StoreError::Fenced`]) once another process has taken the lease.
@@ -71,7 +71,8 @@ impl Store {
     /// A fault of the store.
     pub async fn live_nodes(&self, now: Moment) -> Result<Vec<String>, StoreError> {
         let mut read = self.read().await?;
-        let live = sqlx::query_scalar("SELECT node_id FROM nodes WHERE expires_at > ? ORDER BY node_id").bind(at(now));
+        let live =
+            sqlx::query_scalar("SELECT node_id FROM nodes WHERE expires_at > ? ORDER BY node_id").bind(to_ms(now));
         Ok(live.fetch_all(read.on()).await?)
     }
 }
@@ -80,21 +81,21 @@ impl Store {
 pub(super) async fn demand(lease: &Lease, on: &mut SqliteConnection) -> Result<(), StoreError> {
     let newest: Option<i64> =
         sqlx::query_scalar("SELECT fence FROM nodes WHERE node_id = ?").bind(&lease.node_id).fetch_optional(on).await?;
-    if newest == Some(big(lease.fence)) { Ok(()) } else { Err(StoreError::Fenced) }
+    if newest == Some(to_i64(lease.fence)) { Ok(()) } else { Err(StoreError::Fenced) }
 }
 
 async fn set_deadline(lease: &Lease, deadline: i64, on: &mut SqliteConnection) -> Result<(), StoreError> {
     sqlx::query("UPDATE nodes SET expires_at = ? WHERE node_id = ? AND fence = ?")
         .bind(deadline)
         .bind(&lease.node_id)
-        .bind(big(lease.fence))
+        .bind(to_i64(lease.fence))
         .execute(on)
         .await?;
     Ok(())
 }
 
 fn deadline(now: Moment, ttl: Duration) -> i64 {
-    at(now + ttl)
+    to_ms(now + ttl)
 }
 
 #[cfg(test)]

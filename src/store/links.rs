@@ -1,6 +1,6 @@
 //! Links into conferences, and the counting of their uses.
 
-use super::{Store, StoreError, Write, big, fits, unsigned};
+use super::{Store, StoreError, Write, check_len, to_i64, to_u64};
 use crate::event::Role;
 use crate::ids::{ConfId, ID_MAX, UserId};
 
@@ -32,7 +32,7 @@ pub struct Link {
     pub revoked_at: Option<u64>,
 }
 
-/// What came of an attempt to use a link.
+/// The result of an attempt to use a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkUse {
     /// It was good, and one use of it is spent.
@@ -52,13 +52,13 @@ impl Store {
     /// # Errors
     /// A fault of the store, an id in use included.
     pub async fn create_link(&self, link: &NewLink) -> Result<bool, StoreError> {
-        fits("a link's id", &link.link_id, ID_MAX)?;
+        check_len("a link's id", &link.link_id, ID_MAX)?;
         let mut write = self.write().await?;
         let live: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM links WHERE conf_id = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)",
         )
             .bind(link.conf_id.as_str())
-            .bind(big(link.created_at))
+            .bind(to_i64(link.created_at))
             .fetch_one(write.on())
             .await?;
         if live >= LINKS_PER_CONFERENCE {
@@ -72,11 +72,11 @@ impl Store {
         .bind(&link.link_id)
         .bind(link.conf_id.as_str())
         .bind(role_text(link.role))
-        .bind(link.not_before.map(big))
-        .bind(link.expires_at.map(big))
-        .bind(link.max_uses.map(big))
+        .bind(link.not_before.map(to_i64))
+        .bind(link.expires_at.map(to_i64))
+        .bind(link.max_uses.map(to_i64))
         .bind(link.created_by.as_str())
-        .bind(big(link.created_at))
+        .bind(to_i64(link.created_at))
         .execute(write.on())
         .await?;
         write.commit().await?;
@@ -121,7 +121,7 @@ impl Store {
         let mut write = self.write().await?;
         let done =
             sqlx::query("UPDATE links SET revoked_at = ? WHERE link_id = ? AND conf_id = ? AND revoked_at IS NULL")
-                .bind(big(now))
+                .bind(to_i64(now))
                 .bind(link_id)
                 .bind(conf_id.as_str())
                 .execute(write.on())
@@ -142,8 +142,8 @@ impl Store {
              AND (not_before IS NULL OR not_before <= ?) AND (expires_at IS NULL OR expires_at > ?)",
         )
         .bind(link_id)
-        .bind(big(now))
-        .bind(big(now))
+        .bind(to_i64(now))
+        .bind(to_i64(now))
         .execute(write.on())
         .await?;
         write.commit().await?;
@@ -174,7 +174,7 @@ async fn forget_over(write: &mut Write, conf: &ConfId, now: u64) -> Result<(), S
          ORDER BY COALESCE(revoked_at, expires_at) DESC LIMIT ? OFFSET ?",
     )
     .bind(conf.as_str())
-    .bind(big(now))
+    .bind(to_i64(now))
     .bind(FORGOTTEN_AT_ONCE)
     .bind(LINKS_PER_CONFERENCE)
     .fetch_all(write.on())
@@ -200,13 +200,13 @@ fn from_row(row: Row) -> Result<Link, StoreError> {
         link_id,
         conf_id: ConfId::parse(&conf_id).ok_or(StoreError::Damaged("link"))?,
         role: parse_role(&role).ok_or(StoreError::Damaged("link"))?,
-        not_before: not_before.map(unsigned),
-        expires_at: expires_at.map(unsigned),
-        max_uses: max_uses.map(unsigned),
+        not_before: not_before.map(to_u64),
+        expires_at: expires_at.map(to_u64),
+        max_uses: max_uses.map(to_u64),
         created_by: UserId::parse(&created_by).ok_or(StoreError::Damaged("link"))?,
-        created_at: unsigned(created_at),
+        created_at: to_u64(created_at),
     };
-    Ok(Link { link, uses: unsigned(uses), revoked_at: revoked_at.map(unsigned) })
+    Ok(Link { link, uses: to_u64(uses), revoked_at: revoked_at.map(to_u64) })
 }
 
 fn role_text(role: Role) -> &'static str {

@@ -1,5 +1,5 @@
-//! What outlives the process: links and their uses, refresh families, temporary accounts, bars, allocations, the audit,
-//! node leases, settings, and the built-in EIM's documents.
+//! The data that outlives the process: links and their uses, refresh token families, temporary accounts, bans,
+//! allocations, the audit, node leases, settings, and the built-in EIM's documents.
 //!
 //! The only place with SQL. The SQL is the part that SQLite and MySQL share: `VARCHAR(n)` keys, `BIGINT` times (ms since
 //! 1970, or a [`Moment`](crate::clock::Moment) where a duration ends), `?` parameters, `REPLACE INTO`, no `RETURNING`; decisions are made by conditional `UPDATE`s, which are atomic in both.
@@ -17,13 +17,13 @@ mod documents;
 pub mod encryption_at_rest;
 mod error;
 mod leases;
-mod line;
 mod links;
 mod migrations;
 mod node_lock;
 mod open;
 mod refresh_token_families;
 mod settings;
+mod time_line;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use accounts::Account;
 pub use allocations::Allocation;
 pub use audit::{AuditEntry, DONE};
-pub use bans::Barred;
+pub use bans::BanTarget;
 pub use collect::Collected;
 pub use documents::{Document, DocumentChange};
 pub use error::StoreError;
@@ -69,7 +69,7 @@ pub struct Store {
 struct Write {
     transaction: Transaction<'static, Sqlite>,
     unwell: Arc<AtomicBool>,
-    _place: Place,
+    _place: QueueSlot,
 }
 
 impl Write {
@@ -87,7 +87,7 @@ impl Write {
 /// A read under way.
 struct Read {
     connection: PoolConnection<Sqlite>,
-    _place: Place,
+    _place: QueueSlot,
 }
 
 impl Read {
@@ -97,9 +97,9 @@ impl Read {
 }
 
 /// A place in the queue, counted while it is held.
-struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+struct QueueSlot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         metrics::gauge!("confgate_store_requests").decrement(1);
     }
@@ -129,7 +129,7 @@ impl Store {
 
     /// Begins a write; refused where the handle's lease was taken over.
     async fn write(&self) -> Result<Write, StoreError> {
-        let place = self.place()?;
+        let place = self.queue_slot()?;
         let begun = Instant::now();
         // IMMEDIATE: a transaction that began by reading could fail when it comes to write, without waiting.
         let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
@@ -142,37 +142,37 @@ impl Store {
     }
 
     async fn read(&self) -> Result<Read, StoreError> {
-        let place = self.place()?;
+        let place = self.queue_slot()?;
         Ok(Read { connection: self.readers.acquire().await?, _place: place })
     }
 
-    fn place(&self) -> Result<Place, StoreError> {
+    fn queue_slot(&self) -> Result<QueueSlot, StoreError> {
         let Ok(permit) = Arc::clone(&self.queue).try_acquire_owned() else {
             metrics::counter!("confgate_store_refused_total").increment(1);
             return Err(StoreError::Full);
         };
         metrics::gauge!("confgate_store_requests").increment(1);
-        Ok(Place(permit))
+        Ok(QueueSlot(permit))
     }
 }
 
 /// A time or count as the database holds it.
-fn big(value: u64) -> i64 {
+fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// A moment as the database holds it.
-fn at(moment: Moment) -> i64 {
-    big(moment.ms())
+fn to_ms(moment: Moment) -> i64 {
+    to_i64(moment.ms())
 }
 
-/// A time or count that the database held; never negative, since only [`big`] writes them.
-fn unsigned(value: i64) -> u64 {
+/// A time or count that the database held; never negative, since only [`to_i64`] writes them.
+fn to_u64(value: i64) -> u64 {
     u64::try_from(value).unwrap_or_default()
 }
 
 /// Refuses text that a `VARCHAR(max)` would not hold everywhere: SQLite itself does not mind the length.
-fn fits(what: &'static str, text: &str, max: usize) -> Result<(), StoreError> {
+fn check_len(what: &'static str, text: &str, max: usize) -> Result<(), StoreError> {
     if text.len() > max { Err(StoreError::TooLong { what, max }) } else { Ok(()) }
 }
 

@@ -1,4 +1,4 @@
-//! What one living process has to itself: a lock (flock(2)) on a file beside the database.
+//! Exclusive ownership by one living process: a lock (flock(2)) on a file beside the database.
 //!
 //! The system lets go of the lock when its owner ends, however it ends: a living owner is told from a dead one at once,
 //! without a clock, and a restart after a crash doesn't wait. SQLite with WAL serves the processes of one machine only,
@@ -16,7 +16,7 @@ use crate::config;
 /// Longest text that is read out of a lock's file, in bytes: one line of ours.
 const WORDS_MAX: u64 = 512;
 
-/// What of a store only one process may be.
+/// The parts of a store that only one process may be.
 #[derive(Debug, Clone, Copy)]
 pub enum NodeRole<'a> {
     /// The node of that id.
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_owner_leaves_behind_is_no_owner() {
+    fn lock_of_a_killed_owner_is_free() {
         let folder = tempfile::tempdir().unwrap();
         let store = at(&folder.path().join("confgate.db"));
         let line = "node \"node1\", process 1, since 2026-01-01T00:00:00Z, at 127.0.0.1:9092\n";

@@ -1,6 +1,6 @@
 //! Refresh families: one login and all the tokens that come of it. An ended family is the revocation of its tokens.
 
-use super::{Store, StoreError, Write, big, fits, unsigned};
+use super::{Store, StoreError, Write, check_len, to_i64, to_u64};
 use crate::ids::{ConfId, ID_MAX, UserId};
 
 /// Live families of one user; beyond it the one that expires first is ended, so that a program which logs in for every
@@ -14,7 +14,7 @@ pub struct Family {
     pub user_id: UserId,
     /// The one conference that a guest's tokens are for.
     pub conf_id: Option<ConfId>,
-    /// What the token's issuer wishes to find again at a refresh, as JSON; up to 64 KiB.
+    /// The issuer's own data for a refresh, as JSON; up to 64 KiB.
     pub client: Option<String>,
     pub expires_at: u64,
 }
@@ -26,7 +26,7 @@ pub struct NewFamily {
     pub refresh_hash: String,
 }
 
-/// What came of a refresh token.
+/// The result of using a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rotation {
     /// It was the newest; the new one has taken its place.
@@ -46,9 +46,9 @@ impl Store {
     /// A fault of the store, an id in use included.
     pub async fn create_family(&self, new: &NewFamily, now: u64) -> Result<(), StoreError> {
         let family = &new.family;
-        fits("a family's id", &family.family_id, ID_MAX)?;
-        fits("a refresh token's hash", &new.refresh_hash, 128)?;
-        fits("a family's client", family.client.as_deref().unwrap_or_default(), 65_535)?;
+        check_len("a family's id", &family.family_id, ID_MAX)?;
+        check_len("a refresh token's hash", &new.refresh_hash, 128)?;
+        check_len("a family's client", family.client.as_deref().unwrap_or_default(), 65_535)?;
         let mut write = self.write().await?;
         make_room(&mut write, &family.user_id, now).await?;
         sqlx::query(
@@ -60,7 +60,7 @@ impl Store {
         .bind(family.conf_id.as_ref().map(ConfId::as_str))
         .bind(&family.client)
         .bind(&new.refresh_hash)
-        .bind(big(family.expires_at))
+        .bind(to_i64(family.expires_at))
         .execute(write.on())
         .await?;
         write.commit().await
@@ -79,17 +79,17 @@ impl Store {
         now: u64,
         expires_at: u64,
     ) -> Result<Rotation, StoreError> {
-        fits("a refresh token's hash", new_hash, 128)?;
+        check_len("a refresh token's hash", new_hash, 128)?;
         let mut write = self.write().await?;
         let rotated = sqlx::query(
             "UPDATE families SET refresh_hash = ?, expires_at = ? \
              WHERE family_id = ? AND refresh_hash = ? AND ended_at IS NULL AND expires_at > ?",
         )
         .bind(new_hash)
-        .bind(big(expires_at))
+        .bind(to_i64(expires_at))
         .bind(family_id)
         .bind(old_hash)
-        .bind(big(now))
+        .bind(to_i64(now))
         .execute(write.on())
         .await?
         .rows_affected();
@@ -116,7 +116,7 @@ impl Store {
         )
         .bind(family_id)
         .bind(refresh_hash)
-        .bind(big(now))
+        .bind(to_i64(now))
         .fetch_optional(read.on())
         .await?;
         row.map(from_row).transpose()
@@ -163,7 +163,7 @@ impl Store {
              WHERE user_id = ? AND ended_at IS NULL AND expires_at > ? ORDER BY expires_at DESC LIMIT ?",
         )
         .bind(user.as_str())
-        .bind(big(now))
+        .bind(to_i64(now))
         .bind(most)
         .fetch_all(read.on())
         .await?;
@@ -179,10 +179,10 @@ impl Store {
         let mut read = self.read().await?;
         let rows: Vec<(String, i64)> =
             sqlx::query_as("SELECT family_id, ended_at FROM families WHERE ended_at >= ? ORDER BY ended_at")
-                .bind(big(since))
+                .bind(to_i64(since))
                 .fetch_all(read.on())
                 .await?;
-        Ok(rows.into_iter().map(|(family_id, at)| (family_id, unsigned(at))).collect())
+        Ok(rows.into_iter().map(|(family_id, at)| (family_id, to_u64(at))).collect())
     }
 }
 
@@ -193,7 +193,7 @@ pub(super) async fn end_of_conference(write: &mut Write, conf: &ConfId, now: u64
         .fetch_all(write.on())
         .await?;
     sqlx::query("UPDATE families SET ended_at = ? WHERE conf_id = ? AND ended_at IS NULL")
-        .bind(big(now))
+        .bind(to_i64(now))
         .bind(conf.as_str())
         .execute(write.on())
         .await?;
@@ -202,7 +202,7 @@ pub(super) async fn end_of_conference(write: &mut Write, conf: &ConfId, now: u64
 
 async fn end(write: &mut Write, family_id: &str, now: u64) -> Result<bool, StoreError> {
     let done = sqlx::query("UPDATE families SET ended_at = ? WHERE family_id = ? AND ended_at IS NULL")
-        .bind(big(now))
+        .bind(to_i64(now))
         .bind(family_id)
         .execute(write.on())
         .await?;
@@ -215,7 +215,7 @@ async fn live(write: &mut Write, family_id: &str, now: u64) -> Result<Option<Fam
          WHERE family_id = ? AND ended_at IS NULL AND expires_at > ?",
     )
     .bind(family_id)
-    .bind(big(now))
+    .bind(to_i64(now))
     .fetch_optional(write.on())
     .await?;
     row.map(from_row).transpose()
@@ -236,7 +236,7 @@ async fn make_room(write: &mut Write, user: &UserId, now: u64) -> Result<(), Sto
          ORDER BY expires_at DESC LIMIT 1 OFFSET ?",
     )
     .bind(user.as_str())
-    .bind(big(now))
+    .bind(to_i64(now))
     .bind(FAMILIES_PER_USER - 1)
     .fetch_optional(write.on())
     .await?;
@@ -249,7 +249,7 @@ async fn make_room(write: &mut Write, user: &UserId, now: u64) -> Result<(), Sto
 fn from_row((family_id, user_id, conf_id, client, expires_at): Row) -> Result<Family, StoreError> {
     let conf_id = conf_id.map(|text| ConfId::parse(&text).ok_or(StoreError::Damaged("family"))).transpose()?;
     let user_id = UserId::parse(&user_id).ok_or(StoreError::Damaged("family"))?;
-    Ok(Family { family_id, user_id, conf_id, client, expires_at: unsigned(expires_at) })
+    Ok(Family { family_id, user_id, conf_id, client, expires_at: to_u64(expires_at) })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Values made once and kept: a generated signing key, the demo conference.
 
-use super::{Store, StoreError, fits};
+use super::{Store, StoreError, check_len};
 
 impl Store {
     /// # Errors
@@ -39,7 +39,7 @@ impl Store {
     /// # Errors
     /// A fault of the store.
     pub async fn get_or_create(&self, name: &str, make: impl FnOnce() -> String + Send) -> Result<String, StoreError> {
-        fits("a setting's name", name, 64)?;
+        check_len("a setting's name", name, 64)?;
         let mut write = self.write().await?;
         let kept: Option<String> = sqlx::query_scalar("SELECT value FROM settings WHERE name = ?")
             .bind(name)

@@ -48,7 +48,7 @@ async fn open_error(path: &Path) -> String {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_a_crash() {
+async fn acknowledged_writes_survive_a_crash() {
     let (store, folder) = fresh().await;
     store.get_or_create("key", || "value".to_owned()).await.unwrap();
     let (again, _copy) = after_a_crash(&folder).await;
@@ -56,7 +56,7 @@ async fn what_was_acknowledged_survives_a_crash() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_a_restart() {
+async fn acknowledged_writes_survive_a_restart() {
     let (store, folder) = fresh().await;
     store.get_or_create("key", || "value".to_owned()).await.unwrap();
     store.close().await;
@@ -230,7 +230,7 @@ async fn the_end_of_a_conference_ends_all_that_was_for_it_and_nothing_else() {
         store.create_link(&links::tests::link(&format!("l{n}"), of)).await.unwrap();
         store.create_family(&refresh_token_families::tests::family(&format!("f{n}"), "u1", Some(of)), 1).await.unwrap();
         store.put_account(&accounts::tests::account(&format!("g{n}"), of, "l1", 1000), None, 1).await.unwrap();
-        store.bar(Barred::Device("device"), &conf(of), None).await.unwrap();
+        store.ban(BanTarget::Device("device"), &conf(of), None).await.unwrap();
         store.assign(&conf(of), "gw1", None, 1).await.unwrap();
     }
     assert_eq!(store.conference_over(&conf("over"), 50).await.unwrap(), ["f1"]);
@@ -241,8 +241,8 @@ async fn the_end_of_a_conference_ends_all_that_was_for_it_and_nothing_else() {
     assert_eq!(store.ended_since(50).await.unwrap(), [("f1".to_owned(), 50)]);
     let due: Vec<_> = store.due_accounts(60, 10).await.unwrap().into_iter().map(|a| a.user_id).collect();
     assert_eq!(due, [user("g1")]);
-    assert!(!store.is_barred(Barred::Device("device"), &conf("over"), Moment::at(60)).await.unwrap());
-    assert!(store.is_barred(Barred::Device("device"), &conf("goes-on"), Moment::at(60)).await.unwrap());
+    assert!(!store.is_banned(BanTarget::Device("device"), &conf("over"), Moment::at(60)).await.unwrap());
+    assert!(store.is_banned(BanTarget::Device("device"), &conf("goes-on"), Moment::at(60)).await.unwrap());
     assert_eq!(store.allocation(&conf("over")).await.unwrap(), None);
     assert_eq!(store.allocation(&conf("goes-on")).await.unwrap().map(|at| at.gateway_id).as_deref(), Some("gw1"));
 }

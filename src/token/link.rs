@@ -17,7 +17,7 @@ const ID: usize = 22;
 /// Bytes of the MAC that are kept: half of HMAC-SHA256's, the least that RFC 2104 section 5 advises. Written in
 /// base64url without padding they end in `A`, `Q`, `g` or `w`, never in what a program may take for punctuation.
 const MAC_BYTES: usize = 16;
-/// What the key is derived for.
+/// The purpose for which the key is derived.
 const PURPOSE: &str = "link code";
 
 /// The keys for links' tokens.
@@ -28,7 +28,7 @@ pub struct LinkKeys {
     former: KindKeys,
 }
 
-/// What is needed of a former token's claims: the store has the others too.
+/// The claims of a former token that are needed: the store has the others too.
 #[derive(Deserialize)]
 struct FormerClaims {
     jti: String,

@@ -11,8 +11,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::date_ms;
 use crate::event::{CallMode, Role};
-use crate::ids::{ConfId, Secret, UserId, now_ms, random_text};
+use crate::ids::{ConfId, Secret, UserId, random_text};
 
 pub use link::LinkKeys;
 pub use signed::{Invalid, KindKeys, TOKEN_MAX};
@@ -45,7 +46,7 @@ impl Kind {
     }
 }
 
-/// What an access token says: seed 001's claims, and `typ`, `aud`, `scope`, `confId`, `sid`.
+/// The claims of an access token: those of the original interface, and `typ`, `aud`, `scope`, `confId`, `sid`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Access {
     pub typ: String,
@@ -73,14 +74,14 @@ pub struct Access {
     /// The only conference that the bearer may enter: a guest's.
     #[serde(rename = "confId", skip_serializing_if = "Option::is_none", default)]
     pub conf_id: Option<ConfId>,
-    /// What the bearer is there, if more than a guest.
+    /// The bearer's role there, if more than a guest.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub role: Option<Role>,
     /// The refresh family: ends with it.
     pub sid: String,
 }
 
-/// What a call gateway is shown: who may enter which conference there.
+/// The claims for a call gateway: who may enter which conference there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CallGatewayClaims {
     pub typ: String,
@@ -115,7 +116,7 @@ pub struct CallGatewayClaims {
 impl CallGatewayClaims {
     /// Issued now, for `ttl`.
     pub fn new(gateway_id: &str, conf_id: ConfId, user_id: UserId, role: Role, ttl: Duration) -> Self {
-        let (typ, nonce, issued_ms) = (Kind::CallGateway.name().into(), random_text(16), now_ms());
+        let (typ, nonce, issued_ms) = (Kind::CallGateway.name().into(), random_text(16), date_ms());
         let exp = issued_ms / 1000 + ttl.as_secs();
         let (aud, mode, gateway_id) = (audience(), CallMode::Group, gateway_id.into());
         let (flat, sid, vouched) = (false, None, false);
@@ -146,7 +147,7 @@ fn group() -> CallMode {
     CallMode::Group
 }
 
-/// What a gateway shows a call gateway to open its control link.
+/// The claims by which a gateway opens a call gateway's control link.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ControlClaims {
     pub typ: String,
@@ -163,12 +164,12 @@ pub struct ControlClaims {
 
 impl ControlClaims {
     pub fn new(gateway_id: &str, node: &str, ttl: Duration) -> Self {
-        let (typ, nonce, exp) = (Kind::Control.name().into(), random_text(16), now_ms() / 1000 + ttl.as_secs());
+        let (typ, nonce, exp) = (Kind::Control.name().into(), random_text(16), date_ms() / 1000 + ttl.as_secs());
         Self { typ, aud: audience(), gateway_id: gateway_id.into(), node: node.into(), nonce, exp }
     }
 }
 
-/// What a call gateway shows another one whose stream it pulls.
+/// The claims by which a call gateway pulls another one's stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullClaims {
     pub typ: String,
@@ -192,7 +193,7 @@ pub struct PullClaims {
 
 impl PullClaims {
     pub fn new(gateway_id: Option<&str>, conf_id: ConfId, stream: Option<&str>, ttl: Duration) -> Self {
-        let (typ, nonce, exp) = (Kind::Pull.name().into(), random_text(16), now_ms() / 1000 + ttl.as_secs());
+        let (typ, nonce, exp) = (Kind::Pull.name().into(), random_text(16), date_ms() / 1000 + ttl.as_secs());
         let (gateway_id, stream) = (gateway_id.map(str::to_owned), stream.map(str::to_owned));
         Self { typ, aud: audience(), gateway_id, conf_id, stream, flat: false, nonce, exp }
     }

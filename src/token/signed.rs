@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{AUDIENCE, Kind, derive};
-use crate::ids::{Secret, now_ms};
+use crate::clock::date_ms;
+use crate::ids::Secret;
 
 /// Longest token that is looked at, in bytes.
 pub const TOKEN_MAX: usize = 4096;
@@ -100,7 +101,7 @@ impl KindKeys {
     }
 
     fn check(&self, claims: &Registered) -> Result<(), Invalid> {
-        let latest = now_ms() / 1000 + LEEWAY_S;
+        let latest = date_ms() / 1000 + LEEWAY_S;
         // A link says from when it serves; who comes before is told so.
         let nbf = claims.nbf.filter(|_| self.kind != Kind::Link);
         let is_early = nbf.max(claims.iat).is_some_and(|from| from > latest);
@@ -197,7 +198,7 @@ mod tests {
             claims[name] = value;
             signed(&keys, head, &claims.to_string())
         };
-        let now = now_ms() / 1000;
+        let now = date_ms() / 1000;
         for (name, value) in [("nbf", json!(now)), ("iat", json!(now)), ("nbf", json!(0)), ("x", json!(1))] {
             assert!(is_taken(&keys, &with(name, value)), "{name}");
         }

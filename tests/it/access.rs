@@ -1,4 +1,4 @@
-//! Who may call what: every method of the schema against every kind of caller.
+//! Access: every method of the schema against every kind of caller.
 
 use confgate::schema::Schema;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::support::client::Client;
 /// The callers, in the order of the table's columns.
 const CALLERS: [&str; 6] = ["no token", "guest", "guest of another conference", "user", "chair", "operator"];
 
-/// What a call comes to.
+/// The expected result of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cell {
     Done,
@@ -23,7 +23,7 @@ use Cell::{Done, No};
 
 const NO_TOKEN: Cell = No(-32001);
 const FORBIDDEN: Cell = No(-32003);
-/// What the caller may not know of does not exist.
+/// A conference that the caller may not know of does not exist for them.
 const HIDDEN: Cell = No(-32004);
 /// A method of the event socket, called over HTTP by somebody who might.
 const NOT_HERE: Cell = No(-32600);

@@ -1,4 +1,4 @@
-//! What one client, or one address block, may take: bytes that wait for it, connections, time.
+//! Bounds of one client, or of one address block: bytes that wait for it, connections, time.
 
 use std::time::Duration;
 

@@ -47,7 +47,7 @@ const CAMERA_MEANWHILE: &str = "
         return take.call(this, description);
     };";
 
-/// What Kurento's one-to-one page does, as the test asks it to. `faces` is what each connection shows.
+/// Kurento's one-to-one page, under the test's control. `faces` holds the picture of each connection.
 const KURENTO_PAGE: &str = "
     const dial = name => {
         const socket = new WebSocket(`wss://${location.host}/one2one`);
@@ -98,7 +98,7 @@ const KURENTO_PAGE: &str = "
     };
     window.kurento = dial(NAME);";
 
-/// Whoever is signed in at the home page.
+/// A user that is signed in at the home page.
 pub struct Person {
     pub browser: Browser,
     pub user: &'static str,
@@ -161,7 +161,7 @@ async fn call(one: &Person, other: &Person) {
 }
 
 /// One connection, whose other end is the other browser's own.
-async fn straight(one: &Person, other: &Person) {
+async fn expect_p2p(one: &Person, other: &Person) {
     let (ones, others) = (one.browser.paths().await, other.browser.paths().await);
     let ([ones], [others]) = (ones.as_slice(), others.as_slice()) else {
         panic!("not one connection each: {ones:?}, {others:?}")
@@ -181,21 +181,21 @@ async fn through_the_node(one: &Person, other: &Person) {
 }
 
 /// How many connections each has made until now.
-async fn made(one: &Person, other: &Person) -> [Value; 2] {
+async fn connection_counts(one: &Person, other: &Person) -> [Value; 2] {
     let count = "return watched.connections.length";
     [one.browser.run(count).await, other.browser.run(count).await]
 }
 
 /// The node's socket comes back; the connection that media flows on is the same.
 async fn a_lost_socket_is_not_noticed(stage: &Stage, anna: &Person, zhang: &Person) {
-    let connections = made(anna, zhang).await;
+    let connections = connection_counts(anna, zhang).await;
     let gone = "sockets.filter(each => each.url.endsWith('/callgw') && each.readyState === WebSocket.OPEN)[0].close()";
     zhang.browser.run(gone).await;
     zhang.browser.holds("sockets.filter(each => each.url.endsWith('/callgw')).length >= 2").await;
     until_true("he is back", async || stage.gateway.metric("confgate_groupcall_members").await == Some(2.0)).await;
     tokio::join!(anna.sees_and_hears(zhang), zhang.sees_and_hears(anna));
-    straight(anna, zhang).await;
-    assert_eq!(made(anna, zhang).await, connections);
+    expect_p2p(anna, zhang).await;
+    assert_eq!(connection_counts(anna, zhang).await, connections);
 }
 
 #[tokio::test]
@@ -203,9 +203,9 @@ async fn browser_media_goes_straight_and_through_the_node_when_it_must() {
     let stage = Stage::with("[callgw]\nthreads = 1\n").await;
     let (anna, zhang) = two(&stage, SOCKETS).await;
     call(&anna, &zhang).await;
-    straight(&anna, &zhang).await;
+    expect_p2p(&anna, &zhang).await;
     anna.browser.look_in_both_languages("call-on").await;
-    straight(&anna, &zhang).await;
+    expect_p2p(&anna, &zhang).await;
     a_lost_socket_is_not_noticed(&stage, &anna, &zhang).await;
 
     // A mute holds at the node, to which both go over.
@@ -223,7 +223,7 @@ async fn browser_media_goes_straight_and_through_the_node_when_it_must() {
     zhang.browser.press("go-home").await;
     // The next one is straight again, the other way round.
     call(&zhang, &anna).await;
-    straight(&zhang, &anna).await;
+    expect_p2p(&zhang, &anna).await;
     anna.browser.assert_quiet_console().await;
     zhang.browser.assert_quiet_console().await;
 }
@@ -254,11 +254,11 @@ async fn browser_the_death_of_the_call_gateway_is_not_noticed_where_media_goes_s
     let chair = stage.chair().await;
     until_true("the node is offered", async || !chair.offered_gateways().await.is_empty()).await;
     call(&anna, &zhang).await;
-    let connections = made(&anna, &zhang).await;
+    let connections = connection_counts(&anna, &zhang).await;
     let undisturbed = async || {
         tokio::join!(anna.sees_and_hears(&zhang), zhang.sees_and_hears(&anna));
-        straight(&anna, &zhang).await;
-        assert_eq!(made(&anna, &zhang).await, connections);
+        expect_p2p(&anna, &zhang).await;
+        assert_eq!(connection_counts(&anna, &zhang).await, connections);
         for person in [&anna, &zhang] {
             person.browser.has("banner", false).await;
             person.is_on_same_page().await;
@@ -324,7 +324,7 @@ async fn browser_a_camera_that_opens_while_the_browsers_agree_is_seen() {
     let stage = Stage::with("[callgw]\nthreads = 1\n").await;
     let (anna, zhang) = two(&stage, CAMERA_MEANWHILE).await;
     call(&anna, &zhang).await;
-    straight(&anna, &zhang).await;
+    expect_p2p(&anna, &zhang).await;
 }
 
 #[tokio::test]

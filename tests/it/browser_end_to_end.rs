@@ -10,7 +10,7 @@ use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Printed};
 use person::id;
 
-/// What a stranger may call themselves.
+/// A name that a stranger may give.
 const HOSTILE: &str = "<img src=x onerror=document.title='owned'>";
 
 struct Product {
@@ -171,7 +171,7 @@ async fn both_come_back(chair: &Browser, guest: &Browser) {
 async fn a_guest_waits_for_the_start_and_goes_in_by_themselves() {
     let (product, guest) = tokio::join!(Product::start(), Browser::start());
     let admin = product.admin().await;
-    let in_an_hour = confgate::ids::now_ms() + 3_600_000;
+    let in_an_hour = confgate::clock::date_ms() + 3_600_000;
     let made = admin.rpc("conference.create", json!({ "name": "周会 Weekly", "startAt": in_an_hour })).await.result();
     let link = made["link"]["url"].as_str().expect("a new conference has a link");
     guest.goto(link).await;

@@ -32,7 +32,7 @@ async fn stage(more: &str) -> Stage {
 }
 
 /// Where the list of those who were called says so of one of them.
-async fn called(caller: &Person, user: &str, state: &str) {
+async fn expect_callee_state(caller: &Person, user: &str, state: &str) {
     let row = id(&format!("called-{user}"));
     caller.browser.holds(&format!("document.querySelector('{row}')?.dataset.state === '{state}'")).await;
 }
@@ -73,7 +73,7 @@ async fn several_are_called_who_declines_ends_nothing_and_late_ones_come_in() {
     anna.browser.look_in_both_languages("people-chosen").await;
     anna.browser.press("call-video-chosen").await;
     for callee in [&zhang, &ben] {
-        called(&anna, callee.user, "ringing").await;
+        expect_callee_state(&anna, callee.user, "ringing").await;
         callee.browser.shows(&id("incoming"), "Anna Schmidt").await;
     }
     anna.browser.look_in_both_languages("group-out").await;
@@ -81,12 +81,12 @@ async fn several_are_called_who_declines_ends_nothing_and_late_ones_come_in() {
     zhang.browser.look("group-in").await;
 
     ben.browser.press("call-decline").await;
-    called(&anna, "ben", "declined").await;
+    expect_callee_state(&anna, "ben", "declined").await;
     anna.browser.is_on("calling").await;
     zhang.browser.press("call-accept-video").await;
     tokio::join!(anna.browser.is_on("conference"), zhang.browser.is_on("conference"));
     tokio::join!(anna.sees_and_hears(&zhang), zhang.sees_and_hears(&anna));
-    called(&anna, "ben", "declined").await;
+    expect_callee_state(&anna, "ben", "declined").await;
     anna.browser.look_in_both_languages("group-on").await;
 
     // Late, out of the call and into it again.
@@ -127,13 +127,13 @@ async fn a_department_is_called_and_the_caller_sees_what_became_of_each() {
     anna.browser.press("people-back").await;
     anna.browser.click(".department .person-actions button").await;
     anna.browser.shows(&id("call-name"), "Sales 销售部").await;
-    called(&anna, "ben", "ringing").await;
+    expect_callee_state(&anna, "ben", "ringing").await;
     zhang.browser.shows(&id("incoming"), "Sales 销售部").await;
     zhang.browser.press("call-decline").await;
-    called(&anna, "zhang", "declined").await;
+    expect_callee_state(&anna, "zhang", "declined").await;
     // Ben isn't there at all.
     anna.browser.is_on("callOver").await;
-    called(&anna, "ben", "missed").await;
+    expect_callee_state(&anna, "ben", "missed").await;
     anna.browser.look_in_both_languages("group-unanswered").await;
     zhang.browser.has("going-on", false).await;
 
@@ -142,7 +142,7 @@ async fn a_department_is_called_and_the_caller_sees_what_became_of_each() {
     zhang.browser.press("call-accept").await;
     tokio::join!(anna.browser.is_on("conference"), zhang.browser.is_on("conference"));
     tokio::join!(anna.browser.hears_sound("zhang"), zhang.browser.hears_sound("anna"));
-    called(&anna, "ben", "missed").await;
+    expect_callee_state(&anna, "ben", "missed").await;
     for person in [&anna, &zhang] {
         person.browser.shows(&id("conf-name"), "Sales 销售部").await;
         person.browser.assert_quiet_console().await;

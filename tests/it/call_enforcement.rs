@@ -1,5 +1,5 @@
-//! What the roster says is enforced at the call gateway, not only asked of browsers: what the node hears on its control
-//! link, and how soon; and what real peers see of it.
+//! The roster is enforced at the call gateway, not only asked of browsers: the commands on the node's control link, and
+//! their delay; and the media that real peers get.
 
 use std::time::Duration;
 
@@ -60,13 +60,13 @@ async fn mute_unmute_leave_kick_and_end_reach_the_node_at_once() {
     control(&chair, &conf, "unmute", first).await;
     node.hears("the unmute", permits(first, true)).await;
 
-    let leaving = confgate::ids::now_ms();
+    let leaving = confgate::clock::date_ms();
     one.client.rpc("conference.leave", json!({ "confId": conf })).await.result();
     node.hears("the leave", expels(first)).await;
     let ours = node.take_heard().into_iter().find(expels(first)).expect("just heard");
     let ToNode::Expel { issued_until, room, .. } = ours else { panic!("{ours:?}") };
     assert_eq!(room.as_str(), conf);
-    assert!((leaving..=confgate::ids::now_ms()).contains(&issued_until), "tokens up to then are void");
+    assert!((leaving..=confgate::clock::date_ms()).contains(&issued_until), "tokens up to then are void");
 
     let asked = control(&chair, &conf, "kick", second).await;
     let heard = node.hears("the kick", expels(second)).await;
@@ -80,7 +80,7 @@ async fn mute_unmute_leave_kick_and_end_reach_the_node_at_once() {
 }
 
 #[tokio::test]
-async fn what_was_decided_while_the_control_link_was_away_is_said_when_it_opens() {
+async fn decisions_made_without_a_control_link_are_sent_when_it_opens() {
     let trust = Trust::new();
     let mut node = Node::controlled("a", &trust).await;
     let stage = stage(&trust, &[&node]).await;
@@ -145,7 +145,7 @@ async fn enter(node: &Client, member: &Client, conf: &str) -> (CallSocket, Strin
     (socket, token)
 }
 
-/// What the node says to that token: the errors, and the close code.
+/// The node's answer to that token: the errors, and the close code.
 async fn refusal(node: &Client, token: &str, conf: &str, user: &str) -> (Vec<String>, u16) {
     let mut socket = node.call_socket(Some(token)).await.expect("a socket alone is no admission");
     socket.send(json!({ "id": "joinRoom", "room": conf, "name": user })).await;
@@ -226,7 +226,7 @@ impl Watched {
 }
 
 #[tokio::test]
-async fn what_the_roster_says_is_what_is_forwarded_both_ways() {
+async fn roster_is_enforced_at_the_node_both_ways() {
     let stage = Stage::embedded().await;
     let mut watched = Watched::open(&stage, &stage.gateway.client()).await;
     watched.roster_is_enforced_both_ways().await;
@@ -254,14 +254,14 @@ async fn remote(more: &str) -> (Gateway, Stage, Trust) {
 }
 
 #[tokio::test]
-async fn what_the_roster_says_is_what_a_node_of_its_own_forwards() {
+async fn roster_is_enforced_at_a_separate_node() {
     let (node, stage, _trust) = remote("").await;
     let mut watched = Watched::open(&stage, &node.client()).await;
     watched.roster_is_enforced_both_ways().await;
 }
 
 #[tokio::test]
-async fn who_never_opens_an_event_socket_is_gone_from_the_node_after_the_grace() {
+async fn member_without_an_event_socket_leaves_the_node_after_the_grace() {
     let stage = Stage::with("[limits]\ngrace_ms = 1500\n").await;
     let (node, chair) = (stage.gateway.client(), stage.chair().await);
     let (conf, code) = stage.conference(&chair, json!({})).await;
@@ -282,7 +282,7 @@ async fn who_never_opens_an_event_socket_is_gone_from_the_node_after_the_grace()
 }
 
 #[tokio::test]
-async fn what_a_chair_decides_reaches_the_node_though_nobody_listens() {
+async fn chairs_decisions_reach_the_node_without_any_event_socket() {
     let (node, stage, _trust) = remote("").await;
     let (at_node, chair) = (node.client(), stage.chair().await);
     let (conf, code) = stage.conference(&chair, json!({})).await;
@@ -344,7 +344,7 @@ async fn a_token_of_one_who_is_out_admits_nowhere_also_after_the_nodes_restart()
     let path = format!("{BASE}/callgw/whip/{conf}");
     let reply = at_node.request(http::Method::POST, &path, &headers, offer).await;
     assert!([401, 403].contains(&reply.status.as_u16()), "{reply:?}");
-    // Whoever is in waits for the word on them, and comes in.
+    // A member waits for the permission on it, and comes in.
     let mut socket = at_node.call_socket(Some(&good)).await.expect("the token opens");
     socket.join(&conf, stays.client.user_id()).await;
 }

@@ -1,9 +1,9 @@
-//! What members notice when a call gateway dies, falls silent, is drained or fails them: `callgw.changed` and another
-//! one, within seconds. The nodes speak the control link over wss.
+//! Members' view when a call gateway dies, falls silent, is drained or fails them: `callgw.changed` and another
+//! gateway, within seconds. The nodes use the control link over wss.
 
 use std::time::Duration;
 
-use confgate::ids::now_ms;
+use confgate::clock::date_ms;
 use confgate::node_protocol::{FromNode, ToNode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -76,7 +76,7 @@ async fn allocate(client: &Client, conf: &str) -> Value {
 }
 
 #[tokio::test]
-async fn when_a_node_dies_every_member_is_told_and_elsewhere_within_five_seconds() {
+async fn members_of_a_dead_node_are_told_and_moved_within_five_seconds() {
     let trust = Trust::new();
     let (mut a, mut b) = (Node::controlled("a", &trust).await, Node::controlled("b", &trust).await);
     let stage = stage_with(&trust.section(), &[&a, &b]).await;
@@ -104,7 +104,7 @@ async fn when_a_node_dies_every_member_is_told_and_elsewhere_within_five_seconds
     let addresses = members[0].client.rpc("config.getProperties", json!({ "keys": ["webrtcAddress"] })).await.result();
     assert_eq!(addresses["webrtcAddress"], alive.url());
 
-    // Who waits learns nothing of it: the next thing that they are told is their admission.
+    // A waiting member learns nothing of it: its next event is its admission.
     chair.rpc("conference.control", json!({ "confId": conf, "action": "admit", "value": "all" })).await.result();
     let next = waiting.socket.next_notification(SOON).await.expect("a snapshot");
     assert_eq!(next.method, "conference.snapshot");
@@ -221,7 +221,7 @@ async fn a_drained_node_takes_no_new_conference_and_loses_its_own_at_the_deadlin
     let at = first.gateway.clone();
     let (old, other) = split(&at, &mut a, &mut b);
 
-    let far = now_ms() + 600_000;
+    let far = date_ms() + 600_000;
     let drained = operator.rpc("callgw.drain", json!({ "gatewayId": at, "deadlineMs": far })).await.result();
     assert_eq!(drained, json!({ "gatewayId": at, "draining": true, "deadlineMs": far }));
     for _ in 0..5 {
@@ -241,7 +241,7 @@ async fn a_drained_node_takes_no_new_conference_and_loses_its_own_at_the_deadlin
     assert_eq!(allocate(&first.client, &conf).await["gatewayId"], at);
 
     old.take_heard();
-    operator.rpc("callgw.drain", json!({ "gatewayId": at, "deadlineMs": now_ms() })).await.result();
+    operator.rpc("callgw.drain", json!({ "gatewayId": at, "deadlineMs": date_ms() })).await.result();
     let told = socket.wait_for("callgw.changed").await;
     assert_eq!(told, json!({ "confId": conf, "from": at, "to": other.id, "reason": "drain" }));
     let url = other.url();
@@ -262,7 +262,7 @@ async fn a_node_that_says_that_it_stops_is_left_before_it_does() {
     let mut member = member(&stage, &code, &conf).await;
     let at = member.gateway.clone();
     let (stopping, other) = split(&at, &mut a, &mut b);
-    stopping.report(Some(FromNode::Draining { deadline_ms: now_ms() + 30_000 }));
+    stopping.report(Some(FromNode::Draining { deadline_ms: date_ms() + 30_000 }));
     let told = member.socket.wait_for("callgw.changed").await;
     assert_eq!((&told["to"], &told["reason"]), (&json!(other.id), &json!("drain")));
 }

@@ -53,7 +53,7 @@ async fn node(id: &str) -> Gateway {
 }
 
 #[tokio::test]
-async fn when_a_real_node_dies_its_members_join_another_with_what_they_are_told() {
+async fn members_of_a_dead_real_node_join_another_with_their_new_allocation() {
     let mut nodes = [("m1", node("m1").await), ("m2", node("m2").await)];
     let directory = tempfile::tempdir().expect("the system's directory for temporary files is writable");
     let (mut config, mut trusted) = (String::new(), String::new());

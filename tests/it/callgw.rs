@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use confgate::clock::date_ms;
 use confgate::event::Role;
-use confgate::ids::{Secret, now_ms};
+use confgate::ids::Secret;
 use confgate::token::{CallGatewayClaims, Kind, KindKeys};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -83,7 +84,7 @@ async fn an_allocation_names_a_living_node_and_what_admits_to_it() {
     let claims: CallGatewayClaims = keys.verify(given["token"].as_str().unwrap()).expect("signed for that node");
     assert_eq!((claims.gateway_id.as_str(), claims.conf_id.as_str()), (gateway, conf.as_str()));
     assert_eq!((claims.user_id.as_str(), claims.role), (guest.user_id(), Role::Guest));
-    let left = claims.exp - now_ms() / 1000;
+    let left = claims.exp - date_ms() / 1000;
     assert!((50..=60).contains(&left), "{left} s");
     // It is no access token.
     let bearer = guest.bearing(given["token"].as_str().unwrap());

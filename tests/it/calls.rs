@@ -143,7 +143,7 @@ async fn three(stage: &Stage) -> [Phone; 3] {
 
 async fn somebody_is_called_and_answers(stage: Stage) {
     let [mut chair, mut zhang, mut ben] = three(&stage).await;
-    // Who calls is who is logged in, whatever the request says besides.
+    // The caller is the user that is logged in, whatever the request says besides.
     let call = chair.start(json!({ "to": [zhang.id()], "from": ben.id(), "name": "周会" })).await;
     assert_eq!(call.mode, "p2p");
     let rung = zhang.hears("incoming", &call).await;
@@ -311,7 +311,7 @@ on_each_server! {
 }
 
 #[tokio::test]
-async fn how_many_calls_and_callees_there_may_be_is_bounded() {
+async fn number_of_calls_and_callees_is_bounded() {
     let bounds = "[limits]\ncalls = 3\ncalls_per_user = 2\ncall_callees = 2\n";
     let stage = Stage::with(&format!("{BEN}{bounds}")).await;
     let [mut chair, mut zhang, mut ben] = three(&stage).await;

@@ -23,7 +23,7 @@ use crate::webrtc_browsers::Person;
 
 /// Enough that media flows, few enough that it takes no second.
 const SOME: usize = 20;
-/// What others' calls take of a node: more than 0.9 is full, and more than 1 is too much for them.
+/// The load that other calls cause at a node: more than 0.9 is full, and more than 1 is too much for it.
 const NOISE: f64 = 0.95;
 const NOISE_VIEWERS: u32 = 10;
 /// Of somebody who comes, until the node's report says that it is full: reports come every second.
@@ -260,7 +260,7 @@ async fn a_conference_that_outgrows_its_node_goes_on_at_two_and_each_stream_cros
     }
     until_true("the nodes count as nobody", async || site.members(first).await == 2.0).await;
 
-    // What the chair says holds at both: who is muted is heard nowhere, who is kicked is gone everywhere.
+    // The chair's decisions hold at both nodes: a muted member is heard nowhere, a kicked member is gone everywhere.
     let control = async |action: &str, user: &str| {
         let params = json!({ "confId": conf, "action": action, "userId": user });
         chair.rpc("conference.control", params).await.result();
@@ -290,7 +290,7 @@ async fn a_conference_that_outgrows_its_node_goes_on_at_two_and_each_stream_cros
 }
 
 #[tokio::test]
-async fn when_one_of_its_nodes_dies_a_conference_is_whole_again_at_the_other() {
+async fn conference_is_whole_again_at_the_other_node_after_one_dies() {
     let mut site = Site::start(2_000).await;
     let chair = site.stage.chair().await;
     let (conf, [mut anna, mut ben, mut carl], first) = three_at_two_nodes(&site, &chair).await;
@@ -313,11 +313,11 @@ async fn when_one_of_its_nodes_dies_a_conference_is_whole_again_at_the_other() {
 }
 
 #[tokio::test]
-async fn when_one_of_its_nodes_is_drained_its_members_go_to_the_other() {
+async fn members_of_a_drained_node_go_to_the_other() {
     let site = Site::start(2_000).await;
     let chair = site.stage.chair().await;
     let (conf, [mut anna, mut ben, mut carl], first) = three_at_two_nodes(&site, &chair).await;
-    let params = json!({ "gatewayId": IDS[1 - first], "deadlineMs": confgate::ids::now_ms() });
+    let params = json!({ "gatewayId": IDS[1 - first], "deadlineMs": confgate::clock::date_ms() });
     site.operator.rpc("callgw.drain", params).await.result();
     let told = ben.member.socket.wait_for("callgw.changed").await;
     let expected = json!({ "confId": conf, "from": IDS[1 - first], "to": IDS[first], "reason": "drain" });
@@ -352,7 +352,7 @@ async fn browser_people_on_two_nodes_see_and_hear_each_other() {
         params.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
         site.operator.rpc("callgw.drain", params)
     };
-    drain(json!({ "deadlineMs": confgate::ids::now_ms() + 600_000 })).await.result();
+    drain(json!({ "deadlineMs": confgate::clock::date_ms() + 600_000 })).await.result();
     let zhang = Person::enter(Browser::start().await, &link, "张伟").await;
     until_true("he is at the other", async || site.members(1 - first).await == 1.0).await;
     drain(json!({ "cancel": true })).await.result();

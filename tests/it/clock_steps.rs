@@ -163,7 +163,7 @@ async fn set_while_all_goes_on(stage: &Stage, clock: &WallClock, chair: &Client,
     returned.expect("hello").await;
     is_set(chair, &conf, offset.1).await;
 
-    // What has no end goes on, what begins may begin.
+    // Conferences without an end go on, new ones may begin.
     stays.socket.call("conference.members", json!({ "confId": conf })).await.result();
     let newcomer = Guest::enter(stage, &code, &conf, "Newcomer").await;
     assert_eq!(chair.post(&json!({ "id": 1, "method": "conference.list" })).await.status, 200);

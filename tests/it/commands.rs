@@ -106,7 +106,7 @@ async fn nothing_that_was_acknowledged_is_lost_by_a_crash() {
     assert_eq!(members["members"].as_array().unwrap().len(), 2, "{members}");
     let by_revoked = json!({ "grantType": "conference_link", "link": revoked["code"], "name": "Late" });
     assert!(stage.gateway.client().try_login(by_revoked).await.is_err());
-    // Whose socket broke with the crash comes back into their seat.
+    // A member whose socket broke with the crash comes back into its seat.
     let mut socket = chair.resume_socket(socket.vanish()).await;
     socket.expect("hello").await;
     socket.next_notification(PATIENCE).await.expect("events or a snapshot come");
@@ -205,7 +205,7 @@ async fn the_schemas_and_the_configuration_are_printed() {
     assert_eq!(client.get(&format!("{BASE}/openrpc.json")).await.json(), openrpc);
     assert_eq!(client.get(&format!("{BASE}/asyncapi.json")).await.json(), asyncapi);
     assert_eq!(client.rpc("rpc.discover", json!({})).await.result(), openrpc);
-    // What it prints as the default configuration is one, and it is the default.
+    // The printed default configuration is valid, and it is the default.
     let config = stdout(&confgate(directory.path(), &["config"]));
     std::fs::write(directory.path().join("confgate.toml"), config).unwrap();
     let checked = confgate(directory.path(), &["check", "--config", "confgate.toml"]);

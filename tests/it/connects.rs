@@ -20,13 +20,14 @@ use crate::support::wait::until_true;
 
 /// Another address block than the guest's.
 const ELSEWHERE: &str = "127.1.0.1";
-/// What one block may open in a minute here: few, so that the flood is soon beyond it, and more than the guest's visits.
+/// Connections that one block may open in a minute here: few, so that the flood is soon beyond it, and more than the
+/// guest's visits.
 const ALLOWED: u32 = 300;
 /// Hostile clients, each of which opens one connection after the other.
 const CLIENTS: usize = 4;
 /// How long the flood is looked at.
 const MEASURED: Duration = Duration::from_secs(3);
-/// What this machine, which tests share, may add.
+/// The time that this machine, which tests share, may add.
 const NOISE: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
@@ -114,7 +115,7 @@ async fn a_block_that_opened_connections_too_fast_is_let_in_again_as_time_goes_b
     }
     assert!(open.len() >= 60, "{}", open.len());
     until_true("one a second", async || client.connect("http/1.1").await.is_ok()).await;
-    // What was open stays open.
+    // Open connections stay open.
     let still = tokio::time::timeout(Duration::from_millis(1), open[0].read_u8()).await;
     assert!(still.is_err(), "{still:?}");
 }

@@ -54,7 +54,7 @@ impl Scene {
         }
     }
 
-    /// What the browser really sends: whether the microphone's track is live and enabled.
+    /// Whether the browser really sends: the microphone's track is live and enabled.
     async fn is_live(&self) -> bool {
         let live =
             "return captured.some(track => track.kind === 'audio' && track.readyState === 'live' && track.enabled)";

@@ -23,7 +23,7 @@ fn world() -> String {
     block.split_once("```").expect("the block ends").0.to_owned()
 }
 
-/// Who speaks in one file, by role.
+/// The clients of one file, by role.
 struct Cast {
     speakers: BTreeMap<&'static str, Client>,
     captures: Captures,

@@ -1,5 +1,5 @@
-//! What callers, sockets and operators see of an EIM that is late, wrong, silent or gone. The EIM is played by hand,
-//! as a component of a real server; a proxy that can be cut stands between that server and the gateway.
+//! Behaviour towards callers, sockets and operators when the EIM is late, wrong, silent or gone. The test plays the
+//! EIM, as a component of a real server; a proxy that can be cut stands between that server and the gateway.
 
 use std::time::{Duration, Instant};
 
@@ -265,7 +265,7 @@ on_each_server! {
             scene.eim.answer(&request.result(&payload)).await;
         };
         let asked = chair.rpc("conference.list", json!({}));
-        let (answer, (), ()) = tokio::join!(asked, mended, async { link.mend() });
+        let (answer, (), ()) = tokio::join!(asked, mended, async { link.restore() });
         answer.result();
         assert_eq!(socket.expect("restored").await, json!({ "part": "eim" }));
         assert_eq!(part(&scene.gateway.readyz().await, "eim")["state"], "up");
@@ -290,7 +290,7 @@ on_each_server! {
 
         server.restart().await;
         scene.eim = Component::of(server, EIM).await;
-        // What happened meanwhile is told by a snapshot, and then events come again.
+        // Events that were missed meanwhile are replaced by a snapshot; then events come again.
         let subscriber = scene.subscribed_again(&roster("subscribe", "e1", 7), &roster("snapshot", "e1", 7)).await;
         assert_eq!(socket.wait_for("conference.snapshot").await["seq"], 7);
         scene.eim.event(&subscriber, &said("e1", 8, "back")).await;

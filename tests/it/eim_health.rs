@@ -1,5 +1,5 @@
-//! What is said of an EIM that is away behind a live XMPP server, that has forgotten who listens, that refuses to let
-//! anybody listen, or whose sessions are lost: to clients, in `readyz`, in the log and by `check`.
+//! Reports about an EIM that is away behind a live XMPP server, that has lost its subscriptions, that refuses
+//! subscriptions, or whose sessions are lost: to clients, in `readyz`, in the log and by `check`.
 
 use serde_json::{Value, json};
 
@@ -106,7 +106,7 @@ on_each_server! {
         let (code, said) = check(&beside(server)).await;
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(&format!("FAILED eim {CONFERENCE}: is away: ")), "{said}");
-        // Who comes now is told.
+        // A new socket is told at once.
         let mut late = caller.open_socket().await;
         late.expect("hello").await;
         assert_eq!(late.expect("degraded").await["part"], "eim");
@@ -234,7 +234,7 @@ on_each_server! {
         }
     }
 
-    async fn who_signed_in_by_password_is_told_after_a_restart_that_their_session_is_lost(server) {
+    async fn password_login_is_told_of_its_lost_session_after_a_restart(server) {
         let _eim = eim(server).await;
         server.register("u1", "pass").await;
         let config = format!("{}{TIMES}", server.c2s_section("starttls"));

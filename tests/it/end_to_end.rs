@@ -8,7 +8,7 @@ use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
 use crate::support::xmpp_server::XmppServer;
 
-/// Who is in, on a socket of their own.
+/// A member with a socket of its own.
 struct Participant {
     client: Client,
     socket: EventSocket,
@@ -138,7 +138,7 @@ impl ParseUser for String {
 
 /// Nobody else of the conference is on this node, so that only the subscription that lingers brings what is missed.
 #[tokio::test]
-async fn who_comes_back_alone_gets_exactly_what_they_missed() {
+async fn returning_client_gets_exactly_the_missed_events() {
     let stage = Stage::embedded().await;
     let chair = stage.chair().await;
     let (conf, code) = stage.conference(&chair, json!({})).await;

@@ -1,4 +1,4 @@
-//! What ends with a conference, a kick or a logout, and what goes on: sockets, answers, other conferences.
+//! The ends of sockets, answers and logins with a conference, a kick or a logout; other conferences go on.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ async fn in_two(stage: &Stage, chair: &Client) -> (EventSocket, [(String, String
     (socket, both)
 }
 
-/// What is heard of a conference until that event of it comes, that event included.
+/// The conference's events until one of that kind, that one included.
 async fn heard_until(socket: &mut EventSocket, conf: &str, kind: &str) -> Vec<Value> {
     let mut heard = Vec::new();
     loop {
@@ -119,7 +119,7 @@ async fn answered_and_closed(socket: &mut EventSocket, method: &str, params: Val
 }
 
 #[tokio::test]
-async fn what_closes_ones_own_socket_is_answered_first() {
+async fn request_that_closes_its_own_socket_is_answered_first() {
     let stage = Stage::embedded().await;
     let chair = stage.chair().await;
     let (conf, _) = stage.conference(&chair, json!({})).await;

@@ -1,4 +1,4 @@
-//! Cut each wire in turn: what a client sees, and how soon. The times are those that `docs/operation.md` tells.
+//! Each connection is cut in turn: a client's view, and its delay. The times are those that `docs/operation.md` tells.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ async fn prosody_the_eims_link_is_cut_sockets_stay_open_and_hear_of_it() {
     assert!(told["serverName"].is_string());
 
     let mended = Instant::now();
-    scene.link.mend();
+    scene.link.restore();
     assert_eq!(scene.socket.wait_for("restored").await, json!({ "part": "eim" }));
     seconds(0.0..11.0, mended.elapsed(), "`restored` after mending");
     scene.members().await.0.result();
@@ -103,7 +103,7 @@ async fn prosody_an_eim_that_says_nothing_is_a_timeout_and_the_socket_stays() {
     let (answer, took) = scene.members().await;
     answer.refused(-32011);
     seconds(0.9..2.0, took, "-32011 after eim.timeout_ms of 1 s");
-    scene.link.mend();
+    scene.link.restore();
     until_true("it answers again", async || scene.members().await.0.0.get("result").is_some()).await;
     scene.socket.call("config.getProperties", json!({ "keys": ["serverName"] })).await.result();
 }

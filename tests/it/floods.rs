@@ -1,5 +1,5 @@
-//! What a client may send for ever by the letter of HTTP/2, HTTP/1.1 or WebSocket, and nobody needs: its connection is cut
-//! in bounded time, memory stays bounded, and nobody else notices.
+//! Endless input that is valid by the letter of HTTP/2, HTTP/1.1 or WebSocket, and that no client needs: its connection
+//! is cut in bounded time, memory stays bounded, and nobody else notices.
 
 mod frames;
 mod http1;
@@ -24,8 +24,8 @@ use crate::support::steal;
 const ELSEWHERE: &str = "127.1.0.1";
 /// In which each flood must be over. On a quiet machine the slowest takes a fifth of it.
 const OVER: Duration = Duration::from_secs(30);
-/// What one connection may take of memory while it floods: what is held for a connection, its buffers, and what the
-/// allocator keeps of it.
+/// Memory that one connection may take while it floods: the connection, its buffers, and what the allocator keeps of
+/// it.
 const MEMORY: usize = 24 * 1024 * 1024;
 const LIVEZ: Duration = Duration::from_millis(100);
 /// Short, so that what ends by the clock does so soon.

@@ -104,7 +104,7 @@ async fn on_a_full_disk_writes_are_refused_for_now_reads_go_on_and_room_mends_al
     println!("all works {:?} after there was room", room.elapsed());
     let event = socket.expect_event("member.updated").await;
     assert_eq!(event["data"]["hand"], true);
-    // What was acknowledged is there after a crash.
+    // Acknowledged writes are there after a crash.
     stage.gateway.kill();
     stage.gateway.restart().await;
     let members = chair.rpc("conference.members", json!({ "confId": conf })).await.result();

@@ -1,5 +1,5 @@
-//! What others' generators make of the two documents: it compiles, and it calls. With `tests/run --full`: it takes packages
-//! from npm, of the versions that `docs/front-end.md` names.
+//! The output of other projects' generators for the two documents: it compiles, and it calls. With `tests/run --full`:
+//! it takes packages from npm, of the versions that `docs/front-end.md` names.
 
 use serde_json::json;
 
@@ -24,7 +24,7 @@ const TYPES_ONLY: &str = r#"{
 }"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_generators_make_of_the_documents_compiles_and_calls() {
+async fn generated_clients_compile_and_call() {
     if !long() {
         return;
     }

@@ -1,4 +1,4 @@
-//! What an operator sees: the same by `check` as by `serve`, in metrics, in the log, of call gateways, of certificates.
+//! Operators' view: the same by `check` as by `serve`, in metrics, in the log, of call gateways, of certificates.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;

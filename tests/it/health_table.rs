@@ -17,7 +17,7 @@ use crate::support::turn::Turn;
 use crate::support::wait::{PATIENCE, until, until_true};
 use crate::xmpp::check;
 
-const HEADING: &str = "## What each fault looks like";
+const HEADING: &str = "## Symptoms of each fault";
 /// Rows that are tried at once: each runs a gateway.
 const AT_ONCE: usize = 3;
 

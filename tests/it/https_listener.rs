@@ -129,7 +129,7 @@ async fn a_clients_address_is_believed_from_a_trusted_proxy_only() {
     {
         assert_eq!(may_guess(&client, address).await, answered, "{address}");
     }
-    // What a client writes in front of the proxy's own entry is hearsay.
+    // An entry that a client writes in front of the proxy's own entry is not believed.
     assert!(!may_guess(&client, "203.0.113.9, 192.0.2.1").await);
 
     let plain = Stage::with(limits).await;

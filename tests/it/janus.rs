@@ -95,7 +95,7 @@ async fn three_people_see_and_hear_each_other_on_janus_until_one_is_muted_and_ki
     let silent = |peers: &[&mut Peer]| (peers[0].sounds(), peers[0].frames());
     let mut before = silent(&peers);
     loop {
-        // What was on its way comes through; after that, pictures alone.
+        // Packets that were on their way come through; after that, pictures alone.
         call(&mut peers, "pictures go on", |peers| peers[0].frames() >= before.1 + SOME).await;
         let now = silent(&peers);
         if now.0 == before.0 {
@@ -150,7 +150,7 @@ async fn a_check_opens_a_session_with_janus_and_says_why_it_cant() {
 }
 
 #[tokio::test]
-async fn what_others_do_on_a_janus_counts_as_its_load() {
+async fn other_clients_of_a_janus_count_as_its_load() {
     let janus = Janus::start().await;
     let node = janus.counted_node("j1");
     let stage = Stage::with(&format!("[callgw]\nconnections = 100\nreport_interval_ms = 200\n{node}")).await;

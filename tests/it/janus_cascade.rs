@@ -116,7 +116,7 @@ async fn one_at_each(site: &Site, code: &str, conf: &str) -> (Guest, Guest, impl
     (anna, ben, others)
 }
 
-/// What each receives of the other, once it flows.
+/// The two peers by which each receives the other, once media flows.
 async fn see_each_other(one: &mut Guest, other: &mut Guest) -> [Peer; 2] {
     let mut seen = [one.watch(&other.user).await, other.watch(&one.user).await];
     flows(&mut other.sends, &mut seen[0]).await;
@@ -124,7 +124,7 @@ async fn see_each_other(one: &mut Guest, other: &mut Guest) -> [Peer; 2] {
     seen
 }
 
-/// What was on its way comes through; after that, pictures alone.
+/// Packets that were on their way come through; after that, pictures alone.
 async fn falls_silent(sends: &mut Peer, sees: &mut Peer) {
     for _ in 0..TURNS {
         let (frames, sounds) = (sees.frames(), sees.sounds());
@@ -152,7 +152,7 @@ async fn a_conference_that_outgrows_its_janus_goes_on_at_two_that_send_each_othe
     expected[at(&anna.member.gateway)] = 2;
     assert_eq!(site.crossing(), expected, "each stream crosses once");
 
-    // Who is muted is heard nowhere.
+    // A muted member is heard nowhere.
     let control = async |action: &str, user: &str| {
         let params = json!({ "confId": conf, "action": action, "userId": user });
         chair.rpc("conference.control", params).await.result();
@@ -193,7 +193,7 @@ async fn a_janus_whose_link_was_cut_has_nothing_left_of_before_and_its_streams_c
     cut.cut();
     ben.socket.misses(&anna.user).await;
     anna.socket.misses(&ben.user).await;
-    cut.mend();
+    cut.restore();
     let mut at_ben = ben.watch(&anna.user).await;
     flows(&mut anna.sends, &mut at_ben).await;
     ben.sends = ben.socket.publish_from(media_address(), &ben.user).await;
@@ -207,7 +207,7 @@ async fn a_janus_whose_link_was_cut_has_nothing_left_of_before_and_its_streams_c
 }
 
 #[tokio::test]
-async fn when_one_of_its_januses_dies_a_conference_is_whole_again_at_the_other() {
+async fn conference_is_whole_again_at_the_other_janus_after_one_dies() {
     let mut site = Site::start().await;
     let chair = site.stage.chair().await;
     let (conf, code) = site.stage.conference(&chair, json!({})).await;

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use confgate::ids::now_ms;
+use confgate::clock::date_ms;
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::support::xmpp_server::XmppServer;
 const AWKWARD: &str = "a?b>~~ÿÿ?>1";
 const HOUR_MS: u64 = 3_600_000;
 
-/// What the guest page asks: `POST {base}/conference/{code}`.
+/// The request of the guest page: `POST {base}/conference/{code}`.
 async fn post(stage: &Stage, code: &str) -> Reply {
     stage.gateway.client().request(Method::POST, &format!("{BASE}/conference/{code}"), &[], "").await
 }
@@ -105,7 +105,7 @@ async fn a_link_made_for_the_seeds_apps_is_url_safe_and_unpadded() {
 async fn a_link_tells_its_conferences_state_before_during_and_after_it() {
     let stage = Stage::embedded().await;
     let chair = stage.chair().await;
-    let later = json!({ "password": "tomorrow-1", "startAt": now_ms() + 24 * HOUR_MS });
+    let later = json!({ "password": "tomorrow-1", "startAt": date_ms() + 24 * HOUR_MS });
     let (conf, signed) = stage.conference(&chair, later).await;
     let told = |state: u8| json!({ "confId": conf, "confName": "周会 Weekly", "state": state, "code": 200 });
     let codes = [signed, legacy("tomorrow-1"), "tomorrow-1".to_owned()];
@@ -206,7 +206,7 @@ async fn every_password_that_a_conference_may_have_opens_its_link() {
 }
 
 #[tokio::test]
-async fn what_was_written_is_tried_before_what_is_left_of_it() {
+async fn code_is_tried_as_written_before_it_is_trimmed() {
     let stage = Stage::embedded().await;
     let chair = stage.chair().await;
     let (with, _) = stage.conference(&chair, json!({ "password": "secret." })).await;
@@ -261,11 +261,11 @@ async fn a_signed_link_holds_its_terms() {
     let chair = stage.chair().await;
     let (conf, _) = stage.conference(&chair, json!({})).await;
 
-    let expired = code(&chair, &conf, json!({ "expiresAt": now_ms() + 1500 })).await;
+    let expired = code(&chair, &conf, json!({ "expiresAt": date_ms() + 1500 })).await;
     until_true("the link has expired", async || page(&stage, &expired).await == unknown()).await;
     assert_eq!(key(&turned_away(&stage, &expired).await), "link.expired");
 
-    let early = code(&chair, &conf, json!({ "notBefore": now_ms() + HOUR_MS })).await;
+    let early = code(&chair, &conf, json!({ "notBefore": date_ms() + HOUR_MS })).await;
     assert_eq!(state(&stage, &early).await, 30);
     assert_eq!(turned_away(&stage, &early).await.refused(-32006)["data"]["state"], 30);
 
@@ -285,7 +285,7 @@ async fn a_signed_link_holds_its_terms() {
 async fn a_chairs_link_makes_its_bearer_a_chair_and_nothing_beyond_the_conference() {
     let stage = Stage::embedded().await;
     let chair = stage.chair().await;
-    let (conf, guest_code) = stage.conference(&chair, json!({ "startAt": now_ms() + HOUR_MS })).await;
+    let (conf, guest_code) = stage.conference(&chair, json!({ "startAt": date_ms() + HOUR_MS })).await;
     let (other, _) = stage.conference(&chair, json!({})).await;
     let bearer = stage.guest(&code(&chair, &conf, json!({ "role": "chair" })).await, "Boss").await;
     let terms = json!({ "confId": conf, "role": "guest" });
@@ -434,7 +434,7 @@ async fn a_use_is_one_successful_login_and_nothing_else() {
     let full = turned_away(&stage, code).await;
     assert_eq!((key(&full), uses().await), ("link.full".into(), 2));
     assert!(full.refused(-32029)["data"]["retryAfterMs"].as_u64().is_some());
-    // Who leaves for good makes room.
+    // A guest that leaves for good makes room.
     guest.rpc("auth.http.logout", json!({})).await.result();
     let third = stage.guest(code, "Third").await;
     third.rpc("auth.http.logout", json!({})).await.result();
@@ -484,11 +484,11 @@ async fn twenty_wrong_guesses_a_minute_are_enough_and_a_signed_link_works_meanwh
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_password_is_no_guess() {
+async fn text_that_cannot_be_a_password_is_no_guess() {
     let stage = Stage::embedded().await;
     let chair = stage.chair().await;
     let (conf, signed) = stage.conference(&chair, json!({ "password": "right-one" })).await;
-    let expired = code(&chair, &conf, json!({ "expiresAt": now_ms() + 1000 })).await;
+    let expired = code(&chair, &conf, json!({ "expiresAt": date_ms() + 1000 })).await;
     until_true("the link has expired", async || page(&stage, &expired).await == unknown()).await;
     let long = "x".repeat(200);
     let visits = [format!("{signed}x"), format!("{signed}."), expired, "~a.b.c".into(), "~".into(), "abc".into(), long];
@@ -532,7 +532,7 @@ async fn times_in_seconds_or_already_over_are_refused_by_name() {
     let stage = Stage::embedded().await;
     let chair = stage.chair().await;
     let (conf, _) = stage.conference(&chair, json!({})).await;
-    let now = now_ms();
+    let now = date_ms();
     let (seconds, hour) = (now / 1000 + 3600, now + HOUR_MS);
     let link = |terms: Value| ("conference.createLink", terms);
     for ((method, mut params), path) in [
@@ -620,7 +620,7 @@ async fn a_kicked_browser_is_turned_away_and_a_forged_cookie_is_nobodys() {
 async fn checks_come_in_order_link_banned_started_locked_full_lobby() {
     let stage = Stage::with("[limits]\nconference_members = 2").await;
     let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({ "startAt": now_ms() + HOUR_MS })).await;
+    let (conf, code) = stage.conference(&chair, json!({ "startAt": date_ms() + HOUR_MS })).await;
     let control = async |action: &str, user: Value| {
         let params = json!({ "confId": conf, "action": action, "userId": user });
         chair.rpc("conference.control", params).await.result();
@@ -698,7 +698,7 @@ async fn a_kicked_user_of_the_eim_stays_out_of_that_conference_by_account_and_by
     let (refused, _) = login_in_browser(&stage, &code, Some(&cookie)).await;
     assert_eq!((refused.refused(-32003)["code"].as_i64(), key(&refused)), (Some(-32003), "conference.banned".into()));
     login_in_browser(&stage, &code, None).await.0.result();
-    // What is forbidden here is nothing elsewhere.
+    // A conference that is forbidden here does not exist elsewhere.
     user.rpc("conference.members", json!({ "confId": other })).await.result();
     login_in_browser(&stage, &other_code, Some(&cookie)).await.0.result();
 }

@@ -264,7 +264,7 @@ async fn nonsense_harms_nobody_elses_call() {
     talk(&mut annas, &mut bens).await;
 }
 
-/// What `callgw.allocate` gives, and the socket that it leads to, in the call's room.
+/// The mode that `callgw.allocate` gives, and the socket that it leads to, in the call's room.
 async fn at_the_node(member: &Client, conf: &str) -> (String, CallSocket) {
     let allocated = member.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
     let text = |name: &str| allocated[name].as_str().unwrap_or_else(|| panic!("no {name}: {allocated}")).to_owned();
@@ -276,7 +276,7 @@ async fn at_the_node(member: &Client, conf: &str) -> (String, CallSocket) {
 }
 
 #[tokio::test]
-async fn how_a_calls_media_goes_is_known_before_and_a_mute_takes_it_to_the_node() {
+async fn call_mode_is_allocated_and_a_mute_moves_p2p_media_to_the_node() {
     for p2p in [true, false] {
         let stage = Stage::with(&format!("[callgw]\np2p = {p2p}\n")).await;
         let chair = stage.chair().await;

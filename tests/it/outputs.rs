@@ -1,5 +1,5 @@
-//! What the program writes, and where nobody takes it: stdout that is full or has no reader, a log that has none, a stop
-//! that is nothing to warn of.
+//! The program's outputs when nobody takes them: a full stdout or one without a reader, a log without a reader, and a
+//! stop without warnings.
 
 use std::fs::File;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn a_reader_that_has_enough_is_no_failure() {
 }
 
 #[test]
-fn what_can_not_be_printed_is_a_failure_with_a_word() {
+fn failed_output_is_a_failure_with_a_message() {
     let folder = tempfile::tempdir().unwrap();
     let [http, admin] = [Port::claim(), Port::claim()].map(|port| port.address());
     let serve = format!("CONFGATE_ADMIN__LISTEN={admin} $CONFGATE --listen {http}");

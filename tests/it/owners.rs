@@ -1,5 +1,5 @@
-//! What only one process may have: a node's name, the built-in EIM, the store's file. What a second one is told, and
-//! what the first keeps.
+//! Exclusive resources of one process: a node's name, the built-in EIM, the store's file. A second process is refused
+//! with words, and the first one keeps them.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

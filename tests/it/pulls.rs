@@ -164,7 +164,7 @@ async fn a_stream_is_pulled_once_however_many_see_it_and_no_longer_than_wanted()
 }
 
 #[tokio::test]
-async fn what_is_enforced_where_the_stream_comes_from_holds_wherever_it_is_seen() {
+async fn mute_at_the_source_node_holds_at_every_pulling_node() {
     let nodes = Nodes::start("").await;
     let (near, far) = (&nodes.b, &nodes.a);
     let mut anna = far.client().joined("a", "c1", "anna").await;
@@ -181,7 +181,7 @@ async fn what_is_enforced_where_the_stream_comes_from_holds_wherever_it_is_seen(
     let frames = sees.frames();
     call(&mut [&mut sends, &mut sees], "pictures go on", |peers| peers[1].frames() >= frames + 5 * SOME).await;
     assert!(sees.sounds() < silent_after, "sound doesn't");
-    let until = confgate::ids::now_ms();
+    let until = confgate::clock::date_ms();
     gateway.send(json!({ "id": "expel", "room": "c1", "name": "anna", "issuedUntil": until })).await;
     assert_eq!(ben.wait_for("participantLeft").await["name"], "visitor");
     until_true("the pull has ended with her", async || found(near).await == Value::Null).await;
@@ -213,7 +213,7 @@ async fn a_pull_outlives_the_other_nodes_crash() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_pulled_is_refused_with_its_reason() {
+async fn impossible_pull_is_refused_with_its_reason() {
     let dead = Port::claim();
     let nodes = Nodes::start("").await;
     let (near, far) = (&nodes.b, &nodes.a);

@@ -1,4 +1,4 @@
-//! What every reply of the JSON-RPC door has in common.
+//! The common properties of every JSON-RPC reply.
 
 use serde_json::Value;
 

@@ -13,7 +13,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What stands between backticks and reads like a path to a test: `module::...::name`.
+/// Texts between backticks that read like a path to a test: `module::...::name`.
 fn named(page: &str) -> Vec<&str> {
     let is_path = |text: &&str| {
         text.contains("::") && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b":_".contains(&b))

@@ -105,7 +105,8 @@ async fn prosody_nobody_speaks_as_another() {
     nobody_speaks_as_another(Stage::component(XmppServer::prosody().await, "").await).await;
 }
 
-/// What is larger or deeper than a link keeps, once a server has written it: contents, and attributes beside.
+/// Stanzas that are larger or deeper than a link keeps, once a server has written them: contents, and attributes
+/// beside.
 fn oversized() -> Vec<(String, String)> {
     let quotes = "'".repeat(60_000);
     let deep = |n: usize| "<a xmlns='u'>".repeat(n) + &"</a>".repeat(n);
@@ -193,7 +194,7 @@ on_each_server! {
         let config = format!("{}{clients}", server.component_section(COMPONENT));
         let gateway = Gateway::with(&config).start().await;
         let chair = gateway.client().login_client("chair", "the chair's secret").await;
-        // What grows beyond a stanza where the server escapes it is refused; what does not passes.
+        // A stanza that grows beyond the bound where the server escapes it is refused; one that doesn't grow passes.
         let quotes = |n: usize| {
             let text = "\"'".repeat(n / 2);
             format!("<iq to='jeprivacy.ips3000' type='get' id='q'><x xmlns='urn:x' a='{}'>{text}</x></iq>", text.replace('\'', "&apos;"))

@@ -70,7 +70,7 @@ async fn a_guest_who_floods_a_conference_is_slowed_and_told_and_quick_clicks_are
     calm.rpc("conference.control", hand("raiseHand")).await.result();
     calm.rpc("conference.sendMessage", json!({ "confId": conf, "text": "hello" })).await.result();
 
-    // What a guest tries in vain is kept apart from what the chair did.
+    // A guest's refused attempts are kept apart from the chair's actions.
     let tried = flood(&calm, "conference.control", hand("lock"), 8).await;
     assert!(tried.iter().all(|answer| answer["error"]["data"]["key"] == "conference.chairOnly"), "{:?}", tried[0]);
     chair.rpc("conference.end", json!({ "confId": conf })).await.result();
@@ -136,7 +136,7 @@ id = "modest"
 secret = "s"
 password = "pass"
 "#;
-/// What reads everything and answers pings only.
+/// A component that reads everything and answers pings only.
 const SILENT: &str = "jeprivacy.ips3000";
 
 on_each_server! {

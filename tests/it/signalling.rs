@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use confgate::ids::{ConfId, UserId};
 use confgate::media::group::{Input, Output, SocketId};
 use confgate::media::message::Message;
-use confgate::media::{CallDispatcher, Limits, Shown, one_to_one};
+use confgate::media::{CallDispatcher, ClientCredentials, Limits, one_to_one};
 use confgate::node_protocol::{Closed, ToNode};
 use confgate_sfu::Worker;
 use proptest::prelude::*;
@@ -114,7 +114,7 @@ impl Node {
         socket
     }
 
-    fn hear(&mut self, frame: &Frame) {
+    fn on_frame(&mut self, frame: &Frame) {
         self.passed += 20;
         let now = self.begun + Duration::from_millis(self.passed);
         match frame.from.parse::<usize>() {
@@ -168,14 +168,15 @@ impl Node {
         for place in 0..MEMBERS.len() {
             self.take(Input::Closed(self.sockets[place]));
         }
-        let census = self.calls.census();
+        let census = self.calls.counts();
         assert_eq!((census.members, self.calls.pairs()), (0, 0), "nobody is left");
         assert_eq!((census.rooms, self.media.endpoints()), (0, 0), "and nothing of them");
     }
 }
 
-fn shown(place: usize) -> Shown {
-    MEMBERS[place].map_or(Shown::Nothing, |name| Shown::Claims(Box::new(claims("n1", ROOM, name))))
+fn shown(place: usize) -> ClientCredentials {
+    MEMBERS[place]
+        .map_or(ClientCredentials::Nothing, |name| ClientCredentials::Claims(Box::new(claims("n1", ROOM, name))))
 }
 
 #[test]
@@ -183,7 +184,7 @@ fn no_frame_of_anybody_harms_a_node_or_leaves_anything_behind() {
     let scenes: Vec<Vec<Frame>> = corpus(&folder()).iter().map(|(_, text)| read(text)).collect();
     let survives = |frames: Vec<Frame>| {
         let mut node = Node::new();
-        frames.iter().for_each(|frame| node.hear(frame));
+        frames.iter().for_each(|frame| node.on_frame(frame));
         node.end();
     };
     scenes.iter().cloned().for_each(survives);

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use confgate::ids::{Secret, now_ms};
+use confgate::clock::date_ms;
+use confgate::ids::Secret;
 use confgate::token::{Kind, KindKeys};
 use http::Method;
 use serde_json::{Value, json};
@@ -96,8 +97,7 @@ async fn a_signed_code_has_at_most_48_characters_and_leads_where_it_should() {
     let stage = Stage::embedded().await;
     let chair = stage.chair().await;
     let (conf, first) = stage.conference(&chair, json!({})).await;
-    let terms =
-        json!({ "role": "chair", "notBefore": now_ms() - 1000, "expiresAt": now_ms() + HOUR_MS, "maxUses": 1_000_000 });
+    let terms = json!({ "role": "chair", "notBefore": date_ms() - 1000, "expiresAt": date_ms() + HOUR_MS, "maxUses": 1_000_000 });
     for code in [first, link(&chair, &conf, terms).await.1] {
         assert!(code.len() <= CODE_MAX && code.starts_with('~'), "{code}");
         assert!(code[1..].bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{code}");
@@ -147,9 +147,9 @@ async fn an_expired_and_a_revoked_link_are_refused_by_name_and_one_for_later_wai
             let code = if is_former { former(&link_id, json!({ "cid": conf, "role": "guest" })) } else { code };
             (link_id, code)
         };
-        let (_, expired) = made(json!({ "expiresAt": now_ms() + 1500 })).await;
+        let (_, expired) = made(json!({ "expiresAt": date_ms() + 1500 })).await;
         let (link_id, revoked) = made(json!({})).await;
-        let (_, early) = made(json!({ "notBefore": now_ms() + HOUR_MS })).await;
+        let (_, early) = made(json!({ "notBefore": date_ms() + HOUR_MS })).await;
         until_true("the link has expired", async || state(&stage, &expired).await == 32).await;
         assert_eq!(turned_away(&stage, &expired).await, (-32003, "link.expired".to_owned()));
         assert_eq!(state(&stage, &revoked).await, 0);
@@ -168,7 +168,7 @@ async fn a_forged_link_is_refused_without_asking_the_store_and_is_no_guess() {
     let old = former(&link(&chair, &conf, json!({})).await.0, json!({ "cid": conf, "role": "guest" }));
     let mut database = database(&stage.gateway).await;
     run(&mut database, "ALTER TABLE links RENAME TO links_away").await;
-    // Who asks the store now fails.
+    // A request to the store fails now.
     for asked in [&signed, &old] {
         assert_eq!(turned_away(&stage, asked).await.0, -32603, "{asked}");
     }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use confgate::clock::date_ms;
 use confgate::event::{Member, Roster};
-use confgate::ids::{UserId, now_ms};
+use confgate::ids::UserId;
 use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -67,7 +68,7 @@ impl Room {
         who.rpc("conference.control", params).await.result();
     }
 
-    async fn say(&self, text: &str) {
+    async fn send_message(&self, text: &str) {
         self.chair.rpc("conference.sendMessage", json!({ "confId": self.conf, "text": text })).await.result();
     }
 
@@ -204,8 +205,8 @@ async fn a_socket_resumes_by_its_address_or_by_its_first_call_with_the_missed_ev
         let (guest, socket) = room.member("Guest").await;
         let left_off = socket.vanish();
         room.seen(&guest, Some("reconnecting")).await;
-        room.say("one").await;
-        room.say("two").await;
+        room.send_message("one").await;
+        room.send_message("two").await;
         let mut socket = if by_call {
             let mut socket = resumed_by_call(&guest, left_off).await;
             socket.expect("hello").await;
@@ -254,7 +255,7 @@ async fn a_position_that_is_no_more_gets_a_snapshot_that_says_why() {
     let (conf, epoch, seq) = (parts[0], parts[1], parts[2].parse::<u64>().unwrap());
     room.seen(&guest, Some("reconnecting")).await;
     for text in ["1", "2", "3", "4"] {
-        room.say(text).await;
+        room.send_message(text).await;
     }
     for (position, reason) in [
         (format!("{conf}:{epoch}:{seq}"), "expired"),
@@ -286,14 +287,14 @@ async fn a_second_socket_takes_over_and_the_first_ones_end_removes_nobody() {
     drop(first);
     second.wait_for("conference.snapshot").await;
     assert_eq!(second.next_notification(Duration::from_millis(900)).await, None, "longer than the grace");
-    room.say("still in?").await;
+    room.send_message("still in?").await;
     assert_eq!(second.expect_event("message").await["data"]["text"], "still in?");
     room.socket.expect_event("message").await;
     assert_eq!(serde_json::to_value(room.member_of(&guest).state).unwrap(), "joined");
 }
 
 #[tokio::test]
-async fn who_vanishes_is_reconnecting_at_once_gone_after_the_grace_and_back_in_their_seat_within_the_window() {
+async fn lost_member_is_reconnecting_then_gone_and_returns_to_its_seat_within_the_window() {
     let mut room = Room::open("[limits]\ngrace_ms = 300\nresume_window_ms = 30000", json!({})).await;
     let once = json!({ "confId": room.conf, "maxUses": 1 });
     let once = room.chair.rpc("conference.createLink", once).await.result();
@@ -332,7 +333,7 @@ async fn until_equal(socket: &mut EventSocket, room: &mut Room) {
 }
 
 #[tokio::test]
-async fn who_joins_by_a_call_and_opens_no_socket_is_reconnecting_and_then_gone() {
+async fn member_by_call_without_a_socket_is_reconnecting_and_then_gone() {
     let mut room = Room::open("[limits]\ngrace_ms = 300\nresume_window_ms = 300", json!({})).await;
     let guest = room.guest("Guest").await;
     guest.rpc("conference.join", json!({ "confId": room.conf })).await.result();
@@ -341,7 +342,7 @@ async fn who_joins_by_a_call_and_opens_no_socket_is_reconnecting_and_then_gone()
 }
 
 #[tokio::test]
-async fn who_waits_sees_only_themselves_and_everything_once_admitted() {
+async fn waiting_member_sees_only_itself_and_everything_once_admitted() {
     let mut room = Room::open("", json!({ "lobby": true })).await;
     let guest = room.guest("Guest").await;
     let mut socket = guest.open_socket().await;
@@ -359,7 +360,7 @@ async fn who_waits_sees_only_themselves_and_everything_once_admitted() {
             break;
         }
     }
-    room.say("behind the door").await;
+    room.send_message("behind the door").await;
     assert_eq!(socket.next_notification(Duration::from_millis(300)).await, None, "no events before admission");
     let own = guest.rpc("conference.members", json!({ "confId": room.conf })).await.result();
     assert_eq!(names(&own["members"]), [guest.user_id()]);
@@ -370,7 +371,7 @@ async fn who_waits_sees_only_themselves_and_everything_once_admitted() {
     let snapshot = socket.expect("conference.snapshot").await;
     assert_eq!(names(&snapshot["members"]), [room.chair.user_id(), guest.user_id()]);
     assert_eq!(snapshot["messages"][0]["text"], "behind the door");
-    room.say("welcome").await;
+    room.send_message("welcome").await;
     socket.expect_event("message").await;
 
     let refused = room.guest("Refused").await;
@@ -433,7 +434,7 @@ async fn a_socket_that_never_reads_is_closed_as_too_slow_and_slows_nobody() {
         assert!(Instant::now() < deadline, "never noticed");
         for _ in 0..50 {
             let said = Instant::now();
-            room.say(&text).await;
+            room.send_message(&text).await;
             quick.expect_event("message").await;
             slowest = slowest.max(said.elapsed());
             room.socket.expect_event("message").await;
@@ -475,7 +476,7 @@ async fn a_socket_that_answers_no_pings_is_closed_and_one_that_does_is_not() {
         room.socket.next_notification(Duration::from_millis(100)).await;
     }
     room.socket.send_frame(Message::Ping("from the client".into())).await;
-    room.say("here").await;
+    room.send_message("here").await;
     room.socket.expect_event("message").await;
 }
 
@@ -488,14 +489,14 @@ async fn a_token_is_said_to_expire_and_renewed_on_the_socket_or_the_socket_ends_
     for socket in [&mut renewing, &mut expiring] {
         socket.expect("hello").await;
         let deadline = socket.expect("auth.expiring").await["deadlineMs"].as_u64().unwrap();
-        assert!(deadline > now_ms() && deadline <= now_ms() + 3000);
+        assert!(deadline > date_ms() && deadline <= date_ms() + 3000);
     }
     let refresh = json!({ "grantType": "refresh_token", "refreshToken": chair.login()["refreshToken"] });
     let renewed = renewing.call("auth.http.login", refresh).await.result();
     assert!(renewed["deadline"].as_u64() > chair.login()["deadline"].as_u64());
     let first_deadline = chair.login()["deadline"].as_u64().unwrap();
     assert_eq!(expiring.close_code().await, 4001);
-    while now_ms() <= first_deadline {
+    while date_ms() <= first_deadline {
         renewing.next_notification(Duration::from_millis(100)).await;
     }
     renewing.call("conference.list", json!({})).await.result();
@@ -505,7 +506,7 @@ async fn a_token_is_said_to_expire_and_renewed_on_the_socket_or_the_socket_ends_
 #[tokio::test]
 async fn going_away_is_said_first_and_the_program_ends_as_asked() {
     let mut room = Room::open("", json!({})).await;
-    let begun = now_ms();
+    let begun = date_ms();
     room.stage.gateway.signal(rustix::process::Signal::TERM);
     let deadline = room.socket.wait_for("goingAway").await["deadlineMs"].as_u64().unwrap();
     assert!(deadline >= begun && deadline <= begun + 30_000);
@@ -565,7 +566,7 @@ impl History {
             0..=1 => self.cut(who),
             2..=4 => self.come_back(who).await,
             5 => self.take_over(who).await,
-            6 => self.room.say("a word").await,
+            6 => self.room.send_message("a word").await,
             _ => self.act(who).await,
         }
     }
@@ -599,7 +600,7 @@ impl History {
     }
 
     /// Reads until the word is heard, which is said after everything else.
-    async fn settle(socket: &mut EventSocket, conf: &str, word: &str) -> Roster {
+    async fn roster_after(socket: &mut EventSocket, conf: &str, word: &str) -> Roster {
         loop {
             let heard = !socket.follower.positions().is_empty()
                 && socket.follower.roster(conf).messages.last().is_some_and(|m| m.text == word);
@@ -612,7 +613,7 @@ impl History {
     }
 }
 
-/// Whatever sockets go through, whoever listens at the end has the EIM's roster.
+/// After any history of its sockets, each client has the EIM's roster at the end.
 async fn history(seed: u64) {
     let room = Room::open("", json!({})).await;
     let mut people = Vec::new();
@@ -639,15 +640,15 @@ async fn history(seed: u64) {
         })
         .await;
     }
-    history.room.say("the last word").await;
+    history.room.send_message("the last word").await;
     let conf = history.room.conf.clone();
     let truth = history.room.chair.rpc("conference.members", json!({ "confId": conf })).await.result();
     let truth: Vec<Member> = serde_json::from_value(truth["members"].clone()).unwrap();
-    let seen = History::settle(&mut history.room.socket, &conf, "the last word").await;
+    let seen = History::roster_after(&mut history.room.socket, &conf, "the last word").await;
     assert_eq!(seen.members, truth, "seed {seed}: the chair's");
     for (client, socket, _) in &mut history.people {
         let socket = socket.as_mut().expect("they came back");
-        let own = History::settle(socket, &conf, "the last word").await;
+        let own = History::roster_after(socket, &conf, "the last word").await;
         assert_eq!(own.members, truth, "seed {seed}: {}", client.user_id());
         assert_eq!((own.seq, &own.epoch), (seen.seq, &seen.epoch), "seed {seed}");
     }
@@ -669,7 +670,7 @@ async fn a_frame_that_is_no_text_or_too_large_closes_its_socket_alone_with_rfc_6
 }
 
 #[tokio::test]
-async fn whatever_sockets_go_through_everybody_ends_up_with_the_eims_roster() {
+async fn random_histories_leave_every_socket_with_the_eims_roster() {
     let seed = rand::rng().next_u64();
     println!("seed {seed}");
     history(seed).await;

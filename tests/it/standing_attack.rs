@@ -60,7 +60,7 @@ async fn nonsense_at_every_entrance_at_once_is_noticed_by_no_member() {
     }
     let (mut sends, mut sees) = (calls[0].0.publish(seen.user_id()).await, calls[1].0.watch(seen.user_id()).await);
     flows(&mut sends, &mut sees).await;
-    // Who doesn't read answers no pings, and is closed.
+    // A client that doesn't read answers no pings, and is closed.
     let (mut reading, longest) = (JoinSet::new(), time() + PATIENCE);
     for (mut call, mut events) in calls {
         reading.spawn(async move { while call.next(longest).await.is_some() {} });
@@ -132,7 +132,7 @@ async fn prosody_stanzas_of_an_account_that_never_stop_are_noticed_by_no_member(
             session.stream.send(&stanza.replace("{to}", COMPONENT)).await.expect("the server reads");
             sent += 1;
         }
-        // What comes back is read, or the server would stop reading.
+        // Answers are read, or the server would stop reading.
         while let Some(came) = session.stream.next_within(Duration::from_millis(20)).await {
             assert!(matches!(came, Received::Stanza(_)), "the server has ended the account's session");
         }

@@ -10,7 +10,7 @@ use crate::support::client::BASE;
 /// Requests on one connection.
 const REQUESTS: usize = 300;
 
-/// What curl says of each: status and connections made for it.
+/// Curl's report on each: status and connections made for it.
 fn curl(version: &str, ca: &str, arguments: &[&str], url: &str) -> Vec<(u16, u32)> {
     let url = format!("{url}?n=[1-{REQUESTS}]");
     let mut command = Command::new("curl");

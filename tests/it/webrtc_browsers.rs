@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use confgate::ids::now_ms;
+use confgate::clock::date_ms;
 use serde_json::json;
 
 use crate::browser_end_to_end::person::id;
@@ -305,7 +305,7 @@ async fn browser_when_a_call_gateway_dies_all_are_on_the_other_soon_and_no_pictu
         let others: Vec<_> = round.people.iter().map(|each| &*each.user).filter(|user| *user != person.user).collect();
         person.browser.notes_return_of(&others).await;
     }
-    let killed_at = now_ms();
+    let killed_at = date_ms();
     nodes[here].kill();
     until_true("all are on the other node", async || members(&nodes[1 - here]).await == 3.0).await;
     for person in &round.people {

@@ -172,7 +172,7 @@ impl Wire {
         Self { here: XmppStream::over(Box::new(here), voice), there }
     }
 
-    /// What has been written.
+    /// The stream's output.
     async fn written(&mut self) -> String {
         self.here.flush().await.expect("the pipe is open");
         let mut bytes = Vec::with_capacity(PIPE_BYTES);
@@ -203,7 +203,7 @@ async fn read_back(header: &str, stanzas: &[String]) {
 }
 
 #[tokio::test]
-async fn what_is_accepted_is_to_expat_the_one_stanza_that_its_caller_meant() {
+async fn accepted_text_is_exactly_one_intended_stanza_to_expat() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256) * CASES;
     let mut wire = Wire::new();
     wire.here.queue_header("jabber:client", &[("to", "webconf.ips3000")]);

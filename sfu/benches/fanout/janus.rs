@@ -22,7 +22,7 @@ const PLUGIN: &str = "janus.plugin.videoroom";
 
 /// How Janus spreads its connections over threads.
 #[derive(Debug, Clone, Copy)]
-pub enum Way {
+pub enum JanusThreads {
     /// As it is installed.
     ThreadForEach = 0,
     /// `event_loops = 1`: cheaper, on a second core no faster.
@@ -45,7 +45,7 @@ pub struct Janus {
 }
 
 impl Janus {
-    pub fn start(at: IpAddr, way: Way) -> Janus {
+    pub fn start(at: IpAddr, way: JanusThreads) -> Janus {
         let directory = std::env::temp_dir().join(format!("confgate-fanout-{}-{}", std::process::id(), way as u8));
         fs::create_dir_all(&directory).expect("the system's directory for temporary files is writable");
         configure(&directory, at, way);
@@ -144,7 +144,7 @@ impl Drop for Directory {
     }
 }
 
-fn configure(directory: &Path, at: IpAddr, way: Way) {
+fn configure(directory: &Path, at: IpAddr, way: JanusThreads) {
     let folder = directory.display();
     let write = |name: &str, text: String| {
         fs::write(directory.join(name), text).expect("a directory of our own");

@@ -19,7 +19,7 @@ pub struct Call {
     pub viewers: Vec<Peer>,
 }
 
-/// What a server did for its calls in some time.
+/// The work of a server during one measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Round {
     pub time: Duration,

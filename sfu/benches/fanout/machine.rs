@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Kernel ticks in a second, as `/proc` shows them to programs: 100 on every architecture that Linux has now.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What all processes together have used until now, the kernel and stolen time included: proc(5).
+/// CPU time that all processes together have used until now, the kernel and stolen time included: proc(5).
 pub fn busy() -> Duration {
     let stat = fs::read_to_string("/proc/stat").expect("Linux");
     let all = stat.lines().next().expect("proc(5) begins with all cores");

@@ -16,7 +16,7 @@ mod server;
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
-use janus::{Janus, Way};
+use janus::{Janus, JanusThreads};
 use load::{Call, Round, measure, run};
 use node::BuiltIn;
 use server::Server;
@@ -70,8 +70,8 @@ fn beside_janus(quick: bool) {
     let (viewers, rounds, time) = if quick { (30, 3, 2) } else { (60, 5, 3) };
     let mut servers: [(&str, Box<dyn Server>); 3] = [
         ("node", Box::new(BuiltIn::start(here(), 1, UNLIMITED))),
-        ("Janus, one thread", Box::new(Janus::start(here(), Way::OneThread))),
-        ("Janus as installed", Box::new(Janus::start(here(), Way::ThreadForEach))),
+        ("Janus, one thread", Box::new(Janus::start(here(), JanusThreads::OneThread))),
+        ("Janus as installed", Box::new(Janus::start(here(), JanusThreads::ThreadForEach))),
     ];
     let mut calls: Vec<Call> = servers.iter_mut().map(|(_, server)| Call::begin(&mut **server, 1)).collect();
     for (call, (_, server)) in calls.iter_mut().zip(&mut servers) {

@@ -26,7 +26,7 @@ const SOUND_BYTES: usize = 80;
 const FRAME_TICKS: u32 = 3_000;
 const SOUND_TICKS: u32 = 960;
 
-/// What arrived of a kind of media, and what should have: by the numbers that the server gave the packets.
+/// Packets of one kind of media that arrived, and those that should have arrived, by the server's packet numbers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Count {
     pub received: u64,
@@ -244,7 +244,7 @@ impl Peer {
         }
     }
 
-    /// What is sent next goes on where it was stopped, without a burst for the time between.
+    /// Sending continues where it was stopped, without a burst for the time between.
     pub fn resume(&mut self, now: Instant) {
         if let Some(sending) = &mut self.sending {
             sending.begun = now - sending.next_video();

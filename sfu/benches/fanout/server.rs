@@ -1,4 +1,4 @@
-//! What the media servers under load have in common: a process that is measured, and how peers come into its rooms.
+//! The common parts of the media servers under load: a process that is measured, and peers' entry to its rooms.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};

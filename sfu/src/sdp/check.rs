@@ -4,7 +4,7 @@
 use super::{Description, Direction, Section};
 
 /// # Errors
-/// What a client couldn't take, or would take for something else.
+/// Finds the first part of an answer that a client couldn't take, or would misread.
 pub fn check(offer: &str, answer: &str) -> Result<(), &'static str> {
     let offer = Description::read(offer).map_err(|unreadable| unreadable.0)?;
     let answer = Description::read(answer).map_err(|unreadable| unreadable.0)?;
@@ -103,7 +103,7 @@ fn check_transport(answer: &Description<'_>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What one sends on one connection is one stream (RFC 8830) under one name (RFC 8834 section 4.9).
+/// All tracks that one side sends on one connection are one stream (RFC 8830) under one name (RFC 8834 section 4.9).
 fn check_identity(answer: &Description<'_>) -> Result<(), &'static str> {
     let sent = || answer.media.iter().filter(|section| answer.direction(section).sends() && section.port != 0);
     let mut streams: Vec<&str> =

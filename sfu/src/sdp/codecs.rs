@@ -39,7 +39,7 @@ impl VideoCodecs {
         }
     }
 
-    /// What a client that offers these sends: the first of the node's answer.
+    /// The codec that a client that offers these sends: the first of the node's answer.
     #[must_use]
     pub fn sent(&self) -> Self {
         Self(names().find_map(|(_, codec)| self.of_codec(codec)).into_iter().collect())

@@ -32,7 +32,7 @@ pub(super) struct Format<'a> {
     red: Option<u8>,
 }
 
-/// What each payload type means in the bundle: the same in all of its sections (RFC 9143 section 9.1).
+/// The meaning of each payload type in the bundle: the same in all of its sections (RFC 9143 section 9.1).
 pub(super) type Meanings = HashMap<u8, String>;
 
 /// `<name>/<clock rate>[/<channels>]`.

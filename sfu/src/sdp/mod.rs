@@ -45,7 +45,7 @@ pub(crate) fn answer(text: &str) -> Result<SdpAnswer, Refusal> {
         tracing::debug!(why, "an answer that isn't SDP");
         Refusal::BadSdp
     })?;
-    SdpAnswer::from_sdp_string(&offer::plain(&description)).map_err(|error| {
+    SdpAnswer::from_sdp_string(&offer::normalized(&description)).map_err(|error| {
         tracing::debug!(%error, "an answer that can't be taken");
         Refusal::BadSdp
     })

@@ -1,5 +1,5 @@
-//! What of an offer the node can take, and the offer that its peer connection is given instead: the same sections and
-//! payload types in the one form that str0m reads.
+//! The part of an offer that the node can take, and the offer that its peer connection is given instead: the same
+//! sections and payload types in the one form that str0m reads.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -32,7 +32,7 @@ const MID_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 /// Header extensions' numbers that str0m maps.
 const EXTENSIONS: std::ops::RangeInclusive<u8> = 1..=16;
 
-/// What the node does with a connection's media.
+/// The directions in which the node uses a connection's media.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wants {
     pub(crate) sends: bool,
@@ -51,7 +51,7 @@ pub(crate) struct Offer<'a> {
     pub(crate) candidates: Vec<Candidate>,
 }
 
-/// What becomes of a section.
+/// The result for one section.
 #[derive(Debug)]
 pub(super) struct Taken<'a> {
     /// How the section is named towards str0m.
@@ -209,7 +209,7 @@ fn bundle(description: &Description<'_>, first: usize) -> (Vec<usize>, bool) {
     (group.iter().filter_map(place).collect(), true)
 }
 
-/// What the client may do in the section: not more than the node wants.
+/// The direction of the section: not more than the node wants.
 fn flow(description: &Description<'_>, section: &Section<'_>, wants: Wants) -> Direction {
     let offered = description.direction(section);
     Direction::of(offered.sends() && wants.receives, offered.receives() && wants.sends)
@@ -306,7 +306,7 @@ fn write_sources(section: &Section<'_>, out: &mut String) {
 }
 
 /// A description in the order and with the lines that str0m reads, otherwise as it is.
-pub(super) fn plain(description: &Description<'_>) -> String {
+pub(super) fn normalized(description: &Description<'_>) -> String {
     let mut out = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n".to_owned();
     let attributes = |lines: &[&str], out: &mut String| {
         lines.iter().filter(|line| line.starts_with("a=")).for_each(|line| {

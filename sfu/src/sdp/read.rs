@@ -23,7 +23,7 @@ pub struct Section<'a> {
     pub lines: Vec<&'a str>,
 }
 
-/// What media flows, as the one says who describes it (RFC 8866 section 6.7).
+/// The direction of media, as seen by the author of the description (RFC 8866 section 6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     SendRecv,
@@ -68,7 +68,7 @@ impl Direction {
 
 impl<'a> Description<'a> {
     /// # Errors
-    /// What makes it none.
+    /// The reason why the text is no description.
     pub fn read(text: &'a str) -> Result<Self, Unreadable> {
         if text.len() > SDP_MAX {
             return Err(Unreadable("longer than a description may be"));
@@ -192,7 +192,7 @@ impl<'a> Section<'a> {
         direction(&self.lines)
     }
 
-    /// What an attribute such as `rtpmap` says of the format; `*` is said of all.
+    /// The values of an attribute such as `rtpmap` for the format; `*` applies to all formats.
     pub fn of_format<'s>(&'s self, name: &'s str, format: &'s str) -> impl Iterator<Item = &'a str> + 's {
         self.attributes(name).filter_map(move |value| {
             let (of, rest) = value.split_once(' ')?;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-/// What a thread shows of its load; written by it alone.
+/// The load that a thread publishes; written by it alone.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     pub(crate) packets_per_s: AtomicU64,

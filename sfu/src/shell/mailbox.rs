@@ -1,4 +1,4 @@
-//! What comes to a media thread by another way than its own socket.
+//! The inputs of a media thread that don't come by its own socket.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use crate::worker::Socket;
 /// The largest datagram: more than any path's MTU.
 pub(crate) const DATAGRAM_MAX: usize = 2_048;
 
-/// What a thread is asked to do.
+/// A task for a media thread.
 pub(crate) enum Task {
     Do(Command),
     Refuse {

@@ -128,7 +128,7 @@ impl Node {
         let thread = match router.route(&command, inner.idlest()) {
             Route::Thread(thread) => thread,
             Route::TooMany => {
-                if let Command::Permit { room, .. } = &command {
+                if let Command::SetForwarding { room, .. } = &command {
                     router.unplaced(room.clone(), command);
                     return Ok(());
                 }
@@ -188,7 +188,7 @@ impl Node {
 impl Inner {
     /// The thread that does the least, by what it forwards and, before anything flows, by its connections.
     fn idlest(&self) -> usize {
-        /// What a connection will roughly have to forward.
+        /// The packets a second that a connection will roughly have to forward.
         const PACKETS_PER_ENDPOINT: u64 = 50;
         let busy = |gauges: &Arc<Gauges>| {
             let expected = gauges.endpoints.load(Ordering::Relaxed) * PACKETS_PER_ENDPOINT;
@@ -212,7 +212,7 @@ fn endpoint_of(command: &Command) -> Option<EndpointId> {
         Command::Publish { endpoint, .. }
         | Command::Subscribe { endpoint, .. }
         | Command::Forward { endpoint, .. }
-        | Command::Exchange { endpoint, .. }
+        | Command::SendRecv { endpoint, .. }
         | Command::Pull { endpoint, .. } => Some(*endpoint),
         _ => None,
     }

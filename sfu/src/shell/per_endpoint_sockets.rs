@@ -11,24 +11,24 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::mailbox::{DATAGRAM_MAX, Incoming};
-use super::udp::{bind, dressed, plain};
+use super::udp::{bind, canonical, mapped};
 use crate::protocol::EndpointId;
 use crate::worker::Socket;
 
 /// Owned by a media thread.
 pub(crate) struct PerEndpointSockets {
-    sockets: HashMap<EndpointId, Own>,
+    sockets: HashMap<EndpointId, EndpointSocket>,
     incoming: mpsc::Sender<Incoming>,
 }
 
-struct Own {
+struct EndpointSocket {
     socket: Arc<UdpSocket>,
     is_ipv6: bool,
     /// Ends with this.
     reader: JoinHandle<()>,
 }
 
-impl Drop for Own {
+impl Drop for EndpointSocket {
     fn drop(&mut self) {
         self.reader.abort();
     }
@@ -44,14 +44,14 @@ impl PerEndpointSockets {
         let socket = Arc::new(UdpSocket::from_std(bind(SocketAddr::new(at.ip(), 0))?)?);
         let port = socket.local_addr()?.port();
         let reader = tokio::spawn(read(endpoint, Arc::clone(&socket), self.incoming.clone()));
-        self.sockets.insert(endpoint, Own { socket, is_ipv6: at.is_ipv6(), reader });
+        self.sockets.insert(endpoint, EndpointSocket { socket, is_ipv6: at.is_ipv6(), reader });
         Ok(port)
     }
 
     /// Whether the kernel took the datagram.
     pub(crate) fn send(&self, endpoint: EndpointId, bytes: &[u8], to: SocketAddr) -> bool {
         let own = self.sockets.get(&endpoint);
-        own.is_some_and(|own| own.socket.try_send_to(bytes, dressed(to, own.is_ipv6)).is_ok())
+        own.is_some_and(|own| own.socket.try_send_to(bytes, mapped(to, own.is_ipv6)).is_ok())
     }
 
     pub(crate) fn close(&mut self, endpoint: EndpointId) {
@@ -63,7 +63,8 @@ async fn read(endpoint: EndpointId, socket: Arc<UdpSocket>, to: mpsc::Sender<Inc
     let mut buffer = [0; DATAGRAM_MAX];
     while let Ok((length, source)) = socket.recv_from(&mut buffer).await {
         let bytes = buffer[..length].to_vec();
-        let incoming = Incoming { socket: Socket::Of(endpoint), proto: Protocol::Udp, source: plain(source), bytes };
+        let incoming =
+            Incoming { socket: Socket::Of(endpoint), proto: Protocol::Udp, source: canonical(source), bytes };
         if to.send(incoming).await.is_err() {
             return;
         }

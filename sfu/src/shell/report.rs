@@ -1,4 +1,4 @@
-//! What a media thread tells the metrics: at intervals, not for each packet.
+//! The metrics of a media thread: reported at intervals, not for each packet.
 
 use metrics::{Counter, Gauge, counter, gauge};
 
@@ -49,7 +49,7 @@ impl Report {
     }
 
     /// `unsent`: datagrams that the kernel didn't take since the last time.
-    pub(crate) fn tell(&mut self, worker: &Worker, unsent: u64, queues: Queues) {
+    pub(crate) fn update(&mut self, worker: &Worker, unsent: u64, queues: Queues) {
         let (now, before) = (worker.counts(), self.before);
         self.received.increment(now.received - before.received);
         self.forwarded.increment(now.forwarded - before.forwarded);

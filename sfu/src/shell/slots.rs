@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// Blocks of addresses without a connection whose rate is remembered.
 const BLOCKS: usize = 4_096;
 
-/// What a rate is for.
+/// The period of a rate.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// How many connections there are, in all and of each block of addresses, and how fast each block opens them; shared by
@@ -21,7 +21,7 @@ pub(crate) struct Slots {
     blocks: Arc<Mutex<HashMap<IpAddr, Block>>>,
 }
 
-/// What a block of addresses has.
+/// The use of a block of addresses.
 #[derive(Debug)]
 pub(crate) struct Block {
     open: usize,
@@ -38,7 +38,7 @@ pub(crate) struct Slot {
 
 /// Why a connection isn't taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum SlotRefused {
     Limit,
     Rate,
 }
@@ -56,7 +56,7 @@ impl Slots {
         Slots { max, price: MINUTE / connects_per_minute.max(1), blocks: Arc::default() }
     }
 
-    pub(crate) fn take(&self, of: IpAddr, now: Instant) -> Result<Slot, Refused> {
+    pub(crate) fn take(&self, of: IpAddr, now: Instant) -> Result<Slot, SlotRefused> {
         let of = block_of(of);
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         if blocks.len() >= self.max + BLOCKS {
@@ -65,11 +65,11 @@ impl Slots {
         let all: usize = blocks.values().map(|block| block.open).sum();
         let block = blocks.entry(of).or_insert(Block { open: 0, spent: now });
         if all >= self.max || block.open >= self.max.div_ceil(4) {
-            return Err(Refused::Limit);
+            return Err(SlotRefused::Limit);
         }
         let spent = block.spent.max(now) + self.price;
         if spent > now + MINUTE {
-            return Err(Refused::Rate);
+            return Err(SlotRefused::Rate);
         }
         (block.open, block.spent) = (block.open + 1, spent);
         Ok(Slot { of, slots: self.clone() })
@@ -97,7 +97,7 @@ mod tests {
     fn a_block_has_a_quarter_of_the_connections_whatever_address_of_its_it_comes_from() {
         let (slots, now) = (Slots::new(8, 1_000), Instant::now());
         let _held: Vec<Slot> = ["2001:db8::1", "2001:db8::2"].map(|of| slots.take(ip(of), now).unwrap()).into();
-        assert_eq!(slots.take(ip("2001:db8::ffff:3"), now).err(), Some(Refused::Limit));
+        assert_eq!(slots.take(ip("2001:db8::ffff:3"), now).err(), Some(SlotRefused::Limit));
         assert!(slots.take(ip("2001:db8:0:1::1"), now).is_ok());
     }
 
@@ -107,10 +107,10 @@ mod tests {
         for _ in 0..60 {
             slots.take(ip("192.0.2.1"), now).unwrap();
         }
-        assert_eq!(slots.take(ip("192.0.2.1"), now).err(), Some(Refused::Rate));
+        assert_eq!(slots.take(ip("192.0.2.1"), now).err(), Some(SlotRefused::Rate));
         assert!(slots.take(ip("192.0.2.2"), now).is_ok());
         assert!(slots.take(ip("192.0.2.1"), now + Duration::from_secs(1)).is_ok());
-        assert_eq!(slots.take(ip("192.0.2.1"), now + Duration::from_secs(1)).err(), Some(Refused::Rate));
+        assert_eq!(slots.take(ip("192.0.2.1"), now + Duration::from_secs(1)).err(), Some(SlotRefused::Rate));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::mailbox::{Handover, Incoming, Task};
-use super::slots::{Refused, Slot, Slots};
-use super::udp::plain;
+use super::slots::{Slot, SlotRefused, Slots};
+use super::udp::canonical;
 use crate::demux::stun_fragment;
 use crate::router::Router;
 use crate::worker::Socket;
@@ -43,11 +43,11 @@ pub(crate) async fn accept(
                 continue;
             }
         };
-        let source = plain(source);
+        let source = canonical(source);
         let slot = match slots.take(source.ip(), Instant::now()) {
             Ok(slot) => slot,
             Err(refused) => {
-                let reason = if refused == Refused::Rate { "rate" } else { "limit" };
+                let reason = if refused == SlotRefused::Rate { "rate" } else { "limit" };
                 metrics::counter!("confgate_sfu_tcp_refused_total", "reason" => reason).increment(1);
                 continue;
             }

@@ -17,7 +17,7 @@ use super::per_endpoint_sockets::PerEndpointSockets;
 use super::report::{Queues, Report};
 use super::slots::Slots;
 use super::tcp::{self, Connections};
-use super::udp::{GsoSender, OutgoingDatagram, dressed, plain};
+use super::udp::{GsoSender, OutgoingDatagram, canonical, mapped};
 use crate::protocol::{Command, EndpointId, Notice, Refusal};
 use crate::router::Router;
 use crate::worker::{Datagram, Socket, Transmit, Worker};
@@ -37,7 +37,7 @@ const READ_COALESCE: Duration = Duration::from_millis(2);
 /// How often the thread shows its load.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a thread is made of.
+/// The parts that a thread is made of.
 pub(crate) struct Parts {
     pub(crate) worker: Worker,
     pub(crate) socket: std::net::UdpSocket,
@@ -182,7 +182,7 @@ impl Media {
         self.send();
     }
 
-    /// What follows everything that happened.
+    /// Carries out all effects of the inputs before.
     fn turn(&mut self) {
         let now = Instant::now();
         if self.worker.next_timeout() <= now {
@@ -206,7 +206,7 @@ impl Media {
             }
         }
         while let Some(notice) = self.worker.poll_notice() {
-            self.tell(notice);
+            self.send_notice(notice);
         }
     }
 
@@ -223,12 +223,12 @@ impl Media {
         self.gauges.forwarded.store(self.worker.counts().forwarded, Ordering::Relaxed);
         let queues =
             Queues { commands: self.tasks.len(), notices: self.backlog.len(), tcp_connections: self.connections.len() };
-        self.report.tell(&self.worker, std::mem::take(&mut self.unsent), queues);
+        self.report.update(&self.worker, std::mem::take(&mut self.unsent), queues);
     }
 
     /// A notice goes out at once or, when signalling is slow, waits in order. None is lost: what a thread has to say
     /// of itself is bounded by its endpoints and rooms, and commands, which cause the rest, wait as well.
-    fn tell(&mut self, notice: Notice) {
+    fn send_notice(&mut self, notice: Notice) {
         if self.backlog.is_empty() {
             match self.notices.try_send(notice) {
                 Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
@@ -237,7 +237,7 @@ impl Media {
             return;
         }
         if let Notice::Speaker { room, .. } = &notice {
-            // Who spoke before is of no interest any more.
+            // An earlier speaker is of no interest any more.
             self.backlog.retain(|waiting| !matches!(waiting, Notice::Speaker { room: of, .. } if of == room));
         }
         self.backlog.push_back(notice);
@@ -279,7 +279,7 @@ impl Media {
             let datagram = Datagram {
                 socket: Socket::Shared,
                 proto: Protocol::Udp,
-                source: plain(source),
+                source: canonical(source),
                 bytes: &self.buffer[..length],
             };
             self.worker.datagram(datagram, now);
@@ -306,7 +306,7 @@ impl Media {
             let Transmit { socket, proto, destination, bytes } = transmit;
             match (proto, socket) {
                 (Protocol::Udp, Socket::Shared) => {
-                    self.parcels.push((bytes, dressed(destination, self.socket_is_ipv6)));
+                    self.parcels.push((bytes, mapped(destination, self.socket_is_ipv6)));
                 }
                 (Protocol::Udp, Socket::Of(endpoint)) => {
                     self.unsent += u64::from(!self.own.send(endpoint, &bytes, destination));

@@ -26,12 +26,12 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// The address as the worker knows it: a socket for both families shows IPv4 in IPv6's clothes.
-pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// The address as the socket takes it.
-pub(crate) fn dressed(address: SocketAddr, socket_is_ipv6: bool) -> SocketAddr {
+pub(crate) fn mapped(address: SocketAddr, socket_is_ipv6: bool) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(v4) if socket_is_ipv6 => SocketAddr::new(IpAddr::V6(v4.to_ipv6_mapped()), address.port()),
         _ => address,
@@ -41,14 +41,14 @@ pub(crate) fn dressed(address: SocketAddr, socket_is_ipv6: bool) -> SocketAddr {
 /// A datagram and where to.
 pub(crate) type OutgoingDatagram = (Vec<u8>, SocketAddr);
 
-/// What a socket's datagrams leave by. Owned by the socket's thread.
+/// Sends a socket's datagrams. Owned by the socket's thread.
 pub(crate) struct GsoSender {
-    cutting: Cutting,
+    cutting: Segmentation,
 }
 
 /// Whether the kernel cuts what goes to one address into datagrams itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cutting {
+enum Segmentation {
     Untried,
     /// It did once. Where it refuses, that is for one path's sake.
     Works,
@@ -57,7 +57,7 @@ enum Cutting {
 
 impl GsoSender {
     pub(crate) fn new() -> GsoSender {
-        GsoSender { cutting: Cutting::Untried }
+        GsoSender { cutting: Segmentation::Untried }
     }
 
     /// Sends the datagrams, many with one system call: that call is half the cost of a packet. Those that follow each
@@ -66,7 +66,7 @@ impl GsoSender {
     pub(crate) fn send_all(&mut self, socket: &tokio::net::UdpSocket, parcels: &[OutgoingDatagram]) -> usize {
         let (mut lost, mut single, mut at) = (0, 0, 0);
         while at < parcels.len() {
-            let run = if self.cutting == Cutting::Refused { 1 } else { run_length(&parcels[at..]) };
+            let run = if self.cutting == Segmentation::Refused { 1 } else { run_length(&parcels[at..]) };
             if run > 1 {
                 // To one address they go in order.
                 if single < at && parcels[at - 1].1 == parcels[at].1 {
@@ -77,12 +77,12 @@ impl GsoSender {
                     Ok(()) => {
                         lost += send_single(socket, &parcels[single..at]);
                         single = at + run;
-                        self.cutting = Cutting::Works;
+                        self.cutting = Segmentation::Works;
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return lost + parcels.len() - single,
                     // These go one by one; on a kernel or an interface that can't, all from now on.
-                    Err(error) if self.cutting == Cutting::Untried && is_unable(&error) => {
-                        self.cutting = Cutting::Refused;
+                    Err(error) if self.cutting == Segmentation::Untried && is_unable(&error) => {
+                        self.cutting = Segmentation::Refused;
                     }
                     Err(_) => {}
                 }
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_to_one_address_is_cut_only_where_the_receiver_gets_the_same_datagrams() {
+    fn gso_segments_reach_the_receiver_as_the_same_datagrams() {
         let run = |sizes: &[usize]| run_length(&sizes.iter().map(|bytes| parcel(*bytes, 9)).collect::<Vec<_>>());
         assert_eq!(run(&[]), 0);
         assert_eq!(run(&[100]), 1);
@@ -209,7 +209,7 @@ mod tests {
         let sizes = [50, 900, 900, 900, 80, 900, 900, 60, 70];
         let mut parcels: Vec<OutgoingDatagram> = sizes.iter().map(|bytes| parcel(*bytes, port)).collect();
         parcels.insert(4, parcel(500, other_port));
-        for mut outlet in [GsoSender { cutting: Cutting::Untried }, GsoSender { cutting: Cutting::Refused }] {
+        for mut outlet in [GsoSender { cutting: Segmentation::Untried }, GsoSender { cutting: Segmentation::Refused }] {
             let socket = tokio::net::UdpSocket::from_std(bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
             socket.writable().await.unwrap();
             assert_eq!(outlet.send_all(&socket, &parcels), 0);
@@ -217,7 +217,7 @@ mod tests {
             let got = sizes.map(|_| to.recv(&mut buffer).unwrap());
             assert_eq!(got, sizes);
             assert_eq!(other.recv(&mut buffer).unwrap(), 500);
-            assert_ne!(outlet.cutting, Cutting::Untried);
+            assert_ne!(outlet.cutting, Segmentation::Untried);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What signalling wants of a worker.
+//! The commands of signalling, carried out by a worker.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -21,7 +21,7 @@ impl Worker {
             | Command::Forward { room, endpoint, stream, offer, .. } => {
                 (endpoint, self.subscribe(room, endpoint, stream, &offer, now))
             }
-            Command::Exchange { room, endpoint, stream, other, offer } => {
+            Command::SendRecv { room, endpoint, stream, other, offer } => {
                 (endpoint, self.exchange(room, endpoint, stream, other, &offer, now))
             }
             Command::Pull { endpoint, .. } => (endpoint, Err(Refusal::Unavailable)),
@@ -29,7 +29,7 @@ impl Worker {
             Command::Renegotiate { endpoint, offer } => (endpoint, self.renegotiate(endpoint, &offer, now)),
             Command::Candidate { endpoint, candidate } => return self.candidate(endpoint, &candidate),
             Command::Close { endpoint } => return self.close(endpoint, None, now),
-            Command::Permit { room, stream, audio, video } => {
+            Command::SetForwarding { room, stream, audio, video } => {
                 return self.permit(room, &stream, Allowed { audio, video });
             }
             Command::View { endpoint, width, height } => return self.view(endpoint, width, height, now),
@@ -107,7 +107,7 @@ impl Worker {
             stream.allowed = is_now;
         }
         if !is_now.audio && id.source == Source::Camera {
-            place.ears.forget(&id.member);
+            place.speaker.forget(&id.member);
         }
         if place.is_idle() {
             self.rooms.remove(&room);

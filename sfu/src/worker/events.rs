@@ -1,4 +1,4 @@
-//! What str0m tells of a connection, and the end of endpoints.
+//! The events of str0m for a connection, and the end of endpoints.
 
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ impl Worker {
         }
     }
 
-    /// What is done at intervals.
+    /// The work at intervals.
     pub(super) fn tick(&mut self, now: Instant) {
         self.forwarded.tick(now);
         let lost = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -110,7 +110,7 @@ impl Worker {
             if let Some(room) = self.rooms.get_mut(&stream.room) {
                 stream.allowed = room.forget_permit(&stream.id);
                 if stream.id.source == Source::Camera {
-                    room.ears.forget(&stream.id.member);
+                    room.speaker.forget(&stream.id.member);
                 }
             }
         }

@@ -10,7 +10,7 @@ use crate::codec;
 use crate::endpoint::{Endpoint, Subscriber};
 use crate::layers::Shed;
 use crate::protocol::{EndpointId, Notice, Source};
-use crate::track::{Arrived, Written};
+use crate::track::{Arrived, WriteOutcome};
 
 /// Bytes of a packet's payload. A path's MTU allows no more; str0m has room for 2 000 with all headers, and takes more
 /// for a fault of ours.
@@ -45,22 +45,22 @@ impl Worker {
             (layer, allowed, stream.id.source, packet.header.ext_vals.audio_level)
             && let Some(room) = self.rooms.get_mut(&stream.room)
         {
-            room.ears.hear(&stream.id.member, level, now);
+            room.speaker.record_level(&stream.id.member, level, now);
         }
         let mut awaited = false;
         for subscriber in &stream.subscribers {
             let Some(endpoint) = self.endpoints.get_mut(subscriber) else { continue };
             match write(endpoint, &arrived, layer, allowed, now) {
-                Written::Yes => {
+                WriteOutcome::Yes => {
                     self.counts.forwarded += 1;
                     self.forwarded.add(1);
                     mark(&mut self.dirty, endpoint);
                 }
-                Written::AwaitsKeyframe => awaited = true,
-                Written::NoCommonCodec => {
+                WriteOutcome::AwaitsKeyframe => awaited = true,
+                WriteOutcome::NoCommonCodec => {
                     self.notices.push_back(Notice::NoCommonCodec { viewer: *subscriber, publisher: id });
                 }
-                Written::No => {}
+                WriteOutcome::No => {}
             }
         }
         if awaited && let Some(layer) = layer {
@@ -103,23 +103,29 @@ impl Worker {
 }
 
 /// `layer`: the place of the video's layer among its publisher's; of sound there is none.
-fn write(endpoint: &mut Endpoint, arrived: &Arrived<'_>, layer: Option<usize>, allowed: bool, now: Instant) -> Written {
+fn write(
+    endpoint: &mut Endpoint,
+    arrived: &Arrived<'_>,
+    layer: Option<usize>,
+    allowed: bool,
+    now: Instant,
+) -> WriteOutcome {
     // Before DTLS is done str0m would keep all packets for later.
     if !endpoint.connected {
-        return Written::No;
+        return WriteOutcome::No;
     }
-    let Some(subscriber) = endpoint.role.subscriber_mut() else { return Written::No };
+    let Some(subscriber) = endpoint.role.subscriber_mut() else { return WriteOutcome::No };
     let Subscriber { audio, video, target, shed, .. } = subscriber;
     let track = if layer.is_some() { video } else { audio };
-    let Some(track) = track else { return Written::No };
+    let Some(track) = track else { return WriteOutcome::No };
     let wanted = if layer.is_some() { target.is_some() } else { *shed < Shed::All };
     if !allowed || !wanted {
         track.pause();
-        return Written::No;
+        return WriteOutcome::No;
     }
     // The layer that is left goes on until the key frame of the one that is begun.
     if layer != *target && layer.is_some() && !track.continues(arrived.origin) {
-        return Written::No;
+        return WriteOutcome::No;
     }
     track.write(&mut endpoint.rtc, arrived, now)
 }

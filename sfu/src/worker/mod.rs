@@ -22,7 +22,7 @@ use crate::protocol::{EndpointId, Notice, Reason, RoomId};
 use crate::rate_counter::RateCounter;
 use crate::room::{Room, Stream, StreamKey};
 
-/// What is decided at intervals rather than for each packet is decided this often.
+/// The interval of decisions that aren't made for each packet.
 const TICK: Duration = Duration::from_millis(100);
 /// Calls in a row that one connection may ask for at once; then it waits [`YIELD`], so that none starves the others.
 const ROUNDS_MAX: usize = 256;
@@ -55,7 +55,7 @@ pub struct Transmit {
     pub bytes: Vec<u8>,
 }
 
-/// What the one who routes commands to workers must know.
+/// A change that the router of commands to workers must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Routing {
     /// The endpoint's connections begin with this ICE user fragment.
@@ -240,7 +240,7 @@ impl Worker {
         self.timers.first().map_or(self.next_tick, |(at, _)| (*at).min(self.next_tick))
     }
 
-    /// What is to be sent, in order; the caller empties it.
+    /// The datagrams to send, in order; the caller empties the list.
     pub fn transmits(&mut self) -> &mut Vec<Transmit> {
         &mut self.transmits
     }

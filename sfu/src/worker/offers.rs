@@ -18,7 +18,7 @@ use crate::resends::Resends;
 use crate::room::{Stream, StreamKey};
 use crate::sdp::{self, Offer, Unreadable};
 
-/// What a path is taken to carry until it was measured: a small layer and sound.
+/// The rate that a path is assumed to carry until it was measured: a small layer and sound.
 const FIRST_ESTIMATE: Bitrate = Bitrate::kbps(600);
 
 impl Worker {

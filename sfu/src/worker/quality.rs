@@ -18,7 +18,7 @@ const PROBE_PERCENT: u64 = 130;
 
 /// After a step to a smaller layer, for how long there is none to a larger one: each costs a key frame, and an estimate
 /// that fell so far will do so again.
-const REST: Duration = Duration::from_secs(5);
+const STEP_UP_DELAY: Duration = Duration::from_secs(5);
 
 impl Worker {
     pub(super) fn view(&mut self, id: EndpointId, width: u32, height: u32, now: Instant) {
@@ -85,7 +85,7 @@ impl Worker {
 
     pub(super) fn update_speakers(&mut self, now: Instant) {
         for (room, place) in &mut self.rooms {
-            if let Some(member) = place.ears.judge(now) {
+            if let Some(member) = place.speaker.update(now) {
                 self.notices.push_back(Notice::Speaker { room: room.clone(), member });
             }
         }
@@ -138,7 +138,7 @@ fn retarget(endpoint: &mut Endpoint, seen: &[Seen], now: Instant) -> Option<usiz
     }
     let rate = |layer: Option<usize>| layer.and_then(|layer| seen.get(layer)).map_or(0, |seen| seen.bits_per_s);
     let (before, after) = (rate(subscriber.target), rate(choice.layer));
-    let resting = subscriber.stepped_down.is_some_and(|at| now.saturating_duration_since(at) < REST);
+    let resting = subscriber.stepped_down.is_some_and(|at| now.saturating_duration_since(at) < STEP_UP_DELAY);
     if after > before && before > 0 && resting {
         return None;
     }

@@ -73,7 +73,7 @@ fn two_see_and_hear_each_other_on_one_connection_each() {
         unbroken(client);
     }
     let (frames, sounds) = (network.frames(boris), network.clients[&boris].sounds().len());
-    network.command(Command::Permit { room: room(), stream: camera("anna"), audio: false, video: true });
+    network.command(Command::SetForwarding { room: room(), stream: camera("anna"), audio: false, video: true });
     network.call(&[anna, boris], SECOND);
     assert!(network.frames(boris) > frames + 10, "her picture goes on");
     assert!(network.clients[&boris].sounds().len() < sounds + 5, "she is muted");
@@ -133,7 +133,7 @@ fn a_publisher_is_asked_for_few_key_frames_however_many_viewers_come() {
 }
 
 #[test]
-fn who_watches_before_the_stream_is_there_sees_it_when_it_comes() {
+fn early_viewer_gets_the_stream_when_it_is_published() {
     let mut network = Network::new();
     let boris = network.watch("boris", "anna");
     network.run(2 * SECOND);
@@ -256,9 +256,9 @@ fn lost_sound_is_asked_for_again_where_the_publisher_takes_that() {
 }
 
 #[test]
-fn who_may_not_send_is_not_forwarded_and_again_when_they_may() {
+fn forbidden_tracks_are_not_forwarded_until_allowed() {
     let mut network = Network::new();
-    let permit = |audio, video| Command::Permit { room: room(), stream: camera("anna"), audio, video };
+    let permit = |audio, video| Command::SetForwarding { room: room(), stream: camera("anna"), audio, video };
     network.command(permit(false, true));
     let anna = network.publish("anna");
     let boris = network.watch("boris", "anna");
@@ -266,7 +266,7 @@ fn who_may_not_send_is_not_forwarded_and_again_when_they_may() {
     assert_eq!(network.clients[&boris].sounds().len(), 0, "said before the endpoint came");
     assert!(network.frames(boris) > 40);
     network.command(permit(true, false));
-    // What is on its way already arrives.
+    // Packets that are on their way already arrive.
     network.run(Duration::from_millis(20));
     let frames = network.frames(boris);
     network.call(&[anna], SECOND);

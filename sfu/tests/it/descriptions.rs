@@ -38,7 +38,7 @@ fn said(offer: &str, role: Role) -> Notice {
     network.command(match role {
         Role::Sends => Command::Publish { room, endpoint, stream, offer },
         Role::Receives => Command::Subscribe { room, endpoint, viewer: member("boris"), stream, offer },
-        Role::Both => Command::Exchange { room, endpoint, stream, other: camera("boris"), offer },
+        Role::Both => Command::SendRecv { room, endpoint, stream, other: camera("boris"), offer },
     });
     network.notices.pop().expect("something is said of it")
 }
@@ -143,7 +143,7 @@ fn camera_and_screen_are_two_streams() {
 
 /// RFC 8866: what a description may contain, and the forms in which it may come.
 #[test]
-fn whatever_a_description_may_contain_is_answered() {
+fn every_allowed_part_of_a_description_is_answered() {
     let offer = kept("chrome-sends");
     let audio = first_sections(&offer, 1).replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0");
     let cases: Vec<(&str, String)> = vec![
@@ -371,7 +371,7 @@ fn sound_is_asked_for_again_and_doubled_where_that_is_offered() {
 }
 
 #[test]
-fn what_cannot_be_connected_is_refused_at_once() {
+fn unconnectable_offer_is_refused_at_once() {
     let offer = kept("chrome-sends");
     let hashed = |hash: &str, bytes: usize| {
         let line = format!("a=fingerprint:{hash} {}", vec!["AB"; bytes].join(":"));

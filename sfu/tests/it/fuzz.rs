@@ -15,7 +15,7 @@ fn folder(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target)
 }
 
-/// Who seems to have sent a datagram.
+/// The apparent sender of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum From {
     Stranger,

@@ -1,4 +1,4 @@
-//! What anybody may send to a node: it neither dies of it nor serves others worse.
+//! Hostile input to a node: the node neither dies of it nor serves others worse.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -246,9 +246,9 @@ proptest! {
                 4 => Command::Renegotiate { endpoint, offer },
                 5 => Command::Candidate { endpoint, candidate: offer },
                 6 => Command::Close { endpoint },
-                7 => Command::Permit { room, stream, audio: number % 2 == 0, video: which == 0 },
+                7 => Command::SetForwarding { room, stream, audio: number % 2 == 0, video: which == 0 },
                 8 => Command::View { endpoint, width: number as u32 * 500, height: u32::from(which) * 300 },
-                9 => Command::Exchange { room, endpoint, stream, other: camera("boris"), offer },
+                9 => Command::SendRecv { room, endpoint, stream, other: camera("boris"), offer },
                 _ => Command::CloseRoom { room },
             });
             network.run(Duration::from_millis(3));

@@ -143,7 +143,7 @@ fn a_members_screen_is_a_stream_beside_their_camera() {
 }
 
 #[test]
-fn who_speaks_is_told_on_change_only_and_not_of_the_muted() {
+fn speaker_is_told_on_change_only_and_never_a_muted_one() {
     let mut network = Network::new();
     let anna = network.publish("anna");
     let boris = network.publish("boris");
@@ -161,7 +161,7 @@ fn who_speaks_is_told_on_change_only_and_not_of_the_muted() {
     network.clients.get_mut(&boris).unwrap().level = -25;
     network.call(&[anna, boris], 3 * SECOND);
     assert_eq!(speakers(&network), [Some("anna".into()), Some("boris".into())]);
-    network.command(Command::Permit { room: room(), stream: camera("boris"), audio: false, video: true });
+    network.command(Command::SetForwarding { room: room(), stream: camera("boris"), audio: false, video: true });
     network.call(&[anna, boris], 4 * SECOND);
     assert_eq!(speakers(&network), [Some("anna".into()), Some("boris".into()), None]);
 }

@@ -9,8 +9,8 @@ use tokio::sync::{Notify, watch};
 
 use super::*;
 use crate::builtin_eim::{Limits, Settings};
+use crate::clock::date_ms;
 use crate::event::Event;
-use crate::ids::now_ms;
 use crate::xmpp::negotiate::{component_client, component_server};
 use crate::xmpp::stream::{StreamError, XmppStream};
 use crate::xmpp::xml::{Element, Stanza};
@@ -290,7 +290,7 @@ async fn a_password_is_verified_beside_the_other_work() {
 async fn a_start_is_told_when_its_time_comes() {
     let served = Served::start(&Disk::new());
     let mut callers = served.component(CALLERS).await;
-    let conf = create(&mut callers, &[("startAt", &(now_ms() + 100).to_string())]).await;
+    let conf = create(&mut callers, &[("startAt", &(date_ms() + 100).to_string())]).await;
     subscribe(&mut callers, &conf).await;
     assert_eq!(event(&mut callers).await.change.name(), "conference.started");
     served.stop().await;

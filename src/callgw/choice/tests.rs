@@ -16,7 +16,7 @@ fn in_region(region: &str, node: Candidate) -> Candidate {
 }
 
 /// Where a conference may go, over many draws.
-fn chosen(nodes: &[Candidate], region: Option<&str>) -> Vec<String> {
+fn choices(nodes: &[Candidate], region: Option<&str>) -> Vec<String> {
     let mut rng = StdRng::seed_from_u64(7);
     let mut seen: Vec<String> = (0..200).map(|_| choose(nodes, region, &mut rng).unwrap().to_owned()).collect();
     seen.sort();
@@ -26,36 +26,36 @@ fn chosen(nodes: &[Candidate], region: Option<&str>) -> Vec<String> {
 
 #[test]
 fn of_two_nodes_the_less_loaded_is_taken() {
-    assert_eq!(chosen(&[node("a", 0.5, 0), node("b", 0.2, 0)], None), ["b"]);
+    assert_eq!(choices(&[node("a", 0.5, 0), node("b", 0.2, 0)], None), ["b"]);
 }
 
 #[test]
-fn what_was_given_since_the_report_counts_as_load() {
-    assert_eq!(chosen(&[node("a", 0.20, 0), node("b", 0.19, 2)], None), ["a"]);
+fn assignments_since_the_report_count_as_load() {
+    assert_eq!(choices(&[node("a", 0.20, 0), node("b", 0.19, 2)], None), ["a"]);
 }
 
 #[test]
 fn the_most_loaded_of_three_is_never_taken_and_the_least_loaded_not_always() {
-    assert_eq!(chosen(&[node("a", 0.1, 0), node("b", 0.2, 0), node("c", 0.3, 0)], None), ["a", "b"]);
+    assert_eq!(choices(&[node("a", 0.1, 0), node("b", 0.2, 0), node("c", 0.3, 0)], None), ["a", "b"]);
 }
 
 #[test]
 fn an_idle_node_takes_no_burst_ahead_of_the_others() {
-    assert_eq!(chosen(&[node("idle", 0.0, BURST), node("busy", 0.6, 0)], None), ["busy"]);
-    assert_eq!(chosen(&[node("idle", 0.0, BURST - 1), node("busy", 0.6, 0)], None), ["idle"]);
+    assert_eq!(choices(&[node("idle", 0.0, BURST), node("busy", 0.6, 0)], None), ["busy"]);
+    assert_eq!(choices(&[node("idle", 0.0, BURST - 1), node("busy", 0.6, 0)], None), ["idle"]);
 }
 
 #[test]
 fn the_wanted_region_comes_first_and_any_other_before_none() {
     let far = in_region("us", node("far", 0.0, 0));
-    assert_eq!(chosen(&[far.clone(), in_region("eu", node("near", 0.5, 0))], Some("eu")), ["near"]);
-    assert_eq!(chosen(&[far.clone(), in_region("eu", node("near", FULL, 0))], Some("eu")), ["far"]);
-    assert_eq!(chosen(&[far, in_region("eu", down("near", "dead"))], Some("eu")), ["far"]);
+    assert_eq!(choices(&[far.clone(), in_region("eu", node("near", 0.5, 0))], Some("eu")), ["near"]);
+    assert_eq!(choices(&[far.clone(), in_region("eu", node("near", FULL, 0))], Some("eu")), ["far"]);
+    assert_eq!(choices(&[far, in_region("eu", down("near", "dead"))], Some("eu")), ["far"]);
 }
 
 #[test]
 fn a_burst_alone_makes_no_node_full() {
-    assert_eq!(chosen(&[node("only", 0.1, 500)], None), ["only"]);
+    assert_eq!(choices(&[node("only", 0.1, 500)], None), ["only"]);
 }
 
 #[test]
@@ -72,20 +72,20 @@ fn at(id: &str) -> Current<'_> {
     Current { id, is_up: true, must_leave: false }
 }
 
-fn placed(nodes: &[Candidate], at: &[Current<'_>], since_ms: u64, own: Option<&str>) -> Place {
+fn placed(nodes: &[Candidate], at: &[Current<'_>], since_ms: u64, own: Option<&str>) -> NodeChoice {
     place(nodes, Conference { at, since_ms, own }, None, &mut StdRng::seed_from_u64(3)).unwrap()
 }
 
-fn stay(id: &str) -> Place {
-    Place::Stay(id.to_owned())
+fn stay(id: &str) -> NodeChoice {
+    NodeChoice::Stay(id.to_owned())
 }
 
-fn grow(id: &str) -> Place {
-    Place::Grow(id.to_owned())
+fn grow(id: &str) -> NodeChoice {
+    NodeChoice::Grow(id.to_owned())
 }
 
-fn moved(id: &str) -> Place {
-    Place::Move(id.to_owned())
+fn moved(id: &str) -> NodeChoice {
+    NodeChoice::Move(id.to_owned())
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_conference_stays_until_its_node_is_dead() {
 }
 
 #[test]
-fn when_its_nodes_are_full_a_conference_grows_onto_another_and_those_who_are_there_stay() {
+fn conference_on_full_nodes_grows_onto_another_and_members_stay() {
     let nodes = [node("a", FULL, 0), node("b", 0.8, 0), node("c", 0.95, 0)];
     assert_eq!(placed(&nodes, &[at("a")], 0, None), grow("b"));
     assert_eq!(placed(&nodes, &[at("a"), at("b")], 0, None), stay("b"), "it has room");

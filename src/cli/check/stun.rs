@@ -37,14 +37,14 @@ const REQUESTED_TRANSPORT: u16 = 0x0019;
 /// UDP's number among IP's protocols: what a relay sends on by.
 const UDP: [u8; 4] = [17, 0, 0, 0];
 
-/// What a server demands before it looks at a request.
+/// The server's challenge before it looks at a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
     pub realm: Vec<u8>,
     pub nonce: Vec<u8>,
 }
 
-/// Who asks, in the long-term credential mechanism.
+/// The requester, in the long-term credential mechanism.
 pub struct Credentials<'a> {
     pub username: &'a str,
     pub password: &'a str,
@@ -92,7 +92,7 @@ impl Request {
         self.add(USERNAME, credentials.username.as_bytes());
         self.add(REALM, &challenge.realm);
         self.add(NONCE, &challenge.nonce);
-        // What is signed names the length with the signature.
+        // The signed part has the length that includes the signature.
         self.set_length(self.bytes.len() - HEADER + ATTRIBUTE + INTEGRITY);
         let parts = [credentials.username.as_bytes(), &challenge.realm, credentials.password.as_bytes()];
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &Md5::digest(parts.join(&b':')));
@@ -107,7 +107,7 @@ pub fn length(header: &[u8; HEADER]) -> Option<usize> {
     is_one.then(|| usize::from(u16::from_be_bytes([header[2], header[3]])))
 }
 
-/// What a server answers.
+/// The answer of a server.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     Success,

@@ -74,15 +74,15 @@ impl Server {
         Some(Self { host, port, transport, relays })
     }
 
-    async fn open(&self, tls: &Tls) -> Result<Way, String> {
+    async fn open(&self, tls: &Tls) -> Result<TurnConnection, String> {
         match self.transport {
-            Transport::Udp => self.datagrams().await.map_err(|error| error.to_string()).map(Way::Datagrams),
+            Transport::Udp => self.datagrams().await.map_err(|error| error.to_string()).map(TurnConnection::Datagrams),
             Transport::Tcp | Transport::Tls => {
                 let scheme = if self.transport == Transport::Tls { "https" } else { "http" };
                 let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
                 let uri = format!("{scheme}://{host}:{}/", self.port).parse().map_err(|_| "not an address")?;
                 let opened = in_time(dial::stream(&uri, tls)).await?;
-                opened.map(Way::Stream).map_err(|error| error.to_string())
+                opened.map(TurnConnection::Stream).map_err(|error| error.to_string())
             }
         }
     }
@@ -98,12 +98,12 @@ impl Server {
 }
 
 /// A way to a server.
-enum Way {
+enum TurnConnection {
     Datagrams(UdpSocket),
     Stream(Box<dyn Io>),
 }
 
-impl Way {
+impl TurnConnection {
     /// Asks for a relay as members do, and gives it back.
     async fn relay(&mut self, credentials: &Credentials<'_>, mut challenge: Challenge) -> Result<String, String> {
         for _ in 0..TRIES {
@@ -197,7 +197,7 @@ mod tests {
             request[0] = 1;
             socket.send_to(&request, from).await.unwrap();
         };
-        // What the silent one was asked is read first, and answered to nobody.
+        // The request to the silent server is read first, and answered to nobody.
         let drained = async {
             let mut old = [0; HEADER];
             for _ in 0..TRIES {

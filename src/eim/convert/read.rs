@@ -135,7 +135,7 @@ fn scalar(text: &str, form: &ValueForm) -> Result<Value, Unreadable> {
     let unreadable = |what: &str| Unreadable(format!("not {what}"));
     match form {
         ValueForm::String | ValueForm::Object(_) => Ok(Value::from(text)),
-        ValueForm::Name => Ok(display_name::told(text).into()),
+        ValueForm::Name => Ok(display_name::cleaned(text).into()),
         ValueForm::Integer => {
             let text = text.trim();
             let unsigned = text.parse::<u64>().map(Value::from);

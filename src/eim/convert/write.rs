@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::refusal::Refusal;
-use crate::schema::{Place, Step, WriteForm, WriteRule, XIq};
+use crate::schema::{Step, WriteForm, WritePlace, WriteRule, XIq};
 use crate::xmpp::xml::{Element, Node, Stanza, is_xml_char};
 
 /// Integers beyond it have no exact floating-point form (IEEE 754 double: 53 bits).
@@ -33,9 +33,9 @@ pub fn to_iq(x_iq: &XIq, params: &Map<String, Value>, domain: &str) -> Result<St
 
 fn put(operation: &mut Element, x_iq: &XIq, rule: &WriteRule, value: &Value) -> Result<(), &'static str> {
     match &rule.place {
-        Place::Attr(steps, name) => descend(operation, steps, &x_iq.ns).set(name, text(value, rule.form)?),
-        Place::Text => operation.nodes.push(Node::Text(text(value, rule.form)?)),
-        Place::Child(steps) => {
+        WritePlace::Attr(steps, name) => descend(operation, steps, &x_iq.ns).set(name, text(value, rule.form)?),
+        WritePlace::Text => operation.nodes.push(Node::Text(text(value, rule.form)?)),
+        WritePlace::Child(steps) => {
             let (last, before) = steps.split_last().ok_or("has no place in the request")?;
             let parent = descend(operation, before, &x_iq.ns);
             match (rule.form, value) {

@@ -19,9 +19,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::date_ms;
 use crate::eim::addresses::Peers;
 use crate::eim::events::{Announce, Inbound, Outbox};
-use crate::ids::now_ms;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::xml::{SENT_MAX, Stanza};
 
@@ -77,11 +77,11 @@ pub struct Health {
 
 impl Health {
     pub fn up() -> Self {
-        Self { up: true, since_ms: now_ms(), why: String::new(), refused: false }
+        Self { up: true, since_ms: date_ms(), why: String::new(), refused: false }
     }
 
     pub fn down(why: impl Into<String>) -> Self {
-        Self { up: false, since_ms: now_ms(), why: why.into(), refused: false }
+        Self { up: false, since_ms: date_ms(), why: why.into(), refused: false }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a request's handler leaves of the body.
+//! The part of a body that the request's handler leaves unread.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_come_is_not_waited_for_long() {
+    async fn absent_body_is_awaited_for_a_bounded_time() {
         let silent = StreamBody::new(stream::pending::<Result<Frame<Bytes>, std::io::Error>>());
         let shared = SharedBody::new(BoundedBody::new(silent, 10, Duration::from_secs(30)));
         assert!(!shared.discard(false, Duration::from_millis(20)).await);

@@ -1,7 +1,7 @@
 //! The door over real sockets on loopback.
 
+mod admission;
 mod bodies;
-mod entrance;
 mod origins;
 mod stop;
 mod versions;
@@ -39,7 +39,7 @@ const SOON: Duration = Duration::from_secs(20);
 const BODY_BYTES: usize = 10_000;
 
 /// A running door, stopped when dropped.
-struct House {
+struct TestServer {
     address: SocketAddr,
     files: CertificateFiles,
     soft: CancellationToken,
@@ -51,7 +51,7 @@ struct House {
     dir: tempfile::TempDir,
 }
 
-impl Drop for House {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.hard.cancel();
         self.serving.abort();
@@ -63,7 +63,7 @@ fn timeouts() -> Timeouts {
     crate::app::timeouts(&crate::config::Config::default())
 }
 
-impl House {
+impl TestServer {
     async fn open(adjust: impl FnOnce(&mut HttpSettings)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let certificate = Certificate::SelfSigned { dir: dir.path().join("certs"), names: Vec::new() };
@@ -87,7 +87,7 @@ impl House {
             timeouts: Timeouts { certificate_check: Duration::from_millis(50), ..timeouts() },
         };
         adjust(&mut settings);
-        let door = Door::open(settings).await.expect("a free port");
+        let door = HttpServer::open(settings).await.expect("a free port");
         let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
         let (waiting, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let address = door.address();
@@ -203,32 +203,32 @@ async fn http1_over(stream: TlsStream<TcpStream>) -> Http1 {
 
 /// One answer, read whole.
 #[derive(Debug)]
-struct Answer {
+struct TestResponse {
     status: StatusCode,
     headers: HeaderMap,
     text: String,
 }
 
-async fn answer(response: Result<http::Response<hyper::body::Incoming>, hyper::Error>) -> Answer {
+async fn read_response(response: Result<http::Response<hyper::body::Incoming>, hyper::Error>) -> TestResponse {
     let (head, body) = response.expect("an answer").into_parts();
     let bytes = body.collect().await.expect("a whole body").to_bytes();
-    Answer { status: head.status, headers: head.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
+    TestResponse { status: head.status, headers: head.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
 }
 
 impl Http1 {
-    async fn send(&mut self, request: http::request::Builder) -> Answer {
+    async fn send(&mut self, request: http::request::Builder) -> TestResponse {
         let mut request = request.body(Full::default()).expect("a request");
         request.headers_mut().insert("host", http::HeaderValue::from_static("localhost"));
-        answer(within(self.sender.send_request(request)).await).await
+        read_response(within(self.sender.send_request(request)).await).await
     }
 
-    async fn get(&mut self, path: &str) -> Answer {
+    async fn get(&mut self, path: &str) -> TestResponse {
         self.send(http::Request::get(path)).await
     }
 
-    async fn post(&mut self, path: &str, body: Vec<u8>) -> Answer {
+    async fn post(&mut self, path: &str, body: Vec<u8>) -> TestResponse {
         let request = http::Request::post(path).header("host", "localhost").body(Full::from(body)).expect("a request");
-        answer(within(self.sender.send_request(request)).await).await
+        read_response(within(self.sender.send_request(request)).await).await
     }
 }
 
@@ -251,10 +251,10 @@ fn upgrade_request() -> http::request::Builder {
 }
 
 impl Http2 {
-    async fn get(&mut self, path: &str) -> Answer {
+    async fn get(&mut self, path: &str) -> TestResponse {
         let uri = format!("https://localhost{path}");
         let request = http::Request::get(uri).body(Full::default()).expect("a request");
-        answer(within(self.sender.send_request(request)).await).await
+        read_response(within(self.sender.send_request(request)).await).await
     }
 }
 
@@ -272,7 +272,7 @@ fn networks(texts: &[&str]) -> Networks {
     Networks::parse(texts).expect("networks")
 }
 
-fn swap_certificate(house: &House) {
+fn swap_certificate(house: &TestServer) {
     let fresh: PathBuf = house.dir.path().join("fresh");
     let made = self_signed(&fresh, &[]).expect("a certificate");
     // One file after the other, as an operator's `cp` does: in between they do not fit together.

@@ -4,8 +4,8 @@ use super::*;
 
 const ALLOWED: &str = "https://intranet.example.org";
 
-async fn house() -> House {
-    House::open(|settings| settings.guard.allowed_origins = vec![ALLOWED.into()]).await
+async fn house() -> TestServer {
+    TestServer::open(|settings| settings.guard.allowed_origins = vec![ALLOWED.into()]).await
 }
 
 fn from(origin: &str) -> http::request::Builder {
@@ -60,7 +60,7 @@ async fn over_http2_the_own_origin_is_the_authority_asked() {
     let mut http2 = house.http2().await;
     for (origin, status) in [("https://localhost", StatusCode::OK), ("https://evil.example", StatusCode::FORBIDDEN)] {
         let request = http::Request::get("https://localhost/who").header("origin", origin).body(Full::default());
-        let answer = answer(within(http2.sender.send_request(request.expect("a request"))).await).await;
+        let answer = read_response(within(http2.sender.send_request(request.expect("a request"))).await).await;
         assert_eq!(answer.status, status, "{origin}");
         assert!(answer.headers.contains_key("strict-transport-security"));
     }

@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn a_soft_stop_finishes_the_request_under_way_and_takes_no_more() {
     for http2 in [false, true] {
-        let mut house = House::open(|_| {}).await;
+        let mut house = TestServer::open(|_| {}).await;
         let (mut one, mut two) = (house.http1().await, house.http2().await);
         let waiting = tokio::spawn(async move { if http2 { two.get("/wait").await } else { one.get("/wait").await } });
         within(house.waiting.notified()).await;
@@ -25,7 +25,7 @@ async fn a_soft_stop_finishes_the_request_under_way_and_takes_no_more() {
 
 #[tokio::test]
 async fn a_soft_stop_ends_idle_connections_at_once() {
-    let mut house = House::open(|_| {}).await;
+    let mut house = TestServer::open(|_| {}).await;
     let (mut http1, mut http2) = (house.http1().await, house.http2().await);
     assert_eq!(http1.get("/who").await.status, StatusCode::OK);
     assert_eq!(http2.get("/who").await.status, StatusCode::OK);
@@ -39,7 +39,7 @@ async fn a_soft_stop_ends_idle_connections_at_once() {
 
 #[tokio::test]
 async fn an_open_web_socket_is_waited_for_until_the_hard_stop() {
-    let mut house = House::open(|_| {}).await;
+    let mut house = TestServer::open(|_| {}).await;
     let mut http1 = house.http1().await;
     let socket = http1.open_web_socket().await;
     house.soft.cancel();
@@ -50,7 +50,7 @@ async fn an_open_web_socket_is_waited_for_until_the_hard_stop() {
 
 #[tokio::test]
 async fn a_hard_stop_waits_for_nobody() {
-    let mut house = House::open(|_| {}).await;
+    let mut house = TestServer::open(|_| {}).await;
     let mut http1 = house.http1().await;
     let waiting = tokio::spawn(async move {
         let request = http::Request::get("/wait").header("host", "localhost").body(Full::default()).expect("a request");

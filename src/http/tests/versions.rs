@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
 #[tokio::test]
 async fn either_http_is_spoken_over_either_tls_on_the_one_port() {
-    let house = House::open(|_| {}).await;
+    let house = TestServer::open(|_| {}).await;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         for (offered, agreed) in [
             (&[b"h2".as_slice(), b"http/1.1"][..], Some(b"h2".as_slice())),
@@ -31,7 +31,7 @@ async fn either_http_is_spoken_over_either_tls_on_the_one_port() {
 
 #[tokio::test]
 async fn a_connection_serves_many_requests() {
-    let house = House::open(|_| {}).await;
+    let house = TestServer::open(|_| {}).await;
     let (mut http1, mut http2) = (house.http1().await, house.http2().await);
     for _ in 0..3 {
         assert_eq!(http1.get("/who").await.text, "127.0.0.1");
@@ -45,7 +45,7 @@ async fn a_session_is_resumed_until_the_certificate_changes() {
     use rustls::HandshakeKind::{Full, Resumed};
     use tokio::io::AsyncWriteExt;
     const LAST_REQUEST: &[u8] = b"GET /who HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    let house = House::open(|_| {}).await;
+    let house = TestServer::open(|_| {}).await;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let client = house.client(version, &[b"http/1.1"]);
         for kind in [Full, Resumed, Resumed] {
@@ -74,14 +74,14 @@ async fn echoes(upgraded: hyper::upgrade::Upgraded) {
 
 #[tokio::test]
 async fn a_web_socket_opens_over_http1() {
-    let house = House::open(|_| {}).await;
+    let house = TestServer::open(|_| {}).await;
     let mut http1 = house.http1().await;
     echoes(http1.open_web_socket().await).await;
 }
 
 #[tokio::test]
 async fn a_web_socket_opens_over_http2() {
-    let house = House::open(|_| {}).await;
+    let house = TestServer::open(|_| {}).await;
     let mut http2 = house.http2().await;
     assert_eq!(http2.get("/who").await.status, StatusCode::OK); // the server's settings have arrived
     let mut request = http::Request::connect("https://localhost/echo")
@@ -96,7 +96,7 @@ async fn a_web_socket_opens_over_http2() {
 
 #[tokio::test]
 async fn a_changed_certificate_is_served_within_two_seconds_and_open_connections_go_on() {
-    let house = House::open(|settings| settings.timeouts.certificate_check = timeouts().certificate_check).await;
+    let house = TestServer::open(|settings| settings.timeouts.certificate_check = timeouts().certificate_check).await;
     let mut old = house.http1().await;
     assert_eq!(old.get("/who").await.status, StatusCode::OK);
     swap_certificate(&house);
@@ -115,7 +115,7 @@ async fn a_changed_certificate_is_served_within_two_seconds_and_open_connections
 
 #[tokio::test]
 async fn a_broken_certificate_on_disk_leaves_the_old_one_in_service() {
-    let house = House::open(|_| {}).await;
+    let house = TestServer::open(|_| {}).await;
     let good = std::fs::read(&house.files.key).expect("the key");
     std::fs::write(&house.files.key, "half a ke").expect("written");
     let mut looks = tokio::time::interval(Duration::from_millis(50));
@@ -130,7 +130,7 @@ async fn a_broken_certificate_on_disk_leaves_the_old_one_in_service() {
 #[tokio::test]
 async fn plain_http_gets_no_answer_on_the_tls_port() {
     use tokio::io::AsyncWriteExt;
-    let house = House::open(|_| {}).await;
+    let house = TestServer::open(|_| {}).await;
     let mut stream = house.connect_tcp().await;
     stream.write_all(b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("written");
     let mut answer = Vec::new();
@@ -140,7 +140,7 @@ async fn plain_http_gets_no_answer_on_the_tls_port() {
 
 #[tokio::test]
 async fn the_command_lines_client_talks_to_it_with_its_certificate_as_the_root() {
-    let house = House::open(|_| {}).await;
+    let house = TestServer::open(|_| {}).await;
     for host in ["localhost", "127.0.0.1"] {
         let url = format!("https://{host}:{}/length", house.address.port());
         let body = Bytes::from_static(b"{\"a\":1}");

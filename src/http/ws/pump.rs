@@ -38,23 +38,23 @@ pub struct Pace {
     pub pings_per_minute: u32,
 }
 
-/// What a client sends.
-pub enum Heard {
+/// A frame from a client.
+pub enum IncomingFrame {
     Text(Utf8Bytes),
     Binary,
     /// It lives.
     Pong,
 }
 
-/// What is done with it.
-pub trait Reader: Send {
+/// Handles the frames of a socket.
+pub trait FrameHandler: Send {
     /// Resolves when the next frame may be read. Dropped and asked for again at any time.
     fn ready(&mut self) -> impl Future<Output = ()> + Send {
         async {}
     }
 
     /// Takes what was heard, or closes the socket.
-    fn take(&mut self, heard: Heard) -> impl Future<Output = Result<(), Close>> + Send;
+    fn on_frame(&mut self, heard: IncomingFrame) -> impl Future<Output = Result<(), Close>> + Send;
 }
 
 /// Why the conversation is over.
@@ -64,7 +64,7 @@ enum End {
     /// Something isn't taken in time.
     Stuck,
     Close(Close),
-    /// What came can't be read on.
+    /// The peer's frames can't be read any further.
     Unreadable(Close),
 }
 
@@ -88,7 +88,7 @@ pub async fn run(
     socket: WebSocket,
     inbox: Inbox,
     account: &Arc<Account>,
-    reader: &mut impl Reader,
+    reader: &mut impl FrameHandler,
     pace: Pace,
 ) -> Closing {
     let mut beat = interval_at(Instant::now() + pace.heartbeat, pace.heartbeat);
@@ -124,7 +124,7 @@ struct Pump {
 }
 
 impl Pump {
-    async fn step(&mut self, beat: &mut Interval, reader: &mut impl Reader) -> Result<(), End> {
+    async fn step(&mut self, beat: &mut Interval, reader: &mut impl FrameHandler) -> Result<(), End> {
         match self.next(beat, reader).await {
             Step::Close(why) => Err(End::Close(why)),
             Step::Beat => {
@@ -136,7 +136,7 @@ impl Pump {
             Step::Ping => self.ping().await,
             Step::Write(taken) => self.deliver(Some(Message::Text(taken.frame().text()))).await,
             Step::Heard(None) => Err(End::Gone),
-            // What it says of itself is said by nobody else.
+            // The flood guard knows the reason better than the error of the read.
             Step::Heard(Some(Err(_))) if self.socket.get_ref().is_flooded() => Err(End::Unreadable(Close::TooMany)),
             Step::Heard(Some(Err(error))) => Err(unreadable(&error)),
             Step::Heard(Some(Ok(message))) => {
@@ -149,7 +149,7 @@ impl Pump {
 
     /// The order to close and the clock come first, whatever the client sends; and what waits for the client comes before
     /// what it says next.
-    async fn next(&mut self, beat: &mut Interval, reader: &mut impl Reader) -> Step {
+    async fn next(&mut self, beat: &mut Interval, reader: &mut impl FrameHandler) -> Step {
         let Self { socket, inbox, closing, may_read, .. } = self;
         let pinged = inbox.pinged();
         let reading = async {
@@ -174,10 +174,10 @@ impl Pump {
         }
     }
 
-    async fn heard(&mut self, message: Message, reader: &mut impl Reader) -> Result<(), End> {
+    async fn heard(&mut self, message: Message, reader: &mut impl FrameHandler) -> Result<(), End> {
         let heard = match message {
-            Message::Text(text) => Heard::Text(text),
-            Message::Binary(_) => Heard::Binary,
+            Message::Text(text) => IncomingFrame::Text(text),
+            Message::Binary(_) => IncomingFrame::Binary,
             Message::Ping(_) => {
                 self.count_flood()?;
                 // The pong was queued by reading; the next frame is read when it has left.
@@ -185,16 +185,16 @@ impl Pump {
             }
             Message::Pong(_) if self.owed > 0 => {
                 self.owed -= 1;
-                Heard::Pong
+                IncomingFrame::Pong
             }
             Message::Pong(_) => {
                 self.count_flood()?;
-                Heard::Pong
+                IncomingFrame::Pong
             }
             // The stream ends by itself once the close frame is answered.
             Message::Close(_) | Message::Frame(_) => return Ok(()),
         };
-        reader.take(heard).await.map_err(End::Close)
+        reader.on_frame(heard).await.map_err(End::Close)
     }
 
     fn count_flood(&mut self) -> Result<(), End> {
@@ -245,7 +245,7 @@ async fn overdue(closing: &mut watch::Receiver<Option<Close>>) -> Close {
     why
 }
 
-/// What RFC 6455 has for what can't be read on.
+/// The close code of RFC 6455 for an input that can't be read on.
 fn unreadable(error: &tungstenite::Error) -> End {
     use tungstenite::Error;
     match error {
@@ -259,20 +259,20 @@ fn unreadable(error: &tungstenite::Error) -> End {
 
 impl Closing {
     /// Whether somebody is there who takes what is said.
-    pub fn is_heard(&self) -> bool {
+    pub fn can_be_sent(&self) -> bool {
         matches!(self.end, End::Close(why) if !matches!(why, Close::TooSlow | Close::Silent))
     }
 
     /// Says why, if there is somebody to hear it.
-    pub async fn say(self) {
+    pub async fn send_close(self) {
         let Self { mut socket, mut inbox, end } = self;
         let (why, lost) = match end {
             End::Gone | End::Stuck => return,
             End::Close(why) => (why, false),
             End::Unreadable(why) => (why, true),
         };
-        let last_words = async {
-            // What was queued before the order is still the client's, if it takes it.
+        let final_frames = async {
+            // Frames that were queued before the order to close still go out, if the client takes them.
             while let Some(taken) = inbox.try_next().filter(|_| why != Close::TooSlow) {
                 socket.feed(Message::Text(taken.frame().text())).await?;
             }
@@ -280,12 +280,12 @@ impl Closing {
                 .send(Message::Close(Some(CloseFrame { code: why.code().into(), reason: why.reason().into() })))
                 .await?;
             if lost {
-                // What it goes on sending can't be read; it needs a moment to read this.
+                // The peer's further frames can't be read. It needs a moment to read this.
                 std::future::pending::<()>().await;
             }
             while let Some(Ok(_)) = socket.next().await {}
             Ok::<(), tungstenite::Error>(())
         };
-        timeout(CLOSING, last_words).await.ok();
+        timeout(CLOSING, final_frames).await.ok();
     }
 }

@@ -1,4 +1,4 @@
-//! What leads to a client's socket: a queue bounded in frames and bytes, which count for the client's connection and
+//! The way to a client's socket: a queue bounded in frames and bytes, which count for the client's connection and
 //! address block too, and the order to close.
 
 use std::sync::Arc;
@@ -109,14 +109,14 @@ struct Queued {
 }
 
 impl Queued {
-    /// What waited before.
+    /// Counts the bytes; gives the bytes that waited before.
     fn add(&self, bytes: usize) -> Result<usize, Full> {
         self.held.hold(bytes)?;
         self.all.increment(bytes as f64);
         Ok(self.bytes.fetch_add(bytes, Ordering::Relaxed))
     }
 
-    /// What may wait, while such a frame does.
+    /// The bytes that may wait while such a frame waits.
     fn grant(&self, bytes: usize, max_bytes: usize) -> usize {
         let relaxed = Ordering::Relaxed;
         if bytes > max_bytes {
@@ -186,8 +186,8 @@ impl Outbox {
     fn queue(&self, frame: Frame) {
         let size = frame.len();
         let Ok(waiting) = self.queued.add(size) else { return self.lags() };
-        // What waits already decides, not the frame itself: a page of messages that the client asked for may be larger
-        // than the bound, and must not end its socket.
+        // The bytes that already wait decide, not the frame itself: a page of messages that the client asked for may be
+        // larger than the bound, and must not end its socket.
         if waiting > self.queued.grant(size, self.max_bytes) || self.frames.try_send(frame).is_err() {
             self.queued.take(size);
             self.lags();
@@ -259,7 +259,7 @@ impl Inbox {
         async move { ping.notified().await }
     }
 
-    /// What is queued now, without waiting.
+    /// The frame that is queued now, without waiting.
     pub fn try_next(&mut self) -> Option<Taken> {
         let text = self.frames.try_recv().ok()?;
         Some(Taken { text, queued: self.queued.clone() })
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_connection_may_not_hold_any_more_closes_the_socket() {
+    fn frame_beyond_the_connections_bound_closes_the_socket() {
         let (out, inbox) = queue(100, 2000);
         out.send("x".repeat(1000).into());
         assert_eq!(*inbox.close.borrow(), None);

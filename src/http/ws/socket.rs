@@ -32,8 +32,8 @@ pub struct Upgrade {
     io: OnUpgrade,
 }
 
-/// What a handler takes: why it is none is for the handler to say.
-pub type Asked = Result<Upgrade, WebSocketUpgradeRejection>;
+/// The argument of a WebSocket route's handler. The handler answers a rejected upgrade itself.
+pub type UpgradeResult = Result<Upgrade, WebSocketUpgradeRejection>;
 
 impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
     type Rejection = WebSocketUpgradeRejection;

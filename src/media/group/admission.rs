@@ -1,11 +1,11 @@
-//! Who may enter which room: by token, or in open mode to rooms apart; and what bars tokens that were given out.
+//! Admission to rooms: by token, or in open mode to rooms apart; and bans of tokens that were given out.
 
 use std::collections::HashMap;
 
 use confgate_sfu::protocol::{MemberId, RoomId};
 
 use super::names::RoomNamespace;
-use super::{Group, Shown, SocketId};
+use super::{ClientCredentials, Group, SocketId};
 use crate::event::CallMode;
 use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, ID_MAX, UserId};
@@ -17,7 +17,7 @@ const TOKEN_LIFE_MS: u64 = 86_400_000;
 /// Bans kept; at one more the oldest goes, whose tokens have most likely expired.
 const BARS: usize = 65_536;
 
-/// Whoever is let in.
+/// An admitted client.
 pub(super) struct Admitted {
     pub space: RoomNamespace,
     pub room: RoomId,
@@ -27,7 +27,7 @@ pub(super) struct Admitted {
     pub straight: bool,
 }
 
-/// What is kept of the token that admitted somebody.
+/// The part of the admitting token that is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::media) struct Token {
     issued_ms: u64,
@@ -57,7 +57,7 @@ impl Token {
 
 /// Why somebody is not.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::media) enum Barred {
+pub(in crate::media) enum AdmissionError {
     /// No gateway has said yet that the roster has them: they wait for that.
     NotYet,
     Unauthorized,
@@ -68,37 +68,44 @@ pub(in crate::media) enum Barred {
 }
 
 impl Group {
-    /// What was shown with `joinRoom`, else what was shown when the socket opened.
-    pub(super) fn presented(&self, socket: SocketId, shown: Shown) -> Shown {
-        match (shown, self.sockets.get(&socket)) {
-            (Shown::Nothing, Some(socket)) => socket.shown.clone(),
-            (shown, _) => shown,
+    /// The credentials of `joinRoom`, else those of the socket's opening.
+    pub(super) fn presented(&self, socket: SocketId, credentials: ClientCredentials) -> ClientCredentials {
+        match (credentials, self.sockets.get(&socket)) {
+            (ClientCredentials::Nothing, Some(socket)) => socket.credentials.clone(),
+            (credentials, _) => credentials,
         }
     }
 
-    pub(super) fn admit(&self, room: &str, name: &str, shown: Shown) -> Result<Admitted, Barred> {
-        match shown {
-            Shown::Claims(claims) => self.admit_by_token(room, name, &claims),
-            Shown::Nothing if self.limits.open => admit_openly(room, name),
-            Shown::Nothing | Shown::Refused | Shown::Pull(_) => Err(Barred::Unauthorized),
+    pub(super) fn admit(
+        &self,
+        room: &str,
+        name: &str,
+        credentials: ClientCredentials,
+    ) -> Result<Admitted, AdmissionError> {
+        match credentials {
+            ClientCredentials::Claims(claims) => self.admit_by_token(room, name, &claims),
+            ClientCredentials::Nothing if self.limits.open => admit_openly(room, name),
+            ClientCredentials::Nothing | ClientCredentials::Refused | ClientCredentials::Pull(_) => {
+                Err(AdmissionError::Unauthorized)
+            }
         }
     }
 
-    fn admit_by_token(&self, room: &str, name: &str, claims: &CallGatewayClaims) -> Result<Admitted, Barred> {
+    fn admit_by_token(&self, room: &str, name: &str, claims: &CallGatewayClaims) -> Result<Admitted, AdmissionError> {
         if claims.conf_id.as_str() != room || claims.user_id.as_str() != name {
-            return Err(Barred::Unauthorized);
+            return Err(AdmissionError::Unauthorized);
         }
         let space = RoomNamespace::of_token(claims.flat);
         let room = space.room(room);
         if space == RoomNamespace::Conference {
-            self.bars.check(claims)?;
+            self.bans.check(claims)?;
             if !claims.vouched {
                 self.permits.admit(&room, claims)?;
             }
         }
         // A token serves once, and again only when the socket that it admitted is gone.
         if self.rooms.get(&room).is_some_and(|room| room.holds(&claims.nonce)) {
-            return Err(Barred::Unauthorized);
+            return Err(AdmissionError::Unauthorized);
         }
         let token = Some(Token::of(claims));
         let straight = claims.mode == CallMode::P2p;
@@ -107,55 +114,55 @@ impl Group {
 }
 
 /// Names are people's own words there.
-fn admit_openly(room: &str, name: &str) -> Result<Admitted, Barred> {
-    if !fits(room) || !fits(name) {
-        return Err(Barred::Unauthorized);
+fn admit_openly(room: &str, name: &str) -> Result<Admitted, AdmissionError> {
+    if !is_name_allowed(room) || !is_name_allowed(name) {
+        return Err(AdmissionError::Unauthorized);
     }
     let room = RoomNamespace::Open.room(room);
     Ok(Admitted { space: RoomNamespace::Open, room, name: name.into(), token: None, straight: false })
 }
 
 /// Whether somebody without a token may be called so, or their room.
-pub(in crate::media) fn fits(text: &str) -> bool {
+pub(in crate::media) fn is_name_allowed(text: &str) -> bool {
     !text.is_empty() && text.chars().count() <= ID_MAX && !text.chars().any(char::is_control)
 }
 
-impl Barred {
+impl AdmissionError {
     pub fn close(&self) -> Close {
         match self {
-            Barred::NotYet | Barred::Unauthorized => Close::Unauthorized,
-            Barred::Expelled => Close::Kicked,
-            Barred::Ended => Close::Over,
-            Barred::Moved(_) => Close::GoingAway,
+            AdmissionError::NotYet | AdmissionError::Unauthorized => Close::Unauthorized,
+            AdmissionError::Expelled => Close::Kicked,
+            AdmissionError::Ended => Close::Over,
+            AdmissionError::Moved(_) => Close::GoingAway,
         }
     }
 }
 
-/// What was said about tokens given out up to a time: forgotten when they have all expired.
+/// Bans of tokens given out up to a time: forgotten when those tokens have all expired.
 #[derive(Default)]
 pub(in crate::media) struct Bans {
-    places: HashMap<(ConfId, Option<UserId>), Bar>,
+    places: HashMap<(ConfId, Option<UserId>), Ban>,
     /// Logins that are over, since when, and what by.
     families: HashMap<String, (u64, EndedBy)>,
 }
 
-struct Bar {
+struct Ban {
     /// Milliseconds since 1970.
     issued_until: u64,
-    why: Barred,
+    why: AdmissionError,
 }
 
 impl Bans {
     /// Bans the user's tokens, or everybody's, that were issued until then; what is over bars those to come, too.
-    pub fn put(&mut self, room: ConfId, user: Option<UserId>, issued_until: u64, why: Barred) {
+    pub fn put(&mut self, room: ConfId, user: Option<UserId>, issued_until: u64, why: AdmissionError) {
         if self.places.len() >= BARS {
-            let oldest = self.places.iter().min_by_key(|(_, bar)| bar.issued_until).map(|(key, _)| key.clone());
+            let oldest = self.places.iter().min_by_key(|(_, ban)| ban.issued_until).map(|(key, _)| key.clone());
             self.places.remove(&oldest.expect("a full table has an oldest"));
         }
-        let bar = self.places.entry((room, user)).or_insert_with(|| Bar { issued_until, why: why.clone() });
-        // What bars more stands: an order may be repeated, or come late.
-        if bar.issued_until <= issued_until {
-            *bar = Bar { issued_until, why };
+        let ban = self.places.entry((room, user)).or_insert_with(|| Ban { issued_until, why: why.clone() });
+        // A ban that bars more tokens stays: an order may be repeated, or come late.
+        if ban.issued_until <= issued_until {
+            *ban = Ban { issued_until, why };
         }
     }
 
@@ -172,28 +179,28 @@ impl Bans {
         }
     }
 
-    pub fn check(&self, claims: &CallGatewayClaims) -> Result<(), Barred> {
+    pub fn check(&self, claims: &CallGatewayClaims) -> Result<(), AdmissionError> {
         let whole = self.places.get(&(claims.conf_id.clone(), None));
         let own = self.places.get(&(claims.conf_id.clone(), Some(claims.user_id.clone())));
-        let bars = |bar: &&Bar| bar.why == Barred::Ended || claims.issued_ms <= bar.issued_until;
-        if let Some(bar) = [own, whole].into_iter().flatten().find(bars) {
-            return Err(bar.why.clone());
+        let bans = |ban: &&Ban| ban.why == AdmissionError::Ended || claims.issued_ms <= ban.issued_until;
+        if let Some(ban) = [own, whole].into_iter().flatten().find(bans) {
+            return Err(ban.why.clone());
         }
         match claims.sid.as_ref().and_then(|family| self.families.get(family)) {
             None => Ok(()),
-            Some((_, EndedBy::Itself)) => Err(Barred::Unauthorized),
-            Some((_, EndedBy::Kick)) => Err(Barred::Expelled),
-            Some((_, EndedBy::Conference)) => Err(Barred::Ended),
+            Some((_, EndedBy::Itself)) => Err(AdmissionError::Unauthorized),
+            Some((_, EndedBy::Kick)) => Err(AdmissionError::Expelled),
+            Some((_, EndedBy::Conference)) => Err(AdmissionError::Ended),
         }
     }
 
     /// Whether the conference is over; nothing of it is pulled any more.
     pub fn is_over(&self, room: &ConfId) -> bool {
-        self.places.get(&(room.clone(), None)).is_some_and(|bar| bar.why == Barred::Ended)
+        self.places.get(&(room.clone(), None)).is_some_and(|ban| ban.why == AdmissionError::Ended)
     }
 
     pub fn forget(&mut self, date: u64) {
-        self.places.retain(|_, bar| bar.issued_until + TOKEN_LIFE_MS > date);
+        self.places.retain(|_, ban| ban.issued_until + TOKEN_LIFE_MS > date);
         self.families.retain(|_, (since, _)| *since + TOKEN_LIFE_MS > date);
     }
 }

@@ -31,9 +31,9 @@ impl Group {
         }
         let Some(Endpoint { socket, stream, .. }) = self.endpoints.get(&publisher) else { return };
         let (socket, stream) = (*socket, stream.clone());
-        let Some(seat) = self.seat_mut(socket) else { return };
-        let room = seat.room.clone();
-        if let Some(sendable) = seat.streams.sendable.get_mut(&stream)
+        let Some(membership) = self.membership_mut(socket) else { return };
+        let room = membership.room.clone();
+        if let Some(sendable) = membership.streams.sendable.get_mut(&stream)
             && !sendable.lacking.contains(&viewer)
         {
             sendable.lacking.push(viewer);
@@ -48,7 +48,10 @@ impl Group {
         if !self.limits.changes_codecs || self.is_session(socket) {
             return;
         }
-        let Some(sendable) = self.seat(socket).and_then(|seat| seat.streams.sendable.get(stream)) else { return };
+        let Some(sendable) = self.membership(socket).and_then(|membership| membership.streams.sendable.get(stream))
+        else {
+            return;
+        };
         if sendable.lacking.is_empty() {
             return;
         }
@@ -61,22 +64,22 @@ impl Group {
         }
         let taken = viewers.iter().map(|(.., codecs)| *codecs).filter(|codecs| !codecs.is_empty());
         let Some(codec) = sendable.codecs.taken_by_all(taken) else { return };
-        let seat = self.seat_mut(socket).expect("it was looked at");
-        if let Some(sendable) = seat.streams.sendable.get_mut(stream) {
+        let membership = self.membership_mut(socket).expect("it was looked at");
+        if let Some(sendable) = membership.streams.sendable.get_mut(stream) {
             sendable.asked_for.extend(lacking);
             sendable.lacking.clear();
         }
         self.send(socket, Reply::PreferCodec { name: name_of(stream), codec });
     }
 
-    /// Who watches the stream, by which connection, and what they decode.
+    /// The stream's viewers, with the connection and the codecs of each.
     fn viewers(&self, id: &RoomId, stream: &StreamId, sender: SocketId) -> Vec<(MemberId, EndpointId, &VideoCodecs)> {
         let room = self.rooms.get(id).into_iter().flat_map(|room| room.sockets());
         let pullers = self.pullers.get(id).into_iter().flatten().map(|puller| puller.socket);
         let of = |socket: SocketId| {
-            let seat = self.seat(socket)?;
-            let endpoint = seat.streams.of(stream)?;
-            Some((seat.name.clone(), endpoint, &self.endpoints.get(&endpoint)?.codecs))
+            let membership = self.membership(socket)?;
+            let endpoint = membership.streams.of(stream)?;
+            Some((membership.name.clone(), endpoint, &self.endpoints.get(&endpoint)?.codecs))
         };
         room.chain(pullers).filter(|socket| *socket != sender).filter_map(of).collect()
     }
@@ -85,7 +88,7 @@ impl Group {
     /// codec, a session's publisher can't.
     pub(super) fn can_show(&self, id: &RoomId, stream: &StreamId, offered: &VideoCodecs) -> bool {
         let sender = self.rooms.get(id).and_then(|room| room.member(&stream.member)).map(|sender| sender.socket);
-        let sendable = sender.and_then(|socket| Some((socket, self.seat(socket)?.streams.sendable.get(stream)?)));
+        let sendable = sender.and_then(|socket| Some((socket, self.membership(socket)?.streams.sendable.get(stream)?)));
         let Some((socket, sendable)) = sendable.filter(|(_, sendable)| !sendable.codecs.is_empty()) else {
             return true;
         };

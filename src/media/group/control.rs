@@ -1,10 +1,10 @@
-//! What gateways order: who is in and what of theirs is forwarded, who goes, where a room goes, and when it is over.
+//! Orders of gateways: members and their permissions, kicks, a room's move and its end.
 
 use confgate_sfu::protocol::{Command, MemberId, RoomId, Source, StreamId};
 
-use super::admission::{Barred, Token};
+use super::admission::{AdmissionError, Token};
 use super::names::RoomNamespace;
-use super::permits::{NOTHING, Permit};
+use super::permits::{MemberPermissions, NOTHING_FORWARDED};
 use super::{Group, Output, SocketId};
 use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, UserId};
@@ -15,7 +15,7 @@ impl Group {
     pub(super) fn order(&mut self, now: u64, order: ToNode) {
         match order {
             ToNode::Permit { room, name, audio, video, closed, role } => {
-                self.permit(now, &room, &name, Permit { audio, video, closed, role });
+                self.permit(now, &room, &name, MemberPermissions { audio, video, closed, role });
             }
             ToNode::Revoke { families, by } => self.revoke(now, &families, by),
             ToNode::Expel { room, name, issued_until } => self.expel(now, room, name, issued_until),
@@ -25,7 +25,7 @@ impl Group {
         }
     }
 
-    fn permit(&mut self, now: u64, room: &ConfId, name: &UserId, permit: Permit) {
+    fn permit(&mut self, now: u64, room: &ConfId, name: &UserId, permit: MemberPermissions) {
         let (id, member) = (RoomNamespace::Conference.room(room.as_str()), MemberId::from(name.as_str()));
         let before = self.permits.unheld(&id, &member);
         if !self.permits.put(&id, &member, permit) {
@@ -47,8 +47,8 @@ impl Group {
     /// Says to the media what is forwarded now of those of the member's streams that there are.
     fn enforce(&mut self, id: &RoomId, member: &MemberId) {
         let Some(place) = self.rooms.get(id) else { return };
-        let seat = place.member(member).and_then(|member| self.seat(member.socket));
-        let is_sent = |stream: &StreamId| seat.is_some_and(|seat| seat.streams.of(stream).is_some());
+        let membership = place.member(member).and_then(|member| self.membership(member.socket));
+        let is_sent = |stream: &StreamId| membership.is_some_and(|membership| membership.streams.of(stream).is_some());
         let is_there = |stream: &StreamId| is_sent(stream) || place.remote(stream).is_some();
         let streams = [Source::Camera, Source::Screen].map(|source| StreamId { member: member.clone(), source });
         for stream in streams.into_iter().filter(is_there).collect::<Vec<_>>() {
@@ -56,13 +56,13 @@ impl Group {
         }
     }
 
-    /// What of the stream is forwarded, said to the media: before the stream begins, and when it changes.
+    /// Tells the media which tracks of the stream are forwarded: before the stream begins, and when that changes.
     pub(super) fn notify_forwarded(&mut self, id: &RoomId, stream: StreamId) {
         let needs_roster = !self.is_by_hand(id, &stream) && !self.is_vouched(id, &stream.member);
-        let unsaid = if needs_roster { NOTHING } else { (true, true) };
-        let forwarded = |permit: Permit| permit.forwarded(stream.source, self.limits.holds_tracks);
+        let unsaid = if needs_roster { NOTHING_FORWARDED } else { (true, true) };
+        let forwarded = |permit: MemberPermissions| permit.forwarded(stream.source, self.limits.holds_tracks);
         let (audio, video) = self.permits.get(id, &stream.member).map_or(unsaid, forwarded);
-        self.media(Command::Permit { room: id.clone(), stream, audio, video });
+        self.media(Command::SetForwarding { room: id.clone(), stream, audio, video });
     }
 
     /// Whether another gateway begins and ends what is sent under that name.
@@ -71,11 +71,11 @@ impl Group {
         member.and_then(|member| member.token.as_ref()).is_some_and(|token| token.vouched)
     }
 
-    /// Who has come in again since, by a later token, stays.
+    /// A member that has come in again since, by a later token, stays.
     fn expel(&mut self, now: u64, room: ConfId, name: UserId, issued_until: u64) {
         let (id, member) = (RoomNamespace::Conference.room(room.as_str()), MemberId::from(name.as_str()));
         let barred = self.rooms.get(&id).map(|place| place.of_user(&member, issued_until)).unwrap_or_default();
-        self.bars.put(room, Some(name), issued_until, Barred::Expelled);
+        self.bans.put(room, Some(name), issued_until, AdmissionError::Expelled);
         self.permits.remove(&id, &member);
         for socket in barred {
             self.dismiss(now, socket, Code::Expelled, Close::Kicked);
@@ -86,7 +86,7 @@ impl Group {
 
     /// The logins are over, and with them what their tokens stood for.
     fn revoke(&mut self, now: u64, families: &[String], by: EndedBy) {
-        self.bars.revoke(families, by, self.date);
+        self.bans.revoke(families, by, self.date);
         let is_over = |token: &Token| token.is_of(families);
         let (code, close) = dismissal(by);
         let over: Vec<SocketId> = self.rooms.values().flat_map(|room| room.admitted_by(is_over)).collect();
@@ -102,13 +102,13 @@ impl Group {
     /// Members are told and go by themselves; tokens that lead here are turned away until later ones are given out.
     fn move_room(&mut self, room: ConfId, url: String) {
         let members = self.sockets_of(&room);
-        self.bars.put(room, None, self.date, Barred::Moved(url.clone()));
-        self.tell(&members, &Reply::Moved { url });
+        self.bans.put(room, None, self.date, AdmissionError::Moved(url.clone()));
+        self.send_to(&members, &Reply::Moved { url });
     }
 
     fn close_room(&mut self, now: u64, room: ConfId) {
         let id = RoomNamespace::Conference.room(room.as_str());
-        self.bars.put(room.clone(), None, self.date, Barred::Ended);
+        self.bans.put(room.clone(), None, self.date, AdmissionError::Ended);
         self.permits.forget(&id);
         self.end_links(&id);
         // Those too that are lost for now and would be tried again: the other node may have heard of the end first.
@@ -123,7 +123,7 @@ impl Group {
     }
 }
 
-/// What a client is told whose login has ended by that.
+/// The error and the close code for a client whose login has ended for that reason.
 pub(in crate::media) fn dismissal(by: EndedBy) -> (Code, Close) {
     match by {
         EndedBy::Itself => (Code::Unauthorized, Close::Unauthorized),

@@ -126,7 +126,7 @@ struct World {
     pages: Vec<(SocketId, Page)>,
     /// Connections of the media, in the order in which they began; `true`: answered.
     connections: BTreeMap<EndpointId, bool>,
-    /// What each stream's sender was told to the media, and which of them are sent.
+    /// The tracks that the media was told to forward, for each stream.
     forwarded: BTreeMap<(RoomId, StreamId), (bool, bool)>,
     published: BTreeMap<EndpointId, (RoomId, StreamId)>,
     /// Those whose second offer isn't answered: refused, they stay as they were.
@@ -178,19 +178,19 @@ impl World {
                     return;
                 }
                 *self.pages[i].1.offered.entry(stream.to_owned()).or_default() += 1;
-                self.say(i, said(format!(r#"{{"id":"receiveVideoFrom","sender":"{stream}","sdpOffer":"o"}}"#)));
+                self.send(i, said(format!(r#"{{"id":"receiveVideoFrom","sender":"{stream}","sdpOffer":"o"}}"#)));
             }
             Step::Cancel(i, stream) => {
-                self.say(i, said(format!(r#"{{"id":"cancelVideoFrom","sender":"{}"}}"#, STREAMS[stream])));
+                self.send(i, said(format!(r#"{{"id":"cancelVideoFrom","sender":"{}"}}"#, STREAMS[stream])));
             }
             Step::Candidate(i, stream) => {
                 let name = STREAMS[stream];
-                self.say(
+                self.send(
                     i,
                     said(format!(r#"{{"id":"onIceCandidate","name":"{name}","candidate":{{"candidate":"x"}}}}"#)),
                 );
             }
-            Step::Garbage(i) => self.say(i, said("{".to_owned())),
+            Step::Garbage(i) => self.send(i, said("{".to_owned())),
             Step::Publish(i, room, name) => self.begin(i, ROOMS[room], NAMES[name], Purpose::Publish),
             Step::Watch(i, room, name, stream) => {
                 let purpose = Purpose::Watch(stream.map(|stream| STREAMS[stream].to_owned()));
@@ -202,12 +202,12 @@ impl World {
                 let page = &mut self.pages[i].1;
                 (page.room, page.asked, page.straight, page.relayed) = (None, None, false, false);
                 page.holds.clear();
-                self.say(i, Ok(Message::LeaveRoom));
+                self.send(i, Ok(Message::LeaveRoom));
             }
             Step::Signal(i, to) => {
-                self.say(i, said(format!(r#"{{"id":"signal","to":"{}","candidate":null}}"#, NAMES[to])));
+                self.send(i, said(format!(r#"{{"id":"signal","to":"{}","candidate":null}}"#, NAMES[to])));
             }
-            Step::Relay(i) => self.say(i, said(r#"{"id":"mode","mode":"group"}"#.to_owned())),
+            Step::Relay(i) => self.send(i, said(r#"{"id":"mode","mode":"group"}"#.to_owned())),
             Step::Close(i) => self.close(i),
             Step::Answer | Step::Refuse => self.answer(matches!(step, Step::Answer)),
             Step::Lose(n) => self.lose(n),
@@ -231,16 +231,16 @@ impl World {
                 self.unlink(l);
                 self.ids += 1;
                 self.links[l] = Some(LinkId(self.ids));
-                self.linked(l, Linked::Opened { space: RoomNamespace::Conference, room: conf(room), by_hand });
+                self.linked(l, LinkEvent::Opened { space: RoomNamespace::Conference, room: conf(room), by_hand });
             }
-            Step::Has(l, stream) => self.linked(l, Linked::Has(stream_named(STREAMS[stream]).unwrap())),
-            Step::Lacks(l, stream) => self.linked(l, Linked::Lacks(stream_named(STREAMS[stream]).unwrap())),
+            Step::Has(l, stream) => self.linked(l, LinkEvent::Has(stream_named(STREAMS[stream]).unwrap())),
+            Step::Lacks(l, stream) => self.linked(l, LinkEvent::Lacks(stream_named(STREAMS[stream]).unwrap())),
             Step::FeedAnswer(loops) => self.feed_answer(loops),
             Step::Unlink(l) => self.unlink(l),
             Step::Stop => self.take(Input::Stop),
         }
         self.everybody_holds_who_is_there();
-        self.what_is_forwarded_is_what_the_roster_says();
+        self.forwarded_tracks_are_those_of_the_roster();
     }
 
     fn permit(&mut self, room: usize, name: usize, audio: bool) {
@@ -252,7 +252,7 @@ impl World {
         self.close(i);
         self.ids += 1;
         self.pages[i] = (SocketId(self.ids), Page { open: true, ..Page::default() });
-        self.take(Input::Opened(SocketId(self.ids), Shown::Nothing));
+        self.take(Input::Opened(SocketId(self.ids), ClientCredentials::Nothing));
     }
 
     fn close(&mut self, i: usize) {
@@ -270,7 +270,9 @@ impl World {
         let offered = BTreeMap::from([(if watches { String::new() } else { name.to_owned() }, 1)]);
         let page = Page { open: true, session: true, watches, asked, offered, ..Page::default() };
         self.pages[i] = (SocketId(self.ids), page);
-        let Shown::Claims(claims) = claims(room, name, self.now, &format!("{}", self.ids)) else { unreachable!() };
+        let ClientCredentials::Claims(claims) = claims(room, name, self.now, &format!("{}", self.ids)) else {
+            unreachable!()
+        };
         self.take(Input::Began(SocketId(self.ids), Session { claims, purpose, offer: "o".into() }));
     }
 
@@ -296,21 +298,21 @@ impl World {
         let socket = *socket;
         let message = Message::JoinRoom { room: room.into(), name: name.into(), token: None };
         let nonce = self.ids.to_string();
-        let shown = match by_token {
+        let credentials = match by_token {
             true if room == STRAIGHT => between_two(claims(room, name, self.now, &nonce)),
             true => claims(room, name, self.now, &nonce),
-            false => Shown::Nothing,
+            false => ClientCredentials::Nothing,
         };
         self.ids += 1;
-        self.take(Input::Said(socket, Ok(message), shown));
+        self.take(Input::Said(socket, Ok(message), credentials));
     }
 
-    fn say(&mut self, i: usize, message: Result<Message, Unreadable>) {
+    fn send(&mut self, i: usize, message: Result<Message, Unreadable>) {
         let is_candidate = matches!(message, Ok(Message::OnIceCandidate { .. }));
         if self.pages[i].1.session && !is_candidate {
             return;
         }
-        self.take(Input::Said(self.pages[i].0, message, Shown::Nothing));
+        self.take(Input::Said(self.pages[i].0, message, ClientCredentials::Nothing));
     }
 
     fn answer(&mut self, well: bool) {
@@ -331,14 +333,14 @@ impl World {
         }
     }
 
-    fn linked(&mut self, l: usize, said: Linked) {
+    fn linked(&mut self, l: usize, said: LinkEvent) {
         if let Some(link) = self.links[l] {
             self.take(Input::Linked(link, said));
         }
     }
 
     fn unlink(&mut self, l: usize) {
-        self.linked(l, Linked::Closed);
+        self.linked(l, LinkEvent::Closed);
         if let Some(link) = self.links[l].take() {
             self.asked.retain(|(of, _)| *of != link);
         }
@@ -350,25 +352,25 @@ impl World {
         }
         let (link, stream) = self.asked.remove(0);
         let route = vec![if loops { "n1" } else { "n2" }.to_owned()];
-        self.take(Input::Linked(link, Linked::Answered { stream, answer: "a".into(), route }));
+        self.take(Input::Linked(link, LinkEvent::Answered { stream, answer: "a".into(), route }));
     }
 
-    fn ask(&mut self, link: LinkId, ask: Ask) {
+    fn ask(&mut self, link: LinkId, ask: LinkCommand) {
         assert!(self.links.contains(&Some(link)), "asked of a link that is gone: {ask:?}");
         match ask {
-            Ask::Offer { stream, .. } => self.asked.push((link, stream)),
-            Ask::Cancel(stream) => self.asked.retain(|asked| *asked != (link, stream.clone())),
-            Ask::End => {
+            LinkCommand::Offer { stream, .. } => self.asked.push((link, stream)),
+            LinkCommand::Cancel(stream) => self.asked.retain(|asked| *asked != (link, stream.clone())),
+            LinkCommand::End => {
                 self.links.iter_mut().filter(|known| **known == Some(link)).for_each(|known| *known = None);
                 self.asked.retain(|(of, _)| *of != link);
             }
-            Ask::Flows(_) | Ask::Failed(_) | Ask::Loops(_) => {}
+            LinkCommand::Flows(_) | LinkCommand::Failed(_) | LinkCommand::Loops(_) => {}
         }
     }
 
     fn lose(&mut self, n: usize) {
         let Some(endpoint) = self.connections.keys().nth(n).copied() else { return };
-        // What is ended twice is restarted and lost at once: the media passes the second over.
+        // An endpoint that is ended twice was restarted and lost at once: the media ignores the second end.
         if self.restarting.contains(&endpoint) {
             return;
         }
@@ -391,7 +393,7 @@ impl World {
                 Output::Send(socket, reply) => {
                     let page = self.page(socket);
                     assert!(page.open, "said to a closed socket: {reply:?}");
-                    page.hear(reply);
+                    page.on_reply(reply);
                 }
                 Output::Probe(socket) => panic!("nobody asks whether {socket:?} is there"),
                 Output::Close(socket, _) => {
@@ -430,7 +432,8 @@ impl World {
                 assert!(self.connections.remove(&endpoint).is_some(), "ended twice");
             }
             Command::CloseRoom { .. } => {
-                // What is still open then was the room's: nothing else forgets a connection without ending it.
+                // A connection that is still open then belonged to the room: nothing else forgets a connection without
+                // ending it.
                 let (known, feeds) = (&self.group.endpoints, &self.group.feeds);
                 self.connections.retain(|endpoint, _| known.contains_key(endpoint) || feeds.has(*endpoint));
             }
@@ -438,7 +441,7 @@ impl World {
                 assert_eq!(self.connections.insert(endpoint, false), Some(true), "offered anew before it was answered");
                 self.restarting.insert(endpoint);
             }
-            Command::Permit { room, stream, audio, video } => {
+            Command::SetForwarding { room, stream, audio, video } => {
                 self.forwarded.insert((room, stream), (audio, video));
             }
             Command::View { .. } => {}
@@ -447,7 +450,7 @@ impl World {
     }
 
     /// Of each stream that is sent in a conference, the media was told last what the roster says now.
-    fn what_is_forwarded_is_what_the_roster_says(&self) {
+    fn forwarded_tracks_are_those_of_the_roster(&self) {
         let sent = self.published.iter().filter(|(endpoint, _)| self.connections.contains_key(endpoint));
         for (_, (room, stream)) in sent.filter(|(_, (room, _))| room.starts_with("conf/")) {
             let permit = self.group.permits.get(room, &stream.member);
@@ -477,7 +480,7 @@ impl World {
                 assert_eq!(foreign(screens(page)), foreign(screens(other)), "screens of third parties");
             }
         }
-        let census = self.group.census();
+        let census = self.group.counts();
         assert_eq!(census.members, here.len());
         assert_eq!(census.sockets, self.pages.iter().filter(|(_, page)| page.open).count());
         let known = self.group.endpoints.keys().copied().chain(self.group.feeds.connections());
@@ -502,7 +505,7 @@ impl World {
 }
 
 impl Page {
-    fn hear(&mut self, reply: Reply) {
+    fn on_reply(&mut self, reply: Reply) {
         let of_members = matches!(
             reply,
             Reply::ExistingParticipants { .. } | Reply::NewParticipantArrived { .. } | Reply::ParticipantLeft { .. }
@@ -562,7 +565,7 @@ fn user(name: usize) -> UserId {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn whatever_happens_everybody_holds_who_is_there(steps in steps()) {
+    fn random_histories_keep_every_members_view_equal_to_the_room(steps in steps()) {
         let mut world = World::new();
         for (room, name) in (0..ROOMS.len()).flat_map(|room| (0..NAMES.len()).map(move |name| (room, name))) {
             world.permit(room, name, true);
@@ -577,6 +580,6 @@ proptest! {
             world.unlink(l);
         }
         prop_assert!(world.group.rooms.is_empty() && world.connections.is_empty());
-        prop_assert_eq!(world.group.census(), Census::default());
+        prop_assert_eq!(world.group.counts(), RoomCounts::default());
     }
 }

@@ -2,34 +2,34 @@
 
 use confgate_sfu::protocol::{Command, MemberId, RoomId, Source, StreamId};
 
-use super::admission::{Admitted, Barred};
+use super::admission::{AdmissionError, Admitted};
 use super::names::RoomNamespace;
 use super::names::name_of;
 use super::roster::Member;
 use super::roster::Room;
 use super::streams::Streams;
 use super::waiting::Wanted;
-use super::{Group, Output, Seat, Shown, SocketId};
+use super::{ClientCredentials, Group, Membership, Output, SocketId};
 use crate::http::ws::send_queue::Close;
 use crate::media::message::{Code, Reply};
 
 impl Group {
-    pub(super) fn join(&mut self, now: u64, socket: SocketId, room: &str, name: &str, shown: Shown) {
-        if self.seat(socket).is_some() {
+    pub(super) fn join(&mut self, now: u64, socket: SocketId, room: &str, name: &str, credentials: ClientCredentials) {
+        if self.membership(socket).is_some() {
             return self.error(socket, Code::BadMessage, None);
         }
         self.forget_wanted(socket);
-        let shown = self.presented(socket, shown);
-        if let Shown::Pull(claims) = shown {
+        let credentials = self.presented(socket, credentials);
+        if let ClientCredentials::Pull(claims) = credentials {
             return self.welcome_puller(now, socket, room, &claims);
         }
-        let admitted = match self.admit(room, name, shown.clone()) {
+        let admitted = match self.admit(room, name, credentials.clone()) {
             Ok(admitted) => admitted,
-            Err(Barred::NotYet) => {
-                let wanted = Wanted::Join { room: room.to_owned(), name: name.to_owned(), shown };
+            Err(AdmissionError::NotYet) => {
+                let wanted = Wanted::Join { room: room.to_owned(), name: name.to_owned(), credentials };
                 return self.wait(now, socket, (room, name), wanted);
             }
-            Err(barred) => return self.bar(now, socket, barred),
+            Err(barred) => return self.ban(now, socket, barred),
         };
         let (known, full, seated) = match self.rooms.get(&admitted.room) {
             Some(room) => {
@@ -50,12 +50,12 @@ impl Group {
         self.enter(socket, admitted);
     }
 
-    pub(super) fn bar(&mut self, now: u64, socket: SocketId, barred: Barred) {
+    pub(super) fn ban(&mut self, now: u64, socket: SocketId, barred: AdmissionError) {
         match &barred {
-            Barred::NotYet | Barred::Unauthorized => self.error(socket, Code::Unauthorized, None),
-            Barred::Expelled => self.error(socket, Code::Expelled, None),
-            Barred::Ended => self.error(socket, Code::Ended, None),
-            Barred::Moved(url) => self.send(socket, Reply::Moved { url: url.clone() }),
+            AdmissionError::NotYet | AdmissionError::Unauthorized => self.error(socket, Code::Unauthorized, None),
+            AdmissionError::Expelled => self.error(socket, Code::Expelled, None),
+            AdmissionError::Ended => self.error(socket, Code::Ended, None),
+            AdmissionError::Moved(url) => self.send(socket, Reply::Moved { url: url.clone() }),
         }
         self.end(now, socket, barred.close());
     }
@@ -74,14 +74,14 @@ impl Group {
         room.members.push(Member { name: name.clone(), socket, token, camera: !by_session, screen: false });
         if !by_session {
             let own = StreamId { member: name.clone(), source: Source::Camera };
-            let others = self.listeners(&id, &own, true);
-            self.tell(&others, &Reply::NewParticipantArrived { name: name.to_string() });
+            let others = self.notified_sockets(&id, &own, true);
+            self.send_to(&others, &Reply::NewParticipantArrived { name: name.to_string() });
         }
         self.send(socket, Reply::ExistingParticipants { data: existing });
         if let Some(open) = self.sockets.get_mut(&socket) {
             let streams = Streams::default();
             let (room, name) = (id.clone(), name.clone());
-            open.seat = Some(Seat { room, name, streams, watches: None, pulls: false });
+            open.membership = Some(Membership { room, name, streams, watches: None, pulls: false });
         }
         if !by_session {
             self.enter_straight(socket, &id, straight);
@@ -101,21 +101,21 @@ impl Group {
     /// Takes the socket out of its room, if it is in one.
     pub(super) fn leave(&mut self, now: u64, socket: SocketId) {
         self.forget_wanted(socket);
-        let Some(open) = self.sockets.get_mut(&socket).filter(|open| open.seat.is_some()) else { return };
+        let Some(open) = self.sockets.get_mut(&socket).filter(|open| open.membership.is_some()) else { return };
         open.idle_since = now;
         self.vacate(socket);
     }
 
     pub(super) fn vacate(&mut self, socket: SocketId) {
-        let seat = self.sockets.get_mut(&socket).and_then(|open| open.seat.take());
-        let Some(Seat { room: id, name, streams, watches, pulls }) = seat else { return };
+        let membership = self.sockets.get_mut(&socket).and_then(|open| open.membership.take());
+        let Some(Membership { room: id, name, streams, watches, pulls }) = membership else { return };
         let mut watched: Vec<StreamId> = Vec::new();
         for endpoint in streams.endpoints() {
             watched.extend(self.endpoints.remove(&endpoint).map(|endpoint| endpoint.stream));
             self.media(Command::Close { endpoint });
         }
         self.unseat(socket, &id, &name, watches.is_some(), pulls);
-        // Who stays may all decode something else.
+        // The members that stay may all decode another codec.
         watched.iter().for_each(|stream| self.settle_codec(&id, stream));
     }
 
@@ -123,11 +123,11 @@ impl Group {
         if pulls {
             return self.forget_puller(id, socket);
         }
-        let room = self.rooms.get_mut(id).expect("a seat is in a room");
+        let room = self.rooms.get_mut(id).expect("a membership is in a room");
         if watches {
             return room.viewers.retain(|viewer| viewer.socket != socket);
         }
-        let at = room.members.iter().position(|member| member.name == *name).expect("a seat is a member's");
+        let at = room.members.iter().position(|member| member.name == *name).expect("a membership is a member's");
         let left = room.members.remove(at);
         let stayed = room.others(name);
         let spoke = room.speaker.take_if(|speaker| **speaker == **name).is_some();
@@ -135,12 +135,12 @@ impl Group {
         // The screen first: it is the member's.
         gone.reverse();
         for stream in &gone {
-            let told = self.listeners(id, stream, true);
+            let told = self.notified_sockets(id, stream, true);
             self.unannounce(&told, stream);
             self.end_viewers(id, stream);
         }
         if spoke {
-            self.tell(&stayed, &Reply::Speaker { name: None });
+            self.send_to(&stayed, &Reply::Speaker { name: None });
         }
         if stayed.is_empty() {
             self.reconcile_all(id);
@@ -169,8 +169,8 @@ impl Group {
                 self.error(socket, code, None);
             }
             self.out.push(Output::Close(socket, close));
-            let seat = self.sockets.remove(&socket).and_then(|open| open.seat);
-            for endpoint in seat.iter().flat_map(|seat| seat.streams.endpoints()) {
+            let membership = self.sockets.remove(&socket).and_then(|open| open.membership);
+            for endpoint in membership.iter().flat_map(|membership| membership.streams.endpoints()) {
                 self.endpoints.remove(&endpoint);
             }
         }
@@ -187,17 +187,17 @@ impl Group {
         }
     }
 
-    pub(super) fn tell(&mut self, to: &[SocketId], reply: &Reply) {
+    pub(super) fn send_to(&mut self, to: &[SocketId], reply: &Reply) {
         for socket in to {
             self.send(*socket, reply.clone());
         }
     }
 
-    pub(super) fn seat(&self, socket: SocketId) -> Option<&Seat> {
-        self.sockets.get(&socket)?.seat.as_ref()
+    pub(super) fn membership(&self, socket: SocketId) -> Option<&Membership> {
+        self.sockets.get(&socket)?.membership.as_ref()
     }
 
-    pub(super) fn seat_mut(&mut self, socket: SocketId) -> Option<&mut Seat> {
-        self.sockets.get_mut(&socket)?.seat.as_mut()
+    pub(super) fn membership_mut(&mut self, socket: SocketId) -> Option<&mut Membership> {
+        self.sockets.get_mut(&socket)?.membership.as_mut()
     }
 }

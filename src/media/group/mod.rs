@@ -29,10 +29,10 @@ use std::collections::HashMap;
 
 use confgate_sfu::protocol::{Command, EndpointId, MemberId, Notice, RoomId, StreamId};
 
-pub(in crate::media) use self::admission::{Bans, Barred, Token, fits};
+pub(in crate::media) use self::admission::{AdmissionError, Bans, Token, is_name_allowed};
 pub(in crate::media) use self::control::dismissal;
 pub use self::names::RoomNamespace;
-pub(in crate::media) use self::permits::{Forwarded, NOTHING, Permit, Permits};
+pub(in crate::media) use self::permits::{Forwarded, MemberPermissions, NOTHING_FORWARDED, Permits};
 use self::pipe_consumers::PipeConsumer;
 use self::pulled_streams::PulledStreams;
 use self::roster::Room;
@@ -44,28 +44,28 @@ use crate::clock::{Moment, Now};
 use crate::event::CallMode;
 use crate::http::ws::send_queue::Close;
 use crate::ids::ConfId;
-use crate::node_protocol::{Peer, ToNode};
+use crate::node_protocol::{RemoteNode, ToNode};
 use crate::rate_limit::limiter::{Limiter, Rate};
 use crate::token::{CallGatewayClaims, PullClaims};
 
 pub use self::names::FLAT;
 pub(super) use self::names::{name_of, stream_named};
-pub use self::pulled_streams::{Ask, Linked};
+pub use self::pulled_streams::{LinkCommand, LinkEvent};
 pub use self::remote::LinkId;
 
 /// Sockets whose message budget is remembered; more can't be open by far (`limits.connections`).
 const BUDGETS: usize = 1 << 20;
-/// What an offer costs, in messages: each makes a peer connection, and the media thread that makes it forwards others'
-/// packets meanwhile. One for another browser is as long.
+/// The cost of an offer, in messages: each makes a peer connection, and the media thread that makes it forwards others'
+/// packets meanwhile. An offer for another browser is as long.
 const OFFER_COST: u32 = 10;
 
 /// A client's socket; numbered as they open, never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u64);
 
-/// What a client showed to be admitted.
+/// The credentials of a client.
 #[derive(Debug, Clone)]
-pub enum Shown {
+pub enum ClientCredentials {
     Nothing,
     /// A token that isn't one of this node's, or has expired.
     Refused,
@@ -74,12 +74,12 @@ pub enum Shown {
     Pull(Box<PullClaims>),
 }
 
-/// What happened.
+/// An input of the group calls.
 #[derive(Debug, Clone)]
 pub enum Input {
-    Opened(SocketId, Shown),
+    Opened(SocketId, ClientCredentials),
     /// A message, and what its token says if it has one.
-    Said(SocketId, Result<Message, Unreadable>, Shown),
+    Said(SocketId, Result<Message, Unreadable>, ClientCredentials),
     Closed(SocketId),
     /// The client has answered a ping.
     Alive(SocketId),
@@ -90,7 +90,7 @@ pub enum Input {
     Notice(Notice),
     Control(ToNode),
     /// A link to another node says something.
-    Linked(LinkId, Linked),
+    Linked(LinkId, LinkEvent),
     /// The node is going to stop: no new rooms.
     Drain,
     /// The node stops.
@@ -98,7 +98,7 @@ pub enum Input {
     Tick,
 }
 
-/// What is to be done.
+/// An effect of an input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
     Send(SocketId, Reply),
@@ -107,9 +107,9 @@ pub enum Output {
     /// Asks for a sign of life: [`Input::Alive`], if there is any.
     Probe(SocketId),
     Media(Command),
-    Link(LinkId, Ask),
+    Link(LinkId, LinkCommand),
     /// The conference is at those nodes too, and at no others.
-    Cascade(ConfId, Vec<Peer>),
+    Cascade(ConfId, Vec<RemoteNode>),
 }
 
 #[derive(Debug, Clone)]
@@ -133,30 +133,30 @@ pub struct Limits {
 
 /// How many there are now; other nodes' sockets aren't counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Census {
+pub struct RoomCounts {
     pub sockets: usize,
     pub rooms: usize,
     pub members: usize,
 }
 
 struct Socket {
-    shown: Shown,
+    credentials: ClientCredentials,
     /// Since when it is open, or in no room any more.
     idle_since: u64,
     /// It is a session over HTTP, for one connection: that ends with it, and it with that.
     session: bool,
-    seat: Option<Seat>,
-    /// What is done when the roster is known to have them.
+    membership: Option<Membership>,
+    /// The request that is carried out when the roster is known to have the member.
     wanted: Option<Wanted>,
 }
 
 /// A socket's place in a room.
 #[derive(Debug, Clone)]
-struct Seat {
+struct Membership {
     room: RoomId,
     name: MemberId,
     streams: Streams,
-    /// Who only watches this stream is no member: the others don't know of them.
+    /// The stream of a viewer that only watches. It is no member: the others don't know of it.
     watches: Option<StreamId>,
     /// Another node's: nobody in the room knows of it.
     pulls: bool,
@@ -171,13 +171,13 @@ pub struct Group {
     rooms: HashMap<RoomId, Room>,
     endpoints: HashMap<EndpointId, Endpoint>,
     next_endpoint: u64,
-    bars: Bans,
+    bans: Bans,
     permits: Permits,
     /// For whose place each socket waits.
     waiting: Vec<(RoomId, MemberId, SocketId)>,
     /// Other nodes that pull from here.
     pullers: HashMap<RoomId, Vec<PipeConsumer>>,
-    /// What is pulled from other nodes.
+    /// Streams that are pulled from other nodes.
     feeds: PulledStreams,
     budget: Limiter<SocketId>,
     draining: bool,
@@ -194,7 +194,7 @@ impl Group {
             rooms: HashMap::new(),
             endpoints: HashMap::new(),
             next_endpoint: 0,
-            bars: Bans::default(),
+            bans: Bans::default(),
             permits: Permits::default(),
             waiting: Vec::new(),
             pullers: HashMap::new(),
@@ -211,11 +211,11 @@ impl Group {
         self.date = date;
         let now = moment.ms();
         match input {
-            Input::Opened(socket, shown) => {
-                let open = Socket { shown, idle_since: now, session: false, seat: None, wanted: None };
+            Input::Opened(socket, credentials) => {
+                let open = Socket { credentials, idle_since: now, session: false, membership: None, wanted: None };
                 self.sockets.insert(socket, open);
             }
-            Input::Said(socket, message, shown) => self.said(now, socket, message, shown),
+            Input::Said(socket, message, credentials) => self.said(now, socket, message, credentials),
             Input::Closed(socket) => {
                 self.leave(now, socket);
                 self.sockets.remove(&socket);
@@ -233,11 +233,11 @@ impl Group {
         std::mem::take(&mut self.out)
     }
 
-    pub fn census(&self) -> Census {
+    pub fn counts(&self) -> RoomCounts {
         let members = self.rooms.values().map(|room| room.members.len()).sum();
-        let pulls = |socket: &&Socket| socket.seat.as_ref().is_some_and(|seat| seat.pulls);
+        let pulls = |socket: &&Socket| socket.membership.as_ref().is_some_and(|membership| membership.pulls);
         let sockets = self.sockets.len() - self.sockets.values().filter(pulls).count();
-        Census { sockets, rooms: self.rooms.len(), members }
+        RoomCounts { sockets, rooms: self.rooms.len(), members }
     }
 
     /// Whether a stream of that name is in the room.
@@ -245,13 +245,19 @@ impl Group {
         self.rooms.get(&space.room(conf.as_str())).is_some_and(|room| room.knows(stream))
     }
 
-    fn said(&mut self, now: u64, socket: SocketId, message: Result<Message, Unreadable>, shown: Shown) {
+    fn said(
+        &mut self,
+        now: u64,
+        socket: SocketId,
+        message: Result<Message, Unreadable>,
+        credentials: ClientCredentials,
+    ) {
         if !self.sockets.contains_key(&socket) {
-            // What a client sent before it learned that its socket is closed.
+            // The client sent this before it learned that its socket is closed.
             return;
         }
         let described = |signal: &Signal| matches!(signal, Signal::Description(_));
-        let pulls = self.seat(socket).is_some_and(|seat| seat.pulls);
+        let pulls = self.membership(socket).is_some_and(|membership| membership.pulls);
         let cost = match &message {
             Ok(Message::ReceiveVideoFrom { .. } | Message::ReceiveVideoAnswer { .. }) if !pulls => OFFER_COST,
             Ok(Message::Signal { signal, .. }) if described(signal) => OFFER_COST,
@@ -261,7 +267,7 @@ impl Group {
             return self.dismiss(now, socket, Code::TooMany, Close::TooMany);
         }
         match message {
-            Ok(Message::JoinRoom { room, name, .. }) => self.join(now, socket, &room, &name, shown),
+            Ok(Message::JoinRoom { room, name, .. }) => self.join(now, socket, &room, &name, credentials),
             Ok(Message::ReceiveVideoFrom { sender, sdp_offer }) => self.offered(socket, &sender, sdp_offer),
             Ok(Message::ReceiveVideoAnswer { sender, sdp_answer }) => self.client_answered(socket, &sender, sdp_answer),
             Ok(Message::OnIceCandidate { name: Some(name), candidate }) => {
@@ -282,18 +288,20 @@ impl Group {
     }
 
     /// Lets a socket go that is in no room: it holds calls of another kind. Gives what it showed when it opened.
-    pub fn release(&mut self, socket: SocketId) -> Option<Shown> {
-        self.sockets.get(&socket).filter(|socket| socket.seat.is_none())?;
-        self.sockets.remove(&socket).map(|socket| socket.shown)
+    pub fn release(&mut self, socket: SocketId) -> Option<ClientCredentials> {
+        self.sockets.get(&socket).filter(|socket| socket.membership.is_none())?;
+        self.sockets.remove(&socket).map(|socket| socket.credentials)
     }
 
     fn tick(&mut self, now: u64) {
-        self.bars.forget(self.date);
+        self.bans.forget(self.date);
         self.forget_waiting();
         let due = |socket: &Socket| {
-            let is_free = self.limits.open && matches!(socket.shown, Shown::Nothing);
+            let is_free = self.limits.open && matches!(socket.credentials, ClientCredentials::Nothing);
             let waits_for_a_person = is_free && socket.wanted.is_none();
-            socket.seat.is_none() && !waits_for_a_person && now.saturating_sub(socket.idle_since) >= self.limits.join_ms
+            socket.membership.is_none()
+                && !waits_for_a_person
+                && now.saturating_sub(socket.idle_since) >= self.limits.join_ms
         };
         let late: Vec<SocketId> = self.sockets.iter().filter(|(_, socket)| due(socket)).map(|(id, _)| *id).collect();
         for socket in late {

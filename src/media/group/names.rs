@@ -1,13 +1,13 @@
-//! What rooms and streams are called: by clients, and on this node.
+//! Names of rooms and streams: those of clients, and those on this node.
 
 use confgate_sfu::protocol::{RoomId, Source, StreamId};
 
 use crate::ids::UserId;
 
-/// What follows a member's name in the name of their shared screen. No conference's member can be called so.
+/// The suffix of a member's name in the name of their shared screen. No conference's member can be called so.
 const SCREEN: &str = "/screen";
 
-/// Who sends the one stream of a flat name.
+/// The member name of the one stream of a flat name.
 pub const FLAT: &str = "stream";
 
 /// Rooms of different spaces share nothing, whatever they are called.
@@ -57,7 +57,7 @@ pub fn stream_named(name: &str) -> Option<StreamId> {
     UserId::parse(&stream.member).map(|_| stream)
 }
 
-/// What clients call the stream.
+/// The stream's name as clients know it.
 pub fn name_of(stream: &StreamId) -> String {
     match stream.source {
         Source::Camera => stream.member.to_string(),

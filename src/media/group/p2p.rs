@@ -34,8 +34,9 @@ impl Group {
 
     /// Passes it on to whom it is for. Late ones, of a connection that is over, are usual.
     pub(super) fn signal(&mut self, socket: SocketId, to: &str, signal: Signal) {
-        let Some(seat) = self.seat(socket) else { return };
-        let (from, room) = (seat.name.clone(), self.rooms.get(&seat.room).expect("a seat is in a room"));
+        let Some(membership) = self.membership(socket) else { return };
+        let (from, room) =
+            (membership.name.clone(), self.rooms.get(&membership.room).expect("a membership is in a room"));
         let may = |other: &&Member| room.straight && other.camera && *other.name != *from;
         let other = room.member(to).filter(may).map(|other| other.socket);
         if let Some(other) = other {
@@ -45,7 +46,7 @@ impl Group {
 
     /// A member says that it can't go straight.
     pub(super) fn relay(&mut self, socket: SocketId, reason: Relayed) {
-        if let Some(room) = self.seat(socket).map(|seat| seat.room.clone()) {
+        if let Some(room) = self.membership(socket).map(|membership| membership.room.clone()) {
             self.relay_room(&room, reason);
         }
     }
@@ -55,6 +56,6 @@ impl Group {
         let Some(room) = self.rooms.get_mut(id).filter(|room| room.straight) else { return };
         room.straight = false;
         let all: Vec<SocketId> = room.members.iter().map(|member| member.socket).collect();
-        self.tell(&all, &Reply::Mode { mode: CallMode::Group, reason: Some(reason) });
+        self.send_to(&all, &Reply::Mode { mode: CallMode::Group, reason: Some(reason) });
     }
 }

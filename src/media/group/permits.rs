@@ -1,11 +1,11 @@
-//! What gateways say of a conference's members: who is one, and what of theirs is forwarded. Of who isn't known here
-//! nobody is admitted and nothing forwarded, so that no order of events leaves anything open.
+//! Members and their permissions, as gateways report them. An unknown member is not admitted and nothing of theirs is
+//! forwarded, so no order of events leaves anything open.
 
 use std::collections::HashMap;
 
 use confgate_sfu::protocol::{MemberId, RoomId, Source};
 
-use super::admission::Barred;
+use super::admission::AdmissionError;
 use crate::event::Role;
 use crate::node_protocol::Closed;
 use crate::token::CallGatewayClaims;
@@ -16,7 +16,7 @@ const MEMBERS: usize = 1_000_000;
 
 /// One member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::media) struct Permit {
+pub(in crate::media) struct MemberPermissions {
     pub audio: bool,
     pub video: bool,
     pub closed: Closed,
@@ -27,9 +27,9 @@ pub(in crate::media) struct Permit {
 pub(in crate::media) type Forwarded = (bool, bool);
 
 /// Of whom nothing is known.
-pub(in crate::media) const NOTHING: Forwarded = (false, false);
+pub(in crate::media) const NOTHING_FORWARDED: Forwarded = (false, false);
 
-impl Permit {
+impl MemberPermissions {
     /// `holds_tracks`: the media can hold back a track and let it through again. Where it can't, what a member has closed
     /// is their browser's business.
     pub fn forwarded(self, source: Source, holds_tracks: bool) -> Forwarded {
@@ -41,7 +41,7 @@ impl Permit {
         }
     }
 
-    /// What no order holds back, whether or not the member has closed it.
+    /// The tracks that no order holds back, whether or not the member has closed them.
     pub fn unheld(self) -> Forwarded {
         (self.audio || self.closed.audio, self.video || self.closed.video)
     }
@@ -50,28 +50,28 @@ impl Permit {
 /// Owned by the calls' core. Outlives the members' connections, until they leave the roster or the room is closed.
 #[derive(Default)]
 pub(in crate::media) struct Permits {
-    rooms: HashMap<RoomId, HashMap<MemberId, Permit>>,
+    rooms: HashMap<RoomId, HashMap<MemberId, MemberPermissions>>,
     count: usize,
 }
 
 impl Permits {
-    pub fn get(&self, room: &RoomId, member: &str) -> Option<Permit> {
+    pub fn get(&self, room: &RoomId, member: &str) -> Option<MemberPermissions> {
         self.rooms.get(room)?.get(member).copied()
     }
 
-    /// What no order holds back of the member.
+    /// The member's tracks that no order holds back.
     pub fn unheld(&self, room: &RoomId, member: &str) -> Forwarded {
-        self.get(room, member).map_or((true, true), Permit::unheld)
+        self.get(room, member).map_or((true, true), MemberPermissions::unheld)
     }
 
     /// Whether the roster has the token's bearer, in the role that it says.
-    pub fn admit(&self, room: &RoomId, claims: &CallGatewayClaims) -> Result<(), Barred> {
-        let permit = self.get(room, claims.user_id.as_str()).ok_or(Barred::NotYet)?;
-        if permit.role.is_none_or(|role| role == claims.role) { Ok(()) } else { Err(Barred::Unauthorized) }
+    pub fn admit(&self, room: &RoomId, claims: &CallGatewayClaims) -> Result<(), AdmissionError> {
+        let permit = self.get(room, claims.user_id.as_str()).ok_or(AdmissionError::NotYet)?;
+        if permit.role.is_none_or(|role| role == claims.role) { Ok(()) } else { Err(AdmissionError::Unauthorized) }
     }
 
     /// Answers whether that changes anything.
-    pub fn put(&mut self, room: &RoomId, member: &MemberId, permit: Permit) -> bool {
+    pub fn put(&mut self, room: &RoomId, member: &MemberId, permit: MemberPermissions) -> bool {
         let known = self.get(room, member);
         if known == Some(permit) || (known.is_none() && self.count >= MEMBERS) {
             return false;

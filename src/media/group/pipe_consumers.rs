@@ -5,7 +5,7 @@ use confgate_sfu::protocol::{MemberId, RoomId, StreamId};
 
 use super::names::{RoomNamespace, name_of};
 use super::streams::Streams;
-use super::{Group, Seat, SocketId};
+use super::{Group, Membership, SocketId};
 use crate::http::ws::send_queue::Close;
 use crate::media::message::{Code, Reply};
 use crate::token::PullClaims;
@@ -24,7 +24,7 @@ pub(super) struct PipeConsumer {
 impl Group {
     /// The node comes in whether or not the stream is there: it hears when it comes.
     pub(super) fn welcome_puller(&mut self, now: u64, socket: SocketId, room: &str, claims: &PullClaims) {
-        let is_over = !claims.flat && self.bars.is_over(&claims.conf_id);
+        let is_over = !claims.flat && self.bans.is_over(&claims.conf_id);
         if claims.conf_id.as_str() != room || is_over {
             return self.dismiss(now, socket, Code::Unauthorized, Close::Unauthorized);
         }
@@ -40,7 +40,8 @@ impl Group {
         pullers.push(PipeConsumer { socket, nonce: claims.nonce.clone(), only: only.clone() });
         if let Some(open) = self.sockets.get_mut(&socket) {
             let name = MemberId::from(format!("pull/{}", claims.nonce));
-            open.seat = Some(Seat { room: id.clone(), name, streams: Streams::default(), watches: None, pulls: true });
+            open.membership =
+                Some(Membership { room: id.clone(), name, streams: Streams::default(), watches: None, pulls: true });
         }
         let data = self.rooms.get(&id).map_or_else(Vec::new, |room| match only {
             Some(stream) => room.knows(&stream).then(|| name_of(&stream)).into_iter().collect(),
@@ -63,8 +64,8 @@ impl Group {
         pullers.iter().any(|puller| puller.socket == socket && puller.takes(stream, is_sent_here))
     }
 
-    /// Who is told of the stream: the members but its own, and the nodes that pull it.
-    pub(super) fn listeners(&self, id: &RoomId, stream: &StreamId, is_sent_here: bool) -> Vec<SocketId> {
+    /// The sockets that are told of the stream: the other members, and the nodes that pull it.
+    pub(super) fn notified_sockets(&self, id: &RoomId, stream: &StreamId, is_sent_here: bool) -> Vec<SocketId> {
         let members = self.rooms.get(id).map(|room| room.others(&stream.member)).unwrap_or_default();
         let pullers = self.pullers.get(id).map(Vec::as_slice).unwrap_or_default();
         let takers = pullers.iter().filter(|puller| puller.takes(stream, is_sent_here));
@@ -78,8 +79,8 @@ impl Group {
 
     /// Says to a node that pulls through which nodes the stream has come.
     pub(super) fn notify_route(&mut self, socket: SocketId, stream: &StreamId) {
-        let Some(seat) = self.seat(socket).filter(|seat| seat.pulls) else { return };
-        let remote = self.rooms.get(&seat.room).and_then(|room| room.remote(stream));
+        let Some(membership) = self.membership(socket).filter(|membership| membership.pulls) else { return };
+        let remote = self.rooms.get(&membership.room).and_then(|room| room.remote(stream));
         let before = remote.and_then(|remote| remote.route.as_deref()).unwrap_or_default();
         let nodes = before.iter().chain([&self.limits.node]).cloned().collect();
         self.send(socket, Reply::Route { name: name_of(stream), nodes });

@@ -1,5 +1,6 @@
-//! What is pulled from other nodes: a stream for each of their members who isn't here, shown to those here as any other
-//! participant's. Each comes over one connection, however many watch it, and from one link, however many have it.
+//! Streams that are pulled from other nodes: one for each of their members that isn't here, shown to the members here
+//! as any other participant's. Each comes over one connection, however many watch it, and from one link, however many
+//! links have it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,9 +17,9 @@ use crate::media::message::{Relayed, Reply};
 /// Nodes that a stream may have come through: by hand, one node after the other.
 const ROUTE_MAX: usize = 16;
 
-/// What a link says of the other node's streams, which have the names here that they are to have.
+/// A link's report about the other node's streams. They have their local names.
 #[derive(Debug, Clone)]
-pub enum Linked {
+pub enum LinkEvent {
     /// `by_hand`: what it has is pulled even while nobody is here.
     Opened {
         space: RoomNamespace,
@@ -27,7 +28,7 @@ pub enum Linked {
     },
     Has(StreamId),
     Lacks(StreamId),
-    /// To [`Ask::Offer`]; `route`: the nodes that the stream has come through.
+    /// To [`LinkCommand::Offer`]; `route`: the nodes that the stream has come through.
     Answered {
         stream: StreamId,
         answer: String,
@@ -36,9 +37,9 @@ pub enum Linked {
     Closed,
 }
 
-/// What is asked of a link, or said to it.
+/// A request to a link, or a report to it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Ask {
+pub enum LinkCommand {
     Offer {
         stream: StreamId,
         offer: String,
@@ -47,7 +48,7 @@ pub enum Ask {
     Cancel(StreamId),
     /// Its media flows.
     Flows(StreamId),
-    /// It can't be received now: [`Linked::Has`] some time later begins it anew.
+    /// It can't be received now: [`LinkEvent::Has`] some time later begins it anew.
     Failed(StreamId),
     /// It comes from this node itself.
     Loops(StreamId),
@@ -105,23 +106,23 @@ impl PulledStreams {
 }
 
 impl Group {
-    pub(super) fn linked(&mut self, id: LinkId, said: Linked) {
+    pub(super) fn linked(&mut self, id: LinkId, said: LinkEvent) {
         let most = self.streams_of_a_room();
         match said {
-            Linked::Opened { space, room, by_hand } => {
+            LinkEvent::Opened { space, room, by_hand } => {
                 let room = space.room(room.as_str());
                 self.feeds.rooms.insert(id, room.clone());
                 self.feeds.links.entry(room).or_default().insert(id, Link { by_hand, has: BTreeSet::new() });
             }
-            Linked::Has(stream) => {
+            LinkEvent::Has(stream) => {
                 let Some((room, link)) = self.feeds.link_mut(id) else { return };
                 if link.has.len() < most && link.has.insert(stream.clone()) {
                     self.reconcile(&room, &stream);
                 }
             }
-            Linked::Lacks(stream) => self.lacks(id, &stream),
-            Linked::Answered { stream, answer, route } => self.feed_answered(id, &stream, answer, route),
-            Linked::Closed => {
+            LinkEvent::Lacks(stream) => self.lacks(id, &stream),
+            LinkEvent::Answered { stream, answer, route } => self.feed_answered(id, &stream, answer, route),
+            LinkEvent::Closed => {
                 let Some((room, gone)) = self.feeds.remove(id) else { return };
                 for stream in gone.has {
                     self.reconcile(&room, &stream);
@@ -150,7 +151,7 @@ impl Group {
         }
     }
 
-    /// Whoever is here isn't elsewhere.
+    /// A member that is here isn't elsewhere.
     pub(super) fn yield_streams(&mut self, id: &RoomId, member: &MemberId) {
         let Some(room) = self.rooms.get(id) else { return };
         let theirs = room.remotes.iter().map(|remote| &remote.stream).filter(|stream| stream.member == *member);
@@ -204,18 +205,18 @@ impl Group {
         let members: Vec<_> = room.members.iter().map(|member| member.socket).collect();
         self.feeds.endpoints.remove(&gone.endpoint);
         if gone.is_known() {
-            let told = self.listeners(id, stream, false);
+            let told = self.notified_sockets(id, stream, false);
             self.unannounce(&told, stream);
             self.end_viewers(id, stream);
         }
         if spoke {
-            self.tell(&members, &Reply::Speaker { name: None });
+            self.send_to(&members, &Reply::Speaker { name: None });
         }
         if close {
             self.media(Command::Close { endpoint: gone.endpoint });
         }
         if self.feeds.rooms.contains_key(&gone.link) {
-            self.out.push(Output::Link(gone.link, Ask::Cancel(stream.clone())));
+            self.out.push(Output::Link(gone.link, LinkCommand::Cancel(stream.clone())));
         }
     }
 
@@ -230,7 +231,7 @@ impl Group {
     fn failed(&mut self, link: LinkId, stream: &StreamId) {
         if let Some((_, known)) = self.feeds.link_mut(link) {
             known.has.remove(stream);
-            self.out.push(Output::Link(link, Ask::Failed(stream.clone())));
+            self.out.push(Output::Link(link, LinkCommand::Failed(stream.clone())));
         }
     }
 
@@ -242,12 +243,12 @@ impl Group {
         };
         remote.offered = true;
         let link = remote.link;
-        self.out.push(Output::Link(link, Ask::Offer { stream, offer }));
+        self.out.push(Output::Link(link, LinkCommand::Offer { stream, offer }));
     }
 
     pub(super) fn feed_flows(&mut self, endpoint: EndpointId) {
         if let Some((link, stream)) = self.feed(endpoint) {
-            self.out.push(Output::Link(link, Ask::Flows(stream)));
+            self.out.push(Output::Link(link, LinkCommand::Flows(stream)));
         }
     }
 
@@ -274,7 +275,7 @@ impl Group {
         let Some(remote) = room.remotes.iter_mut().find(waits) else { return };
         if route.len() > ROUTE_MAX || route.contains(&self.limits.node) {
             self.lacks(link, stream);
-            return self.out.push(Output::Link(link, Ask::Loops(stream.clone())));
+            return self.out.push(Output::Link(link, LinkCommand::Loops(stream.clone())));
         }
         remote.offered = false;
         let was_known = remote.route.replace(route).is_some();
@@ -285,8 +286,8 @@ impl Group {
         }
         // Nobody carries signalling from node to node.
         self.relay_room(&id, Relayed::Unable);
-        let told = self.listeners(&id, stream, false);
-        self.tell(&told, &Reply::NewParticipantArrived { name: name_of(stream) });
+        let told = self.notified_sockets(&id, stream, false);
+        self.send_to(&told, &Reply::NewParticipantArrived { name: name_of(stream) });
     }
 
     /// The room is gone, and with it all that was received for it.
@@ -302,7 +303,7 @@ impl Group {
     pub(super) fn end_links(&mut self, id: &RoomId) {
         for link in self.feeds.links.remove(id).unwrap_or_default().into_keys() {
             self.feeds.rooms.remove(&link);
-            self.out.push(Output::Link(link, Ask::End));
+            self.out.push(Output::Link(link, LinkCommand::End));
         }
     }
 }

@@ -12,7 +12,7 @@ pub(super) struct Room {
     pub space: RoomNamespace,
     /// In the order in which they came.
     pub members: Vec<Member>,
-    /// Who only watches one stream: there are none without it.
+    /// Clients that watch one stream only. Without that stream they are gone.
     pub viewers: Vec<Viewer>,
     /// Streams of members who are at other nodes.
     pub remotes: Vec<Remote>,
@@ -25,7 +25,7 @@ pub(super) struct Room {
 pub(super) struct Member {
     pub name: MemberId,
     pub socket: SocketId,
-    /// What admitted them.
+    /// The token that admitted them.
     pub token: Option<Token>,
     /// Whether the others were told of their camera: of who publishes over HTTP, once the media has taken the offer.
     pub camera: bool,

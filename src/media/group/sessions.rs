@@ -4,7 +4,7 @@
 use confgate_sfu::protocol::{Command, MemberId, RoomId, Source, StreamId};
 use confgate_sfu::sdp::{VideoCodecs, without_video};
 
-use super::admission::Barred;
+use super::admission::AdmissionError;
 use super::names::name_of;
 use super::remote::Remote;
 use super::roster::Room;
@@ -13,28 +13,34 @@ use super::viewer::Purpose;
 use super::viewer::Session;
 use super::viewer::Viewer;
 use super::waiting::Wanted;
-use super::{Group, Output, Seat, Shown, Socket, SocketId};
+use super::{ClientCredentials, Group, Membership, Output, Socket, SocketId};
 use crate::http::ws::send_queue::Close;
 use crate::media::message::Code;
 
 impl Group {
     pub(super) fn begin(&mut self, now: u64, socket: SocketId, session: Session) {
         let Session { claims, purpose, offer } = session;
-        let open = Socket { shown: Shown::Claims(claims), idle_since: now, session: true, seat: None, wanted: None };
+        let open = Socket {
+            credentials: ClientCredentials::Claims(claims),
+            idle_since: now,
+            session: true,
+            membership: None,
+            wanted: None,
+        };
         self.sockets.insert(socket, open);
         self.begin_session(now, socket, purpose, offer);
     }
 
     pub(super) fn begin_session(&mut self, now: u64, socket: SocketId, purpose: Purpose, offer: String) {
-        let Shown::Claims(claims) = self.presented(socket, Shown::Nothing) else { return };
+        let ClientCredentials::Claims(claims) = self.presented(socket, ClientCredentials::Nothing) else { return };
         let (room, name) = (claims.conf_id.to_string(), claims.user_id.to_string());
-        if matches!(self.admit(&room, &name, Shown::Claims(claims)), Err(Barred::NotYet)) {
+        if matches!(self.admit(&room, &name, ClientCredentials::Claims(claims)), Err(AdmissionError::NotYet)) {
             return self.wait(now, socket, (&room, &name), Wanted::Session { purpose, offer });
         }
         match purpose {
             Purpose::Publish => {
-                self.join(now, socket, &room, &name, Shown::Nothing);
-                if self.seat(socket).is_some() {
+                self.join(now, socket, &room, &name, ClientCredentials::Nothing);
+                if self.membership(socket).is_some() {
                     self.offered(socket, &name, offer);
                 }
             }
@@ -43,10 +49,10 @@ impl Group {
     }
 
     fn watch(&mut self, now: u64, socket: SocketId, at: (&str, &str), stream: Option<&str>, offer: String) {
-        let shown = self.presented(socket, Shown::Nothing);
-        let admitted = match self.admit(at.0, at.1, shown) {
+        let credentials = self.presented(socket, ClientCredentials::Nothing);
+        let admitted = match self.admit(at.0, at.1, credentials) {
             Ok(admitted) => admitted,
-            Err(barred) => return self.bar(now, socket, barred),
+            Err(barred) => return self.ban(now, socket, barred),
         };
         let (id, name) = (admitted.room, admitted.name);
         let (Some(stream), Some(token)) = (self.live(&id, stream), admitted.token) else {
@@ -69,7 +75,8 @@ impl Group {
         let viewer = Viewer { name: name.clone(), socket, token, stream: stream.clone() };
         self.rooms.get_mut(&id).expect("it has a live stream").viewers.push(viewer);
         if let Some(open) = self.sockets.get_mut(&socket) {
-            open.seat = Some(Seat { room: id, name, streams: Streams::default(), watches: Some(stream), pulls: false });
+            open.membership =
+                Some(Membership { room: id, name, streams: Streams::default(), watches: Some(stream), pulls: false });
         }
         self.offered(socket, &watched, offer);
     }
@@ -98,8 +105,8 @@ impl Group {
         if room.remote(stream).is_some_and(Remote::is_known) {
             return true;
         }
-        let sender = room.member(&stream.member).and_then(|member| self.seat(member.socket));
-        let endpoint = sender.and_then(|seat| self.endpoints.get(&seat.streams.of(stream)?));
+        let sender = room.member(&stream.member).and_then(|member| self.membership(member.socket));
+        let endpoint = sender.and_then(|membership| self.endpoints.get(&membership.streams.of(stream)?));
         endpoint.is_some_and(|endpoint| endpoint.answered)
     }
 
@@ -109,7 +116,7 @@ impl Group {
 
     /// Offers the session's connection anew, with other ICE credentials.
     pub(super) fn restart(&mut self, socket: SocketId, offer: String) {
-        let connection = self.seat(socket).and_then(|seat| seat.streams.endpoints().next());
+        let connection = self.membership(socket).and_then(|membership| membership.streams.endpoints().next());
         let Some(id) = connection else { return };
         if let Some(endpoint) = self.endpoints.get_mut(&id) {
             endpoint.restarts = true;

@@ -7,7 +7,7 @@ use confgate_sfu::protocol::{Command, EndpointId, MemberId, Notice, Reason, Refu
 use confgate_sfu::sdp::VideoCodecs;
 
 use super::names::{RoomNamespace, name_of};
-use super::{Group, Seat, SocketId};
+use super::{Group, Membership, SocketId};
 use crate::http::ws::send_queue::Close;
 use crate::media::message::{Candidate, Code, Relayed, Reply};
 
@@ -22,7 +22,7 @@ pub(super) struct Streams {
     open: HashMap<StreamId, EndpointId>,
     /// Candidates that came before their offer.
     early: HashMap<StreamId, Vec<String>>,
-    /// What is sent here.
+    /// Streams that are sent here.
     pub sendable: HashMap<StreamId, Sendable>,
 }
 
@@ -38,7 +38,7 @@ impl Streams {
     }
 }
 
-/// What a member can send as one of their streams, while they are in the room.
+/// A stream that a member can send while they are in the room.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sendable {
     /// Of all offers that they made: one that has a single codec was asked for.
@@ -59,7 +59,7 @@ pub(super) struct Endpoint {
     pub answered: bool,
     /// A second offer waits for its answer.
     pub restarts: bool,
-    /// What a viewer decodes.
+    /// The codecs that a viewer decodes.
     pub codecs: VideoCodecs,
     /// Candidates of the client that were passed on.
     candidates: usize,
@@ -74,7 +74,7 @@ impl Endpoint {
     }
 }
 
-/// A stream's name as a client says it, looked at from their seat.
+/// A stream's name as a client says it, resolved in their room.
 struct Named {
     room: RoomId,
     viewer: MemberId,
@@ -86,7 +86,7 @@ struct Named {
 
 impl Group {
     fn named(&self, socket: SocketId, name: &str) -> Option<Named> {
-        let Seat { room: id, name: viewer, watches, pulls, .. } = self.seat(socket)?;
+        let Membership { room: id, name: viewer, watches, pulls, .. } = self.membership(socket)?;
         let room = self.rooms.get(id);
         let stream = room.map_or(RoomNamespace::Conference, |room| room.space).stream(name);
         let is_member = watches.is_none() && !pulls;
@@ -107,23 +107,23 @@ impl Group {
             let name = (sender.len() <= NAME_BACK).then(|| sender.to_owned());
             return self.error(socket, Code::BadMessage, name);
         };
-        let pulls = self.seat(socket).is_some_and(|seat| seat.pulls);
+        let pulls = self.membership(socket).is_some_and(|membership| membership.pulls);
         let is_awaited = named.own && self.is_session(socket);
         if !pulls && !is_awaited {
-            // Who asks the node for a connection doesn't wait for one of another's.
+            // A member that asks the node for a connection doesn't wait for another member's.
             self.relay_room(&named.room, Relayed::Unable);
         }
         let limit = if pulls { self.streams_of_a_room() } else { self.limits.streams };
         let (endpoint, mut codecs) = (EndpointId(self.next_endpoint), VideoCodecs::of(&offer));
-        let seat = self.seat_mut(socket).expect("the name was looked at from there");
-        if seat.streams.open.len() >= limit && !seat.streams.open.contains_key(&named.stream) {
+        let membership = self.membership_mut(socket).expect("the name was looked at from there");
+        if membership.streams.open.len() >= limit && !membership.streams.open.contains_key(&named.stream) {
             return self.error(socket, Code::TooMany, Some(name_of(&named.stream)));
         }
         if named.own {
-            seat.streams.sendable.entry(named.stream.clone()).or_default().offered(std::mem::take(&mut codecs));
+            membership.streams.sendable.entry(named.stream.clone()).or_default().offered(std::mem::take(&mut codecs));
         }
-        let early = seat.streams.early.remove(&named.stream).unwrap_or_default();
-        let replaced = seat.streams.open.insert(named.stream.clone(), endpoint);
+        let early = membership.streams.early.remove(&named.stream).unwrap_or_default();
+        let replaced = membership.streams.open.insert(named.stream.clone(), endpoint);
         self.next_endpoint += 1;
         if let Some(endpoint) = replaced {
             self.endpoints.remove(&endpoint);
@@ -159,7 +159,7 @@ impl Group {
         // Late ones for somebody who has left are usual, and of no use.
         let Some(named) = self.named(socket, name).filter(|named| named.own || named.known) else { return };
         let limit = self.limits.streams;
-        let streams = &mut self.seat_mut(socket).expect("the name was looked at from there").streams;
+        let streams = &mut self.membership_mut(socket).expect("the name was looked at from there").streams;
         if let Some(endpoint) = streams.open.get(&named.stream).copied() {
             let counted = &mut self.endpoints.get_mut(&endpoint).expect("open ones are known").candidates;
             if *counted < CANDIDATES {
@@ -187,18 +187,18 @@ impl Group {
 
     pub(super) fn view(&mut self, socket: SocketId, sender: &str, width: u32, height: u32) {
         let Some(named) = self.named(socket, sender).filter(|named| named.known) else { return };
-        let seat = self.seat(socket).expect("the name was looked at from there");
-        if let Some(endpoint) = seat.streams.open.get(&named.stream).copied() {
+        let membership = self.membership(socket).expect("the name was looked at from there");
+        if let Some(endpoint) = membership.streams.open.get(&named.stream).copied() {
             self.media(Command::View { endpoint, width, height });
         }
     }
 
     /// Ends the socket's connection for the stream, if there is one.
     pub(super) fn forget_stream(&mut self, socket: SocketId, stream: &StreamId) {
-        let Some(seat) = self.seat_mut(socket) else { return };
-        let room = seat.room.clone();
-        seat.streams.early.remove(stream);
-        if let Some(endpoint) = seat.streams.open.remove(stream) {
+        let Some(membership) = self.membership_mut(socket) else { return };
+        let room = membership.room.clone();
+        membership.streams.early.remove(stream);
+        if let Some(endpoint) = membership.streams.open.remove(stream) {
             self.endpoints.remove(&endpoint);
             self.media(Command::Close { endpoint });
             self.settle_codec(&room, stream);
@@ -210,12 +210,12 @@ impl Group {
         let Some(sharing) = room.member_mut(member).filter(|member| member.screen) else { return };
         sharing.screen = false;
         let (id, screen) = (id.clone(), StreamId { member: member.clone(), source: Source::Screen });
-        let others = self.listeners(&id, &screen, true);
+        let others = self.notified_sockets(&id, &screen, true);
         self.unannounce(&others, &screen);
         self.end_viewers(&id, &screen);
     }
 
-    /// What the media says; about connections that were ended meanwhile, nothing is passed on.
+    /// Handles a notice of the media. Notices about connections that were ended meanwhile are dropped.
     pub(super) fn notice(&mut self, notice: Notice) {
         match notice {
             Notice::Connected { endpoint } if !self.feeds.has(endpoint) => {}
@@ -271,7 +271,7 @@ impl Group {
     /// The client answers the media's offer.
     pub(super) fn client_answered(&mut self, socket: SocketId, sender: &str, answer: String) {
         let Some(named) = self.named(socket, sender).filter(|named| named.known) else { return };
-        let streams = self.seat(socket).map(|seat| &seat.streams);
+        let streams = self.membership(socket).map(|membership| &membership.streams);
         if let Some(endpoint) = streams.and_then(|streams| streams.of(&named.stream)) {
             self.media(Command::Answered { endpoint, answer });
         }
@@ -295,8 +295,8 @@ impl Group {
 
     /// Tells the others of what is sent, unless they know: the media has taken it.
     fn announce(&mut self, socket: SocketId, stream: &StreamId) {
-        let Some(Seat { room: id, .. }) = self.seat(socket).cloned() else { return };
-        let room = self.rooms.get_mut(&id).expect("a seat is in a room");
+        let Some(Membership { room: id, .. }) = self.membership(socket).cloned() else { return };
+        let room = self.rooms.get_mut(&id).expect("a membership is in a room");
         let Some(member) = room.member_mut(&stream.member).filter(|member| !member.is_known(stream.source)) else {
             return;
         };
@@ -306,8 +306,8 @@ impl Group {
         }
         // A session has no browser to go straight to.
         self.relay_room(&id, Relayed::Unable);
-        let others = self.listeners(&id, stream, true);
-        self.tell(&others, &Reply::NewParticipantArrived { name: name_of(stream) });
+        let others = self.notified_sockets(&id, stream, true);
+        self.send_to(&others, &Reply::NewParticipantArrived { name: name_of(stream) });
     }
 
     fn node_candidate(&mut self, id: EndpointId, candidate: Candidate) {
@@ -325,15 +325,15 @@ impl Group {
     fn lost(&mut self, id: EndpointId, code: Option<Code>) {
         let Some(endpoint) = self.endpoints.remove(&id) else { return };
         let session = self.is_session(endpoint.socket);
-        let seat = self.seat_mut(endpoint.socket).expect("a connection is of somebody in a room");
+        let membership = self.membership_mut(endpoint.socket).expect("a connection is of somebody in a room");
         // A second offer that is refused leaves the connection as it was: it ends with its session.
         if !(session && endpoint.restarts) {
-            seat.streams.open.remove(&endpoint.stream);
+            membership.streams.open.remove(&endpoint.stream);
         }
         if session {
             return self.end_session(endpoint.socket, code.unwrap_or(Code::Unavailable), Close::Later);
         }
-        let room = seat.room.clone();
+        let room = membership.room.clone();
         if let Some(code) = code {
             self.error(endpoint.socket, code, Some(name_of(&endpoint.stream)));
         }
@@ -355,6 +355,6 @@ impl Group {
         }
         room.speaker.clone_from(&speaker);
         let all: Vec<SocketId> = room.members.iter().map(|member| member.socket).collect();
-        self.tell(&all, &Reply::Speaker { name: speaker.map(|name| name.to_string()) });
+        self.send_to(&all, &Reply::Speaker { name: speaker.map(|name| name.to_string()) });
     }
 }

@@ -1,4 +1,4 @@
-//! Who takes part by a session over HTTP.
+//! Participants by a session over HTTP.
 
 use confgate_sfu::protocol::{MemberId, StreamId};
 
@@ -6,7 +6,7 @@ use super::SocketId;
 use super::admission::Token;
 use crate::token::CallGatewayClaims;
 
-/// What begins with an offer over HTTP.
+/// A session that begins with an offer over HTTP.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// Of the token that was shown; its room and user are the session's.

@@ -5,11 +5,11 @@ use confgate_sfu::protocol::{MemberId, RoomId};
 
 use super::names::RoomNamespace;
 use super::viewer::Purpose;
-use super::{Group, Shown, SocketId};
+use super::{ClientCredentials, Group, SocketId};
 
-/// What a socket asked for.
+/// A socket's pending request.
 pub(super) enum Wanted {
-    Join { room: String, name: String, shown: Shown },
+    Join { room: String, name: String, credentials: ClientCredentials },
     Session { purpose: Purpose, offer: String },
 }
 
@@ -29,7 +29,7 @@ impl Group {
             let open = self.sockets.get_mut(&socket).and_then(|open| Some((open.wanted.take()?, open.idle_since)));
             let Some((wanted, since)) = open else { continue };
             match wanted {
-                Wanted::Join { room, name, shown } => self.join(now, socket, &room, &name, shown),
+                Wanted::Join { room, name, credentials } => self.join(now, socket, &room, &name, credentials),
                 Wanted::Session { purpose, offer } => self.begin_session(now, socket, purpose, offer),
             }
             if let Some(open) = self.sockets.get_mut(&socket).filter(|open| open.wanted.is_some()) {

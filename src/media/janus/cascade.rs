@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use confgate_sfu::protocol::{EndpointId, Notice, Refusal};
 use serde_json::{Value, json};
 
-use super::core::{Janus, Part, Waiting};
+use super::core::{Janus, MediaPart, Waiting};
 use super::message;
 use super::relay::Pull;
 use super::relay::{Forward, Left};
@@ -16,17 +16,17 @@ use super::rtp_forward::{self, Address, Sent};
 impl Janus {
     /// Asks the other node what it sends.
     pub(super) fn inquire(&mut self, id: EndpointId) {
-        self.tell(Notice::Offer { endpoint: id, offer: rtp_forward::offer(None) });
+        self.send_notice(Notice::Offer { endpoint: id, offer: rtp_forward::offer(None) });
     }
 
     pub(super) fn answered(&mut self, id: EndpointId, answer: &str) {
         let part = self.endpoints.get(&id).map(|endpoint| &endpoint.part);
-        let Some(Part::Pull(pull)) = part else { return self.refuse(id, Refusal::BadEndpoint) };
+        let Some(MediaPart::Pull(pull)) = part else { return self.refuse(id, Refusal::BadEndpoint) };
         let Some(sent) = rtp_forward::read_answer(answer) else { return self.fail(id, Refusal::BadSdp) };
         if pull.sent.is_empty() {
             self.add(id, sent);
         } else if pull.added && pull.sent == sent {
-            self.tell(Notice::Connected { endpoint: id });
+            self.send_notice(Notice::Connected { endpoint: id });
             self.live(id);
         } else {
             // It was published anew meanwhile, with other tracks.
@@ -38,7 +38,7 @@ impl Janus {
     fn add(&mut self, id: EndpointId, sent: Vec<Sent>) {
         let feed = self.next_number();
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
-        let Part::Pull(pull) = &mut endpoint.part else { return };
+        let MediaPart::Pull(pull) = &mut endpoint.part else { return };
         (pull.sent, pull.feed) = (sent, Some(feed));
         // Janus names each by its place, whatever it is told.
         let of = |sent: &Sent| Track { mid: sent.place.to_string(), is_video: sent.is_video() };
@@ -65,9 +65,9 @@ impl Janus {
         let ip = data["ip"].as_str().and_then(|ip| ip.parse::<IpAddr>().ok()).or(self.host);
         let at = ip.zip(port("port")).zip(port("rtcp_port")).map(|((ip, rtp), rtcp)| Address { ip, rtp, rtcp });
         match self.endpoints.get_mut(&id).map(|endpoint| &mut endpoint.part) {
-            Some(Part::Pull(pull)) if at.is_some() => {
+            Some(MediaPart::Pull(pull)) if at.is_some() => {
                 pull.added = true;
-                self.tell(Notice::Offer { endpoint: id, offer: rtp_forward::offer(at) });
+                self.send_notice(Notice::Offer { endpoint: id, offer: rtp_forward::offer(at) });
             }
             // Closed in the meantime, or nothing can be sent there.
             _ => {
@@ -122,7 +122,7 @@ impl Janus {
         for (id, room) in std::mem::take(&mut self.rooms) {
             let pulled = self.endpoints.values().filter(|endpoint| endpoint.room == id);
             let remotes = pulled.filter_map(|endpoint| match &endpoint.part {
-                Part::Pull(pull) => pull.feed,
+                MediaPart::Pull(pull) => pull.feed,
                 _ => None,
             });
             self.left.push(Left { number: room.number, remotes: remotes.collect() });
@@ -140,14 +140,16 @@ impl Janus {
     pub(super) fn forward(&mut self, id: EndpointId) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
         let Some(room) = self.rooms.get(&endpoint.room) else { return };
-        let (Some(feed), Part::Forward(forward)) = (room.live(&endpoint.stream), &mut endpoint.part) else { return };
+        let (Some(feed), MediaPart::Forward(forward)) = (room.live(&endpoint.stream), &mut endpoint.part) else {
+            return;
+        };
         if forward.feed.is_some() {
             return;
         }
         forward.feed = Some((feed.id, feed.endpoint));
         let Some(to) = forward.to else {
             let answer = rtp_forward::answer(&feed.sent, false);
-            return self.tell(Notice::Answer { endpoint: id, answer });
+            return self.send_notice(Notice::Answer { endpoint: id, answer });
         };
         let (number, feed) = (room.number, feed.id);
         let mut body = json!({
@@ -164,11 +166,11 @@ impl Janus {
 
     pub(super) fn forwarded(&mut self, id: EndpointId, number: u64, feed: u64) {
         let part = self.endpoints.get_mut(&id).map(|endpoint| (&endpoint.room, &endpoint.stream, &mut endpoint.part));
-        let Some((room, stream, Part::Forward(forward))) = part else { return self.unpublish(id, number, feed) };
+        let Some((room, stream, MediaPart::Forward(forward))) = part else { return self.unpublish(id, number, feed) };
         forward.sends = true;
         let feed = self.rooms.get(room).and_then(|room| room.live(stream));
         let answer = rtp_forward::answer(feed.map_or(&[], |feed| feed.sent.as_slice()), true);
-        self.tell(Notice::Answer { endpoint: id, answer });
+        self.send_notice(Notice::Answer { endpoint: id, answer });
     }
 
     pub(super) fn unpublish(&mut self, id: EndpointId, number: u64, feed: u64) {
@@ -180,18 +182,18 @@ impl Janus {
         self.ask(Waiting::Nothing, message::plugin(control, body, None));
     }
 
-    /// What a connection that is over leaves at Janus.
-    pub(super) fn take_back(&mut self, id: EndpointId, number: u64, part: &Part) {
+    /// Removes what an ended connection leaves at Janus.
+    pub(super) fn take_back(&mut self, id: EndpointId, number: u64, part: &MediaPart) {
         match part {
-            Part::Pull(Pull { feed: Some(feed), added: true, .. }) => self.remove(number, *feed),
+            MediaPart::Pull(Pull { feed: Some(feed), added: true, .. }) => self.remove(number, *feed),
             // With its publisher it ends by itself.
-            Part::Forward(Forward { feed: Some((feed, from)), sends: true, .. })
+            MediaPart::Forward(Forward { feed: Some((feed, from)), sends: true, .. })
                 if self.endpoints.contains_key(from) =>
             {
                 self.unpublish(id, number, *feed);
             }
-            Part::Publisher { .. } => {
-                let sent = |part: &Part| matches!(part, Part::Forward(forward) if forward.is_from(id));
+            MediaPart::Publisher { .. } => {
+                let sent = |part: &MediaPart| matches!(part, MediaPart::Forward(forward) if forward.is_from(id));
                 let mut over: Vec<EndpointId> =
                     self.endpoints.iter().filter(|(_, e)| sent(&e.part)).map(|(id, _)| *id).collect();
                 over.sort_unstable();

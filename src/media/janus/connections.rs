@@ -3,10 +3,10 @@
 use confgate_sfu::protocol::{EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
 use serde_json::{Value, json};
 
-use super::core::{Endpoint, Janus, Output, Part, Waiting};
+use super::core::{Endpoint, Janus, MediaPart, Output, Waiting};
 use super::message::{self, Handle};
 use super::rooms::display;
-use super::rooms::{Feed, Permit, Track};
+use super::rooms::{Feed, Forwarding, Track};
 use super::rtp_forward;
 use super::sdp::{Mirrored, Unmirrored, mirror, named};
 
@@ -27,7 +27,7 @@ impl Janus {
         let (room, stream) = (endpoint.room.clone(), endpoint.stream.clone());
         let number = self.rooms.get(&room).map_or(0, |room| room.number);
         let pin = self.settings.secret.clone();
-        if let Part::Publisher { offer } = &endpoint.part {
+        if let MediaPart::Publisher { offer } = &endpoint.part {
             let offer = offer.clone();
             let feed = self.next_number();
             let body = json!({
@@ -57,7 +57,7 @@ impl Janus {
             feed.sent = rtp_forward::sent(&data["streams"], &answer);
         }
         let mid = tracks.first().map(|track| track.mid.clone()).unwrap_or_default();
-        self.tell(Notice::Answer { endpoint: id, answer });
+        self.send_notice(Notice::Answer { endpoint: id, answer });
         self.described(id, mid);
     }
 
@@ -65,16 +65,16 @@ impl Janus {
     /// none.
     pub(super) fn offered(&mut self, id: EndpointId, data: &Value, janus: String) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
-        let Part::Subscriber { offer, tracks: own, .. } = &mut endpoint.part else { return };
+        let MediaPart::Subscriber { offer, tracks: own, .. } = &mut endpoint.part else { return };
         *own = tracks(&data["streams"]);
         let stream = format!("stream-{}", id.0);
         if offer.is_empty() {
-            return self.tell(Notice::Offer { endpoint: id, offer: named(&janus, &stream) });
+            return self.send_notice(Notice::Offer { endpoint: id, offer: named(&janus, &stream) });
         }
         match mirror(offer, &janus, &stream) {
             Ok(Mirrored { for_client, for_janus, mids, lacks_codec }) => {
                 let mid = mids.into_iter().next().map(|(_, janus)| janus).unwrap_or_default();
-                self.tell(Notice::Answer { endpoint: id, answer: for_client });
+                self.send_notice(Notice::Answer { endpoint: id, answer: for_client });
                 self.start(id, &for_janus, mid);
                 if lacks_codec {
                     self.notify_codec(id);
@@ -90,14 +90,14 @@ impl Janus {
         let Some(endpoint) = self.endpoints.get(&viewer) else { return };
         let feed = self.rooms.get(&endpoint.room).and_then(|room| room.live(&endpoint.stream));
         if let Some(publisher) = feed.map(|feed| feed.endpoint) {
-            self.tell(Notice::NoCommonCodec { viewer, publisher });
+            self.send_notice(Notice::NoCommonCodec { viewer, publisher });
         }
     }
 
     /// The client answers what Janus offered.
     pub(super) fn offer_answered(&mut self, id: EndpointId, answer: &str) {
         let Some(endpoint) = self.endpoints.get(&id) else { return };
-        let Part::Subscriber { offer, tracks, .. } = &endpoint.part else { return };
+        let MediaPart::Subscriber { offer, tracks, .. } = &endpoint.part else { return };
         if !offer.is_empty() || tracks.is_empty() || endpoint.described {
             return self.refuse(id, Refusal::BadEndpoint);
         }
@@ -111,7 +111,7 @@ impl Janus {
         self.ask(Waiting::Nothing, start);
         self.described(id, mid);
         let view = self.endpoints.get(&id).and_then(|endpoint| match &endpoint.part {
-            Part::Subscriber { view, .. } => *view,
+            MediaPart::Subscriber { view, .. } => *view,
             _ => None,
         });
         if let Some((_, height)) = view {
@@ -141,9 +141,9 @@ impl Janus {
 
     pub(super) fn up(&mut self, handle: Handle) {
         let Some(id) = self.by_handle.get(&handle).copied() else { return };
-        self.tell(Notice::Connected { endpoint: id });
+        self.send_notice(Notice::Connected { endpoint: id });
         let Some(endpoint) = self.endpoints.get(&id) else { return };
-        if matches!(endpoint.part, Part::Publisher { .. }) {
+        if matches!(endpoint.part, MediaPart::Publisher { .. }) {
             self.live(id);
         }
     }
@@ -152,12 +152,12 @@ impl Janus {
     pub(super) fn take_place(&mut self, room: &RoomId, stream: StreamId, feed: Feed) {
         let before = self.rooms.get_mut(room).and_then(|room| room.feeds.insert(stream, feed));
         if let Some(before) = before {
-            self.tell(Notice::Closed { endpoint: before.endpoint, reason: Reason::Replaced });
+            self.send_notice(Notice::Closed { endpoint: before.endpoint, reason: Reason::Replaced });
             self.close(before.endpoint);
         }
     }
 
-    /// What the connection brings is there: others may have it.
+    /// The connection's media is there: others may receive it.
     pub(super) fn live(&mut self, id: EndpointId) {
         let Some(endpoint) = self.endpoints.get(&id) else { return };
         let (id_of_room, stream) = (endpoint.room.clone(), endpoint.stream.clone());
@@ -179,7 +179,7 @@ impl Janus {
     /// A stream that is there, or there again, for one who waits for it or watched what it replaces.
     pub(super) fn show(&mut self, id: EndpointId, feed: &Feed) {
         let Some(endpoint) = self.endpoints.get(&id) else { return };
-        let (Some(handle), Part::Subscriber { tracks, .. }, true) =
+        let (Some(handle), MediaPart::Subscriber { tracks, .. }, true) =
             (endpoint.handle, &endpoint.part, endpoint.described)
         else {
             return self.proceed(id);
@@ -195,7 +195,7 @@ impl Janus {
     pub(super) fn down(&mut self, handle: Handle, reason: &str) {
         let Some(id) = self.by_handle.get(&handle).copied() else { return };
         let reason = if reason.contains("ICE") { Reason::IceFailed } else { Reason::Hangup };
-        self.tell(Notice::Closed { endpoint: id, reason });
+        self.send_notice(Notice::Closed { endpoint: id, reason });
         self.close(id);
     }
 
@@ -212,7 +212,7 @@ impl Janus {
 
     pub(super) fn view(&mut self, id: EndpointId, height: u32) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
-        let Part::Subscriber { tracks, view, .. } = &mut endpoint.part else { return };
+        let MediaPart::Subscriber { tracks, view, .. } = &mut endpoint.part else { return };
         *view = Some((0, height));
         let layer = u32::from(height > LOW_HEIGHT) + u32::from(height > MIDDLE_HEIGHT);
         let of = |track: &Track| json!({"mid": track.mid, "send": height > 0, "substream": layer});
@@ -223,7 +223,7 @@ impl Janus {
         }
     }
 
-    pub(super) fn moderate(&mut self, room: u64, feed: &Feed, permit: Permit) {
+    pub(super) fn moderate(&mut self, room: u64, feed: &Feed, permit: Forwarding) {
         let Some(control) = self.control else { return };
         for track in &feed.tracks {
             let body = json!({
@@ -234,7 +234,7 @@ impl Janus {
         }
     }
 
-    /// Who speaks: the plugin tells it to every publisher of the room, so all but the first are no news.
+    /// The speaker. The plugin tells it to every publisher of the room, so all reports but the first are repeats.
     pub(super) fn news(&mut self, data: &Value) {
         let speaks = match data["videoroom"].as_str() {
             Some("talking") => true,
@@ -256,7 +256,9 @@ impl Janus {
 
 impl Endpoint {
     fn watches(&self, room: &RoomId, stream: &StreamId) -> bool {
-        matches!(self.part, Part::Subscriber { .. } | Part::Forward(_)) && self.room == *room && self.stream == *stream
+        matches!(self.part, MediaPart::Subscriber { .. } | MediaPart::Forward(_))
+            && self.room == *room
+            && self.stream == *stream
     }
 }
 

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use confgate_sfu::protocol::{Command, EndpointId, Notice, Reason, Refusal, RoomId, StreamId};
 use serde_json::Value;
 
-use super::message::{self, Handle, Request, Said};
+use super::message::{self, Handle, Request, ServerMessage};
 use super::relay::{Busy, Forward, Left, Pull};
-use super::rooms::{Permit, Room, RoomState, Track};
+use super::rooms::{Forwarding, Room, RoomState, Track};
 use super::rtp_forward;
 
 /// Largest number that Janus takes for a room or a feed and JSON carries exactly.
@@ -25,9 +25,9 @@ pub enum Output {
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What makes rooms, where the plugin is configured with it (`admin_key`).
+    /// The key that makes rooms, where the plugin is configured with it (`admin_key`).
     pub admin_key: Option<String>,
-    /// What rooms of ours are managed with and entered by: random, for this process's life.
+    /// The secret and pin of our rooms: random, for this process's life.
     pub secret: String,
     /// For Janus's answer to a request, in ms.
     pub timeout_ms: u64,
@@ -41,7 +41,7 @@ pub struct Settings {
 pub(super) struct Endpoint {
     pub room: RoomId,
     pub stream: StreamId,
-    pub part: Part,
+    pub part: MediaPart,
     pub handle: Option<Handle>,
     /// The m-section that the client's candidates belong to, as Janus names it: all are bundled.
     pub mid: String,
@@ -50,7 +50,7 @@ pub(super) struct Endpoint {
     pub described: bool,
 }
 
-pub(super) enum Part {
+pub(super) enum MediaPart {
     Publisher {
         offer: String,
     },
@@ -65,7 +65,7 @@ pub(super) enum Part {
     Forward(Forward),
 }
 
-/// What an answer of Janus's is waited for.
+/// The reason for which an answer of Janus is awaited.
 #[derive(Debug, Clone)]
 pub(super) enum Waiting {
     Control,
@@ -79,7 +79,7 @@ pub(super) enum Waiting {
     Removed(u64),
     /// The feed of the second number in the room of the first is sent to another Janus.
     Forwarded(EndpointId, u64, u64),
-    /// Whose outcome changes nothing.
+    /// The outcome changes nothing.
     Nothing,
 }
 
@@ -94,7 +94,7 @@ pub struct Janus {
     pub(super) host: Option<IpAddr>,
     /// By their numbers.
     pub(super) busy: HashMap<u64, Busy>,
-    /// What is to be cleared away at the next session.
+    /// Leftovers that are removed at the next session.
     pub(super) left: Vec<Left>,
     /// Viewers who came before Janus let them, though their stream is there.
     pub(super) early: BTreeSet<EndpointId>,
@@ -127,7 +127,7 @@ impl Janus {
     }
 
     /// Connections and rooms that there are.
-    pub fn census(&self) -> (u64, u64) {
+    pub fn counts(&self) -> (u64, u64) {
         (self.endpoints.len() as u64, self.rooms.len() as u64)
     }
 
@@ -153,9 +153,9 @@ impl Janus {
         let mut gone: Vec<(EndpointId, Endpoint)> = self.endpoints.drain().collect();
         gone.sort_unstable_by_key(|(endpoint, _)| *endpoint);
         for (endpoint, Endpoint { part, .. }) in gone {
-            self.tell(match part {
+            self.send_notice(match part {
                 // A client sees that its path is lost; another Janus doesn't.
-                Part::Forward(_) => Notice::Refused { endpoint, refusal: Refusal::Unavailable },
+                MediaPart::Forward(_) => Notice::Refused { endpoint, refusal: Refusal::Unavailable },
                 _ => Notice::Closed { endpoint, reason: Reason::Hangup },
             });
         }
@@ -169,34 +169,34 @@ impl Janus {
         self.now = now;
         match command {
             Command::Publish { room, endpoint, stream, offer } => {
-                self.open(endpoint, room, stream, Part::Publisher { offer });
+                self.open(endpoint, room, stream, MediaPart::Publisher { offer });
             }
             Command::Subscribe { room, endpoint, stream, offer, .. } => {
-                self.open(endpoint, room, stream, Part::Subscriber { offer, tracks: Vec::new(), view: None });
+                self.open(endpoint, room, stream, MediaPart::Subscriber { offer, tracks: Vec::new(), view: None });
             }
             // A node without Janus offers as any client does.
             Command::Forward { room, endpoint, stream, offer, .. } => {
                 let part = match rtp_forward::read_offer(&offer) {
-                    Some(to) => Part::Forward(Forward::new(to)),
-                    None => Part::Subscriber { offer, tracks: Vec::new(), view: None },
+                    Some(to) => MediaPart::Forward(Forward::new(to)),
+                    None => MediaPart::Subscriber { offer, tracks: Vec::new(), view: None },
                 };
                 self.open(endpoint, room, stream, part);
             }
             Command::Pull { room, endpoint, stream } => {
-                self.open(endpoint, room, stream, Part::Pull(Pull::default()));
+                self.open(endpoint, room, stream, MediaPart::Pull(Pull::default()));
             }
             Command::Answered { endpoint, answer } => match self.endpoints.get(&endpoint).map(|known| &known.part) {
-                Some(Part::Subscriber { .. }) => self.offer_answered(endpoint, &answer),
+                Some(MediaPart::Subscriber { .. }) => self.offer_answered(endpoint, &answer),
                 _ => self.answered(endpoint, &answer),
             },
             // VideoRoom has no connection that does both; a second round of offers on one isn't asked for.
-            Command::Exchange { endpoint, .. } | Command::Renegotiate { endpoint, .. } => {
+            Command::SendRecv { endpoint, .. } | Command::Renegotiate { endpoint, .. } => {
                 self.refuse(endpoint, Refusal::Unavailable);
             }
             Command::Candidate { endpoint, candidate } => self.candidate(endpoint, candidate),
             Command::Close { endpoint } => self.close(endpoint),
-            Command::Permit { room, stream, audio, video } => {
-                let (room, permit) = (self.room(&room), Permit { audio, video });
+            Command::SetForwarding { room, stream, audio, video } => {
+                let (room, permit) = (self.room(&room), Forwarding { audio, video });
                 room.permits.insert(stream.clone(), permit);
                 let (number, live) = (room.number, room.live(&stream).cloned());
                 if let Some(feed) = live {
@@ -209,16 +209,16 @@ impl Janus {
         std::mem::take(&mut self.out)
     }
 
-    pub fn said(&mut self, now: u64, said: Said) -> Vec<Output> {
+    pub fn said(&mut self, now: u64, said: ServerMessage) -> Vec<Output> {
         self.now = now;
         match said {
-            Said::Made { transaction, id } => self.made(transaction, id),
-            Said::Done { transaction, data, sdp } => self.done(transaction, &data, sdp),
-            Said::Refused { transaction, code, reason } => self.refused(transaction, code, &reason),
-            Said::Up { handle } => self.up(handle),
-            Said::Down { handle, reason } => self.down(handle, &reason),
-            Said::News { data, .. } => self.news(&data),
-            Said::Other => {}
+            ServerMessage::Made { transaction, id } => self.on_created(transaction, id),
+            ServerMessage::Done { transaction, data, sdp } => self.done(transaction, &data, sdp),
+            ServerMessage::Refused { transaction, code, reason } => self.refused(transaction, code, &reason),
+            ServerMessage::Up { handle } => self.up(handle),
+            ServerMessage::Down { handle, reason } => self.down(handle, &reason),
+            ServerMessage::News { data, .. } => self.news(&data),
+            ServerMessage::Other => {}
         }
         std::mem::take(&mut self.out)
     }
@@ -236,7 +236,7 @@ impl Janus {
         std::mem::take(&mut self.out)
     }
 
-    fn open(&mut self, endpoint: EndpointId, room: RoomId, stream: StreamId, part: Part) {
+    fn open(&mut self, endpoint: EndpointId, room: RoomId, stream: StreamId, part: MediaPart) {
         if self.endpoints.contains_key(&endpoint) {
             return self.refuse(endpoint, Refusal::BadEndpoint);
         }
@@ -274,18 +274,18 @@ impl Janus {
         let Some(endpoint) = self.endpoints.get(&id) else { return };
         let Some(room) = self.rooms.get(&endpoint.room) else { return };
         match endpoint.part {
-            Part::Publisher { .. } => {}
-            Part::Pull(_) => return self.inquire(id),
-            Part::Subscriber { .. } | Part::Forward(_) if room.live(&endpoint.stream).is_none() => return,
-            Part::Forward(_) => return self.forward(id),
-            Part::Subscriber { .. } => {}
+            MediaPart::Publisher { .. } => {}
+            MediaPart::Pull(_) => return self.inquire(id),
+            MediaPart::Subscriber { .. } | MediaPart::Forward(_) if room.live(&endpoint.stream).is_none() => return,
+            MediaPart::Forward(_) => return self.forward(id),
+            MediaPart::Subscriber { .. } => {}
         }
         if endpoint.handle.is_none() {
             self.ask(Waiting::Handle(id), message::attach());
         }
     }
 
-    fn made(&mut self, transaction: u64, id: u64) {
+    fn on_created(&mut self, transaction: u64, id: u64) {
         match self.waiting.remove(&transaction).map(|(waiting, _)| waiting) {
             Some(Waiting::Control) => {
                 self.control = Some(id);
@@ -381,7 +381,7 @@ impl Janus {
     }
 
     pub(super) fn refuse(&mut self, endpoint: EndpointId, refusal: Refusal) {
-        self.tell(Notice::Refused { endpoint, refusal });
+        self.send_notice(Notice::Refused { endpoint, refusal });
     }
 
     pub(super) fn ask(&mut self, waiting: Waiting, body: Value) {
@@ -390,7 +390,7 @@ impl Janus {
         self.out.push(Output::Ask(Request { transaction: self.transaction, body }));
     }
 
-    pub(super) fn tell(&mut self, notice: Notice) {
+    pub(super) fn send_notice(&mut self, notice: Notice) {
         self.out.push(Output::Tell(notice));
     }
 

@@ -19,11 +19,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::core::{Janus, NUMBER_MAX, Output, Settings};
-use super::load_poll::Census;
-use super::message::{self, Said};
-use super::status::Shown;
-use super::status::UNKNOWN;
-use super::status::heard;
+use super::load_poll::LoadPoll;
+use super::message::{self, ServerMessage};
+use super::status::{LinkStatus, UNKNOWN, text_of_frame};
 use crate::backoff::Backoff;
 use crate::clock::Moment;
 use crate::http::dial::{self, Socket, Tls};
@@ -43,7 +41,7 @@ const MESSAGE_MAX: usize = 1024 * 1024;
 
 /// How one Janus is reached.
 #[derive(Clone)]
-pub struct Reach {
+pub struct JanusServer {
     /// The node's id, for its metrics.
     pub node: String,
     /// The ws(s) address of its API.
@@ -67,10 +65,10 @@ pub struct Reach {
     /// Where other Januses send it streams; `None`: where its API is, which must be its own address then.
     pub rtp_address: Option<IpAddr>,
     /// Where its load is read; `None`: how many connections of ours it has must do.
-    pub census: Option<Census>,
+    pub census: Option<LoadPoll>,
 }
 
-impl Reach {
+impl JanusServer {
     /// Tries whether it lets us in.
     ///
     /// # Errors
@@ -83,7 +81,7 @@ impl Reach {
         }
     }
 
-    /// [`Reach::session`], in time.
+    /// [`JanusServer::session`], in time.
     async fn open(&self) -> Result<(Socket, u64), String> {
         patience(self.timeout, self.session()).await.map_err(|_| "no answer in time".to_owned())?
     }
@@ -109,22 +107,24 @@ impl Reach {
     /// The id of what is made.
     async fn make(&self, socket: &mut Socket, session: Option<u64>, body: Value) -> Result<u64, String> {
         match self.ask(socket, session, body).await? {
-            Said::Made { id, .. } => Ok(id),
+            ServerMessage::Made { id, .. } => Ok(id),
             _ => Err("it doesn't say what it has made".into()),
         }
     }
 
     /// Asks, while nothing else is under way on the socket.
-    async fn ask(&self, socket: &mut Socket, session: Option<u64>, mut body: Value) -> Result<Said, String> {
+    async fn ask(&self, socket: &mut Socket, session: Option<u64>, mut body: Value) -> Result<ServerMessage, String> {
         if let Some(session) = session {
             body["session_id"] = session.into();
         }
-        self.say(socket, 0, body).await?;
+        self.send_request(socket, 0, body).await?;
         loop {
-            let text = heard(socket.next().await)?;
-            match text.as_deref().map(Said::read) {
-                Some(Said::Refused { reason, .. }) => return Err(reason),
-                Some(said @ (Said::Made { transaction: 0, .. } | Said::Done { transaction: 0, .. })) => {
+            let text = text_of_frame(socket.next().await)?;
+            match text.as_deref().map(ServerMessage::read) {
+                Some(ServerMessage::Refused { reason, .. }) => return Err(reason),
+                Some(
+                    said @ (ServerMessage::Made { transaction: 0, .. } | ServerMessage::Done { transaction: 0, .. }),
+                ) => {
                     return Ok(said);
                 }
                 _ => {}
@@ -141,7 +141,7 @@ impl Reach {
         found.next().map(|address| address.ip())
     }
 
-    async fn say(&self, socket: &mut Socket, transaction: u64, mut body: Value) -> Result<(), String> {
+    async fn send_request(&self, socket: &mut Socket, transaction: u64, mut body: Value) -> Result<(), String> {
         body["transaction"] = transaction.to_string().into();
         if let Some(secret) = &self.api_secret {
             body["apisecret"] = secret.expose().into();
@@ -155,7 +155,7 @@ impl Reach {
 pub struct Driver {
     commands: mpsc::Sender<Command>,
     task: JoinHandle<()>,
-    shown: Arc<Shown>,
+    status: Arc<LinkStatus>,
     endpoints_max: u64,
 }
 
@@ -164,10 +164,10 @@ pub struct Driver {
 pub struct Full;
 
 impl Driver {
-    pub fn start(reach: Reach) -> (Self, mpsc::Receiver<Notice>) {
+    pub fn start(reach: JanusServer) -> (Self, mpsc::Receiver<Notice>) {
         let (commands, mailbox) = mpsc::channel(COMMANDS);
         let (notices, told) = mpsc::channel(NOTICES);
-        let shown = Arc::new(Shown {
+        let status = Arc::new(LinkStatus {
             up: AtomicBool::new(false),
             endpoints: AtomicU64::new(0),
             rooms: AtomicU64::new(0),
@@ -175,7 +175,7 @@ impl Driver {
             why: Mutex::new("no link to Janus yet".to_owned()),
         });
         if let Some(census) = reach.census.clone() {
-            tokio::spawn(census.watch(Arc::downgrade(&shown)));
+            tokio::spawn(census.watch(Arc::downgrade(&status)));
         }
         let endpoints_max = reach.endpoints_max;
         let settings = Settings {
@@ -186,9 +186,9 @@ impl Driver {
             rtp_address: reach.rtp_address,
         };
         let core = Janus::new(settings, rand::rng().random());
-        let task = Task { reach, core, mailbox, notices, shown: shown.clone(), session: 0 };
+        let task = Task { reach, core, mailbox, notices, status: status.clone(), session: 0 };
         let task = tokio::spawn(task.run());
-        (Self { commands, task, shown, endpoints_max }, told)
+        (Self { commands, task, status, endpoints_max }, told)
     }
 
     /// Until nothing is left at Janus, or [`STOP`] is over.
@@ -209,22 +209,22 @@ impl Driver {
     /// # Errors
     /// Why there is no link.
     pub fn load(&self) -> Result<Load, String> {
-        let endpoints = self.shown.connections();
+        let endpoints = self.status.connections();
         let busiest = endpoints as f64 / self.endpoints_max.max(1) as f64;
-        let rooms = self.shown.rooms.load(Ordering::Relaxed);
-        match self.shown.up.load(Ordering::Relaxed) {
+        let rooms = self.status.rooms.load(Ordering::Relaxed);
+        match self.status.up.load(Ordering::Relaxed) {
             true => Ok(Load { busiest, rooms, endpoints, ..Load::default() }),
-            false => Err(self.shown.why().clone()),
+            false => Err(self.status.why().clone()),
         }
     }
 }
 
 struct Task {
-    reach: Reach,
+    reach: JanusServer,
     core: Janus,
     mailbox: mpsc::Receiver<Command>,
     notices: mpsc::Sender<Notice>,
-    shown: Arc<Shown>,
+    status: Arc<LinkStatus>,
     session: u64,
 }
 
@@ -240,19 +240,19 @@ impl Task {
                     let Some(why) = self.exchange_messages(socket).await else { return };
                     tracing::warn!(url = %self.reach.url, why, "the link to Janus has ended");
                     for output in self.core.disconnected() {
-                        self.tell(output).await;
+                        self.send_notice(output).await;
                     }
                     self.show();
                     why
                 }
                 Err(why) => {
-                    if *self.shown.why() != why {
+                    if *self.status.why() != why {
                         tracing::warn!(url = %self.reach.url, why, "Janus can't be used");
                     }
                     why
                 }
             };
-            *self.shown.why() = why;
+            *self.status.why() = why;
             if self.refuse_for(backoff.pause(false, rand::random())).await.is_none() {
                 return;
             }
@@ -267,7 +267,7 @@ impl Task {
                 () = &mut over => return Some(()),
                 command = self.mailbox.recv() => {
                     for output in self.core.command(Moment::now().ms(), command?) {
-                        self.tell(output).await;
+                        self.send_notice(output).await;
                     }
                 }
             }
@@ -297,8 +297,8 @@ impl Task {
             todo = tokio::select! {
                 message = socket.next() => {
                     heard_at = Instant::now();
-                    match heard(message) {
-                        Ok(Some(text)) => self.core.said(Moment::now().ms(), Said::read(&text)),
+                    match text_of_frame(message) {
+                        Ok(Some(text)) => self.core.said(Moment::now().ms(), ServerMessage::read(&text)),
                         Ok(None) => Vec::new(),
                         Err(why) => return Some(why),
                     }
@@ -319,7 +319,7 @@ impl Task {
                     if heard_at.elapsed() > self.reach.probe_interval + self.reach.probe_timeout {
                         return Some("silent".into());
                     }
-                    match self.say(&mut socket, 0, json!({"janus": "keepalive"})).await {
+                    match self.send_request(&mut socket, 0, json!({"janus": "keepalive"})).await {
                         Ok(()) => Vec::new(),
                         Err(why) => return Some(why),
                     }
@@ -330,15 +330,15 @@ impl Task {
 
     async fn carry(&mut self, socket: &mut Socket, output: Output) -> Result<(), String> {
         match output {
-            Output::Ask(request) => self.say(socket, request.transaction, request.body).await,
+            Output::Ask(request) => self.send_request(socket, request.transaction, request.body).await,
             told @ Output::Tell(_) => {
-                self.tell(told).await;
+                self.send_notice(told).await;
                 Ok(())
             }
         }
     }
 
-    async fn tell(&self, output: Output) {
+    async fn send_notice(&self, output: Output) {
         let notice = match output {
             Output::Tell(notice) => notice,
             Output::Ask(_) => return,
@@ -348,16 +348,16 @@ impl Task {
         self.notices.send(notice).await.ok();
     }
 
-    async fn say(&self, socket: &mut Socket, transaction: u64, mut body: Value) -> Result<(), String> {
+    async fn send_request(&self, socket: &mut Socket, transaction: u64, mut body: Value) -> Result<(), String> {
         body["session_id"] = self.session.into();
-        self.reach.say(socket, transaction, body).await
+        self.reach.send_request(socket, transaction, body).await
     }
 
     fn show(&self) {
-        let (endpoints, rooms) = self.core.census();
-        self.shown.endpoints.store(endpoints, Ordering::Relaxed);
-        self.shown.rooms.store(rooms, Ordering::Relaxed);
-        self.shown.up.store(self.core.is_up(), Ordering::Relaxed);
+        let (endpoints, rooms) = self.core.counts();
+        self.status.endpoints.store(endpoints, Ordering::Relaxed);
+        self.status.rooms.store(rooms, Ordering::Relaxed);
+        self.status.up.store(self.core.is_up(), Ordering::Relaxed);
         self.gauge("confgate_janus_up", f64::from(u8::from(self.core.is_up())));
     }
 

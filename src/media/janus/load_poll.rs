@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::status::{Shown, heard};
+use super::status::{LinkStatus, text_of_frame};
 use crate::backoff::Backoff;
 use crate::http::dial::{self, Socket, Tls};
 use crate::ids::Secret;
@@ -21,7 +21,7 @@ const MESSAGE_MAX: usize = 1024 * 1024;
 
 /// How its Admin API is reached.
 #[derive(Clone)]
-pub struct Census {
+pub struct LoadPoll {
     /// Its ws(s) address.
     pub url: http::Uri,
     pub tls: Tls,
@@ -35,7 +35,7 @@ pub struct Census {
     pub reconnect_max: Duration,
 }
 
-impl Census {
+impl LoadPoll {
     /// Counts once.
     ///
     /// # Errors
@@ -46,32 +46,32 @@ impl Census {
     }
 
     /// Counts until nobody looks any more.
-    pub(super) async fn watch(self, shown: Weak<Shown>) {
+    pub(super) async fn watch(self, status: Weak<LinkStatus>) {
         let mut backoff = Backoff::new(self.reconnect_min, self.reconnect_max);
-        while shown.strong_count() > 0 {
+        while status.strong_count() > 0 {
             match self.connect().await {
                 Ok(socket) => {
                     backoff.reset();
-                    let Some(why) = self.count_on(socket, &shown).await else { return };
+                    let Some(why) = self.count_on(socket, &status).await else { return };
                     tracing::warn!(url = %self.url, why, "Janus's Admin API has gone");
                 }
                 Err(why) => tracing::warn!(url = %self.url, why, "Janus's Admin API can't be reached"),
             }
-            let Some(shown) = shown.upgrade() else { return };
-            shown.set_handles(None);
-            drop(shown);
+            let Some(status) = status.upgrade() else { return };
+            status.set_handles(None);
+            drop(status);
             sleep(backoff.pause(false, rand::random())).await;
         }
     }
 
     /// Until it fails, and why. `None`: nobody looks any more.
-    async fn count_on(&self, mut socket: Socket, shown: &Weak<Shown>) -> Option<String> {
+    async fn count_on(&self, mut socket: Socket, status: &Weak<LinkStatus>) -> Option<String> {
         let mut next = interval(self.interval);
         next.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             next.tick().await;
             match self.count(&mut socket).await {
-                Ok(handles) => shown.upgrade()?.set_handles(Some(handles)),
+                Ok(handles) => status.upgrade()?.set_handles(Some(handles)),
                 Err(why) => return Some(why),
             }
         }
@@ -105,7 +105,7 @@ impl Census {
         body["admin_secret"] = self.secret.expose().into();
         socket.send(Message::text(body.to_string())).await.map_err(|error| error.to_string())?;
         loop {
-            let Some(text) = heard(socket.next().await)? else { continue };
+            let Some(text) = text_of_frame(socket.next().await)? else { continue };
             let answer: Value = serde_json::from_str(&text).map_err(|_| "no JSON")?;
             if answer["transaction"].as_str() != Some(&transaction) {
                 continue;

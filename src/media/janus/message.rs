@@ -23,7 +23,8 @@ pub fn detach(handle: Handle) -> Value {
     json!({"janus": "detach", "handle_id": handle})
 }
 
-/// What makes a room of that number, for so many who send; `secret` is what its owner shows, and whoever enters it.
+/// The request that creates a room of that number, for so many publishers. `secret` is shown by its owner and by
+/// clients that enter it.
 pub fn create(room: u64, publishers: u64, secret: &str, admin_key: Option<&str>) -> Value {
     let mut create = json!({
         "request": "create", "room": room, "permanent": false, "is_private": true,
@@ -58,9 +59,9 @@ pub fn trickle(handle: Handle, candidate: &str, mid: &str) -> Value {
     json!({"janus": "trickle", "handle_id": handle, "candidate": candidate})
 }
 
-/// What Janus says.
+/// A message of Janus.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Said {
+pub enum ServerMessage {
     /// A new session or handle.
     Made { transaction: u64, id: u64 },
     /// The plugin's answer to a request.
@@ -71,41 +72,41 @@ pub enum Said {
     Up { handle: Handle },
     /// It is over.
     Down { handle: Handle, reason: String },
-    /// What the plugin tells a handle by itself.
+    /// An event of the plugin for a handle.
     News { handle: Handle, data: Value },
     /// Nothing that the driver heeds.
     Other,
 }
 
-impl Said {
+impl ServerMessage {
     pub fn read(text: &str) -> Self {
-        let Ok(message) = serde_json::from_str::<Value>(text) else { return Said::Other };
+        let Ok(message) = serde_json::from_str::<Value>(text) else { return ServerMessage::Other };
         let transaction = message["transaction"].as_str().and_then(|t| t.parse().ok());
         let handle = message["sender"].as_u64().unwrap_or_default();
         let sdp = message["jsep"]["sdp"].as_str().map(str::to_owned);
         let data = message["plugindata"]["data"].clone();
         match (message["janus"].as_str().unwrap_or_default(), transaction) {
             ("success", Some(transaction)) if data.is_null() => match message["data"]["id"].as_u64() {
-                Some(id) => Said::Made { transaction, id },
-                None => Said::Done { transaction, data, sdp },
+                Some(id) => ServerMessage::Made { transaction, id },
+                None => ServerMessage::Done { transaction, data, sdp },
             },
             ("success" | "event", Some(transaction)) => match data["error_code"].as_i64() {
-                Some(code) => Said::Refused { transaction, code, reason: text_of(&data["error"]) },
-                None => Said::Done { transaction, data, sdp },
+                Some(code) => ServerMessage::Refused { transaction, code, reason: text_of(&data["error"]) },
+                None => ServerMessage::Done { transaction, data, sdp },
             },
             ("error", Some(transaction)) => {
                 let error = &message["error"];
-                Said::Refused {
+                ServerMessage::Refused {
                     transaction,
                     code: error["code"].as_i64().unwrap_or_default(),
                     reason: text_of(&error["reason"]),
                 }
             }
-            ("webrtcup", _) => Said::Up { handle },
-            ("hangup", _) => Said::Down { handle, reason: text_of(&message["reason"]) },
-            ("detached", _) => Said::Down { handle, reason: "detached".into() },
-            ("event", None) => Said::News { handle, data },
-            _ => Said::Other,
+            ("webrtcup", _) => ServerMessage::Up { handle },
+            ("hangup", _) => ServerMessage::Down { handle, reason: text_of(&message["reason"]) },
+            ("detached", _) => ServerMessage::Down { handle, reason: "detached".into() },
+            ("event", None) => ServerMessage::News { handle, data },
+            _ => ServerMessage::Other,
         }
     }
 }

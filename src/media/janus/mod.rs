@@ -19,5 +19,5 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use link::{Driver, Full, Reach};
-pub use load_poll::Census;
+pub use link::{Driver, Full, JanusServer};
+pub use load_poll::LoadPoll;

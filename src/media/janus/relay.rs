@@ -1,4 +1,4 @@
-//! What one Janus takes from another or sends there, as it stands.
+//! The state of RTP forwards between one Janus and another.
 
 use confgate_sfu::protocol::EndpointId;
 
@@ -7,7 +7,7 @@ use super::rtp_forward::{Address, Sent};
 /// A stream that another Janus has.
 #[derive(Default)]
 pub(super) struct Pull {
-    /// What it said it sends; empty: it was asked.
+    /// The tracks that it announced; empty: it was asked.
     pub sent: Vec<Sent>,
     pub feed: Option<u64>,
     /// Janus has opened ports for it.
@@ -18,7 +18,7 @@ pub(super) struct Pull {
 pub(super) struct Forward {
     /// `None`: the other asks what there is.
     pub to: Option<Address>,
-    /// What is sent there, and whose connection brings it.
+    /// The feed that is sent there, and the endpoint that brings it.
     pub feed: Option<(u64, EndpointId)>,
     /// Janus has said that it sends it.
     pub sends: bool,

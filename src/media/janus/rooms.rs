@@ -1,4 +1,4 @@
-//! What Janus's rooms hold for the driver: one for each of ours, its streams and what is permitted there.
+//! Janus's rooms as the driver knows them: one for each of ours, its streams and its permissions.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ pub struct Room {
     pub number: u64,
     pub state: RoomState,
     pub feeds: HashMap<StreamId, Feed>,
-    pub permits: HashMap<StreamId, Permit>,
+    pub permits: HashMap<StreamId, Forwarding>,
     pub speaker: Option<MemberId>,
 }
 
@@ -31,7 +31,7 @@ pub struct Feed {
     /// Media flows: only now may others subscribe (Janus refuses with 428 before).
     pub up: bool,
     pub tracks: Vec<Track>,
-    /// What another Janus would be sent of it.
+    /// The tracks that another Janus would be sent.
     pub sent: Vec<Sent>,
 }
 
@@ -43,12 +43,12 @@ pub struct Track {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Permit {
+pub struct Forwarding {
     pub audio: bool,
     pub video: bool,
 }
 
-impl Permit {
+impl Forwarding {
     pub fn of(self, track: &Track) -> bool {
         if track.is_video { self.video } else { self.audio }
     }

@@ -1,9 +1,10 @@
-//! What one Janus sends another: plain RTP, from `publish_remotely` at the one to the ports that `add_remote_publisher`
-//! has opened at the other. Said by their drivers in SDP (RFC 8866), offer and answer (RFC 3264). Pure.
+//! RTP forwards from one Janus to another: plain RTP, from `publish_remotely` at the one to the ports that
+//! `add_remote_publisher` has opened at the other. Their drivers agree on them in SDP (RFC 8866), offer and answer (RFC
+//! 3264). Pure.
 //!
-//! Which tracks come must be known before the ports are opened, so there are two rounds: an inactive offer asks what
-//! would be sent, one with an address asks for it. The tracks are told apart by their SSRCs, which `publish_remotely`
-//! gives by the place of each among the publisher's streams.
+//! The tracks must be known before the ports are opened, so there are two rounds: an inactive offer asks for the list
+//! of tracks, an offer with an address asks for the media. The tracks are told apart by their SSRCs, which
+//! `publish_remotely` assigns by the position of each track among the publisher's streams.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -57,7 +58,7 @@ pub struct Address {
     pub rtcp: u16,
 }
 
-/// What Janus's answer to a publisher comes to: `streams` of its event, and its SDP.
+/// The tracks in Janus's answer to a publisher: `streams` of its event, and its SDP.
 pub fn sent(streams: &Value, sdp: &str) -> Vec<Sent> {
     let mut found: Vec<Sent> = Vec::new();
     for stream in streams.as_array().into_iter().flatten() {
@@ -127,7 +128,7 @@ pub fn read_offer(text: &str) -> Option<Option<Address>> {
     (rtcp != 0).then_some(Some(Address { ip, rtp: line.port, rtcp }))
 }
 
-/// What is sent, now or once there is an address.
+/// The answer that lists the tracks that are sent, now or once there is an address.
 pub fn answer(sent: &[Sent], flows: bool) -> String {
     let mut out = begin(None);
     for is_video in [false, true] {

@@ -1,11 +1,11 @@
 //! Two offers made into two answers. A browser offers to receive (that is how the group call goes), and so does Janus
 //! offer to send: each is told the other's offer as an answer to its own. Pure.
 //!
-//! What both may use is what both offered under the same payload type: Janus sends with its own and reads no other from
-//! an answer. A client with other numbers is told so; it may ask for Janus's offer and answer that. Header extensions
-//! are left out, since their numbers are each side's own; without `mid` a stream is told by its SSRC (RFC 8843 section
-//! 9.2), which Janus's offer names. Both believe they control ICE, which the conflict's rule settles (RFC 8445 section
-//! 7.3.1.1).
+//! Both sides may use a codec that both offered under the same payload type: Janus sends with its own payload types and
+//! reads no others from an answer. A client with other numbers is told so; it may ask for Janus's offer and answer
+//! that. Header extensions are left out, since their numbers are each side's own; without `mid` a stream is told by its
+//! SSRC (RFC 8843 section 9.2), which Janus's offer names. Both believe they control ICE, which the rule for that
+//! conflict settles (RFC 8445 section 7.3.1.1).
 
 use std::fmt::Write;
 
@@ -67,7 +67,7 @@ fn renamed(line: &str, stream: &str) -> String {
     }
 }
 
-/// What the answering side says of itself.
+/// The transport lines of the answering side.
 struct Side<'a> {
     setup: &'static str,
     /// The name of the stream that it sends; `None`: it receives.
@@ -158,12 +158,12 @@ fn common<'a>(ours: &Section<'a>, theirs: &Section<'_>) -> Vec<&'a str> {
     if media.is_empty() { media } else { all.into_iter().filter(stays).collect() }
 }
 
-/// What an RTX payload type repairs (RFC 4588 section 8.1).
+/// The payload type that an RTX payload type repairs (RFC 4588 section 8.1).
 fn repairs<'a>(section: &Section<'a>, payload: &str) -> Option<&'a str> {
     section.of_format("fmtp", payload).find_map(|fmtp| fmtp.strip_prefix("apt="))
 }
 
-/// What tells H.264 streams apart (RFC 6184 section 8.2.2): the packetization mode and the profile.
+/// The parameters that tell H.264 streams apart (RFC 6184 section 8.2.2): the packetization mode and the profile.
 fn h264(section: &Section<'_>, payload: &str) -> Option<(String, String)> {
     let fmtp = section.of_format("fmtp", payload).next()?;
     let of = |name: &str| {

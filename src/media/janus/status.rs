@@ -1,12 +1,12 @@
-//! What is known of a Janus, and what it says.
+//! The status of the link to a Janus, and the text of its frames.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_tungstenite::tungstenite::Message;
 
-/// What the task shows of itself.
-pub(super) struct Shown {
+/// The status that the link's task publishes.
+pub(super) struct LinkStatus {
     pub up: AtomicBool,
     pub endpoints: AtomicU64,
     pub rooms: AtomicU64,
@@ -18,7 +18,7 @@ pub(super) struct Shown {
 
 pub const UNKNOWN: u64 = u64::MAX;
 
-impl Shown {
+impl LinkStatus {
     pub fn set_handles(&self, handles: Option<u64>) {
         self.handles.store(handles.unwrap_or(UNKNOWN), Ordering::Relaxed);
     }
@@ -40,7 +40,7 @@ impl Shown {
 }
 
 /// The text of a message; `None` for what is none.
-pub(super) fn heard(
+pub(super) fn text_of_frame(
     message: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>,
 ) -> Result<Option<String>, String> {
     match message {

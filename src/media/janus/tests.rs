@@ -7,10 +7,10 @@ use confgate_sfu::protocol::{Command, EndpointId, Notice, Reason, Refusal, RoomI
 use serde_json::{Value, json};
 
 use super::core::{Janus, Output, Settings};
-use super::message::Said;
+use super::message::ServerMessage;
 use super::sdp::{Unmirrored, mirror};
 
-mod remote;
+mod cascade;
 
 const CLIENT: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE a v\r\n\
     m=audio 9 UDP/TLS/RTP/SAVPF 111 0\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:cu\r\na=ice-pwd:client-password-0123456\r\n\
@@ -68,7 +68,7 @@ fn two_offers_make_two_answers_in_the_order_and_with_the_mids_of_each() {
 }
 
 #[test]
-fn what_has_no_codec_in_common_is_refused_alone_and_all_of_it_together() {
+fn section_without_a_common_codec_is_refused_alone() {
     let other = CLIENT.replace("VP8", "H263");
     let mirrored = mirror(&other, JANUS, "anna").unwrap();
     assert_eq!(mirrored.mids.len(), 1);
@@ -142,7 +142,7 @@ impl Scene {
     fn connect(&mut self, control: u64) {
         let out = self.janus.connected(0, Some(IpAddr::from([192, 0, 2, 2])));
         self.take(out);
-        self.made("attach", control);
+        self.on_created("attach", control);
     }
 
     fn take(&mut self, outputs: Vec<Output>) {
@@ -159,7 +159,7 @@ impl Scene {
         self.take(out);
     }
 
-    fn said(&mut self, said: Said) {
+    fn said(&mut self, said: ServerMessage) {
         let out = self.janus.said(0, said);
         self.take(out);
     }
@@ -176,14 +176,14 @@ impl Scene {
         self.asked.remove(at)
     }
 
-    fn made(&mut self, name: &str, id: u64) {
+    fn on_created(&mut self, name: &str, id: u64) {
         let (transaction, _) = self.asked(name);
-        self.said(Said::Made { transaction, id });
+        self.said(ServerMessage::Made { transaction, id });
     }
 
     fn done(&mut self, name: &str, data: Value, sdp: Option<&str>) -> Value {
         let (transaction, body) = self.asked(name);
-        self.said(Said::Done { transaction, data, sdp: sdp.map(str::to_owned) });
+        self.said(ServerMessage::Done { transaction, data, sdp: sdp.map(str::to_owned) });
         body
     }
 
@@ -193,18 +193,18 @@ impl Scene {
         if self.asked.iter().any(|(_, body)| body["body"]["request"] == "create") {
             self.done("create", json!({"videoroom": "created"}), None);
         }
-        self.made("attach", handle);
+        self.on_created("attach", handle);
         let streams = json!({"streams": [
             {"type": "audio", "mindex": 0, "mid": "0", "codec": "opus"},
             {"type": "video", "mindex": 1, "mid": "1", "codec": "vp8", "simulcast": true},
         ]});
         let feed = self.done("joinandconfigure", streams, Some(ANSWER))["body"]["id"].as_u64().unwrap();
-        self.said(Said::Up { handle });
+        self.said(ServerMessage::Up { handle });
         feed
     }
 
     fn watches(&mut self, handle: u64) {
-        self.made("attach", handle);
+        self.on_created("attach", handle);
         self.done(
             "join",
             json!({"streams": [{"type": "video", "mid": "0"}, {"type": "audio", "mid": "1"}]}),
@@ -236,9 +236,9 @@ fn a_viewer_whom_janus_lets_in_too_early_comes_again_at_once() {
     let mut scene = Scene::up();
     scene.publishes(1, 20);
     scene.command(subscribe(2));
-    scene.made("attach", 30);
+    scene.on_created("attach", 30);
     let (transaction, _) = scene.asked("join");
-    scene.said(Said::Refused { transaction, code: 428, reason: "No such feed".into() });
+    scene.said(ServerMessage::Refused { transaction, code: 428, reason: "No such feed".into() });
     assert_eq!(scene.asked("detach").1["handle_id"], 30);
     scene.tick(250);
     scene.watches(31);
@@ -255,11 +255,11 @@ fn a_stream_that_comes_again_is_switched_to_on_the_same_connection() {
     scene.watches(30);
     scene.told.clear();
     scene.command(publish(3));
-    scene.made("attach", 40);
+    scene.on_created("attach", 40);
     assert_eq!(scene.told, [Notice::Closed { endpoint: EndpointId(1), reason: Reason::Replaced }]);
     let streams = json!({"streams": [{"type": "audio", "mid": "a0"}, {"type": "video", "mid": "v0"}]});
     let feed = scene.done("joinandconfigure", streams, Some("answer"))["body"]["id"].clone();
-    scene.said(Said::Up { handle: 40 });
+    scene.said(ServerMessage::Up { handle: 40 });
     let (_, switch) = scene.asked("switch");
     assert_eq!(switch["handle_id"], 30);
     let wanted = json!([{"feed": feed, "mid": "v0", "sub_mid": "0"}, {"feed": feed, "mid": "a0", "sub_mid": "1"}]);
@@ -267,9 +267,9 @@ fn a_stream_that_comes_again_is_switched_to_on_the_same_connection() {
 }
 
 #[test]
-fn what_is_forbidden_before_the_stream_comes_is_forbidden_when_it_does() {
+fn permission_set_before_a_stream_applies_when_it_comes() {
     let mut scene = Scene::up();
-    let permit = |audio| Command::Permit { room: room(), stream: stream(), audio, video: true };
+    let permit = |audio| Command::SetForwarding { room: room(), stream: stream(), audio, video: true };
     scene.command(permit(false));
     let feed = scene.publishes(1, 20);
     let (_, audio) = scene.asked("moderate");
@@ -290,7 +290,7 @@ fn a_browser_with_other_payload_types_is_told_so_and_may_answer_januss_offer() {
     };
     let streams = || json!({"streams": [{"type": "video", "mid": "0"}, {"type": "audio", "mid": "1"}]});
     scene.command(subscribe(2, &CLIENT.replace("96", "120").replace("111", "109")));
-    scene.made("attach", 30);
+    scene.on_created("attach", 30);
     scene.done("join", streams(), Some(JANUS));
     assert_eq!(scene.told.last(), Some(&Notice::Refused { endpoint: EndpointId(2), refusal: Refusal::PayloadTypes }));
     assert_eq!(scene.asked("detach").1["handle_id"], 30);
@@ -298,7 +298,7 @@ fn a_browser_with_other_payload_types_is_told_so_and_may_answer_januss_offer() {
     scene.command(subscribe(3, ""));
     let candidate = Command::Candidate { endpoint: EndpointId(3), candidate: "candidate:1".into() };
     scene.command(candidate);
-    scene.made("attach", 31);
+    scene.on_created("attach", 31);
     scene.done("join", streams(), Some(JANUS));
     let Some(Notice::Offer { endpoint: EndpointId(3), offer }) = scene.told.last() else { panic!("{:?}", scene.told) };
     assert_eq!(*offer, JANUS.replace("msid:janus ", "msid:stream-3 "));
@@ -320,9 +320,9 @@ fn refusals_silence_and_a_lost_link_are_told_for_each_connection() {
     let mut scene = Scene::up();
     scene.command(publish(1));
     scene.done("create", json!({"videoroom": "created"}), None);
-    scene.made("attach", 20);
+    scene.on_created("attach", 20);
     let (transaction, _) = scene.asked("joinandconfigure");
-    scene.said(Said::Refused { transaction, code: 465, reason: "bad SDP".into() });
+    scene.said(ServerMessage::Refused { transaction, code: 465, reason: "bad SDP".into() });
     assert_eq!(scene.told, [Notice::Refused { endpoint: EndpointId(1), refusal: Refusal::BadSdp }]);
     assert_eq!(scene.asked("detach").1["handle_id"], 20);
 
@@ -336,7 +336,7 @@ fn refusals_silence_and_a_lost_link_are_told_for_each_connection() {
     let out = scene.janus.disconnected();
     scene.take(out);
     assert_eq!(scene.told, [Notice::Closed { endpoint: EndpointId(3), reason: Reason::Hangup }]);
-    assert_eq!(scene.janus.census(), (0, 0));
+    assert_eq!(scene.janus.counts(), (0, 0));
 }
 
 #[test]
@@ -344,20 +344,20 @@ fn nothing_that_janus_may_say_breaks_it() {
     for text in
         ["", "{", "[]", "{}", r#"{"janus":5}"#, r#"{"janus":"event"}"#, r#"{"janus":"success","transaction":"x"}"#]
     {
-        assert!(matches!(Said::read(text), Said::Other | Said::News { .. }), "{text}");
+        assert!(matches!(ServerMessage::read(text), ServerMessage::Other | ServerMessage::News { .. }), "{text}");
     }
     let event = r#"{"janus":"event","sender":7,"transaction":"3","plugindata":{"data":{"error_code":428,"error":"No such feed"}}}"#;
-    let refused = Said::Refused { transaction: 3, code: 428, reason: "No such feed".into() };
-    assert_eq!(Said::read(event), refused);
+    let refused = ServerMessage::Refused { transaction: 3, code: 428, reason: "No such feed".into() };
+    assert_eq!(ServerMessage::read(event), refused);
 }
 
 #[test]
-fn who_speaks_is_said_on_change_only_however_many_publishers_janus_tells() {
+fn speaker_is_reported_on_change_only_despite_many_publishers() {
     let mut scene = Scene::up();
     let feed = scene.publishes(1, 20);
     let bens = StreamId { member: Arc::from("ben"), source: Source::Camera };
     scene.command(Command::Publish { room: room(), endpoint: EndpointId(2), stream: bens, offer: "offer".into() });
-    scene.made("attach", 21);
+    scene.on_created("attach", 21);
     let streams = json!({"streams": [{"type": "audio", "mid": "0"}]});
     let joined = scene.done("joinandconfigure", streams, Some("answer"));
     let (other, number) = (joined["body"]["id"].clone(), joined["body"]["room"].clone());
@@ -365,7 +365,7 @@ fn who_speaks_is_said_on_change_only_however_many_publishers_janus_tells() {
     let steps = [("talking", json!(feed)), ("stopped-talking", other), ("stopped-talking", json!(feed))];
     for (what, who) in steps {
         for handle in [20, 21] {
-            scene.said(Said::News { handle, data: json!({"videoroom": what, "room": number, "id": who}) });
+            scene.said(ServerMessage::News { handle, data: json!({"videoroom": what, "room": number, "id": who}) });
         }
     }
     let speaker = |member: Option<&str>| Notice::Speaker { room: room(), member: member.map(Arc::from) };

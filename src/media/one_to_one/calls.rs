@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use confgate_sfu::protocol::{Command, EndpointId, MemberId, RoomId, Source, StreamId};
 
-use super::{Pairs, SocketId};
+use super::{OneToOneCalls, SocketId};
 use crate::media::message::{Candidate, Reply};
 
 /// Longest name that is said back, in bytes.
@@ -61,13 +61,16 @@ impl Call {
     }
 }
 
-impl Pairs {
+impl OneToOneCalls {
     pub(super) fn call(&mut self, now: u64, socket: SocketId, from: Option<&str>, to: &str, offer: String) {
         let callee = match self.may_call(socket, from, to) {
             Ok(callee) => callee,
             Err((response, message)) => return self.answer_no(socket, response, message),
         };
-        let (Some(own), Some(other)) = (self.line_of(socket).cloned(), self.line_of(callee).cloned()) else { return };
+        let (Some(own), Some(other)) = (self.registration_of(socket).cloned(), self.registration_of(callee).cloned())
+        else {
+            return;
+        };
         let id = CallId(self.next_call);
         self.next_call += 1;
         let phase = Phase::Ringing { offer, until: now + self.limits.ring_ms };
@@ -83,7 +86,7 @@ impl Pairs {
     /// The callee's socket, or why not: the `response` and the `message`.
     fn may_call(&self, socket: SocketId, from: Option<&str>, to: &str) -> Result<SocketId, (String, String)> {
         let refused = |message: &str| Err(("rejected".to_owned(), message.to_owned()));
-        let Some(own) = self.line_of(socket) else { return refused("register first") };
+        let Some(own) = self.registration_of(socket) else { return refused("register first") };
         if from.is_some_and(|from| *own.name != *from) {
             return refused("`from` is another name than the registered one");
         }
@@ -93,7 +96,7 @@ impl Pairs {
         if *own.name == *to {
             return refused("that is the caller");
         }
-        let Some(callee) = self.lines.get(&own.beside(to)).copied() else {
+        let Some(callee) = self.registrations.get(&own.beside(to)).copied() else {
             let name = if to.len() <= NAME_BACK { to } else { "" };
             let response = format!("rejected: user '{name}' is not registered");
             return Err((response.clone(), response));
@@ -132,7 +135,7 @@ impl Pairs {
         let side = call.side_mut(socket);
         (side.endpoint, side.candidates) = (Some(endpoint), early.len());
         let room = call.room.clone();
-        self.media(Command::Exchange { room, endpoint, stream, other, offer });
+        self.media(Command::SendRecv { room, endpoint, stream, other, offer });
         for candidate in early {
             self.media(Command::Candidate { endpoint, candidate });
         }
@@ -141,7 +144,7 @@ impl Pairs {
     /// The callee doesn't want it.
     pub(super) fn decline(&mut self, socket: SocketId, from: &str, why: Option<String>) {
         let Some(id) = self.rung(socket, from) else { return };
-        let call = self.over(id);
+        let call = self.end_call(id);
         self.answer_no(call.caller.socket, "rejected".to_owned(), why.unwrap_or_else(|| "user declined".to_owned()));
     }
 
@@ -163,7 +166,7 @@ impl Pairs {
     /// One side has gone: hung up, taken back, declined without a word, or lost.
     pub(super) fn stop(&mut self, socket: SocketId) {
         let Some(id) = self.sockets.get(&socket).and_then(|open| open.call) else { return };
-        let call = self.over(id);
+        let call = self.end_call(id);
         let is_callers = call.caller.socket == socket;
         let was_answered = matches!(call.phase, Phase::Talking);
         let other = if is_callers { call.callee.socket } else { call.caller.socket };
@@ -185,7 +188,7 @@ impl Pairs {
 
     /// Ends it for both, whoever they are.
     pub(super) fn fail(&mut self, id: CallId, message: &'static str) {
-        let call = self.over(id);
+        let call = self.end_call(id);
         self.send(call.callee.socket, Reply::StopCommunication { message });
         match call.phase {
             Phase::Talking => self.send(call.caller.socket, Reply::StopCommunication { message }),
@@ -194,7 +197,7 @@ impl Pairs {
     }
 
     /// Takes the call out of everything.
-    fn over(&mut self, id: CallId) -> Call {
+    fn end_call(&mut self, id: CallId) -> Call {
         let call = self.calls.remove(&id).expect("a call ends once");
         for side in [&call.caller, &call.callee] {
             if let Some(open) = self.sockets.get_mut(&side.socket) {

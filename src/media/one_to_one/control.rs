@@ -1,26 +1,26 @@
-//! What gateways order, as far as it concerns calls between two.
+//! Orders of gateways that concern calls between two.
 
 use confgate_sfu::protocol::{Command, MemberId, Source, StreamId};
 
 use super::calls::Phase;
-use super::{Pairs, SocketId};
+use super::{OneToOneCalls, SocketId};
 use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, UserId};
-use crate::media::group::{Barred, Permit, RoomNamespace, Token, dismissal};
+use crate::media::group::{AdmissionError, MemberPermissions, RoomNamespace, Token, dismissal};
 use crate::media::message::{Code, Reply};
 use crate::node_protocol::{EndedBy, ToNode};
 
-impl Pairs {
+impl OneToOneCalls {
     pub(super) fn order(&mut self, now: u64, order: ToNode) {
         match order {
             ToNode::Permit { room, name, audio, video, closed, role } => {
-                self.permit(now, &room, &name, Permit { audio, video, closed, role });
+                self.permit(now, &room, &name, MemberPermissions { audio, video, closed, role });
             }
             ToNode::Revoke { families, by } => self.revoke(now, &families, by),
             ToNode::Expel { room, name, issued_until } => self.expel(now, room, name, issued_until),
             ToNode::Move { room, url } => {
                 let sockets = self.sockets_of(&room, None);
-                self.bars.put(room, None, self.date, Barred::Moved(url.clone()));
+                self.bans.put(room, None, self.date, AdmissionError::Moved(url.clone()));
                 sockets.into_iter().for_each(|socket| self.send(socket, Reply::Moved { url: url.clone() }));
             }
             ToNode::CloseRoom { room } => self.close_room(now, room),
@@ -29,7 +29,7 @@ impl Pairs {
         }
     }
 
-    fn permit(&mut self, now: u64, conf: &ConfId, name: &UserId, permit: Permit) {
+    fn permit(&mut self, now: u64, conf: &ConfId, name: &UserId, permit: MemberPermissions) {
         let (room, member) = (RoomNamespace::Conference.room(conf.as_str()), MemberId::from(name.as_str()));
         let before = self.permits.unheld(&room, &member);
         if !self.permits.put(&room, &member, permit) {
@@ -49,16 +49,16 @@ impl Pairs {
     fn enforce(&mut self, socket: SocketId) {
         let call = self.sockets.get(&socket).and_then(|open| self.calls.get(&open.call?));
         let Some(call) = call.filter(|call| !matches!(call.phase, Phase::Ringing { .. })) else { return };
-        let Some(line) = self.line_of(socket) else { return };
-        let (audio, video) = self.forwarded(line);
-        let stream = StreamId { member: line.name.clone(), source: Source::Camera };
-        self.media(Command::Permit { room: call.room.clone(), stream, audio, video });
+        let Some(registration) = self.registration_of(socket) else { return };
+        let (audio, video) = self.forwarded(registration);
+        let stream = StreamId { member: registration.name.clone(), source: Source::Camera };
+        self.media(Command::SetForwarding { room: call.room.clone(), stream, audio, video });
     }
 
-    /// Who has registered again since, by a later token, stays.
+    /// A member that has registered again since, by a later token, stays.
     fn expel(&mut self, now: u64, conf: ConfId, name: UserId, issued_until: u64) {
         let room = RoomNamespace::Conference.room(conf.as_str());
-        self.bars.put(conf.clone(), Some(name.clone()), issued_until, Barred::Expelled);
+        self.bans.put(conf.clone(), Some(name.clone()), issued_until, AdmissionError::Expelled);
         self.permits.remove(&room, name.as_str());
         for socket in self.sockets_of(&conf, Some(&name)) {
             match self.admitted_by(socket, |token| token.is_issued_until(issued_until)) {
@@ -71,7 +71,7 @@ impl Pairs {
 
     /// The logins are over, and with them what their tokens stood for.
     fn revoke(&mut self, now: u64, families: &[String], by: EndedBy) {
-        self.bars.revoke(families, by, self.date);
+        self.bans.revoke(families, by, self.date);
         let of_them = |socket: &SocketId| self.admitted_by(*socket, |token| token.is_of(families));
         let mut over: Vec<SocketId> = self.sockets.keys().copied().filter(of_them).collect();
         over.sort_unstable();
@@ -89,7 +89,7 @@ impl Pairs {
     fn close_room(&mut self, now: u64, conf: ConfId) {
         let sockets = self.sockets_of(&conf, None);
         self.permits.forget(&RoomNamespace::Conference.room(conf.as_str()));
-        self.bars.put(conf, None, self.date, Barred::Ended);
+        self.bans.put(conf, None, self.date, AdmissionError::Ended);
         for socket in sockets {
             self.dismiss(now, socket, Code::Ended, Close::Over);
         }

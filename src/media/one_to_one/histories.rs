@@ -85,7 +85,7 @@ struct Client {
 }
 
 struct World {
-    pairs: Pairs,
+    pairs: OneToOneCalls,
     now: u64,
     ids: u64,
     clients: Vec<(SocketId, Client)>,
@@ -97,7 +97,7 @@ impl World {
     fn new() -> Self {
         let limits = Limits { calls: 2, join_ms: 3000, ring_ms: 4000, messages_per_minute: 6000, open: true };
         Self {
-            pairs: Pairs::new(limits),
+            pairs: OneToOneCalls::new(limits),
             now: 1_000_000,
             ids: 100,
             clients: (0..SOCKETS).map(|i| (SocketId(i as u64), Client::default())).collect(),
@@ -110,12 +110,12 @@ impl World {
             Step::Open(i) => self.open(i),
             Step::Register(i, name, by_token) => {
                 self.ids += 1;
-                let shown = match by_token {
+                let credentials = match by_token {
                     true => claims("c1", NAMES[name], self.now, &self.ids.to_string()),
-                    false => Shown::Nothing,
+                    false => ClientCredentials::Nothing,
                 };
                 let message = Message::Register { name: NAMES[name].into(), token: None };
-                self.take(Input::Said(self.clients[i].0, Ok(message), shown));
+                self.take(Input::Said(self.clients[i].0, Ok(message), credentials));
             }
             Step::Call(i, from, to) => {
                 let client = &mut self.clients[i].1;
@@ -124,7 +124,7 @@ impl World {
                     return;
                 }
                 client.page = Page::Calling;
-                self.say(
+                self.send(
                     i,
                     &format!(r#"{{"id":"call","from":"{}","to":"{}","sdpOffer":"o"}}"#, NAMES[from], NAMES[to]),
                 );
@@ -138,12 +138,12 @@ impl World {
                     self.clients[i].1.page = Page::Idle;
                 }
             }
-            Step::Candidate(i) => self.say(i, r#"{"id":"onIceCandidate","candidate":{"candidate":"x"}}"#),
+            Step::Candidate(i) => self.send(i, r#"{"id":"onIceCandidate","candidate":{"candidate":"x"}}"#),
             Step::Hangup(i) => {
-                self.say(i, r#"{"id":"stop"}"#);
+                self.send(i, r#"{"id":"stop"}"#);
                 self.clients[i].1.page = Page::Idle;
             }
-            Step::Garbage(i) => self.say(i, "{"),
+            Step::Garbage(i) => self.send(i, "{"),
             Step::Close(i) => {
                 self.clients[i].1 = Client::default();
                 self.take(Input::Closed(self.clients[i].0));
@@ -200,7 +200,7 @@ impl World {
         }
         self.ids += 1;
         self.clients[i] = (SocketId(self.ids), Client { open: true, ..Client::default() });
-        self.take(Input::Opened(SocketId(self.ids), Shown::Nothing));
+        self.take(Input::Opened(SocketId(self.ids), ClientCredentials::Nothing));
     }
 
     fn permit(&mut self, name: UserId, audio: bool) {
@@ -212,8 +212,8 @@ impl World {
         self.take(Input::Control(order));
     }
 
-    fn say(&mut self, i: usize, message: &str) {
-        self.take(Input::Said(self.clients[i].0, Message::read(message), Shown::Nothing));
+    fn send(&mut self, i: usize, message: &str) {
+        self.take(Input::Said(self.clients[i].0, Message::read(message), ClientCredentials::Nothing));
     }
 
     fn rings_from(&self, i: usize, name: &str) -> bool {
@@ -226,13 +226,13 @@ impl World {
     }
 
     fn respond(&mut self, i: usize, from: usize, answer: &str) {
-        self.say(i, &format!(r#"{{"id":"incomingCallResponse","from":"{}",{answer}}}"#, NAMES[from]));
+        self.send(i, &format!(r#"{{"id":"incomingCallResponse","from":"{}",{answer}}}"#, NAMES[from]));
     }
 
     fn take(&mut self, input: Input) {
         for output in self.pairs.handle(self.now, input) {
             match output {
-                Output::Send(socket, reply) => self.hear(socket, &reply),
+                Output::Send(socket, reply) => self.on_reply(socket, &reply),
                 Output::Close(socket, _) => {
                     let client = self.clients.iter_mut().find(|(id, _)| *id == socket);
                     client.expect("a closed socket was open").1 = Client::default();
@@ -245,7 +245,7 @@ impl World {
         self.agree();
     }
 
-    fn hear(&mut self, socket: SocketId, reply: &Reply) {
+    fn on_reply(&mut self, socket: SocketId, reply: &Reply) {
         let client = self.clients.iter_mut().find(|(id, _)| *id == socket).map(|(_, client)| client);
         let client = client.filter(|client| client.open).expect("nothing is said to a closed socket");
         let page = &mut client.page;
@@ -273,9 +273,9 @@ impl World {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Exchange { endpoint, room, .. } => self.connections.push((endpoint, room, false)),
+            Command::SendRecv { endpoint, room, .. } => self.connections.push((endpoint, room, false)),
             Command::CloseRoom { room } => self.connections.retain(|(_, of, _)| *of != room),
-            Command::Candidate { .. } | Command::Permit { .. } => {}
+            Command::Candidate { .. } | Command::SetForwarding { .. } => {}
             other => panic!("not a command of these calls: {other:?}"),
         }
     }
@@ -286,7 +286,7 @@ impl World {
             let held = self.pairs.sockets.get(socket);
             assert_eq!(held.is_some(), client.open);
             if let Some(held) = held {
-                assert_eq!(held.line.is_some(), client.registered);
+                assert_eq!(held.registration.is_some(), client.registered);
             }
         }
         for call in self.pairs.calls.values() {
@@ -296,7 +296,7 @@ impl World {
         let known: BTreeSet<EndpointId> = self.pairs.endpoints.keys().copied().collect();
         let open: BTreeSet<EndpointId> = self.connections.iter().map(|(endpoint, ..)| *endpoint).collect();
         assert!(open.is_subset(&known), "a connection that nobody has any more");
-        assert_eq!(self.pairs.lines.len(), self.clients.iter().filter(|(_, client)| client.registered).count());
+        assert_eq!(self.pairs.registrations.len(), self.clients.iter().filter(|(_, client)| client.registered).count());
     }
 }
 
@@ -304,7 +304,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_calls_have_one_outcome_and_leave_nothing_behind(steps in steps()) {
+    fn random_histories_give_each_call_one_outcome_and_leave_nothing_behind(steps in steps()) {
         let mut world = World::new();
         NAMES.iter().for_each(|name| world.permit(UserId::parse(name).unwrap(), true));
         for step in steps {
@@ -313,7 +313,7 @@ proptest! {
         for i in 0..SOCKETS {
             world.step(Step::Close(i));
         }
-        prop_assert_eq!(world.pairs.census(), (0, 0));
-        prop_assert!(world.connections.is_empty() && world.pairs.endpoints.is_empty() && world.pairs.lines.is_empty());
+        prop_assert_eq!(world.pairs.counts(), (0, 0));
+        prop_assert!(world.connections.is_empty() && world.pairs.endpoints.is_empty() && world.pairs.registrations.is_empty());
     }
 }

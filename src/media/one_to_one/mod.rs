@@ -6,7 +6,7 @@
 
 mod calls;
 mod control;
-mod lines;
+mod registrations;
 mod streams;
 
 #[cfg(test)]
@@ -19,8 +19,8 @@ use std::collections::HashMap;
 use confgate_sfu::protocol::{Command, EndpointId, Notice};
 
 use self::calls::{Call, CallId};
-use self::lines::{Challenge, Line};
-use super::group::{Bans, Input, Output, Permits, Shown, SocketId, Token};
+use self::registrations::{Challenge, Registration};
+use super::group::{Bans, ClientCredentials, Input, Output, Permits, SocketId, Token};
 use super::message::{Code, Message, Reply, Unreadable};
 use crate::clock::{Moment, Now};
 use crate::http::ws::send_queue::Close;
@@ -29,7 +29,7 @@ use crate::token::CallGatewayClaims;
 
 /// Sockets whose message budget is remembered; more can't be open by far (`limits.connections`).
 const BUDGETS: usize = 1 << 20;
-/// What a message with an offer costs, in messages: it makes a peer connection.
+/// The cost of a message with an offer, in messages: it makes a peer connection.
 const OFFER_COST: u32 = 10;
 /// Where the numbers of these connections begin: the group calls' begin at 0.
 const FIRST_ENDPOINT: u64 = 1 << 63;
@@ -47,11 +47,11 @@ pub struct Limits {
 }
 
 struct Socket {
-    shown: Shown,
+    credentials: ClientCredentials,
     /// Since when it has no name.
     idle_since: u64,
-    line: Option<Line>,
-    /// What admitted them.
+    registration: Option<Registration>,
+    /// The token that admitted them.
     token: Option<Token>,
     /// The name, and by which token, until a gateway says that the roster has them.
     wanted: Option<(String, Box<CallGatewayClaims>)>,
@@ -63,36 +63,36 @@ struct Socket {
 }
 
 /// The whole state of a node's calls between two. Owned by the node's task.
-pub struct Pairs {
+pub struct OneToOneCalls {
     /// Of the input that is being handled, ms since 1970.
     date: u64,
     limits: Limits,
     sockets: HashMap<SocketId, Socket>,
-    lines: HashMap<Line, SocketId>,
+    registrations: HashMap<Registration, SocketId>,
     calls: HashMap<CallId, Call>,
     endpoints: HashMap<EndpointId, (CallId, SocketId)>,
     next_call: u64,
     next_endpoint: u64,
-    bars: Bans,
+    bans: Bans,
     permits: Permits,
     budget: Limiter<SocketId>,
     draining: bool,
     out: Vec<Output>,
 }
 
-impl Pairs {
+impl OneToOneCalls {
     pub fn new(limits: Limits) -> Self {
         let rate = Rate::per_minute(limits.messages_per_minute);
         Self {
             date: 0,
             limits,
             sockets: HashMap::new(),
-            lines: HashMap::new(),
+            registrations: HashMap::new(),
             calls: HashMap::new(),
             endpoints: HashMap::new(),
             next_call: 0,
             next_endpoint: FIRST_ENDPOINT,
-            bars: Bans::default(),
+            bans: Bans::default(),
             permits: Permits::default(),
             budget: Limiter::new(rate, BUDGETS),
             draining: false,
@@ -110,7 +110,7 @@ impl Pairs {
     }
 
     /// Sockets, and calls that somebody rings or talks in.
-    pub fn census(&self) -> (usize, usize) {
+    pub fn counts(&self) -> (usize, usize) {
         (self.sockets.len(), self.calls.len())
     }
 
@@ -120,8 +120,8 @@ impl Pairs {
         self.date = date;
         let now = moment.ms();
         match input {
-            Input::Opened(socket, shown) => self.open(now, socket, shown),
-            Input::Said(socket, message, shown) => self.said(now, socket, message, shown),
+            Input::Opened(socket, credentials) => self.open(now, socket, credentials),
+            Input::Said(socket, message, credentials) => self.said(now, socket, message, credentials),
             Input::Closed(socket) => self.forget(now, socket),
             Input::Alive(socket) => self.alive(socket),
             Input::Notice(notice) => self.notice(notice),
@@ -135,11 +135,11 @@ impl Pairs {
         std::mem::take(&mut self.out)
     }
 
-    fn open(&mut self, now: u64, socket: SocketId, shown: Shown) {
+    fn open(&mut self, now: u64, socket: SocketId, credentials: ClientCredentials) {
         let open = Socket {
-            shown,
+            credentials,
             idle_since: now,
-            line: None,
+            registration: None,
             token: None,
             wanted: None,
             call: None,
@@ -149,9 +149,15 @@ impl Pairs {
         self.sockets.insert(socket, open);
     }
 
-    fn said(&mut self, now: u64, socket: SocketId, message: Result<Message, Unreadable>, shown: Shown) {
+    fn said(
+        &mut self,
+        now: u64,
+        socket: SocketId,
+        message: Result<Message, Unreadable>,
+        credentials: ClientCredentials,
+    ) {
         if !self.has(socket) {
-            // What a client sent before it learned that its socket is closed.
+            // The client sent this before it learned that its socket is closed.
             return;
         }
         let offers =
@@ -161,7 +167,7 @@ impl Pairs {
             return self.dismiss(now, socket, Code::TooMany, Close::TooMany);
         }
         match message {
-            Ok(Message::Register { name, .. }) => self.register(now, socket, &name, shown),
+            Ok(Message::Register { name, .. }) => self.register(now, socket, &name, credentials),
             Ok(Message::Call { from, to, sdp_offer }) => self.call(now, socket, from.as_deref(), &to, sdp_offer),
             Ok(Message::IncomingCallResponse { from, call_response, sdp_offer, message }) => {
                 match (call_response == "accept", sdp_offer) {
@@ -183,13 +189,15 @@ impl Pairs {
     }
 
     fn tick(&mut self, now: u64) {
-        self.bars.forget(self.date);
+        self.bans.forget(self.date);
         self.ring_out(now);
         self.check_challenges(now);
         let due = |socket: &Socket| {
-            let is_free = self.limits.open && matches!(socket.shown, Shown::Nothing);
+            let is_free = self.limits.open && matches!(socket.credentials, ClientCredentials::Nothing);
             let waits_for_a_person = is_free && socket.wanted.is_none();
-            socket.line.is_none() && !waits_for_a_person && now.saturating_sub(socket.idle_since) >= self.limits.join_ms
+            socket.registration.is_none()
+                && !waits_for_a_person
+                && now.saturating_sub(socket.idle_since) >= self.limits.join_ms
         };
         let mut late: Vec<SocketId> =
             self.sockets.iter().filter(|(_, socket)| due(socket)).map(|(id, _)| *id).collect();
@@ -204,7 +212,7 @@ impl Pairs {
         for call in std::mem::take(&mut self.calls).into_values() {
             self.out.push(Output::Media(Command::CloseRoom { room: call.room }));
         }
-        (self.endpoints, self.lines) = (HashMap::new(), HashMap::new());
+        (self.endpoints, self.registrations) = (HashMap::new(), HashMap::new());
         let all = std::mem::take(&mut self.sockets);
         self.out.extend(all.into_keys().map(|socket| Output::Close(socket, Close::GoingAway)));
     }
@@ -244,10 +252,12 @@ impl Pairs {
     /// The socket is no more, nor is the call that it was in.
     fn forget(&mut self, now: u64, socket: SocketId) {
         self.stop(socket);
-        let Some(Socket { line: Some(line), challenge, .. }) = self.sockets.remove(&socket) else { return };
-        self.lines.remove(&line);
+        let Some(Socket { registration: Some(registration), challenge, .. }) = self.sockets.remove(&socket) else {
+            return;
+        };
+        self.registrations.remove(&registration);
         if let Some(challenge) = challenge {
-            self.takes_over(now, challenge, line);
+            self.takes_over(now, challenge, registration);
         }
     }
 

@@ -3,13 +3,13 @@
 use confgate_sfu::protocol::{Command, EndpointId, Reason, Refusal, Source, StreamId};
 
 use super::calls::{CallId, Phase};
-use super::{Pairs, SocketId};
+use super::{OneToOneCalls, SocketId};
 use crate::media::message::{Candidate, Reply};
 
 /// Candidates of one connection, each way: a browser with many interfaces and several TURN servers has some 40.
 const CANDIDATES: usize = 128;
 
-impl Pairs {
+impl OneToOneCalls {
     /// Passes the client's candidate on, or keeps it until there is a connection. Empty: there are no more.
     pub(super) fn candidate(&mut self, socket: SocketId, candidate: String) {
         let Some(open) = self.sockets.get_mut(&socket) else { return };
@@ -20,7 +20,7 @@ impl Pairs {
                 side.candidates += 1;
                 self.media(Command::Candidate { endpoint, candidate });
             }
-        } else if open.line.is_some() && open.early.len() < CANDIDATES {
+        } else if open.registration.is_some() && open.early.len() < CANDIDATES {
             // A browser has them before it has said what they are for.
             open.early.push(candidate);
         }
@@ -98,10 +98,14 @@ impl Pairs {
         let call = &self.calls[&id];
         let (room, sides) = (call.room.clone(), [call.caller.socket, call.callee.socket]);
         for socket in sides {
-            let Some(line) = self.line_of(socket).filter(|line| line.conf.is_some()).cloned() else { continue };
-            let (audio, video) = self.forwarded(&line);
-            let stream = StreamId { member: line.name, source: Source::Camera };
-            self.media(Command::Permit { room: room.clone(), stream, audio, video });
+            let Some(registration) =
+                self.registration_of(socket).filter(|registration| registration.conf.is_some()).cloned()
+            else {
+                continue;
+            };
+            let (audio, video) = self.forwarded(&registration);
+            let stream = StreamId { member: registration.name, source: Source::Camera };
+            self.media(Command::SetForwarding { room: room.clone(), stream, audio, video });
         }
     }
 }

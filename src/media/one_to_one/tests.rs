@@ -13,58 +13,58 @@ use crate::token::CallGatewayClaims;
 
 const T0: u64 = 1_000_000;
 
-pub(super) fn claims(conf: &str, user: &str, issued_ms: u64, nonce: &str) -> Shown {
+pub(super) fn claims(conf: &str, user: &str, issued_ms: u64, nonce: &str) -> ClientCredentials {
     let (conf, user) = (ConfId::parse(conf).unwrap(), UserId::parse(user).unwrap());
     let mut claims = CallGatewayClaims::new("n1", conf, user, Role::Member, Duration::from_secs(60));
     (claims.issued_ms, claims.nonce) = (issued_ms, nonce.to_owned());
-    Shown::Claims(Box::new(claims))
+    ClientCredentials::Claims(Box::new(claims))
 }
 
 struct Node {
-    pairs: Pairs,
+    pairs: OneToOneCalls,
     now: u64,
 }
 
 impl Node {
     fn new() -> Self {
         let limits = Limits { calls: 2, join_ms: 5000, ring_ms: 30_000, messages_per_minute: 200, open: true };
-        Self { pairs: Pairs::new(limits), now: T0 }
+        Self { pairs: OneToOneCalls::new(limits), now: T0 }
     }
 
     fn take(&mut self, input: Input) -> Vec<Output> {
         self.pairs.handle(self.now, input)
     }
 
-    fn say(&mut self, socket: u64, message: &str) -> Vec<Output> {
-        self.take(Input::Said(SocketId(socket), Message::read(message), Shown::Nothing))
+    fn send(&mut self, socket: u64, message: &str) -> Vec<Output> {
+        self.take(Input::Said(SocketId(socket), Message::read(message), ClientCredentials::Nothing))
     }
 
-    fn register_with(&mut self, socket: u64, name: &str, shown: Shown) -> Vec<Output> {
-        if let Shown::Claims(claims) = &shown {
+    fn register_with(&mut self, socket: u64, name: &str, credentials: ClientCredentials) -> Vec<Output> {
+        if let ClientCredentials::Claims(claims) = &credentials {
             let room = crate::media::group::RoomNamespace::Conference.room(claims.conf_id.as_str());
             if self.pairs.permits.get(&room, claims.user_id.as_str()).is_none() {
                 self.take(Input::Control(permit(&claims.conf_id, &claims.user_id, true)));
             }
         }
-        self.take(Input::Opened(SocketId(socket), Shown::Nothing));
-        self.take(Input::Said(SocketId(socket), Ok(Message::Register { name: name.into(), token: None }), shown))
+        self.take(Input::Opened(SocketId(socket), ClientCredentials::Nothing));
+        self.take(Input::Said(SocketId(socket), Ok(Message::Register { name: name.into(), token: None }), credentials))
     }
 
     fn register(&mut self, socket: u64, name: &str) -> Vec<Output> {
-        self.register_with(socket, name, Shown::Nothing)
+        self.register_with(socket, name, ClientCredentials::Nothing)
     }
 
     fn call(&mut self, socket: u64, from: &str, to: &str) -> Vec<Output> {
-        self.say(socket, &format!(r#"{{"id":"call","from":"{from}","to":"{to}","sdpOffer":"{from}'s"}}"#))
+        self.send(socket, &format!(r#"{{"id":"call","from":"{from}","to":"{to}","sdpOffer":"{from}'s"}}"#))
     }
 
     fn accept(&mut self, socket: u64, from: &str) -> Vec<Output> {
         let accept = r#""callResponse":"accept","sdpOffer":"the callee's""#;
-        self.say(socket, &format!(r#"{{"id":"incomingCallResponse","from":"{from}",{accept}}}"#))
+        self.send(socket, &format!(r#"{{"id":"incomingCallResponse","from":"{from}",{accept}}}"#))
     }
 
     fn candidate(&mut self, socket: u64, text: &str) -> Vec<Output> {
-        self.say(socket, &format!(r#"{{"id":"onIceCandidate","candidate":{{"candidate":"{text}"}}}}"#))
+        self.send(socket, &format!(r#"{{"id":"onIceCandidate","candidate":{{"candidate":"{text}"}}}}"#))
     }
 
     fn answer(&mut self, endpoint: u64) -> Vec<Output> {
@@ -140,7 +140,7 @@ fn a_call_is_rung_accepted_and_hung_up() {
     assert_eq!(node.call(1, "anna", "ben"), [rings(2, "anna")]);
     let exchange = |endpoint, one: &str, other: &str, offer: &str| {
         let (stream, other, offer) = (camera(one), camera(other), offer.to_owned());
-        Output::Media(Command::Exchange { room: "pair/0".into(), endpoint: number(endpoint), stream, other, offer })
+        Output::Media(Command::SendRecv { room: "pair/0".into(), endpoint: number(endpoint), stream, other, offer })
     };
     let candidate =
         |endpoint, text: &str| Output::Media(Command::Candidate { endpoint: number(endpoint), candidate: text.into() });
@@ -163,8 +163,8 @@ fn a_call_is_rung_accepted_and_hung_up() {
             node_candidate(1, "c"),
         ]
     );
-    assert_eq!(node.say(1, r#"{"id":"stop"}"#), [room_closed(0), stopped(2, "remote user hanged out")]);
-    assert_eq!(node.say(2, r#"{"id":"stop"}"#), []);
+    assert_eq!(node.send(1, r#"{"id":"stop"}"#), [room_closed(0), stopped(2, "remote user hanged out")]);
+    assert_eq!(node.send(2, r#"{"id":"stop"}"#), []);
     assert_eq!(node.call(2, "ben", "anna"), [rings(1, "ben")], "both can call again");
 }
 
@@ -176,15 +176,15 @@ fn a_callee_declines_with_a_reason_and_without() {
     let decline =
         |more: &str| format!(r#"{{"id":"incomingCallResponse","from":"anna","callResponse":"reject"{more}}}"#);
     node.call(1, "anna", "ben");
-    assert_eq!(node.say(2, &decline(r#","message":"bussy""#)), [no(1, "rejected", "bussy")]);
+    assert_eq!(node.send(2, &decline(r#","message":"bussy""#)), [no(1, "rejected", "bussy")]);
     node.call(1, "anna", "ben");
-    assert_eq!(node.say(2, &decline("")), [no(1, "rejected", "user declined")]);
+    assert_eq!(node.send(2, &decline("")), [no(1, "rejected", "user declined")]);
     node.call(1, "anna", "ben");
-    assert_eq!(node.say(2, r#"{"id":"stop"}"#), [no(1, "rejected", "user declined")]);
+    assert_eq!(node.send(2, r#"{"id":"stop"}"#), [no(1, "rejected", "user declined")]);
     node.call(1, "anna", "ben");
     assert_eq!(node.accept(2, "carl"), [], "another's call doesn't ring here");
     let accept_without_offer = r#"{"id":"incomingCallResponse","from":"anna","callResponse":"accept"}"#;
-    assert!(matches!(node.say(2, accept_without_offer)[..], [Output::Send(_, Reply::Error { .. })]));
+    assert!(matches!(node.send(2, accept_without_offer)[..], [Output::Send(_, Reply::Error { .. })]));
     assert_eq!(node.take(Input::Closed(SocketId(2))), [no(1, "rejected", "user declined")]);
 }
 
@@ -194,7 +194,7 @@ fn a_caller_gives_up_before_the_answer() {
     node.register(1, "anna");
     node.register(2, "ben");
     node.call(1, "anna", "ben");
-    assert_eq!(node.say(1, r#"{"id":"stop"}"#), [stopped(2, "the caller has given up")]);
+    assert_eq!(node.send(1, r#"{"id":"stop"}"#), [stopped(2, "the caller has given up")]);
     assert_eq!(node.accept(2, "anna"), [stopped(2, "the call is over")], "accepted in the same moment");
     node.call(1, "anna", "ben");
     assert_eq!(node.take(Input::Closed(SocketId(1))), [stopped(2, "the caller has given up")]);
@@ -214,7 +214,7 @@ fn nobody_is_rung_for_ever() {
 #[test]
 fn calls_that_can_not_be_are_refused_with_words() {
     let mut node = Node::new();
-    node.take(Input::Opened(SocketId(9), Shown::Nothing));
+    node.take(Input::Opened(SocketId(9), ClientCredentials::Nothing));
     assert_eq!(node.call(9, "anna", "ben"), [no(9, "rejected", "register first")]);
     node.register(1, "anna");
     let unknown = "rejected: user 'ben' is not registered";
@@ -233,7 +233,7 @@ fn calls_that_can_not_be_are_refused_with_words() {
     node.register(5, "emil");
     node.register(6, "fred");
     assert_eq!(node.call(5, "emil", "fred"), [no(5, "rejected", "no room for more calls now")]);
-    assert_eq!(node.say(5, r#"{"id":"play","user":"anna","sdpOffer":"o"}"#).len(), 1, "recordings are refused");
+    assert_eq!(node.send(5, r#"{"id":"play","user":"anna","sdpOffer":"o"}"#).len(), 1, "recordings are refused");
 }
 
 #[test]
@@ -244,16 +244,16 @@ fn an_open_name_is_its_holders_while_they_are_there() {
     let taken = "rejected: user 'anna' already registered";
     assert_eq!(node.register(3, "anna"), [registered(3, taken, "the name is taken")], "one at a time");
     assert_eq!(node.take(Input::Alive(SocketId(1))), [registered(2, taken, "the name is taken")]);
-    assert_eq!(node.say(1, r#"{"id":"register","name":"anna"}"#), [accepted(1)], "the same again is nothing new");
+    assert_eq!(node.send(1, r#"{"id":"register","name":"anna"}"#), [accepted(1)], "the same again is nothing new");
     let other = "registered under another name already";
-    assert_eq!(node.say(1, r#"{"id":"register","name":"anne"}"#), [registered(1, "rejected", other)]);
+    assert_eq!(node.send(1, r#"{"id":"register","name":"anne"}"#), [registered(1, "rejected", other)]);
     // A holder who is silent has gone.
-    assert_eq!(node.say(2, r#"{"id":"register","name":"anna"}"#), [Output::Probe(SocketId(1))]);
+    assert_eq!(node.send(2, r#"{"id":"register","name":"anna"}"#), [Output::Probe(SocketId(1))]);
     assert_eq!(node.pass(1999), []);
     let gone = node.pass(1);
     assert_eq!(gone[1..], [Output::Close(SocketId(1), Close::TakenOver), accepted(2)]);
     // One who closes makes room at once.
-    assert_eq!(node.say(3, r#"{"id":"register","name":"anna"}"#), [Output::Probe(SocketId(2))]);
+    assert_eq!(node.send(3, r#"{"id":"register","name":"anna"}"#), [Output::Probe(SocketId(2))]);
     assert_eq!(node.take(Input::Closed(SocketId(2))), [accepted(3)]);
 }
 
@@ -282,7 +282,7 @@ fn by_token_one_is_who_the_token_says_in_the_conference_that_it_says() {
     assert_eq!(node.register_with(1, "anna", claims("c1", "anna", T0, "a")), [accepted(1)]);
     assert_eq!(node.register_with(2, "anna", claims("c1", "ben", T0, "b")), refused(2));
     assert_eq!(node.register_with(3, "anna", claims("c1", "anna", T0, "a")), refused(3), "a token serves once");
-    assert_eq!(node.register_with(4, "ben", Shown::Refused), refused(4));
+    assert_eq!(node.register_with(4, "ben", ClientCredentials::Refused), refused(4));
     // Neither an open name nor one of another conference is the same.
     assert_eq!(node.register(5, "ben"), [accepted(5)]);
     assert_eq!(node.register_with(6, "carl", claims("c2", "carl", T0, "c")), [accepted(6)]);
@@ -296,14 +296,14 @@ fn by_token_one_is_who_the_token_says_in_the_conference_that_it_says() {
 }
 
 #[test]
-fn who_registers_nowhere_is_sent_away_unless_the_space_is_open() {
+fn registration_without_a_token_is_refused_unless_the_space_is_open() {
     let mut node = Node::new();
     node.take(Input::Opened(SocketId(1), claims("c1", "anna", T0, "a")));
-    node.take(Input::Opened(SocketId(2), Shown::Nothing));
+    node.take(Input::Opened(SocketId(2), ClientCredentials::Nothing));
     node.pass(4999);
     assert_eq!(node.pass(1).last(), Some(&Output::Close(SocketId(1), Close::Unauthorized)));
     node.pairs.limits.open = false;
-    assert_eq!(node.say(2, r#"{"id":"register","name":"ben"}"#).len(), 3, "refused, said, closed");
+    assert_eq!(node.send(2, r#"{"id":"register","name":"ben"}"#).len(), 3, "refused, said, closed");
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn a_gateways_orders_hold_in_calls_between_two() {
     let permitted = |call: u64, audio| {
         let (room, stream) =
             (format!("pair/{call}").into(), StreamId { member: "anna".into(), source: Source::Camera });
-        Output::Media(Command::Permit { room, stream, audio, video: true })
+        Output::Media(Command::SetForwarding { room, stream, audio, video: true })
     };
     let enforced = |audio| Output::Send(SocketId(1), Reply::Enforce { audio, video: true });
     assert_eq!(node.take(Input::Control(permit(false))), [enforced(false)]);
@@ -344,7 +344,7 @@ fn a_gateways_orders_hold_in_calls_between_two() {
 }
 
 #[test]
-fn what_the_media_refuses_or_loses_ends_the_call_for_both() {
+fn refused_or_lost_connection_ends_the_call_for_both() {
     let mut node = Node::new();
     node.register(1, "anna");
     node.register(2, "ben");
@@ -366,14 +366,14 @@ fn what_the_media_refuses_or_loses_ends_the_call_for_both() {
 fn floods_and_garbage_end_the_socket_and_not_the_node() {
     let mut node = Node::new();
     node.talk();
-    assert!(matches!(node.say(1, "{")[..], [Output::Send(_, Reply::Error { code: Code::BadMessage, .. })]));
-    assert!(matches!(node.say(1, r#"{"id":"leaveRoom"}"#)[..], [Output::Send(..)]));
-    assert_eq!(node.say(1, r#"{"id":"somethingNew"}"#), []);
+    assert!(matches!(node.send(1, "{")[..], [Output::Send(_, Reply::Error { code: Code::BadMessage, .. })]));
+    assert!(matches!(node.send(1, r#"{"id":"leaveRoom"}"#)[..], [Output::Send(..)]));
+    assert_eq!(node.send(1, r#"{"id":"somethingNew"}"#), []);
     for at in 0..1000 {
         node.candidate(1, &at.to_string());
     }
     assert!(!node.pairs.has(SocketId(1)), "more messages than a client may send");
-    assert_eq!(node.pairs.census(), (1, 0));
+    assert_eq!(node.pairs.counts(), (1, 0));
     assert!(node.pairs.endpoints.is_empty());
     let stopped = node.take(Input::Stop);
     assert_eq!(stopped, [Output::Close(SocketId(2), Close::GoingAway)]);
@@ -383,12 +383,12 @@ fn floods_and_garbage_end_the_socket_and_not_the_node() {
 fn of_whom_the_roster_has_nobody_registers_before_a_gateway_says_so() {
     let mut node = Node::new();
     let (conf, anna) = (ConfId::parse("c1").unwrap(), UserId::parse("anna").unwrap());
-    let register = |node: &mut Node, socket, shown| {
-        node.take(Input::Opened(SocketId(socket), shown));
-        node.say(socket, r#"{"id":"register","name":"anna"}"#)
+    let register = |node: &mut Node, socket, credentials| {
+        node.take(Input::Opened(SocketId(socket), credentials));
+        node.send(socket, r#"{"id":"register","name":"anna"}"#)
     };
     let of_family = |nonce: &str, family: &str| match claims("c1", "anna", T0, nonce) {
-        Shown::Claims(claims) => Shown::Claims(Box::new(claims.of_family(family))),
+        ClientCredentials::Claims(claims) => ClientCredentials::Claims(Box::new(claims.of_family(family))),
         other => other,
     };
     assert_eq!(register(&mut node, 1, of_family("a", "f1")), [], "she waits");

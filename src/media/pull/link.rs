@@ -14,12 +14,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::targets::{Named, Target};
-use super::{Reach, Refused, Said, State};
+use super::{LinkReport, PullLinkConfig, Refused, State};
 use crate::backoff::Backoff;
+use crate::clock::date_ms;
 use crate::http::dial::{self, Socket};
-use crate::ids::{ConfId, now_ms};
-use crate::media::group::{Ask, LinkId, Linked, RoomNamespace, name_of, stream_named};
-use crate::node_protocol::Peer;
+use crate::ids::ConfId;
+use crate::media::group::{LinkCommand, LinkEvent, LinkId, RoomNamespace, name_of, stream_named};
+use crate::node_protocol::RemoteNode;
 use crate::stall::patience;
 use crate::token::PullClaims;
 
@@ -28,18 +29,18 @@ const MESSAGE_MAX: usize = 1024 * 1024;
 /// Streams of a node that are remembered: more than a conference has.
 const STREAMS_MAX: usize = 16_384;
 
-/// What is pulled.
+/// The streams that a link pulls.
 pub(super) enum Wanted {
     /// By hand: the other node's stream `from`, to be `local` here.
     One { target: Target, from: Named, local: Named },
     /// All that the conference's members send there. The token is the gateways', who send a new one in time.
-    All(watch::Receiver<Peer>),
+    All(watch::Receiver<RemoteNode>),
 }
 
-/// What the other node says.
+/// A message of the other node.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "id", rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum Heard {
+enum ServerMessage {
     ExistingParticipants {
         data: Vec<String>,
     },
@@ -70,7 +71,7 @@ enum Heard {
 enum End {
     /// To be opened again.
     Lost(Refused),
-    /// What was wanted has ended, or can't be had.
+    /// The pulled stream has ended, or can't be had.
     Over(Refused),
 }
 
@@ -84,13 +85,13 @@ pub(super) struct Link {
     pub id: LinkId,
     pub room: ConfId,
     pub wanted: Wanted,
-    pub reach: Arc<Reach>,
+    pub reach: Arc<PullLinkConfig>,
     pub state: watch::Sender<State>,
-    pub asks: mpsc::Receiver<Ask>,
-    pub say: mpsc::Sender<Said>,
+    pub asks: mpsc::Receiver<LinkCommand>,
+    pub say: mpsc::Sender<LinkReport>,
     /// Streams that the other node has, by its names for them, and the nodes that each has come through.
     pub has: HashMap<String, Vec<String>>,
-    /// What failed, and when it is tried again.
+    /// The streams that failed, and when each is tried again.
     pub again: Vec<(Instant, StreamId)>,
     /// How long what fails next waits for that.
     pub backoff: Backoff,
@@ -104,7 +105,7 @@ impl Link {
                 Ok(Ok((socket, names))) => {
                     backoff.reset();
                     let ended = self.exchange_messages(socket, names).await;
-                    self.tell(Linked::Closed).await;
+                    self.report(LinkEvent::Closed).await;
                     ended
                 }
                 Ok(Err(end)) => end,
@@ -125,14 +126,14 @@ impl Link {
             sleep(backoff.pause(false, rand::random())).await;
         }
         // The node has stopped: nobody needs to know.
-        self.say.send(Said::Over(self.id)).await.ok();
+        self.say.send(LinkReport::Over(self.id)).await.ok();
     }
 
     /// By hand: once it has flowed. For a conference: while the gateways send tokens.
     fn is_tried_again(&self) -> bool {
         match &self.wanted {
             Wanted::One { .. } => *self.state.borrow() != State::New,
-            Wanted::All(peer) => peer.borrow().serves_until > now_ms(),
+            Wanted::All(peer) => peer.borrow().serves_until > date_ms(),
         }
     }
 
@@ -146,7 +147,7 @@ impl Link {
                 Ok((target.uri.clone(), target.keys.sign(&claims), from.room.clone()))
             }
             Wanted::All(peer) => {
-                let Peer { url, token, .. } = peer.borrow().clone();
+                let RemoteNode { url, token, .. } = peer.borrow().clone();
                 let uri = url.parse().map_err(|_| End::Over(Refused::Dead("no address".into())))?;
                 Ok((uri, token, self.room.clone()))
             }
@@ -162,8 +163,8 @@ impl Link {
         socket.send(Message::text(join.to_string())).await?;
         loop {
             match heard(socket.next().await)? {
-                Some(Heard::ExistingParticipants { data }) => return Ok((socket, data)),
-                Some(Heard::Error { code, .. }) => return Err(End::Lost(Refused::Dead(code))),
+                Some(ServerMessage::ExistingParticipants { data }) => return Ok((socket, data)),
+                Some(ServerMessage::Error { code, .. }) => return Err(End::Lost(Refused::Dead(code))),
                 _ => {}
             }
         }
@@ -177,7 +178,7 @@ impl Link {
         self.again.clear();
         while self.asks.try_recv().is_ok() {}
         let (space, room, by_hand) = (self.space(), self.room.clone(), self.is_by_hand());
-        self.tell(Linked::Opened { space, room, by_hand }).await;
+        self.report(LinkEvent::Opened { space, room, by_hand }).await;
         for name in names {
             self.arrived(name).await;
         }
@@ -209,22 +210,22 @@ impl Link {
 
     async fn message(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         match heard(message)? {
-            Some(Heard::NewParticipantArrived { name }) => self.arrived(name).await,
-            Some(Heard::ParticipantLeft { name }) => self.left(&name).await?,
-            Some(Heard::Route { name, nodes }) => {
+            Some(ServerMessage::NewParticipantArrived { name }) => self.arrived(name).await,
+            Some(ServerMessage::ParticipantLeft { name }) => self.left(&name).await?,
+            Some(ServerMessage::Route { name, nodes }) => {
                 if let Some(route) = self.has.get_mut(&name) {
                     *route = nodes;
                 }
             }
-            Some(Heard::ReceiveVideoAnswer { name, sdp_answer }) => {
+            Some(ServerMessage::ReceiveVideoAnswer { name, sdp_answer }) => {
                 if let (Some(stream), Some(route)) = (self.local(&name), self.has.get(&name)) {
                     let route = route.clone();
-                    self.tell(Linked::Answered { stream, answer: sdp_answer, route }).await;
+                    self.report(LinkEvent::Answered { stream, answer: sdp_answer, route }).await;
                 }
             }
-            Some(Heard::Error { code, name: Some(name) }) => self.refused(&name, code).await?,
-            Some(Heard::Error { code, name: None }) => return Err(End::Lost(Refused::Dead(code))),
-            Some(Heard::ExistingParticipants { .. } | Heard::Other) | None => {}
+            Some(ServerMessage::Error { code, name: Some(name) }) => self.refused(&name, code).await?,
+            Some(ServerMessage::Error { code, name: None }) => return Err(End::Lost(Refused::Dead(code))),
+            Some(ServerMessage::ExistingParticipants { .. } | ServerMessage::Other) | None => {}
         }
         Ok(())
     }
@@ -232,7 +233,7 @@ impl Link {
     async fn arrived(&mut self, name: String) {
         let Some(stream) = self.local(&name).filter(|_| self.has.len() < STREAMS_MAX) else { return };
         if self.has.insert(name, Vec::new()).is_none() {
-            self.tell(Linked::Has(stream)).await;
+            self.report(LinkEvent::Has(stream)).await;
         }
     }
 
@@ -240,33 +241,33 @@ impl Link {
     async fn left(&mut self, name: &str) -> Result<(), End> {
         let Some(stream) = self.local(name).filter(|_| self.has.remove(name).is_some()) else { return Ok(()) };
         self.again.retain(|(_, failed)| *failed != stream);
-        self.tell(Linked::Lacks(stream)).await;
+        self.report(LinkEvent::Lacks(stream)).await;
         if self.is_by_hand() { Err(End::Over(Refused::NoStream)) } else { Ok(()) }
     }
 
     /// The other node can't give the stream now.
     async fn refused(&mut self, name: &str, code: String) -> Result<(), End> {
         let Some(stream) = self.local(name).filter(|_| self.has.contains_key(name)) else { return Ok(()) };
-        self.tell(Linked::Lacks(stream.clone())).await;
+        self.report(LinkEvent::Lacks(stream.clone())).await;
         self.failed(stream, code)
     }
 
-    fn asked(&mut self, ask: Ask) -> Result<Option<Value>, End> {
+    fn asked(&mut self, ask: LinkCommand) -> Result<Option<Value>, End> {
         match ask {
-            Ask::Offer { stream, offer } => {
+            LinkCommand::Offer { stream, offer } => {
                 let sender = self.remote(&stream);
                 Ok(Some(json!({ "id": "receiveVideoFrom", "sender": sender, "sdpOffer": offer })))
             }
-            Ask::Cancel(stream) => Ok(Some(json!({ "id": "cancelVideoFrom", "sender": self.remote(&stream) }))),
-            Ask::Flows(_) => {
+            LinkCommand::Cancel(stream) => Ok(Some(json!({ "id": "cancelVideoFrom", "sender": self.remote(&stream) }))),
+            LinkCommand::Flows(_) => {
                 self.backoff.reset();
                 self.state.send_replace(State::Flows);
                 Ok(None)
             }
-            Ask::Failed(stream) => self.failed(stream, "no media".into()).map(|()| None),
-            Ask::Loops(_) if self.is_by_hand() => Err(End::Over(Refused::Loop)),
-            Ask::Loops(_) => Ok(None),
-            Ask::End => Err(End::Over(Refused::NoStream)),
+            LinkCommand::Failed(stream) => self.failed(stream, "no media".into()).map(|()| None),
+            LinkCommand::Loops(_) if self.is_by_hand() => Err(End::Over(Refused::Loop)),
+            LinkCommand::Loops(_) => Ok(None),
+            LinkCommand::End => Err(End::Over(Refused::NoStream)),
         }
     }
 
@@ -287,13 +288,13 @@ impl Link {
         let now = Instant::now();
         let due: Vec<StreamId> = self.again.extract_if(.., |(at, _)| *at <= now).map(|(_, stream)| stream).collect();
         for stream in due {
-            self.tell(Linked::Has(stream)).await;
+            self.report(LinkEvent::Has(stream)).await;
         }
     }
 
-    async fn tell(&self, said: Linked) {
+    async fn report(&self, said: LinkEvent) {
         // The node has stopped: nobody needs to know.
-        self.say.send(Said::Of(self.id, said)).await.ok();
+        self.say.send(LinkReport::Of(self.id, said)).await.ok();
     }
 
     /// Where what it brings is here.
@@ -316,7 +317,7 @@ impl Link {
         }
     }
 
-    /// What the other node's stream is to be called here, if it is wanted.
+    /// The local name of the other node's stream, if it is wanted.
     fn local(&self, theirs: &str) -> Option<StreamId> {
         match &self.wanted {
             Wanted::One { from, local, .. } => (name_of(&from.stream) == theirs).then(|| local.stream.clone()),
@@ -333,7 +334,7 @@ impl Link {
 }
 
 /// A message of the node; `None` for what is none, or is more than this version knows.
-fn heard(message: Option<Result<Message, Error>>) -> Result<Option<Heard>, End> {
+fn heard(message: Option<Result<Message, Error>>) -> Result<Option<ServerMessage>, End> {
     match message {
         None | Some(Ok(Message::Close(_))) => Err(End::Lost(Refused::Dead("closed by the node".into()))),
         Some(Err(error)) => Err(error.into()),

@@ -1,4 +1,5 @@
-//! What this node pulls from others: a link to each, by hand for one stream, or for a conference that is at both.
+//! Streams that this node pulls from others: a link to each, by hand for one stream, or for a conference that is at
+//! both.
 
 mod link;
 mod targets;
@@ -10,30 +11,30 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::group::{Ask, LinkId, Linked};
+use super::group::{LinkCommand, LinkEvent, LinkId};
 use crate::backoff::Backoff;
 use crate::http::dial::Tls;
 use crate::ids::{ConfId, random_text};
-use crate::node_protocol::Peer;
+use crate::node_protocol::RemoteNode;
 
 use self::link::{Link, Wanted};
 pub use self::targets::{Known, Named, Targets};
 
-/// What a link may be asked at once: all streams of a large conference.
+/// Commands that may wait for a link: for all streams of a large conference.
 const ASKS: usize = 4096;
-/// What links have to say that waits for the node's task; when it is full they wait.
-const SAID: usize = 1024;
+/// Reports of links that may wait for the node's task. When it is full, the links wait.
+const LINK_REPORTS: usize = 1024;
 /// Streams that are pulled by hand.
 const BY_HAND: usize = 1024;
 
 /// Which nodes streams are pulled from, and how.
 pub struct Settings {
-    pub reach: Reach,
+    pub reach: PullLinkConfig,
     pub targets: Targets,
 }
 
 /// How other nodes are reached.
-pub struct Reach {
+pub struct PullLinkConfig {
     /// Our own id.
     pub node: String,
     pub tls: Tls,
@@ -88,7 +89,7 @@ pub enum Refused {
     TooMany,
 }
 
-/// What operators ask.
+/// A request of an operator.
 pub enum Request {
     Pull(Pull, oneshot::Sender<Result<watch::Receiver<State>, Refused>>),
     List(oneshot::Sender<Vec<Pulled>>),
@@ -96,16 +97,16 @@ pub enum Request {
     Terminate(Pull, oneshot::Sender<bool>),
 }
 
-/// What a link says.
-pub(super) enum Said {
-    Of(LinkId, Linked),
+/// A report of a link.
+pub(super) enum LinkReport {
+    Of(LinkId, LinkEvent),
     /// It has ended by itself.
     Over(LinkId),
 }
 
 /// All links of this node. Owned by the node's task; each link is a task, which ends with its handle.
 pub(super) struct Pulls {
-    reach: Arc<Reach>,
+    reach: Arc<PullLinkConfig>,
     targets: Targets,
     next: u64,
     handles: HashMap<LinkId, Handle>,
@@ -113,12 +114,12 @@ pub(super) struct Pulls {
     by_hand: BTreeMap<String, ByHand>,
     /// By the other node's id.
     cascades: HashMap<ConfId, BTreeMap<String, Cascade>>,
-    say: mpsc::Sender<Said>,
-    said: mpsc::Receiver<Said>,
+    say: mpsc::Sender<LinkReport>,
+    said: mpsc::Receiver<LinkReport>,
 }
 
 struct Handle {
-    asks: mpsc::Sender<Ask>,
+    asks: mpsc::Sender<LinkCommand>,
     task: JoinHandle<()>,
 }
 
@@ -145,21 +146,21 @@ impl ByHand {
 
 struct Cascade {
     link: LinkId,
-    peer: watch::Sender<Peer>,
+    peer: watch::Sender<RemoteNode>,
 }
 
 impl Pulls {
     pub fn new(Settings { reach, targets }: Settings) -> Self {
-        let (say, said) = mpsc::channel(SAID);
+        let (say, said) = mpsc::channel(LINK_REPORTS);
         let (handles, by_hand, cascades) = (HashMap::new(), BTreeMap::new(), HashMap::new());
         Self { reach: Arc::new(reach), targets, next: 0, handles, by_hand, cascades, say, said }
     }
 
-    /// What the next link says. What one said that is gone is passed over.
-    pub async fn next(&mut self) -> Said {
+    /// The next report of a link. Reports of a link that is gone are dropped.
+    pub async fn next(&mut self) -> LinkReport {
         loop {
             let said = self.said.recv().await.expect("one sender is ours");
-            let (Said::Of(link, _) | Said::Over(link)) = &said;
+            let (LinkReport::Of(link, _) | LinkReport::Over(link)) = &said;
             if self.handles.contains_key(link) {
                 return said;
             }
@@ -167,9 +168,9 @@ impl Pulls {
     }
 
     /// Asks the link. Answers whether it is there: one that can't keep up is gone.
-    pub fn ask(&mut self, link: LinkId, ask: Ask) -> bool {
+    pub fn ask(&mut self, link: LinkId, ask: LinkCommand) -> bool {
         let Some(handle) = self.handles.get(&link) else { return false };
-        if ask != Ask::End && handle.asks.try_send(ask).is_ok() {
+        if ask != LinkCommand::End && handle.asks.try_send(ask).is_ok() {
             return true;
         }
         self.forget(link);
@@ -177,8 +178,8 @@ impl Pulls {
     }
 
     /// The conference is at those nodes too, and at no others. Returns the links that have ended.
-    pub fn cascade(&mut self, conf: ConfId, peers: Vec<Peer>) -> Vec<LinkId> {
-        let peers: Vec<Peer> = peers.into_iter().filter(|peer| peer.gateway_id != self.reach.node).collect();
+    pub fn cascade(&mut self, conf: ConfId, peers: Vec<RemoteNode>) -> Vec<LinkId> {
+        let peers: Vec<RemoteNode> = peers.into_iter().filter(|peer| peer.gateway_id != self.reach.node).collect();
         let known = self.cascades.remove(&conf).unwrap_or_default();
         let (mut kept, mut ended) = (BTreeMap::new(), Vec::new());
         for (id, cascade) in known {

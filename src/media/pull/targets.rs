@@ -12,7 +12,7 @@ use crate::token::{Kind, KindKeys};
 
 /// Longest address that is looked at, in bytes.
 const URI_MAX: usize = 1024;
-/// What WCS puts behind a node's address.
+/// The path that WCS appends to a node's address.
 const WEBSOCKET: &str = "/websocket";
 
 /// A node that is configured here.

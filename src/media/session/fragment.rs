@@ -8,7 +8,7 @@ const CANDIDATES: usize = 64;
 const UFRAG: std::ops::RangeInclusive<usize> = 4..=256;
 const PASSWORD: std::ops::RangeInclusive<usize> = 22..=256;
 
-/// What names and proves one side of an ICE session.
+/// The ICE user fragment and password of one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub ufrag: String,
@@ -31,7 +31,9 @@ impl Credentials {
         let (ufrag, password) = (first(text, "a=ice-ufrag:"), first(text, "a=ice-pwd:"));
         match (ufrag, password) {
             (None, None) => Ok(None),
-            (Some(ufrag), Some(password)) if fits(ufrag, &UFRAG) && fits(password, &PASSWORD) => {
+            (Some(ufrag), Some(password))
+                if is_length_allowed(ufrag, &UFRAG) && is_length_allowed(password, &PASSWORD) =>
+            {
                 Ok(Some(Self { ufrag: ufrag.to_owned(), password: password.to_owned() }))
             }
             _ => Err("ICE credentials that are none"),
@@ -43,13 +45,13 @@ fn first<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_end)
 }
 
-fn fits(text: &str, lengths: &std::ops::RangeInclusive<usize>) -> bool {
+fn is_length_allowed(text: &str, lengths: &std::ops::RangeInclusive<usize>) -> bool {
     lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b))
 }
 
 impl Fragment {
     /// # Errors
-    /// What is wrong with it.
+    /// The error in the fragment, in words.
     pub fn read(text: &str) -> Result<Self, &'static str> {
         if text.len() > FRAGMENT_MAX {
             return Err("the fragment is too long");
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_fragment_is_refused() {
+    fn text_that_is_no_fragment_is_refused() {
         let half = "a=ice-ufrag:EsAw\r\n";
         let short = "a=ice-ufrag:Es\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n";
         let many = "a=candidate:1 1 udp 1 192.0.2.1 1 typ host\r\n".repeat(65);

@@ -5,7 +5,7 @@ use confgate_sfu::sdp::{Description, Direction, Section, Unreadable};
 
 use super::fragment::Credentials;
 
-/// What the client does.
+/// The client's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     Sends,
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_session_cannot_be_is_refused_whole() {
+    fn offer_unfit_for_a_session_is_refused_whole() {
         let media = |text: &str, side| matches!(Offer::read(text, side), Err(Unfit::Media(_)));
         assert_eq!(Offer::read("", Side::Sends), Err(Unfit::NoSdp));
         assert_eq!(Offer::read("{}", Side::Sends), Err(Unfit::NoSdp));
@@ -187,7 +187,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_taken_is_taken_again(cut in 0..OFFER.len()) {
+        fn accepted_offer_is_accepted_again(cut in 0..OFFER.len()) {
             if let Ok(offer) = Offer::read(&OFFER[..cut], Side::Sends) {
                 prop_assert_eq!(Offer::read(offer.text(), Side::Sends).unwrap(), offer);
             }

@@ -16,7 +16,7 @@ pub enum Refused {
     Unfit(&'static str),
 }
 
-/// What a PATCH comes to.
+/// The result of a PATCH.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Candidates to pass on.

@@ -62,7 +62,7 @@ struct Key(RoomId, StreamId);
 pub struct Whip {
     settings: Settings,
     endpoints: HashMap<EndpointId, Endpoint>,
-    /// Who is held back: audio, video.
+    /// The members with a held back track: audio, video.
     permits: HashMap<Key, (bool, bool)>,
     /// Sessions that are to end at the server, or have begun there for nobody any more; `true`: publishers'.
     ending: HashMap<EndpointId, (Key, bool)>,
@@ -77,7 +77,7 @@ impl Whip {
     }
 
     /// Connections that there are.
-    pub fn census(&self) -> u64 {
+    pub fn endpoints(&self) -> u64 {
         self.endpoints.len() as u64
     }
 
@@ -93,12 +93,12 @@ impl Whip {
                 self.open(endpoint, Side::Receives, (room, stream, viewer), offer);
             }
             Command::Pull { endpoint, .. }
-            | Command::Exchange { endpoint, .. }
+            | Command::SendRecv { endpoint, .. }
             | Command::Renegotiate { endpoint, .. }
             | Command::Answered { endpoint, .. } => self.refuse(endpoint, Refusal::Unavailable),
             Command::Candidate { endpoint, candidate } => self.candidate(endpoint, candidate),
             Command::Close { endpoint } => self.close(endpoint),
-            Command::Permit { room, stream, audio, video } => self.permit(Key(room, stream), (audio, video)),
+            Command::SetForwarding { room, stream, audio, video } => self.permit(Key(room, stream), (audio, video)),
             // Such a server knows of no sizes.
             Command::View { .. } => {}
             Command::CloseRoom { room } => self.close_room(&room),
@@ -163,7 +163,7 @@ impl Whip {
     fn replace(&mut self, key: &Key) {
         for former in self.of(|endpoint| endpoint.side == Side::Sends && endpoint.is(key)) {
             self.close(former);
-            self.tell(Notice::Closed { endpoint: former, reason: Reason::Replaced });
+            self.send_notice(Notice::Closed { endpoint: former, reason: Reason::Replaced });
         }
     }
 
@@ -217,7 +217,7 @@ impl Whip {
         let (side, sends) = (endpoint.side, endpoint.sends);
         endpoint.phase = Phase::Open(session);
         let key = Key(endpoint.room.clone(), endpoint.stream.clone());
-        self.tell(Notice::Answer { endpoint: id, answer });
+        self.send_notice(Notice::Answer { endpoint: id, answer });
         self.trickle(id);
         if side == Side::Sends && self.permits.get(&key).copied().unwrap_or((true, true)) != sends {
             return self.hang_up(id);
@@ -286,7 +286,7 @@ impl Whip {
     /// Ends the connection, so that its client makes another.
     fn hang_up(&mut self, id: EndpointId) {
         self.close(id);
-        self.tell(Notice::Closed { endpoint: id, reason: Reason::Hangup });
+        self.send_notice(Notice::Closed { endpoint: id, reason: Reason::Hangup });
     }
 
     fn close(&mut self, id: EndpointId) {
@@ -327,10 +327,10 @@ impl Whip {
     }
 
     fn refuse(&mut self, endpoint: EndpointId, refusal: Refusal) {
-        self.tell(Notice::Refused { endpoint, refusal });
+        self.send_notice(Notice::Refused { endpoint, refusal });
     }
 
-    fn tell(&mut self, notice: Notice) {
+    fn send_notice(&mut self, notice: Notice) {
         self.out.push(Output::Tell(notice));
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::core::{Output, Settings, Whip};
 use super::request::Done;
-use super::request::Reach;
+use super::request::WhipServer;
 use crate::clock::Moment;
 
 /// Commands that wait for the driver's task.
@@ -28,17 +28,17 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct Driver {
     commands: mpsc::Sender<Command>,
     task: JoinHandle<()>,
-    shown: Arc<Shown>,
+    status: Arc<DriverStatus>,
     endpoints_max: u64,
 }
 
-/// What the task shows of itself.
-struct Shown {
+/// The status that the driver's task publishes.
+struct DriverStatus {
     probed: Mutex<Result<(), String>>,
     endpoints: AtomicU64,
 }
 
-impl Shown {
+impl DriverStatus {
     fn probed(&self) -> MutexGuard<'_, Result<(), String>> {
         // Whole at any time.
         self.probed.lock().unwrap_or_else(PoisonError::into_inner)
@@ -49,24 +49,24 @@ impl Shown {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
-/// What a task of the driver's has come to.
+/// The result of a request's task.
 enum Outcome {
     Of(EndpointId, Done),
     Probed(Result<(), String>),
 }
 
 impl Driver {
-    pub fn start(reach: Reach) -> (Self, mpsc::Receiver<Notice>) {
+    pub fn start(reach: WhipServer) -> (Self, mpsc::Receiver<Notice>) {
         let (commands, mailbox) = mpsc::channel(COMMANDS);
         let (notices, told) = mpsc::channel(NOTICES);
         let probed = Mutex::new(Err("not yet probed".to_owned()));
-        let shown = Arc::new(Shown { probed, endpoints: AtomicU64::new(0) });
+        let status = Arc::new(DriverStatus { probed, endpoints: AtomicU64::new(0) });
         let endpoints_max = reach.endpoints_max;
         let settings = Settings { endpoints_max: endpoints_max as usize, timeout_ms: reach.timeout.as_millis() as u64 };
         let core = Whip::new(settings);
-        let task = Task { reach: Arc::new(reach), core, notices, shown: shown.clone(), under_way: JoinSet::new() };
+        let task = Task { reach: Arc::new(reach), core, notices, status: status.clone(), under_way: JoinSet::new() };
         let task = tokio::spawn(task.run(mailbox));
-        (Self { commands, task, shown, endpoints_max }, told)
+        (Self { commands, task, status, endpoints_max }, told)
     }
 
     /// # Errors
@@ -87,17 +87,17 @@ impl Driver {
     /// # Errors
     /// Why it isn't to be used.
     pub fn load(&self) -> Result<Load, String> {
-        let endpoints = self.shown.endpoints.load(Ordering::Relaxed);
+        let endpoints = self.status.endpoints.load(Ordering::Relaxed);
         let busiest = endpoints as f64 / self.endpoints_max.max(1) as f64;
-        self.shown.probed().clone().map(|()| Load { busiest, endpoints, ..Load::default() })
+        self.status.probed().clone().map(|()| Load { busiest, endpoints, ..Load::default() })
     }
 }
 
 struct Task {
-    reach: Arc<Reach>,
+    reach: Arc<WhipServer>,
     core: Whip,
     notices: mpsc::Sender<Notice>,
-    shown: Arc<Shown>,
+    status: Arc<DriverStatus>,
     under_way: JoinSet<Outcome>,
 }
 
@@ -136,7 +136,7 @@ impl Task {
             for output in todo {
                 self.carry(output).await;
             }
-            self.shown.endpoints.store(self.core.census(), Ordering::Relaxed);
+            self.status.endpoints.store(self.core.endpoints(), Ordering::Relaxed);
         }
         for output in self.core.stop() {
             if let Output::Ask(..) = output {
@@ -159,7 +159,7 @@ impl Task {
     }
 
     fn probed(&self, probed: Result<(), String>) {
-        let was = std::mem::replace(&mut *self.shown.probed(), probed.clone());
+        let was = std::mem::replace(&mut *self.status.probed(), probed.clone());
         metrics::gauge!("confgate_whip_up").set(f64::from(u8::from(probed.is_ok())));
         match probed {
             Ok(()) if was.is_err() => tracing::info!(server = %self.reach.base, "the WHIP server answers"),

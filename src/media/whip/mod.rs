@@ -13,4 +13,4 @@ mod sdp;
 mod tests;
 
 pub use driver::{Driver, Full};
-pub use request::{Bearer, Reach};
+pub use request::{Bearer, WhipServer};

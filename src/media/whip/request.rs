@@ -19,17 +19,17 @@ use crate::media::session::Side;
 use crate::stall::patience;
 use crate::token::{CallGatewayClaims, Kind, KindKeys};
 
-/// What stands in an address as it is (RFC 3986 section 2.3).
+/// The characters that stand in an address as they are (RFC 3986 section 2.3).
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// How long a token serves that is signed for a session's beginning.
 const TOKEN_TTL: Duration = Duration::from_secs(60);
 
 /// How one server is reached.
 #[derive(Clone)]
-pub struct Reach {
-    /// What its addresses begin with: http(s).
+pub struct WhipServer {
+    /// The common prefix of its addresses: http(s).
     pub base: Uri,
-    /// What follows for one who sends a stream, with `{room}` and `{stream}` in it; and for one who watches it.
+    /// The path for a client that sends a stream, with `{room}` and `{stream}` in it; and for one that watches it.
     pub whip_path: String,
     pub whep_path: String,
     pub tls: Tls,
@@ -43,7 +43,7 @@ pub struct Reach {
     pub endpoints_max: u64,
 }
 
-/// What is shown to the server.
+/// The bearer token for the server.
 #[derive(Clone)]
 pub enum Bearer {
     Nothing,
@@ -52,7 +52,7 @@ pub enum Bearer {
     Signed(String, Arc<KindKeys>),
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug)]
 pub enum Done {
     Begun(Result<Begun, Failure>),
@@ -61,7 +61,7 @@ pub enum Done {
     Ended,
 }
 
-/// What the driver asks.
+/// A request of the driver.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
     Begin { side: Side, room: RoomId, stream: StreamId, viewer: MemberId, offer: String },
@@ -74,23 +74,23 @@ pub enum Request {
 pub struct Session {
     pub address: Uri,
     pub tag: Option<String>,
-    pub bearer: Shown,
+    pub bearer: SessionBearer,
 }
 
-/// What was shown for it: again with each request.
+/// The token that began the session: sent again with each request.
 #[derive(Clone, PartialEq)]
-pub struct Shown(Option<Secret>);
+pub struct SessionBearer(Option<Secret>);
 
 #[cfg(test)]
-impl Shown {
+impl SessionBearer {
     pub fn nothing() -> Self {
         Self(None)
     }
 }
 
-impl std::fmt::Debug for Shown {
+impl std::fmt::Debug for SessionBearer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shown")
+        f.write_str("SessionBearer")
     }
 }
 
@@ -118,7 +118,7 @@ impl Bearer {
     }
 }
 
-impl Reach {
+impl WhipServer {
     /// Whether the server answers as one that is well.
     ///
     /// # Errors
@@ -130,8 +130,9 @@ impl Reach {
     async fn look(&self) -> Result<(), String> {
         let path = self.path(&self.whip_path, "probe", "probe");
         let address = self.address(&path).ok_or("the node's addresses are no URLs")?;
-        let reply = self.exchange(Method::OPTIONS, &address, &Shown(None), None, String::new()).await?;
-        // Who asks for a token, or has no use for OPTIONS, is there; who knows no such path isn't what was configured.
+        let reply = self.exchange(Method::OPTIONS, &address, &SessionBearer(None), None, String::new()).await?;
+        // A server that asks for a token, or has no use for OPTIONS, is there. A server that knows no such path isn't
+        // the configured one.
         let is_there = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED];
         match reply.status() {
             status if status.is_success() || is_there.contains(&status) => Ok(()),
@@ -197,7 +198,7 @@ impl Reach {
         &self,
         method: Method,
         address: &Uri,
-        bearer: &Shown,
+        bearer: &SessionBearer,
         of_body: Option<(&'static str, Option<&str>)>,
         body: String,
     ) -> Result<Response<Bytes>, String> {
@@ -220,8 +221,8 @@ impl Reach {
         timeout(self.timeout, send(address, &self.tls, request)).await.map_err(|_| "no answer in time".to_owned())?
     }
 
-    fn bearer(&self, room: &str, user: &str) -> Shown {
-        Shown(match &self.bearer {
+    fn bearer(&self, room: &str, user: &str) -> SessionBearer {
+        SessionBearer(match &self.bearer {
             Bearer::Nothing => None,
             Bearer::Fixed(secret) => Some(secret.clone()),
             Bearer::Signed(gateway, keys) => ConfId::parse(room).zip(UserId::parse(user)).map(|(conf, user)| {
@@ -277,7 +278,7 @@ fn resolved(address: &Uri, place: &str) -> Option<Uri> {
     format!("{origin}{path}").parse().ok()
 }
 
-/// What the server knows the room by: a conference's by its id, an open one by a name that no id can be.
+/// The room's name at the server: a conference's id, or for an open room a name that no id can be.
 fn room_name(room: &RoomId) -> String {
     match room.split_once('/') {
         Some(("conf", id)) => id.to_owned(),

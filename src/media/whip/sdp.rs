@@ -18,7 +18,7 @@ pub fn permitted(offer: &str, audio: bool, video: bool) -> Option<String> {
     let mids: Vec<&str> = read.media.iter().filter_map(Section::mid).collect();
     let bundle = format!("a=group:BUNDLE {}", mids.join(" "));
     read.session.iter_mut().filter(|line| line.starts_with("a=group:BUNDLE")).for_each(|line| *line = &bundle);
-    // What was bundled with a section that is gone has its own transport now.
+    // A section that was bundled with a removed section has its own transport now.
     let first = read.media.first_mut()?;
     first.port = 9;
     first.lines.retain(|line| *line != "a=bundle-only");

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::core::{Output, Settings, Whip};
 use super::request::Done;
-use super::request::{Begun, Failure, Request, Session, Shown};
+use super::request::{Begun, Failure, Request, Session, SessionBearer};
 use super::sdp;
 use crate::media::session::{Side, is_whole};
 
@@ -28,26 +28,26 @@ impl Driver {
         Self { core: Whip::new(Settings { endpoints_max: 4, timeout_ms: 1000 }), now: T0 }
     }
 
-    fn say(&mut self, command: Command) -> Vec<Output> {
+    fn send(&mut self, command: Command) -> Vec<Output> {
         self.core.command(self.now, command)
     }
 
     fn publish(&mut self, id: u64) -> Vec<Output> {
         let (room, endpoint) = ("conf/c".into(), EndpointId(id));
-        self.say(Command::Publish { room, endpoint, stream: stream(), offer: OFFER.into() })
+        self.send(Command::Publish { room, endpoint, stream: stream(), offer: OFFER.into() })
     }
 
     fn subscribe(&mut self, id: u64) -> Vec<Output> {
         let (room, endpoint, viewer) = ("conf/c".into(), EndpointId(id), "ben".into());
-        self.say(Command::Subscribe { room, endpoint, viewer, stream: stream(), offer: OFFER.into() })
+        self.send(Command::Subscribe { room, endpoint, viewer, stream: stream(), offer: OFFER.into() })
     }
 
     fn permit(&mut self, audio: bool, video: bool) -> Vec<Output> {
-        self.say(Command::Permit { room: "conf/c".into(), stream: stream(), audio, video })
+        self.send(Command::SetForwarding { room: "conf/c".into(), stream: stream(), audio, video })
     }
 
     fn close(&mut self, id: u64) -> Vec<Output> {
-        self.say(Command::Close { endpoint: EndpointId(id) })
+        self.send(Command::Close { endpoint: EndpointId(id) })
     }
 
     fn begun(&mut self, id: u64) -> Vec<Output> {
@@ -75,7 +75,7 @@ fn stream() -> StreamId {
 
 fn session(id: u64) -> Session {
     let address = format!("http://127.0.0.1/s/{id}").parse().unwrap();
-    Session { address, tag: Some(format!("\"{id}\"")), bearer: Shown::nothing() }
+    Session { address, tag: Some(format!("\"{id}\"")), bearer: SessionBearer::nothing() }
 }
 
 fn ends(id: u64) -> Output {
@@ -121,7 +121,7 @@ fn candidates_wait_for_the_session_and_for_each_other() {
     let mut driver = Driver::new();
     driver.publish(1);
     let trickle =
-        |driver: &mut Driver| driver.say(Command::Candidate { endpoint: EndpointId(1), candidate: CANDIDATE.into() });
+        |driver: &mut Driver| driver.send(Command::Candidate { endpoint: EndpointId(1), candidate: CANDIDATE.into() });
     assert_eq!(trickle(&mut driver), []);
     let outputs = driver.begun(1);
     let Some(Output::Ask(_, Request::Trickle { fragment, .. })) = outputs.get(1) else { panic!("{outputs:?}") };
@@ -158,7 +158,7 @@ fn a_muted_member_is_ended_at_the_server_and_comes_again_without_sound() {
 }
 
 #[test]
-fn what_is_forbidden_while_the_server_is_asked_is_ended_when_it_answers() {
+fn stream_forbidden_during_the_request_is_ended_at_the_answer() {
     let mut driver = Driver::new();
     driver.publish(1);
     assert_eq!(driver.permit(false, true), []);
@@ -166,7 +166,7 @@ fn what_is_forbidden_while_the_server_is_asked_is_ended_when_it_answers() {
 }
 
 #[test]
-fn whatever_was_begun_is_ended_once() {
+fn every_begun_session_is_ended_once() {
     let mut driver = Driver::new();
     driver.publish(1);
     assert_eq!(driver.close(1), [], "it isn't known yet what to end");
@@ -176,9 +176,9 @@ fn whatever_was_begun_is_ended_once() {
     driver.begun(2);
     driver.subscribe(3);
     driver.begun(3);
-    let outputs = driver.say(Command::CloseRoom { room: "conf/c".into() });
+    let outputs = driver.send(Command::CloseRoom { room: "conf/c".into() });
     assert!(outputs.contains(&ends(2)) && outputs.contains(&ends(3)), "{outputs:?}");
-    assert_eq!(driver.core.census(), 0);
+    assert_eq!(driver.core.endpoints(), 0);
     assert_eq!(driver.close(2), []);
 }
 
@@ -206,7 +206,7 @@ fn failures_are_told_for_what_they_are() {
         Command::Pull { room: "conf/c".into(), endpoint: EndpointId(20), stream: stream() },
     ] {
         let refused = Notice::Refused { endpoint: EndpointId(20), refusal: Refusal::Unavailable };
-        assert_eq!(driver.say(command), [Output::Tell(refused)]);
+        assert_eq!(driver.send(command), [Output::Tell(refused)]);
     }
 }
 

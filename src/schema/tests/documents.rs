@@ -46,7 +46,7 @@ fn both_documents_say_where_they_are_served() {
     assert_eq!(text(schema.asyncapi_json()), *schema.asyncapi());
 }
 
-/// What generators of types and clients need, beyond what the formats demand.
+/// The demands of generators of types and clients, beyond those of the formats.
 #[test]
 fn generators_find_a_title_for_each_schema_items_for_each_array_and_required_params_first() {
     let schema = built_in();

@@ -1,4 +1,4 @@
-//! What a client may send.
+//! The params that a client may send.
 
 use serde_json::{Value, json};
 

@@ -26,16 +26,17 @@ use tokio::sync::oneshot;
 
 use self::refusals::Refused;
 pub(super) use self::sessions::Sessions;
-use self::sessions::{Ask, Asks};
+use self::sessions::{SessionRequest, SessionRequests};
 use super::Signal;
 use crate::callgw::IceServer;
+use crate::clock::date_ms;
 use crate::event::Role;
 use crate::http::bearer::authorization;
 use crate::http::body::{BodyRefused, bounded_body};
-use crate::ids::{ConfId, UserId, now_ms};
+use crate::ids::{ConfId, UserId};
 use crate::media::group::FLAT;
 use crate::media::session::{FRAGMENT_MAX, Offer, Side};
-use crate::media::{Purpose, Session, Shown};
+use crate::media::{ClientCredentials, Purpose, Session};
 use crate::token::CallGatewayClaims;
 
 /// How long the claims serve that an operator's stream is begun with: it goes on beyond them.
@@ -158,7 +159,7 @@ async fn begin_as(
     )
         .into_response();
     if let Some(turn) = &signal.settings.turn {
-        let server = IceServer::new(turn, &user, now_ms());
+        let server = IceServer::new(turn, &user, date_ms());
         for link in links(&server) {
             response.headers_mut().append(LINK, link);
         }
@@ -177,7 +178,7 @@ async fn change(State(signal): State<Arc<Signal>>, Path(at): Path<(String, Strin
     let fragment = text(body, FRAGMENT_MAX).await?;
     let (reply, done) = oneshot::channel();
     let gone = |_| Refused::gone();
-    asks.send(Ask::Patch { condition, fragment, reply }).await.map_err(|_| Refused::gone())?;
+    asks.send(SessionRequest::Patch { condition, fragment, reply }).await.map_err(|_| Refused::gone())?;
     match done.await.map_err(gone)?? {
         None => Ok(StatusCode::NO_CONTENT.into_response()),
         Some(restarted) => {
@@ -193,26 +194,28 @@ async fn end(State(signal): State<Arc<Signal>>, Path(at): Path<(String, String)>
     }
     let asks = signal.session(request.headers(), &at)?;
     let (reply, done) = oneshot::channel();
-    asks.send(Ask::End(reply)).await.map_err(|_| Refused::gone())?;
+    asks.send(SessionRequest::End(reply)).await.map_err(|_| Refused::gone())?;
     // Gone by itself meanwhile is ended too.
     done.await.ok();
     Ok(StatusCode::OK.into_response())
 }
 
 impl Signal {
-    /// Who asks, by a token that serves in that conference.
+    /// The claims of the request's token, which must be valid for that conference.
     fn admits(&self, headers: &HeaderMap, conf: &str) -> Result<CallGatewayClaims, Refused> {
         let token = authorization(headers).ok_or(Refused::no_token())?;
         match self.tokens.client(token) {
-            Shown::Claims(claims) if claims.conf_id.as_str() == conf => Ok(*claims),
-            Shown::Claims(_) => Err(Refused::other_room()),
-            Shown::Nothing | Shown::Refused | Shown::Pull(_) => Err(Refused::bad_token()),
+            ClientCredentials::Claims(claims) if claims.conf_id.as_str() == conf => Ok(*claims),
+            ClientCredentials::Claims(_) => Err(Refused::other_room()),
+            ClientCredentials::Nothing | ClientCredentials::Refused | ClientCredentials::Pull(_) => {
+                Err(Refused::bad_token())
+            }
         }
     }
 
     /// The session at that address: for who bears the token that began it, which serves for that as long as it lasts,
     /// or a fresh one of the same user.
-    fn session(&self, headers: &HeaderMap, (conf, name): &(String, String)) -> Result<Asks, Refused> {
+    fn session(&self, headers: &HeaderMap, (conf, name): &(String, String)) -> Result<SessionRequests, Refused> {
         let token = authorization(headers).ok_or(Refused::no_token())?;
         let found = self.sessions.find(name);
         if let Some((begun, asks)) = &found
@@ -229,7 +232,7 @@ impl Signal {
         if (&begun.conf_id, &begun.user_id) != (&shown.conf_id, &shown.user_id) {
             return Err(Refused::other_room());
         }
-        let serves = begun.nonce == shown.nonce || matches!(self.tokens.client(token), Shown::Claims(_));
+        let serves = begun.nonce == shown.nonce || matches!(self.tokens.client(token), ClientCredentials::Claims(_));
         if serves { Ok(asks) } else { Err(Refused::bad_token()) }
     }
 }
@@ -240,7 +243,7 @@ fn check_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Refused> 
     if kind.eq_ignore_ascii_case(wanted) { Ok(()) } else { Err(Refused::wrong_type(wanted)) }
 }
 
-/// Who takes no SDP can't be answered.
+/// A client that takes no SDP can't be answered.
 fn check_accept(headers: &HeaderMap) -> Result<(), Refused> {
     let mut asked = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
     let fits = |list: &str| {

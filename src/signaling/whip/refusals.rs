@@ -1,4 +1,4 @@
-//! What a client of WHIP or WHEP is told instead: a status, and problem details (RFC 9457).
+//! The refusals of WHIP and WHEP: a status, and problem details (RFC 9457).
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -91,7 +91,7 @@ impl From<BodyRefused> for Refused {
     }
 }
 
-/// What the node says of a session.
+/// The refusal for the node's error code.
 impl From<Code> for Refused {
     fn from(code: Code) -> Self {
         match code {

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::refusals::Refused;
-use super::sessions::{Answered, Ask};
+use super::sessions::{Answered, SessionRequest};
 use super::{OPEN, protocol};
 use crate::media::message::{Candidate, Message};
 use crate::media::session::{Established, Offer, Side, Step};
-use crate::media::{Client, Heard, Shown};
+use crate::media::{Client, ClientCredentials, SessionEvent};
 use crate::signaling::Signal;
 use crate::token::CallGatewayClaims;
 
 struct Task {
     client: Client,
-    heard: mpsc::Receiver<Heard>,
-    asked: mpsc::Receiver<Ask>,
+    heard: mpsc::Receiver<SessionEvent>,
+    asked: mpsc::Receiver<SessionRequest>,
 }
 
 /// Starts the task of a session that has begun at the node, and says its address. `told` hears the node's answer.
@@ -25,7 +25,7 @@ pub(super) fn start(
     side: Side,
     claims: CallGatewayClaims,
     offer: Offer,
-    (client, heard): (Client, mpsc::Receiver<Heard>),
+    (client, heard): (Client, mpsc::Receiver<SessionEvent>),
     told: oneshot::Sender<Result<Answered, Refused>>,
 ) -> String {
     let protocol = if claims.flat { OPEN } else { protocol(side) };
@@ -38,7 +38,7 @@ pub(super) fn start(
         task.client.closed().await;
         signal.sessions.close(&name);
         if let Some(ended) = ended {
-            // Whoever asked for it may be gone.
+            // The requester may be gone.
             ended.send(()).ok();
         }
     });
@@ -56,7 +56,7 @@ impl Task {
         let (mut session, stream) = match self.established(offer, side).await {
             Ok((session, stream, answer)) => {
                 let entity_tag = session.entity_tag();
-                // Who has hung up meanwhile knows no address to end it at.
+                // A client that has hung up meanwhile knows no address to end the session at.
                 told.send(Ok(Answered { answer, entity_tag })).ok()?;
                 (session, stream)
             }
@@ -69,12 +69,12 @@ impl Task {
             tokio::select! {
                 heard = self.heard.recv() => match heard {
                     // A later answer is awaited where it is asked for; all else is its end.
-                    Some(Heard::Answered { .. }) => {}
-                    Some(Heard::Refused(_) | Heard::Moved | Heard::Closed) | None => return None,
+                    Some(SessionEvent::Answered { .. }) => {}
+                    Some(SessionEvent::Refused(_) | SessionEvent::Moved | SessionEvent::Closed) | None => return None,
                 },
                 ask = self.asked.recv() => match ask? {
-                    Ask::End(reply) => return Some(reply),
-                    Ask::Patch { condition, fragment, reply } => {
+                    SessionRequest::End(reply) => return Some(reply),
+                    SessionRequest::Patch { condition, fragment, reply } => {
                         let done = self.patch(&mut session, &stream, condition.as_deref(), &fragment).await;
                         // The change stands, whether or not its client still listens.
                         reply.send(done).ok();
@@ -92,10 +92,10 @@ impl Task {
     /// The node's next answer.
     async fn answer(&mut self) -> Result<(String, String), Refused> {
         match self.heard.recv().await {
-            Some(Heard::Answered { stream, answer }) => Ok((stream, answer)),
-            Some(Heard::Refused(code)) => Err(code.into()),
-            Some(Heard::Moved) => Err(Refused::moved()),
-            Some(Heard::Closed) | None => Err(Refused::unavailable()),
+            Some(SessionEvent::Answered { stream, answer }) => Ok((stream, answer)),
+            Some(SessionEvent::Refused(code)) => Err(code.into()),
+            Some(SessionEvent::Moved) => Err(Refused::moved()),
+            Some(SessionEvent::Closed) | None => Err(Refused::unavailable()),
         }
     }
 
@@ -125,7 +125,7 @@ impl Task {
         for candidate in candidates {
             let candidate = Some(Candidate { candidate, sdp_mid: None, sdp_mline_index: None });
             let message = Message::OnIceCandidate { name: Some(stream.to_owned()), candidate };
-            self.client.say(Ok(message), Shown::Nothing).await;
+            self.client.on_message(Ok(message), ClientCredentials::Nothing).await;
         }
     }
 }

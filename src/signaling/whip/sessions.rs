@@ -15,15 +15,15 @@ const ASKS: usize = 4;
 const NAME: usize = 32;
 
 /// To a session's task.
-pub(super) type Asks = mpsc::Sender<Ask>;
+pub(super) type SessionRequests = mpsc::Sender<SessionRequest>;
 
-/// What a client asks of its session.
-pub(super) enum Ask {
+/// A client's request to its session.
+pub(super) enum SessionRequest {
     Patch { condition: Option<String>, fragment: String, reply: oneshot::Sender<Result<Option<Answered>, Refused>> },
     End(oneshot::Sender<()>),
 }
 
-/// What the node says to an offer, or to new ICE credentials.
+/// The node's answer to an offer, or to new ICE credentials.
 pub(super) struct Answered {
     pub answer: String,
     pub entity_tag: String,
@@ -33,8 +33,8 @@ pub(super) struct Answered {
 pub(in crate::signaling) struct Sessions {
     /// The node's: sessions' addresses begin with it.
     pub(super) path: String,
-    /// Whose each is, by the token that began it.
-    open: Mutex<HashMap<String, (CallGatewayClaims, Asks)>>,
+    /// Each session's owner, by the token that began it.
+    open: Mutex<HashMap<String, (CallGatewayClaims, SessionRequests)>>,
 }
 
 impl Sessions {
@@ -43,7 +43,7 @@ impl Sessions {
     }
 
     /// Its name, and what is asked of it.
-    pub(super) fn open(&self, claims: CallGatewayClaims) -> (String, mpsc::Receiver<Ask>) {
+    pub(super) fn open(&self, claims: CallGatewayClaims) -> (String, mpsc::Receiver<SessionRequest>) {
         let (asks, asked) = mpsc::channel(ASKS);
         let name = random_text(NAME);
         let mut open = self.table();
@@ -52,7 +52,7 @@ impl Sessions {
         (name, asked)
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<(CallGatewayClaims, Asks)> {
+    pub(super) fn find(&self, name: &str) -> Option<(CallGatewayClaims, SessionRequests)> {
         self.table().get(name).cloned()
     }
 
@@ -62,7 +62,7 @@ impl Sessions {
         metrics::gauge!("confgate_http_sessions").set(open.len() as f64);
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<String, (CallGatewayClaims, Asks)>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<String, (CallGatewayClaims, SessionRequests)>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

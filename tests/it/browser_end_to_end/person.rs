@@ -1,4 +1,4 @@
-//! What a person sees and does on the page, in any language.
+//! A person on the page: sees and does what the page offers, in any language.
 
 use serde_json::json;
 
@@ -95,7 +95,7 @@ impl Browser {
         self.holds(&format!("({visible}) === {shown}")).await;
     }
 
-    /// Who this tab is logged in as, and by which login.
+    /// The user and the login of this tab.
     pub async fn login(&self) -> serde_json::Value {
         let login = "const [key] = Object.keys(sessionStorage).filter(key => key.startsWith('confgate.session:'));
             const { userId, loginId } = JSON.parse(sessionStorage.getItem(key)); return [userId, loginId]";

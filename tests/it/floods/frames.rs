@@ -29,7 +29,7 @@ pub fn settings(values: &[(u16, u32)]) -> Vec<u8> {
     frame(SETTINGS, 0, 0, &payload)
 }
 
-/// What a connection begins with.
+/// The first bytes of a connection.
 pub fn opening(values: &[(u16, u32)]) -> Vec<u8> {
     [PREFACE, &settings(values), &frame(SETTINGS, ACK, 0, &[])].concat()
 }

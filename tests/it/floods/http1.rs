@@ -22,7 +22,7 @@ fn flood(name: &'static str, first: &str, again: &str) -> Flood {
 }
 
 #[tokio::test]
-async fn what_never_ends_over_http1_is_cut_and_nobody_else_notices() {
+async fn endless_http1_input_is_cut_and_harms_nobody_else() {
     let stage = Stage::quiet(LIMITS).await;
     let chunked = format!("POST {BASE}/jsonrpc HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     let get = format!("GET {BASE}/openrpc.json HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -30,7 +30,7 @@ fn opening(path: &str, protocols: &str, first: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_never_ends_on_a_socket_is_cut_and_nobody_else_notices() {
+async fn endless_socket_input_is_cut_and_harms_nobody_else() {
     let stage = Stage::quiet(LIMITS).await;
     let chair = stage.chair().await;
     let token = chair.token().expect("they are logged in");

@@ -116,7 +116,7 @@ async fn by_default_a_conference_is_called_and_governed_without_anything_else() 
     let chair = stage.chair().await;
     let (conf, code) = stage.conference(&chair, json!({})).await;
     let (anna, ben) = (stage.guest(&code, "Anna").await, stage.guest(&code, "Ben").await);
-    // Whoever has no event socket has left after a while.
+    // A member without an event socket has left after a while.
     let _sockets = (anna.open_socket().await, ben.open_socket().await);
     chair.rpc("conference.join", json!({ "confId": conf })).await.result();
     anna.rpc("conference.join", json!({ "confId": conf })).await.result();

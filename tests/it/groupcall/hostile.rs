@@ -1,4 +1,4 @@
-//! What any client may do to a node.
+//! Hostile clients of a node.
 
 use serde_json::json;
 

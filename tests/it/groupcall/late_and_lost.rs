@@ -1,4 +1,4 @@
-//! What a browser makes of a path on which packets come late or are lost.
+//! A browser's picture on a path on which packets come late or are lost.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::lossy_path::{Delivery, LossyPath, payload_types};
 use super::pages::{Scene, asks, takes, takes_answer};
-use super::way::{CascadeMethod, Fate, payload_types};
 use crate::support::http_session::{whep, whip};
 use crate::support::wait::{until, until_true};
 
@@ -49,11 +49,11 @@ async fn open(nack: bool) -> (Scene, String) {
 async fn browser_sound_waits_for_a_picture_that_comes_late() {
     let (scene, answer) = open(false).await;
     let pictures = payload_types(&answer, "video");
-    let fate = move |packet: super::way::Rtp| match pictures.contains(&packet.payload_type) {
-        true => Fate::Late(DELAY),
-        false => Fate::Arrives,
+    let fate = move |packet: super::lossy_path::Rtp| match pictures.contains(&packet.payload_type) {
+        true => Delivery::Late(DELAY),
+        false => Delivery::Arrives,
     };
-    let (_way, answer) = CascadeMethod::of(&answer, fate).await;
+    let (_way, answer) = LossyPath::of(&answer, fate).await;
     takes_answer(&scene.viewer, &answer).await;
     let played = async || asks(&scene.viewer, PLAYED, Vec::new()).await;
     until_true("pictures come", async || played().await["frames"].as_u64() > Some(5)).await;
@@ -75,15 +75,15 @@ async fn browser_lost_sound_is_sent_again_to_a_viewer_who_asks_for_it_and_has_no
     assert!(answer.contains(" nack\r\n") && !payload_types(&answer, "audio").is_empty(), "{answer}");
     let (sounds, lost) = (payload_types(&answer, "audio"), Arc::new(AtomicUsize::new(0)));
     let (count, mut once) = (Arc::clone(&lost), HashSet::new());
-    let fate = move |packet: super::way::Rtp| {
+    let fate = move |packet: super::lossy_path::Rtp| {
         let is_due = sounds.contains(&packet.payload_type) && packet.number.is_multiple_of(ONE_OF);
         if !(is_due && once.insert(packet.number)) {
-            return Fate::Arrives;
+            return Delivery::Arrives;
         }
         count.fetch_add(1, Ordering::Relaxed);
-        Fate::Lost
+        Delivery::Lost
     };
-    let (_way, answer) = CascadeMethod::of(&answer, fate).await;
+    let (_way, answer) = LossyPath::of(&answer, fate).await;
     takes_answer(&scene.viewer, &answer).await;
     until_true("sound is lost on the way", async || lost.load(Ordering::Relaxed) >= LOST).await;
     let played = asks(&scene.viewer, PLAYED, Vec::new()).await;

@@ -1,18 +1,18 @@
 //! The call gateway node: Kurento's group call over wss, with real WebRTC peers, and what a gateway orders.
 
+mod admission;
 mod alone;
 mod browser;
 mod calls;
 mod codecs;
-mod entry;
+mod control;
 mod handshakes;
 mod hostile;
 mod kurento;
 mod late_and_lost;
-mod orders;
+mod lossy_path;
 mod pages;
 mod sessions;
-mod way;
 
 use crate::support::gateway::Gateway;
 use crate::support::media::{SOME, builtin_node};

@@ -80,7 +80,7 @@ impl Scene {
     }
 }
 
-/// What an asynchronous script says.
+/// The result of an asynchronous script.
 pub async fn asks(browser: &Browser, script: &str, arguments: Vec<Value>) -> Value {
     browser.page.execute_async(script, arguments).await.expect("the script runs")
 }

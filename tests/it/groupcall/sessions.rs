@@ -42,7 +42,7 @@ async fn the_members_see_and_hear_who_publishes_over_http_until_it_ends() {
 }
 
 #[tokio::test]
-async fn who_publishes_over_http_falls_under_mute_expel_and_the_end() {
+async fn http_publisher_obeys_mute_expel_and_the_end() {
     let gateway = node("").await;
     let client = gateway.client();
     let mut link = client.control_link(&control_token("n1")).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_publisher_over_http_whose_path_is_lost_has_left() {
 }
 
 #[tokio::test]
-async fn who_watches_over_http_sees_the_publisher_and_is_seen_by_nobody() {
+async fn http_viewer_sees_the_publisher_and_is_seen_by_nobody() {
     let gateway = node("").await;
     let client = gateway.client();
     let idle = client.offer(&whep("c1"), &token("n1", "c1", "v"), Peer::offer(Media::WATCHES)).await;
@@ -107,7 +107,7 @@ async fn who_watches_over_http_sees_the_publisher_and_is_seen_by_nobody() {
     assert_eq!(gateway.metric("confgate_groupcall_members").await, Some(2.0));
     assert_eq!(named.delete(&client).await, StatusCode::OK);
     let mut link = client.control_link(&control_token("n1")).await.unwrap();
-    let until = confgate::ids::now_ms();
+    let until = confgate::clock::date_ms();
     link.send(json!({ "id": "expel", "room": "c1", "name": "v1", "issuedUntil": until })).await;
     until_true("the viewer is out", async || main.delete(&client).await == StatusCode::NOT_FOUND).await;
     let last = client.watch_over_http(&whep("c1"), &token("n1", "c1", "v4")).await;
@@ -247,10 +247,10 @@ async fn a_session_outlives_its_tokens_time() {
     let gateway = node("").await;
     let client = gateway.client();
     let mut short = claims("n1", "c1", "obs");
-    short.exp = confgate::ids::now_ms() / 1000 + 1;
+    short.exp = confgate::clock::date_ms() / 1000 + 1;
     let mut obs = client.publish_over_http(&whip("c1"), &signed(&short)).await;
     call(&mut [&mut obs.peer], "it is connected", |peers| peers[0].is_connected()).await;
-    until_true("the token is over", async || confgate::ids::now_ms() / 1000 > short.exp).await;
+    until_true("the token is over", async || confgate::clock::date_ms() / 1000 > short.exp).await;
     assert_eq!(obs.patch(&client, Some(&obs.tag), CANDIDATE).await.status, StatusCode::NO_CONTENT);
     assert_eq!(obs.delete(&client).await, StatusCode::OK);
     let late = client.offer(&whip("c1"), &signed(&short), Peer::offer(Media::SENDS)).await;
@@ -258,7 +258,7 @@ async fn a_session_outlives_its_tokens_time() {
 }
 
 #[tokio::test]
-async fn what_is_no_offer_of_a_session_is_refused_and_leaves_nothing() {
+async fn offer_unfit_for_a_session_is_refused_and_leaves_nothing() {
     let gateway = node("").await;
     let client = gateway.client();
     let good = Peer::offer(Media::SENDS);
@@ -309,7 +309,7 @@ async fn what_is_no_offer_of_a_session_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_allocated_serves_for_publishing_until_the_member_is_kicked() {
+async fn allocated_token_serves_for_publishing_until_the_kick() {
     let stage = Stage::embedded().await;
     let chair = stage.chair().await;
     let (conf, code) = stage.conference(&chair, json!({})).await;

@@ -1,4 +1,4 @@
-//! What is broken, and how: each row's configuration, and what stands where the part should.
+//! The faults of the table: each row's configuration, and the server that stands in the part's place.
 
 use std::any::Any;
 use std::fs;
@@ -60,7 +60,7 @@ async fn broken(way: &str) -> (Port, Box<dyn Any + Send>) {
     let refusing = tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            // Who hangs up first doesn't matter.
+            // Either side may hang up first.
             let _ = stream.read(&mut [0; 4096]).await;
             let _ = stream.write_all(answer).await;
         }

@@ -1,4 +1,4 @@
-//! What hostile clients do, each over a connection of its own, again and again until the attack ends.
+//! The attacks of hostile clients, each over a connection of its own, again and again until the attack ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -28,7 +28,7 @@ use crate::support::wait::until_true;
 const ELSEWHERE: &str = "127.1.0.1";
 /// Handshakes at once: what they cost this machine is not what is tried.
 const AT_ONCE: usize = 4;
-/// What a hostile client's system takes in unread.
+/// Bytes that a hostile client's system takes in unread.
 const UNREAD: u32 = 4096;
 /// Between two bytes of something slow, and between two attempts.
 const SLOW: Duration = Duration::from_millis(500);
@@ -40,7 +40,7 @@ const BETWEEN_PINGS: Duration = Duration::from_millis(50);
 const ACCOUNTS: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entrance {
+pub enum Target {
     BatchesUnread,
     StreamsUnread,
     EventSocketPings,
@@ -50,14 +50,14 @@ pub enum Entrance {
     HandshakesUnfinished,
 }
 
-pub const ENTRANCES: [Entrance; 7] = [
-    Entrance::BatchesUnread,
-    Entrance::StreamsUnread,
-    Entrance::EventSocketPings,
-    Entrance::CallSocketPings,
-    Entrance::SlowHeads,
-    Entrance::SlowBodies,
-    Entrance::HandshakesUnfinished,
+pub const ENTRANCES: [Target; 7] = [
+    Target::BatchesUnread,
+    Target::StreamsUnread,
+    Target::EventSocketPings,
+    Target::CallSocketPings,
+    Target::SlowHeads,
+    Target::SlowBodies,
+    Target::HandshakesUnfinished,
 ];
 
 pub struct Attack {
@@ -78,9 +78,9 @@ struct Hostile {
 
 impl Attack {
     /// Returns when as many connections stand as there can be.
-    pub async fn begin(stage: &Stage, entrance: Entrance, connections: usize) -> Self {
+    pub async fn begin(stage: &Stage, entrance: Target, connections: usize) -> Self {
         let (standing, handshakes) = (Arc::<AtomicUsize>::default(), Arc::new(Semaphore::new(AT_ONCE)));
-        let tokens = if entrance == Entrance::EventSocketPings { tokens(stage).await } else { Vec::new() };
+        let tokens = if entrance == Target::EventSocketPings { tokens(stage).await } else { Vec::new() };
         let connections = if tokens.is_empty() { connections } else { tokens.len() };
         let hostile = |n: usize| Hostile {
             client: Arc::new(stage.gateway.client().from(ELSEWHERE)),
@@ -152,7 +152,7 @@ impl Hostile {
     }
 
     /// Cut, or refused, it comes again.
-    async fn attack(self, entrance: Entrance) {
+    async fn attack(self, entrance: Target) {
         loop {
             self.strike(entrance).await.ok();
             sleep(SLOW).await;
@@ -160,18 +160,18 @@ impl Hostile {
     }
 
     /// Until it is cut.
-    async fn strike(&self, entrance: Entrance) -> std::io::Result<()> {
+    async fn strike(&self, entrance: Target) -> std::io::Result<()> {
         match entrance {
-            Entrance::BatchesUnread => self.batches_unread().await,
-            Entrance::StreamsUnread => self.streams_unread().await,
-            Entrance::EventSocketPings => self.pings(&format!("{BASE}/websck")).await,
-            Entrance::CallSocketPings => self.pings(&format!("{BASE}/callgw")).await,
-            Entrance::SlowHeads => self.slow(b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"X-More: x\r\n").await,
-            Entrance::SlowBodies => {
+            Target::BatchesUnread => self.batches_unread().await,
+            Target::StreamsUnread => self.streams_unread().await,
+            Target::EventSocketPings => self.pings(&format!("{BASE}/websck")).await,
+            Target::CallSocketPings => self.pings(&format!("{BASE}/callgw")).await,
+            Target::SlowHeads => self.slow(b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"X-More: x\r\n").await,
+            Target::SlowBodies => {
                 let head = format!("POST {BASE}/jsonrpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 262144\r\n\r\n");
                 self.slow(&[head.as_bytes(), &[b' '; 100_000]].concat(), b" ").await
             }
-            Entrance::HandshakesUnfinished => {
+            Target::HandshakesUnfinished => {
                 let mut stream = self.tcp().await?;
                 let _standing = self.stands();
                 loop {

@@ -44,7 +44,7 @@ impl Members {
             listening.push(tokio::spawn(listen(socket)));
             asking.push(tokio::spawn(ask(member, waits.clone(), over.subscribe())));
         }
-        let saying = tokio::spawn(say(chair, conf.to_owned(), over.subscribe()));
+        let saying = tokio::spawn(keep_sending(chair, conf.to_owned(), over.subscribe()));
         Self { listening, asking, saying, over, waits, conf: conf.to_owned() }
     }
 
@@ -98,7 +98,7 @@ async fn ask(member: Client, waits: Arc<Mutex<Vec<Duration>>>, over: watch::Rece
 }
 
 /// Says something now and then; how often.
-async fn say(chair: Client, conf: String, over: watch::Receiver<bool>) -> (Client, usize) {
+async fn keep_sending(chair: Client, conf: String, over: watch::Receiver<bool>) -> (Client, usize) {
     let mut said = 0;
     while !*over.borrow() {
         let message = json!({ "confId": conf, "text": format!("message {said}") });

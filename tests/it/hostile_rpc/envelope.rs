@@ -28,7 +28,7 @@ async fn refused(client: &Client, body: impl Into<bytes::Bytes>, code: i64) -> V
 }
 
 #[tokio::test]
-async fn what_is_no_json_is_a_parse_error_without_an_id() {
+async fn text_that_is_no_json_is_a_parse_error_without_an_id() {
     let gateway = gateway().await;
     let client = gateway.client();
     let deep = "[".repeat(100_000);

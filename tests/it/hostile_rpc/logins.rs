@@ -44,7 +44,7 @@ impl Elsewhere<Gateway> {
 }
 
 impl<G> Elsewhere<G> {
-    /// What a login from that address comes to: 0, or the error's code.
+    /// The result of a login from that address: 0, or the error's code.
     async fn login(&self, address: &str, params: Value) -> i64 {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "auth.http.login", "params": params });
         let reply = self.client.raw(request.to_string(), &[("x-forwarded-for", address)]).await.json();
@@ -163,7 +163,7 @@ async fn a_login_has_the_members_and_types_of_the_original_interface() {
     sorted.sort();
     assert_eq!(sorted, expected);
     assert_eq!((&login["clientType"], &login["corpId"]), (&json!("password"), &Value::Null));
-    let in_77_minutes = confgate::ids::now_ms() + 4_620_000;
+    let in_77_minutes = confgate::clock::date_ms() + 4_620_000;
     assert!(login["deadline"].as_u64().is_some_and(|at| at.abs_diff(in_77_minutes) < 60_000), "{login}");
     assert_eq!(login["refreshToken"].as_str().map(str::len), Some(56), "base64 of 40 digits");
 }

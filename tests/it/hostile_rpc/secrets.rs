@@ -12,7 +12,7 @@ const PASSWORD: &str = "p4ssw0rd-of-a-new-user";
 async fn a_user_is_made_with_the_members_of_the_original_interface_and_without_the_password() {
     let stage = Stage::embedded().await;
     let operator = stage.operator().await;
-    let before = confgate::ids::now_ms();
+    let before = confgate::clock::date_ms();
     let params = json!({
         "name": "张三", "userId": "u110001", "password": PASSWORD, "mobile": "13422821882", "email": "dyqx@126.com",
     });
@@ -20,7 +20,7 @@ async fn a_user_is_made_with_the_members_of_the_original_interface_and_without_t
     assert!(!user.to_string().contains(PASSWORD));
     for time in ["creationDate", "modificationDate", "activeDate"] {
         let at = user[time].take().as_u64().unwrap_or_else(|| panic!("{time} is no time"));
-        assert!(at >= before && at <= confgate::ids::now_ms(), "{time}");
+        assert!(at >= before && at <= confgate::clock::date_ms(), "{time}");
     }
     assert!(user["sipAccount"].take().is_string());
     let expected = json!({

@@ -129,7 +129,7 @@ async fn a_well_signed_token_that_we_would_not_have_written_is_refused() {
     };
     let headed =
         |more: &str| signed(&format!(r#"{{"alg":"HS256","typ":"JWT","kid":"k1",{more}}}"#), &claims.to_string());
-    let ahead = confgate::ids::now_ms() / 1000 + 3600;
+    let ahead = confgate::clock::date_ms() / 1000 + 3600;
     let twice = claims.to_string().replacen('{', r#"{"userId":"admin","#, 1);
     let odd = [
         headed(r#""crit":["exp"]"#),
@@ -278,9 +278,9 @@ async fn a_refresh_on_the_socket_keeps_it_open_beyond_the_first_token() {
     let params = json!({ "grantType": "refresh_token", "refreshToken": chair.login()["refreshToken"] });
     let old_deadline = chair.login()["deadline"].as_u64().expect("a time");
     // Not at once: the new deadline has to be another one.
-    until_true("a second has passed", async || confgate::ids::now_ms() + 1000 > old_deadline).await;
+    until_true("a second has passed", async || confgate::clock::date_ms() + 1000 > old_deadline).await;
     let renewed = socket.call("auth.http.login", params).await.result();
     assert!(renewed["deadline"].as_u64() > Some(old_deadline));
-    until_true("the first token has expired", async || confgate::ids::now_ms() > old_deadline).await;
+    until_true("the first token has expired", async || confgate::clock::date_ms() > old_deadline).await;
     socket.call("config.getProperties", json!({ "keys": [] })).await.result();
 }

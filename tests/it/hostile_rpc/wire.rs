@@ -1,4 +1,4 @@
-//! What of a caller's stanza arrives at the EIM over a real server, seen by an EIM that the test plays.
+//! The form in which a caller's stanza arrives at the EIM over a real server. The test plays the EIM.
 
 use serde_json::{Value, json};
 

@@ -47,9 +47,9 @@ const REQUESTS: [&str; 8] = [
 #[derive(Clone)]
 pub struct Targets {
     pub client: Arc<Client>,
-    /// What admits one of them to an event socket.
+    /// The token that admits one of them to an event socket.
     pub access_token: String,
-    /// What admits to the call gateway's HTTP sessions, and to which conference.
+    /// The token that admits to the call gateway's HTTP sessions, and its conference.
     pub session_token: String,
     pub conf: String,
     pub admin: SocketAddr,
@@ -58,7 +58,7 @@ pub struct Targets {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Entrance {
+enum Target {
     Rpc,
     EventSocket,
     CallSocket,
@@ -68,14 +68,14 @@ enum Entrance {
     MediaTcp,
 }
 
-const ENTRANCES: [Entrance; 7] = [
-    Entrance::Rpc,
-    Entrance::EventSocket,
-    Entrance::CallSocket,
-    Entrance::Whip,
-    Entrance::Admin,
-    Entrance::Datagrams,
-    Entrance::MediaTcp,
+const ENTRANCES: [Target; 7] = [
+    Target::Rpc,
+    Target::EventSocket,
+    Target::CallSocket,
+    Target::Whip,
+    Target::Admin,
+    Target::Datagrams,
+    Target::MediaTcp,
 ];
 
 pub struct Nonsense {
@@ -109,7 +109,7 @@ impl Nonsense {
     }
 }
 
-/// What clients send in earnest.
+/// Valid inputs of clients.
 struct Seeds {
     frames: Vec<Vec<u8>>,
     offers: Vec<Vec<u8>>,
@@ -163,18 +163,18 @@ fn spoiled<T: AsRef<[u8]>>(seeds: &[T]) -> Vec<u8> {
 }
 
 /// Cut, or refused, it comes again.
-async fn attack(targets: Targets, seeds: Arc<Seeds>, entrance: Entrance) {
+async fn attack(targets: Targets, seeds: Arc<Seeds>, entrance: Target) {
     loop {
         let struck = match entrance {
-            Entrance::Rpc => targets.rpc().await,
-            Entrance::EventSocket => targets.event_socket().await,
-            Entrance::CallSocket => targets.call_socket(&seeds.frames).await,
-            Entrance::Whip => targets.sessions(&seeds.offers).await,
-            Entrance::Admin => targets.admin().await,
-            Entrance::Datagrams => targets.datagrams(&seeds.datagrams).await,
-            Entrance::MediaTcp => targets.media_tcp(&seeds.datagrams).await,
+            Target::Rpc => targets.rpc().await,
+            Target::EventSocket => targets.event_socket().await,
+            Target::CallSocket => targets.call_socket(&seeds.frames).await,
+            Target::Whip => targets.sessions(&seeds.offers).await,
+            Target::Admin => targets.admin().await,
+            Target::Datagrams => targets.datagrams(&seeds.datagrams).await,
+            Target::MediaTcp => targets.media_tcp(&seeds.datagrams).await,
         };
-        // Whatever came of it, the next one is sent.
+        // The next one is sent whatever the result.
         drop(struck);
         sleep(PAUSE).await;
     }

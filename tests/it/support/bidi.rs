@@ -18,7 +18,7 @@ use super::wait::{PATIENCE, until};
 
 type Socket = WebSocketStream<TcpStream>;
 
-/// What the socket's two users share.
+/// The state that the socket's two users share.
 #[derive(Default)]
 struct Shared {
     answers: HashMap<u64, oneshot::Sender<Value>>,
@@ -43,7 +43,7 @@ impl BiDi {
         let (socket, _) = socket.await.expect("the driver speaks WebDriver BiDi");
         let (sink, stream) = socket.split();
         let shared = Arc::<Mutex<Shared>>::default();
-        tokio::spawn(hear(stream, shared.clone()));
+        tokio::spawn(read_messages(stream, shared.clone()));
         let bidi = Self { sink: tokio::sync::Mutex::new((0, sink)), shared, _port: port };
         bidi.command("session.subscribe", json!({ "events": ["log.entryAdded"] })).await;
         bidi
@@ -87,13 +87,13 @@ impl BiDi {
 }
 
 /// Hands each answer to whoever asked, and keeps the console's errors.
-async fn hear(mut stream: SplitStream<Socket>, shared: Arc<Mutex<Shared>>) {
+async fn read_messages(mut stream: SplitStream<Socket>, shared: Arc<Mutex<Shared>>) {
     while let Some(Ok(message)) = stream.next().await {
         let Message::Text(text) = message else { continue };
         let message: Value = serde_json::from_str(&text).expect("a driver speaks JSON");
         let mut shared = shared.lock().expect("nobody panics with it");
         if let Some(waiting) = message["id"].as_u64().and_then(|id| shared.answers.remove(&id)) {
-            // Whoever asked may have given up.
+            // The requester may have given up.
             waiting.send(message).ok();
         } else if message["method"] == "log.entryAdded" && message["params"]["level"] == "error" {
             shared.errors.push(message["params"]["text"].as_str().unwrap_or_default().to_owned());

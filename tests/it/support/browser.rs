@@ -49,7 +49,7 @@ const PREFERENCES: [(&str, &str); 6] = [
     ("network.captive-portal-service.enabled", "false"),
 ];
 
-/// What a browser does beyond the WebDriver standard, each in its own way.
+/// The browser's own features beyond the WebDriver standard.
 enum Engine {
     /// The Chrome DevTools Protocol, by chromedriver's vendor commands.
     Chromium,
@@ -206,8 +206,8 @@ impl Browser {
         path
     }
 
-    /// What the console got as errors since it was asked last: uncaught exceptions, what the content security policy
-    /// blocked, loads that failed.
+    /// The console's errors since the last call: uncaught exceptions, violations of the content security policy, loads
+    /// that failed.
     pub async fn console_errors(&self) -> Vec<String> {
         if let Engine::Firefox(bidi) = &self.engine {
             return bidi.take_errors();

@@ -1,4 +1,4 @@
-//! What a browser receives: measured where it is decoded, not where the page says so.
+//! The media that a browser receives: measured where it is decoded, not where the page reports it.
 
 use serde_json::{Value, json};
 

@@ -29,7 +29,7 @@ use super::gateway::Gateway;
 use super::ports::Port;
 use super::wait::{PATIENCE, until, until_true};
 
-/// What nodes share with the gateway.
+/// The secret that nodes share with the gateway.
 pub const SECRET: &str = "the secret that the node shares";
 
 /// How often a controlled node reports.
@@ -75,12 +75,12 @@ impl Trust {
     }
 }
 
-/// What a controlled node does: shared by its connections.
+/// The state of a controlled node: shared by its connections.
 #[derive(Clone)]
 struct Control {
     id: &'static str,
     tls: TlsAcceptor,
-    /// What it reports; `None`: nothing, though its connections stay open.
+    /// The report that it sends; `None`: nothing, though its connections stay open.
     report: watch::Sender<Option<FromNode>>,
     heard: Arc<Mutex<Vec<(Instant, ToNode)>>>,
 }
@@ -159,12 +159,12 @@ impl Node {
         }
     }
 
-    /// What it reports from now on; `None`: nothing, and yet nothing is closed.
+    /// Sets the report that it sends from now on; `None`: nothing, and yet nothing is closed.
     pub fn report(&self, report: Option<FromNode>) {
         self.controls().report.send_replace(report);
     }
 
-    /// What it was told so far, and forgets.
+    /// Takes the commands that it has got so far.
     pub fn take_heard(&self) -> Vec<ToNode> {
         let mut heard = self.controls().heard.lock().expect("nobody panics with it");
         heard.drain(..).map(|(_, command)| command).collect()

@@ -45,7 +45,7 @@ impl ChaosProxy {
         Self { address, link, acceptor }
     }
 
-    /// What to connect to instead of the server.
+    /// The address to connect to instead of the server's.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -61,7 +61,7 @@ impl ChaosProxy {
     }
 
     /// Bytes pass again, those held back first.
-    pub fn mend(&self) {
+    pub fn restore(&self) {
         self.link.send_modify(|link| link.way = CascadeMethod::Up);
     }
 }
@@ -92,7 +92,7 @@ async fn both_ways(near: TcpStream, server: SocketAddr, mut link: watch::Receive
         return;
     }
     let Ok(far) = TcpStream::connect(server).await else { return };
-    // What latency there is, the two ends make.
+    // Any latency comes from the two ends.
     let nodelay = [near.set_nodelay(true), far.set_nodelay(true)];
     assert!(nodelay.iter().all(Result::is_ok), "a connected socket takes options");
     let (near_read, near_write) = near.into_split();

@@ -174,7 +174,7 @@ impl Client {
         self.login.as_ref()?.get("accessToken")?.as_str()
     }
 
-    /// What the login answered.
+    /// The login's answer.
     #[track_caller]
     pub fn login(&self) -> &Value {
         self.login.as_ref().expect("this client has logged in")

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// Values that a reply gave to a name, for the lines after it.
 pub type Captures = BTreeMap<String, Value>;
 
-/// Who speaks where no `as:` says otherwise: a client without a token.
+/// The role where no `as:` says otherwise: a client without a token.
 pub const NOBODY: &str = "nobody";
 
 /// One file.
@@ -29,11 +29,11 @@ struct Step {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Kind {
-    /// Who speaks from here on.
+    /// The role of the following requests.
     Role(String),
-    /// What is sent, as written: it need not be JSON.
+    /// The text that is sent, as written: it need not be JSON.
     Request(String),
-    /// What must come back; `None` where nothing must.
+    /// The expected reply; `None` where none is expected.
     Reply(Option<Value>),
 }
 
@@ -111,7 +111,7 @@ fn filled(text: &str, captures: &Captures, place: &str) -> String {
     })
 }
 
-/// What an expected text with `${name}` in it means: the captured value itself where it is nothing else.
+/// The meaning of an expected text with `${name}` in it: the captured value itself where it is nothing else.
 fn meant(text: &str, captures: &Captures, place: &str) -> Value {
     let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     match name.and_then(|name| captures.get(name)) {

@@ -29,7 +29,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// Any WebSocket to the gateway, and the upgrade's reply.
 pub type Opened = (WebSocketStream<Box<dyn Stream>>, HeaderMap);
 
-/// What the server says without being asked.
+/// A notification of the server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notification {
     pub method: String,
@@ -40,7 +40,7 @@ pub struct EventSocket {
     socket: WebSocketStream<Box<dyn Stream>>,
     /// The upgrade's reply.
     pub headers: HeaderMap,
-    /// What every conference looks like after all that was read.
+    /// The state of every conference after all that was read.
     pub follower: Follower,
     /// Read while waiting for something else, and not yet looked at.
     unread: VecDeque<Notification>,

@@ -1,4 +1,4 @@
-//! What a client of the event socket holds: each conference's roster, followed event by event over its snapshot.
+//! A client's state on the event socket: each conference's roster, followed event by event over its snapshot.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ impl Follower {
             let nobody = Roster { epoch, seq: 0, conference, members: vec![], waiting: vec![], messages: vec![] };
             self.rosters.entry(conf_id.to_owned()).or_insert(nobody);
         }
-        // Who is sent away in the moment in which they come hears that, and nothing before it.
+        // A member that is removed at the moment of its join gets that event, and none before it.
         let sends_away = matches!(event.change, Change::MemberLeft(_) | Change::WaitingRemoved(_));
         if sends_away && !self.rosters.contains_key(conf_id) {
             return;

@@ -18,7 +18,7 @@ use super::process::{Line, Output, Process};
 use super::wait::{PATIENCE, until};
 use super::xmpp_server::{MODULES, XmppServer};
 
-/// What a gateway without a configuration file prints on stdout.
+/// The output of a gateway without a configuration file on stdout.
 #[derive(Debug, Clone)]
 pub struct Printed {
     /// The chair's link to the demo conference, a whole address.
@@ -100,7 +100,7 @@ impl Gateway {
         Client::new(self.http, &self.certificate())
     }
 
-    /// What it printed for the one who started it. Embedded only: with a file no secret is printed.
+    /// The secrets that it printed. Embedded only: with a file no secret is printed.
     pub async fn printed(&self) -> Printed {
         let value = async |key: &str| {
             let prefix = format!("{key}: ");

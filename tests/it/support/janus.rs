@@ -19,7 +19,7 @@ use super::wait::until_true;
 
 const API_SECRET: &str = "what the tests' Janus wants of everybody";
 const ADMIN_KEY: &str = "what its rooms' makers show";
-/// What a room needs of it, and the way to it.
+/// The plugin for rooms, and the way to it.
 const PLUGIN: &str = "libjanus_videoroom.so";
 const TRANSPORT: &str = "libjanus_websockets.so";
 /// Where Debian's package puts them.

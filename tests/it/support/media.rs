@@ -49,12 +49,12 @@ pub fn signed(claims: &CallGatewayClaims) -> String {
     KindKeys::new(&[(claims.gateway_id.clone(), Secret::new(NODE_SECRET))], Kind::CallGateway).sign(claims)
 }
 
-/// What admits to the room under that name.
+/// The token that admits to the room under that name.
 pub fn token(node: &str, room: &str, name: &str) -> String {
     signed(&claims(node, room, name))
 }
 
-/// What opens a control link.
+/// The token that opens a control link.
 pub fn control_token(node: &str) -> String {
     let claims = ControlClaims::new(node, "gateway1", Duration::from_secs(60));
     KindKeys::new(&[(node.to_owned(), Secret::new(NODE_SECRET))], Kind::Control).sign(&claims)
@@ -64,7 +64,7 @@ pub fn control_token(node: &str) -> String {
 pub struct CallSocket {
     socket: WebSocketStream<Box<dyn Stream>>,
     pub headers: HeaderMap,
-    /// Who is there, as the client was told so far.
+    /// The members that the client was told of so far.
     present: BTreeSet<String>,
 }
 
@@ -359,18 +359,18 @@ impl Peer {
         Self::new(LOOPBACK, Media::EXCHANGES).await
     }
 
-    /// What it offers.
+    /// The peer's offer.
     pub fn offered(&self) -> &str {
         &self.client.offer
     }
 
     pub fn answered(&mut self, answer: &str) {
         self.client.answered(answer);
-        // What was refused is not sent.
+        // A refused section is not sent.
         self.client.audio = self.client.audio.filter(|_| !answer.contains("m=audio 0 "));
     }
 
-    /// What it offers with new ICE credentials.
+    /// The peer's offer with new ICE credentials.
     pub fn restart_ice(&mut self) -> String {
         self.client.restart_ice()
     }

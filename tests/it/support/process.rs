@@ -20,7 +20,7 @@ const SHOWN: usize = 400;
 /// How long a process is given to end by itself when its test is over.
 const GRACE: Duration = Duration::from_millis(1500);
 /// How long the lines of a process that has ended may take to be read; longer only where a descendant holds its output.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const OUTPUT_DRAIN: Duration = Duration::from_secs(1);
 /// `nobody` of Debian: for servers that refuse to run as root, or should not.
 const NOBODY: u32 = 65534;
 
@@ -89,7 +89,7 @@ impl Process {
     /// Waits for its end, and for the last of what it wrote.
     pub async fn exit(&mut self, within: Duration) -> Option<ExitStatus> {
         let status = until(within, async || self.exited()).await?;
-        until(LAST_WORDS, async || self.is_silent().then_some(())).await;
+        until(OUTPUT_DRAIN, async || self.is_silent().then_some(())).await;
         Some(status)
     }
 
@@ -115,7 +115,7 @@ impl Process {
 
     fn show(&self) {
         let dead = Instant::now();
-        while !self.is_silent() && dead.elapsed() < LAST_WORDS {
+        while !self.is_silent() && dead.elapsed() < OUTPUT_DRAIN {
             thread::sleep(Duration::from_millis(1));
         }
         let lines = self.lines.borrow();

@@ -1,4 +1,4 @@
-//! What the hypervisor gave to others meanwhile.
+//! CPU time that the hypervisor gave to others meanwhile.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! What a piece of XML says, apart from how it is written: prefixes, the order of attributes, quotes, CDATA,
-//! references and where a namespace is declared are no part of it.
+//! The meaning of a piece of XML, apart from its writing: prefixes, the order of attributes, quotes, CDATA, references
+//! and the place of a namespace's declaration are no part of it.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use quick_xml::NsReader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::name::{NamespaceResolver, QName, ResolveResult};
 
-/// What is inside the outermost element, one entry for each begin, end and run of text.
+/// The content of the outermost element, one entry for each begin, end and run of text.
 #[track_caller]
 pub fn content(xml: &str) -> Vec<String> {
     let mut reader = NsReader::from_str(xml);

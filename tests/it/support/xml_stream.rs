@@ -90,7 +90,7 @@ impl Answer {
     }
 }
 
-/// What a stream gives.
+/// An item of a stream.
 #[derive(Debug, Clone)]
 pub enum Received {
     Stanza(Stanza),

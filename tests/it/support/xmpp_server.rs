@@ -1,5 +1,5 @@
 //! A private XMPP server with the domain and the components that the EIM and the gateway need, made ready for a test.
-//! What differs between the servers is their [`Flavor`].
+//! The differences between the servers are their [`Flavor`].
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ use super::xml_stream::XmlStream;
 
 /// The users' domain.
 pub const DOMAIN: &str = "ips3000";
-/// What the gateway's callers speak from.
+/// The address that the gateway's callers use.
 pub const COMPONENT: &str = "webconf.ips3000";
 /// A second gateway node's.
 pub const SECOND_COMPONENT: &str = "webconf-2.ips3000";
-/// What provisioning goes over: the only component that the server gives an administrator's rights.
+/// The component for provisioning: the only one that the server gives an administrator's rights.
 pub const ADMIN_COMPONENT: &str = "webconf-admin.ips3000";
 /// The EIM's modules.
 pub const MODULES: [&str; 5] =
@@ -31,7 +31,7 @@ pub const MODULES: [&str; 5] =
 /// An EIM of another dialect.
 pub const DIALECT: &str = "acme.ips3000";
 
-/// What one kind of server has of its own.
+/// The parts that differ between servers.
 pub trait Flavor {
     fn name(&self) -> &'static str;
     /// Writes what [`Flavor::command`] needs into the site's directory.

@@ -11,7 +11,7 @@ use str0m::net::{Protocol, TcpType};
 use str0m::rtp::{RtpWrite, Ssrc};
 use str0m::{Candidate, Event, Rtc, RtcConfig};
 
-/// What of a packet arrived.
+/// A packet that arrived.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Received {
     pub video: bool,
@@ -23,7 +23,7 @@ pub struct Received {
     pub at: Instant,
 }
 
-/// What a client offers.
+/// The media that a client offers.
 #[derive(Clone, Copy)]
 pub struct Media {
     pub direction: Direction,

@@ -16,7 +16,7 @@ use super::{Client, Media};
 const STEP: Duration = Duration::from_millis(1);
 const DELAY: Duration = Duration::from_millis(5);
 
-/// What happens to packets on the way.
+/// The loss and delay of packets on the way.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Link {
     /// Of 1000 packets, how many are lost: the same ones in each run.
@@ -45,7 +45,7 @@ pub struct Network {
     pub link: Link,
     /// Somebody speaks in the clients' names while they connect: they may fail, and are gone then.
     pub spoofed: bool,
-    /// What the clients send from now on, where somebody wants it.
+    /// A record of the datagrams that clients send from now on, where a test wants it.
     pub record: Option<Vec<(SocketAddr, Vec<u8>)>>,
     flights: VecDeque<Flight>,
     next_endpoint: u64,
@@ -137,7 +137,7 @@ impl Network {
         let endpoint = self.client(Media::EXCHANGES, Protocol::Udp);
         let offer = self.clients[&endpoint].offer.clone();
         let (stream, other) = (camera(name), camera(other));
-        self.command(Command::Exchange { room: room(), endpoint, stream, other, offer });
+        self.command(Command::SendRecv { room: room(), endpoint, stream, other, offer });
         endpoint
     }
 

@@ -1,4 +1,4 @@
-//! Who is let in, and how much anybody may ask for.
+//! Admission, and bounds of requests.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn a_token_admits_to_its_own_room_under_its_own_name() {
     };
     refused(node.join_with(1, "other", "anna", claims("c", "anna", T0, "n")));
     refused(node.join_with(2, "c", "ben", claims("c", "anna", T0, "n")));
-    refused(node.join_with(3, "c", "anna", Shown::Refused));
+    refused(node.join_with(3, "c", "anna", ClientCredentials::Refused));
     assert_eq!(node.join_with(4, "c", "anna", claims("c", "anna", T0, "n")), [existing(4, &[])]);
     refused(node.join_with(5, "c", "anna", claims("c", "anna", T0, "n")));
     node.take(Input::Closed(SocketId(4)));
@@ -22,13 +22,13 @@ fn a_token_admits_to_its_own_room_under_its_own_name() {
 fn open_rooms_and_conferences_share_nothing() {
     let mut node = Node::new();
     node.join(1, "c", "anna");
-    assert_eq!(node.join_with(2, "c", "Ben Müller/screen", Shown::Nothing), [existing(2, &[])]);
+    assert_eq!(node.join_with(2, "c", "Ben Müller/screen", ClientCredentials::Nothing), [existing(2, &[])]);
     node.offer(2, "Ben Müller/screen");
     assert_eq!(node.answer(0), [answered(2, "Ben Müller/screen")], "a name like any other: nothing is announced");
     let order = ToNode::CloseRoom { room: conf("c") };
     assert!(node.order(order).iter().all(|o| !matches!(o, Output::Close(SocketId(2), _))));
     let mut closed = Node { group: Group::new(Limits { open: false, ..limits() }), now: T0 };
-    assert_eq!(errors(&closed.join_with(1, "c", "Ben", Shown::Nothing)), [(1, Code::Unauthorized, None)]);
+    assert_eq!(errors(&closed.join_with(1, "c", "Ben", ClientCredentials::Nothing)), [(1, Code::Unauthorized, None)]);
 }
 
 #[test]
@@ -56,14 +56,14 @@ fn a_flood_ends_its_socket_and_no_other() {
     node.join(2, "c", "ben");
     let mut last = Vec::new();
     for _ in 0..10_000 {
-        let outputs = node.say(1, "garbage");
+        let outputs = node.send(1, "garbage");
         if !outputs.is_empty() {
             last = outputs;
         }
     }
     assert_eq!(errors(&last), [(1, Code::TooMany, None)]);
     assert_eq!(last[1..], [close(1, Close::TooMany), left(2, "anna")]);
-    assert_eq!(errors(&node.say(2, "garbage")), [(2, Code::BadMessage, None)]);
+    assert_eq!(errors(&node.send(2, "garbage")), [(2, Code::BadMessage, None)]);
 }
 
 #[test]
@@ -78,10 +78,10 @@ fn an_offer_costs_as_much_as_ten_messages() {
 fn a_socket_that_joins_nowhere_is_ended_in_time_unless_a_person_may_be_typing() {
     let mut node = Node::new();
     node.take(Input::Opened(SocketId(1), claims("c", "anna", T0, "n")));
-    node.take(Input::Opened(SocketId(2), Shown::Nothing));
+    node.take(Input::Opened(SocketId(2), ClientCredentials::Nothing));
     node.now += 4999;
     assert_eq!(node.take(Input::Tick), []);
     node.now += 1;
     assert_eq!(node.take(Input::Tick)[1..], [close(1, Close::Unauthorized)]);
-    assert_eq!(node.group.census().sockets, 1);
+    assert_eq!(node.group.counts().sockets, 1);
 }

@@ -36,7 +36,7 @@ impl Call {
     /// The offer's connection, answered; to send where it is anna's.
     fn offer(&mut self, socket: u64, codecs: &[&str]) -> u64 {
         let offer = Message::ReceiveVideoFrom { sender: "anna".into(), sdp_offer: sdp(codecs) };
-        self.node.take(Input::Said(SocketId(socket), Ok(offer), Shown::Nothing));
+        self.node.take(Input::Said(SocketId(socket), Ok(offer), ClientCredentials::Nothing));
         self.node.answer(self.offers);
         self.offers += 1;
         self.offers - 1
@@ -93,7 +93,7 @@ fn one_viewer_changes_a_senders_codec_once() {
     let back = call.offer(1, &["VP8"]);
     let carl = call.offer(3, &["H264"]);
     assert!(call.lacks(carl, back).is_empty());
-    call.node.say(2, r#"{"id":"cancelVideoFrom","sender":"anna"}"#);
+    call.node.send(2, r#"{"id":"cancelVideoFrom","sender":"anna"}"#);
     assert!(call.lacks(carl, back).is_empty(), "alone, carl has had their change");
 }
 
@@ -117,9 +117,9 @@ fn a_session_and_a_sender_at_other_media_are_not_asked() {
 fn a_viewer_over_http_is_answered_without_the_picture_that_they_cannot_have() {
     let mut call = Call::with(&["VP8"]);
     let mut begin = |socket, offer: String| {
-        let shown = claims("c", "viewer", call.node.now, &format!("nonce{socket}"));
-        call.node.known(&shown);
-        let Shown::Claims(claims) = shown else { unreachable!() };
+        let credentials = claims("c", "viewer", call.node.now, &format!("nonce{socket}"));
+        call.node.known(&credentials);
+        let ClientCredentials::Claims(claims) = credentials else { unreachable!() };
         call.node.take(Input::Began(SocketId(socket), Session { claims, purpose: Purpose::Watch(None), offer }))
     };
     let refused = begin(8, sdp(&["H264"]));

@@ -2,11 +2,11 @@
 
 mod admission;
 mod codecs;
-mod orders;
+mod control;
+mod p2p;
 mod pulls;
 mod rooms;
 mod sessions;
-mod straight;
 mod streams;
 
 use confgate_sfu::protocol::{Command, EndpointId, Notice};
@@ -34,16 +34,16 @@ fn limits() -> Limits {
     }
 }
 
-pub(super) fn claims(room: &str, name: &str, issued_ms: u64, nonce: &str) -> Shown {
+pub(super) fn claims(room: &str, name: &str, issued_ms: u64, nonce: &str) -> ClientCredentials {
     let (room, name) = (ConfId::parse(room).unwrap(), UserId::parse(name).unwrap());
     let mut claims = CallGatewayClaims::new("n1", room, name, Role::Guest, std::time::Duration::from_secs(60));
     (claims.issued_ms, claims.nonce) = (issued_ms, nonce.to_owned());
-    Shown::Claims(Box::new(claims))
+    ClientCredentials::Claims(Box::new(claims))
 }
 
-pub(super) fn between_two(shown: Shown) -> Shown {
-    let Shown::Claims(claims) = shown else { return shown };
-    Shown::Claims(Box::new(claims.in_mode(CallMode::P2p)))
+pub(super) fn between_two(credentials: ClientCredentials) -> ClientCredentials {
+    let ClientCredentials::Claims(claims) = credentials else { return credentials };
+    ClientCredentials::Claims(Box::new(claims.in_mode(CallMode::P2p)))
 }
 
 struct Node {
@@ -58,52 +58,52 @@ impl Node {
 
     /// All that came of it but what the media is told of permits.
     fn take(&mut self, input: Input) -> Vec<Output> {
-        let is_permit = |output: &Output| matches!(output, Output::Media(Command::Permit { .. }));
+        let is_permit = |output: &Output| matches!(output, Output::Media(Command::SetForwarding { .. }));
         self.group.handle(self.now, input).into_iter().filter(|output| !is_permit(output)).collect()
     }
 
-    fn say(&mut self, socket: u64, message: &str) -> Vec<Output> {
-        self.take(Input::Said(SocketId(socket), Message::read(message), Shown::Nothing))
+    fn send(&mut self, socket: u64, message: &str) -> Vec<Output> {
+        self.take(Input::Said(SocketId(socket), Message::read(message), ClientCredentials::Nothing))
     }
 
     /// The roster has the token's bearer, unless something was said of them before.
-    fn known(&mut self, shown: &Shown) {
-        let Shown::Claims(claims) = shown else { return };
+    fn known(&mut self, credentials: &ClientCredentials) {
+        let ClientCredentials::Claims(claims) = credentials else { return };
         let room = RoomNamespace::Conference.room(claims.conf_id.as_str());
         if self.group.permits.get(&room, claims.user_id.as_str()).is_none() {
             self.order(permit(&claims.conf_id, &claims.user_id, true));
         }
     }
 
-    fn join_with(&mut self, socket: u64, room: &str, name: &str, shown: Shown) -> Vec<Output> {
-        self.known(&shown);
-        self.join_unknown(socket, room, name, shown)
+    fn join_with(&mut self, socket: u64, room: &str, name: &str, credentials: ClientCredentials) -> Vec<Output> {
+        self.known(&credentials);
+        self.join_unknown(socket, room, name, credentials)
     }
 
-    fn join_unknown(&mut self, socket: u64, room: &str, name: &str, shown: Shown) -> Vec<Output> {
-        self.take(Input::Opened(SocketId(socket), Shown::Nothing));
+    fn join_unknown(&mut self, socket: u64, room: &str, name: &str, credentials: ClientCredentials) -> Vec<Output> {
+        self.take(Input::Opened(SocketId(socket), ClientCredentials::Nothing));
         let message = Message::JoinRoom { room: room.into(), name: name.into(), token: None };
-        self.take(Input::Said(SocketId(socket), Ok(message), shown))
+        self.take(Input::Said(SocketId(socket), Ok(message), credentials))
     }
 
     /// By a token that was issued now.
     fn join(&mut self, socket: u64, room: &str, name: &str) -> Vec<Output> {
-        let shown = claims(room, name, self.now, &format!("nonce{socket}"));
-        self.join_with(socket, room, name, shown)
+        let credentials = claims(room, name, self.now, &format!("nonce{socket}"));
+        self.join_with(socket, room, name, credentials)
     }
 
     fn offer(&mut self, socket: u64, sender: &str) -> Vec<Output> {
-        self.take(Input::Said(SocketId(socket), Message::read(&offer_text(sender)), Shown::Nothing))
+        self.take(Input::Said(SocketId(socket), Message::read(&offer_text(sender)), ClientCredentials::Nothing))
     }
 
-    /// What the media is told of permits, too.
+    /// An offer, with the permissions that the media is told.
     fn offer_and_permits(&mut self, socket: u64, sender: &str) -> Vec<Output> {
-        let input = Input::Said(SocketId(socket), Message::read(&offer_text(sender)), Shown::Nothing);
+        let input = Input::Said(SocketId(socket), Message::read(&offer_text(sender)), ClientCredentials::Nothing);
         self.group.handle(self.now, input)
     }
 
     fn candidate(&mut self, socket: u64, name: &str, text: &str) -> Vec<Output> {
-        self.say(socket, &format!(r#"{{"id":"onIceCandidate","name":"{name}","candidate":{{"candidate":"{text}"}}}}"#))
+        self.send(socket, &format!(r#"{{"id":"onIceCandidate","name":"{name}","candidate":{{"candidate":"{text}"}}}}"#))
     }
 
     fn notice(&mut self, notice: Notice) -> Vec<Output> {
@@ -116,9 +116,9 @@ impl Node {
 
     /// A session over HTTP, by a token that was issued now.
     fn begin(&mut self, socket: u64, name: &str, purpose: Purpose) -> Vec<Output> {
-        let shown = claims("c", name, self.now, &format!("nonce{socket}"));
-        self.known(&shown);
-        let Shown::Claims(claims) = shown else { unreachable!() };
+        let credentials = claims("c", name, self.now, &format!("nonce{socket}"));
+        self.known(&credentials);
+        let ClientCredentials::Claims(claims) = credentials else { unreachable!() };
         self.take(Input::Began(SocketId(socket), Session { claims, purpose, offer: "o".into() }))
     }
 
@@ -137,10 +137,10 @@ fn permit(room: &ConfId, name: &UserId, audio: bool) -> ToNode {
     ToNode::Permit { room, name, audio, video: true, closed, role: None }
 }
 
-/// What the media is told before a stream begins, or when it changes.
+/// The command that tells the media which tracks are forwarded.
 fn forwarded(name: &str, audio: bool, video: bool) -> Output {
     let stream = RoomNamespace::Conference.stream(name);
-    Output::Media(Command::Permit { room: "conf/c".into(), stream, audio, video })
+    Output::Media(Command::SetForwarding { room: "conf/c".into(), stream, audio, video })
 }
 
 fn conf(text: &str) -> ConfId {

@@ -8,11 +8,11 @@ fn the_others_hear_of_a_newcomer_before_the_newcomer_hears_of_them() {
     assert_eq!(node.join(1, "c", "anna"), [existing(1, &[])]);
     assert_eq!(node.join(2, "c", "ben"), [arrived(1, "ben"), existing(2, &["anna"])]);
     assert_eq!(node.join(3, "c", "carl"), [arrived(1, "carl"), arrived(2, "carl"), existing(3, &["anna", "ben"])]);
-    assert_eq!(node.say(2, r#"{"id":"leaveRoom"}"#), [left(1, "ben"), left(3, "ben")]);
+    assert_eq!(node.send(2, r#"{"id":"leaveRoom"}"#), [left(1, "ben"), left(3, "ben")]);
     assert_eq!(node.take(Input::Closed(SocketId(2))), []);
     assert_eq!(node.take(Input::Closed(SocketId(1))), [left(3, "anna")]);
     assert_eq!(node.take(Input::Closed(SocketId(3))), [room_closed("conf/c")]);
-    assert_eq!(node.group.census(), Census::default());
+    assert_eq!(node.group.counts(), RoomCounts::default());
 }
 
 #[test]
@@ -20,20 +20,20 @@ fn two_rooms_have_an_anna_each() {
     let mut node = Node::new();
     node.join(1, "c", "anna");
     assert_eq!(node.join(2, "d", "anna"), [existing(2, &[])]);
-    assert_eq!(node.group.census(), Census { sockets: 2, rooms: 2, members: 2 });
+    assert_eq!(node.group.counts(), RoomCounts { sockets: 2, rooms: 2, members: 2 });
 }
 
 #[test]
 fn a_socket_that_never_joined_ends_without_a_trace() {
     let mut node = Node::new();
-    node.take(Input::Opened(SocketId(1), Shown::Nothing));
+    node.take(Input::Opened(SocketId(1), ClientCredentials::Nothing));
     for text in [r#"{"id":"leaveRoom"}"#, r#"{"id":"cancelVideoFrom","sender":"x"}"#, r#"{"id":"other"}"#] {
-        assert_eq!(node.say(1, text), []);
+        assert_eq!(node.send(1, text), []);
     }
     assert_eq!(errors(&node.offer(1, "x")), [(1, Code::BadMessage, Some("x".into()))]);
     assert_eq!(node.candidate(1, "x", "c"), []);
     assert_eq!(node.take(Input::Closed(SocketId(1))), []);
-    assert_eq!(node.group.census(), Census::default());
+    assert_eq!(node.group.counts(), RoomCounts::default());
 }
 
 #[test]
@@ -41,8 +41,8 @@ fn a_second_join_on_a_socket_changes_nothing() {
     let mut node = Node::new();
     node.join(1, "c", "anna");
     let again = r#"{"id":"joinRoom","room":"c","name":"anna"}"#;
-    assert_eq!(errors(&node.say(1, again)), [(1, Code::BadMessage, None)]);
-    assert_eq!(node.group.census(), Census { sockets: 1, rooms: 1, members: 1 });
+    assert_eq!(errors(&node.send(1, again)), [(1, Code::BadMessage, None)]);
+    assert_eq!(node.group.counts(), RoomCounts { sockets: 1, rooms: 1, members: 1 });
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn subscribes(outputs: &[Output]) -> Option<String> {
 }
 
 #[test]
-fn who_publishes_over_http_is_a_member_like_any_other() {
+fn http_publisher_is_a_member_like_any_other() {
     let mut node = Node::new();
     node.join(1, "c", "ben");
     let outputs = node.begin(2, "obs", Purpose::Publish);
@@ -38,7 +38,7 @@ fn who_publishes_over_http_is_a_member_like_any_other() {
 }
 
 #[test]
-fn whose_offer_the_media_refuses_nobody_has_seen_come_or_go() {
+fn refused_http_publisher_is_never_announced() {
     let mut node = Node::new();
     node.join(1, "c", "ben");
     node.begin(2, "obs", Purpose::Publish);
@@ -47,8 +47,8 @@ fn whose_offer_the_media_refuses_nobody_has_seen_come_or_go() {
     let outputs = node.notice(Notice::Refused { endpoint: EndpointId(0), refusal: Refusal::Overloaded });
     assert_eq!(errors(&outputs), [(2, Code::Overloaded, None)]);
     assert_eq!(outputs[1..], [close(2, Close::Later)]);
-    assert_eq!(node.group.census(), Census { sockets: 2, rooms: 1, members: 2 });
-    // Who was there as a browser has gone for it, and is told so.
+    assert_eq!(node.group.counts(), RoomCounts { sockets: 2, rooms: 1, members: 2 });
+    // The member's browser socket is closed for the session, and is told so.
     let outputs = node.begin(4, "ben", Purpose::Publish);
     assert!(outputs.contains(&left(3, "ben")) && !outputs.contains(&arrived(3, "ben")), "{outputs:?}");
     assert_eq!(node.answer(1), [answered(4, "ben"), arrived(3, "ben")]);
@@ -83,18 +83,18 @@ fn a_session_ends_with_its_connection() {
     let outputs = node.notice(Notice::Refused { endpoint: EndpointId(0), refusal: Refusal::Overloaded });
     assert_eq!(errors(&outputs), [(1, Code::Overloaded, None)]);
     assert_eq!(outputs[1..], [close(1, Close::Later), room_closed("conf/c")]);
-    assert_eq!(node.group.census(), Census::default());
+    assert_eq!(node.group.counts(), RoomCounts::default());
 }
 
 #[test]
-fn who_watches_over_http_is_known_to_nobody() {
+fn http_viewer_is_known_to_nobody() {
     let mut node = publishing();
     let outputs = node.begin(3, "viewer", watch(Some("obs")));
     let (room, stream) = ("conf/c".into(), RoomNamespace::Conference.stream("obs"));
     let (viewer, offer) = ("viewer".into(), "o".into());
     assert_eq!(outputs, [Output::Media(Command::Subscribe { room, endpoint: EndpointId(1), viewer, stream, offer })]);
     assert_eq!(node.answer(1), [answered(3, "obs")]);
-    assert_eq!(node.group.census(), Census { sockets: 3, rooms: 1, members: 2 });
+    assert_eq!(node.group.counts(), RoomCounts { sockets: 3, rooms: 1, members: 2 });
     assert_eq!(node.join(4, "c", "carl")[2], existing(4, &["ben", "obs"]));
     assert_eq!(node.take(Input::Closed(SocketId(3))), [ended(1)]);
 }
@@ -106,7 +106,7 @@ fn one_may_watch_oneself() {
 }
 
 #[test]
-fn what_nobody_sends_cannot_be_watched() {
+fn unpublished_stream_cannot_be_watched() {
     let mut node = Node::new();
     assert_eq!(errors(&node.begin(1, "viewer", watch(None))), [(1, Code::NotLive, None)]);
     node.join(2, "c", "ben");
@@ -156,14 +156,14 @@ fn a_viewers_session_ends_with_the_stream_its_token_and_its_room() {
     assert!(moved.contains(&Output::Send(SocketId(3), Reply::Moved { url: "wss://x".into() })));
     let over = node.order(ToNode::CloseRoom { room: conf("c") });
     assert!(over.contains(&close(2, Close::Over)) && over.contains(&close(3, Close::Over)), "{over:?}");
-    assert_eq!(node.group.census(), Census::default());
+    assert_eq!(node.group.counts(), RoomCounts::default());
 }
 
 #[test]
 fn a_token_serves_one_session() {
     let mut node = publishing();
     node.begin(3, "viewer", watch(None));
-    let Shown::Claims(again) = claims("c", "viewer", T0, "nonce3") else { unreachable!() };
+    let ClientCredentials::Claims(again) = claims("c", "viewer", T0, "nonce3") else { unreachable!() };
     for purpose in [watch(None), Purpose::Publish] {
         let session = Session { claims: again.clone(), purpose, offer: "o".into() };
         assert_eq!(errors(&node.take(Input::Began(SocketId(4), session))), [(4, Code::Unauthorized, None)]);
@@ -194,10 +194,10 @@ fn new_ice_credentials_are_offered_on_the_same_connection() {
 }
 
 #[test]
-fn who_sends_and_watches_themselves_is_expelled_once() {
+fn member_that_sends_and_watches_itself_is_expelled_once() {
     let mut node = publishing();
     node.begin(3, "obs", watch(None));
     let outputs = node.order(ToNode::Expel { room: conf("c"), name: user("obs"), issued_until: T0 });
     assert_eq!(errors(&outputs), [(3, Code::Expelled, None), (2, Code::Expelled, None)]);
-    assert_eq!(node.group.census(), Census { sockets: 1, rooms: 1, members: 1 });
+    assert_eq!(node.group.counts(), RoomCounts { sockets: 1, rooms: 1, members: 1 });
 }

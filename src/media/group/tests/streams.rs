@@ -47,7 +47,7 @@ fn candidates_wait_for_their_offer_and_the_nodes_for_its_answer() {
     assert_eq!(offered[1..], [Output::Media(candidate("early"))]);
     assert_eq!(node.candidate(2, "anna", "late"), [Output::Media(candidate("late"))]);
     let null = r#"{"id":"onIceCandidate","name":"anna","candidate":null}"#;
-    assert_eq!(node.say(2, null), [Output::Media(candidate(""))]);
+    assert_eq!(node.send(2, null), [Output::Media(candidate(""))]);
 
     let endpoint = EndpointId(0);
     let from_node = Notice::Candidate { endpoint, candidate: "n".into(), mid: "0".into(), mline: 0 };
@@ -79,11 +79,11 @@ fn cancelling_ends_one_connection_and_nothing_else() {
     node.join(1, "c", "anna");
     node.join(2, "c", "ben");
     let cancel = |name: &str| format!(r#"{{"id":"cancelVideoFrom","sender":"{name}"}}"#);
-    assert_eq!(node.say(2, &cancel("anna")), [], "never subscribed: nothing to end");
+    assert_eq!(node.send(2, &cancel("anna")), [], "never subscribed: nothing to end");
     node.offer(2, "anna");
-    assert_eq!(node.say(2, &cancel("anna")), [ended(0)]);
+    assert_eq!(node.send(2, &cancel("anna")), [ended(0)]);
     node.offer(1, "anna");
-    assert_eq!(node.say(1, &cancel("anna")), [ended(1)], "nobody has left");
+    assert_eq!(node.send(1, &cancel("anna")), [ended(1)], "nobody has left");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_screen_is_announced_when_it_is_there_and_left_once() {
     assert_eq!(node.join(3, "c", "carl")[2..], [existing(3, &["anna", "anna/screen", "ben"])]);
     node.offer(3, "anna/screen");
     let cancel = r#"{"id":"cancelVideoFrom","sender":"anna/screen"}"#;
-    assert_eq!(node.say(1, cancel), [ended(2), left(2, "anna/screen"), ended(3), left(3, "anna/screen")]);
+    assert_eq!(node.send(1, cancel), [ended(2), left(2, "anna/screen"), ended(3), left(3, "anna/screen")]);
     node.offer(1, "anna/screen");
     node.answer(4);
     let gone = node.take(Input::Closed(SocketId(1)));
@@ -128,10 +128,10 @@ fn the_size_at_which_a_stream_is_shown_reaches_its_connection() {
     node.join(1, "c", "anna");
     node.join(2, "c", "ben");
     let view = r#"{"id":"view","sender":"anna","width":320,"height":180}"#;
-    assert_eq!(node.say(2, view), [], "not shown yet");
+    assert_eq!(node.send(2, view), [], "not shown yet");
     node.offer(2, "anna");
     let command = Command::View { endpoint: EndpointId(0), width: 320, height: 180 };
-    assert_eq!(node.say(2, view), [Output::Media(command)]);
+    assert_eq!(node.send(2, view), [Output::Media(command)]);
 }
 
 #[test]
@@ -145,14 +145,15 @@ fn a_client_that_cannot_be_answered_answers_the_medias_offer() {
     let (room, stream) = ("conf/c".into(), RoomNamespace::Conference.stream("anna"));
     let (endpoint, viewer) = (EndpointId(1), "ben".into());
     let asked = Command::Subscribe { room, endpoint, viewer, stream, offer: String::new() };
-    assert_eq!(node.say(2, r#"{"id":"receiveVideoFrom","sender":"anna"}"#), [Output::Media(asked)]);
+    assert_eq!(node.send(2, r#"{"id":"receiveVideoFrom","sender":"anna"}"#), [Output::Media(asked)]);
     let offer = || Notice::Offer { endpoint: EndpointId(1), offer: "theirs".into() };
     let offered = Reply::ReceiveVideoOffer { name: "anna".into(), sdp_offer: "theirs".into() };
     assert_eq!(node.notice(offer()), [Output::Send(SocketId(2), offered)]);
     assert_eq!(node.notice(offer()), [], "never twice");
     let answered = Command::Answered { endpoint: EndpointId(1), answer: "ours".into() };
-    let answer =
-        |socket, node: &mut Node| node.say(socket, r#"{"id":"receiveVideoAnswer","sender":"anna","sdpAnswer":"ours"}"#);
+    let answer = |socket, node: &mut Node| {
+        node.send(socket, r#"{"id":"receiveVideoAnswer","sender":"anna","sdpAnswer":"ours"}"#)
+    };
     assert_eq!(answer(2, &mut node), [Output::Media(answered)]);
     assert_eq!(answer(1, &mut node), [], "of one's own stream there is no offer");
 }

@@ -1,10 +1,10 @@
-//! What gateways order, and the end.
+//! Orders of gateways, and the end of rooms.
 
 use super::*;
 use crate::node_protocol::{Closed, EndedBy};
 
 #[test]
-fn what_is_forwarded_is_told_and_outlives_the_members_absence() {
+fn permissions_are_told_and_outlive_the_members_absence() {
     let mut node = Node::new();
     let permit = |audio| permit(&conf("c"), &user("anna"), audio);
     assert_eq!(node.order(permit(false)), [], "before she is here");
@@ -16,7 +16,7 @@ fn what_is_forwarded_is_told_and_outlives_the_members_absence() {
 }
 
 #[test]
-fn what_a_member_closes_is_not_forwarded_and_nobody_is_told_of_an_order() {
+fn track_closed_by_its_member_is_not_forwarded_and_sends_no_order() {
     let mut node = Node::new();
     let roster = |audio, video| ToNode::Permit {
         room: conf("c"),
@@ -57,8 +57,8 @@ fn media_that_holds_no_tracks_holds_back_what_orders_do() {
 #[test]
 fn of_whom_the_roster_has_nobody_is_let_in_before_a_gateway_says_so() {
     let mut node = Node::new();
-    let shown = claims("c", "anna", T0, "n");
-    assert_eq!(node.join_unknown(1, "c", "anna", shown.clone()), [], "she waits");
+    let credentials = claims("c", "anna", T0, "n");
+    assert_eq!(node.join_unknown(1, "c", "anna", credentials.clone()), [], "she waits");
     assert_eq!(node.order(permit(&conf("c"), &user("ben"), true)), []);
     assert_eq!(node.order(permit(&conf("c"), &user("anna"), true)), [existing(1, &[])]);
     node.take(Input::Closed(SocketId(1)));
@@ -84,7 +84,7 @@ fn a_token_of_another_role_than_the_rosters_is_refused() {
 fn the_end_of_a_login_ends_what_its_tokens_admitted() {
     let mut node = Node::new();
     let of = |family: &str, name: &str, nonce: &str| match claims("c", name, T0, nonce) {
-        Shown::Claims(claims) => Shown::Claims(Box::new(claims.of_family(family))),
+        ClientCredentials::Claims(claims) => ClientCredentials::Claims(Box::new(claims.of_family(family))),
         other => other,
     };
     node.join_with(1, "c", "anna", of("f1", "anna", "a"));
@@ -103,23 +103,23 @@ fn a_kicked_guest_is_told_so_whichever_of_both_orders_comes_first() {
     let revoke = |by| ToNode::Revoke { families: vec!["f1".into()], by };
     for orders in [[expel(), revoke(EndedBy::Kick)], [revoke(EndedBy::Kick), expel()]] {
         let mut node = Node::new();
-        let Shown::Claims(claims) = claims("c", "anna", T0, "a") else { panic!("claims") };
-        node.join_with(1, "c", "anna", Shown::Claims(Box::new(claims.of_family("f1"))));
+        let ClientCredentials::Claims(claims) = claims("c", "anna", T0, "a") else { panic!("claims") };
+        node.join_with(1, "c", "anna", ClientCredentials::Claims(Box::new(claims.of_family("f1"))));
         let out: Vec<Output> = orders.into_iter().flat_map(|order| node.order(order)).collect();
         assert_eq!(errors(&out), [(1, Code::Expelled, None)]);
         assert!(out.contains(&close(1, Close::Kicked)), "{out:?}");
     }
     let mut node = Node::new();
     let of = |nonce: &str| match claims("c", "anna", T0, nonce) {
-        Shown::Claims(claims) => Shown::Claims(Box::new(claims.of_family("f1"))),
+        ClientCredentials::Claims(claims) => ClientCredentials::Claims(Box::new(claims.of_family("f1"))),
         other => other,
     };
     node.order(revoke(EndedBy::Kick));
     node.order(revoke(EndedBy::Itself));
     assert_eq!(errors(&node.join_with(1, "c", "anna", of("b"))), [(1, Code::Expelled, None)], "nor does she come in");
     let mut node = Node::new();
-    let Shown::Claims(claims) = claims("c", "anna", T0, "a") else { panic!("claims") };
-    node.join_with(1, "c", "anna", Shown::Claims(Box::new(claims.of_family("f1"))));
+    let ClientCredentials::Claims(claims) = claims("c", "anna", T0, "a") else { panic!("claims") };
+    node.join_with(1, "c", "anna", ClientCredentials::Claims(Box::new(claims.of_family("f1"))));
     assert!(node.order(revoke(EndedBy::Conference)).contains(&close(1, Close::Over)));
 }
 
@@ -128,7 +128,7 @@ fn of_a_conference_that_is_over_nothing_is_pulled() {
     let mut node = Node::new();
     node.order(ToNode::CloseRoom { room: conf("c") });
     let claims = PullClaims::new(Some("n1"), conf("c"), None, std::time::Duration::from_secs(60));
-    let refused = node.join_with(1, "c", "n2", Shown::Pull(Box::new(claims)));
+    let refused = node.join_with(1, "c", "n2", ClientCredentials::Pull(Box::new(claims)));
     assert_eq!(errors(&refused), [(1, Code::Unauthorized, None)]);
 }
 
@@ -168,7 +168,7 @@ fn a_conference_that_is_over_ends_its_sockets_and_its_tokens() {
     assert_eq!(errors(&over), [(1, Code::Ended, None), (2, Code::Ended, None)]);
     assert!(over.contains(&close(1, Close::Over)) && over.contains(&close(2, Close::Over)));
     assert_eq!(over.last(), Some(&room_closed("conf/c")));
-    assert_eq!(node.group.census(), Census::default());
+    assert_eq!(node.group.counts(), RoomCounts::default());
     assert_eq!(errors(&node.join(3, "c", "carl")), [(3, Code::Ended, None)]);
 }
 
@@ -182,5 +182,5 @@ fn while_draining_no_room_begins_and_the_stop_ends_all() {
     assert_eq!((errors(&refused), &refused[1]), (vec![(3, Code::Unavailable, None)], &close(3, Close::GoingAway)));
     let stopped = node.take(Input::Stop);
     assert!(stopped.contains(&close(1, Close::GoingAway)) && stopped.contains(&close(2, Close::GoingAway)));
-    assert_eq!(node.group.census(), Census::default());
+    assert_eq!(node.group.counts(), RoomCounts::default());
 }

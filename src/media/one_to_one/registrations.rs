@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Pairs, Shown, Socket, SocketId};
+use super::{ClientCredentials, OneToOneCalls, Socket, SocketId};
 use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, UserId};
-use crate::media::group::{Barred, Forwarded, NOTHING, Output, RoomNamespace, Token, fits};
+use crate::media::group::{
+    AdmissionError, Forwarded, NOTHING_FORWARDED, Output, RoomNamespace, Token, is_name_allowed,
+};
 use crate::media::message::{Code, Reply};
 use crate::token::CallGatewayClaims;
 use confgate_sfu::protocol::Source;
@@ -17,13 +19,13 @@ const NAME_BACK: usize = 256;
 
 /// A name within its space: a conference's, or the open one. They share nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Line {
+pub(super) struct Registration {
     /// `None`: of those without a token.
     pub conf: Option<ConfId>,
     pub name: Arc<str>,
 }
 
-impl Line {
+impl Registration {
     /// Another name of the same space.
     pub fn beside(&self, name: &str) -> Self {
         Self { conf: self.conf.clone(), name: name.into() }
@@ -37,14 +39,14 @@ pub(super) struct Challenge {
     until: u64,
 }
 
-impl Pairs {
+impl OneToOneCalls {
     /// Looks at what was shown with `register`, else at what was shown when the socket opened.
-    pub(super) fn register(&mut self, now: u64, socket: SocketId, name: &str, shown: Shown) {
+    pub(super) fn register(&mut self, now: u64, socket: SocketId, name: &str, credentials: ClientCredentials) {
         if name.is_empty() {
             return self.reject(socket, "rejected: empty user name".to_owned(), "a name is needed");
         }
-        if let Some(line) = self.line_of(socket) {
-            return match *line.name == *name {
+        if let Some(registration) = self.registration_of(socket) {
+            return match *registration.name == *name {
                 true => self.accepted(socket),
                 false => self.reject(socket, "rejected".to_owned(), "registered under another name already"),
             };
@@ -52,39 +54,42 @@ impl Pairs {
         if let Some(open) = self.sockets.get_mut(&socket) {
             open.wanted = None;
         }
-        let at_opening = self.sockets.get(&socket).map_or(Shown::Nothing, |socket| socket.shown.clone());
-        match if matches!(shown, Shown::Nothing) { at_opening } else { shown } {
-            Shown::Claims(claims) => self.register_by_token(now, socket, name, &claims),
-            Shown::Nothing if self.limits.open => self.register_openly(now, socket, name),
-            Shown::Nothing | Shown::Refused | Shown::Pull(_) => self.bar(now, socket, &Barred::Unauthorized),
+        let at_opening =
+            self.sockets.get(&socket).map_or(ClientCredentials::Nothing, |socket| socket.credentials.clone());
+        match if matches!(credentials, ClientCredentials::Nothing) { at_opening } else { credentials } {
+            ClientCredentials::Claims(claims) => self.register_by_token(now, socket, name, &claims),
+            ClientCredentials::Nothing if self.limits.open => self.register_openly(now, socket, name),
+            ClientCredentials::Nothing | ClientCredentials::Refused | ClientCredentials::Pull(_) => {
+                self.ban(now, socket, &AdmissionError::Unauthorized)
+            }
         }
     }
 
     /// The same user from elsewhere takes the place of who is there.
     fn register_by_token(&mut self, now: u64, socket: SocketId, name: &str, claims: &CallGatewayClaims) {
-        let line = Line { conf: Some(claims.conf_id.clone()), name: name.into() };
-        let holder = self.lines.get(&line).copied();
+        let registration = Registration { conf: Some(claims.conf_id.clone()), name: name.into() };
+        let holder = self.registrations.get(&registration).copied();
         let nonce_is_used = holder
             .and_then(|holder| self.sockets.get(&holder))
             .is_some_and(|holder| holder.token.as_ref().is_some_and(|token| token.nonce == claims.nonce));
         if claims.user_id.as_str() != name || nonce_is_used {
-            return self.bar(now, socket, &Barred::Unauthorized);
+            return self.ban(now, socket, &AdmissionError::Unauthorized);
         }
         let room = RoomNamespace::Conference.room(claims.conf_id.as_str());
-        match self.bars.check(claims).and_then(|()| self.permits.admit(&room, claims)) {
+        match self.bans.check(claims).and_then(|()| self.permits.admit(&room, claims)) {
             Ok(()) => {}
-            Err(Barred::NotYet) => {
+            Err(AdmissionError::NotYet) => {
                 if let Some(open) = self.sockets.get_mut(&socket) {
                     (open.wanted, open.idle_since) = (Some((name.to_owned(), Box::new(claims.clone()))), now);
                 }
                 return;
             }
-            Err(barred) => return self.bar(now, socket, &barred),
+            Err(barred) => return self.ban(now, socket, &barred),
         }
         if let Some(holder) = holder {
             self.dismiss(now, holder, Code::Replaced, Close::TakenOver);
         }
-        self.seat(socket, line, Some(Token::of(claims)));
+        self.assign_name(socket, registration, Some(Token::of(claims)));
     }
 
     /// Asks again for those who wait for their place in the conference.
@@ -103,11 +108,13 @@ impl Pairs {
 
     /// Nobody knows who has a right to a name there: its holder, as long as they are there.
     fn register_openly(&mut self, now: u64, socket: SocketId, name: &str) {
-        if !fits(name) {
+        if !is_name_allowed(name) {
             return self.reject(socket, "rejected".to_owned(), "a name has 1 to 64 characters");
         }
-        let line = Line { conf: None, name: name.into() };
-        let Some(holder) = self.lines.get(&line).copied() else { return self.seat(socket, line, None) };
+        let registration = Registration { conf: None, name: name.into() };
+        let Some(holder) = self.registrations.get(&registration).copied() else {
+            return self.assign_name(socket, registration, None);
+        };
         let held = self.sockets.get_mut(&holder).expect("a name is an open socket's");
         if held.challenge.is_some() {
             return self.taken(socket, name);
@@ -118,9 +125,9 @@ impl Pairs {
 
     pub(super) fn alive(&mut self, holder: SocketId) {
         let Some(held) = self.sockets.get_mut(&holder) else { return };
-        let (Some(challenge), Some(line)) = (held.challenge.take(), held.line.clone()) else { return };
-        if self.has(challenge.by) && self.line_of(challenge.by).is_none() {
-            self.taken(challenge.by, &line.name);
+        let (Some(challenge), Some(registration)) = (held.challenge.take(), held.registration.clone()) else { return };
+        if self.has(challenge.by) && self.registration_of(challenge.by).is_none() {
+            self.taken(challenge.by, &registration.name);
         }
     }
 
@@ -134,19 +141,19 @@ impl Pairs {
     }
 
     /// The name is free, and somebody waits for it.
-    pub(super) fn takes_over(&mut self, now: u64, challenge: Challenge, line: Line) {
-        let waits = self.has(challenge.by) && self.line_of(challenge.by).is_none();
+    pub(super) fn takes_over(&mut self, now: u64, challenge: Challenge, registration: Registration) {
+        let waits = self.has(challenge.by) && self.registration_of(challenge.by).is_none();
         if waits {
-            self.register_openly(now, challenge.by, &line.name);
+            self.register_openly(now, challenge.by, &registration.name);
         }
     }
 
-    fn seat(&mut self, socket: SocketId, line: Line, token: Option<Token>) {
+    fn assign_name(&mut self, socket: SocketId, registration: Registration, token: Option<Token>) {
         let Some(open) = self.sockets.get_mut(&socket) else { return };
-        (open.line, open.token) = (Some(line.clone()), token);
-        self.lines.insert(line.clone(), socket);
+        (open.registration, open.token) = (Some(registration.clone()), token);
+        self.registrations.insert(registration.clone(), socket);
         self.accepted(socket);
-        let (audio, video) = self.unheld(&line);
+        let (audio, video) = self.unheld(&registration);
         if !(audio && video) {
             self.send(socket, Reply::Enforce { audio, video });
         }
@@ -166,12 +173,12 @@ impl Pairs {
         self.send(socket, Reply::RegisterResponse { response, message: message.to_owned() });
     }
 
-    fn bar(&mut self, now: u64, socket: SocketId, barred: &Barred) {
+    fn ban(&mut self, now: u64, socket: SocketId, barred: &AdmissionError) {
         let code = match barred {
-            Barred::NotYet | Barred::Unauthorized => Some(Code::Unauthorized),
-            Barred::Expelled => Some(Code::Expelled),
-            Barred::Ended => Some(Code::Ended),
-            Barred::Moved(url) => {
+            AdmissionError::NotYet | AdmissionError::Unauthorized => Some(Code::Unauthorized),
+            AdmissionError::Expelled => Some(Code::Expelled),
+            AdmissionError::Ended => Some(Code::Ended),
+            AdmissionError::Moved(url) => {
                 self.send(socket, Reply::Moved { url: url.clone() });
                 None
             }
@@ -183,27 +190,30 @@ impl Pairs {
         self.end(now, socket, barred.close());
     }
 
-    pub(super) fn line_of(&self, socket: SocketId) -> Option<&Line> {
-        self.sockets.get(&socket)?.line.as_ref()
+    pub(super) fn registration_of(&self, socket: SocketId) -> Option<&Registration> {
+        self.sockets.get(&socket)?.registration.as_ref()
     }
 
-    /// What of the member's own is forwarded; of those without a conference, everything.
-    pub(super) fn forwarded(&self, line: &Line) -> Forwarded {
-        let Some(conf) = &line.conf else { return (true, true) };
-        let permit = self.permits.get(&RoomNamespace::Conference.room(conf.as_str()), &line.name);
-        permit.map_or(NOTHING, |permit| permit.forwarded(Source::Camera, true))
+    /// The member's own tracks that are forwarded. Outside conferences both are.
+    pub(super) fn forwarded(&self, registration: &Registration) -> Forwarded {
+        let Some(conf) = &registration.conf else { return (true, true) };
+        let permit = self.permits.get(&RoomNamespace::Conference.room(conf.as_str()), &registration.name);
+        permit.map_or(NOTHING_FORWARDED, |permit| permit.forwarded(Source::Camera, true))
     }
 
-    /// What of it no order holds back.
-    fn unheld(&self, line: &Line) -> Forwarded {
-        let Some(conf) = &line.conf else { return (true, true) };
-        self.permits.unheld(&RoomNamespace::Conference.room(conf.as_str()), &line.name)
+    /// The member's own tracks that no order holds back.
+    fn unheld(&self, registration: &Registration) -> Forwarded {
+        let Some(conf) = &registration.conf else { return (true, true) };
+        self.permits.unheld(&RoomNamespace::Conference.room(conf.as_str()), &registration.name)
     }
 
     /// The sockets of a conference's, or the one of that name.
     pub(super) fn sockets_of(&self, conf: &ConfId, name: Option<&UserId>) -> Vec<SocketId> {
-        let named = |line: &Line| name.is_none_or(|name| *line.name == *name.as_str());
-        let of = self.lines.iter().filter(|(line, _)| line.conf.as_ref() == Some(conf) && named(line));
+        let named = |registration: &Registration| name.is_none_or(|name| *registration.name == *name.as_str());
+        let of = self
+            .registrations
+            .iter()
+            .filter(|(registration, _)| registration.conf.as_ref() == Some(conf) && named(registration));
         let mut sockets: Vec<SocketId> = of.map(|(_, socket)| *socket).collect();
         sockets.sort_unstable();
         sockets

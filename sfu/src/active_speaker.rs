@@ -1,5 +1,5 @@
-//! Who speaks, from the levels that clients write into their sound packets (RFC 6464): with patience, so that a cough
-//! moves no picture. Pure.
+//! Finds the active speaker from the levels that clients write into their sound packets (RFC 6464). A short noise
+//! changes nothing. Pure.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -24,12 +24,12 @@ const MEMBERS_MAX: usize = 256;
 
 /// A room's ears. Owned by the room.
 #[derive(Debug, Default)]
-pub(crate) struct Ears {
+pub(crate) struct ActiveSpeakerObserver {
     loudness: HashMap<MemberId, Loudness>,
     speaker: Option<MemberId>,
     /// The speaker is below [`ENDED`] since.
     silent_since: Option<Instant>,
-    /// Who is louder than the speaker, since when.
+    /// The member that is louder than the speaker, and since when.
     rival: Option<(MemberId, Instant)>,
 }
 
@@ -50,9 +50,9 @@ fn decay(passed: Duration) -> f64 {
     (-passed.as_secs_f64() / SMOOTHING.as_secs_f64()).exp()
 }
 
-impl Ears {
+impl ActiveSpeakerObserver {
     /// A packet of the member's sound came, this loud: in dBov, 0 (loudest) to -127.
-    pub(crate) fn hear(&mut self, member: &MemberId, level: i8, now: Instant) {
+    pub(crate) fn record_level(&mut self, member: &MemberId, level: i8, now: Instant) {
         let sound = (1.0 - f64::from(level.min(0)) / SILENCE).max(0.0);
         if let Some(loudness) = self.loudness.get_mut(member) {
             let kept = decay(now.saturating_duration_since(loudness.at));
@@ -63,7 +63,7 @@ impl Ears {
     }
 
     /// Looks who speaks now; `Some` when that is another than before. To be called some times a second.
-    pub(crate) fn judge(&mut self, now: Instant) -> Option<Option<MemberId>> {
+    pub(crate) fn update(&mut self, now: Instant) -> Option<Option<MemberId>> {
         const FORGOTTEN: f64 = 0.001;
         self.loudness.retain(|_, loudness| loudness.now(now) > FORGOTTEN || loudness.at + SMOOTHING > now);
         let loudest = self
@@ -74,13 +74,13 @@ impl Ears {
             .max_by(|(_, a), (_, b)| a.total_cmp(b))
             .map(|(member, value)| (member.clone(), value));
         let Some(speaker) = self.speaker.clone() else {
-            return loudest.map(|(member, _)| self.give(Some(member)));
+            return loudest.map(|(member, _)| self.set_speaker(Some(member)));
         };
         let own = self.loudness.get(&speaker).map_or(0.0, |loudness| loudness.now(now));
         if own >= ENDED {
             self.silent_since = None;
         } else if now.saturating_duration_since(*self.silent_since.get_or_insert(now)) >= PAUSE && loudest.is_none() {
-            return Some(self.give(None));
+            return Some(self.set_speaker(None));
         }
         match loudest {
             Some((member, value)) if member != speaker && value >= own * LOUDER => self.challenge(member, now),
@@ -100,10 +100,10 @@ impl Ears {
             }
         };
         let patient = now.saturating_duration_since(since) >= PATIENCE;
-        patient.then(|| self.give(Some(member)))
+        patient.then(|| self.set_speaker(Some(member)))
     }
 
-    fn give(&mut self, speaker: Option<MemberId>) -> Option<MemberId> {
+    fn set_speaker(&mut self, speaker: Option<MemberId>) -> Option<MemberId> {
         (self.silent_since, self.rival) = (None, None);
         self.speaker = speaker.clone();
         speaker
@@ -123,22 +123,22 @@ mod tests {
 
     /// A room in which time passes in packets of 20 ms.
     struct Scene {
-        ears: Ears,
+        observer: ActiveSpeakerObserver,
         now: Instant,
         changes: Vec<Option<MemberId>>,
     }
 
     impl Scene {
         fn new() -> Scene {
-            Scene { ears: Ears::default(), now: Instant::now(), changes: Vec::new() }
+            Scene { observer: ActiveSpeakerObserver::default(), now: Instant::now(), changes: Vec::new() }
         }
 
-        fn hear(&mut self, time: Duration, voices: &[(&str, i8)]) -> &mut Scene {
+        fn play(&mut self, time: Duration, voices: &[(&str, i8)]) -> &mut Scene {
             for packet in 0..time.as_millis() / 20 {
                 self.now += Duration::from_millis(20);
-                voices.iter().for_each(|(name, level)| self.ears.hear(&Arc::from(*name), *level, self.now));
+                voices.iter().for_each(|(name, level)| self.observer.record_level(&Arc::from(*name), *level, self.now));
                 if packet % 5 == 0 {
-                    self.changes.extend(self.ears.judge(self.now));
+                    self.changes.extend(self.observer.update(self.now));
                 }
             }
             self
@@ -152,23 +152,23 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn who_speaks_is_named_once_and_nobody_after_a_while_of_silence() {
+    fn active_speaker_is_named_once_and_nobody_after_a_silence() {
         let mut scene = Scene::new();
-        scene.hear(2 * SECOND, &[("anna", -30), ("boris", -80)]);
+        scene.play(2 * SECOND, &[("anna", -30), ("boris", -80)]);
         assert_eq!(scene.changes(), [Some("anna")]);
-        scene.hear(SECOND, &[("anna", -90)]);
+        scene.play(SECOND, &[("anna", -90)]);
         assert_eq!(scene.changes(), [Some("anna")], "a breath is no end");
-        scene.hear(3 * SECOND, &[]);
+        scene.play(3 * SECOND, &[]);
         assert_eq!(scene.changes(), [Some("anna"), None], "a client that sends nothing is silent");
     }
 
     #[test]
     fn a_cough_takes_nobodys_place_and_an_answer_does() {
         let mut scene = Scene::new();
-        scene.hear(2 * SECOND, &[("anna", -32)]).hear(SECOND / 5, &[("anna", -32), ("boris", -5)]);
-        scene.hear(2 * SECOND, &[("anna", -32), ("boris", -90)]);
+        scene.play(2 * SECOND, &[("anna", -32)]).play(SECOND / 5, &[("anna", -32), ("boris", -5)]);
+        scene.play(2 * SECOND, &[("anna", -32), ("boris", -90)]);
         assert_eq!(scene.changes(), [Some("anna")]);
-        scene.hear(2 * SECOND, &[("anna", -90), ("boris", -28)]);
+        scene.play(2 * SECOND, &[("anna", -90), ("boris", -28)]);
         assert_eq!(scene.changes(), [Some("anna"), Some("boris")]);
     }
 
@@ -176,8 +176,8 @@ mod tests {
     fn two_at_once_do_not_alternate() {
         let mut scene = Scene::new();
         for _ in 0..20 {
-            scene.hear(SECOND / 5, &[("anna", -28), ("boris", -32)]);
-            scene.hear(SECOND / 5, &[("anna", -32), ("boris", -28)]);
+            scene.play(SECOND / 5, &[("anna", -28), ("boris", -32)]);
+            scene.play(SECOND / 5, &[("anna", -32), ("boris", -28)]);
         }
         assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
     }
@@ -185,15 +185,15 @@ mod tests {
     #[test]
     fn noise_speaks_not() {
         let mut scene = Scene::new();
-        scene.hear(5 * SECOND, &[("anna", -58), ("boris", -127)]);
+        scene.play(5 * SECOND, &[("anna", -58), ("boris", -127)]);
         assert_eq!(scene.changes(), []);
     }
 
     #[test]
     fn more_members_than_a_room_has_take_no_more_memory() {
-        let mut ears = Ears::default();
+        let mut observer = ActiveSpeakerObserver::default();
         let now = Instant::now();
-        (0..10_000).for_each(|n| ears.hear(&Arc::from(format!("m{n}")), -20, now));
-        assert_eq!(ears.loudness.len(), MEMBERS_MAX);
+        (0..10_000).for_each(|n| observer.record_level(&Arc::from(format!("m{n}")), -20, now));
+        assert_eq!(observer.loudness.len(), MEMBERS_MAX);
     }
 }

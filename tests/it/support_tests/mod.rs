@@ -1,4 +1,4 @@
-//! The harness itself: that what every other test stands on does what it says.
+//! Tests of the support modules that all other tests rely on.
 
 mod browser;
 mod chaos;

@@ -5,8 +5,8 @@ use crate::media::message::{Relayed, Signal};
 
 impl Node {
     fn join_straight(&mut self, socket: u64, name: &str) -> Vec<Output> {
-        let shown = between_two(claims("c1", name, self.now, &format!("nonce{socket}")));
-        self.join_with(socket, "c1", name, shown)
+        let credentials = between_two(claims("c1", name, self.now, &format!("nonce{socket}")));
+        self.join_with(socket, "c1", name, credentials)
     }
 }
 
@@ -30,25 +30,25 @@ fn relayed(reason: Relayed) -> [Output; 2] {
 const TO_BEN: &str = r#"{"id":"signal","to":"ben","candidate":null}"#;
 
 #[test]
-fn what_browsers_say_to_each_other_is_passed_on() {
+fn p2p_messages_between_browsers_are_passed_on() {
     let mut node = two();
     let passed = Reply::Signal { from: "anna".into(), signal: Signal::Candidate(None) };
-    assert_eq!(node.say(1, TO_BEN), [Output::Send(SocketId(2), passed)]);
+    assert_eq!(node.send(1, TO_BEN), [Output::Send(SocketId(2), passed)]);
     for nobody in ["anna", "carl"] {
-        assert_eq!(node.say(1, &TO_BEN.replace("ben", nobody)), []);
+        assert_eq!(node.send(1, &TO_BEN.replace("ben", nobody)), []);
     }
     node.join(3, "c2", "ben");
-    assert_eq!(node.say(3, TO_BEN), [], "a group call has none of it");
+    assert_eq!(node.send(3, TO_BEN), [], "a group call has none of it");
 }
 
 #[test]
 fn a_member_says_that_it_does_not_work_and_both_go_through_the_node() {
     let mut node = two();
     let says = r#"{"id":"mode","mode":"group","reason":"iceFailed"}"#;
-    assert_eq!(node.say(2, says), relayed(Relayed::IceFailed));
-    assert_eq!(node.say(1, says), [], "it is so already");
-    assert_eq!(node.say(1, TO_BEN), []);
-    // Whoever comes back meanwhile hears how it is.
+    assert_eq!(node.send(2, says), relayed(Relayed::IceFailed));
+    assert_eq!(node.send(1, says), [], "it is so already");
+    assert_eq!(node.send(1, TO_BEN), []);
+    // A member that comes back meanwhile is told the current state.
     node.take(Input::Closed(SocketId(1)));
     let back = node.join_straight(4, "anna");
     assert_eq!(back.last(), Some(&told(4, CallMode::Group, None)));

@@ -1,4 +1,4 @@
-//! Who gets in: networks, the connections' limit, slow and silent clients, trusted proxies.
+//! Admission of connections: networks, the connections' limit, slow and silent clients, trusted proxies.
 
 use super::*;
 use tokio::io::AsyncWriteExt;
@@ -13,17 +13,17 @@ fn proxy_header(source: [u8; 4]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_denied_network_is_closed_before_tls() {
-    let house = House::open(|settings| settings.admission.denied = networks(&["127.0.0.0/8"])).await;
+    let house = TestServer::open(|settings| settings.admission.denied = networks(&["127.0.0.0/8"])).await;
     let mut stream = house.connect_tcp().await;
     let mut bytes = [0; 16];
     assert!(matches!(within(stream.read(&mut bytes)).await, Ok(0) | Err(_)), "closed without a byte");
-    let house = House::open(|settings| settings.admission.allowed = networks(&["192.0.2.0/24"])).await;
+    let house = TestServer::open(|settings| settings.admission.allowed = networks(&["192.0.2.0/24"])).await;
     closed(house.connect_tcp().await).await;
 }
 
 #[tokio::test]
 async fn one_connection_more_than_the_limit_is_closed_and_there_is_room_again_later() {
-    let house = House::open(|settings| settings.connections = 2).await;
+    let house = TestServer::open(|settings| settings.connections = 2).await;
     let (mut first, mut second) = (house.http1().await, house.http2().await);
     assert_eq!(first.get("/who").await.status, StatusCode::OK);
     assert_eq!(second.get("/who").await.status, StatusCode::OK);
@@ -43,7 +43,7 @@ async fn one_connection_more_than_the_limit_is_closed_and_there_is_room_again_la
 
 #[tokio::test]
 async fn an_open_web_socket_holds_its_place() {
-    let house = House::open(|settings| settings.connections = 1).await;
+    let house = TestServer::open(|settings| settings.connections = 1).await;
     let mut http1 = house.http1().await;
     let _socket = http1.open_web_socket().await;
     closed(house.connect_tcp().await).await;
@@ -56,7 +56,7 @@ fn impatient(settings: &mut HttpSettings) {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_is_cut() {
-    let house = House::open(impatient).await;
+    let house = TestServer::open(impatient).await;
     let silent = house.tls(&[b"http/1.1"]).await;
     closed(silent).await;
     let mut half = house.tls(&[b"http/1.1"]).await;
@@ -71,7 +71,7 @@ async fn a_head_that_does_not_come_is_cut() {
 
 #[tokio::test]
 async fn a_slow_second_head_is_cut_too() {
-    let house = House::open(impatient).await;
+    let house = TestServer::open(impatient).await;
     let mut stream = house.tls(&[b"http/1.1"]).await;
     stream.write_all(b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("written");
     let mut answer = [0; 12];
@@ -83,7 +83,7 @@ async fn a_slow_second_head_is_cut_too() {
 
 #[tokio::test]
 async fn an_idle_connection_is_ended_in_good_order() {
-    let house = House::open(|settings| settings.timeouts.idle = Duration::from_millis(100)).await;
+    let house = TestServer::open(|settings| settings.timeouts.idle = Duration::from_millis(100)).await;
     let (mut http1, mut http2) = (house.http1().await, house.http2().await);
     assert_eq!(http1.get("/who").await.status, StatusCode::OK);
     assert_eq!(http2.get("/who").await.status, StatusCode::OK);
@@ -93,7 +93,7 @@ async fn an_idle_connection_is_ended_in_good_order() {
 
 #[tokio::test]
 async fn a_request_under_way_is_not_idle() {
-    let house = House::open(|settings| {
+    let house = TestServer::open(|settings| {
         impatient(settings);
         settings.timeouts.idle = Duration::from_millis(50);
     })
@@ -109,13 +109,13 @@ async fn a_request_under_way_is_not_idle() {
 
 #[tokio::test]
 async fn a_handshake_that_does_not_come_is_cut() {
-    let house = House::open(impatient).await;
+    let house = TestServer::open(impatient).await;
     closed(house.connect_tcp().await).await;
 }
 
 #[tokio::test]
 async fn a_trusted_proxys_header_names_the_client() {
-    let house = House::open(|settings| settings.trusted_proxies = networks(&["127.0.0.1"])).await;
+    let house = TestServer::open(|settings| settings.trusted_proxies = networks(&["127.0.0.1"])).await;
     let mut stream = house.connect_tcp().await;
     stream.write_all(&proxy_header([192, 0, 2, 7])).await.expect("written");
     let tls = house.try_tls(stream, &rustls::version::TLS13, &[b"http/1.1"]).await.expect("a handshake");
@@ -128,7 +128,7 @@ async fn a_trusted_proxys_header_names_the_client() {
 
 #[tokio::test]
 async fn nobody_elses_proxy_header_is_read() {
-    let house = House::open(|settings| settings.trusted_proxies = networks(&["10.0.0.0/8"])).await;
+    let house = TestServer::open(|settings| settings.trusted_proxies = networks(&["10.0.0.0/8"])).await;
     let mut stream = house.connect_tcp().await;
     stream.write_all(&proxy_header([192, 0, 2, 7])).await.expect("written");
     assert!(house.try_tls(stream, &rustls::version::TLS13, &[b"http/1.1"]).await.is_err());
@@ -136,7 +136,7 @@ async fn nobody_elses_proxy_header_is_read() {
 
 #[tokio::test]
 async fn a_hostile_proxy_header_closes_its_connection_only() {
-    let house = House::open(|settings| {
+    let house = TestServer::open(|settings| {
         impatient(settings);
         settings.trusted_proxies = networks(&["127.0.0.1"]);
     })
@@ -158,7 +158,7 @@ async fn a_hostile_proxy_header_closes_its_connection_only() {
 
 #[tokio::test]
 async fn a_proxied_client_of_a_denied_network_is_refused() {
-    let house = House::open(|settings| {
+    let house = TestServer::open(|settings| {
         settings.trusted_proxies = networks(&["127.0.0.1"]);
         settings.admission.allowed = networks(&["192.0.2.0/24"]);
     })
@@ -174,7 +174,7 @@ async fn a_proxied_client_of_a_denied_network_is_refused() {
 
 #[tokio::test]
 async fn a_client_cannot_name_its_own_address() {
-    let house = House::open(|_| {}).await;
+    let house = TestServer::open(|_| {}).await;
     let spoofed =
         http::Request::get("/who").header("x-forwarded-for", "192.0.2.7").header("forwarded", "for=192.0.2.7");
     assert_eq!(house.http1().await.send(spoofed).await.text, "127.0.0.1");

@@ -1,4 +1,4 @@
-//! What gateways order, and what they are told.
+//! Orders of gateways, and the node's reports to them.
 
 use http::StatusCode;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::support::media::{Peer, call, claims, control_token, signed, token};
 use crate::support::wait::{PATIENCE, until_true};
 
 #[tokio::test]
-async fn what_a_gateway_forbids_is_not_forwarded() {
+async fn tracks_forbidden_by_a_gateway_are_not_forwarded() {
     let gateway = node("").await;
     let client = gateway.client();
     let mut link = client.control_link(&control_token("n1")).await.unwrap();
@@ -21,7 +21,7 @@ async fn what_a_gateway_forbids_is_not_forwarded() {
     link.send(permit(false)).await;
     let enforced = anna.wait_for("enforce").await;
     assert_eq!((&enforced["audio"], &enforced["video"]), (&json!(false), &json!(true)));
-    // What was on its way arrives with the next frames; from then on there is no sound.
+    // Packets that were on their way arrive with the next frames; from then on there is no sound.
     let frames = pair[1].frames();
     call(pair, "picture", |peers| peers[1].frames() >= frames + SOME).await;
     let (frames, sounds) = (pair[1].frames(), pair[1].sounds());
@@ -79,7 +79,7 @@ async fn gateways_hear_how_busy_the_node_is_and_that_it_stops() {
     let heard = async {
         for link in &mut links {
             let draining = link.wait_for("draining").await;
-            assert!(draining["deadlineMs"].as_u64().is_some_and(|at| at > confgate::ids::now_ms() - 5000));
+            assert!(draining["deadlineMs"].as_u64().is_some_and(|at| at > confgate::clock::date_ms() - 5000));
             assert_eq!(link.wait_for("load").await["draining"], true);
         }
         assert_eq!(anna.closed().await, (vec![], 1001));

@@ -1,7 +1,7 @@
-//! The time line of moments, kept so that the next process goes on with it: see [`Line`].
+//! The time line of moments, kept so that the next process goes on with it: see [`TimeLine`].
 
 use super::{Store, StoreError};
-use crate::clock::Line;
+use crate::clock::TimeLine;
 
 /// Under this name among the settings.
 const LINE: &str = "clock";
@@ -11,12 +11,12 @@ impl Store {
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn resume_line(&self) -> Result<(), StoreError> {
+    pub async fn resume_time_line(&self) -> Result<(), StoreError> {
         let kept = self.setting(LINE).await?;
         let line =
             kept.map(|text| serde_json::from_str(&text).map_err(|_| StoreError::Damaged("clock"))).transpose()?;
-        Line::resume(line);
-        self.keep_line().await
+        TimeLine::resume(line);
+        self.keep_time_line().await
     }
 
     /// To be called at intervals: what is lost by a crash is the time since the last one, and only where the wall clock
@@ -24,8 +24,8 @@ impl Store {
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn keep_line(&self) -> Result<(), StoreError> {
-        let line = serde_json::to_string(&Line::now()).expect("two numbers");
+    pub async fn keep_time_line(&self) -> Result<(), StoreError> {
+        let line = serde_json::to_string(&TimeLine::now()).expect("two numbers");
         self.set_setting(LINE, &line).await
     }
 }
@@ -39,7 +39,7 @@ mod tests {
     #[tokio::test]
     async fn moments_that_are_kept_mean_the_same_in_the_next_process() {
         let (store, folder) = fresh().await;
-        store.resume_line().await.unwrap();
+        store.resume_time_line().await.unwrap();
         let seat_until = Moment::now().plus_ms(60_000);
         // As a process leaves it that crashed an hour ago.
         let kept = store.setting(LINE).await.unwrap().unwrap();
@@ -48,10 +48,10 @@ mod tests {
         store.set_setting(LINE, &line.to_string()).await.unwrap();
 
         let (again, _copy) = after_a_crash(&folder).await;
-        again.resume_line().await.unwrap();
+        again.resume_time_line().await.unwrap();
         let past = Moment::now().since(seat_until).as_secs();
         assert!((3535..3600).contains(&past), "kept for a minute, an hour ago: over for {past} s");
         store.set_setting(LINE, "{}").await.unwrap();
-        assert!(matches!(store.resume_line().await, Err(StoreError::Damaged("clock"))));
+        assert!(matches!(store.resume_time_line().await, Err(StoreError::Damaged("clock"))));
     }
 }

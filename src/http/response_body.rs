@@ -25,13 +25,13 @@ const SMALL_BYTES: u64 = 4 * 1024;
 ///
 /// # Errors
 /// The bound that leaves no room for it.
-pub fn hold(response: Response, held: Arc<Held>, activity: &Arc<Activity>) -> Result<Response, Full> {
+pub fn hold_response_bytes(response: Response, held: Arc<Held>, activity: &Arc<Activity>) -> Result<Response, Full> {
     let size = response.body().size_hint();
     if size.upper() == Some(0) {
         return Ok(response);
     }
     let own = response.extensions().get::<OwnBytes>().map_or(size.lower() as usize, |own| own.0);
-    // What is small goes into the connection's write buffer at once, which is counted as the connection's own.
+    // A small body goes into the connection's write buffer at once, which is counted as the connection's own.
     if size.upper().is_some_and(|size| size <= SMALL_BYTES) && !activity.is_http2() {
         return Ok(response);
     }
@@ -41,10 +41,10 @@ pub fn hold(response: Response, held: Arc<Held>, activity: &Arc<Activity>) -> Re
         activity.watch(&progress);
         progress
     });
-    Ok(response.map(|body| Body::new(Answer { body, rest: Bytes::new(), held, progress })))
+    Ok(response.map(|body| Body::new(ResponseBody { body, rest: Bytes::new(), held, progress })))
 }
 
-struct Answer {
+struct ResponseBody {
     body: Body,
     /// Of the piece that the body gave last.
     rest: Bytes,
@@ -52,7 +52,7 @@ struct Answer {
     progress: Option<Arc<Progress>>,
 }
 
-impl hyper::body::Body for Answer {
+impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -104,7 +104,7 @@ impl AsRef<[u8]> for Piece {
 impl Drop for Piece {
     fn drop(&mut self) {
         if let Some(progress) = &self.progress {
-            progress.made();
+            progress.record();
         }
     }
 }

@@ -4,7 +4,7 @@ use confgate_sfu::protocol::{Command, EndpointId, Notice, Reason, Refusal};
 use serde_json::json;
 
 use super::super::rtp_forward::{self, Address, read_answer, read_offer};
-use super::{ANSWER, CLIENT, Said, Scene, publish, room, stream, subscribe};
+use super::{ANSWER, CLIENT, Scene, ServerMessage, publish, room, stream, subscribe};
 
 fn pull(endpoint: u64) -> Command {
     Command::Pull { room: room(), endpoint: EndpointId(endpoint), stream: stream() }
@@ -72,19 +72,19 @@ fn pulled() -> (Scene, Scene, u64) {
 }
 
 #[test]
-fn what_one_janus_sends_is_watched_at_the_other_and_held_back_there_too() {
+fn forwarded_stream_is_watched_and_held_back_at_the_other_janus() {
     let (_far, mut near, _) = pulled();
     near.command(subscribe(1));
-    near.made("attach", 10);
+    near.on_created("attach", 10);
     let feed = near.asked("join").1["body"]["streams"][0]["feed"].clone();
-    near.command(Command::Permit { room: room(), stream: stream(), audio: false, video: true });
+    near.command(Command::SetForwarding { room: room(), stream: stream(), audio: false, video: true });
     let (_, audio) = near.asked("moderate");
     assert_eq!(
         (&audio["body"]["id"], &audio["body"]["mid"], &audio["body"]["mute"]),
         (&feed, &json!("0"), &json!(true))
     );
     let number = audio["body"]["room"].clone();
-    near.said(Said::News { handle: 10, data: json!({"videoroom": "talking", "room": number, "id": feed}) });
+    near.said(ServerMessage::News { handle: 10, data: json!({"videoroom": "talking", "room": number, "id": feed}) });
     assert_eq!(near.told.pop(), Some(Notice::Speaker { room: room(), member: Some("anna".into()) }));
 }
 
@@ -99,7 +99,7 @@ fn an_offer_waits_for_the_stream() {
 }
 
 #[test]
-fn what_is_pulled_no_longer_is_taken_back_at_both_before_the_room_is() {
+fn ended_pull_is_removed_at_both_before_the_room() {
     let (mut far, mut near, published) = pulled();
     far.command(Command::Close { endpoint: EndpointId(9) });
     let body = far.asked("unpublish_remotely").1["body"].clone();
@@ -108,7 +108,7 @@ fn what_is_pulled_no_longer_is_taken_back_at_both_before_the_room_is() {
     assert!(near.asked.iter().all(|(_, body)| body["body"]["request"] != "destroy"), "{:?}", near.asked);
     near.done("remove_remote_publisher", json!({"videoroom": "success"}), None);
     near.asked("destroy");
-    assert_eq!(near.janus.census(), (0, 0));
+    assert_eq!(near.janus.counts(), (0, 0));
 
     // While its ports are being opened, or it begins to be sent.
     let mut near = Scene::up();
@@ -131,16 +131,16 @@ fn what_is_pulled_no_longer_is_taken_back_at_both_before_the_room_is() {
 }
 
 #[test]
-fn who_pulls_is_told_when_the_stream_ends_or_comes_anew() {
+fn puller_is_told_of_a_streams_end_and_return() {
     let (mut far, _near, _) = pulled();
     far.command(publish(2));
-    far.made("attach", 40);
+    far.on_created("attach", 40);
     let refused = Notice::Refused { endpoint: EndpointId(9), refusal: Refusal::Unavailable };
     assert_eq!(far.told, [Notice::Closed { endpoint: EndpointId(1), reason: Reason::Replaced }, refused.clone()]);
     assert!(far.asked.iter().all(|(_, body)| body["body"]["request"] != "unpublish_remotely"), "{:?}", far.asked);
 
     let (mut far, _near, _) = pulled();
-    far.said(Said::Down { handle: 20, reason: "ICE failed".into() });
+    far.said(ServerMessage::Down { handle: 20, reason: "ICE failed".into() });
     assert_eq!(far.told, [Notice::Closed { endpoint: EndpointId(1), reason: Reason::IceFailed }, refused]);
 }
 
@@ -189,7 +189,7 @@ fn other_tracks_than_were_told_refusals_and_silence_end_a_pull() {
         near.command(answered(8, rtp_forward::answer(&opus, false)));
         let (transaction, _) = near.asked("add_remote_publisher");
         match refusal {
-            Some(code) => near.said(Said::Refused { transaction, code, reason: "no port".into() }),
+            Some(code) => near.said(ServerMessage::Refused { transaction, code, reason: "no port".into() }),
             None => near.tick(5000),
         }
         near.is_refused(8, Refusal::Unavailable);
@@ -230,7 +230,7 @@ fn an_offer_of_another_kind_is_a_viewers_and_a_viewers_is_never_sent_plainly() {
     far.publishes(1, 20);
     let (viewer, stream) = ("ben".into(), stream());
     far.command(Command::Subscribe { room: room(), endpoint: EndpointId(2), viewer, stream, offer: at("192.0.2.9") });
-    far.made("attach", 30);
+    far.on_created("attach", 30);
     far.done("join", json!({"streams": []}), Some(super::JANUS));
     far.is_refused(2, Refusal::BadSdp);
     far.command(forward(3, CLIENT.into()));

@@ -1,4 +1,4 @@
-//! Who is let in, by which token, to which room.
+//! Admission to rooms: by which token, to which room.
 
 use http::StatusCode;
 use serde_json::json;

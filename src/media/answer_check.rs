@@ -8,28 +8,29 @@ use confgate_sfu::sdp;
 
 /// Offers of clients that wait for their answers. Owned by the node's task; bounded by the connections that there are.
 #[derive(Default)]
-pub struct Answers {
+pub struct AnswerCheck {
     offers: HashMap<EndpointId, String>,
 }
 
-impl Answers {
+impl AnswerCheck {
     /// Remembers what is to be answered. What nodes offer each other is their own affair.
-    pub fn asked(&mut self, command: &Command) {
+    pub fn on_command(&mut self, command: &Command) {
         match command {
             Command::Publish { endpoint, offer, .. }
             | Command::Subscribe { endpoint, offer, .. }
-            | Command::Exchange { endpoint, offer, .. }
+            | Command::SendRecv { endpoint, offer, .. }
             | Command::Renegotiate { endpoint, offer } => drop(self.offers.insert(*endpoint, offer.clone())),
             Command::Close { endpoint } => drop(self.offers.remove(endpoint)),
             _ => {}
         }
     }
 
-    /// What may go on. `Err`: an answer that doesn't fit, which is a refusal; the connection is to be ended.
+    /// Checks an answer against its offer; other notices pass. An answer that doesn't fit becomes a refusal, and the
+    /// caller ends the connection.
     ///
     /// # Errors
-    /// The refusal, and whose.
-    pub fn judged(&mut self, notice: Notice) -> Result<Notice, (EndpointId, Notice)> {
+    /// The endpoint and the refusal for it.
+    pub fn check(&mut self, notice: Notice) -> Result<Notice, (EndpointId, Notice)> {
         match notice {
             Notice::Answer { endpoint, answer } => {
                 let Some(offer) = self.offers.remove(&endpoint) else {
@@ -68,11 +69,11 @@ mod tests {
         a=msid:two v\r\n";
 
     fn judged(answer: &str) -> Result<Notice, (EndpointId, Notice)> {
-        let mut answers = Answers::default();
+        let mut answers = AnswerCheck::default();
         let stream = StreamId { member: Arc::from("anna"), source: Source::Camera };
         let (endpoint, viewer, room) = (EndpointId(1), Arc::from("ben"), Arc::from("c1"));
-        answers.asked(&Command::Subscribe { room, endpoint, viewer, stream, offer: OFFER.into() });
-        answers.judged(Notice::Answer { endpoint, answer: answer.into() })
+        answers.on_command(&Command::Subscribe { room, endpoint, viewer, stream, offer: OFFER.into() });
+        answers.check(Notice::Answer { endpoint, answer: answer.into() })
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-/// What becomes of a packet of the node's.
-pub enum Fate {
+/// The delivery of one of the node's packets.
+pub enum Delivery {
     Arrives,
     Late(Duration),
     Lost,
@@ -20,20 +20,20 @@ pub struct Rtp {
     pub number: u16,
 }
 
-pub struct CascadeMethod {
+pub struct LossyPath {
     address: SocketAddr,
     tasks: [JoinHandle<()>; 2],
 }
 
-impl Drop for CascadeMethod {
+impl Drop for LossyPath {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
-impl CascadeMethod {
+impl LossyPath {
     /// `fate`: of the node's RTP packets; all else arrives.
-    async fn to(node: SocketAddr, mut fate: impl FnMut(Rtp) -> Fate + Send + 'static) -> Self {
+    async fn to(node: SocketAddr, mut fate: impl FnMut(Rtp) -> Delivery + Send + 'static) -> Self {
         let [front, back] =
             [UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap()];
         let address = front.local_addr().unwrap();
@@ -55,13 +55,13 @@ impl CascadeMethod {
                 let Some(client): Option<SocketAddr> = *client.borrow() else { continue };
                 let packet = buffer[..length].to_vec();
                 let front = Arc::clone(&front);
-                match read(&packet).map_or(Fate::Arrives, &mut fate) {
-                    Fate::Arrives => drop(front.send_to(&packet, client).await),
-                    Fate::Late(delay) => drop(tokio::spawn(async move {
+                match read(&packet).map_or(Delivery::Arrives, &mut fate) {
+                    Delivery::Arrives => drop(front.send_to(&packet, client).await),
+                    Delivery::Late(delay) => drop(tokio::spawn(async move {
                         tokio::time::sleep(delay).await;
                         front.send_to(&packet, client).await.ok();
                     })),
-                    Fate::Lost => {}
+                    Delivery::Lost => {}
                 }
             }
         };
@@ -69,7 +69,7 @@ impl CascadeMethod {
     }
 
     /// The way for the answer's connection, and the answer with the way's address for the node's.
-    pub async fn of(answer: &str, fate: impl FnMut(Rtp) -> Fate + Send + 'static) -> (Self, String) {
+    pub async fn of(answer: &str, fate: impl FnMut(Rtp) -> Delivery + Send + 'static) -> (Self, String) {
         let candidates = answer.lines().filter(|line| line.starts_with("a=candidate:"));
         let mut udp = candidates.filter(|line| line.contains(" udp ") && line.contains(" 127.0.0.1 "));
         let udp = udp.next().expect("a candidate at loopback");

@@ -71,7 +71,7 @@ async fn user() -> (TlsServer, Client) {
 }
 
 #[tokio::test]
-async fn what_comes_before_an_answer_waits_and_the_roster_follows_all_of_it() {
+async fn events_before_an_answer_wait_and_the_roster_follows_all_of_them() {
     let (_server, client) = user().await;
     let mut socket = client.open_socket().await;
     socket.expect("hello").await;

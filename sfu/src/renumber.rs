@@ -1,4 +1,4 @@
-//! What changes in a packet between a publisher and one of its viewers: sequence number, timestamp, and VP8's picture
+//! Renumbering of packets between a publisher and one of its viewers: sequence number, timestamp, and VP8's picture
 //! numbers. Pure arithmetic: no packet is touched here.
 
 use std::time::Instant;
@@ -7,7 +7,8 @@ use str0m::rtp::{Vp8Descriptor, Vp8Patch};
 
 use crate::protocol::EndpointId;
 
-/// Who numbers a run of packets: another publisher, another simulcast layer or a restarted encoder numbers anew.
+/// The source that numbers a run of packets: another publisher, another simulcast layer or a restarted encoder numbers
+/// anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) endpoint: EndpointId,
@@ -109,7 +110,7 @@ impl PictureNumbers {
         }
     }
 
-    /// What to write over the packet's descriptor; `None`: it stays as it is.
+    /// The patch for the packet's descriptor; `None`: it stays as it is.
     pub(crate) fn patch(&mut self, descriptor: &Vp8Descriptor) -> Option<Vp8Patch> {
         let picture = descriptor.picture_id().map(|id| id.wrapping_add(self.picture_shift) & PICTURE_ID_MASK);
         let tl0 = descriptor.tl0_pic_idx().map(|index| index.wrapping_add(self.tl0_shift));
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_wasnt_sent_on_purpose_leaves_no_gap() {
+    fn packets_withheld_on_purpose_leave_no_gap() {
         let (now, mut rewriter) = (Instant::now(), Rewriter::new(48_000));
         rewriter.rewrite(origin(1), 10, 0, now);
         rewriter.cut();

@@ -42,7 +42,7 @@ async fn bytes_pass_until_the_link_is_cut_and_again_when_it_is_mended() {
     let mut refused = TcpStream::connect(proxy.address()).await.expect("the proxy listens");
     assert_eq!(round_trip(&mut refused, 2).await, None);
 
-    proxy.mend();
+    proxy.restore();
     let mut link = TcpStream::connect(proxy.address()).await.expect("the proxy listens");
     assert_eq!(round_trip(&mut link, 3).await, Some(3));
 }
@@ -53,7 +53,7 @@ async fn a_cut_that_is_mended_at_once_still_ends_the_connections_before_it() {
     let mut link = TcpStream::connect(proxy.address()).await.expect("the proxy listens");
     assert_eq!(round_trip(&mut link, 1).await, Some(1));
     proxy.cut();
-    proxy.mend();
+    proxy.restore();
     assert!(timeout(PATIENCE, link.read_u8()).await.expect("a cut is felt at once").is_err());
 }
 
@@ -65,7 +65,7 @@ async fn a_stalled_link_holds_bytes_back_and_loses_none() {
     proxy.stall();
     link.write_all(b"held").await.expect("the connection stays open");
     assert!(timeout(Duration::from_millis(50), link.read_u8()).await.is_err(), "nothing passes a stalled link");
-    proxy.mend();
+    proxy.restore();
     let mut held = [0; 4];
     timeout(PATIENCE, link.read_exact(&mut held)).await.expect("it passes now").expect("the connection stayed open");
     assert_eq!(&held, b"held");
