@@ -1,4 +1,4 @@
-// What the reader may do about a member and about the conference: the entries of the menus, as data.
+// The reader's actions on a member and on the conference: the entries of the menus, as data.
 
 /**
  * `control` goes to the server as `conference.control`; `local` concerns this browser's stage only, and there
@@ -21,12 +21,12 @@ export function memberActions(self, member, stage) {
 /** @param {import("./roster.js").Member} member @param {{picked: string|null, isClosed: boolean, closedScreen?: string}} stage @returns {Action[]} */
 function stageActions({ userId }, { picked, isClosed, closedScreen }) {
   const pick = picked === userId
-    ? /** @type {Action} */ ({ id: "unpick", say: "member.unpick", icon: "pin", local: "unpick" })
-    : /** @type {Action} */ ({ id: "pick", say: "member.pick", icon: "pin", local: "pick" });
+    ? /** @type {Action} */ ({ id: "unpick", localize: "member.unpick", icon: "pin", local: "unpick" })
+    : /** @type {Action} */ ({ id: "pick", localize: "member.pick", icon: "pin", local: "pick" });
   const close = isClosed
-    ? /** @type {Action} */ ({ id: "reopen", say: "member.reopen", icon: "show", local: "reopen" })
-    : /** @type {Action} */ ({ id: "hide", say: "member.close", icon: "hide", local: "close" });
-  const screen = /** @type {Action} */ ({ id: "reopen-screen", say: "member.reopenScreen", icon: "screen", local: "reopen", stream: closedScreen });
+    ? /** @type {Action} */ ({ id: "reopen", localize: "member.reopen", icon: "show", local: "reopen" })
+    : /** @type {Action} */ ({ id: "hide", localize: "member.close", icon: "hide", local: "close" });
+  const screen = /** @type {Action} */ ({ id: "reopen-screen", localize: "member.reopenScreen", icon: "screen", local: "reopen", stream: closedScreen });
   return [pick, close, ...(closedScreen ? [screen] : [])];
 }
 
@@ -38,16 +38,16 @@ function stageActions({ userId }, { picked, isClosed, closedScreen }) {
  */
 function chairActions({ userId, audio, hand, unmuteAsked }, self, { mainVideo, chair }) {
   const main = mainVideo === userId
-    ? { id: "unmain", say: "member.unmain", icon: "screen", control: act("setMainVideo") }
-    : { id: "main", say: "member.main", icon: "screen", control: act("setMainVideo", userId) };
+    ? { id: "unmain", localize: "member.unmain", icon: "screen", control: act("setMainVideo") }
+    : { id: "main", localize: "member.main", icon: "screen", control: act("setMainVideo", userId) };
   if (userId === self.userId) return [main];
-  const mute = { id: "mute", say: "member.mute", icon: "micHeld", control: act("mute", userId) };
-  const ask = { id: "ask", say: "member.askUnmute", icon: "mic", control: act("unmute", userId) };
-  const allow = { id: "unmute", say: "member.allowUnmute", icon: "mic", control: act("allowUnmute", userId) };
+  const mute = { id: "mute", localize: "member.mute", icon: "micHeld", control: act("mute", userId) };
+  const ask = { id: "ask", localize: "member.askUnmute", icon: "mic", control: act("unmute", userId) };
+  const allow = { id: "unmute", localize: "member.allowUnmute", icon: "mic", control: act("allowUnmute", userId) };
   const microphone = { on: [mute], off: unmuteAsked ? [mute] : [ask, mute], forcedOff: [allow] }[audio];
   return [
     ...microphone,
-    ...(hand ? [{ id: "lower", say: "member.lowerHand", icon: "hand", control: act("lowerHand", userId) }] : []),
+    ...(hand ? [{ id: "lower", localize: "member.lowerHand", icon: "hand", control: act("lowerHand", userId) }] : []),
     main,
     ...(userId === chair ? [] : handOverAndOut(userId, self.userId === chair)),
   ];
@@ -56,9 +56,9 @@ function chairActions({ userId, audio, hand, unmuteAsked }, self, { mainVideo, c
 /** @param {string} userId @param {boolean} isOwn whether the chair that is handed over is one's own @returns {Action[]} */
 function handOverAndOut(userId, isOwn) {
   return [
-    { id: "chair", say: "member.makeChair", icon: "chair", control: act("setChair", userId), confirm: isOwn ? "confirm.chair" : "confirm.othersChair" },
-    { id: "kick", say: "member.kick", icon: "remove", control: act("kick", userId), confirm: "confirm.kick", danger: true },
-    { id: "ban", say: "member.ban", icon: "ban", control: act("ban", userId), confirm: "confirm.ban", danger: true },
+    { id: "chair", localize: "member.makeChair", icon: "chair", control: act("setChair", userId), confirm: isOwn ? "confirm.chair" : "confirm.othersChair" },
+    { id: "kick", localize: "member.kick", icon: "remove", control: act("kick", userId), confirm: "confirm.kick", danger: true },
+    { id: "ban", localize: "member.ban", icon: "ban", control: act("ban", userId), confirm: "confirm.ban", danger: true },
   ];
 }
 
@@ -73,11 +73,11 @@ function act(action, userId) {
  */
 export function conferenceActions({ locked, lobby }) {
   return [
-    { id: "mute-all", say: "manage.muteAll", icon: "micOff", control: ["muteAll", {}] },
-    { id: "hold-all", say: "manage.holdAll", icon: "micHeld", control: ["muteAll", { value: "locked" }] },
-    { id: "unmute-all", say: "manage.unmuteAll", icon: "mic", control: ["unmuteAll", {}] },
-    { id: "lock", say: "manage.lock", icon: "lock", checked: locked, control: [locked ? "unlock" : "lock", {}] },
-    { id: "lobby", say: "manage.lobby", icon: "lobby", checked: lobby, update: { lobby: !lobby } },
-    { id: "end", say: "manage.end", icon: "end", control: ["end", {}], confirm: "confirm.end", danger: true },
+    { id: "mute-all", localize: "manage.muteAll", icon: "micOff", control: ["muteAll", {}] },
+    { id: "hold-all", localize: "manage.holdAll", icon: "micHeld", control: ["muteAll", { value: "locked" }] },
+    { id: "unmute-all", localize: "manage.unmuteAll", icon: "mic", control: ["unmuteAll", {}] },
+    { id: "lock", localize: "manage.lock", icon: "lock", checked: locked, control: [locked ? "unlock" : "lock", {}] },
+    { id: "lobby", localize: "manage.lobby", icon: "lobby", checked: lobby, update: { lobby: !lobby } },
+    { id: "end", localize: "manage.end", icon: "end", control: ["end", {}], confirm: "confirm.end", danger: true },
   ];
 }

@@ -28,7 +28,7 @@ export class Backoff {
     return Math.round(ceiling * (0.5 + this.random() / 2));
   }
 
-  /** What was tried has worked: the next failure starts from the beginning. */
+  /** The attempt has succeeded: the next failure starts from the beginning. */
   reset() {
     this.#tries = 0;
   }

@@ -1,12 +1,12 @@
 // The people whom a call rings, with what became of each: while it rings, and beside those who are in it.
 
 import { KeyedList, h, text } from "./dom.js";
-import { say } from "./i18n.js";
+import { localize } from "./i18n.js";
 import { avatar, drawAvatar } from "./avatar.js";
 
-/** @typedef {import("./callee-status.js").Called} Called */
+/** @typedef {import("./callee-status.js").Callee} Callee */
 
-class CalledRow {
+class CalleeRow {
   #avatar = avatar();
   #name = h("bdi", { class: "row-name" });
   #state = h("span", { class: "row-notes called-state" });
@@ -17,25 +17,25 @@ class CalledRow {
     this.element = h("li", { class: "row called-row", testid: `called-${userId}` }, this.#avatar, who);
   }
 
-  /** @param {Called} called */
+  /** @param {Callee} called */
   update(called) {
     const { name, state, reason } = called;
     drawAvatar(this.#avatar, called);
     text(this.#name, name);
     this.element.dataset.state = state;
-    say(this.#state, reason ? "called.declinedWhy" : `called.${state}`, { why: reason });
+    localize(this.#state, reason ? "called.declinedWhy" : `called.${state}`, { why: reason });
   }
 }
 
-export class CalledList {
+export class CalleeList {
   element = h("ul", { class: "rows called-rows", testid: "called", role: "list" });
   #rows = new KeyedList(this.element, {
-    key: (/** @type {Called} */ { userId }) => userId,
-    create: ({ userId }) => new CalledRow(userId),
+    key: (/** @type {Callee} */ { userId }) => userId,
+    create: ({ userId }) => new CalleeRow(userId),
     update: (row, called) => row.update(called),
   });
 
-  /** @param {Called[]} called */
+  /** @param {Callee[]} called */
   update(called) {
     this.#rows.update(called);
   }

@@ -1,12 +1,12 @@
-// Whom the reader has chosen for a call of several, whatever the list below shows meanwhile.
+// The callees that the reader has chosen for a group call, whatever the list below shows meanwhile.
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
-import { listed, onLanguage, say } from "./i18n.js";
+import { listed, onLanguage, localize } from "./i18n.js";
 
 /** @typedef {import("./phone.js").Person} Person */
 
-export class Chosen {
+export class CalleePicker {
   /** @type {Map<string, Person>} */
   #people = new Map();
   #count = h("span", { class: "chosen-count", role: "status" });
@@ -21,7 +21,7 @@ export class Chosen {
       onChange();
     };
     const button = (/** @type {string} */ key, /** @type {string} */ testid, /** @type {string} */ name, /** @type {() => void} */ click) =>
-      h("button", { class: "button primary", type: "button", testid, on: { click } }, icon(name), h("span", { say: key }));
+      h("button", { class: "button primary", type: "button", testid, on: { click } }, icon(name), h("span", { localize: key }));
     this.element = h(
       "div",
       { class: "chosen", testid: "chosen", hidden: true },
@@ -46,7 +46,7 @@ export class Chosen {
 
   #draw() {
     this.element.hidden = this.#people.size === 0;
-    say(this.#count, "chosen.count", { count: this.#people.size });
+    localize(this.#count, "chosen.count", { count: this.#people.size });
     this.#names.textContent = listed([...this.#people.values()].map(({ name }) => name));
   }
 }

@@ -1,16 +1,16 @@
-// Whom a call of one's own rings, and what became of each. Pure.
+// The callees of one's own call, and the state of each. Pure.
 
 /**
  * @typedef {import("./phone.js").Person} Person
- * @typedef {Person & {state: "ringing"|"in"|"busy"|"declined"|"missed", reason: string}} Called `reason`: of `declined`, in
+ * @typedef {Person & {state: "ringing"|"in"|"busy"|"declined"|"missed", reason: string}} Callee `reason`: of `declined`, in
  *   their own words, or ""
  */
 
 /**
  * Those people, each with what is known of them already; who isn't among them, and of whom something is known, stays.
- * @param {Called[]} called
+ * @param {Callee[]} called
  * @param {Person[]} people
- * @returns {Called[]}
+ * @returns {Callee[]}
  */
 export function named(called, people) {
   const known = new Map(called.map((each) => [each.userId, each]));
@@ -23,11 +23,11 @@ export function named(called, people) {
 }
 
 /**
- * What news of the call make of it.
- * @param {Called[]} called
+ * The callees after an event of the call.
+ * @param {Callee[]} called
  * @param {string} news `answered`, `declined`, `missed`; others are not about one of them
  * @param {{userId?: string, from?: string, reason?: string}} params
- * @returns {Called[]}
+ * @returns {Callee[]}
  */
 export function told(called, news, { userId, from, reason = "" }) {
   const state = stateAfter(news, reason);
@@ -37,7 +37,7 @@ export function told(called, news, { userId, from, reason = "" }) {
   return called.map((each) => (each.userId === userId ? { ...each, ...now } : each));
 }
 
-/** @param {string} news @param {string} reason @returns {Called["state"]|null} */
+/** @param {string} news @param {string} reason @returns {Callee["state"]|null} */
 function stateAfter(news, reason) {
   if (news === "answered") return "in";
   if (news === "declined") return reason === "busy" ? "busy" : "declined";
@@ -45,8 +45,8 @@ function stateAfter(news, reason) {
 }
 
 /**
- * Who hasn't come yet: not in the conference, and not gone from it again.
- * @param {Called[]} called
+ * The callees that haven't come yet: not in the conference, and not gone from it again.
+ * @param {Callee[]} called
  * @param {Person[]} members
  */
 export function awaited(called, members) {

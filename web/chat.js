@@ -1,4 +1,4 @@
-// What is said in writing.
+// The chat.
 
 import { KeyedList, h, text } from "./dom.js";
 import { avatar, drawAvatar } from "./avatar.js";
@@ -43,13 +43,13 @@ class ChatLine {
 export class ChatPanel {
   #list = h("ol", { class: "lines", testid: "messages", "aria-live": "polite", sayLabel: "chat.heading" });
   #scroll = h("div", { class: "lines-scroll", tabindex: "0" });
-  #empty = h("p", { class: "empty", say: "chat.empty" });
-  #older = h("button", { class: "button small quiet older", type: "button", say: "chat.older", testid: "chat-older", hidden: true });
+  #empty = h("p", { class: "empty", localize: "chat.empty" });
+  #older = h("button", { class: "button small quiet older", type: "button", localize: "chat.older", testid: "chat-older", hidden: true });
   #input = h("textarea", { class: "chat-input", rows: "1", maxlength: String(MAX_LENGTH), sayPlaceholder: "chat.placeholder", sayLabel: "chat.placeholder", testid: "chat-input" });
   #send = h("button", { class: "icon-button primary", type: "submit", sayLabel: "chat.send", sayTitle: "chat.send", testid: "chat-send" }, icon("send"));
   /** Names of people who may have left since. @type {Map<string, string>} */
   #names = new Map();
-  /** What was seen and fetched, oldest first: longer than the roster's. @type {Message[]} */
+  /** Messages that were seen and fetched, oldest first: longer than the roster's list. @type {Message[]} */
   #log = [];
   #mayHaveOlder = true;
   #isSending = false;
@@ -70,7 +70,7 @@ export class ChatPanel {
     this.#send.addEventListener("mousedown", (/** @type {Event} */ event) => event.preventDefault());
     this.#older.addEventListener("click", () => this.#fetchOlder());
     this.#scroll.append(this.#older, this.#empty, this.#list);
-    const head = h("header", { class: "panel-head" }, h("h2", { say: "chat.heading" }));
+    const head = h("header", { class: "panel-head" }, h("h2", { localize: "chat.heading" }));
     this.element = h("div", { class: "panel chat", id: "panel-chat" }, head, this.#scroll, form);
     this.lines = new KeyedList(this.#list, {
       key: (/** @type {Message} */ { messageId }) => messageId,

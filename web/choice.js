@@ -1,12 +1,12 @@
-// What a person has chosen for their own microphone, camera and hand in a conference, on this device. It goes with them
+// A person's own choice for microphone, camera and hand in a conference, on this device. It goes with them
 // over a cut, a reload, a new seat and another tab; nobody else's word opens a device.
 
 const STORED = "confgate.choice";
-const STORED_DOOR = "confgate.door";
+const STORED_JOIN_SCREEN = "confgate.door";
 
 /** @typedef {Pick<Storage, "getItem"|"setItem"|"removeItem">} Store */
 
-/** Owner: `Attendance`. Kept for this tab and, where no other conference has taken the place, for the device's other tabs. */
+/** Owner: `ConferenceSession`. Kept for this tab and, where no other conference has taken the place, for the device's other tabs. */
 export class Choice {
   audio = false;
   video = false;
@@ -58,15 +58,15 @@ export class Choice {
   }
 }
 
-/** What was chosen at the door on this device last time; off where nothing was. @returns {{audio: boolean, video: boolean}} */
-export function doorChoice(stores = browserStores().slice(0, 1)) {
-  const kept = stores.map((store) => read(store, STORED_DOOR)).find(Boolean);
+/** The last choice at the join screen on this device; off where there is none. @returns {{audio: boolean, video: boolean}} */
+export function joinScreenChoice(stores = browserStores().slice(0, 1)) {
+  const kept = stores.map((store) => read(store, STORED_JOIN_SCREEN)).find(Boolean);
   return { audio: kept?.audio === true, video: kept?.video === true };
 }
 
 /** @param {{audio: boolean, video: boolean}} choice */
-export function keepDoorChoice({ audio, video }, stores = browserStores().slice(0, 1)) {
-  for (const store of stores) write(store, STORED_DOOR, JSON.stringify({ audio, video }));
+export function keepJoinScreenChoice({ audio, video }, stores = browserStores().slice(0, 1)) {
+  for (const store of stores) write(store, STORED_JOIN_SCREEN, JSON.stringify({ audio, video }));
 }
 
 /** The device's and the tab's, as far as the browser has them. @returns {Store[]} */

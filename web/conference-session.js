@@ -21,13 +21,13 @@ const FRAME_MS = 16;
  * @property {import("./toasts.js").Toasts} toasts
  * @property {{audio: boolean, video: boolean}} [opens] what of one's own the reader has chosen to open; else as it was
  *   last in this conference, or off
- * @property {() => import("./callee-status.js").Called[]} [called] whom one's own call rings, that the conference is of
+ * @property {() => import("./callee-status.js").Callee[]} [called] whom one's own call rings, that the conference is of
  * @property {(reason: string, isCall: boolean) => {say: string, testid: string, quiet?: boolean, onSelect: () => void}[]} waysOn what
  *   the page offers when it is over
  * @property {(reason: string) => void} [onOver]
  */
 
-export class Attendance {
+export class ConferenceSession {
   /** @type {ConferenceView|null} */
   #view = null;
   #shown = "";
@@ -77,7 +77,7 @@ export class Attendance {
     if (screen === this.#shown) return;
     this.#shown = screen;
     if (phase === "over") this.#drawEnd(reason ?? "left");
-    else this.#drawDoor(phase);
+    else this.#drawJoinScreen(phase);
   }
 
   #drawConference() {
@@ -90,9 +90,9 @@ export class Attendance {
   }
 
   /** @param {"connecting"|"waiting"} phase */
-  #drawDoor(phase) {
+  #drawJoinScreen(phase) {
     const title = this.live.roster?.conference.confName ?? this.options.confName;
-    const leave = { say: "control.leave", testid: "leave", quiet: true, onSelect: () => void this.live.leave() };
+    const leave = { localize: "control.leave", testid: "leave", quiet: true, onSelect: () => void this.live.leave() };
     const { error } = this.live;
     const key = phase === "waiting" ? "lobby.waiting" : error ? "door.retrying" : "door.connecting";
     const params = { why: error ? errorText(error) : "" };
@@ -107,7 +107,7 @@ export class Attendance {
     const isCall = Boolean(this.live.roster?.conference.call);
     const callKey = isCall ? `callOver.${reason}` : "";
     const title = (isCall ? "" : this.live.roster?.conference.confName) || this.options.confName;
-    const takeBack = { say: "over.here", testid: "take-back", onSelect: () => this.#takeBack() };
+    const takeBack = { localize: "over.here", testid: "take-back", onSelect: () => this.#takeBack() };
     const actions = [...(reason === "takenOver" ? [takeBack] : []), ...this.options.waysOn(reason, isCall)];
     const params = { why: error ? errorText(error) : "" };
     showScreen(reason, statement({ title, key: isKnown(callKey) ? callKey : `over.${reason}`, params, picture: PICTURES[reason] ?? "remove", actions }));

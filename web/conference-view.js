@@ -1,7 +1,7 @@
 // The view of a conference that one is in: the same for guests, members and the chair, who has more to press.
 
 import { h } from "./dom.js";
-import { isKnown, say, t } from "./i18n.js";
+import { isKnown, localize, t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { ChatPanel } from "./chat.js";
 import { ConferenceHeader } from "./header.js";
@@ -23,14 +23,14 @@ export class ConferenceView {
   /** Passing words about people who knock, by user. @type {Map<string, () => void>} */
   #knocks = new Map();
   #isStopped = false;
-  /** @type {() => import("./callee-status.js").Called[]} */
+  /** @type {() => import("./callee-status.js").Callee[]} */
   #called;
 
   /**
    * @param {import("./live.js").LiveConference} live
    * @param {import("./choice.js").Choice} choice
    * @param {import("./toasts.js").Toasts} toasts
-   * @param {{called?: () => import("./callee-status.js").Called[]}} [options] whom one's own call rings
+   * @param {{called?: () => import("./callee-status.js").Callee[]}} [options] whom one's own call rings
    */
   constructor(live, choice, toasts, { called = () => [] } = {}) {
     this.#called = called;
@@ -123,7 +123,7 @@ export class ConferenceView {
 
   /** A reload isn't a press: some browsers play nothing before one. */
   #askForSound() {
-    this.toasts.show("media.blocked", {}, { say: "media.unblock", testid: "unblock", onSelect: () => this.media.loudspeakers.unblock() });
+    this.toasts.show("media.blocked", {}, { localize: "media.unblock", testid: "unblock", onSelect: () => this.media.loudspeakers.unblock() });
   }
 
   /** @param {() => Promise<any>} work */
@@ -160,7 +160,7 @@ export class ConferenceView {
   async #microphone() {
     const audio = this.live.self?.audio;
     if (audio === "forcedOff") {
-      const raise = { say: "control.raiseHand", testid: "toast-hand", onSelect: () => void this.#try(() => this.live.control("raiseHand")) };
+      const raise = { localize: "control.raiseHand", testid: "toast-hand", onSelect: () => void this.#try(() => this.live.control("raiseHand")) };
       return this.toasts.show("notice.held", {}, this.live.self?.hand ? undefined : raise);
     }
     await this.#try(() => this.media.consent.set("audio", !this.media.own.isSpeaking));
@@ -184,7 +184,7 @@ export class ConferenceView {
   #manageMenu(anchor) {
     const { roster } = this.live;
     if (!roster) return;
-    const invite = { testid: "manage-invite", say: "invite.open", icon: "link", onSelect: () => this.#invite() };
+    const invite = { testid: "manage-invite", localize: "invite.open", icon: "link", onSelect: () => this.#invite() };
     const items = conferenceActions(roster.conference).map((action) => ({
       ...action,
       testid: action.id,
@@ -216,7 +216,7 @@ export class ConferenceView {
     if (!words.canAdmit) return void this.toasts.show(words.key, words.params);
     if (this.side.isSeen("members")) return; // the list of those who wait is there, and says it too
     const { userId } = detail.event.data;
-    const admit = { say: "waiting.admit", testid: `toast-admit-${userId}`, onSelect: () => void this.#try(() => this.live.control("admit", { userId })) };
+    const admit = { localize: "waiting.admit", testid: `toast-admit-${userId}`, onSelect: () => void this.#try(() => this.live.control("admit", { userId })) };
     this.#knocks.set(userId, this.toasts.show(words.key, words.params, admit));
   }
 
@@ -237,10 +237,10 @@ export class ConferenceView {
     const noMedia = this.media.call.problem;
     this.banner.hidden = isOnline && !first && !noMedia;
     const words = /** @type {Element} */ (this.banner.lastElementChild);
-    if (!isOnline) say(words, "banner.offline");
-    else if (first === "goingAway") say(words, "banner.goingAway");
-    else if (first) say(words, "banner.degraded", { part: isKnown(`part.${first}`) ? t(`part.${first}`) : first });
-    else if (noMedia) say(words, [`error.${noMedia}`, noMedia].find(isKnown) ?? "banner.noMedia");
+    if (!isOnline) localize(words, "banner.offline");
+    else if (first === "goingAway") localize(words, "banner.goingAway");
+    else if (first) localize(words, "banner.degraded", { part: isKnown(`part.${first}`) ? t(`part.${first}`) : first });
+    else if (noMedia) localize(words, [`error.${noMedia}`, noMedia].find(isKnown) ?? "banner.noMedia");
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { attribute, h } from "./dom.js";
 import { icon, redraw } from "./icons.js";
-import { say } from "./i18n.js";
+import { localize } from "./i18n.js";
 import { audioIcon } from "./avatar.js";
 
 class ControlButton {
@@ -30,7 +30,7 @@ class ControlButton {
   /** @param {{name: string, key: string, isOn?: boolean, look?: string}} state `isOn` makes it a toggle */
   update({ name, key, isOn, look = "" }) {
     redraw(this.#icon, name);
-    say(this.#label, key);
+    localize(this.#label, key);
     attribute(this.element, "aria-pressed", isOn === undefined ? null : String(isOn));
     this.element.dataset.look = look;
   }

@@ -10,7 +10,7 @@ export class CreateForm {
   #startAt = h("input", { class: "field", type: "datetime-local", name: "startAt", testid: "create-start" });
   #lobby = h("input", { type: "checkbox", name: "lobby", testid: "create-lobby" });
   #policy = select("mutePolicy", { free: "policy.free", joinMuted: "policy.joinMuted", locked: "policy.locked" }, "create-policy");
-  #button = h("button", { class: "button primary big", type: "submit", testid: "create" }, icon("plus"), h("span", { say: "create.submit" }));
+  #button = h("button", { class: "button primary big", type: "submit", testid: "create" }, icon("plus"), h("span", { localize: "create.submit" }));
 
   /** @param {(params: object) => Promise<boolean>} onCreate with params of `conference.create`; whether it was made */
   constructor(onCreate) {
@@ -21,16 +21,16 @@ export class CreateForm {
       this.#button.disabled = false;
       if (isMade) this.element.reset();
     };
-    const lobby = h("label", { class: "check" }, this.#lobby, h("span", {}, h("span", { say: "create.lobby" }), h("small", { say: "create.lobbyHint" })));
+    const lobby = h("label", { class: "check" }, this.#lobby, h("span", {}, h("span", { localize: "create.lobby" }), h("small", { localize: "create.lobbyHint" })));
     const more = h(
       "details",
       { class: "more" },
-      h("summary", { say: "create.more" }),
+      h("summary", { localize: "create.more" }),
       labelled("create.password", this.#password),
       labelled("create.startAt", this.#startAt),
       labelled("create.policy", this.#policy),
     );
-    this.element = h("form", { class: "panel-card stack", on: { submit } }, h("h2", { say: "create.title" }), labelled("create.name", this.#name), lobby, more, this.#button);
+    this.element = h("form", { class: "panel-card stack", on: { submit } }, h("h2", { localize: "create.title" }), labelled("create.name", this.#name), lobby, more, this.#button);
   }
 
   /** Only what was filled in: the server has its own defaults. */

@@ -45,7 +45,7 @@ async function chooser({ own }, device, toasts) {
   const found = await own.devices.list(device);
   const known = found.filter((each) => each.id);
   const options = known.map(({ id: value, label }, at) => h("option", { value }, label || `${t(`devices.${device}`)} ${at + 1}`));
-  const none = h("option", { value: "", say: found.length > 0 ? "devices.unnamed" : "devices.none" });
+  const none = h("option", { value: "", localize: found.length > 0 ? "devices.unnamed" : "devices.none" });
   const select = h("select", { class: "field", id, testid: id, disabled: known.length === 0 }, ...(known.length > 0 ? options : [none]));
   const current = own.openDevice(device) ?? own.devices.choice[device];
   if (known.some((each) => each.id === current)) select.value = current;
@@ -53,7 +53,7 @@ async function chooser({ own }, device, toasts) {
     const trouble = await own.choose(device, select.value);
     if (trouble) toasts.show(trouble);
   });
-  return h("div", { class: "device-choice" }, h("label", { for: id }, icon(device === "camera" ? "camera" : "mic"), h("span", { say: `devices.${device}` })), select);
+  return h("div", { class: "device-choice" }, h("label", { for: id }, icon(device === "camera" ? "camera" : "mic"), h("span", { localize: `devices.${device}` })), select);
 }
 
 /**
@@ -71,5 +71,5 @@ function slider(key, name, value, onInput, picture) {
     shown.textContent = input.value;
     onInput(Number(input.value));
   });
-  return h("div", { class: "slider" }, h("label", { for: name }, picture && icon(picture), h("span", { say: key })), input, shown);
+  return h("div", { class: "slider" }, h("label", { for: name }, picture && icon(picture), h("span", { localize: key })), input, shown);
 }

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
-import { say } from "./i18n.js";
+import { localize } from "./i18n.js";
 
 /**
  * Asks before something that can't be taken back. `say` is a catalogue prefix: `.title`, `.body` and `.ok` belong to it.
@@ -14,10 +14,10 @@ import { say } from "./i18n.js";
 export function confirmed(prefix, params, isDanger = true) {
   const title = h("h2", { id: "confirm-title" });
   const body = h("p", { id: "confirm-body" });
-  say(title, `${prefix}.title`, params);
-  say(body, `${prefix}.body`, params);
+  localize(title, `${prefix}.title`, params);
+  localize(body, `${prefix}.body`, params);
   const button = (/** @type {string} */ value, /** @type {string} */ key, /** @type {string} */ style) =>
-    h("button", { class: `button ${style}`, value, say: key, testid: `confirm-${value}` });
+    h("button", { class: `button ${style}`, value, localize: key, testid: `confirm-${value}` });
   const dialog = h(
     "dialog",
     { class: "dialog", role: "alertdialog", "aria-labelledby": "confirm-title", "aria-describedby": "confirm-body" },
@@ -53,7 +53,7 @@ export function openWindow(titleKey, content) {
     { class: "icon-button", type: "button", sayLabel: "dialog.close", testid: "dialog-close", on: { click: () => dialog.close() } },
     icon("close"),
   );
-  const head = h("header", { class: "dialog-head" }, h("h2", { id: "window-title", say: titleKey }), close);
+  const head = h("header", { class: "dialog-head" }, h("h2", { id: "window-title", localize: titleKey }), close);
   dialog.append(head, content);
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (/** @type {MouseEvent} */ { target }) => target === dialog && dialog.close());

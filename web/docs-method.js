@@ -3,7 +3,7 @@
 import { addressOf } from "./address.js";
 import { coded } from "./prose.js";
 import { h } from "./dom.js";
-import { say, t } from "./i18n.js";
+import { localize, t } from "./i18n.js";
 import { memberRows, typeText } from "./schema-text.js";
 
 /** @typedef {(node: any) => any} Resolve */
@@ -26,9 +26,9 @@ export function methodArticle(method, resolve, token) {
     method.summary && h("p", { class: "docs-summary" }, ...coded(method.summary)),
     method.description && method.description !== method.summary && h("p", {}, ...coded(method.description)),
     access,
-    h("h3", { say: "docs.params" }),
-    params.length > 0 ? table(params.flatMap((/** @type {any} */ param) => paramRows(param, resolve)), "docs.required") : h("p", { say: "docs.noParams" }),
-    h("h3", { say: "docs.result" }),
+    h("h3", { localize: "docs.params" }),
+    params.length > 0 ? table(params.flatMap((/** @type {any} */ param) => paramRows(param, resolve)), "docs.required") : h("p", { localize: "docs.noParams" }),
+    h("h3", { localize: "docs.result" }),
     ...resultParts(resolve(method.result), resolve),
     ...errorParts(method.errors, resolve),
     ...exampleParts(examples, method.name),
@@ -36,11 +36,11 @@ export function methodArticle(method, resolve, token) {
   );
 }
 
-/** Who may call it, in words: `chair`, `scope:operator`, `guest|scope:contacts.read`. @param {HTMLElement} place @param {string} access */
+/** The callers that may call it, in words: `chair`, `scope:operator`, `guest|scope:contacts.read`. @param {HTMLElement} place @param {string} access */
 function sayAccess(place, access) {
   const [rule, scope] = access.split("scope:");
-  if (scope) say(place, rule ? "docs.access.guestOrScope" : "docs.access.scope", { scope });
-  else say(place, `docs.access.${access}`);
+  if (scope) localize(place, rule ? "docs.access.guestOrScope" : "docs.access.scope", { scope });
+  else localize(place, `docs.access.${access}`);
 }
 
 /** @param {any} param @param {Resolve} resolve */
@@ -59,7 +59,7 @@ function table(rows, mark) {
     h(
       "tr",
       {},
-      h("td", {}, h("code", {}, path), isRequired === (mark === "docs.required") && h("span", { class: "docs-mark", say: mark })),
+      h("td", {}, h("code", {}, path), isRequired === (mark === "docs.required") && h("span", { class: "docs-mark", localize: mark })),
       h("td", { class: "docs-type" }, type),
       h("td", {}, ...coded(description)),
     );
@@ -79,19 +79,19 @@ function errorParts(errors, resolve) {
   const row = (/** @type {any} */ { code, message, data }) =>
     h("tr", {}, h("td", {}, h("code", {}, String(code))), h("td", {}, ...coded(message)), h("td", {}, data?.key && h("code", {}, data.key)));
   const body = h("tbody", {}, ...errors.map(resolve).map(row));
-  return [h("h3", { say: "docs.errors" }), h("div", { class: "docs-table errors", tabindex: "0" }, h("table", {}, body))];
+  return [h("h3", { localize: "docs.errors" }), h("div", { class: "docs-table errors", tabindex: "0" }, h("table", {}, body))];
 }
 
 /** @param {any[]} examples @param {string} method */
 function exampleParts(examples, method) {
   if (examples.length === 0) return [];
   const one = (/** @type {any} */ example) => [
-    h("h4", { say: "docs.request" }),
+    h("h4", { localize: "docs.request" }),
     json({ jsonrpc: "2.0", id: "1", method, params: exampleParams(example) }),
-    h("h4", { say: "docs.reply" }),
+    h("h4", { localize: "docs.reply" }),
     json({ jsonrpc: "2.0", id: "1", result: example.result?.value ?? null }),
   ];
-  return [h("details", {}, h("summary", { say: "docs.examples" }), ...examples.flatMap(one))];
+  return [h("details", {}, h("summary", { localize: "docs.examples" }), ...examples.flatMap(one))];
 }
 
 /** Named params from OpenRPC's list of examples. @param {any} example */
@@ -110,7 +110,7 @@ function tryBox(method, params, token) {
   const input = h("textarea", { class: "field code", rows: String(text.split("\n").length + 1), spellcheck: "false", sayLabel: "docs.params", testid: `try-params-${method}` });
   input.value = text;
   const output = h("pre", { class: "docs-output", role: "status", hidden: true, testid: `try-output-${method}` });
-  const button = h("button", { class: "button primary small", type: "submit", say: "docs.send", testid: `try-${method}` });
+  const button = h("button", { class: "button primary small", type: "submit", localize: "docs.send", testid: `try-${method}` });
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
     button.disabled = true;
@@ -118,7 +118,7 @@ function tryBox(method, params, token) {
     output.hidden = false;
     button.disabled = false;
   };
-  return h("details", { class: "docs-try" }, h("summary", { say: "docs.try" }), h("form", { class: "stack", on: { submit } }, input, button, output));
+  return h("details", { class: "docs-try" }, h("summary", { localize: "docs.try" }), h("form", { class: "stack", on: { submit } }, input, button, output));
 }
 
 /** The reply as it came, errors included: that is what one wants to see here. @param {string} method @param {string} params @param {string} token */

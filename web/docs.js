@@ -24,7 +24,7 @@ async function load() {
   try {
     openrpc = await (await fetch(addressOf("openrpc.json"))).json();
   } catch {
-    return showScreen("failed", h("main", { class: "docs-failed", say: "docs.failed", testid: "state-text" }));
+    return showScreen("failed", h("main", { class: "docs-failed", localize: "docs.failed", testid: "state-text" }));
   }
   showScreen("docs", page(openrpc));
   document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
@@ -51,7 +51,7 @@ function page(openrpc) {
 function methodIndex(methods, articles) {
   const search = h("input", { class: "field", type: "search", sayPlaceholder: "docs.search", sayLabel: "docs.search", testid: "docs-search" });
   const items = methods.map(({ name }) => h("li", {}, h("a", { href: `#${name}` }, name)));
-  const nothing = h("p", { class: "empty", say: "docs.nothing", hidden: true });
+  const nothing = h("p", { class: "empty", localize: "docs.nothing", hidden: true });
   search.addEventListener("input", () => {
     const wish = search.value.trim().toLowerCase();
     const isMatch = methods.map(({ name, summary }) => `${name} ${summary ?? ""}`.toLowerCase().includes(wish));
@@ -67,13 +67,13 @@ function introduction(openrpc, token) {
   const intro = h(
     "section",
     { class: "docs-intro" },
-    h("h1", {}, h("span", { say: "docs.title" }), " ", version),
-    h("p", { say: "docs.lead" }),
+    h("h1", {}, h("span", { localize: "docs.title" }), " ", version),
+    h("p", { localize: "docs.lead" }),
     ...prose(openrpc.info?.description ?? ""),
-    h("h2", { say: "docs.endpoint" }),
+    h("h2", { localize: "docs.endpoint" }),
     code(`POST ${addressOf("jsonrpc")}`),
-    h("label", { class: "labelled docs-token" }, h("span", { class: "label", say: "docs.token" }), token),
-    h("h2", { say: "docs.download" }),
+    h("label", { class: "labelled docs-token" }, h("span", { class: "label", localize: "docs.token" }), token),
+    h("h2", { localize: "docs.download" }),
     h("p", { class: "docs-links" }, h("a", { href: `${basePath}/openrpc.json` }, "openrpc.json"), h("a", { href: `${basePath}/asyncapi.json` }, "asyncapi.json")),
   );
   return [intro, socketSection()];
@@ -81,17 +81,17 @@ function introduction(openrpc, token) {
 
 function socketSection() {
   const resume = decodeURIComponent(socketAddress([{ confId: "<confId>", epoch: "<epoch>", seq: 42 }]));
-  const codes = CLOSE_CODES.map((close) => h("tr", {}, h("td", {}, h("code", {}, close)), h("td", { say: `docs.close.${close}` })));
-  const head = h("thead", {}, h("tr", {}, h("th", { say: "docs.code" }), h("th", { say: "docs.meaning" })));
+  const codes = CLOSE_CODES.map((close) => h("tr", {}, h("td", {}, h("code", {}, close)), h("td", { localize: `docs.close.${close}` })));
+  const head = h("thead", {}, h("tr", {}, h("th", { localize: "docs.code" }), h("th", { localize: "docs.meaning" })));
   return h(
     "section",
     { class: "docs-intro" },
-    h("h2", { say: "docs.socket" }),
-    h("p", { say: "docs.socketLead" }),
+    h("h2", { localize: "docs.socket" }),
+    h("p", { localize: "docs.socketLead" }),
     code(`const socket = new WebSocket("${socketAddress([])}", ["confgate", "bearer." + accessToken]);\nsocket.onmessage = ({ data }) => console.log(JSON.parse(data));`),
-    h("p", { say: "docs.socketResume" }),
+    h("p", { localize: "docs.socketResume" }),
     code(resume),
-    h("h3", { say: "docs.closeCodes" }),
+    h("h3", { localize: "docs.closeCodes" }),
     h("table", {}, head, h("tbody", {}, ...codes)),
   );
 }

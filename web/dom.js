@@ -1,6 +1,6 @@
 // Building and updating elements. Text is only ever set as text: names and chat come from strangers.
 
-import { currentLanguage, say } from "./i18n.js";
+import { currentLanguage, localize } from "./i18n.js";
 
 /**
  * An element. Attributes by name; besides: `class`, `on: {event: listener}`, `data: {name: value}`, and translated ones:
@@ -17,7 +17,7 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-const TRANSLATED = { say: "text", sayLabel: "aria-label", sayTitle: "title", sayPlaceholder: "placeholder" };
+const TRANSLATED = { localize: "text", sayLabel: "aria-label", sayTitle: "title", sayPlaceholder: "placeholder" };
 
 /** @param {HTMLElement} element @param {string} name @param {any} value */
 function set(element, name, value) {
@@ -27,7 +27,7 @@ function set(element, name, value) {
   } else if (name === "data") {
     for (const [key, text] of Object.entries(value)) element.dataset[key] = text;
   } else if (name in TRANSLATED) {
-    say(element, value, {}, TRANSLATED[/** @type {keyof typeof TRANSLATED} */ (name)]);
+    localize(element, value, {}, TRANSLATED[/** @type {keyof typeof TRANSLATED} */ (name)]);
   } else {
     element.setAttribute(name === "testid" ? "data-testid" : name, value === true ? "" : value);
   }
@@ -44,7 +44,7 @@ export function text(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** What a part has drawn last: in a large conference nearly every part has nothing to do for an event. */
+/** The state that a part has drawn last: in a large conference nearly every part has nothing to do for an event. */
 export class Drawn {
   /** @type {unknown[]} */
   #last = [];

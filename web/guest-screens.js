@@ -1,8 +1,8 @@
-// What a guest sees before and after the conference. Each screen says where things stand, and what can be done.
+// The guest's screens before and after the conference. Each says where things stand, and what can be done.
 
 import { h } from "./dom.js";
 import { icon, redraw } from "./icons.js";
-import { say, t } from "./i18n.js";
+import { localize, t } from "./i18n.js";
 import { cardPage } from "./chrome.js";
 import { canBeSeen } from "./names.js";
 
@@ -31,19 +31,19 @@ class DeviceSwitch {
   #draw() {
     const [on, off, name] = this.device === "camera" ? ["camera", "cameraOff", "video"] : ["mic", "micOff", "microphone"];
     redraw(this.#icon, this.isOn ? on : off);
-    say(this.#words, `door.${name}.${this.isOn ? "on" : "off"}`);
+    localize(this.#words, `door.${name}.${this.isOn ? "on" : "off"}`);
   }
 }
 
 /**
  * The screen before the conference: its name, its state, the reader's name, and what of theirs is open from the start.
  */
-export class DoorScreen {
+export class JoinScreen {
   #title = h("h1", { class: "card-title", testid: "conf-name" });
   #state = h("p", { class: "card-state", role: "status", testid: "state-text" });
   #pulse = h("span", { class: "pulse", "aria-hidden": "true" });
   #error = h("p", { class: "form-error", role: "alert", testid: "error-text" });
-  #button = h("button", { class: "button primary big", type: "submit", testid: "enter", say: "door.enter" });
+  #button = h("button", { class: "button primary big", type: "submit", testid: "enter", localize: "door.enter" });
   /** When the name was last typed at, ms of `performance.now()`. */
   typedAt = -Infinity;
 
@@ -68,9 +68,9 @@ export class DoorScreen {
       if (canBeSeen(this.name)) return onEnter(this.name);
       this.#error.textContent = t("door.unseenName");
     };
-    const label = h("label", { class: "label", for: "name", say: "door.name" });
+    const label = h("label", { class: "label", for: "name", localize: "door.name" });
     const devices = h("div", { class: "device-switches" }, this.microphone.element, this.camera.element);
-    const hint = h("p", { class: "door-hint", say: "door.devicesHint" });
+    const hint = h("p", { class: "door-hint", localize: "door.devicesHint" });
     const form = h("form", { class: "stack", on: { submit } }, label, this.input, devices, hint, this.#error, this.#button);
     this.element = cardPage(this.#title, h("div", { class: "state-line" }, this.#pulse, this.#state), form);
   }
@@ -79,7 +79,7 @@ export class DoorScreen {
     return this.input.value.trim();
   }
 
-  /** What the reader wants open from the start. */
+  /** The devices that the reader wants open from the start. */
   get opens() {
     return { audio: this.microphone.isOn, video: this.camera.isOn };
   }
@@ -89,12 +89,12 @@ export class DoorScreen {
    */
   update({ confName, stateKey, isWaiting, isBusy = false, error = "" }) {
     this.#title.textContent = confName;
-    say(this.#state, stateKey);
+    localize(this.#state, stateKey);
     this.#pulse.hidden = !isWaiting;
     this.#error.textContent = error;
     this.#button.hidden = isWaiting;
     this.#button.disabled = isBusy;
-    say(this.#button, isBusy ? "door.entering" : "door.enter");
+    localize(this.#button, isBusy ? "door.entering" : "door.enter");
   }
 }
 
@@ -106,9 +106,9 @@ export class DoorScreen {
  */
 export function statement({ title, key, text, params = {}, picture = "", isWaiting = false, actions = [] }) {
   const state = h("p", { class: "card-state", role: text ? "timer" : "status", testid: "state-text" }, text);
-  if (key) say(state, key, params);
-  const buttons = actions.map(({ say, testid, quiet, onSelect }) =>
-    h("button", { class: `button big ${quiet ? "quiet" : "primary"}`, type: "button", say, testid, on: { click: onSelect } }),
+  if (key) localize(state, key, params);
+  const buttons = actions.map(({ localize, testid, quiet, onSelect }) =>
+    h("button", { class: `button big ${quiet ? "quiet" : "primary"}`, type: "button", localize, testid, on: { click: onSelect } }),
   );
   return cardPage(
     picture && h("div", { class: `card-picture ${picture}`, "aria-hidden": "true" }, icon(picture)),

@@ -1,8 +1,8 @@
 // The guest page: behind a link, without app or account.
 
-import { Attendance } from "./conference-session.js";
-import { doorChoice, keepDoorChoice } from "./choice.js";
-import { DoorScreen, statement } from "./guest-screens.js";
+import { ConferenceSession } from "./conference-session.js";
+import { joinScreenChoice, keepJoinScreenChoice } from "./choice.js";
+import { JoinScreen, statement } from "./guest-screens.js";
 import { askLink, STATE } from "./link.js";
 import { errorText, onLanguage, startLanguage, t } from "./i18n.js";
 import { jittered } from "./backoff.js";
@@ -24,8 +24,8 @@ class GuestPage {
   #toasts = new Toasts();
   /** @type {{confId: string, confName: string, state: number}|null} */
   #conference = null;
-  /** @type {DoorScreen|null} */
-  #door = null;
+  /** @type {JoinScreen|null} */
+  #joinScreen = null;
   #error = /** @type {RpcError|null} */ (null);
   #isBusy = false;
   #isAwaitingStart = false;
@@ -34,11 +34,11 @@ class GuestPage {
   start() {
     startLanguage();
     document.body.append(this.#toasts.element);
-    onLanguage(() => this.#door && this.#drawDoor());
+    onLanguage(() => this.#joinScreen && this.#drawJoinScreen());
     return this.#ask();
   }
 
-  /** What does the link lead to, and what follows from that? */
+  /** Looks the link up and shows the screen that follows from it. */
   async #ask() {
     try {
       this.#conference = await askLink(location.pathname);
@@ -54,23 +54,23 @@ class GuestPage {
   }
 
   async #open() {
-    if (!this.#door && (await this.#session.restore())) return this.#attend(true);
-    this.#drawDoor();
-    this.#goInByItself();
+    if (!this.#joinScreen && (await this.#session.restore())) return this.#openConference(true);
+    this.#drawJoinScreen();
+    this.#enterAutomatically();
   }
 
   /** After waiting for the start, as soon as the name is there and no longer typed at. */
-  #goInByItself() {
-    const door = this.#door;
+  #enterAutomatically() {
+    const door = this.#joinScreen;
     if (!door || !this.#isAwaitingStart) return;
-    if (performance.now() - door.typedAt < TYPING_MS) return void setTimeout(() => this.#goInByItself(), TYPING_MS);
+    if (performance.now() - door.typedAt < TYPING_MS) return void setTimeout(() => this.#enterAutomatically(), TYPING_MS);
     this.#isAwaitingStart = false; // once: whatever comes of it, the button is there now
     if (door.name && !this.#isBusy) this.#enter(door.name);
   }
 
   #notYet() {
     this.#isAwaitingStart = true;
-    this.#drawDoor();
+    this.#drawJoinScreen();
     clearTimeout(this.#poll);
     this.#poll = setTimeout(() => this.#ask(), jittered(document.hidden ? POLL_HIDDEN_MS : POLL_MS));
   }
@@ -82,7 +82,7 @@ class GuestPage {
     const draw = () => {
       const ms = Math.max(0, until - performance.now());
       const why = errorText({ key: error.key, message: error.message, data: { retryAfterMs: ms } });
-      if (!this.#door) this.#drawBusy(why);
+      if (!this.#joinScreen) this.#drawBusy(why);
       if (ms > 0) return;
       clearInterval(ticker);
       this.#ask();
@@ -98,20 +98,20 @@ class GuestPage {
     else showScreen("busy", statement({ title: "", text: why, picture: "clock", isWaiting: true }));
   }
 
-  #drawDoor() {
+  #drawJoinScreen() {
     if (!this.#conference) return;
-    this.#door ??= new DoorScreen({ name: storedName(), opens: doorChoice(), onEnter: (name) => void this.#enter(name) });
+    this.#joinScreen ??= new JoinScreen({ name: storedName(), opens: joinScreenChoice(), onEnter: (name) => void this.#enter(name) });
     const isWaiting = this.#conference.state === STATE.notStarted;
     const stateKey = isWaiting ? "door.notStarted" : "door.open";
     const error = this.#error ? errorText(this.#error) : "";
-    this.#door.update({ confName: this.#conference.confName, stateKey, isWaiting, isBusy: this.#isBusy, error });
-    showScreen(isWaiting ? "notStarted" : "door", this.#door.element);
-    if (!this.#door.input.value) this.#door.input.focus();
+    this.#joinScreen.update({ confName: this.#conference.confName, stateKey, isWaiting, isBusy: this.#isBusy, error });
+    showScreen(isWaiting ? "notStarted" : "door", this.#joinScreen.element);
+    if (!this.#joinScreen.input.value) this.#joinScreen.input.focus();
   }
 
   /** @param {string} reason of an end that was there before we were in */
   #leaveDoor(reason) {
-    this.#door = null;
+    this.#joinScreen = null;
     const title = this.#conference?.confName ?? "";
     const picture = reason === "ended" ? "clock" : "warn";
     showScreen(reason, statement({ title, key: `over.${reason}`, picture }));
@@ -119,21 +119,21 @@ class GuestPage {
 
   /** @param {string} name */
   async #enter(name) {
-    const opens = this.#door?.opens;
+    const opens = this.#joinScreen?.opens;
     storeName(name);
-    if (opens) keepDoorChoice(opens);
+    if (opens) keepJoinScreenChoice(opens);
     if (this.#isBusy || this.#conference?.state !== STATE.open) return;
     this.#isBusy = true;
     this.#error = null;
-    this.#drawDoor();
+    this.#drawJoinScreen();
     try {
       await this.#session.login({ grantType: "conference_link", link: location.origin + location.pathname, name });
-      this.#attend(false, opens);
+      this.#openConference(false, opens);
     } catch (error) {
       await this.#loginFailed(error);
     } finally {
       this.#isBusy = false;
-      if (this.#door) this.#drawDoor();
+      if (this.#joinScreen) this.#drawJoinScreen();
     }
   }
 
@@ -146,12 +146,12 @@ class GuestPage {
   }
 
   /** @param {boolean} isReload @param {{audio: boolean, video: boolean}} [opens] as was chosen at the door */
-  #attend(isReload, opens) {
+  #openConference(isReload, opens) {
     if (!this.#conference) return;
-    this.#door = null;
+    this.#joinScreen = null;
     this.#session.unpark();
     const { confId, confName } = this.#conference;
-    const attendance = new Attendance({
+    const attendance = new ConferenceSession({
       confId,
       confName,
       rpc: this.#rpc,
@@ -173,8 +173,8 @@ class GuestPage {
 
   /** @param {string} reason */
   #waysOn(reason) {
-    const rejoin = { say: "over.rejoin", testid: "rejoin", onSelect: () => this.#attend(false) };
-    const again = { say: "over.again", testid: "again", onSelect: () => void this.#ask() };
+    const rejoin = { localize: "over.rejoin", testid: "rejoin", onSelect: () => this.#openConference(false) };
+    const again = { localize: "over.again", testid: "again", onSelect: () => void this.#ask() };
     if (reason === "left") return [rejoin];
     return ["signedOut", "refused", "denied"].includes(reason) ? [again] : [];
   }

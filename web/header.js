@@ -2,14 +2,14 @@
 
 import { attribute, h, text } from "./dom.js";
 import { icon } from "./icons.js";
-import { listed, say, t } from "./i18n.js";
+import { listed, localize, t } from "./i18n.js";
 import { elapsed, startOf } from "./clock.js";
 import { languageSwitch } from "./chrome.js";
 
 export class ConferenceHeader {
   #name = h("h1", { class: "conf-name", testid: "conf-name" });
-  #locked = h("span", { class: "chip", testid: "chip-locked" }, icon("lock"), h("span", { say: "chip.locked" }));
-  #lobby = h("span", { class: "chip", testid: "chip-lobby" }, icon("lobby"), h("span", { say: "chip.lobby" }));
+  #locked = h("span", { class: "chip", testid: "chip-locked" }, icon("lock"), h("span", { localize: "chip.locked" }));
+  #lobby = h("span", { class: "chip", testid: "chip-lobby" }, icon("lobby"), h("span", { localize: "chip.lobby" }));
   #enforced = h("span", { class: "chip warn", testid: "chip-enforced", role: "status" }, icon("micHeld"), h("span", {}));
   #clock = h("span", { class: "clock", testid: "elapsed", role: "timer", sayTitle: "header.elapsed" });
   #state = h("span", { class: "link-state", testid: "state-text", role: "status" });
@@ -20,7 +20,7 @@ export class ConferenceHeader {
   /** @param {{onInvite: () => void, onDevices: () => void}} owner */
   constructor({ onInvite, onDevices }) {
     this.invite = h("button", { class: "button quiet invite", type: "button", testid: "invite", hidden: true, on: { click: onInvite } });
-    this.invite.append(icon("link"), h("span", { say: "invite.open" }));
+    this.invite.append(icon("link"), h("span", { localize: "invite.open" }));
     const devices = h("button", { class: "icon-button", type: "button", sayLabel: "devices.open", sayTitle: "devices.open", testid: "devices", on: { click: onDevices } }, icon("sliders"));
     this.element = h(
       "header",
@@ -46,11 +46,11 @@ export class ConferenceHeader {
     document.title = t("title.in", { name: confName });
     this.#locked.hidden = !locked;
     this.#lobby.hidden = !lobby;
-    // What its owner has off themselves isn't held back.
+    // A device that its owner has switched off isn't held back.
     this.#drawEnforced({ audio: forwarded.audio || self?.audio === "off", video: forwarded.video || self?.video === "off" });
     this.invite.hidden = !isChair || Boolean(call);
     this.#state.dataset.online = String(isOnline);
-    say(this.#state, !isOnline ? "state.reconnecting" : hasMedia ? "state.connected" : "state.noMedia");
+    localize(this.#state, !isOnline ? "state.reconnecting" : hasMedia ? "state.connected" : "state.noMedia");
     this.#tick();
   }
 
@@ -58,7 +58,7 @@ export class ConferenceHeader {
   #drawEnforced({ audio, video }) {
     this.#enforced.hidden = audio && video;
     const key = audio ? "media.heldVideo" : video ? "media.heldAudio" : "media.heldBoth";
-    say(/** @type {Element} */ (this.#enforced.lastElementChild), key);
+    localize(/** @type {Element} */ (this.#enforced.lastElementChild), key);
     attribute(this.#enforced, "title", t(key));
   }
 

@@ -2,20 +2,20 @@
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
-import { currentLanguage, onLanguage, say, t } from "./i18n.js";
+import { currentLanguage, onLanguage, localize, t } from "./i18n.js";
 import { brand, languageSwitch } from "./chrome.js";
 import { confirmed } from "./dialog.js";
 import { openInvite } from "./invite.js";
-import { openMade } from "./conference-created.js";
+import { openCreated } from "./conference-created.js";
 import { CreateForm } from "./create-form.js";
-import { GoingOn } from "./ongoing-calls.js";
+import { OngoingCalls } from "./ongoing-calls.js";
 import { People } from "./people.js";
 
 /** @typedef {import("./roster.js").Conference} Conference */
 
 export class HomeScreen {
   #list = h("ul", { class: "conf-list", testid: "conferences" });
-  #none = h("p", { class: "empty", say: "home.none", hidden: true });
+  #none = h("p", { class: "empty", localize: "home.none", hidden: true });
   /** @type {Conference[]} */
   #conferences = [];
 
@@ -26,21 +26,21 @@ export class HomeScreen {
   constructor(owner) {
     this.owner = owner;
     this.people = new People(owner);
-    this.goingOn = new GoingOn(owner.phone);
+    this.ongoing = new OngoingCalls(owner.phone);
     this.form = new CreateForm((params) => this.#create(params));
     const name = h("bdi", { class: "user-name", testid: "user-name" }, owner.rpc.session.name);
-    const out = h("button", { class: "button quiet small", type: "button", say: "home.signOut", testid: "sign-out", on: { click: owner.onSignOut } });
-    const docs = h("a", { class: "button quiet small docs-link", href: "docs", say: "home.docs" });
+    const out = h("button", { class: "button quiet small", type: "button", localize: "home.signOut", testid: "sign-out", on: { click: owner.onSignOut } });
+    const docs = h("a", { class: "button quiet small docs-link", href: "docs", localize: "home.docs" });
     const top = h("header", { class: "top" }, brand(), h("div", { class: "top-tools" }, name, docs, languageSwitch(), out));
-    const mine = h("section", { class: "home-list" }, h("h2", { say: "home.mine" }), this.#none, this.#list);
-    this.element = h("div", { class: "home" }, top, h("main", { class: "home-body" }, h("h1", { class: "unseen", say: "brand" }), this.goingOn.element, this.form.element, mine, this.people.element));
+    const mine = h("section", { class: "home-list" }, h("h2", { localize: "home.mine" }), this.#none, this.#list);
+    this.element = h("div", { class: "home" }, top, h("main", { class: "home-body" }, h("h1", { class: "unseen", localize: "brand" }), this.ongoing.element, this.form.element, mine, this.people.element));
     onLanguage(() => this.element.isConnected && this.#draw());
   }
 
-  /** What the phone says has changed. */
+  /** The phone's state has changed. */
   update() {
     this.people.update();
-    this.goingOn.update();
+    this.ongoing.update();
   }
 
   async refresh() {
@@ -61,7 +61,7 @@ export class HomeScreen {
     const made = await toasts.attempt(() => rpc.call("conference.create", { ...params, qr: true }));
     if (!made) return false;
     toasts.attempt(() => this.refresh());
-    openMade(made, toasts, this.owner.onEnter);
+    openCreated(made, toasts, this.owner.onEnter);
     return true;
   }
 
@@ -71,9 +71,9 @@ export class HomeScreen {
     const { rpc, toasts } = this.owner;
     const isOwn = chair === rpc.session.userId;
     const button = (/** @type {string} */ key, /** @type {string} */ testid, /** @type {string} */ style, /** @type {() => void} */ click) =>
-      h("button", { class: `button small ${style}`, type: "button", say: key, testid: `${testid}-${confId}`, on: { click } });
+      h("button", { class: `button small ${style}`, type: "button", localize: key, testid: `${testid}-${confId}`, on: { click } });
     const status = h("span", { class: `chip state-${state}` });
-    say(status, state === 0 ? "home.open" : "home.notStarted");
+    localize(status, state === 0 ? "home.open" : "home.notStarted");
     return h(
       "li",
       { class: "conf-card", testid: `conference-${confId}` },

@@ -1,6 +1,6 @@
 // Home: somebody with an account signs in, makes conferences, hands out their links and goes in.
 
-import { Attendance } from "./conference-session.js";
+import { ConferenceSession } from "./conference-session.js";
 import { HomeScreen } from "./home-screen.js";
 import { Phone } from "./phone.js";
 import { CallingScreen, IncomingWindow, titleOf } from "./phone-screens.js";
@@ -21,7 +21,7 @@ class HomePage {
   #phone = null;
   /** @type {HomeScreen|null} */
   #screen = null;
-  /** The conference that one is in. @type {Attendance|null} */
+  /** The conference that one is in. @type {ConferenceSession|null} */
   #attendance = null;
   /** @type {CallingScreen|null} */
   #calling = null;
@@ -37,7 +37,7 @@ class HomePage {
     this.#title();
     if (!(await this.#session.restore())) return this.#signIn();
     const confId = location.hash.slice(1);
-    if (confId) return this.#attend({ confId, confName: "" }, true);
+    if (confId) return this.#openConference({ confId, confName: "" }, true);
     return this.#home();
   }
 
@@ -63,7 +63,7 @@ class HomePage {
       rpc: this.#rpc,
       toasts: this.#toasts,
       phone,
-      onEnter: (conference) => this.#attend(conference, false),
+      onEnter: (conference) => this.#openConference(conference, false),
       onSignOut: () => this.#signOut(),
     });
     this.#screen = screen;
@@ -86,7 +86,7 @@ class HomePage {
     phone.addEventListener("missed", (event) => void this.#toasts.show("phone.missedFrom", { name: /** @type {CustomEvent} */ (event).detail.name }));
     phone.addEventListener("trouble", (event) => this.#toasts.failure(/** @type {CustomEvent} */ (event).detail));
     phone.addEventListener("absent", (event) => {
-      const { name, state, reason } = /** @type {CustomEvent<import("./callee-status.js").Called>} */ (event).detail;
+      const { name, state, reason } = /** @type {CustomEvent<import("./callee-status.js").Callee>} */ (event).detail;
       void this.#toasts.show(reason ? "phone.declinedWhy" : `phone.${state}`, { name, why: reason });
     });
     this.#phone = phone;
@@ -116,7 +116,7 @@ class HomePage {
   /** Another conference that one is in is left for it. @param {PhoneCall} call */
   async #enterCall(call) {
     await this.#attendance?.live.leave();
-    this.#attend({ confId: call.confId, confName: titleOf(call) }, true, call);
+    this.#openConference({ confId: call.confId, confName: titleOf(call) }, true, call);
   }
 
   #signOut() {
@@ -133,19 +133,19 @@ class HomePage {
    * @param {boolean} isReload whether the server has us there already: after a reload, or by a call that was answered
    * @param {PhoneCall} [call] that the conference is of
    */
-  #attend({ confId, confName }, isReload, call) {
+  #openConference({ confId, confName }, isReload, call) {
     const phone = this.#signedInPhone();
     phone.rest();
     this.#calling = null;
     history.replaceState(null, "", `#${confId}`);
-    const home = (/** @type {boolean} */ isCall) => ({ say: isCall ? "phone.back" : "over.home", testid: "go-home", quiet: true, onSelect: () => void this.#home() });
-    const rejoin = { say: "over.rejoin", testid: "rejoin", onSelect: () => this.#attend({ confId, confName }, false) };
-    const comeBack = call && { say: "phone.comeBack", testid: "call-come-back", onSelect: () => void phone.accept(call, call.withVideo) };
+    const home = (/** @type {boolean} */ isCall) => ({ localize: isCall ? "phone.back" : "over.home", testid: "go-home", quiet: true, onSelect: () => void this.#home() });
+    const rejoin = { localize: "over.rejoin", testid: "rejoin", onSelect: () => this.#openConference({ confId, confName }, false) };
+    const comeBack = call && { localize: "phone.comeBack", testid: "call-come-back", onSelect: () => void phone.accept(call, call.withVideo) };
     const waysOn = (/** @type {string} */ reason, /** @type {boolean} */ isCall) => {
-      if (isCall) return [...(comeBack && phone.goingOn.includes(call) ? [comeBack] : []), home(true)];
+      if (isCall) return [...(comeBack && phone.ongoing.includes(call) ? [comeBack] : []), home(true)];
       return reason === "left" ? [rejoin, home(false)] : [home(false)];
     };
-    const attendance = new Attendance({
+    const attendance = new ConferenceSession({
       confId,
       confName,
       rpc: this.#rpc,

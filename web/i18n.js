@@ -1,4 +1,4 @@
-// Chinese and English. Elements remember what they say, so a change of language reaches everything on the page,
+// Chinese and English. Elements remember their text's key, so a change of language reaches everything on the page,
 // typed text included (it stays).
 
 import { en } from "./en.js";
@@ -10,7 +10,7 @@ const STORED = "confgate.language";
 
 /** @type {"zh"|"en"} */
 let language = "en";
-/** What elements say: attribute (or `text`) -> key and params. @type {WeakMap<Element, Map<string, [string, object]>>} */
+/** The texts of elements: attribute (or `text`) -> key and params. @type {WeakMap<Element, Map<string, [string, object]>>} */
 const said = new WeakMap();
 /** @type {Set<() => void>} */
 const listeners = new Set();
@@ -45,7 +45,7 @@ export function switchLanguage(wish) {
   }
   language = wish;
   document.documentElement.lang = wish === "zh" ? "zh-CN" : "en";
-  for (const element of document.querySelectorAll("[data-said]")) speak(element);
+  for (const element of document.querySelectorAll("[data-i18n]")) render(element);
   for (const listener of listeners) listener();
 }
 
@@ -75,34 +75,34 @@ export function listed(names) {
 }
 
 /**
- * Makes an element say something, in this language and in those switched to later.
+ * Sets an element's text, in this language and in those switched to later.
  * @param {Element} element
  * @param {string} key
  * @param {Record<string, string|number>} [params]
  * @param {string} [place] an attribute's name, or `text`
  */
-export function say(element, key, params = {}, place = "text") {
+export function localize(element, key, params = {}, place = "text") {
   const places = said.get(element) ?? new Map();
   places.set(place, [key, params]);
   said.set(element, places);
-  if (!element.hasAttribute("data-said")) element.setAttribute("data-said", "");
-  speakAt(element, place, key, params);
+  if (!element.hasAttribute("data-i18n")) element.setAttribute("data-said", "");
+  renderAt(element, place, key, params);
 }
 
 /** @param {Element} element */
-function speak(element) {
-  for (const [place, [key, params]] of said.get(element) ?? []) speakAt(element, place, key, params);
+function render(element) {
+  for (const [place, [key, params]] of said.get(element) ?? []) renderAt(element, place, key, params);
 }
 
 /** @param {Element} element @param {string} place @param {string} key @param {object} params */
-function speakAt(element, place, key, params) {
+function renderAt(element, place, key, params) {
   const text = t(key, /** @type {any} */ (params));
   if (place !== "text") element.setAttribute(place, text);
   else if (element.textContent !== text) element.textContent = text;
 }
 
 /**
- * What to tell the reader about a failed call: by the error's stable key, else the server's own words.
+ * The words for a failed call: by the error's stable key, else the server's own words.
  * @param {{key?: string, message?: string, data?: {retryAfterMs?: number, traceId?: string, scope?: string}}} error
  */
 export function errorText(error) {

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
-import { currentLanguage, say, t } from "./i18n.js";
+import { currentLanguage, localize, t } from "./i18n.js";
 import { openWindow } from "./dialog.js";
 
 /** A link as it is handed out: its address is told only now. @typedef {{linkId: string, url: string, qr?: string}} NewLink */
@@ -29,7 +29,7 @@ export function openInvite(confId, rpc, toasts) {
 class InviteWindow {
   #fresh = h("div", { class: "invite-fresh", hidden: true });
   #list = h("ul", { class: "rows links", testid: "links" });
-  #none = h("p", { class: "empty", say: "invite.none" });
+  #none = h("p", { class: "empty", localize: "invite.none" });
 
   /** @param {string} confId @param {import("./rpc.js").Rpc} rpc @param {import("./toasts.js").Toasts} toasts */
   constructor(confId, rpc, toasts) {
@@ -37,7 +37,7 @@ class InviteWindow {
     this.rpc = rpc;
     this.toasts = toasts;
     this.form = this.#form();
-    const existing = h("section", {}, h("h3", { say: "invite.existing" }), this.#none, this.#list);
+    const existing = h("section", {}, h("h3", { localize: "invite.existing" }), this.#none, this.#list);
     this.element = h("div", { class: "invite-body" }, this.#fresh, this.form, existing);
   }
 
@@ -55,7 +55,7 @@ class InviteWindow {
       labelled("invite.role", role),
       labelled("invite.life", life),
       labelled("invite.uses", uses),
-      h("button", { class: "button primary", type: "submit", testid: "create-link" }, icon("plus"), h("span", { say: "invite.create" })),
+      h("button", { class: "button primary", type: "submit", testid: "create-link" }, icon("plus"), h("span", { localize: "invite.create" })),
     );
   }
 
@@ -87,9 +87,9 @@ class InviteWindow {
   /** @param {Link} link */
   #row(link) {
     const role = h("span", { class: "row-name" });
-    say(role, `role.${link.role}`);
+    localize(role, `role.${link.role}`);
     const facts = h("span", { class: "row-notes" }, factsOf(link));
-    const revoke = h("button", { class: "button small danger-quiet", type: "button", say: "invite.revoke", testid: `revoke-${link.linkId}`, on: { click: () => this.#revoke(link) } });
+    const revoke = h("button", { class: "button small danger-quiet", type: "button", localize: "invite.revoke", testid: `revoke-${link.linkId}`, on: { click: () => this.#revoke(link) } });
     return h("li", { class: "row", testid: `link-${link.linkId}` }, h("span", { class: "row-who" }, role, facts), revoke);
   }
 
@@ -118,7 +118,7 @@ export function linkCard(link, toasts) {
 /** As an image the SVG can neither run nor load anything. @param {string} svg */
 function qrPicture(svg) {
   const image = h("img", { class: "qr", width: "240", height: "240", testid: "qr", src: `data:image/svg+xml,${encodeURIComponent(svg)}` });
-  say(image, "invite.qr", {}, "alt");
+  localize(image, "invite.qr", {}, "alt");
   return image;
 }
 
@@ -132,7 +132,7 @@ function copyButton(url, toasts) {
       toasts.show("invite.notCopied"); // not allowed here: the address can be marked by hand
     }
   };
-  return h("button", { class: "button primary", type: "button", testid: "copy-link", on: { click: copy } }, icon("copy"), h("span", { say: "invite.copy" }));
+  return h("button", { class: "button primary", type: "button", testid: "copy-link", on: { click: copy } }, icon("copy"), h("span", { localize: "invite.copy" }));
 }
 
 /** @param {Link} link */
@@ -145,11 +145,11 @@ function factsOf({ expiresAt, maxUses, uses }) {
 
 /** @param {string} name @param {Record<string, string>} choices value -> catalogue key @param {string} testid */
 export function select(name, choices, testid) {
-  const options = Object.entries(choices).map(([value, key]) => h("option", { value, say: key }));
+  const options = Object.entries(choices).map(([value, key]) => h("option", { value, localize: key }));
   return h("select", { class: "field", name, testid }, ...options);
 }
 
 /** @param {string} key @param {HTMLElement} field */
 export function labelled(key, field) {
-  return h("label", { class: "labelled" }, h("span", { class: "label", say: key }), field);
+  return h("label", { class: "labelled" }, h("span", { class: "label", localize: key }), field);
 }

@@ -1,4 +1,4 @@
-// Who is where on the stage.
+// The places of the members on the stage.
 
 import { ownerOf, sourceOf } from "./call/streams.js";
 

@@ -118,7 +118,7 @@ export class LiveConference extends EventTarget {
   }
 
   #positions() {
-    // Who waits sees no events and so has no position; admission brings a snapshot.
+    // A waiting member gets no events and so has no position; admission brings a snapshot.
     if (!this.roster || !this.#isInStep || this.phase !== "in") return [];
     return [{ confId: this.confId, epoch: this.roster.epoch, seq: this.roster.seq }];
   }

@@ -1,10 +1,10 @@
-// Who is in the conference, and who waits to be let in.
+// The conference's members, and those that wait for admission.
 
 import { Drawn, KeyedList, attribute, h, text } from "./dom.js";
 import { icon, redraw } from "./icons.js";
-import { say, t } from "./i18n.js";
+import { localize, t } from "./i18n.js";
 import { audioIcon, avatar, drawAvatar } from "./avatar.js";
-import { CalledList } from "./callee-list.js";
+import { CalleeList } from "./callee-list.js";
 
 /** @typedef {import("./roster.js").Member} Member */
 
@@ -64,14 +64,14 @@ class MemberRow {
   }
 }
 
-class WaiterRow {
+class WaitingRow {
   #avatar = avatar();
   #name = h("bdi", { class: "row-name" });
 
   /** @param {string} userId @param {(action: "admit"|"deny") => void} onAnswer */
   constructor(userId, onAnswer) {
     const button = (/** @type {"admit"|"deny"} */ action, /** @type {string} */ style) =>
-      h("button", { class: `button small ${style}`, type: "button", say: `waiting.${action}`, testid: `${action}-${userId}`, on: { click: () => onAnswer(action) } });
+      h("button", { class: `button small ${style}`, type: "button", localize: `waiting.${action}`, testid: `${action}-${userId}`, on: { click: () => onAnswer(action) } });
     this.element = h(
       "li",
       { class: "row", testid: `waiting-${userId}` },
@@ -97,14 +97,14 @@ export class MembersPanel {
   #knock = h("p", { class: "unseen", role: "status" });
   #waitingList = h("ul", { class: "rows", testid: "waiting" });
   #calledHeading = h("h2", {});
-  #called = new CalledList();
+  #called = new CalleeList();
 
   /**
    * @param {{onMenu: (member: Member, anchor: HTMLElement) => void, onAnswer: (action: "admit"|"deny", userId: string) => void,
    *   onAdmitAll: () => void}} owner
    */
   constructor({ onMenu, onAnswer, onAdmitAll }) {
-    const all = h("button", { class: "button small", type: "button", say: "waiting.admitAll", testid: "admit-all", on: { click: onAdmitAll } });
+    const all = h("button", { class: "button small", type: "button", localize: "waiting.admitAll", testid: "admit-all", on: { click: onAdmitAll } });
     const waitingHead = h("header", { class: "panel-head" }, this.#waitingHeading, all);
     this.waiting = h("section", { class: "waiting", hidden: true }, waitingHead, this.#waitingList);
     const members = h("section", { class: "members" }, h("header", { class: "panel-head" }, this.#heading), this.#list);
@@ -113,7 +113,7 @@ export class MembersPanel {
     this.rows = this.#memberRows(onMenu);
     this.waiters = new KeyedList(this.#waitingList, {
       key: (/** @type {Member} */ { userId }) => userId,
-      create: ({ userId }) => new WaiterRow(userId, (action) => onAnswer(action, userId)),
+      create: ({ userId }) => new WaitingRow(userId, (action) => onAnswer(action, userId)),
       update: (row, member) => row.update(member),
     });
   }
@@ -136,7 +136,7 @@ export class MembersPanel {
    * @param {import("./roster.js").Roster} roster
    * @param {string} selfId
    * @param {boolean} isChair
-   * @param {import("./callee-status.js").Called[]} called who doesn't come, or not yet, of those whom one's own call rings
+   * @param {import("./callee-status.js").Callee[]} called who doesn't come, or not yet, of those whom one's own call rings
    */
   update(roster, selfId, isChair, called) {
     const rows = roster.members.map((member) => ({
@@ -150,8 +150,8 @@ export class MembersPanel {
     this.waiters.update(isChair ? roster.waiting : []);
     this.called.hidden = called.length === 0;
     this.#called.update(called);
-    say(this.#calledHeading, "called.heading", { count: called.length });
-    say(this.#heading, "members.heading", { count: roster.members.length });
-    say(this.#waitingHeading, "waiting.heading", { count: roster.waiting.length });
+    localize(this.#calledHeading, "called.heading", { count: called.length });
+    localize(this.#heading, "members.heading", { count: roster.members.length });
+    localize(this.#waitingHeading, "waiting.heading", { count: roster.waiting.length });
   }
 }

@@ -31,7 +31,7 @@ export function openMenu(anchor, items) {
 }
 
 /** @param {Item} item @param {() => void} close */
-function entry({ testid, say, icon: name, danger, checked, onSelect }, close) {
+function entry({ testid, localize, icon: name, danger, checked, onSelect }, close) {
   const isToggle = checked !== undefined;
   const select = () => {
     close();
@@ -49,7 +49,7 @@ function entry({ testid, say, icon: name, danger, checked, onSelect }, close) {
       on: { click: select },
     },
     icon(name),
-    h("span", { say }),
+    h("span", { localize }),
     isToggle && h("span", { class: "switch", "aria-hidden": "true" }),
   );
 }

@@ -21,7 +21,7 @@ export class SidePanels {
   /** @param {"members"|"chat"} name @param {string} picture */
   #tab(name, picture) {
     const tab = h("button", { class: "tab", type: "button", role: "tab", "aria-controls": `panel-${name}`, testid: `tab-${name}` });
-    tab.append(icon(picture), h("span", { say: `${name}.tab` }), this.#badges[name]);
+    tab.append(icon(picture), h("span", { localize: `${name}.tab` }), this.#badges[name]);
     tab.addEventListener("click", () => this.#choose(name));
     return tab;
   }

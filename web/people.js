@@ -2,9 +2,9 @@
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
-import { onLanguage, say, t } from "./i18n.js";
+import { onLanguage, localize, t } from "./i18n.js";
 import { avatar, drawAvatar } from "./avatar.js";
-import { Chosen } from "./callee-picker.js";
+import { CalleePicker } from "./callee-picker.js";
 import { RpcError } from "./rpc.js";
 
 /** People that are listed without a search. */
@@ -19,7 +19,7 @@ const TYPING_MS = 250;
 export class People {
   #departmentList = h("ul", { class: "people-list departments", testid: "departments" });
   #list = h("ul", { class: "people-list", testid: "people" });
-  #none = h("p", { class: "empty", say: "people.none", hidden: true });
+  #none = h("p", { class: "empty", localize: "people.none", hidden: true });
   #search = h("input", { class: "field", type: "search", maxlength: "128", autocomplete: "off", sayPlaceholder: "people.search", sayLabel: "people.search", testid: "people-search" });
   #elsewhere = h("p", { class: "people-elsewhere", role: "status", hidden: true });
   #place = h("div", { class: "people-place", hidden: true });
@@ -37,11 +37,11 @@ export class People {
   /** @param {{rpc: import("./rpc.js").Rpc, toasts: import("./toasts.js").Toasts, phone: import("./phone.js").Phone}} owner */
   constructor(owner) {
     this.owner = owner;
-    const back = h("button", { class: "button small", type: "button", say: "people.takeBack", testid: "line-take-back", on: { click: () => owner.phone.takeBack() } });
-    this.#elsewhere.append(h("span", { say: "people.elsewhere" }), back);
-    this.#chosen = new Chosen({ onCall: (people, withVideo) => this.#call({ people }, withVideo), onChange: () => this.#draw() });
+    const back = h("button", { class: "button small", type: "button", localize: "people.takeBack", testid: "line-take-back", on: { click: () => owner.phone.takeBack() } });
+    this.#elsewhere.append(h("span", { localize: "people.elsewhere" }), back);
+    this.#chosen = new CalleePicker({ onCall: (people, withVideo) => this.#call({ people }, withVideo), onChange: () => this.#draw() });
     const lists = [this.#departmentList, this.#none, this.#list];
-    this.element = h("section", { class: "home-people" }, h("h2", { say: "people.title" }), this.#elsewhere, this.#search, this.#place, ...lists, this.#chosen.element);
+    this.element = h("section", { class: "home-people" }, h("h2", { localize: "people.title" }), this.#elsewhere, this.#search, this.#place, ...lists, this.#chosen.element);
     this.#search.addEventListener("input", () => {
       clearTimeout(this.#typing);
       this.#typing = setTimeout(() => void this.refresh(), TYPING_MS);
@@ -50,7 +50,7 @@ export class People {
     this.update();
   }
 
-  /** What the phone says has changed. */
+  /** The phone's state has changed. */
   update() {
     this.#elsewhere.hidden = !this.owner.phone.isElsewhere;
   }
@@ -160,7 +160,7 @@ export class People {
 function actions(id, name, [audio, video], onCall) {
   const button = (/** @type {string} */ key, /** @type {string} */ testid, /** @type {string} */ picture, /** @type {boolean} */ withVideo) => {
     const element = h("button", { class: "icon-button", type: "button", testid: `${testid}-${id}`, on: { click: () => onCall(withVideo) } }, icon(picture));
-    for (const place of ["aria-label", "title"]) say(element, key, { name }, place);
+    for (const place of ["aria-label", "title"]) localize(element, key, { name }, place);
     return element;
   };
   return h("div", { class: "person-actions" }, button(audio, "call", "phone", false), button(video, "call-video", "camera", true));

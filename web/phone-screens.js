@@ -1,16 +1,16 @@
-// What is seen of a call that isn't on yet: somebody rings, or one rings somebody.
+// The screens of a call that isn't on yet: incoming or outgoing.
 
 import { h, text } from "./dom.js";
 import { icon, redraw } from "./icons.js";
-import { listed, say } from "./i18n.js";
+import { listed, localize } from "./i18n.js";
 import { avatar, drawAvatar } from "./avatar.js";
 import { cardPage } from "./chrome.js";
-import { CalledList } from "./callee-list.js";
+import { CalleeList } from "./callee-list.js";
 import { Ringtone } from "./ringtone.js";
 
 /** @typedef {import("./phone.js").PhoneCall} PhoneCall */
 
-/** What a call is shown as. @param {PhoneCall} call */
+/** The title of a call. @param {PhoneCall} call */
 export function titleOf({ name, person, called }) {
   return name || person?.name || listed(called.map((each) => each.name));
 }
@@ -25,7 +25,7 @@ function face({ person }) {
 
 /** @param {string} key @param {string} testid @param {string} name @param {string} style @param {() => void} click */
 function round(key, testid, name, style, click) {
-  const button = h("button", { class: `call-round ${style}`, type: "button", testid, on: { click } }, h("span", { class: "call-disc" }, icon(name)), h("span", { say: key }));
+  const button = h("button", { class: `call-round ${style}`, type: "button", testid, on: { click } }, h("span", { class: "call-disc" }, icon(name)), h("span", { localize: key }));
   return button;
 }
 
@@ -69,7 +69,7 @@ export class IncomingWindow {
     this.#call = call ?? null;
     if (!call) return this.#close();
     this.#title.textContent = call.person?.name ?? "";
-    say(this.#words, call.isGroup ? "phone.ringsGroup" : "phone.rings");
+    localize(this.#words, call.isGroup ? "phone.ringsGroup" : "phone.rings");
     this.#about.textContent = call.name;
     this.#drawOthers(call);
     this.#face.replaceChildren(face(call));
@@ -84,7 +84,7 @@ export class IncomingWindow {
     this.#others.hidden = !isGroup || others.length === 0;
     const more = others.length - NAMED;
     const names = listed(others.slice(0, NAMED).map(({ name }) => name));
-    say(this.#others, more > 0 ? "phone.withMore" : "phone.with", { names, more });
+    localize(this.#others, more > 0 ? "phone.withMore" : "phone.with", { names, more });
   }
 
   #close() {
@@ -100,7 +100,7 @@ export class CallingScreen {
   #title = h("bdi", {});
   #pulse = h("span", { class: "pulse", "aria-hidden": "true" });
   #state = h("p", { class: "card-state", role: "status", testid: "state-text" });
-  #called = new CalledList();
+  #called = new CalleeList();
   #actions = h("div", { class: "call-actions" });
   /** @type {import("./phone.js").Dialled|null} */
   #dialled = null;
@@ -129,7 +129,7 @@ export class CallingScreen {
     text(this.#title, titleOf(call));
     this.#pulse.hidden = outcome !== null;
     const count = call.called.filter(({ state }) => state === "ringing").length;
-    say(this.#state, `phone.${stateOf(dialled, count)}`, { name: titleOf(call), why: reason, count });
+    localize(this.#state, `phone.${stateOf(dialled, count)}`, { name: titleOf(call), why: reason, count });
     this.#called.element.hidden = !call.isGroup;
     if (call.isGroup) this.#called.update(call.called);
     redraw(/** @type {Element} */ (this.over[1].querySelector(".icon")), call.withVideo ? "camera" : "phone");

@@ -3,7 +3,7 @@
 
 import { EventSocket } from "./socket.js";
 import { RpcError } from "./rpc.js";
-import { Line } from "./single-tab-lock.js";
+import { SingleTabLock } from "./single-tab-lock.js";
 import { named, told } from "./callee-status.js";
 
 /** Of those whom a group call rings too, so many are named to a callee. */
@@ -25,7 +25,7 @@ const LEAST_OTHERS = 2;
  * @property {boolean} isGroup
  * @property {string} name what the call is about, or ""
  * @property {Person[]} others who else is called, of a group call that one is called to
- * @property {import("./callee-status.js").Called[]} called whom one's own call rings
+ * @property {import("./callee-status.js").Callee[]} called whom one's own call rings
  *
  * `outcome` of one's own call: `busy`, `declined` (with the callee's reason), `missed`, `failed`; of a group: `unanswered`, `failed`
  * @typedef {{call: PhoneCall, whom: Whom, outcome: string|null, reason: string}} Dialled
@@ -34,18 +34,18 @@ const LEAST_OTHERS = 2;
 /**
  * `change`: anything to draw is different. `enter`: a call is on, `detail` = PhoneCall: go into its conference.
  * `missed`: nobody here answered, `detail` = Person. `trouble`: a call could not be made or taken, `detail` = RpcError.
- * `absent`: somebody whom one's own call rang, and that goes on, doesn't come, `detail` = Called.
+ * `absent`: somebody whom one's own call rang, and that goes on, doesn't come, `detail` = Callee.
  */
 export class Phone extends EventTarget {
   /** Calls that ring here, the first first. @type {PhoneCall[]} */
   incoming = [];
   /** Group calls that go on without us, and that we may still come into. @type {PhoneCall[]} */
-  goingOn = [];
+  ongoing = [];
   /** The call that is being made. @type {Dialled|null} */
   dialled = null;
   /** The call that we are in. @type {PhoneCall|null} */
   current = null;
-  /** Whether another device has taken the user's line: it rings there. */
+  /** Whether another device has taken the user's event socket: it rings there. */
   isElsewhere = false;
   #isResting = false;
   /** News that came before the answer to `call.start` said which call it is. @type {[string, any][]} */
@@ -66,34 +66,34 @@ export class Phone extends EventTarget {
       onEnd: (code) => this.#ended(code),
       onRefused: () => this.#reasonToRetry(),
     });
-    this.line = new Line(rpc.session.userId ?? "", { onHeld: () => this.#listen(), onLost: () => this.#hush() });
+    this.lock = new SingleTabLock(rpc.session.userId ?? "", { onHeld: () => this.#listen(), onLost: () => this.#stopListening() });
   }
 
   /** Rings from now on. */
   start() {
     this.#isResting = false;
-    if (this.line.isHeld) this.#listen();
-    else this.line.wait();
+    if (this.lock.isHeld) this.#listen();
+    else this.lock.wait();
   }
 
   /** A conference is entered: its own socket takes this one's place. */
   rest() {
     this.#isResting = true;
     this.dialled = null;
-    this.line.take();
+    this.lock.take();
     this.#changed();
   }
 
   stop() {
     this.#isResting = true;
-    this.line.release();
-    this.#hush();
+    this.lock.release();
+    this.#stopListening();
   }
 
-  /** By the reader's own wish, after another device had the line. */
+  /** By the reader's own wish, after another device had taken over. */
   takeBack() {
-    this.line.take();
-    if (this.line.isHeld) this.#listen();
+    this.lock.take();
+    if (this.lock.isHeld) this.#listen();
   }
 
   #listen() {
@@ -104,7 +104,7 @@ export class Phone extends EventTarget {
     this.#changed();
   }
 
-  #hush() {
+  #stopListening() {
     this.socket.close();
     if (this.rpc.socket === this.socket) this.rpc.socket = null;
     this.#forgetAll();
@@ -164,7 +164,7 @@ export class Phone extends EventTarget {
     for (const [method, params] of this.#early.splice(0)) this.hear(method, params);
   }
 
-  /** Whom a department's call rings. @param {PhoneCall} call @param {Department} department */
+  /** Finds out the callees of a department's call. @param {PhoneCall} call @param {Department} department */
   async #findOut(call, { departmentId }) {
     try {
       const { users } = await this.rpc.call("org.contacts.users", { departmentId, limit: LARGEST_DEPARTMENT });
@@ -202,14 +202,14 @@ export class Phone extends EventTarget {
   async decline(call) {
     this.#forget(call.callId);
     // Before the server's word: the last one who declines ends the call.
-    this.#goesOn(call);
+    this.#addOngoing(call);
     if (!(await this.#try("call.decline", { callId: call.callId }))) this.#forget(call.callId);
   }
 
   /** We are no longer in it. @param {PhoneCall} call @param {number} others who still are, or 0 where it is no longer ours to come into */
   left(call, others) {
     if (this.current === call) this.current = null;
-    if (others >= LEAST_OTHERS) this.#goesOn(call);
+    if (others >= LEAST_OTHERS) this.#addOngoing(call);
   }
 
   /** News of calls, from one's own socket or a conference's. @param {string} method @param {any} params */
@@ -218,14 +218,14 @@ export class Phone extends EventTarget {
     const news = method.slice("call.".length);
     if (news === "incoming") return void this.#rings(params);
     if (this.dialled && !this.dialled.call.callId) this.#early.push([method, params]);
-    if (params.callId === this.dialled?.call.callId) return this.#ofDialled(news, params);
-    if (params.callId === this.current?.callId) return this.#ofCurrent(news, params);
+    if (params.callId === this.dialled?.call.callId) return this.#onDialledEvent(news, params);
+    if (params.callId === this.current?.callId) return this.#onCurrentEvent(news, params);
     const rang = this.incoming.find((call) => call.callId === params.callId);
     // Declined at this page, it is among those that go on already.
     if (rang || news !== "declined") this.#forget(params.callId);
     if (!rang) return;
     if (news === "missed" || news === "cancelled") this.dispatchEvent(new CustomEvent("missed", { detail: rang.person }));
-    if (news === "missed" || news === "declined") this.#goesOn(rang);
+    if (news === "missed" || news === "declined") this.#addOngoing(rang);
   }
 
   /** @param {{callId: string, confId: string, from: string, to?: string[], mode: string, name?: string}} params */
@@ -251,7 +251,7 @@ export class Phone extends EventTarget {
   }
 
   /** @param {string} news @param {{userId?: string, from?: string, reason?: string}} params */
-  #ofDialled(news, params) {
+  #onDialledEvent(news, params) {
     const call = /** @type {Dialled} */ (this.dialled).call;
     const { reason = "" } = params;
     call.called = told(call.called, news, params);
@@ -263,7 +263,7 @@ export class Phone extends EventTarget {
   }
 
   /** @param {string} news @param {{userId?: string, from?: string, reason?: string}} params */
-  #ofCurrent(news, params) {
+  #onCurrentEvent(news, params) {
     const call = /** @type {PhoneCall} */ (this.current);
     if (call.called.length === 0) return; // somebody else's: the roster says who is in it
     const before = call.called;
@@ -287,25 +287,25 @@ export class Phone extends EventTarget {
   }
 
   /** One may come into it later, or again. @param {PhoneCall} call */
-  #goesOn(call) {
+  #addOngoing(call) {
     if (!call.isGroup) return;
     this.#forget(call.callId);
-    this.goingOn = [...this.goingOn, call];
+    this.ongoing = [...this.ongoing, call];
     this.#changed();
   }
 
   /** @param {string} callId */
   #forget(callId) {
     const others = (/** @type {PhoneCall[]} */ calls) => calls.filter((call) => call.callId !== callId);
-    const [incoming, goingOn] = [others(this.incoming), others(this.goingOn)];
-    const isChanged = incoming.length < this.incoming.length || goingOn.length < this.goingOn.length;
-    Object.assign(this, { incoming, goingOn });
+    const [incoming, ongoing] = [others(this.incoming), others(this.ongoing)];
+    const isChanged = incoming.length < this.incoming.length || ongoing.length < this.ongoing.length;
+    Object.assign(this, { incoming, ongoing });
     if (isChanged) this.#changed();
   }
 
   #forgetAll() {
     this.incoming = [];
-    this.goingOn = [];
+    this.ongoing = [];
   }
 
   /** @param {string} method @param {object} params @returns {Promise<any>} */

@@ -1,4 +1,4 @@
-// What is true of one conference, and how a numbered event changes it. The server's roster follows the same rule, so
+// The state of one conference, and how a numbered event changes it. The server's roster follows the same rule, so
 // replaying events over a snapshot always gives what the server has.
 
 /**

@@ -1,4 +1,4 @@
-// Who this tab is: the tokens of one login. They live in sessionStorage, so that a reload comes back without a new
+// The identity of this tab: the tokens of one login. They live in sessionStorage, so that a reload comes back without a new
 // login (and without a new use of the link) and closing the tab forgets them. They never stand in an address.
 
 import { noAnswer, post, RpcError } from "./rpc.js";

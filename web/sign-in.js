@@ -10,7 +10,7 @@ export class SignInScreen {
   #user = h("input", { class: "field", name: "username", autocomplete: "username", autocapitalize: "none", spellcheck: "false", required: true, maxlength: "64", testid: "user-id" });
   #password = h("input", { class: "field", type: "password", name: "password", autocomplete: "current-password", required: true, testid: "password" });
   #error = h("p", { class: "form-error", role: "alert", testid: "error-text" });
-  #button = h("button", { class: "button primary big", type: "submit", say: "signIn.submit", testid: "sign-in" });
+  #button = h("button", { class: "button primary big", type: "submit", localize: "signIn.submit", testid: "sign-in" });
 
   /** @param {(credentials: {userId: string, password: string}) => Promise<void>} onSignIn */
   constructor(onSignIn) {
@@ -29,7 +29,7 @@ export class SignInScreen {
     };
     const fields = [labelled("signIn.userId", this.#user), labelled("signIn.password", this.#password)];
     const form = h("form", { class: "stack", on: { submit } }, ...fields, this.#error, this.#button);
-    const lead = h("p", { class: "card-state", say: "signIn.lead", testid: "state-text" });
-    this.element = cardPage(h("h1", { class: "card-title", say: "signIn.title" }), lead, form);
+    const lead = h("p", { class: "card-state", localize: "signIn.lead", testid: "state-text" });
+    this.element = cardPage(h("h1", { class: "card-title", localize: "signIn.title" }), lead, form);
   }
 }

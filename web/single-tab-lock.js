@@ -1,19 +1,19 @@
-// A user's line in this browser: only one of its pages listens for the user at a time, since a second event socket
-// would take the first one's place. Who goes into a conference takes the line; the others wait until it is free.
+// A lock among this browser's pages: only one of them listens for the user at a time, since a second event socket
+// would take the first one's place. A page that enters a conference takes the lock; the others wait until it is free.
 
 /**
- * @typedef {object} LineOwner
+ * @typedef {object} LockOwner
  * @property {() => void} onHeld
  * @property {() => void} onLost another page has taken it
  */
 
-export class Line {
+export class SingleTabLock {
   isHeld = false;
   /** @type {(() => void)|null} */
   #release = null;
   #isWanted = false;
 
-  /** @param {string} userId @param {LineOwner} owner @param {LockManager|undefined} [locks] tests pass their own */
+  /** @param {string} userId @param {LockOwner} owner @param {LockManager|undefined} [locks] tests pass their own */
   constructor(userId, owner, locks = globalThis.navigator?.locks) {
     this.name = `confgate.line:${userId}`;
     this.owner = owner;

@@ -14,7 +14,7 @@ export class Stage {
   #strip = h("div", { class: "strip", testid: "strip", role: "group", sayLabel: "stage.strip" });
   #main = h("div", { class: "main-slot", testid: "main-video", role: "group", sayLabel: "stage.main" });
   #corner = h("div", { class: "corner-slot" });
-  #hint = h("p", { class: "stage-hint", say: "stage.alone" });
+  #hint = h("p", { class: "stage-hint", localize: "stage.alone" });
   /** @type {string|null} */
   #mainVideo = null;
 

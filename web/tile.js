@@ -2,7 +2,7 @@
 
 import { attribute, Drawn, h, text } from "./dom.js";
 import { icon, redraw } from "./icons.js";
-import { say, t } from "./i18n.js";
+import { localize, t } from "./i18n.js";
 import { audioIcon, avatar, drawAvatar } from "./avatar.js";
 
 /**
@@ -79,7 +79,7 @@ export class Tile {
     const name = whose ? t(whose, { name: member.name }) : member.name;
     text(this.#name, name);
     const status = statusOf(member, { isScreen, isSelf }, phase);
-    if (status) say(this.#status, status);
+    if (status) localize(this.#status, status);
     this.#status.hidden = !status;
     const states = isScreen ? [] : [t(`audio.${member.audio}`), t(`video.${member.video}`), member.hand && t("member.hand"), isSpeaking && t("member.speaking")];
     attribute(this.#face, "aria-label", [name, ...states, status && t(status)].filter(Boolean).join(", "));
@@ -112,7 +112,7 @@ function whenShown(video, then) {
 }
 
 /**
- * What there is to say about a picture that isn't there: a catalogue key, or nothing. One's own is there anyhow.
+ * The words for a missing picture: a catalogue key, or nothing. One's own is there anyhow.
  * @param {import("./roster.js").Member} member @param {{isScreen: boolean, isSelf: boolean}} what @param {Place["phase"]} phase
  */
 export function statusOf({ state, video }, { isScreen, isSelf }, phase) {

@@ -52,7 +52,7 @@ export class Toasts {
         away();
         action.onSelect();
       };
-      toast.append(h("button", { class: "button small", type: "button", say: action.say, testid: action.testid, on: { click: select } }));
+      toast.append(h("button", { class: "button small", type: "button", localize: action.localize, testid: action.testid, on: { click: select } }));
     }
     for (const former of [...this.element.children]) {
       if (former.querySelector("span")?.textContent === words) former.remove(); // said again, shown once
@@ -64,7 +64,7 @@ export class Toasts {
     return away;
   }
 
-  /** Whatever was shown last lies on top. */
+  /** The newest toast lies on top. */
   #raise() {
     if (!this.element.isConnected) return;
     this.element.hidePopover();

@@ -10,7 +10,7 @@ export class UnmuteAsk {
   /** @param {{onAccept: () => void, onDecline: () => void}} owner */
   constructor({ onAccept, onDecline }) {
     const button = (/** @type {string} */ name, /** @type {string} */ look, /** @type {() => void} */ click) =>
-      h("button", { class: `button small ${look}`, type: "button", say: `ask.${name}`, testid: `ask-${name}`, on: { click } });
+      h("button", { class: `button small ${look}`, type: "button", localize: `ask.${name}`, testid: `ask-${name}`, on: { click } });
     const actions = h("div", { class: "ask-actions" }, button("decline", "quiet", onDecline), button("accept", "primary", onAccept));
     this.element = h("section", { class: "ask", sayLabel: "ask.label", testid: "ask", hidden: true }, icon("mic"), this.#words, actions);
   }
@@ -19,6 +19,6 @@ export class UnmuteAsk {
   update(isAsked) {
     if (this.element.hidden !== isAsked) return;
     this.element.hidden = !isAsked;
-    this.#words.replaceChildren(...(isAsked ? [h("span", { say: "ask.words" })] : []));
+    this.#words.replaceChildren(...(isAsked ? [h("span", { localize: "ask.words" })] : []));
   }
 }

@@ -4,7 +4,7 @@
 import { RpcError } from "../rpc.js";
 import { GroupCall } from "./group-call.js";
 import { Peer } from "./peer.js";
-import { STRAIGHT } from "./straight.js";
+import { P2P_STREAM } from "./p2p.js";
 import { sourceOf } from "./streams.js";
 
 /**
@@ -20,7 +20,7 @@ import { sourceOf } from "./streams.js";
 
 /** Owns the socket, one peer for each stream and all timers; the machine owns what they mean. */
 export class Call {
-  /** What is received, by stream; after a cut the former until there is something new. @type {Map<string, MediaStream>} */
+  /** Received media, by stream; after a cut the former media until there is new media. @type {Map<string, MediaStream>} */
   received = new Map();
 
   #machine;
@@ -41,10 +41,10 @@ export class Call {
     return this.#machine.phase;
   }
 
-  /** What goes straight to the other needs no gateway. */
+  /** A direct connection needs no gateway. */
   get problem() {
-    const { problem, straight, streams } = this.#machine;
-    return straight.link?.isConnected ? null : (problem ?? (streams.hasNoPath ? "banner.noPath" : null));
+    const { problem, p2p, streams } = this.#machine;
+    return p2p.link?.isConnected ? null : (problem ?? (streams.hasNoPath ? "banner.noPath" : null));
   }
 
   get speaker() {
@@ -57,14 +57,14 @@ export class Call {
 
   /** The phase of each stream that is there. @returns {Map<string, import("./stream-link.js").Phase>} */
   get phases() {
-    const { streams, straight } = this.#machine;
-    const links = straight.link ? [straight.link] : [...streams.links.values()];
+    const { streams, p2p } = this.#machine;
+    const links = p2p.link ? [p2p.link] : [...streams.links.values()];
     return new Map(links.map(({ name, phase }) => [name, phase]));
   }
 
-  /** Whether media goes straight to the other. */
+  /** Whether media takes the direct connection. */
   get isStraight() {
-    return this.#machine.straight.isOn;
+    return this.#machine.p2p.isOn;
   }
 
   start() {
@@ -92,7 +92,7 @@ export class Call {
 
   /** One's own track is another now. @param {string} stream @param {"audio"|"video"} kind @param {MediaStreamTrack|null} track */
   replace(stream, kind, track) {
-    const peer = this.#peers.get(stream) ?? (sourceOf(stream) === "camera" ? this.#peers.get(STRAIGHT) : undefined);
+    const peer = this.#peers.get(stream) ?? (sourceOf(stream) === "camera" ? this.#peers.get(P2P_STREAM) : undefined);
     peer?.replace(kind, track);
   }
 
@@ -179,7 +179,7 @@ export class Call {
   async #respond(what) {
     const { peer, about } = this.#makePeer(what);
     try {
-      const tracks = what.stream === STRAIGHT ? () => this.owner.tracks("camera") : null;
+      const tracks = what.stream === P2P_STREAM ? () => this.owner.tracks("camera") : null;
       about("response", { sdp: await peer.respond(what.sdp, tracks) });
     } catch (error) {
       this.#failed(peer, error, () => about("lost", { problem: "offerRefused" }));
@@ -192,7 +192,7 @@ export class Call {
     const about = (/** @type {string} */ is, /** @type {object} */ rest = {}) => this.#step({ is, stream, generation, ...rest });
     const peer = new Peer(iceServers, {
       onCandidate: (candidate) => about("ourCandidate", { candidate }),
-      onGathered: () => stream === STRAIGHT && about("gathered"),
+      onGathered: () => stream === P2P_STREAM && about("gathered"),
       onState: (state) => about(state === "failed" ? "lost" : state, { problem: "iceFailed" }),
       onMedia: (received) => {
         if (this.#peers.get(stream) !== peer) return;

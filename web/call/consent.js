@@ -12,14 +12,14 @@
  * @property {() => void} onChange what the roster says may be followed again
  */
 
-/** What the roster is told. */
+/** The actions that tell the roster. */
 const CONTROLS = { audio: { on: "unmuteSelf", off: "muteSelf" }, video: { on: "openCamera", off: "closeCamera" } };
 /** How often the roster is told again that a device is off. */
 const CORRECT_MS = 5_000;
 
 /** Owner: `Media`. */
 export class Consent {
-  /** What the roster said last of one's own devices; only a change of it is followed. */
+  /** The roster's last state of one's own devices; only a change of it is followed. */
   #last = { audio: "", video: "" };
   /** Acts of one's own that the roster doesn't show yet: under way, and up to this event. */
   #acts = 0;
@@ -111,7 +111,7 @@ export class Consent {
     this.owner.onTrouble(trouble);
   }
 
-  /** What the server refuses to open is closed again; what was closed stays so. @param {Kind} kind @param {boolean} isOn */
+  /** A device that the server refuses to open is closed again; a closed device stays closed. @param {Kind} kind @param {boolean} isOn */
   async #tell(kind, isOn) {
     try {
       const { seq } = await this.live.control(CONTROLS[kind][isOn ? "on" : "off"]);

@@ -15,13 +15,13 @@ const TROUBLES = {
   AbortError: "busy",
 };
 
-/** What the page says when a device can't be had: a catalogue key. @param {Device} device @param {{name?: string}} error */
+/** The page's words when a device can't be had: a catalogue key. @param {Device} device @param {{name?: string}} error */
 export function troubleKey(device, error) {
   return `device.${device}.${TROUBLES[error?.name ?? ""] ?? "missing"}`;
 }
 
 /**
- * What was chosen, and how loud things are. The names of devices mean nothing outside this browser and origin.
+ * The chosen devices and the volumes. The names of devices mean nothing outside this browser and origin.
  * @typedef {{microphone: string, camera: string, volume: number, level: number}} Choice volume and level: 0 to 100
  */
 

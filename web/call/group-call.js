@@ -2,7 +2,7 @@
 // speaks Kurento's group-call messages (one connection for each stream) and holds no socket, connection or clock.
 
 import { Backoff, jittered } from "../backoff.js";
-import { STRAIGHT, Straight } from "./straight.js";
+import { P2P_STREAM, P2pConnection } from "./p2p.js";
 import { StreamSet } from "./stream-set.js";
 
 /** Why a gateway closes a socket. */
@@ -39,14 +39,14 @@ const STABLE_MS = 5_000;
 export class GroupCall {
   /** @type {"off"|"allocating"|"connecting"|"joined"|"paused"|"ended"} */
   phase = "off";
-  /** What went wrong last, until the room is entered: a refusal's key or an error's code. @type {string|null} */
+  /** The last problem, until the room is entered: a refusal's key or an error's code. @type {string|null} */
   problem = null;
-  /** Who speaks. @type {string|null} */
+  /** The active speaker. @type {string|null} */
   speaker = null;
-  /** What of one's own media is forwarded to the others. */
+  /** The tracks of one's own media that are forwarded to the others. */
   forwarded = { audio: true, video: true };
 
-  /** Who is in the room, as the gateway tells it: streams' names. @type {Set<string>} */
+  /** The participants of the room, as the gateway reports them: streams' names. @type {Set<string>} */
   #present = new Set();
   /** @type {Allocation|null} */
   #gateway = null;
@@ -69,7 +69,7 @@ export class GroupCall {
       report: (problem) => this.#report(problem),
       giveUp: () => this.#restart(this.#backoff.next()),
     });
-    this.straight = new Straight({
+    this.p2p = new P2pConnection({
       act: (action) => this.#act(action),
       giveUp: (reason) => this.#relay(reason),
     });
@@ -100,14 +100,14 @@ export class GroupCall {
       case "publish": return this.#publish(input.source, input.isWanted);
       case "view": return this.streams.view(input.stream, input.width, input.height);
       case "timer": return this.#timer(input.name);
-      default: return input.stream === STRAIGHT ? this.straight.ofStream(input) : this.streams.ofStream(input);
+      default: return input.stream === P2P_STREAM ? this.p2p.ofStream(input) : this.streams.ofStream(input);
     }
   }
 
   /** A screen is shared through the gateway. @param {"camera"|"screen"} source @param {boolean} isWanted */
   #publish(source, isWanted) {
     this.streams.publish(source, isWanted);
-    if (source === "screen" && isWanted && this.straight.isOn) this.#relay("screen");
+    if (source === "screen" && isWanted && this.p2p.isOn) this.#relay("screen");
   }
 
   // The way to a gateway
@@ -136,7 +136,7 @@ export class GroupCall {
     this.#connect();
   }
 
-  /** Whatever the reason, it may pass: who is no member any more is told so elsewhere. @param {{problem: string, retryAfterMs?: number}} refusal */
+  /** Every reason may pass: a former member is told of its removal elsewhere. @param {{problem: string, retryAfterMs?: number}} refusal */
   #notAllocated({ problem, retryAfterMs = 0 }) {
     if (this.phase !== "allocating") return;
     this.problem = problem;
@@ -189,8 +189,8 @@ export class GroupCall {
     this.speaker = null;
     for (const name of ["join", "retry", "stable", "mode"]) this.#act({ do: "clear", name });
     this.#act({ do: "disconnect" });
-    if (phase === "paused") this.straight.pause();
-    else this.straight.stop();
+    if (phase === "paused") this.p2p.pause();
+    else this.p2p.stop();
     this.streams.pause();
   }
 
@@ -198,7 +198,7 @@ export class GroupCall {
   #timer(name) {
     if (name === "retry" && this.phase === "paused") return this.#allocate();
     if (name === "mode" && this.phase === "joined") return this.#through(); // one that doesn't know of it
-    if (name === "straight") return this.straight.timeout();
+    if (name === "p2p") return this.p2p.timeout();
     if (name === "stable") return this.#backoff.reset();
     if (name === "join") {
       this.#report("joinTimeout");
@@ -209,7 +209,7 @@ export class GroupCall {
     if (kind) this.streams.timer(kind, stream);
   }
 
-  // What the gateway says
+  // Messages of the gateway
 
   /** @param {any} message */
   #heard(message) {
@@ -219,7 +219,7 @@ export class GroupCall {
       case "newParticipantArrived": return this.#arrived(message.name);
       case "participantLeft": return this.#left(message.name);
       case "mode": return this.#modeSaid(message.mode);
-      case "signal": return this.straight.heard(message);
+      case "signal": return this.p2p.heard(message);
       case "receiveVideoAnswer": return this.streams.answered(message.name, message.sdpAnswer);
       case "receiveVideoOffer": return this.streams.offered(message.name, message.sdpOffer);
       case "iceCandidate": return this.streams.theirCandidate(message.name, message.candidate);
@@ -242,14 +242,14 @@ export class GroupCall {
     this.#act({ do: "clear", name: "join" });
     this.#act({ do: "timer", name: "stable", ms: STABLE_MS });
     this.#present = new Set(Array.isArray(names) ? names : []);
-    // Where media may go straight, the next word is whether it does.
+    // Where a direct connection is allowed, the next message says whether it is used.
     if (this.#gateway?.mode !== "p2p") this.#through();
     else this.#act({ do: "timer", name: "mode", ms: JOIN_TIMEOUT_MS });
   }
 
-  /** Media goes through the gateway: what a connection straight to the other showed stays until there is a new picture. */
+  /** Media goes through the gateway: the direct connection's last picture stays until there is a new one. */
   #through() {
-    this.straight.stop();
+    this.p2p.stop();
     if (!this.streams.isJoined) this.streams.join(this.#gateway?.iceServers ?? [], [...this.#present]);
   }
 
@@ -258,7 +258,7 @@ export class GroupCall {
     if (this.phase !== "joined") return;
     this.#act({ do: "clear", name: "mode" });
     if (mode === "group") return this.#through();
-    if (mode === "p2p" && !this.streams.isJoined) this.straight.start(this.#gateway?.iceServers ?? [], [...this.#present].filter((name) => name !== this.self));
+    if (mode === "p2p" && !this.streams.isJoined) this.p2p.start(this.#gateway?.iceServers ?? [], [...this.#present].filter((name) => name !== this.self));
   }
 
   /** @param {string} reason */
@@ -270,14 +270,14 @@ export class GroupCall {
   /** @param {string} name */
   #arrived(name) {
     this.#present.add(name);
-    this.straight.arrived(name);
+    this.p2p.arrived(name);
     this.streams.arrived(name);
   }
 
   /** @param {string} name */
   #left(name) {
     this.#present.delete(name);
-    this.straight.left(name);
+    this.p2p.left(name);
     this.streams.left(name);
   }
 

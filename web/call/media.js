@@ -20,7 +20,7 @@ import { ownerOf, streamOf } from "./streams.js";
  */
 
 export class Media {
-  /** Who spoke last; it stays while nobody speaks. @type {string|null} */
+  /** The last speaker; it stays while nobody speaks. @type {string|null} */
   lastSpeaker = null;
   #pending = 0;
 
@@ -65,7 +65,7 @@ export class Media {
     return [...this.call.phases.keys()].filter((stream) => stream !== ownerOf(stream) && ownerOf(stream) !== this.userId);
   }
 
-  /** What a place of the stage shows: the picture, the phase of its stream, and whether that one speaks. @param {string} stream */
+  /** The content of a tile: the picture, the phase of its stream, and whether its member speaks. @param {string} stream */
   of(stream) {
     const isOwn = stream === this.userId;
     return {
@@ -99,7 +99,7 @@ export class Media {
     this.loudspeakers.setVolume(percent);
   }
 
-  /** What is captured is sent. Once there is a connection it stays: another track needs no new one. */
+  /** Sends the captured tracks. Once there is a connection it stays: another track needs no new one. */
   #publish() {
     const { audio, video } = this.own.tracks("camera");
     if (audio || video) this.call.publish("camera", true);

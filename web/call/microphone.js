@@ -15,7 +15,7 @@ export class MicrophoneLevel {
     this.#context.createMediaStreamSource(new MediaStream([track])).connect(this.#gain).connect(this.#meter).connect(this.#destination);
   }
 
-  /** What is to be sent. */
+  /** The track to send. */
   get track() {
     return this.#destination.stream.getAudioTracks()[0];
   }

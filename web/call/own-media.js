@@ -34,7 +34,7 @@ export class OwnMedia {
     this.owner = owner;
   }
 
-  /** What is to be sent now. @param {import("./streams.js").Source} source */
+  /** The tracks to send now. @param {import("./streams.js").Source} source */
   tracks(source) {
     if (source === "camera") return { audio: this.#sound, video: this.picture?.getVideoTracks()[0] ?? null };
     return { audio: this.screen?.getAudioTracks()[0] ?? null, video: this.screen?.getVideoTracks()[0] ?? null };
@@ -47,7 +47,7 @@ export class OwnMedia {
    */
   async setMicrophone(isOn) {
     this.isSpeaking = isOn;
-    if (this.#microphone) this.#hush();
+    if (this.#microphone) this.#stopListening();
     this.owner.onChange();
     if (!isOn || this.#microphone) return null;
     return this.#openMicrophone();
@@ -140,7 +140,7 @@ export class OwnMedia {
       this.#microphone = track;
       track.addEventListener("ended", () => track === this.#microphone && this.#lost("microphone"));
       await this.#applyLevel();
-      this.#hush();
+      this.#stopListening();
       this.owner.onChange();
       return null;
     } catch (error) {
@@ -167,7 +167,7 @@ export class OwnMedia {
     this.#level = null;
   }
 
-  #hush() {
+  #stopListening() {
     if (this.#microphone) this.#microphone.enabled = this.isSpeaking;
   }
 

@@ -27,7 +27,7 @@ const AUDIO = [{ maxBitrate: 40_000 }];
  */
 
 export class Peer {
-  /** What is received. */
+  /** The received media. */
   stream = new MediaStream();
   #connection;
 

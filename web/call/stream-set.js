@@ -222,7 +222,7 @@ export class StreamSet {
     this.act({ do: "close", stream: name });
   }
 
-  /** What a stream's connection says; a former connection's words are stale. @param {any} input */
+  /** Handles an event of a stream's connection; events of a former connection are stale. @param {any} input */
   ofStream(input) {
     const link = this.links.get(input.stream);
     if (!link || !link.isOpen || link.generation !== input.generation || !this.isJoined) return;

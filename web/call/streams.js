@@ -1,4 +1,4 @@
-// What a call gateway calls its streams: a member's camera and microphone bear the member's name, their shared screen
+// Names of a call gateway's streams: a member's camera and microphone bear the member's name, their shared screen
 // that name with a suffix. No user's id has a slash in it.
 
 const SCREEN = "/screen";
@@ -15,7 +15,7 @@ export function sourceOf(stream) {
   return stream.endsWith(SCREEN) ? "screen" : "camera";
 }
 
-/** Whose stream that is. @param {string} stream */
+/** The owner of the stream. @param {string} stream */
 export function ownerOf(stream) {
   return sourceOf(stream) === "screen" ? stream.slice(0, -SCREEN.length) : stream;
 }

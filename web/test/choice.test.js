@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Choice, doorChoice, keepDoorChoice } from "../choice.js";
+import { Choice, joinScreenChoice, keepJoinScreenChoice } from "../choice.js";
 
-/** What a browser keeps. */
+/** A browser's storage. */
 class Store {
   items = new Map();
   getItem = (key) => this.items.get(key) ?? null;
@@ -68,13 +68,13 @@ test("what is stored is taken as far as it makes sense, and a browser that store
   choice.recall();
   assert.equal(choice.audio, true, "as long as the page");
   choice.forget();
-  keepDoorChoice({ audio: true, video: true }, [shut]);
-  assert.deepEqual(doorChoice([shut]), { audio: false, video: false });
+  keepJoinScreenChoice({ audio: true, video: true }, [shut]);
+  assert.deepEqual(joinScreenChoice([shut]), { audio: false, video: false });
 });
 
 test("the door is as it was left on this device, off at first", () => {
   const store = new Store();
-  assert.deepEqual(doorChoice([store]), { audio: false, video: false });
-  keepDoorChoice({ audio: true, video: false }, [store]);
-  assert.deepEqual(doorChoice([store]), { audio: true, video: false });
+  assert.deepEqual(joinScreenChoice([store]), { audio: false, video: false });
+  keepJoinScreenChoice({ audio: true, video: false }, [store]);
+  assert.deepEqual(joinScreenChoice([store]), { audio: true, video: false });
 });

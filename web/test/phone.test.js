@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { awaited, named, told } from "../callee-status.js";
-import { Line } from "../single-tab-lock.js";
+import { SingleTabLock } from "../single-tab-lock.js";
 import { Phone } from "../phone.js";
 import { RpcError } from "../rpc.js";
 
@@ -157,7 +157,7 @@ test("a department is called by its name, and its people are found out", async (
 test("a group call that was declined, missed or left may be come into until it is over", async () => {
   const { phone, events, hear } = await scene({ "call.accept": { confId: "k1", mode: "group" } });
   const rings = (callId) => hear("incoming", { callId, mode: "group", to: ["anna", "cat"] });
-  const goingOn = () => phone.goingOn.map(({ callId }) => callId).join(" ");
+  const ongoing = () => phone.ongoing.map(({ callId }) => callId).join(" ");
   await rings("c1");
   assert.deepEqual(phone.incoming[0].others, [{ userId: "cat", name: "cat" }]);
   await phone.decline(phone.incoming[0]);
@@ -167,16 +167,16 @@ test("a group call that was declined, missed or left may be come into until it i
   await rings("c3");
   await phone.accept(phone.incoming[0], false);
   phone.left(events.at(-1)[1], 2);
-  assert.equal(goingOn(), "c1 c2 c3");
-  await phone.accept(phone.goingOn[2], true);
+  assert.equal(ongoing(), "c1 c2 c3");
+  await phone.accept(phone.ongoing[2], true);
   assert.equal(events.at(-1)[1].withVideo, true);
   phone.left(events.at(-1)[1], 1);
   await hear("ended", { callId: "c1", mode: "group" });
   await hear("answered", { callId: "c2", mode: "group", userId: "anna" });
-  assert.equal(goingOn(), "", "over, answered at another of one's devices, and over with our going");
+  assert.equal(ongoing(), "", "over, answered at another of one's devices, and over with our going");
   await hear("incoming", { callId: "c4" });
   await phone.decline(phone.incoming[0]);
-  assert.equal(goingOn(), "", "of two it is over");
+  assert.equal(ongoing(), "", "of two it is over");
 });
 
 test("a group call that can no longer be declined or come into is forgotten", async () => {
@@ -184,11 +184,11 @@ test("a group call that can no longer be declined or come into is forgotten", as
   const { phone, events, hear } = await scene({ "call.decline": refusal, "call.accept": refusal });
   await hear("incoming", { mode: "group" });
   await phone.decline(phone.incoming[0]);
-  assert.deepEqual([phone.incoming, phone.goingOn], [[], []]);
+  assert.deepEqual([phone.incoming, phone.ongoing], [[], []]);
   await hear("incoming", { mode: "group" });
   await hear("missed", { mode: "group", userId: "anna" });
-  await phone.accept(phone.goingOn[0], false);
-  assert.deepEqual(phone.goingOn, []);
+  await phone.accept(phone.ongoing[0], false);
+  assert.deepEqual(phone.ongoing, []);
   assert.deepEqual(events.at(-1), ["trouble", refusal]);
 });
 
@@ -253,7 +253,7 @@ class Locks {
 test("one page of a browser has the line, and who enters a conference takes it", async () => {
   const locks = new Locks();
   const told = [];
-  const line = (page) => new Line("anna", { onHeld: () => told.push(`${page} has it`), onLost: () => told.push(`${page} lost it`) }, locks);
+  const line = (page) => new SingleTabLock("anna", { onHeld: () => told.push(`${page} has it`), onLost: () => told.push(`${page} lost it`) }, locks);
   const [one, two] = [line("one"), line("two")];
   one.wait();
   two.wait();

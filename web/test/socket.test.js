@@ -20,11 +20,11 @@ function scene(t, { refused = "retry" } = {}) {
     close(code) {
       this.closedWith = code;
     }
-    say(message) {
+    localize(message) {
       this.onmessage({ data: JSON.stringify(message) });
     }
     greet() {
-      this.say({ method: "hello", params: { heartbeatMs: 10_000 } });
+      this.localize({ method: "hello", params: { heartbeatMs: 10_000 } });
     }
   }
   const log = [];
@@ -57,7 +57,7 @@ test("calls are carried from hello on", async (t) => {
   await assert.rejects(socket.call("conference.list", {}), { key: "net.lost" });
   last().greet();
   const call = socket.call("conference.list", {});
-  last().say({ id: last().sent[0].id, result: 7 });
+  last().localize({ id: last().sent[0].id, result: 7 });
   assert.equal(await call, 7);
 });
 
@@ -113,7 +113,7 @@ test("a token about to expire is renewed on the socket itself", (t) => {
   session.refresh = async (call) => (carrier = call);
   socket.open();
   last().greet();
-  last().say({ method: "auth.expiring", params: { deadlineMs: 1 } });
+  last().localize({ method: "auth.expiring", params: { deadlineMs: 1 } });
   carrier("auth.http.login", { grantType: "refresh_token" }).catch(() => {});
   assert.equal(last().sent.at(-1).method, "auth.http.login");
 });
@@ -149,7 +149,7 @@ test("an answered question keeps the connection", (t) => {
   for (let n = 0; n < 20; n += 1) {
     t.mock.timers.tick(5_000);
     const question = last().sent.pop();
-    if (question) last().say({ id: question.id, result: {} });
+    if (question) last().localize({ id: question.id, result: {} });
   }
   assert.equal(made.length, 1);
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { GroupCall } from "../call/group-call.js";
-import { STRAIGHT, stunOnly } from "../call/straight.js";
+import { P2P_STREAM, stunOnly } from "../call/p2p.js";
 
 const iceServers = [{ urls: ["turn:t:3478?transport=udp", "turns:t:5349"], username: "u", credential: "c" }];
 const allocation = { gatewayId: "cg1", url: "wss://one/callgw", token: "T", mode: "p2p", iceServers, fallbacks: [] };
@@ -13,7 +13,7 @@ function scene(self = "me") {
   const hear = (message) => take("message", { message });
   const messages = (actions) => actions.filter((action) => action.do === "send").map(({ message }) => message);
   const did = (actions, what) => actions.find((action) => action.do === what);
-  const about = (is, rest = {}) => take(is, { stream: STRAIGHT, generation: call.straight.link?.generation, ...rest });
+  const about = (is, rest = {}) => take(is, { stream: P2P_STREAM, generation: call.p2p.link?.generation, ...rest });
   const join = (...names) => {
     take("start");
     take("publish", { source: "camera", isWanted: true });
@@ -29,7 +29,7 @@ function scene(self = "me") {
 test("who comes second offers, and candidates wait for what they belong to", () => {
   const { call, hear, messages, did, about, join } = scene();
   const opened = did(join("anna"), "open");
-  assert.deepEqual([opened.stream, opened.of, opened.direction], [STRAIGHT, "anna", "both"]);
+  assert.deepEqual([opened.stream, opened.of, opened.direction], [P2P_STREAM, "anna", "both"]);
   assert.deepEqual(opened.iceServers, [{ urls: ["stun:t:3478"] }], "nobody relays between browsers but the gateway");
   assert.deepEqual(about("ourCandidate", { candidate: { candidate: "1" } }), []);
   const offered = messages(about("offer", { sdp: "o" }));
@@ -42,7 +42,7 @@ test("who comes second offers, and candidates wait for what they belong to", () 
   assert.deepEqual(did(answered, "candidate").candidate, { candidate: "x" });
   about("connected");
   about("media");
-  assert.equal(call.straight.link.phase, "live");
+  assert.equal(call.p2p.link.phase, "live");
   assert.equal(call.streams.isJoined, false);
 });
 
@@ -63,7 +63,7 @@ test("who was there answers the newcomer", () => {
 function isThrough(actions) {
   const opened = actions.filter((action) => action.do === "open").map(({ stream, direction }) => `${direction} ${stream}`);
   assert.deepEqual(opened, ["send me", "receive anna"]);
-  assert.ok(actions.some((action) => action.do === "close" && action.stream === STRAIGHT));
+  assert.ok(actions.some((action) => action.do === "close" && action.stream === P2P_STREAM));
   assert.ok(!actions.some((action) => action.do === "connect" || action.do === "disconnect" || action.do === "forget"));
 }
 
@@ -105,12 +105,12 @@ test("who is silent, doesn't connect or shares a screen needs the gateway", () =
   const silent = scene();
   silent.join();
   silent.hear({ id: "newParticipantArrived", name: "anna" });
-  assert.equal(silent.messages(silent.take("timer", { name: "straight" }))[0].reason, "unable");
+  assert.equal(silent.messages(silent.take("timer", { name: "p2p" }))[0].reason, "unable");
   const unconnected = scene();
   unconnected.join("anna");
   unconnected.about("offer", { sdp: "o" });
   unconnected.hear({ id: "signal", from: "anna", description: { type: "answer", sdp: "a" } });
-  assert.equal(unconnected.messages(unconnected.take("timer", { name: "straight" }))[0].reason, "iceFailed");
+  assert.equal(unconnected.messages(unconnected.take("timer", { name: "p2p" }))[0].reason, "iceFailed");
   const sharing = scene();
   sharing.join("anna");
   const shared = sharing.take("publish", { source: "screen", isWanted: true });
@@ -119,7 +119,7 @@ test("who is silent, doesn't connect or shares a screen needs the gateway", () =
   assert.deepEqual(opened, ["me", "me/screen", "anna"]);
 });
 
-/** Media flows straight to anna. */
+/** Media flows over the direct connection to anna. */
 function connected() {
   const all = scene();
   all.join("anna");
@@ -134,7 +134,7 @@ test("a connection that works outlives the gateway's socket, on either side", ()
   const { call, take, hear, did } = connected();
   const rejoin = (...names) => {
     take("closed", { code: 1006 });
-    assert.equal(call.straight.link.phase, "live");
+    assert.equal(call.p2p.link.phase, "live");
     take("timer", { name: "retry" });
     take("allocated", { gateway: allocation });
     take("opened");
@@ -155,8 +155,8 @@ test("a connection that works outlives the gateway's socket, on either side", ()
 test("one who stays away, or is lost meanwhile, is not waited for", () => {
   const gone = connected();
   gone.hear({ id: "participantLeft", name: "anna" });
-  assert.ok(gone.did(gone.take("timer", { name: "straight" }), "close"));
-  assert.equal(gone.call.straight.link, null);
+  assert.ok(gone.did(gone.take("timer", { name: "p2p" }), "close"));
+  assert.equal(gone.call.p2p.link, null);
   const lost = connected();
   lost.take("closed", { code: 1006 });
   const actions = lost.about("lost", { problem: "iceFailed" });
@@ -181,8 +181,8 @@ test("the other's coming back is a new connection; what the former says is stale
   join("anna");
   about("offer", { sdp: "o" });
   assert.ok(did(hear({ id: "participantLeft", name: "anna" }), "close"));
-  assert.equal(call.straight.link, null);
-  assert.deepEqual(take("connected", { stream: STRAIGHT, generation: 1 }), []);
+  assert.equal(call.p2p.link, null);
+  assert.deepEqual(take("connected", { stream: P2P_STREAM, generation: 1 }), []);
   hear({ id: "newParticipantArrived", name: "anna" });
   assert.ok(did(hear({ id: "signal", from: "anna", description: { type: "offer", sdp: "o2" } }), "respond"));
 });
@@ -195,7 +195,7 @@ test("a lost socket begins anew; a gateway that may not pass anything on is an o
   take("allocated", { gateway: { ...allocation, mode: "group" } });
   take("opened");
   assert.ok(did(hear({ id: "existingParticipants", data: ["anna"] }), "open"));
-  assert.equal(call.straight.isOn, false);
+  assert.equal(call.p2p.isOn, false);
 });
 
 test("only what is asked for one's address is left of the servers", () => {

@@ -1,11 +1,11 @@
-// The connection straight to the other of a call between two, as a pure part of the group call's state machine. The
+// The direct connection of a call between two, as a pure part of the group call's state machine. The
 // gateway only passes on what the two browsers say to each other. Whatever goes wrong with it, media goes through the
 // gateway from then on; the call doesn't notice.
 
 import { StreamLink } from "./stream-link.js";
 
-/** What the connection is called among streams; no user's name has a colon. */
-export const STRAIGHT = "straight:";
+/** The connection's name among streams; no user's name has a colon. */
+export const P2P_STREAM = "p2p:";
 
 /** Until the other's browser has said its part. */
 const SIGNAL_TIMEOUT_MS = 8_000;
@@ -17,13 +17,13 @@ const INTERRUPTION_MS = 4_000;
 const ABSENCE_MS = 10_000;
 
 /**
- * @typedef {object} StraightOwner
+ * @typedef {object} P2pOwner
  * @property {(action: import("./group-call.js").Action) => void} act
  * @property {(reason: "iceFailed"|"unable") => void} giveUp media is to go through the gateway
  */
 
 /** Owner: the group call, which says whether it is on and who is there. */
-export class Straight {
+export class P2pConnection {
   /** Whether the gateway passes anything on. */
   isOn = false;
   /** The other isn't at the gateway, though media flows. */
@@ -35,12 +35,12 @@ export class Straight {
   /** Whether this browser has an address from which UDP goes out. */
   #hasUdp = false;
 
-  /** @param {StraightOwner} owner */
+  /** @param {P2pOwner} owner */
   constructor(owner) {
     this.owner = owner;
   }
 
-  /** Who comes second offers: the first hears of them before. @param {object[]} iceServers @param {string[]} names who is there */
+  /** The second to arrive offers: the first is told of them before. @param {object[]} iceServers @param {string[]} names who is there */
   start(iceServers, [name]) {
     this.isOn = true;
     this.#iceServers = stunOnly(iceServers);
@@ -55,7 +55,7 @@ export class Straight {
   pause() {
     if (!this.link?.isConnected) return this.stop();
     this.isOn = false;
-    this.owner.act({ do: "clear", name: "straight" });
+    this.owner.act({ do: "clear", name: "p2p" });
   }
 
   stop() {
@@ -86,7 +86,7 @@ export class Straight {
 
   #present() {
     this.#isAbsent = false;
-    this.owner.act({ do: "clear", name: "straight" });
+    this.owner.act({ do: "clear", name: "p2p" });
   }
 
   /** @param {string} name @param {"offer"|"respond"} part @param {string} [sdp] the other's offer */
@@ -96,7 +96,7 @@ export class Straight {
     link.open();
     this.#hasUdp = false;
     const { generation } = link;
-    this.owner.act({ do: part === "offer" ? "open" : "respond", stream: STRAIGHT, of: name, generation, direction: "both", iceServers: this.#iceServers, sdp });
+    this.owner.act({ do: part === "offer" ? "open" : "respond", stream: P2P_STREAM, of: name, generation, direction: "both", iceServers: this.#iceServers, sdp });
     this.#await(SIGNAL_TIMEOUT_MS);
   }
 
@@ -104,13 +104,13 @@ export class Straight {
     if (!this.link) return;
     this.link = null;
     this.#isAbsent = false;
-    this.owner.act({ do: "clear", name: "straight" });
-    this.owner.act({ do: "close", stream: STRAIGHT });
+    this.owner.act({ do: "clear", name: "p2p" });
+    this.owner.act({ do: "close", stream: P2P_STREAM });
   }
 
   /** @param {number} ms */
   #await(ms) {
-    this.owner.act({ do: "timer", name: "straight", ms });
+    this.owner.act({ do: "timer", name: "p2p", ms });
   }
 
   /** Nothing came in time. */
@@ -127,7 +127,7 @@ export class Straight {
     // Also in the place of one that the other has no more.
     if (description?.type === "offer") this.#open(name, "respond", description.sdp);
     else if (description?.type === "answer" && link.awaitsAnswer) {
-      this.owner.act({ do: "answer", stream: STRAIGHT, generation, sdp: description.sdp });
+      this.owner.act({ do: "answer", stream: P2P_STREAM, generation, sdp: description.sdp });
       this.#agreed(link);
     } else if (candidate) {
       this.#candidates(link, link.theirCandidate(candidate));
@@ -142,10 +142,10 @@ export class Straight {
 
   /** @param {StreamLink} link @param {object[]} candidates */
   #candidates({ generation }, candidates) {
-    for (const candidate of candidates) this.owner.act({ do: "candidate", stream: STRAIGHT, generation, candidate });
+    for (const candidate of candidates) this.owner.act({ do: "candidate", stream: P2P_STREAM, generation, candidate });
   }
 
-  /** What the connection says; a former one's words are stale. @param {any} input */
+  /** Handles an event of the connection; events of a former connection are stale. @param {any} input */
   ofStream(input) {
     const { link } = this;
     if (!link?.isOpen || link.generation !== input.generation) return;
@@ -155,7 +155,7 @@ export class Straight {
       case "ourCandidate": return this.#found(link, input.candidate);
       // Browsers take no TCP connections: without UDP there is nothing to wait for.
       case "gathered": return this.#hasUdp || link.isConnected ? undefined : this.owner.giveUp("unable");
-      case "connected": link.connected(); return this.owner.act({ do: "clear", name: "straight" });
+      case "connected": link.connected(); return this.owner.act({ do: "clear", name: "p2p" });
       case "interrupted": link.interrupted(); return this.isOn ? this.#await(INTERRUPTION_MS) : undefined;
       case "lost": return !this.isOn || this.#isAbsent ? this.#close() : this.owner.giveUp(input.problem === "iceFailed" ? "iceFailed" : "unable");
       case "media": return link.media();
