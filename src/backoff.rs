@@ -12,6 +12,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// Pauses from `min`, doubled up to `max`.
     pub fn new(min: Duration, max: Duration) -> Self {
         Self { min, max: max.max(min), tries: 0 }
     }
@@ -25,6 +26,7 @@ impl Backoff {
         whole.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
     }
 
+    /// The attempt has succeeded: the next pause is the shortest.
     pub fn reset(&mut self) {
         self.tries = 0;
     }

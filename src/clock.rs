@@ -36,6 +36,7 @@ pub struct TimeLine {
 }
 
 impl TimeLine {
+    /// Both clocks now.
     pub fn now() -> Self {
         let Now { date, moment } = Now::read();
         Self { moment, date }
@@ -65,6 +66,7 @@ impl Moment {
     /// Long before any moment that [`Moment::now`] answers: as if it had never been.
     pub const NEVER: Self = Self(0);
 
+    /// The present moment.
     pub fn now() -> Self {
         Self(LINE_BEGINS_MS.load(Ordering::Relaxed) + since_start_ms())
     }
@@ -100,11 +102,14 @@ impl std::ops::Add<Duration> for Moment {
 /// Both clocks at one instant, for a core that needs dates and durations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
+    /// Ms since 1970.
     pub date: u64,
+    /// The monotonic moment.
     pub moment: Moment,
 }
 
 impl Now {
+    /// Reads both clocks.
     pub fn read() -> Self {
         Self { date: date_ms(), moment: Moment::now() }
     }

@@ -23,6 +23,7 @@ macro_rules! id_type {
                 fits.then(|| Self(text.into()))
             }
 
+            /// As text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -83,6 +84,7 @@ id_type!(
 pub struct Secret(String);
 
 impl Secret {
+    /// Wraps a secret text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -92,6 +94,7 @@ impl Secret {
         &self.0
     }
 
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

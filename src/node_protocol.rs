@@ -18,10 +18,15 @@ pub enum ToNode {
     /// The roster has the member: their tokens of that role admit, and so much of their microphone and camera is
     /// forwarded. Nobody is admitted, and nothing forwarded, without that word.
     Permit {
+        /// The room.
         room: ConfId,
+        /// The name.
         name: UserId,
+        /// The audio.
         audio: bool,
+        /// The video.
         video: bool,
+        /// The tracks that the member has closed.
         #[serde(default)]
         closed: Closed,
         /// `None`: of a gateway that doesn't say it.
@@ -33,7 +38,9 @@ pub enum ToNode {
     /// Ends what the tokens of these logins (refresh families) admitted, and refuses those tokens. The clients are told
     /// by what their login ended: so it doesn't matter whether this or [`ToNode::Expel`] comes first.
     Revoke {
+        /// Ids of refresh token families.
         families: Vec<String>,
+        /// The reason of the end.
         #[serde(default)]
         by: EndedBy,
     },
@@ -62,7 +69,9 @@ pub enum EndedBy {
 /// order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Closed {
+    /// The audio.
     pub audio: bool,
+    /// The video.
     pub video: bool,
 }
 
@@ -70,6 +79,7 @@ pub struct Closed {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RemoteNode {
+    /// The call gateway node's id.
     pub gateway_id: String,
     /// Its ws(s) address.
     pub url: String,
@@ -83,6 +93,7 @@ pub struct RemoteNode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CascadeMethod {
+    /// WebRTC, over a link between the nodes.
     Webrtc,
     /// Plain RTP, as one Janus takes it from another only.
     Janus,
@@ -102,11 +113,15 @@ pub enum FromNode {
     Load {
         /// Forwarded in the last second.
         packets_per_s: u64,
+        /// Its bound, in packets a second.
         packets_per_s_max: u64,
         /// The largest share of any bound that the node enforces (packets, connections, rooms); from 1 on it refuses.
         busiest: f64,
+        /// Open rooms.
         rooms: u64,
+        /// Open connections.
         endpoints: u64,
+        /// Whether it is drained.
         draining: bool,
         /// How it pulls streams from other nodes, so that a conference may be at it and at others that do it so too.
         #[serde(default, deserialize_with = "way")]

@@ -31,6 +31,7 @@ pub struct Config {
     pub tcp_first_timeout: Duration,
     /// A TCP connection on which nothing came for this long is closed. ICE checks come every few seconds.
     pub tcp_idle_timeout: Duration,
+    /// Bounds of each media thread.
     pub limits: Limits,
 }
 

@@ -24,10 +24,13 @@ pub enum Source {
 /// A stream within its room: at most one audio and one video track.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId {
+    /// The member that sends it.
     pub member: MemberId,
+    /// Camera or screen.
     pub source: Source,
 }
 
+/// A command of signalling for the node. `room`, `endpoint` and `stream` name what it is about; `offer` is SDP.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// A client offers to send this stream. It takes the place of an endpoint that sent the same stream before.
@@ -64,45 +67,65 @@ pub enum Command {
     CloseRoom { room: RoomId },
 }
 
+/// A notice of the node for signalling.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
     /// All of the node's candidates are in it.
     Answer {
+        /// The connection.
         endpoint: EndpointId,
+        /// The SDP answer.
         answer: String,
     },
+    /// The node's offer, to be completed by [`Command::Answered`].
     Offer {
+        /// The connection.
         endpoint: EndpointId,
+        /// The SDP offer.
         offer: String,
     },
+    /// A command that wasn't carried out.
     Refused {
+        /// The connection.
         endpoint: EndpointId,
+        /// The reason.
         refusal: Refusal,
     },
     /// A candidate of the node that came after its answer.
     Candidate {
+        /// The connection.
         endpoint: EndpointId,
+        /// The candidate-attribute (RFC 8839).
         candidate: String,
+        /// The section's `a=mid`.
         mid: String,
+        /// The section's number, from 0.
         mline: u32,
     },
     /// ICE and DTLS are done: media can flow.
     Connected {
+        /// The connection.
         endpoint: EndpointId,
     },
     /// The viewer can't be sent what the publisher sends: they have no codec for it in common. Said once.
     NoCommonCodec {
+        /// The viewer's connection.
         viewer: EndpointId,
+        /// The publisher's connection.
         publisher: EndpointId,
     },
     /// The connection is over, and not by a [`Command`].
     Closed {
+        /// The connection.
         endpoint: EndpointId,
+        /// The reason.
         reason: Reason,
     },
     /// The active speaker; `None`: nobody. Sent on change only.
     Speaker {
+        /// The room.
         room: RoomId,
+        /// The member that speaks.
         member: Option<MemberId>,
     },
 }
@@ -147,6 +170,8 @@ pub struct Load {
     /// The largest share of any bound: each thread's packets and connections, the node's rooms. 0 to 1, from where on
     /// something is refused (or more, when it is overloaded).
     pub busiest: f64,
+    /// Open rooms.
     pub rooms: u64,
+    /// Open connections.
     pub endpoints: u64,
 }

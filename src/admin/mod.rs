@@ -56,15 +56,19 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// `admin.listen` and `admin.token`.
 #[derive(Debug, Clone)]
 pub struct AdminSettings {
+    /// The address to listen at.
     pub listen: SocketAddr,
+    /// The bearer token that callers must show; required beyond loopback.
     pub token: Option<Secret>,
 }
 
 /// Why the admin listener can't open.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
+    /// The listener would be reachable from elsewhere without a token.
     #[error("admin.listen {0} is beyond loopback: admin.token is required")]
     TokenRequired(SocketAddr),
+    /// The address can't be listened at.
     #[error("listening on {listen}: {source}")]
     Listen { listen: SocketAddr, source: io::Error },
 }
@@ -90,6 +94,7 @@ impl Admin {
         Ok(Self { listener, address, token })
     }
 
+    /// The address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

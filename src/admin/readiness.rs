@@ -9,16 +9,22 @@ use serde_json::{Value, json};
 /// Where the program is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// Parts are still starting.
     Starting,
+    /// Requests are served.
     Serving,
+    /// The process is stopping.
     Draining,
 }
 
 /// How one part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartState {
+    /// It has not worked yet.
     Starting,
+    /// It works.
     Up,
+    /// It doesn't work now.
     Down,
 }
 
@@ -27,6 +33,7 @@ pub enum PartState {
 pub struct Part {
     /// `store`, `eim`, `events`, `callgw`, ...
     pub name: String,
+    /// The state.
     pub state: PartState,
     /// Since when it is in that state, ms since 1970.
     pub since: u64,
@@ -39,7 +46,9 @@ pub struct Part {
 /// The answer of `/readyz`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
+    /// The process's phase.
     pub phase: Phase,
+    /// All parts.
     pub parts: Vec<Part>,
 }
 

@@ -8,6 +8,7 @@ use crate::token::Access;
 /// A caller with a valid access token.
 #[derive(Debug, Clone)]
 pub struct Caller {
+    /// The user.
     pub user_id: UserId,
     /// The name to show.
     pub name: String,
@@ -23,6 +24,7 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The caller of an access token's claims.
     pub fn new(claims: Access) -> Self {
         Self {
             user_id: claims.user_id,
@@ -40,10 +42,12 @@ impl Caller {
         self.confined_to.is_some()
     }
 
+    /// Whether the token has the scope.
     pub fn has(&self, scope: &str) -> bool {
         self.scope.split(' ').any(|s| s == scope)
     }
 
+    /// Whether the token has the scope.
     pub fn can(&self, scope: Scope) -> bool {
         self.has(scope.as_str())
     }

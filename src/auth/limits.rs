@@ -72,6 +72,7 @@ pub async fn held(hold: Duration) {
 }
 
 impl Limits {
+    /// The limiters of the configured rates.
     pub fn new(limits: &config::Limits) -> Self {
         let guesses = Rate::per_minute(limits.guesses_per_minute);
         let few = Rate::per_minute((limits.guesses_per_minute / FEW_ONE_IN).max(1));

@@ -17,8 +17,11 @@ use super::{Entry, object};
 pub struct LinkTerms {
     /// The role that the link gives in the conference; a chair in a seat of their own, beside all other chairs.
     pub role: Role,
+    /// From when it serves, in ms since 1970.
     pub not_before: Option<u64>,
+    /// Until when it serves, in ms since 1970.
     pub expires_at: Option<u64>,
+    /// How often it may be used; `None`: without limit.
     pub max_uses: Option<u64>,
 }
 
@@ -28,6 +31,7 @@ impl LinkTerms {
         Self { role: Role::Guest, not_before: None, expires_at: None, max_uses: None }
     }
 
+    /// The terms of a chair's link, without limits.
     pub fn chair() -> Self {
         Self { role: Role::Chair, ..Self::guest() }
     }
@@ -40,7 +44,9 @@ pub struct Link {
     /// The id that revokes it. A legacy link is the password itself, which only a new password revokes: it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link_id: Option<String>,
+    /// The address.
     pub url: String,
+    /// The code.
     pub code: String,
 }
 
@@ -48,13 +54,21 @@ pub struct Link {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListedLink {
+    /// The link's id.
     pub link_id: String,
+    /// The role.
     pub role: Role,
+    /// From when it serves, in ms since 1970.
     pub not_before: Option<u64>,
+    /// Until when it serves, in ms since 1970.
     pub expires_at: Option<u64>,
+    /// How often it may be used; `None`: without limit.
     pub max_uses: Option<u64>,
+    /// How often it was used.
     pub uses: u64,
+    /// Whether it was revoked.
     pub revoked: bool,
+    /// When it was made, in ms since 1970.
     pub created_at: u64,
 }
 
@@ -75,6 +89,10 @@ impl From<store::Link> for ListedLink {
 }
 
 impl Entry {
+    /// Makes a link.
+    ///
+    /// # Errors
+    /// The conference has too many links, or a fault of the store.
     pub async fn create_link(&self, conf: &ConfId, terms: LinkTerms, maker: &UserId) -> Result<Link, Refusal> {
         let (link_id, token) = self.0.keys.link.issue();
         let new = NewLink {
@@ -106,11 +124,19 @@ impl Entry {
         Link { link_id, url: format!("{}/conference/{code}", self.0.web_address), code }
     }
 
+    /// Revokes a link.
+    ///
+    /// # Errors
+    /// The conference has no such link, or a fault of the store.
     pub async fn revoke_link(&self, conf: &ConfId, link_id: &str) -> Result<(), Refusal> {
         let revoked = self.0.store.revoke_link(conf, link_id, date_ms()).await.map_err(Refusal::from)?;
         if revoked { Ok(()) } else { Err(Refusal::of(Reason::LinkNotFound)) }
     }
 
+    /// The links of the conference.
+    ///
+    /// # Errors
+    /// A fault of the store.
     pub async fn links(&self, conf: &ConfId) -> Result<Vec<ListedLink>, Refusal> {
         let rows = self.0.store.links_of(conf).await.map_err(Refusal::from)?;
         Ok(rows.into_iter().map(ListedLink::from).collect())

@@ -26,13 +26,18 @@ const PASSWORD_MIN: usize = 4;
 pub enum LookUp {
     /// `link` is `None` for a legacy or raw code: the password alone admits.
     Found {
+        /// The conference.
         conference: Conference,
+        /// The link; `None` where a password led there.
         link: Option<NewLink>,
     },
     /// Signed, and not to be used before a time still to come.
     NotYet(Conference),
+    /// The link's time, or its conference, is over.
     Expired,
+    /// The link was revoked.
     Revoked,
+    /// There is no such link.
     Unknown,
 }
 
@@ -40,10 +45,13 @@ pub enum LookUp {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Page {
+    /// The conference.
     pub conf_id: String,
+    /// The conference's name.
     pub conf_name: String,
     /// 0 open, 30 not started, 31 ended, 32 does not exist.
     pub state: u8,
+    /// The HTTP status.
     pub code: u16,
 }
 

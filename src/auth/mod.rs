@@ -52,6 +52,7 @@ const BUSY_RETRY_MS: u64 = 1000;
 /// Where a login comes from.
 #[derive(Debug, Clone)]
 pub struct From {
+    /// The client's address.
     pub address: IpAddr,
     /// The browser's name.
     pub device: Option<String>,
@@ -67,6 +68,7 @@ pub struct Entry(Arc<Inner>);
 pub struct EndedLogin {
     /// Its refresh family.
     pub family: String,
+    /// The reason of the end.
     pub by: EndedBy,
 }
 
@@ -93,6 +95,7 @@ struct Inner {
 }
 
 impl Entry {
+    /// Puts the parts of logins together.
     pub fn new(
         config: Arc<Config>,
         web_address: String,

@@ -35,11 +35,16 @@ const NAME_WAIT: Duration = Duration::from_secs(2);
 /// People whose entry in the address book may have the id somewhere in it.
 const NAMESAKES: u32 = 200;
 
+/// A grant of `auth.http.login`, as its `grantType` names it.
 #[derive(Debug, Clone)]
 pub enum Grant {
+    /// A client of the configuration.
     ClientCredentials { client_id: String, secret: Option<Secret> },
+    /// A user of the EIM.
     Password { user_id: String, password: Secret },
+    /// A guest, by a link and a name.
     ConferenceLink { link: String, name: String },
+    /// The refresh token of a login.
     RefreshToken { token: Secret },
 }
 
@@ -59,15 +64,21 @@ impl Grant {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
+    /// The client's kind, as the original interface has it.
     pub client_type: String,
+    /// The company's id, for an EIM user.
     pub corp_id: Option<String>,
+    /// The name.
     pub name: String,
+    /// The access token.
     pub access_token: Secret,
     /// Milliseconds since 1970.
     pub deadline: u64,
+    /// The user.
     pub user_id: UserId,
     /// Base64 of 40 hexadecimal digits.
     pub refresh_token: Secret,
+    /// The conference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conf_id: Option<ConfId>,
 }
@@ -90,6 +101,10 @@ pub(super) struct Identity {
 }
 
 impl Entry {
+    /// Logs in.
+    ///
+    /// # Errors
+    /// The grant is refused, or a fault.
     pub async fn login(&self, grant: Grant, from: &From) -> Result<Session, Refusal> {
         match grant {
             Grant::ClientCredentials { client_id, secret } => {
@@ -237,6 +252,10 @@ impl Entry {
         }
     }
 
+    /// Ends the caller's login.
+    ///
+    /// # Errors
+    /// A fault of the store.
     pub async fn logout(&self, caller: &Caller) -> Result<(), Refusal> {
         self.0.store.end_family(&caller.family, date_ms()).await.map_err(Refusal::from)?;
         self.announce(vec![caller.family.clone()], EndedBy::Itself);

@@ -46,7 +46,9 @@ pub struct Reported {
 /// Why a node isn't to be used any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
+    /// The node doesn't answer.
     Down,
+    /// Clients have reported it.
     Reported,
 }
 

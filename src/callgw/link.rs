@@ -63,7 +63,9 @@ impl ControlLinkConfig {
 
 /// The embedded node's ends of its control link.
 pub struct Embedded {
+    /// Commands for the node.
     pub commands: mpsc::Sender<ToNode>,
+    /// Reports of the node.
     pub news: mpsc::Receiver<FromNode>,
 }
 

@@ -43,10 +43,15 @@ const COMPLAINTS: Rate = Rate { count: 12, window_ms: 60_000 };
 /// A node as operators see it.
 #[derive(Debug, Clone)]
 pub struct Report {
+    /// The id.
     pub id: String,
+    /// The kind.
     pub kind: NodeKind,
+    /// The address.
     pub url: String,
+    /// The region, to prefer a node near the client.
     pub region: Option<String>,
+    /// The node's status.
     pub standing: NodeStatus,
 }
 
@@ -112,6 +117,7 @@ impl Pool {
         self.live(id).map(|n| n.url.as_str())
     }
 
+    /// Whether that node is usable now.
     pub fn is_up(&self, id: &str) -> bool {
         self.live(id).is_some()
     }
@@ -212,6 +218,7 @@ impl Pool {
         nodes.filter(|nodes| !nodes.is_empty()).map(|nodes| nodes.join("; "))
     }
 
+    /// A report of each node.
     pub fn reports(&self) -> Vec<Report> {
         let report = |n: &Arc<Node>| Report {
             id: n.id.clone(),
@@ -243,6 +250,7 @@ impl Pool {
         }
     }
 
+    /// Whether there is a node of that id.
     pub fn has(&self, id: &str) -> bool {
         self.node(id).is_some()
     }

@@ -63,6 +63,7 @@ pub struct NodeStatus {
 }
 
 impl NodeStatus {
+    /// Whether it is usable now.
     pub fn is_up(&self) -> bool {
         self.fault.is_none()
     }

@@ -11,9 +11,12 @@ use crate::ids::UserId;
 /// A server of STUN or TURN as `RTCPeerConnection` takes it (RTCIceServer).
 #[derive(Debug, Clone, Serialize)]
 pub struct IceServer {
+    /// The server's addresses.
     pub urls: Vec<String>,
+    /// The user name; `None` for STUN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
+    /// The password; `None` for STUN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
 }

@@ -21,10 +21,12 @@ impl Url {
         whole.then(|| Self { text: text.to_owned(), uri })
     }
 
+    /// As text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
+    /// As a URI.
     pub fn uri(&self) -> &http::Uri {
         &self.uri
     }
@@ -36,6 +38,7 @@ impl Url {
         if is_bare { Self::parse(&text).unwrap_or(self) } else { self }
     }
 
+    /// The scheme.
     pub fn scheme(&self) -> &str {
         self.uri.scheme_str().expect("a Url has a scheme: see parse")
     }
@@ -97,10 +100,12 @@ impl Origin {
         }
     }
 
+    /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
+    /// Whether the scheme is https.
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")
     }
@@ -142,6 +147,7 @@ impl BasePath {
         good.then(|| Self(text.to_owned()))
     }
 
+    /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -15,18 +15,25 @@ use crate::precis::display_name;
 /// A right beyond those of one's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Scope {
+    /// `user.create`
     #[serde(rename = "user.create")]
     UserCreate,
+    /// `iq.any`
     #[serde(rename = "iq.any")]
     IqAny,
+    /// `conference.create`
     #[serde(rename = "conference.create")]
     ConferenceCreate,
+    /// `contacts.read`
     #[serde(rename = "contacts.read")]
     ContactsRead,
+    /// `call.start`
     #[serde(rename = "call.start")]
     CallStart,
+    /// `live.admin`
     #[serde(rename = "live.admin")]
     LiveAdmin,
+    /// `operator`
     #[serde(rename = "operator")]
     Operator,
 }
@@ -56,8 +63,10 @@ impl fmt::Display for Scope {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
+    /// Its clientId.
     #[serde(deserialize_with = "values::id")]
     pub id: String,
+    /// Its clientSecret.
     #[serde(default)]
     pub secret: Option<Secret>,
     /// May log in without a secret, from `networks` only.
@@ -69,8 +78,10 @@ pub struct Client {
     /// See [`Client::speaks_as`].
     #[serde(default)]
     pub user_id: Option<UserId>,
+    /// The name that others see. Default: its id.
     #[serde(default)]
     pub name: Option<String>,
+    /// What it may do beyond what any user may. Default: nothing.
     #[serde(default)]
     pub scopes: Vec<Scope>,
     /// That user's password at the EIM, for `eim.mode = "c2s"`.
@@ -82,22 +93,30 @@ pub struct Client {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
+    /// Its name, which tokens carry.
     #[serde(deserialize_with = "values::id")]
     pub id: String,
+    /// The secret itself.
     pub secret: Secret,
 }
 
+/// The section `auth`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
+    /// `[[auth.clients]]`: the clients of the configuration.
     pub clients: Vec<Client>,
     /// Empty: one is generated and kept in the store.
     pub keys: Vec<Key>,
+    /// Seconds that an access token lives.
     #[serde(rename = "access_ttl_s", with = "values::seconds")]
     pub access_ttl: Duration,
+    /// Seconds that a refresh token lives (14 days).
     #[serde(rename = "refresh_ttl_s", with = "values::seconds")]
     pub refresh_ttl: Duration,
+    /// Whether a request without "jsonrpc": "2.0" is refused.
     pub strict_jsonrpc: bool,
+    /// Whether POST {base}/conference/{password} finds a conference by its bare password.
     pub raw_password: bool,
 }
 

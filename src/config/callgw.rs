@@ -12,6 +12,7 @@ use super::check::Findings;
 use super::{DAY_S, HOUR_MS, Range, values};
 use crate::ids::Secret;
 
+/// `callgw.nodes.kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeKind {
@@ -29,8 +30,11 @@ pub enum NodeKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallNode {
+    /// Its name, which tokens carry.
     #[serde(deserialize_with = "values::id")]
     pub id: String,
+    /// "builtin": in this process; "confgate": another `confgate media`; "janus": Janus with its VideoRoom; "whip": any
+    /// server with WHIP and WHEP.
     pub kind: NodeKind,
     /// The ws(s) address that browsers are given; `None`: this gateway's own.
     #[serde(default)]
@@ -60,6 +64,7 @@ pub struct CallNode {
     /// names.
     #[serde(default)]
     pub whip_path: Option<String>,
+    /// The same for one who watches it. Default: "/{room}/{stream}/whep".
     #[serde(default)]
     pub whep_path: Option<String>,
     /// The token that such a server demands with each request.
@@ -68,8 +73,10 @@ pub struct CallNode {
     /// Where it is a confgate: its node's id and secret, with which a token is signed for each session instead.
     #[serde(default)]
     pub signer_id: Option<String>,
+    /// That node's secret, which signs them. Default: nothing.
     #[serde(default)]
     pub signer_secret: Option<Secret>,
+    /// Where the node stands, for choosing one near. Default: none.
     #[serde(default)]
     pub region: Option<String>,
 }
@@ -78,8 +85,11 @@ pub struct CallNode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Turn {
+    /// Its addresses.
     pub urls: Vec<String>,
+    /// The secret that it shares with this gateway.
     pub secret: Secret,
+    /// Seconds that a credential serves. Default: 86400.
     #[serde(default = "Turn::default_ttl", rename = "ttl_s", with = "values::seconds")]
     pub ttl: Duration,
 }
@@ -90,13 +100,18 @@ impl Turn {
     }
 }
 
+/// The section `callgw`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Callgw {
+    /// `[[callgw.nodes]]`: the call gateway nodes.
     pub nodes: Vec<CallNode>,
+    /// Whether the built-in node admits callers without a token, into rooms apart from every conference's. For trying
+    /// unmodified Kurento pages; leave it off otherwise.
     pub open: bool,
     /// `None`: any free port at `http.listen`'s address.
     pub udp_listen: Option<SocketAddr>,
+    /// Where it takes media over TCP. Default: any free port at http.listen's address.
     pub tcp_listen: Option<SocketAddr>,
     /// Addresses for the candidates; empty: those listened at.
     pub announce: Vec<IpAddr>,
@@ -106,10 +121,13 @@ pub struct Callgw {
     pub packets_per_s_max: u64,
     /// Peer connections of one of them.
     pub connections: usize,
+    /// Milliseconds after which a peer connection is given up that never came up.
     #[serde(rename = "connect_timeout_ms", with = "values::millis")]
     pub connect_timeout: Duration,
+    /// Milliseconds after which one is given up whose path was lost.
     #[serde(rename = "lost_timeout_ms", with = "values::millis")]
     pub lost_timeout: Duration,
+    /// Milliseconds after which a TCP connection for media is closed on which nothing came.
     #[serde(rename = "tcp_idle_timeout_ms", with = "values::millis")]
     pub tcp_idle_timeout: Duration,
     /// How long a client's socket may be in no room.
@@ -129,6 +147,7 @@ pub struct Callgw {
     /// For reaching a node that a stream is pulled from, until the stream flows.
     #[serde(rename = "pull_timeout_ms", with = "values::millis")]
     pub pull_timeout: Duration,
+    /// `[callgw.turn]`: STUN and TURN for members.
     pub turn: Option<Turn>,
     /// Where this gateway stands: conferences whose callers name no region go to nodes there.
     pub region: Option<String>,
@@ -137,12 +156,17 @@ pub struct Callgw {
     /// How often a node tells its load; twice as long without a word, and it is dead.
     #[serde(rename = "report_interval_ms", with = "values::millis")]
     pub report_interval: Duration,
+    /// Milliseconds until a control link is opened again, at first; doubles up to the next key's, less up to half at
+    /// random.
     #[serde(rename = "reconnect_min_ms", with = "values::millis")]
     pub reconnect_min: Duration,
+    /// Milliseconds between two attempts at most.
     #[serde(rename = "reconnect_max_ms", with = "values::millis")]
     pub reconnect_max: Duration,
+    /// Milliseconds between two probes of a node.
     #[serde(rename = "probe_interval_ms", with = "values::millis")]
     pub probe_interval: Duration,
+    /// Milliseconds that a probe's answer may take.
     #[serde(rename = "probe_timeout_ms", with = "values::millis")]
     pub probe_timeout: Duration,
     /// How long a token serves for connecting.

@@ -10,6 +10,7 @@ use super::{HOUR_MS, Range, values};
 use crate::ids::{Secret, UserId};
 use crate::precis::display_name;
 
+/// `eim.mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EimMode {
@@ -21,11 +22,15 @@ pub enum EimMode {
     C2s,
 }
 
+/// `eim.tls`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EimTls {
+    /// `off`
     Off,
+    /// `starttls`
     Starttls,
+    /// `direct`
     Direct,
 }
 
@@ -44,41 +49,65 @@ pub enum JidScheme {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EimUser {
+    /// The userId, which the person signs in with.
     pub user_id: UserId,
+    /// The name that others see.
     pub name: String,
     /// `None`: listed, but cannot sign in.
     #[serde(default)]
     pub password: Option<Secret>,
+    /// The department in the address book. Default: none.
     #[serde(default)]
     pub department: Option<String>,
+    /// The mobile number in the address book. Default: none.
     #[serde(default)]
     pub mobile: Option<String>,
+    /// The mail address in the address book. Default: none.
     #[serde(default)]
     pub email: Option<String>,
 }
 
+/// The section `eim`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Eim {
+    /// "builtin": one in this process; "component": an XMPP server, over one XEP-0114 connection for all users; "c2s":
+    /// an XMPP server, over a session for each user.
     pub mode: EimMode,
+    /// The domain that the users belong to.
     #[serde(deserialize_with = "values::domain")]
     pub domain: String,
+    /// The XMPP server's host.
     pub host: Option<String>,
+    /// Its port. Default: 5347 for a component, c2s_port for sessions.
     pub port: Option<u16>,
+    /// Its port for sessions: where passwords are verified, in any mode.
     pub c2s_port: u16,
+    /// The component's domain, which users speak from. Default: webconf.<domain>.
     #[serde(deserialize_with = "values::some_domain")]
     pub component: Option<String>,
+    /// The component's secret.
     pub secret: Option<Secret>,
+    /// The domain of a second component, which alone holds rights on the server, for making users and the like.
+    /// Default: none; with the built-in EIM, webconf-admin.<domain>.
     #[serde(deserialize_with = "values::some_domain")]
     pub admin_domain: Option<String>,
+    /// That component's secret.
     pub admin_secret: Option<Secret>,
+    /// The host for that component. Default: host.
     pub admin_host: Option<String>,
+    /// The port for that component. Default: port; 5347 where mode is "c2s".
     pub admin_port: Option<u16>,
+    /// TLS on the link.
     pub tls: EimTls,
     /// PEM file of the authorities to trust instead of the system's.
     pub ca: Option<PathBuf>,
+    /// How a user is named on the component's link. "user@domain/resource" is only for a server that routes the answer
+    /// back to the component: `confgate check` tells.
     pub jid_scheme: JidScheme,
+    /// The resource of every user.
     pub resource: String,
+    /// A folder of method files that override or add to the built-in schema. Default: none.
     pub schema_dir: Option<PathBuf>,
     /// How long a request waits for a link that is down.
     #[serde(rename = "wait_ms", with = "values::millis")]
@@ -86,8 +115,10 @@ pub struct Eim {
     /// How long an answer may take.
     #[serde(rename = "timeout_ms", with = "values::millis")]
     pub timeout: Duration,
+    /// Milliseconds before the first attempt to connect again; each further one waits about twice as long.
     #[serde(rename = "reconnect_min_ms", with = "values::millis")]
     pub reconnect_min: Duration,
+    /// Milliseconds that an attempt waits at most.
     #[serde(rename = "reconnect_max_ms", with = "values::millis")]
     pub reconnect_max: Duration,
     /// A link on which nothing came for so long is pinged.
@@ -101,13 +132,17 @@ pub struct Eim {
     pub snapshot_interval: Duration,
     /// Most requests sent and not yet answered.
     pub under_way: usize,
+    /// Most of them of one user. The last quarter of all is for users who have few.
     pub under_way_per_user: usize,
+    /// Namespaces that a guest may use with org.user.processIQ.
     pub guest_namespaces: Vec<String>,
     /// With `{domain}` for `domain`; see [`Eim::guest_addresses`].
     #[serde(deserialize_with = "values::domain_templates")]
     pub guest_destinations: Vec<String>,
+    /// Component domains that the built-in EIM lets speak for users. Empty: component alone.
     #[serde(deserialize_with = "values::domains")]
     pub components: Vec<String>,
+    /// `[[eim.users]]`: the users of the built-in EIM.
     pub users: Vec<EimUser>,
 }
 
@@ -266,6 +301,7 @@ impl Eim {
     }
 }
 
+/// `events.mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventsMode {
@@ -275,6 +311,7 @@ pub enum EventsMode {
     Xmpp,
 }
 
+/// The section `events`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {

@@ -7,67 +7,126 @@ use serde::{Deserialize, Serialize};
 use super::values::{millis, seconds};
 use super::{DAY_S, HOUR_MS, Range};
 
+/// The section `limits`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
+    /// Requests in one JSON-RPC batch.
     pub batch: usize,
+    /// Bytes of a request's body.
     pub body_bytes: usize,
+    /// Connections of the HTTPS listener; more are refused.
     pub connections: usize,
+    /// Those of one address block: an IPv4 address, or an IPv6 /64; where there are 64 connections or more, three
+    /// quarters of them at most. More are refused before TLS. An office may stand behind one; each of its people has up
+    /// to three.
     pub connections_per_block: usize,
+    /// Connections that one address block may open in a minute, at the HTTPS listener and at callgw.tcp_listen each: as
+    /// many at once, and as many again spread over a minute. More are refused before TLS.
     pub connects_per_minute: u32,
+    /// WebSockets of one address block, over whatever connections.
     pub sockets_per_block: usize,
+    /// Bytes that all clients together may hold: requests under way, answers and events that wait to be taken. Beyond
+    /// it requests are answered with 429, and sockets closed.
     pub held_bytes: usize,
+    /// The same for one address block.
     pub held_bytes_per_block: usize,
+    /// The same for one connection.
     pub held_bytes_per_connection: usize,
+    /// Bytes of the replies of one JSON-RPC batch together; entries beyond are refused with rpc.repliesTooLarge.
     pub reply_bytes: usize,
+    /// Milliseconds that a request's headers may take.
     #[serde(rename = "header_timeout_ms", with = "millis")]
     pub header_timeout: Duration,
+    /// Milliseconds in which a client must take something of what is written to it, or is cut.
     #[serde(rename = "write_timeout_ms", with = "millis")]
     pub write_timeout: Duration,
+    /// Requests of one address in a minute, each entry of a batch one. An office, or all users of a proxy, may stand
+    /// behind one.
     pub requests_per_minute: u32,
+    /// Live guest accounts of one link.
     pub guests_per_link: u32,
+    /// Milliseconds that a guest's account is kept while its guest is neither in the conference nor waits for it: from
+    /// the login, or from the end of resume_window_ms.
     #[serde(rename = "guest_idle_ms", with = "millis")]
     pub guest_idle: Duration,
+    /// Guests that one address lets join in a minute.
     pub joins_per_minute: u32,
+    /// Failed look-ups of a conference by password, for one block of addresses in a minute.
     pub guesses_per_minute: u32,
+    /// The same for the whole server; beyond it, blocks without a recent success have a quarter of theirs, and each
+    /// look-up is held for slow_login_ms.
     pub guesses_total_per_minute: u32,
+    /// Failed logins in a minute, for one address, and for one id from one address. Beyond as many for one id from
+    /// anywhere, each login as that id is held for slow_login_ms, but where that id has logged in within the last hour.
     pub login_failures_per_minute: u32,
+    /// Milliseconds that a login is held which may be one of too many guesses from everywhere.
     #[serde(rename = "slow_login_ms", with = "millis")]
     pub slow_login: Duration,
+    /// What one user does about themselves in a minute in conferences and calls: their own microphone, camera and hand,
+    /// coming and going.
     pub own_controls_per_minute: u32,
+    /// What one user orders in a minute as a chair: the other controls, changes, links.
     pub orders_per_minute: u32,
+    /// Messages of one user in a minute.
     pub messages_per_minute: u32,
+    /// What all members of one conference together do about themselves, and write, in a minute.
     pub conference_acts_per_minute: u32,
+    /// Conferences that one user makes in a minute.
     pub conference_creates_per_minute: u32,
+    /// Conferences of one chair at a time, at the built-in EIM.
     pub conferences_per_user: usize,
+    /// Calls that one user starts in a minute.
     pub calls_per_minute: u32,
+    /// Requests of one user to the address book in a minute.
     pub searches_per_minute: u32,
+    /// Allocations of a call gateway to one user in a minute, those by joining left out.
     pub allocations_per_minute: u32,
+    /// Users that one client makes in a minute.
     pub user_creates_per_minute: u32,
+    /// IQs of type set in one user's own words in a minute.
     pub iq_sets_per_minute: u32,
+    /// Event sockets that one user opens in a minute.
     pub sockets_per_minute: u32,
+    /// Seconds that a kick bars the account and its browsers from the conference.
     #[serde(rename = "kick_s", with = "seconds")]
     pub kick: Duration,
+    /// Milliseconds after which a member whose socket closed has left.
     #[serde(rename = "grace_ms", with = "millis")]
     pub grace: Duration,
+    /// Milliseconds from the break, grace_ms included, that such a member's seat is kept.
     #[serde(rename = "resume_window_ms", with = "millis")]
     pub resume_window: Duration,
+    /// Milliseconds between two pings on an event socket; two missed close it.
     #[serde(rename = "heartbeat_ms", with = "millis")]
     pub heartbeat: Duration,
+    /// Seconds that stopping may take.
     #[serde(rename = "drain_s", with = "seconds")]
     pub drain: Duration,
+    /// Frames waiting for one event socket; beyond, it is closed with 4008.
     pub socket_queue_frames: usize,
+    /// Bytes waiting for one event socket; beyond, it is closed with 4008.
     pub socket_queue_bytes: usize,
+    /// Requests under way on one event socket. A batch takes all of them.
     pub socket_requests: usize,
+    /// Pings that a client may send over one socket in a minute, and at once; beyond, it is closed with 4008.
     pub socket_pings_per_minute: u32,
+    /// Events kept of each conference, for resuming.
     pub event_log: usize,
+    /// Members of one conference.
     pub conference_members: usize,
+    /// Conferences at a time.
     pub conferences: usize,
+    /// Event sockets of one user; a further one takes over.
     pub sockets_per_user: usize,
+    /// Milliseconds that a call rings before it is missed.
     #[serde(rename = "ring_ms", with = "millis")]
     pub ring: Duration,
+    /// Calls at once.
     pub calls: usize,
+    /// Calls that one user is in or that ring for them; who has as many is busy.
     pub calls_per_user: usize,
+    /// Callees of one call.
     pub call_callees: usize,
 }
 

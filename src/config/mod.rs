@@ -46,15 +46,25 @@ const FILE_MAX: u64 = 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// The section `http`.
     pub http: Http,
+    /// The section `admin`.
     pub admin: Admin,
+    /// The section `node`.
     pub node: Node,
+    /// The section `store`.
     pub store: Store,
+    /// The section `auth`.
     pub auth: Auth,
+    /// The section `eim`.
     pub eim: Eim,
+    /// The section `events`.
     pub events: Events,
+    /// The section `callgw`.
     pub callgw: Callgw,
+    /// Bounds of each media thread.
     pub limits: Limits,
+    /// The section `log`.
     pub log: Log,
 }
 

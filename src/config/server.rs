@@ -17,21 +17,29 @@ use crate::ids::Secret;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
+    /// Where to listen.
     pub listen: SocketAddr,
+    /// The path in front of every route.
     pub base_path: BasePath,
     /// How browsers reach this server, where that differs from the request's own authority.
     pub public_url: Option<Origin>,
     /// PEM files; `None` for both: a self-signed certificate in `certs/`.
     pub cert: Option<PathBuf>,
+    /// The private key of cert.
     pub key: Option<PathBuf>,
+    /// Other sites whose pages may call this server, embed the guest page and speak with it. The server's own is always
+    /// one.
     pub allowed_origins: Vec<Origin>,
     /// Empty: everybody.
     #[serde(with = "values::networks")]
     pub allowed_networks: Vec<IpNet>,
+    /// Where they may not, even where allowed_networks lets them.
     #[serde(with = "values::networks")]
     pub denied_networks: Vec<IpNet>,
+    /// Proxies whose PROXY protocol v2 or X-Forwarded-For names the client.
     #[serde(with = "values::networks")]
     pub trusted_proxies: Vec<IpNet>,
+    /// Milliseconds that a TLS handshake may take.
     #[serde(rename = "tls_handshake_timeout_ms", with = "values::millis")]
     pub tls_handshake_timeout: Duration,
     /// For a request's body as a whole.
@@ -105,7 +113,9 @@ impl Http {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
+    /// Where to listen. Beyond loopback, token is required.
     pub listen: SocketAddr,
+    /// What callers show as "Authorization: Bearer ...".
     pub token: Option<Secret>,
 }
 
@@ -129,6 +139,7 @@ impl Admin {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Node {
+    /// Its name, different for each.
     #[serde(deserialize_with = "values::id")]
     pub id: String,
     /// How long the lease lasts that this node holds in the store; renewed at a third of it.
@@ -162,6 +173,8 @@ pub enum Durability {
 pub struct Store {
     /// `sqlite:PATH`. Held as a secret because a database's URL may carry a password.
     pub url: Secret,
+    /// What an acknowledged write survives. "process": the program's end, however sudden; a power failure may undo the
+    /// last moments, but never corrupts. "power": that too, at the price of a disk flush for each write.
     pub durability: Durability,
     /// Connections that read; one more writes.
     pub readers: u32,
@@ -215,10 +228,13 @@ impl Store {
     }
 }
 
+/// `log.format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    /// `text`
     Text,
+    /// `json`
     Json,
 }
 
@@ -226,6 +242,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
+    ///
     pub format: LogFormat,
     /// In `RUST_LOG`'s language, which wins over it.
     pub filter: String,

@@ -8,11 +8,14 @@ use crate::ids::{CallId, ConfId, UserId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CallMode {
+    /// Between two, media may go peer to peer.
     P2p,
+    /// Media goes through the call gateway.
     Group,
 }
 
 impl CallMode {
+    /// As JSON has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::P2p => "p2p",
@@ -25,23 +28,31 @@ impl CallMode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallOf {
+    /// The call.
     pub call_id: CallId,
+    /// How media goes.
     pub mode: CallMode,
 }
 
 /// A step of a call. In JSON the event's `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CallNews {
+    /// The user is called.
     #[serde(rename = "call.incoming")]
     Incoming,
+    /// A callee has accepted.
     #[serde(rename = "call.answered")]
     Answered,
+    /// A callee has declined.
     #[serde(rename = "call.declined")]
     Declined,
+    /// The caller has given up.
     #[serde(rename = "call.cancelled")]
     Cancelled,
+    /// A callee didn't answer in time.
     #[serde(rename = "call.missed")]
     Missed,
+    /// The call is over.
     #[serde(rename = "call.ended")]
     Ended,
 }
@@ -65,31 +76,40 @@ impl CallNews {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallEvent {
+    /// The conference.
     pub conf_id: ConfId,
     /// Milliseconds since 1970.
     pub time: u64,
+    /// The step.
     #[serde(rename = "type")]
     pub news: CallNews,
     /// The user whose request it follows from; `None`: time, or a lost connection.
     pub actor: Option<UserId>,
+    /// The call's data.
     pub data: CallData,
 }
 
+/// The data of a call's event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallData {
+    /// The call.
     pub call_id: CallId,
+    /// The conference.
     pub conf_id: ConfId,
     /// The caller.
     pub from: UserId,
     /// The callees.
     pub to: Vec<UserId>,
+    /// How media goes.
     pub mode: CallMode,
+    /// The name of a group call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The user that answered, declined or missed it, or whose leaving ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
+    /// The callee's own words, or `busy`, `unanswered`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// How much longer it rings, of an incoming one.

@@ -19,42 +19,61 @@ pub const ENDED: u8 = 31;
 /// `state` of a conference that does not exist.
 pub const UNKNOWN: u8 = 32;
 
+/// The role of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    /// Leads the conference.
     Chair,
+    /// A user of the EIM.
     Member,
+    /// Came by a link.
     Guest,
 }
 
+/// Whether a member is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberState {
+    /// In the conference.
     Joined,
+    /// In, without a socket for now.
     Reconnecting,
+    /// In the lobby.
     Waiting,
 }
 
+/// A member's microphone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Audio {
+    /// On, and forwarded.
     On,
+    /// Off, by the member's own choice.
     Off,
+    /// Off, by the chair or the policy.
     ForcedOff,
 }
 
+/// A member's camera.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Video {
+    /// On, and forwarded.
     On,
+    /// Off.
     Off,
 }
 
+/// The microphones of new members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum MutePolicy {
+    /// Members speak when they like.
     Free,
+    /// New members are muted; they may unmute themselves.
     JoinMuted,
+    /// Only the chair lets members speak.
     Locked,
 }
 
@@ -62,13 +81,20 @@ pub enum MutePolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Member {
+    /// The user.
     pub user_id: UserId,
+    /// The name.
     #[serde(deserialize_with = "display_name::deserialize")]
     pub name: String,
+    /// The role.
     pub role: Role,
+    /// The state.
     pub state: MemberState,
+    /// The audio.
     pub audio: Audio,
+    /// The video.
     pub video: Video,
+    /// Whether the hand is raised.
     pub hand: bool,
     /// A chair asks for the microphone, and its owner has not answered: only they open it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -81,29 +107,41 @@ pub struct Member {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Conference {
+    /// The conference.
     pub conf_id: ConfId,
+    /// The conference's name.
     #[serde(deserialize_with = "display_name::deserialize")]
     pub conf_name: String,
     /// [`OPEN`], [`NOT_STARTED`] or [`ENDED`].
     pub state: u8,
     /// Milliseconds since 1970.
     pub start_at: Option<u64>,
+    /// The user that leads it.
     pub chair: UserId,
+    /// Whether nobody may join any more.
     pub locked: bool,
+    /// Whether guests wait for admission.
     pub lobby: bool,
+    /// The microphones of new members.
     pub mute_policy: MutePolicy,
+    /// The member that everybody is shown large.
     pub main_video: Option<UserId>,
     /// Of a call's own conference: which call it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<CallOf>,
 }
 
+/// A message of the conference's chat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
+    /// The message's id.
     pub message_id: String,
+    /// The user.
     pub user_id: UserId,
+    /// The text.
     pub text: String,
+    /// When it was sent, in ms since 1970.
     pub time: u64,
 }
 
@@ -113,12 +151,17 @@ pub struct Message {
 pub struct Roster {
     /// Changes when the EIM starts counting anew; sequence numbers of different epochs don't compare.
     pub epoch: String,
+    /// The number of the last event in it.
     pub seq: u64,
+    /// The conference.
     pub conference: Conference,
+    /// Members that are in.
     #[serde(default)]
     pub members: Vec<Member>,
+    /// Members in the lobby.
     #[serde(default)]
     pub waiting: Vec<Member>,
+    /// The newest messages, oldest first.
     #[serde(default)]
     pub messages: Vec<Message>,
 }
@@ -130,13 +173,18 @@ pub const SNAPSHOT_MESSAGES: usize = 200;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
+    /// Which numbering `seq` belongs to.
     pub epoch: String,
+    /// The event's number, from 1.
     pub seq: u64,
+    /// The conference.
     pub conf_id: ConfId,
     /// Milliseconds since 1970.
     pub time: u64,
+    /// The change.
     #[serde(flatten)]
     pub change: Change,
+    /// The user that caused it; `None`: the server.
     pub actor: Option<UserId>,
 }
 
@@ -144,63 +192,92 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum Change {
+    /// `conference.created`
     #[serde(rename = "conference.created")]
     Created(Conference),
+    /// `conference.started`
     #[serde(rename = "conference.started")]
     Started(Conference),
+    /// `conference.updated`
     #[serde(rename = "conference.updated")]
     Updated(Conference),
+    /// `conference.locked`
     #[serde(rename = "conference.locked")]
     Locked(Conference),
+    /// `conference.unlocked`
     #[serde(rename = "conference.unlocked")]
     Unlocked(Conference),
+    /// `conference.mainVideo`
     #[serde(rename = "conference.mainVideo")]
     MainVideo(Conference),
+    /// `conference.ended`
     #[serde(rename = "conference.ended")]
     Ended(Conference),
+    /// `member.joined`
     #[serde(rename = "member.joined")]
     MemberJoined(Member),
+    /// `member.updated`
     #[serde(rename = "member.updated")]
     MemberUpdated(Member),
+    /// `member.left`
     #[serde(rename = "member.left")]
     MemberLeft(Left),
+    /// `waiting.added`
     #[serde(rename = "waiting.added")]
     WaitingAdded(Member),
+    /// `waiting.removed`
     #[serde(rename = "waiting.removed")]
     WaitingRemoved(WaitingRemoved),
+    /// `message`
     #[serde(rename = "message")]
     Message(Message),
 }
 
+/// The data of `member.left`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Left {
+    /// The user.
     pub user_id: UserId,
+    /// The reason.
     pub reason: LeftReason,
 }
 
+/// The reason of `member.left`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LeftReason {
+    /// By the member's own request.
     Left,
+    /// By a kick.
     Kicked,
+    /// By a ban.
     Banned,
+    /// Without a socket for longer than the grace.
     Timeout,
+    /// With the conference.
     Ended,
 }
 
+/// The data of `waiting.removed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingRemoved {
+    /// The user.
     pub user_id: UserId,
+    /// The reason.
     pub reason: WaitingReason,
 }
 
+/// The reason of `waiting.removed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WaitingReason {
+    /// Admitted by the chair.
     Admitted,
+    /// Denied by the chair.
     Denied,
+    /// By the member's own request, or its socket's loss.
     Left,
 }
 
@@ -261,10 +338,12 @@ impl Roster {
         }
     }
 
+    /// The member of that user id.
     pub fn member(&self, user: &UserId) -> Option<&Member> {
         self.members.iter().find(|m| m.user_id == *user)
     }
 
+    /// The waiting member of that user id.
     pub fn waiter(&self, user: &UserId) -> Option<&Member> {
         self.waiting.iter().find(|m| m.user_id == *user)
     }

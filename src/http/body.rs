@@ -80,6 +80,7 @@ pub struct BoundedBody<B> {
 }
 
 impl<B> BoundedBody<B> {
+    /// Bounds a body in bytes and in time.
     pub fn new(inner: B, max_bytes: u64, within: Duration) -> Self {
         Self {
             inner,

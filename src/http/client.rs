@@ -27,18 +27,25 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
+    /// The address can't be used.
     #[error("{0:?} is not an address like https://meet.example.org/gzbwclient/jsonrpc")]
     Url(String),
+    /// The certificates to trust can't be used.
     #[error("{0}")]
     Roots(String),
+    /// There are no certificates to trust.
     #[error("no root certificates on this system; name one with --ca")]
     NoRoots,
+    /// The host can't be reached.
     #[error("{host}: {}", tls_client::words(source))]
     Connect { host: String, source: io::Error },
+    /// The connection has failed.
     #[error("HTTP: {0}")]
     Http(#[from] hyper::Error),
+    /// The answer can't be used.
     #[error("the answer can't be read: {0}")]
     Answer(String),
+    /// No answer in time.
     #[error("no answer within {} s", WITHIN.as_secs())]
     Time,
 }

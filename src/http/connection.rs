@@ -35,6 +35,7 @@ const MAX_STREAMS: u32 = 100;
 /// Bytes that one HTTP/2 stream, and all of a connection's streams together, may send before they are read. The rest of
 /// a body comes as it is read.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// Bytes that all streams of an HTTP/2 connection may send before they are read.
 pub const CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
 /// Largest HTTP/2 frame, and HPACK's table: the least that there may be, and the usual one.
 const MAX_FRAME_BYTES: u32 = 16 * 1024;

@@ -22,22 +22,29 @@ use crate::tls_client::{self, Trust};
 /// Bytes read at once. tungstenite's default, 128 KiB, is really touched on every connection.
 const READ_BUFFER: usize = 4096;
 
+/// A connection's stream of bytes.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
+/// A WebSocket that this process has opened.
 pub type Socket = WebSocketStream<Box<dyn Io>>;
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
+    /// The address can't be used.
     #[error("not an address of that kind")]
     Address,
+    /// The host can't be reached.
     #[error("{0}")]
     Connect(io::Error),
+    /// The TLS handshake has failed.
     #[error("TLS: {}", tls_client::words(.0))]
     Tls(io::Error),
+    /// The server answers with that HTTP status.
     #[error("it answers {0}")]
     Status(u16),
+    /// The upgrade to a WebSocket has failed.
     #[error("{0}")]
     Upgrade(String),
 }

@@ -59,6 +59,10 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// The guard of these settings.
+    ///
+    /// # Errors
+    /// An origin that can't stand in a header.
     pub fn new(settings: &GuardSettings) -> Result<Self, GuardError> {
         let own = settings.public_url.as_deref().map(origin_of_url).transpose()?;
         let allowed = settings.allowed_origins.iter().map(|text| parse_origin(text)).collect::<Result<Vec<_>, _>>()?;

@@ -27,10 +27,13 @@ const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Why the door can't open.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
+    /// The address can't be listened at.
     #[error("listening on {listen}: {source}")]
     Listen { listen: String, source: io::Error },
+    /// The certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// An allowed origin can't be used.
     #[error(transparent)]
     Origin(#[from] GuardError),
 }
@@ -59,6 +62,7 @@ impl HttpServer {
         Ok(Self { listener, address, settings, guard, tls, slots })
     }
 
+    /// The address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -46,7 +46,9 @@ pub use tls::{Certificate, CertificateFiles, Tls, TlsError, self_signed};
 pub struct HttpSettings {
     /// `host:port`; port 0 takes a free one.
     pub listen: String,
+    /// The certificate.
     pub certificate: Certificate,
+    /// The settings of the guard.
     pub guard: GuardSettings,
     /// The client addresses that may connect; checked before TLS.
     pub admission: Admission,
@@ -58,6 +60,7 @@ pub struct HttpSettings {
     pub bounds: Bounds,
     /// Largest request body; more is answered with 413.
     pub body_bytes: u64,
+    /// The time limits.
     pub timeouts: Timeouts,
 }
 

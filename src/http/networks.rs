@@ -21,10 +21,12 @@ impl Networks {
         texts.iter().map(|text| parse_network(text.as_ref())).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether there is no network.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// Whether a network has the address.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
@@ -53,11 +55,14 @@ fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
 /// `http.allowed_networks` and `http.denied_networks`: denied wins; an empty allowed list allows everybody.
 #[derive(Debug, Clone, Default)]
 pub struct Admission {
+    /// Networks that may connect; empty: all.
     pub allowed: Networks,
+    /// Networks that may not.
     pub denied: Networks,
 }
 
 impl Admission {
+    /// Whether the address may connect.
     pub fn admits(&self, address: IpAddr) -> bool {
         !self.denied.contains(address) && (self.allowed.is_empty() || self.allowed.contains(address))
     }

@@ -30,25 +30,34 @@ pub enum Certificate {
 /// A chain in PEM, ours first, and its private key in PEM (PKCS#8, PKCS#1 or SEC1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
+    /// The certificate chain's PEM file.
     pub cert: PathBuf,
+    /// The private key's PEM file.
     pub key: PathBuf,
 }
 
 /// An error of a certificate, in words that name the file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
+    /// A file can't be read.
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
+    /// The certificate can't be used.
     #[error("{}: no certificate in PEM form: {what}", path.display())]
     Certificate { path: PathBuf, what: String },
+    /// The key can't be used.
     #[error("{}: no private key in PEM form: {what}", path.display())]
     Key { path: PathBuf, what: String },
+    /// Certificate and key don't belong together.
     #[error("{} and {} do not make a usable certificate: {source}", cert.display(), key.display())]
     Pair { cert: PathBuf, key: PathBuf, source: rustls::Error },
+    /// The certificate is there, its key is not.
     #[error("{} is there, its private key {} is not", cert.display(), key.display())]
     Half { cert: PathBuf, key: PathBuf },
+    /// rustls refuses the settings.
     #[error("TLS: {0}")]
     Settings(#[from] rustls::Error),
+    /// A self-signed certificate can't be made.
     #[error("making a certificate: {0}")]
     Making(#[from] rcgen::Error),
 }
@@ -76,12 +85,17 @@ pub struct Tls {
 }
 
 impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// A file that can't be used.
     pub fn load(files: CertificateFiles) -> Result<Self, TlsError> {
         let stamps = stamps(&files);
         let current = ArcSwap::from_pointee(server_config(&files)?);
         Ok(Self { files, current, stamps })
     }
 
+    /// The configuration of new connections.
     pub fn current(&self) -> Arc<ServerConfig> {
         self.current.load_full()
     }

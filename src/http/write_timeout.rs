@@ -20,6 +20,7 @@ pub struct WriteTimeout {
 }
 
 impl WriteTimeout {
+    /// Bounds each write's time.
     pub fn new(stream: TcpStream, within: Duration) -> Self {
         Self { stream, within, deadline: None, waiting: false }
     }

@@ -27,11 +27,13 @@ impl Backend {
         Ok(Self { media: Media::Builtin(media), notices })
     }
 
+    /// A Janus.
     pub fn janus(reach: janus::JanusServer) -> Self {
         let (media, notices) = janus::Driver::start(reach);
         Self { media: Media::Janus(media), notices }
     }
 
+    /// A server with WHIP and WHEP.
     pub fn whip(reach: whip::WhipServer) -> Self {
         let (media, notices) = whip::Driver::start(reach);
         Self { media: Media::Whip(media), notices }

@@ -15,10 +15,12 @@ pub struct CallDispatcher {
 }
 
 impl CallDispatcher {
+    /// No calls yet.
     pub fn new(group: group::Limits, pairs: one_to_one::Limits) -> Self {
         Self { group: Group::new(group), pairs: OneToOneCalls::new(pairs) }
     }
 
+    /// Handles an input; the effects, in order.
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
         match &input {
             Input::Opened(..) | Input::Began(..) | Input::Restarted(..) | Input::Linked(..) => {

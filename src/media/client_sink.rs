@@ -13,9 +13,12 @@ const SESSION_EVENTS: usize = 16;
 pub enum SessionEvent {
     /// The SDP answer to its offer, and what the node calls the stream.
     Answered {
+        /// The stream's name as the client knows it.
         stream: String,
+        /// The SDP answer.
         answer: String,
     },
+    /// The offer is refused.
     Refused(Code),
     /// Its room is on another node.
     Moved,

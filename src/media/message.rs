@@ -18,24 +18,33 @@ const EDGE_MAX: u32 = 16_384;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "id", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Message {
+    /// `joinRoom`
     JoinRoom {
+        /// The room.
         room: String,
+        /// The name.
         name: String,
+        /// The token, if there is one.
         #[serde(default)]
         token: Option<String>,
     },
     /// An offer: to send where `sender` is the client's own name, else to receive that stream. Without one the node is
     /// to offer the stream, where it said that it can't answer (`payloadTypes`).
     ReceiveVideoFrom {
+        /// The stream's name.
         sender: String,
+        /// The SDP offer.
         #[serde(default)]
         sdp_offer: String,
     },
     /// To [`Reply::ReceiveVideoOffer`].
     ReceiveVideoAnswer {
+        /// The stream's name.
         sender: String,
+        /// The SDP answer.
         sdp_answer: String,
     },
+    /// `onIceCandidate`
     OnIceCandidate {
         /// The owner of the stream that the connection is for. A call between two has one connection only.
         #[serde(default)]
@@ -43,54 +52,74 @@ pub enum Message {
         /// Null where there are no more.
         candidate: Option<Candidate>,
     },
+    /// `cancelVideoFrom`
     CancelVideoFrom {
+        /// The stream's name.
         sender: String,
     },
+    /// `view`
     View {
+        /// The stream's name.
         sender: String,
+        /// Pixels; 0: not shown.
         width: u32,
+        /// Pixels; 0: not shown.
         height: u32,
     },
+    /// `leaveRoom`
     LeaveRoom,
     /// For another member, of the connection straight to them.
     Signal {
+        /// The receiver's name.
         to: String,
+        /// The message.
         #[serde(flatten)]
         signal: Signal,
     },
     /// Media can't go straight any more.
     Mode {
+        /// How media goes.
         mode: CallMode,
+        /// The reason.
         #[serde(default)]
         reason: Option<Relayed>,
     },
     /// Of the one-to-one call, as all that follow: under which name one can be called.
     Register {
+        /// The name.
         name: String,
+        /// The token, if there is one.
         #[serde(default)]
         token: Option<String>,
     },
+    /// `call`
     Call {
         /// The name that the client claims.
         #[serde(default)]
         from: Option<String>,
+        /// The receiver's name.
         to: String,
+        /// The SDP offer.
         sdp_offer: String,
     },
+    /// `incomingCallResponse`
     IncomingCallResponse {
         /// The caller's name.
         from: String,
         /// `accept`; anything else is no.
         call_response: String,
+        /// The SDP offer.
         #[serde(default)]
         sdp_offer: Option<String>,
         /// Why not.
         #[serde(default)]
         message: Option<String>,
     },
+    /// `stop`
     Stop,
     /// Wants a recording.
     Play,
+    /// `stopPlay`
     StopPlay,
     /// Passed over in silence, as Kurento's server does.
     #[serde(other)]
@@ -107,17 +136,23 @@ pub enum Signal {
     Candidate(Option<Candidate>),
 }
 
+/// An SDP description between two browsers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Description {
+    /// Offer or answer.
     #[serde(rename = "type")]
     pub kind: DescriptionKind,
+    /// The SDP.
     pub sdp: String,
 }
 
+/// The type of a description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DescriptionKind {
+    /// `offer`
     Offer,
+    /// `answer`
     Answer,
 }
 
@@ -138,6 +173,7 @@ pub enum Relayed {
 }
 
 impl Relayed {
+    /// As JSON has it.
     pub fn name(self) -> &'static str {
         match self {
             Relayed::IceFailed => "iceFailed",
@@ -153,9 +189,12 @@ impl Relayed {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Candidate {
+    /// The candidate-attribute (RFC 8839).
     pub candidate: String,
+    /// The section's `a=mid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sdp_mid: Option<String>,
+    /// The section's number, from 0.
     #[serde(default, rename = "sdpMLineIndex", skip_serializing_if = "Option::is_none")]
     pub sdp_mline_index: Option<u32>,
 }
@@ -192,99 +231,141 @@ impl Message {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "id", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Reply {
+    /// `existingParticipants`
     ExistingParticipants {
+        /// Names of streams.
         data: Vec<String>,
     },
+    /// `newParticipantArrived`
     NewParticipantArrived {
+        /// The name.
         name: String,
     },
+    /// `participantLeft`
     ParticipantLeft {
+        /// The name.
         name: String,
     },
+    /// `receiveVideoAnswer`
     ReceiveVideoAnswer {
+        /// The name.
         name: String,
+        /// The SDP answer.
         sdp_answer: String,
     },
     /// The stream as the media server sends it, for a client that asked for that.
     ReceiveVideoOffer {
+        /// The name.
         name: String,
+        /// The SDP offer.
         sdp_offer: String,
     },
+    /// `iceCandidate`
     IceCandidate {
+        /// The name.
         name: String,
+        /// The candidate-attribute (RFC 8839).
         candidate: Candidate,
     },
     /// From another member, of the connection straight to them.
     Signal {
+        /// The sender's name.
         from: String,
+        /// The message.
         #[serde(flatten)]
         signal: Signal,
     },
     /// Whether media goes straight to the other member or through the node.
     Mode {
+        /// How media goes.
         mode: CallMode,
+        /// The reason.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<Relayed>,
     },
+    /// `registerResponse`
     RegisterResponse {
         /// `accepted`, or `rejected` and why.
         response: String,
+        /// The words.
         message: String,
     },
+    /// `incomingCall`
     IncomingCall {
+        /// The sender's name.
         from: String,
     },
     /// To the caller.
     CallResponse {
+        /// `accepted`, or the rejection in words.
         response: String,
+        /// The SDP answer.
         #[serde(skip_serializing_if = "Option::is_none")]
         sdp_answer: Option<String>,
+        /// The words.
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
     /// To the callee.
     StartCommunication {
+        /// The SDP answer.
         sdp_answer: String,
     },
+    /// `stopCommunication`
     StopCommunication {
+        /// The words.
         message: &'static str,
     },
     /// In a call between two.
     #[serde(rename = "iceCandidate")]
     PairCandidate {
+        /// The candidate-attribute (RFC 8839).
         candidate: Candidate,
     },
+    /// `playResponse`
     PlayResponse {
+        /// `accepted`, or the rejection in words.
         response: &'static str,
+        /// The words.
         error: &'static str,
     },
     /// To a node that pulls, before the answer: the nodes that the stream has come through, this one last.
     Route {
+        /// The name.
         name: String,
+        /// Their ids.
         nodes: Vec<String>,
     },
     /// The member that speaks now.
     Speaker {
+        /// The name.
         name: Option<String>,
     },
     /// The tracks of the client's own camera and microphone that are forwarded.
     Enforce {
+        /// The audio.
         audio: bool,
+        /// The video.
         video: bool,
     },
     /// To the sender of the stream: a viewer decodes nothing of what is sent, and all who watch decode this codec. Who can
     /// is to offer the stream anew with it.
     PreferCodec {
+        /// The name.
         name: String,
         /// As SDP calls it.
         codec: &'static str,
     },
     /// The room is on another node now.
     Moved {
+        /// The address.
         url: String,
     },
+    /// `error`
     Error {
+        /// The code.
         code: Code,
+        /// The words.
         message: &'static str,
         /// The stream that it is about.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -303,22 +384,36 @@ impl Reply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Code {
+    /// `unauthorized`: no valid token for that room and name.
     Unauthorized,
+    /// `expelled`: the member was kicked.
     Expelled,
+    /// `badMessage`: the message can't be read.
     BadMessage,
+    /// `badSdp`: the offer can't be answered.
     BadSdp,
+    /// `payloadTypes`: the media server has other payload types.
     PayloadTypes,
+    /// `noCommonCodec`: sender and viewer have no codec in common.
     NoCommonCodec,
+    /// `dtlsFailed`: the DTLS handshake has failed.
     DtlsFailed,
+    /// `overloaded`: the node has no room for more.
     Overloaded,
+    /// `tooMany`: a bound of the client is reached.
     TooMany,
+    /// `unavailable`: the media doesn't answer.
     Unavailable,
+    /// `replaced`: another socket has taken the name.
     Replaced,
+    /// `ended`: the conference is over.
     Ended,
+    /// `notLive`: the stream isn't published.
     NotLive,
 }
 
 impl Code {
+    /// As JSON has it.
     pub fn name(self) -> &'static str {
         match self {
             Code::Unauthorized => "unauthorized",

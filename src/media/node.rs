@@ -31,9 +31,12 @@ const RETRY: Duration = Duration::from_millis(5);
 /// How much fuller the node must have become for it to be said before the next report is due.
 const JUMP: f64 = 0.1;
 
+/// The settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Bounds of group calls.
     pub group: Limits,
+    /// Bounds of calls between two.
     pub pairs: one_to_one::Limits,
     /// How often gateways are told the load.
     pub report_interval: Duration,
@@ -74,7 +77,9 @@ pub struct Client {
 
 /// The node's ends that the gateway in this process holds: the same as a control link, without the wire.
 pub struct Ends {
+    /// Orders for the node.
     pub orders: mpsc::Sender<ToNode>,
+    /// Reports of the node.
     pub news: mpsc::Receiver<FromNode>,
 }
 
@@ -153,6 +158,7 @@ impl Media {
 }
 
 impl Client {
+    /// Hands a client's message to the node, with the credentials in it.
     pub async fn on_message(&self, message: Result<Message, Unreadable>, credentials: ClientCredentials) {
         self.mailbox.send(Event::Of(Input::Said(self.id, message, credentials))).await.ok();
     }
@@ -167,6 +173,7 @@ impl Client {
         self.mailbox.send(Event::Of(Input::Restarted(self.id, offer))).await.ok();
     }
 
+    /// The client's socket has closed.
     pub async fn closed(self) {
         self.mailbox.send(Event::Of(Input::Closed(self.id))).await.ok();
     }

@@ -17,6 +17,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// The tokens of the node with that id and secret.
     pub fn new(gateway_id: &str, secret: &Secret) -> Self {
         let named = |id: &str| (id.to_owned(), secret.clone());
         let keys = |kind| KindKeys::new(&[named(gateway_id)], kind);

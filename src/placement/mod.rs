@@ -26,7 +26,9 @@ const ATTEMPTS: usize = 3;
 /// Why there is no gateway for a conference.
 #[derive(Debug)]
 pub enum PlacementError {
+    /// No node can take the conference.
     NoNodeAvailable(NoNodeAvailable),
+    /// The store has failed.
     Store(StoreError),
 }
 
@@ -45,6 +47,7 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// The handle, and the task to run.
     pub fn new(pool: Pool, store: Store) -> (Self, Task) {
         let (placed, noted) = mpsc::channel(PLACED);
         (Self { pool: pool.clone(), store: store.clone(), placed }, Task::new(pool, store, noted))

@@ -21,9 +21,13 @@ use crate::rate_limit::budget::Budget;
 pub struct Bounds {
     /// Connections that one block may open.
     pub connects_per_minute: u32,
+    /// Connections of one address block.
     pub connections_per_block: usize,
+    /// WebSockets of one address block.
     pub sockets_per_block: usize,
+    /// Bytes that wait for or come from one connection.
     pub bytes_per_connection: usize,
+    /// Bytes of all connections of one address block.
     pub bytes_per_block: usize,
     /// By all together.
     pub bytes: usize,
@@ -32,12 +36,16 @@ pub struct Bounds {
 /// The bound that leaves no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
+    /// The connection's bytes.
     #[error("the connection holds as much as one may")]
     Connection,
+    /// The address block's share.
     #[error("the address block holds as much as one may")]
     Block,
+    /// The address block's rate of connections.
     #[error("the address block opens connections faster than one may")]
     Rate,
+    /// The process's total.
     #[error("all clients together hold as much as they may")]
     Process,
 }
@@ -77,6 +85,7 @@ pub struct Account {
 }
 
 impl Accounts {
+    /// No connections yet.
     pub fn new(bounds: Bounds) -> Self {
         let held = metrics::gauge!("confgate_held_bytes");
         let opened = Budget::per_minute(bounds.connects_per_minute);
@@ -173,6 +182,7 @@ impl Account {
         self.condemned.store(true, Relaxed);
     }
 
+    /// Whether the connection is to be cut.
     pub fn is_condemned(&self) -> bool {
         self.condemned.load(Relaxed)
     }
@@ -242,6 +252,7 @@ fn refused(full: Full) -> Full {
 pub struct SocketSlot(Arc<Account>);
 
 impl SocketSlot {
+    /// The connection's account.
     pub fn account(&self) -> &Arc<Account> {
         &self.0
     }
@@ -260,6 +271,7 @@ pub struct Held {
 }
 
 impl Held {
+    /// Holds no bytes yet.
     pub fn nothing(account: Arc<Account>) -> Self {
         Self { account, bytes: AtomicUsize::new(0) }
     }

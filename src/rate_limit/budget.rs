@@ -15,6 +15,7 @@ const BLOCKS: usize = 65_536;
 pub struct Budget(Mutex<Limiter<AddressBlock>>);
 
 impl Budget {
+    /// So many uses a minute of each address block.
     pub fn per_minute(uses: u32) -> Self {
         Self(Mutex::new(Limiter::new(Rate::per_minute(uses), BLOCKS)))
     }

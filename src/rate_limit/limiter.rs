@@ -15,11 +15,14 @@ const EVICTION_SAMPLE: usize = 8;
 /// The rate of each key: `count` at once, and then as many again spread over `window_ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
+    /// Uses at once.
     pub count: u32,
+    /// Time in which as many again are given, in milliseconds.
     pub window_ms: u64,
 }
 
 impl Rate {
+    /// So many uses a minute.
     pub fn per_minute(count: u32) -> Self {
         Self { count, window_ms: 60_000 }
     }
@@ -90,6 +93,7 @@ impl<K: Clone + Eq + Hash> Limiter<K> {
         self.slots.len()
     }
 
+    /// Whether no key is remembered.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }

@@ -14,6 +14,7 @@ struct Lines {
 }
 
 impl Throttle {
+    /// A bound of that rate.
     pub fn new(rate: Rate) -> Self {
         Self(Mutex::new(Lines { limiter: Limiter::new(rate, 1), suppressed: 0 }))
     }

@@ -10,7 +10,9 @@ use super::{Access, ParamError, XIq};
 
 /// A method object of `rpc-schema/`, ready to run.
 pub struct Method {
+    /// The method's name.
     pub name: String,
+    /// The access that it demands.
     pub access: Access,
     /// How the EIM is asked; `None` where the gateway answers by itself.
     pub x_iq: Option<XIq>,

@@ -18,15 +18,19 @@ const STEPS_MAX: usize = 8;
 pub struct XIq {
     /// The address, with `{domain}` in it; see [`XIq::address`].
     to: String,
+    /// `get` or `set`.
     #[serde(rename = "type")]
     pub kind: IqKind,
     /// Namespace of the operation element, and of its children where a path names no other.
     pub ns: String,
     /// Local name of the operation element.
     pub element: String,
+    /// The element around the operation.
     pub wrapper: Option<Wrapper>,
+    /// The user or the gateway in whose name the IQ goes out.
     #[serde(default, rename = "as")]
     pub speaker: Speaker,
+    /// The rules by which params are written.
     #[serde(default, deserialize_with = "named")]
     pub params: Vec<WriteRule>,
     /// Members of the result; the one entry named [`XIq::WHOLE`] is the result itself.
@@ -37,10 +41,13 @@ pub struct XIq {
     errors: BTreeMap<String, Kind>,
 }
 
+/// The `type` of an IQ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IqKind {
+    /// `get`
     Get,
+    /// `set`
     Set,
 }
 
@@ -69,6 +76,7 @@ pub enum Speaker {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wrapper {
+    /// The element's name.
     pub element: String,
     /// That of the operation where absent.
     pub ns: Option<String>,
@@ -77,11 +85,15 @@ pub struct Wrapper {
 /// Where one param is written, and in which form.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WriteRule {
+    /// The param's name.
     pub name: String,
+    /// The place.
     pub place: WritePlace,
+    /// The form.
     pub form: WriteForm,
 }
 
+/// The place of a param in the operation element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WritePlace {
     /// An attribute of the descendant at the path; of the operation element itself where the path is empty.
@@ -92,11 +104,15 @@ pub enum WritePlace {
     Text,
 }
 
+/// The form in which a param is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WriteForm {
+    /// A text.
     String,
+    /// A decimal number.
     Integer,
+    /// `true` or `false`.
     Boolean,
     /// The value as JSON text.
     Json,
@@ -107,6 +123,7 @@ pub enum WriteForm {
 /// One element on a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
+    /// The element's local name.
     pub name: String,
     /// Written `{ns}name`; the operation's namespace where `None`.
     pub ns: Option<String>,
@@ -115,7 +132,9 @@ pub struct Step {
 /// Where one value of the answer stands and what it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValueRule {
+    /// The place.
     pub place: Where,
+    /// The form.
     pub form: ValueForm,
     /// Every match of the last step instead of the first.
     pub list: bool,
@@ -123,6 +142,7 @@ pub struct ValueRule {
     pub default: Option<Value>,
 }
 
+/// The place of a value in the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Where {
     /// From the element that the rule is relative to; empty for that element itself.
@@ -131,17 +151,22 @@ pub struct Where {
     pub attr: Option<String>,
 }
 
+/// The form in which a value is read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ValueForm {
+    /// A text.
     String,
     /// Text that is shown as a name.
     Name,
+    /// A decimal number.
     Integer,
+    /// `true` or `false`.
     Boolean,
     /// JSON text.
     Json,
     /// Base64 of JSON text.
     Base64Json,
+    /// An object, by its members' rules.
     Object(Vec<(String, ValueRule)>),
 }
 

@@ -31,11 +31,14 @@ const ALIASES: [&str; 3] = ["/groupcall", "/one2one", "/call"];
 /// Whether a token is an operator's.
 pub type Operators = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
+/// The settings.
 #[derive(Clone)]
 pub struct Settings {
+    /// The pace of sockets.
     pub pace: Pace,
     /// Frames and bytes that may wait for one socket.
     pub queue_frames: usize,
+    /// Bytes that may wait for one socket.
     pub queue_bytes: usize,
     /// Upgrades that one address may ask for.
     pub requests_per_minute: u32,

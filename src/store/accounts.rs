@@ -7,10 +7,13 @@ use crate::ids::{ConfId, ID_MAX, UserId};
 /// A guest's account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
+    /// The user.
     pub user_id: UserId,
+    /// The conference.
     pub conf_id: ConfId,
     /// The link it was made through; legacy links may be named as the caller wishes, up to 64 bytes.
     pub link_id: Option<String>,
+    /// The guest's name.
     pub name: String,
     /// The browser's id, which a kick bars.
     pub device: Option<String>,

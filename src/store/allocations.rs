@@ -18,6 +18,7 @@ const MORE_MAX: usize = 1024;
 /// Where a conference is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocation {
+    /// The call gateway node's id.
     pub gateway_id: String,
     /// The call gateways onto which it has grown, in that order.
     pub more: Vec<String>,

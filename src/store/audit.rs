@@ -22,6 +22,7 @@ pub struct AuditEntry {
     pub time: u64,
     /// `None`: the gateway itself.
     pub actor: Option<UserId>,
+    /// The conference.
     pub conf_id: ConfId,
     /// As in `conference.control`; up to 64 bytes.
     pub action: String,

@@ -11,6 +11,7 @@ use crate::ids::{ConfId, ID_MAX, UserId};
 /// The account or browser that a ban keeps out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BanTarget<'a> {
+    /// By the user id.
     Account(&'a UserId),
     /// By the id in its cookie.
     Device(&'a str),

@@ -15,9 +15,13 @@ const KEEP_LINKS_MS: u64 = 30 * DAY_MS;
 /// How many rows were deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Collected {
+    /// Links.
     pub links: u64,
+    /// Refresh token families.
     pub families: u64,
+    /// Bans.
     pub bars: u64,
+    /// Entries of the audit.
     pub audit: u64,
 }
 

@@ -19,25 +19,31 @@ const NOTADB: u32 = 26;
 /// A fault of the store. None is the fault of a request, save [`StoreError::TooLong`].
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The database can't be opened.
     #[error("the store {path} cannot be opened: {reason}")]
     Open { path: String, reason: String },
     /// A living process is what this one would be.
     #[error("another confgate is running here: {by}; {what} can't be two processes: {advice}")]
     Claimed { what: String, by: String, advice: &'static str },
+    /// Too many requests wait.
     #[error("too many requests wait for the store")]
     Full,
+    /// The database was locked for too long.
     #[error("the store was busy for too long")]
     Busy,
     /// Another process has taken this node's lease: this one must stop.
     #[error("another process runs under this node's id")]
     Fenced,
+    /// A text is longer than its column.
     #[error("{what} is longer than {max} bytes")]
     TooLong { what: &'static str, max: usize },
+    /// A row can't be read.
     #[error("the store holds an unreadable {0}")]
     Damaged(&'static str),
     /// The disk is full or fails, or the store is being closed: it may go well later.
     #[error("the store is unavailable: {}", open_reason(.0))]
     Unavailable(#[source] sqlx::Error),
+    /// The database has failed.
     #[error("the store failed: {0}")]
     Database(#[source] sqlx::Error),
 }

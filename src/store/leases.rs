@@ -12,7 +12,9 @@ use crate::ids::ID_MAX;
 /// A node's right to write. The number grows by one with each process that takes the node's id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
+    /// The node's id.
     pub node_id: String,
+    /// The fencing number: a write with an older one is refused.
     pub fence: u64,
     /// Whether the lease before this one had not run out: its process crashed a moment ago, or still runs.
     pub took_over: bool,

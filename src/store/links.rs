@@ -13,22 +13,32 @@ const FORGOTTEN_AT_ONCE: i64 = 100;
 /// A link as its maker wishes it. Times in ms since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLink {
+    /// The link's id.
     pub link_id: String,
+    /// The conference.
     pub conf_id: ConfId,
+    /// The role.
     pub role: Role,
+    /// From when it serves, in ms since 1970.
     pub not_before: Option<u64>,
+    /// Until when it serves, in ms since 1970.
     pub expires_at: Option<u64>,
     /// `None`: any number.
     pub max_uses: Option<u64>,
+    /// The user that made it.
     pub created_by: UserId,
+    /// When it was made, in ms since 1970.
     pub created_at: u64,
 }
 
 /// A link as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
+    /// The link as it was made.
     pub link: NewLink,
+    /// How often it was used.
     pub uses: u64,
+    /// When it was revoked, in ms since 1970.
     pub revoked_at: Option<u64>,
 }
 
@@ -37,10 +47,15 @@ pub struct Link {
 pub enum LinkUse {
     /// It was good, and one use of it is spent.
     Counted,
+    /// Its time hasn't begun.
     NotYet,
+    /// Its time is over.
     Expired,
+    /// It was used as often as it may be.
     Exhausted,
+    /// It was revoked.
     Revoked,
+    /// There is no such link.
     Unknown,
 }
 

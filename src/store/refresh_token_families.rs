@@ -10,19 +10,24 @@ const FAMILIES_PER_USER: i64 = 1000;
 /// A login. `expires_at` in ms since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Family {
+    /// The family's id.
     pub family_id: String,
+    /// The user.
     pub user_id: UserId,
     /// The one conference that a guest's tokens are for.
     pub conf_id: Option<ConfId>,
     /// The issuer's own data for a refresh, as JSON; up to 64 KiB.
     pub client: Option<String>,
+    /// Until when it serves, in ms since 1970.
     pub expires_at: u64,
 }
 
 /// A login to be kept, with the hash of its first refresh token (up to 128 bytes).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFamily {
+    /// The family.
     pub family: Family,
+    /// The hash of its newest refresh token.
     pub refresh_hash: String,
 }
 

@@ -23,6 +23,7 @@ const AUDIENCE: &str = "confgate";
 /// A token's kind; its name is part of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// An access token.
     Access,
     /// The former form of links' tokens; [`LinkKeys`] makes the present one.
     Link,
@@ -49,24 +50,33 @@ impl Kind {
 /// The claims of an access token: those of the original interface, and `typ`, `aud`, `scope`, `confId`, `sid`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Access {
+    /// The token's kind.
     pub typ: String,
+    /// The audience: `confgate`.
     pub aud: String,
+    /// The login's grant.
     pub grant_type: String,
     /// Milliseconds since 1970.
     pub creation_date: u64,
+    /// The user's name.
     #[serde(rename = "userName")]
     pub user_name: String,
     /// Milliseconds since 1970.
     pub deadline: u64,
     /// Seconds since 1970: the deadline as RFC 7519 has it, rounded up.
     pub exp: u64,
+    /// A random text, so that no two tokens are alike.
     pub nonce: String,
+    /// The user.
     #[serde(rename = "userId")]
     pub user_id: UserId,
+    /// The client's kind, as the original interface has it.
     #[serde(rename = "userClientType")]
     pub user_client_type: String,
+    /// The company's id, for an EIM user.
     #[serde(rename = "corpId")]
     pub corp_id: Option<String>,
+    /// The client of the configuration.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub client_id: Option<String>,
     /// Scopes, separated by blanks (RFC 8693 section 4.2).
@@ -84,14 +94,20 @@ pub struct Access {
 /// The claims for a call gateway: who may enter which conference there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CallGatewayClaims {
+    /// The token's kind.
     pub typ: String,
+    /// The audience: `confgate`.
     pub aud: String,
+    /// The call gateway node's id.
     #[serde(rename = "gatewayId")]
     pub gateway_id: String,
+    /// The conference.
     #[serde(rename = "confId")]
     pub conf_id: ConfId,
+    /// The user.
     #[serde(rename = "userId")]
     pub user_id: UserId,
+    /// The role.
     pub role: Role,
     /// Whether the conference is a call between two whose media may go straight.
     #[serde(default = "group")]
@@ -99,6 +115,7 @@ pub struct CallGatewayClaims {
     /// For a stream outside conferences, of that name in place of a conference's id.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flat: bool,
+    /// A random text, so that no two tokens are alike.
     pub nonce: String,
     /// The refresh family of the access token that it was given for: it ends with that.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -123,6 +140,7 @@ impl CallGatewayClaims {
         Self { typ, aud, gateway_id, conf_id, user_id, role, mode, flat, nonce, sid, vouched, issued_ms, exp }
     }
 
+    /// For streams outside conferences.
     pub fn outside_conferences(self) -> Self {
         Self { flat: true, ..self }
     }
@@ -137,6 +155,7 @@ impl CallGatewayClaims {
         Self { sid: Some(family.to_owned()), ..self }
     }
 
+    /// For a call of that mode.
     pub fn in_mode(self, mode: CallMode) -> Self {
         Self { mode, ..self }
     }
@@ -150,19 +169,23 @@ fn group() -> CallMode {
 /// The claims by which a gateway opens a call gateway's control link.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ControlClaims {
+    /// The token's kind.
     pub typ: String,
+    /// The audience: `confgate`.
     pub aud: String,
     /// The call gateway.
     #[serde(rename = "gatewayId")]
     pub gateway_id: String,
     /// The gateway that speaks: `node.id`.
     pub node: String,
+    /// A random text, so that no two tokens are alike.
     pub nonce: String,
     /// Seconds since 1970.
     pub exp: u64,
 }
 
 impl ControlClaims {
+    /// For that gateway's link to that node.
     pub fn new(gateway_id: &str, node: &str, ttl: Duration) -> Self {
         let (typ, nonce, exp) = (Kind::Control.name().into(), random_text(16), date_ms() / 1000 + ttl.as_secs());
         Self { typ, aud: audience(), gateway_id: gateway_id.into(), node: node.into(), nonce, exp }
@@ -172,11 +195,14 @@ impl ControlClaims {
 /// The claims by which a call gateway pulls another one's stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullClaims {
+    /// The token's kind.
     pub typ: String,
+    /// The audience: `confgate`.
     pub aud: String,
     /// The one that has the stream. `None`: it is known by its address only, and shares the secret with the puller.
     #[serde(rename = "gatewayId", skip_serializing_if = "Option::is_none", default)]
     pub gateway_id: Option<String>,
+    /// The conference.
     #[serde(rename = "confId")]
     pub conf_id: ConfId,
     /// As members know it: `userId` or `userId/screen`. `None`, which only gateways give out: each stream that members
@@ -186,18 +212,21 @@ pub struct PullClaims {
     /// For a stream outside conferences, of that name in place of a conference's id.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flat: bool,
+    /// A random text, so that no two tokens are alike.
     pub nonce: String,
     /// Seconds since 1970.
     pub exp: u64,
 }
 
 impl PullClaims {
+    /// For pulling that stream, or all of the conference's, from that node.
     pub fn new(gateway_id: Option<&str>, conf_id: ConfId, stream: Option<&str>, ttl: Duration) -> Self {
         let (typ, nonce, exp) = (Kind::Pull.name().into(), random_text(16), date_ms() / 1000 + ttl.as_secs());
         let (gateway_id, stream) = (gateway_id.map(str::to_owned), stream.map(str::to_owned));
         Self { typ, aud: audience(), gateway_id, conf_id, stream, flat: false, nonce, exp }
     }
 
+    /// For a stream outside conferences.
     pub fn outside_conferences(self, flat: bool) -> Self {
         Self { flat, ..self }
     }
@@ -205,7 +234,9 @@ impl PullClaims {
 
 /// All keys for our own tokens. Never printed.
 pub struct Keys {
+    /// Keys of access tokens.
     pub access: KindKeys,
+    /// Keys of links.
     pub link: LinkKeys,
     device: hmac::Key,
 }
@@ -241,11 +272,13 @@ impl Keys {
 }
 
 impl Access {
+    /// The header's `typ`.
     pub fn typ() -> String {
         Kind::Access.name().into()
     }
 }
 
+/// The audience of all tokens: `confgate`.
 pub fn audience() -> String {
     AUDIENCE.into()
 }

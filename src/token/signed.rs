@@ -20,6 +20,7 @@ const TYPE: &str = "JWT";
 /// How far another gateway's clock may be ahead, in seconds: RFC 7519 section 4.1.5 allows a small leeway.
 const LEEWAY_S: u64 = 5;
 
+/// The token is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Invalid;
 
@@ -60,6 +61,7 @@ impl KindKeys {
         Self { kind, keys: configured.iter().map(|(id, secret)| (id.clone(), derived(secret))).collect() }
     }
 
+    /// Signs the claims.
     pub fn sign(&self, claims: &impl Serialize) -> String {
         let (id, key) = &self.keys[0];
         let head = Head { typ: Some(TYPE.into()), alg: ALGORITHM.into(), kid: Some(id.clone()) };

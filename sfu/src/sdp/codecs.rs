@@ -26,6 +26,7 @@ impl VideoCodecs {
         codecs
     }
 
+    /// Whether there is no codec.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

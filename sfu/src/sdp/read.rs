@@ -8,6 +8,7 @@ use super::{FORMATS_MAX, SDP_MAX, SECTIONS_MAX};
 pub struct Description<'a> {
     /// Lines before the first m-line, without their ends.
     pub session: Vec<&'a str>,
+    /// The media sections, in order.
     pub media: Vec<Section<'a>>,
 }
 
@@ -18,17 +19,24 @@ pub struct Section<'a> {
     pub kind: &'a str,
     /// 0: refused, or only bundled (RFC 9143 section 6).
     pub port: u16,
+    /// The transport protocol of the `m=` line.
     pub protocol: &'a str,
+    /// The payload types of the `m=` line.
     pub formats: Vec<&'a str>,
+    /// The section's other lines, without line ends.
     pub lines: Vec<&'a str>,
 }
 
 /// The direction of media, as seen by the author of the description (RFC 8866 section 6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
+    /// `sendrecv`
     SendRecv,
+    /// `sendonly`
     SendOnly,
+    /// `recvonly`
     RecvOnly,
+    /// `inactive`
     Inactive,
 }
 
@@ -37,8 +45,10 @@ pub enum Direction {
 pub struct Unreadable(pub &'static str);
 
 impl Direction {
+    /// All directions.
     pub const ALL: [Self; 4] = [Self::SendRecv, Self::SendOnly, Self::RecvOnly, Self::Inactive];
 
+    /// The attribute's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::SendRecv => "sendrecv",
@@ -48,6 +58,7 @@ impl Direction {
         }
     }
 
+    /// The direction of one that sends, receives, both or neither.
     pub fn of(sends: bool, receives: bool) -> Self {
         match (sends, receives) {
             (true, true) => Self::SendRecv,
@@ -57,10 +68,12 @@ impl Direction {
         }
     }
 
+    /// Whether media is sent.
     pub fn sends(self) -> bool {
         matches!(self, Self::SendRecv | Self::SendOnly)
     }
 
+    /// Whether media is received.
     pub fn receives(self) -> bool {
         matches!(self, Self::SendRecv | Self::RecvOnly)
     }
@@ -171,6 +184,7 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// The value of the first such attribute; empty for a flag.
     pub fn attribute(&self, name: &str) -> Option<&'a str> {
         self.attributes(name).next()
     }
@@ -180,14 +194,17 @@ impl<'a> Section<'a> {
         values(&self.lines, name)
     }
 
+    /// Whether the section has that attribute.
     pub fn has(&self, name: &str) -> bool {
         self.attribute(name).is_some()
     }
 
+    /// The section's `a=mid`.
     pub fn mid(&self) -> Option<&'a str> {
         self.attribute("mid").map(str::trim)
     }
 
+    /// The section's own direction, if it names one.
     pub fn direction(&self) -> Option<Direction> {
         direction(&self.lines)
     }

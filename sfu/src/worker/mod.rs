@@ -40,18 +40,26 @@ pub enum Socket {
 /// A datagram that came in. Of a TCP connection: what one frame of RFC 4571 holds.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
+    /// The socket.
     pub socket: Socket,
+    /// UDP or TCP.
     pub proto: Protocol,
+    /// The sender's address.
     pub source: SocketAddr,
+    /// The datagram.
     pub bytes: &'a [u8],
 }
 
 /// A datagram to send.
 #[derive(Debug)]
 pub struct Transmit {
+    /// The socket.
     pub socket: Socket,
+    /// UDP or TCP.
     pub proto: Protocol,
+    /// The receiver's address.
     pub destination: SocketAddr,
+    /// The datagram.
     pub bytes: Vec<u8>,
 }
 
@@ -67,10 +75,13 @@ pub enum Routing {
 /// Counts since the worker began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Packets received.
     pub received: u64,
+    /// Packets forwarded.
     pub forwarded: u64,
     /// Datagrams that belong to no connection.
     pub stray: u64,
+    /// Key frames asked for.
     pub keyframe_requests: u64,
     /// Packets of publishers that send more, or larger ones, than they may.
     pub excess: u64,
@@ -255,6 +266,7 @@ impl Worker {
         std::mem::take(&mut self.routing)
     }
 
+    /// The counts since the start.
     pub fn counts(&self) -> Counts {
         self.counts
     }
@@ -270,10 +282,12 @@ impl Worker {
         connections.max(self.admission.fullness())
     }
 
+    /// Open connections.
     pub fn endpoints(&self) -> usize {
         self.endpoints.len()
     }
 
+    /// Open rooms.
     pub fn rooms(&self) -> usize {
         self.rooms.len()
     }

@@ -40,7 +40,9 @@ pub struct Pace {
 
 /// A frame from a client.
 pub enum IncomingFrame {
+    /// A text frame.
     Text(Utf8Bytes),
+    /// A binary frame.
     Binary,
     /// It lives.
     Pong,

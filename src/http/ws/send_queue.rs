@@ -13,12 +13,19 @@ use crate::rate_limit::account::{Account, Full, Held};
 /// Why a socket is closed by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
+    /// The token is over or missing.
     Token,
+    /// The member was kicked.
     Kicked,
+    /// The member was denied.
     Denied,
+    /// The conference is over.
     Over,
+    /// The client doesn't read fast enough.
     TooSlow,
+    /// The user has opened another socket.
     TakenOver,
+    /// The process is stopping.
     GoingAway,
     /// The client does not answer pings.
     Silent,
@@ -39,6 +46,7 @@ pub enum Close {
 }
 
 impl Close {
+    /// The close code (RFC 6455, section 7.4).
     pub fn code(self) -> u16 {
         match self {
             Close::Token | Close::Unauthorized => 4001,
@@ -56,6 +64,7 @@ impl Close {
         }
     }
 
+    /// The reason in the close frame.
     pub fn reason(self) -> &'static str {
         match self {
             Close::Token => "token no longer valid",
@@ -94,6 +103,7 @@ pub struct Inbox {
     frames: mpsc::Receiver<Frame>,
     queued: Arc<Queued>,
     ping: Arc<Notify>,
+    /// The order to close.
     pub close: watch::Receiver<Option<Close>>,
 }
 
@@ -148,6 +158,7 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// The frame.
     pub fn frame(&self) -> &Frame {
         &self.text
     }
@@ -177,6 +188,7 @@ pub fn outbox(max_frames: usize, max_bytes: usize, account: &Arc<Account>) -> (O
 }
 
 impl Outbox {
+    /// Queues a frame; closes a socket whose queue is full.
     pub fn send(&self, frame: Frame) {
         if !self.is_closed() {
             self.queue(frame);
@@ -248,6 +260,7 @@ impl Outbox {
 }
 
 impl Inbox {
+    /// Waits for the next frame; `None` where no sender is left.
     pub async fn next(&mut self) -> Option<Taken> {
         let text = self.frames.recv().await?;
         Some(Taken { text, queued: self.queued.clone() })

@@ -66,9 +66,11 @@ pub struct SocketId(pub u64);
 /// The credentials of a client.
 #[derive(Debug, Clone)]
 pub enum ClientCredentials {
+    /// No token.
     Nothing,
     /// A token that isn't one of this node's, or has expired.
     Refused,
+    /// A valid token of a client.
     Claims(Box<CallGatewayClaims>),
     /// Another node's, that pulls.
     Pull(Box<PullClaims>),
@@ -77,9 +79,11 @@ pub enum ClientCredentials {
 /// An input of the group calls.
 #[derive(Debug, Clone)]
 pub enum Input {
+    /// A socket has opened.
     Opened(SocketId, ClientCredentials),
     /// A message, and what its token says if it has one.
     Said(SocketId, Result<Message, Unreadable>, ClientCredentials),
+    /// A socket has closed.
     Closed(SocketId),
     /// The client has answered a ping.
     Alive(SocketId),
@@ -87,7 +91,9 @@ pub enum Input {
     Began(SocketId, Session),
     /// A session's offer with new ICE credentials.
     Restarted(SocketId, String),
+    /// A notice of the media.
     Notice(Notice),
+    /// An order of a gateway.
     Control(ToNode),
     /// A link to another node says something.
     Linked(LinkId, LinkEvent),
@@ -95,33 +101,41 @@ pub enum Input {
     Drain,
     /// The node stops.
     Stop,
+    /// Time has passed.
     Tick,
 }
 
 /// An effect of an input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
+    /// Sends a message.
     Send(SocketId, Reply),
     /// After all that was sent before. The socket is forgotten: it may be closed without [`Input::Closed`].
     Close(SocketId, Close),
     /// Asks for a sign of life: [`Input::Alive`], if there is any.
     Probe(SocketId),
+    /// A command for the media.
     Media(Command),
+    /// A command for a link to another node.
     Link(LinkId, LinkCommand),
     /// The conference is at those nodes too, and at no others.
     Cascade(ConfId, Vec<RemoteNode>),
 }
 
+/// The section `limits`.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// The node's own id: what comes from here isn't pulled from elsewhere.
     pub node: String,
+    /// Rooms at once.
     pub rooms: usize,
+    /// Members of one room.
     pub members: usize,
     /// Connections of one socket: what it sends, and what it receives.
     pub streams: usize,
     /// How long a socket may be open without being in a room, in milliseconds.
     pub join_ms: u64,
+    /// Messages a minute of one socket.
     pub messages_per_minute: u32,
     /// Whether clients without a token are admitted, to rooms apart.
     pub open: bool,
@@ -134,8 +148,11 @@ pub struct Limits {
 /// How many there are now; other nodes' sockets aren't counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RoomCounts {
+    /// Open sockets.
     pub sockets: usize,
+    /// Open rooms.
     pub rooms: usize,
+    /// Members in rooms.
     pub members: usize,
 }
 
@@ -185,6 +202,7 @@ pub struct Group {
 }
 
 impl Group {
+    /// No rooms yet.
     pub fn new(limits: Limits) -> Self {
         let rate = Rate::per_minute(limits.messages_per_minute);
         Self {
@@ -233,6 +251,7 @@ impl Group {
         std::mem::take(&mut self.out)
     }
 
+    /// The counts now.
     pub fn counts(&self) -> RoomCounts {
         let members = self.rooms.values().map(|room| room.members.len()).sum();
         let pulls = |socket: &&Socket| socket.membership.as_ref().is_some_and(|membership| membership.pulls);

@@ -22,26 +22,38 @@ const ROUTE_MAX: usize = 16;
 pub enum LinkEvent {
     /// `by_hand`: what it has is pulled even while nobody is here.
     Opened {
+        /// The room namespace.
         space: RoomNamespace,
+        /// The room.
         room: ConfId,
+        /// Whether an operator asked for it.
         by_hand: bool,
     },
+    /// The other node has the stream.
     Has(StreamId),
+    /// The other node has the stream no more.
     Lacks(StreamId),
     /// To [`LinkCommand::Offer`]; `route`: the nodes that the stream has come through.
     Answered {
+        /// The stream's name as the client knows it.
         stream: StreamId,
+        /// The SDP answer.
         answer: String,
+        /// The nodes that the stream has come through.
         route: Vec<String>,
     },
+    /// The link is gone.
     Closed,
 }
 
 /// A request to a link, or a report to it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LinkCommand {
+    /// An offer to receive the stream.
     Offer {
+        /// The stream.
         stream: StreamId,
+        /// The SDP offer.
         offer: String,
     },
     /// The stream isn't received any more.

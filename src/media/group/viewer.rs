@@ -11,10 +11,13 @@ use crate::token::CallGatewayClaims;
 pub struct Session {
     /// Of the token that was shown; its room and user are the session's.
     pub claims: Box<CallGatewayClaims>,
+    /// Publish, or watch a stream.
     pub purpose: Purpose,
+    /// The SDP offer.
     pub offer: String,
 }
 
+/// The purpose of a session over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
     /// To send the user's camera and microphone.

@@ -46,6 +46,7 @@ pub struct JanusServer {
     pub node: String,
     /// The ws(s) address of its API.
     pub url: http::Uri,
+    /// The trust of its certificate.
     pub tls: Tls,
     /// `api_secret` of its configuration.
     pub api_secret: Option<Secret>,
@@ -55,8 +56,11 @@ pub struct JanusServer {
     pub timeout: Duration,
     /// How often it is asked whether it lives, and how long it may take to say so.
     pub probe_interval: Duration,
+    /// For the answer to a probe.
     pub probe_timeout: Duration,
+    /// The first pause before connecting again.
     pub reconnect_min: Duration,
+    /// The longest pause.
     pub reconnect_max: Duration,
     /// Connections that count as a full server.
     pub endpoints_max: u64,
@@ -164,6 +168,7 @@ pub struct Driver {
 pub struct Full;
 
 impl Driver {
+    /// Starts the driver's task; the notices come out of the receiver.
     pub fn start(reach: JanusServer) -> (Self, mpsc::Receiver<Notice>) {
         let (commands, mailbox) = mpsc::channel(COMMANDS);
         let (notices, told) = mpsc::channel(NOTICES);

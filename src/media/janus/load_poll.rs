@@ -24,6 +24,7 @@ const MESSAGE_MAX: usize = 1024 * 1024;
 pub struct LoadPoll {
     /// Its ws(s) address.
     pub url: http::Uri,
+    /// The trust of its certificate.
     pub tls: Tls,
     /// `admin_secret` of Janus's configuration.
     pub secret: Secret,
@@ -31,7 +32,9 @@ pub struct LoadPoll {
     pub interval: Duration,
     /// For connecting, and for a whole count.
     pub timeout: Duration,
+    /// The first pause before connecting again.
     pub reconnect_min: Duration,
+    /// The longest pause.
     pub reconnect_max: Duration,
 }
 

@@ -34,13 +34,16 @@ const OFFER_COST: u32 = 10;
 /// Where the numbers of these connections begin: the group calls' begin at 0.
 const FIRST_ENDPOINT: u64 = 1 << 63;
 
+/// The section `limits`.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// Calls at once.
     pub calls: usize,
     /// How long a socket may be open without a name, in milliseconds.
     pub join_ms: u64,
     /// How long somebody is rung for, in milliseconds.
     pub ring_ms: u64,
+    /// Messages a minute of one socket.
     pub messages_per_minute: u32,
     /// Whether clients without a token are admitted, to a space apart.
     pub open: bool,
@@ -81,6 +84,7 @@ pub struct OneToOneCalls {
 }
 
 impl OneToOneCalls {
+    /// No calls yet.
     pub fn new(limits: Limits) -> Self {
         let rate = Rate::per_minute(limits.messages_per_minute);
         Self {
@@ -100,6 +104,7 @@ impl OneToOneCalls {
         }
     }
 
+    /// Whether the socket is one of these calls'.
     pub fn has(&self, socket: SocketId) -> bool {
         self.sockets.contains_key(&socket)
     }

@@ -29,7 +29,9 @@ const BY_HAND: usize = 1024;
 
 /// Which nodes streams are pulled from, and how.
 pub struct Settings {
+    /// The settings of links.
     pub reach: PullLinkConfig,
+    /// The nodes that may be pulled from.
     pub targets: Targets,
 }
 
@@ -37,39 +39,52 @@ pub struct Settings {
 pub struct PullLinkConfig {
     /// Our own id.
     pub node: String,
+    /// The trust of its certificate.
     pub tls: Tls,
     /// For connecting to a node, until the stream flows.
     pub timeout: Duration,
+    /// The first pause before connecting again.
     pub reconnect_min: Duration,
+    /// The longest pause.
     pub reconnect_max: Duration,
     /// A link on which nothing came for this long, pings neither, is dead.
     pub silence: Duration,
+    /// How long a token serves.
     pub token_ttl: Duration,
 }
 
 /// A stream as operators name it (see [`Named`]), there and here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pull {
+    /// The other node's address.
     pub uri: String,
+    /// The stream's name there.
     pub remote: String,
+    /// The stream's name here.
     pub local: String,
 }
 
 /// A stream that is pulled by hand.
 #[derive(Debug, Clone)]
 pub struct Pulled {
+    /// The request.
     pub pull: Pull,
+    /// The pull's id.
     pub session: String,
+    /// The state.
     pub state: State,
 }
 
 /// How far a pull has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
+    /// It doesn't flow yet.
     New,
+    /// Its media flows.
     Flows,
     /// It did flow; the other node, or its stream, is away.
     Away,
+    /// It has failed.
     Failed(Refused),
 }
 
@@ -86,12 +101,15 @@ pub enum Refused {
     Loop,
     /// The other node can't be reached, or won't give it.
     Dead(String),
+    /// There are too many pulls.
     TooMany,
 }
 
 /// A request of an operator.
 pub enum Request {
+    /// Begins a pull.
     Pull(Pull, oneshot::Sender<Result<watch::Receiver<State>, Refused>>),
+    /// Lists the pulls.
     List(oneshot::Sender<Vec<Pulled>>),
     /// Answered with whether there was such a one.
     Terminate(Pull, oneshot::Sender<bool>),

@@ -17,13 +17,17 @@ const WEBSOCKET: &str = "/websocket";
 
 /// A node that is configured here.
 pub struct Known {
+    /// The id.
     pub id: String,
+    /// The address.
     pub url: Uri,
+    /// The secret of that node's tokens.
     pub secret: Secret,
 }
 
 /// Where streams may be pulled from.
 pub struct Targets {
+    /// The configured nodes.
     pub nodes: Vec<Known>,
     /// `ws(s)://HOST[:PORT]`; a HOST `*.example.org` is any below example.org.
     pub allowed: Vec<Uri>,
@@ -79,13 +83,16 @@ fn trimmed(text: &str) -> &str {
 /// A stream as operators name it: `confId/userId[/screen]`, or a flat name for one outside conferences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
+    /// The room namespace.
     pub space: RoomNamespace,
     /// The conference, or the flat name: a room of its own.
     pub room: ConfId,
+    /// The stream.
     pub stream: StreamId,
 }
 
 impl Named {
+    /// Reads a name; `None` for a text that is none.
     pub fn parse(name: &str) -> Option<Self> {
         let (space, room, stream) = match name.split_once('/') {
             Some((conf, stream)) => (RoomNamespace::Conference, conf, stream),

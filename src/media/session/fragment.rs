@@ -11,12 +11,16 @@ const PASSWORD: std::ops::RangeInclusive<usize> = 22..=256;
 /// The ICE user fragment and password of one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
+    /// The ICE user fragment.
     pub ufrag: String,
+    /// The password.
     pub password: String,
 }
 
+/// The body of a PATCH (RFC 8840): trickled candidates, or new ICE credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fragment {
+    /// The ICE credentials.
     pub credentials: Option<Credentials>,
     /// As `candidate:...`, in their order.
     pub candidates: Vec<String>,

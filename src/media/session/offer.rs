@@ -8,7 +8,9 @@ use super::fragment::Credentials;
 /// The client's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
+    /// It publishes (WHIP).
     Sends,
+    /// It watches (WHEP).
     Receives,
 }
 
@@ -25,6 +27,7 @@ pub enum Unfit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     text: String,
+    /// The ICE credentials.
     pub credentials: Credentials,
 }
 
@@ -62,6 +65,7 @@ impl Offer {
         Ok(Self { text: read.to_string(), credentials })
     }
 
+    /// The SDP.
     pub fn text(&self) -> &str {
         &self.text
     }

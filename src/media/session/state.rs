@@ -25,6 +25,7 @@ pub enum Step {
     Restart(Offer, Vec<String>),
 }
 
+/// The state of an established session.
 #[derive(Debug, Clone)]
 pub struct Established {
     offer: Offer,

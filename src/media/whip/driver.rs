@@ -56,6 +56,7 @@ enum Outcome {
 }
 
 impl Driver {
+    /// Starts the driver's task; the notices come out of the receiver.
     pub fn start(reach: WhipServer) -> (Self, mpsc::Receiver<Notice>) {
         let (commands, mailbox) = mpsc::channel(COMMANDS);
         let (notices, told) = mpsc::channel(NOTICES);

@@ -31,13 +31,17 @@ pub struct WhipServer {
     pub base: Uri,
     /// The path for a client that sends a stream, with `{room}` and `{stream}` in it; and for one that watches it.
     pub whip_path: String,
+    /// The path for a viewer.
     pub whep_path: String,
+    /// The trust of its certificate.
     pub tls: Tls,
+    /// The bearer token.
     pub bearer: Bearer,
     /// For each request.
     pub timeout: Duration,
     /// Between two looks whether it answers, and for that answer.
     pub probe_interval: Duration,
+    /// For the answer to a probe.
     pub probe_timeout: Duration,
     /// Connections that count as a full server.
     pub endpoints_max: u64,
@@ -46,7 +50,9 @@ pub struct WhipServer {
 /// The bearer token for the server.
 #[derive(Clone)]
 pub enum Bearer {
+    /// No token.
     Nothing,
+    /// The configured token.
     Fixed(Secret),
     /// A call gateway token for each session, as another confgate's node wants: that node's id and keys.
     Signed(String, Arc<KindKeys>),
