@@ -31,6 +31,7 @@ export function methodArticle(method, resolve, token) {
     h("h3", { localize: "docs.result" }),
     ...resultParts(resolve(method.result), resolve),
     ...errorParts(method.errors, resolve),
+    method["x-reasons"] && h("p", {}, ...coded(method["x-reasons"].map((/** @type {string} */ key) => `\`${key}\``).join(" "))),
     ...exampleParts(examples, method.name),
     tryBox(method.name, exampleParams(examples[0]), token),
   );

@@ -130,6 +130,8 @@ async fn a_second_signal_ends_it_at_once() {
     socket.expect("hello").await;
     stage.gateway.signal(Signal::TERM);
     socket.wait_for("goingAway").await;
+    let refused = socket.call("conference.join", json!({ "confId": "any" })).await.refused(-32029);
+    assert_eq!(refused["data"]["key"], "node.goingAway");
     let begun = Instant::now();
     let status = stage.gateway.stop(PATIENCE).await.expect("it ends");
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());

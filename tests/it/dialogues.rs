@@ -1,9 +1,10 @@
 //! Replays `rpc-schema/dialogues` against the running binary: every reply as written, every result as the schema
 //! promises it, every error in its shape.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 
+use confgate::refusal::Reason;
 use confgate::schema::Schema;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -74,10 +75,21 @@ fn promised(schema: &Schema, request: &str, reply: &str) {
     };
     if reply.get("error").is_some() {
         assert_error_shape(&reply);
+        named(schema, &request, &reply);
     } else if let Some(method) = request["method"].as_str().and_then(|name| schema.method(name)) {
         let fits = method.validate_result(&reply["result"]);
         assert_eq!(fits, Ok(()), "{} answers what its schema does not promise: {reply}", method.name);
     }
+}
+
+/// Holds a refusal against the reasons that the schema gives its method.
+fn named(schema: &Schema, request: &Value, reply: &Value) {
+    let methods = schema.openrpc()["methods"].as_array().expect("methods are a list");
+    let Some(method) = methods.iter().find(|method| method["name"] == request["method"]) else { return };
+    let key = reply["error"]["data"]["key"].as_str().unwrap_or_default();
+    let own = method["x-reasons"].as_array().is_some_and(|own| own.iter().any(|own| own == key));
+    let shared = ["any", "eim"].into_iter().flat_map(|name| group(schema, name)).any(|shared| shared == key);
+    assert!(own || shared, "{} is refused by {key}, which its schema does not name", request["method"]);
 }
 
 #[tokio::test]
@@ -88,7 +100,8 @@ async fn every_dialogue_is_answered_as_it_is_written() {
     probed(&gateway, &[&node]).await;
     let dialogues = Dialogue::all();
     // Next to each other, since the description says that they may be.
-    let played = dialogues.iter().map(|dialogue| {
+    let of_this_world = dialogues.iter().filter(|dialogue| dialogue.configuration.is_empty());
+    let played = of_this_world.map(|dialogue| {
         let play = async { Cast::assemble(&gateway).await.play(dialogue, &schema).await };
         AssertUnwindSafe(play).catch_unwind()
     });
@@ -98,36 +111,72 @@ async fn every_dialogue_is_answered_as_it_is_written() {
     assert!(!gateway.logs().contains("panicked"));
 }
 
-/// Refusals that need a broken world, and where they are shown.
-const ELSEWHERE: [(i64, &str); 6] = [
-    (-32603, "a fault of ours: none is known"),
-    (-32002, "hostile_rpc::tokens, with tokens that expire within a second"),
-    (-32010, "eim_faults, without a link to the EIM"),
-    (-32011, "eim_faults, with an EIM that is silent"),
-    (-32012, "eim_faults, with an EIM that refuses in other words"),
-    (-32020, "callgw, with every node dead"),
-];
-
-#[test]
-fn every_refusal_of_the_schema_has_a_dialogue_or_is_shown_elsewhere() {
+#[tokio::test]
+async fn dialogues_of_small_limits_are_answered_as_they_are_written() {
     let schema = Schema::load(None).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let errors = schema.openrpc()["components"]["errors"].as_object().expect("errors are components");
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/rpc-schema/dialogues");
-    let files = std::fs::read_dir(directory).expect("the dialogues are there").flatten();
-    let texts: String = files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
-    for (name, error) in errors {
-        let code = error["code"].as_i64().unwrap_or_else(|| panic!("{name} has no code"));
-        let shown = texts.contains(&format!("\"error\":{{\"code\":{code},"));
-        let elsewhere = ELSEWHERE.iter().any(|(broken, _)| *broken == code);
-        assert!(shown != elsewhere, "{name} ({code}): in a dialogue {shown}, elsewhere {elsewhere}");
+    for dialogue in Dialogue::all().into_iter().filter(|dialogue| !dialogue.configuration.is_empty()) {
+        let mut gateway = Gateway::with(&world());
+        for (key, value) in &dialogue.configuration {
+            gateway = gateway.environment(&format!("CONFGATE_{}", key.to_uppercase().replace('.', "__")), value);
+        }
+        let gateway = gateway.start().await;
+        Cast::assemble(&gateway).await.play(&dialogue, &schema).await;
     }
 }
 
+/// Reasons that no dialogue can show, and the test that does.
+const ELSEWHERE: [(Reason, &str, &str); 16] = [
+    (Reason::TokenExpired, "tests/it/hostile_rpc/tokens.rs", "an_expired_token_is_told_from_a_wrong_one"),
+    (Reason::SessionLost, "tests/it/eim_health.rs", "password_login_is_told_of_its_lost_session_after_a_restart"),
+    (Reason::LinkExpired, "tests/it/links.rs", "a_signed_link_holds_its_terms"),
+    (Reason::EimConflict, "src/eim/convert/tests.rs", "every_entry_speaks_the_dialect"),
+    (Reason::EimUnreachable, "tests/it/eim_faults.rs", "a_cut_link_is_told_at_once"),
+    (Reason::EimTimeout, "tests/it/eim_faults.rs", "an_answer_that_comes_too_late_is_a_timeout"),
+    (Reason::EimRefused, "tests/it/eim_faults.rs", "a_refusal_of_the_eims_is_told_as_it_is"),
+    (Reason::EimBadAnswer, "src/eim/convert/tests.rs", "a_hostile_answer_is_told_as_the_eims_fault"),
+    (Reason::NoCallGateway, "tests/it/callgw.rs", "without_a_living_node_operators_alone_are_told_why"),
+    (Reason::TooManyRequests, "tests/it/bounds.rs", "a_batchs_entries_count_as_requests"),
+    (Reason::TooManyOfUser, "tests/it/shares.rs", "one_users_unanswered_requests_leave_room_for_others"),
+    (Reason::TooManyReports, "tests/it/call_failover.rs", "reports_of_several_members_move_a_conference"),
+    (Reason::GoingAway, "tests/it/commands.rs", "a_second_signal_ends_it_at_once"),
+    (Reason::StoreUnavailable, "tests/it/full_disk.rs", "on_a_full_disk_writes_are_refused_for_now"),
+    (Reason::ChairStays, "src/builtin_eim/tests/control.rs", "a_chairs_link_makes_a_further_chair"),
+    (Reason::TooManyUsers, "src/builtin_eim/tests/people.rs", "accounts_are_bounded"),
+];
+
+/// Reasons that no test brings about by a request, and what they take.
+const UNSHOWN: [(Reason, &str); 6] = [
+    (Reason::Internal, "a fault of ours: none is known"),
+    (Reason::EntryBusy, "more look-ups or checks of passwords under way at once than there may be"),
+    (Reason::EimBusy, "more requests to the EIM under way at once than there may be"),
+    (Reason::TooManyLinks, "as many links as a conference may have"),
+    (Reason::PasswordNotFound, "an EIM whose conferences have no passwords"),
+    (Reason::ConferenceUnknown, "an EIM that gives a conference the state of none"),
+];
+
+/// The keys of one group of the schema's `x-reasons`.
+fn group<'a>(schema: &'a Schema, name: &str) -> impl Iterator<Item = &'a str> {
+    let keys = schema.openrpc()["x-reasons"][name].as_array().unwrap_or_else(|| panic!("no group {name}"));
+    keys.iter().filter_map(Value::as_str)
+}
+
 #[test]
-fn every_method_has_a_dialogue() {
+fn every_reason_that_a_client_can_get_has_a_dialogue_or_is_shown_elsewhere() {
     let schema = Schema::load(None).unwrap_or_else(|errors| panic!("{errors:?}"));
     let dialogues = Dialogue::all();
-    for method in schema.methods() {
-        assert!(dialogues.iter().any(|d| d.name == method.name), "{} has no dialogue", method.name);
+    let in_dialogues: BTreeSet<&str> = dialogues.iter().flat_map(Dialogue::refusals).collect();
+    // Not a client's, or by files of an integrator's only.
+    let others: BTreeSet<&str> = group(&schema, "iq").chain(group(&schema, "dialect")).collect();
+    for reason in Reason::ALL.iter().filter(|reason| !others.contains(reason.key())) {
+        let elsewhere = ELSEWHERE.iter().find(|(shown, ..)| shown == reason);
+        let unshown = UNSHOWN.iter().any(|(shown, _)| shown == reason);
+        let ways = [in_dialogues.contains(reason.key()), elsewhere.is_some(), unshown];
+        let ways = ways.into_iter().filter(|way| *way).count();
+        assert_eq!(ways, 1, "{}: in a dialogue, shown elsewhere, or not at all", reason.key());
+        if let Some((_, file, test)) = elsewhere {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{file}: {e}"));
+            assert!(text.contains(&format!("fn {test}")), "{file} has no test {test}");
+        }
     }
 }

@@ -2,6 +2,7 @@ mod dialogues;
 mod directory;
 mod documents;
 mod params;
+mod reasons;
 
 use serde_json::Map;
 

@@ -17,6 +17,8 @@ pub const NOBODY: &str = "nobody";
 pub struct Dialogue {
     /// The file's name without its ending.
     pub name: String,
+    /// Keys of the configuration that its gateway has besides the world's, and their values.
+    pub configuration: Vec<(String, String)>,
     steps: Vec<Step>,
 }
 
@@ -55,10 +57,14 @@ impl Dialogue {
     }
 
     pub fn parse(name: &str, text: &str) -> Self {
-        let mut steps = Vec::new();
+        let (mut steps, mut configuration) = (Vec::new(), Vec::new());
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();
             let kind = if line.is_empty() || line.starts_with("//") {
+                continue;
+            } else if let Some(setting) = line.strip_prefix("with:") {
+                let (key, value) = setting.split_once('=').unwrap_or_else(|| panic!("{name}:{number}: KEY = VALUE"));
+                configuration.push((key.trim().to_owned(), value.trim().to_owned()));
                 continue;
             } else if let Some(role) = line.strip_prefix("as:") {
                 Kind::Role(role.trim().to_owned())
@@ -77,7 +83,19 @@ impl Dialogue {
             let paired = matches!(pair, [Step { kind: Kind::Request(_), .. }, Step { kind: Kind::Reply(_), .. }]);
             assert!(paired, "{name}:{}: a request and its reply come in pairs", pair[0].line);
         }
-        Self { name: name.to_owned(), steps }
+        Self { name: name.to_owned(), configuration, steps }
+    }
+
+    /// The keys of the refusals that it expects.
+    pub fn refusals(&self) -> impl Iterator<Item = &str> {
+        let replies = self.steps.iter().filter_map(|step| match &step.kind {
+            Kind::Reply(Some(reply)) => Some(reply),
+            _ => None,
+        });
+        let single = |reply| std::slice::from_ref(reply);
+        let entries =
+            replies.flat_map(move |reply: &Value| reply.as_array().map_or_else(|| single(reply), Vec::as_slice));
+        entries.filter_map(|entry| entry["error"]["data"]["key"].as_str())
     }
 
     /// Says each request by `say(role, text)`, which gives the reply's body, empty where there is none, and compares.
