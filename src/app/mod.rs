@@ -151,14 +151,7 @@ async fn run(
         "events",
         until(
             hard.clone(),
-            tasks::handle_inbound(
-                inbound,
-                conferences.clone(),
-                sockets.clone(),
-                config.eim.domain.clone(),
-                entry.clone(),
-                tracker.clone(),
-            ),
+            tasks::handle_inbound(inbound, conferences.clone(), sockets.clone(), entry.clone(), tracker.clone()),
         ),
     );
     lifecycle.wire("happenings", until(hard.clone(), follow_ups::take(news.happenings, entry.clone())));

@@ -20,10 +20,9 @@ use crate::clock::date_ms;
 use crate::conference::sockets::Sockets;
 use crate::conference::{ConferenceRef, Conferences, notification};
 use crate::eim::Health;
-use crate::eim::addresses::user_at;
 use crate::eim::events::Inbound;
 use crate::eim::iq_handler::WebAddress;
-use crate::event::{CallEvent, Change, Event, Role};
+use crate::event::Change;
 use crate::http::ws::send_queue::Close;
 use crate::rpc::Door;
 use crate::store::Store;
@@ -95,29 +94,19 @@ pub(super) async fn handle_inbound(
     mut inbound: mpsc::Receiver<Inbound>,
     conferences: Conferences,
     sockets: Sockets,
-    domain: String,
     entry: Entry,
     tracker: TaskTracker,
 ) {
     while let Some(news) = inbound.recv().await {
         match news {
-            Inbound::Event { to, body, .. } => match serde_json::from_str::<Event>(&body) {
-                Ok(event) => {
-                    if let (Change::Created(made), Some(user)) = (&event.change, user_at(&to, &domain)) {
-                        let own = ConferenceRef { conf_id: made.conf_id.clone(), call: made.call.is_some() };
-                        sockets.created(&user, &own).await;
-                    }
-                    conferences.event(event).await;
+            Inbound::Event { to, event } => {
+                if let (Change::Created(made), Some(user)) = (&event.change, to) {
+                    let own = ConferenceRef { conf_id: made.conf_id.clone(), call: made.call.is_some() };
+                    sockets.created(&user, &own).await;
                 }
-                // A call's news have no number, which tells them apart.
-                Err(error) => match (serde_json::from_str::<CallEvent>(&body), user_at(&to, &domain)) {
-                    (Ok(event), Some(user)) => sockets.send_call_event(&user, &event),
-                    _ => {
-                        metrics::counter!("confgate_events_unreadable_total").increment(1);
-                        tracing::warn!(%error, "an event of the EIM's can't be read");
-                    }
-                },
-            },
+                conferences.event(event).await;
+            }
+            Inbound::CallEvent { to, event } => sockets.send_call_event(&to, &event),
             Inbound::Up => {
                 sockets.link_up(None);
                 conferences.link_up().await;
@@ -130,7 +119,6 @@ pub(super) async fn handle_inbound(
             Inbound::WebAddress { conf_id, role, reply } => {
                 let entry = entry.clone();
                 tracker.spawn(async move {
-                    let role = if role.as_deref() == Some("chair") { Role::Chair } else { Role::Guest };
                     let made = entry.web_address(&conf_id, role).await;
                     // The EIM may have stopped waiting.
                     let _ = reply.send(made.ok().map(|link| WebAddress { url: link.url, code: link.code }));

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use metrics::Gauge;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::eim::addresses::user_at;
 use crate::eim::iq_handler::WebAddress;
+use crate::event::{CallEvent, Event, Role};
 use crate::ids::{ConfId, UserId};
 
 /// Events that may wait for their consumer. Beyond, the link stops reading: see [`Outbox`].
@@ -14,16 +16,20 @@ pub const INBOUND_MAX: usize = 4096;
 /// News from the EIM. In order for each link; `Up` precedes everything of a connection, `Down` follows it.
 #[derive(Debug)]
 pub enum Inbound {
-    /// `body` is the JSON text of an event; `to` the subscriber's address as on the wire.
+    /// A conference's event. `to`: whom it was sent to, if they are a user of the EIM.
     Event {
-        from: String,
-        to: String,
-        body: String,
+        to: Option<UserId>,
+        event: Event,
+    },
+    /// A call's event. It has no number.
+    CallEvent {
+        to: UserId,
+        event: CallEvent,
     },
     /// The EIM asks where a conference is joined. `None`: there is none. Dropped: the EIM is told of our fault.
     WebAddress {
         conf_id: ConfId,
-        role: Option<String>,
+        role: Role,
         reply: oneshot::Sender<Option<WebAddress>>,
     },
     /// The callers' link is up (in mode `c2s`: the gateway's own). What happened while it was down was not heard.
@@ -32,6 +38,24 @@ pub enum Inbound {
     /// A user's session is up (mode `c2s`): what it subscribed to must be subscribed to again.
     SessionUp(UserId),
     SessionDown(UserId),
+}
+
+impl Inbound {
+    /// Reads the JSON text of an event that was sent to that address on the wire.
+    ///
+    /// # Errors
+    /// Why it is no conference's event, where it is no call's either.
+    pub fn read(body: &str, to: &str, eim_domain: &str) -> Result<Self, serde_json::Error> {
+        let to = user_at(to, eim_domain);
+        let error = match serde_json::from_str(body) {
+            Ok(event) => return Ok(Self::Event { to, event }),
+            Err(error) => error,
+        };
+        match (to, serde_json::from_str(body)) {
+            (Some(to), Ok(event)) => Ok(Self::CallEvent { to, event }),
+            _ => Err(error),
+        }
+    }
 }
 
 /// Whose comings and goings a link tells.
@@ -142,8 +166,27 @@ mod tests {
         std::iter::from_fn(|| inbound.try_recv().ok()).map(kind).collect()
     }
 
+    const MEMBER_LEFT: &str = r#"{"confId":"c1","epoch":"e","seq":7,"time":1,"type":"member.left","actor":null,
+        "data":{"userId":"u2","reason":"left"}}"#;
+    const CALL_ENDED: &str = r#"{"confId":"c1","time":1,"type":"call.ended","actor":null,
+        "data":{"callId":"k1","confId":"c1","from":"u1","to":["u2"],"mode":"p2p"}}"#;
+
     fn event() -> Inbound {
-        Inbound::Event { from: String::new(), to: String::new(), body: String::new() }
+        Inbound::read(MEMBER_LEFT, "u1@ips3000/uc", "ips3000").unwrap()
+    }
+
+    #[test]
+    fn events_of_conferences_and_of_calls_are_told_apart() {
+        let read = |body: &str, to: &str| Inbound::read(body, to, "ips3000");
+        let user = UserId::parse("u1");
+        let conference = read(MEMBER_LEFT, "u1%ips3000@webconf.ips3000/uc");
+        assert!(matches!(conference, Ok(Inbound::Event { to, event }) if to == user && event.seq == 7));
+        assert!(matches!(read(MEMBER_LEFT, "webconf.ips3000"), Ok(Inbound::Event { to: None, .. })));
+        let call = read(CALL_ENDED, "u1@ips3000");
+        assert!(matches!(call, Ok(Inbound::CallEvent { to, event }) if Some(&to) == user.as_ref() && event.is_last()));
+        for unreadable in [CALL_ENDED, "", "{}", r#"{"type":"member.left"}"#] {
+            assert!(read(unreadable, "webconf.ips3000").is_err(), "{unreadable}");
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! What we answer when somebody asks us by IQ. Pure.
 
 use crate::eim::addresses::Peers;
+use crate::event::Role;
 use crate::ids::ConfId;
 use crate::xmpp::xml::{CONTENT_NS, Element, Node, Stanza};
 
@@ -58,7 +59,7 @@ pub enum Answer {
     /// The EIM asks for a conference's web address: others must find it, then see [`web_address`].
     WebAddress {
         conf_id: ConfId,
-        role: Option<String>,
+        role: Role,
     },
     /// It is not a request that could be answered.
     Nothing,
@@ -97,8 +98,9 @@ fn wanted(iq: &Stanza, extension: &Element) -> Answer {
     let Some(operation) = extension.child("getWebAddress") else {
         return Answer::Reply(error(iq, "cancel", "service-unavailable"));
     };
+    let role = if operation.attr("role") == Some("chair") { Role::Chair } else { Role::Guest };
     match operation.attr("confId").and_then(ConfId::parse) {
-        Some(conf_id) => Answer::WebAddress { conf_id, role: operation.attr("role").map(str::to_owned) },
+        Some(conf_id) => Answer::WebAddress { conf_id, role },
         None => Answer::Reply(error(iq, "modify", "bad-request")),
     }
 }
@@ -212,7 +214,7 @@ mod tests {
             "<jeExtension xmlns='je:x:client:conference'><getWebAddress confId='c1' role='chair'/></jeExtension>";
         let iq = ask("get", "jeconference.ips3000", payload);
         let conf_id = ConfId::parse("c1").unwrap();
-        assert_eq!(answer(&iq, &peers()), Answer::WebAddress { conf_id, role: Some("chair".into()) });
+        assert_eq!(answer(&iq, &peers()), Answer::WebAddress { conf_id, role: Role::Chair });
         for from in ["u1@ips3000", "u1%ips3000@webconf.ips3000/uc", "rooms.ips3000", "evil.example"] {
             assert!(replied(&ask("get", from, payload)).to_xml().contains("service-unavailable"));
         }

@@ -219,10 +219,15 @@ impl<'a> Connection<'a> {
     }
 
     fn take_message(&mut self, message: &Stanza) {
-        let address = |name| message.attr(name).unwrap_or("").to_owned();
-        match iq_handler::event_body(message, &self.state.settings.peers) {
-            Some(body) => self.state.outbox.push(Inbound::Event { from: address("from"), to: address("to"), body }),
-            None => metrics::counter!("confgate_eim_messages_ignored_total").increment(1),
+        let Some(body) = iq_handler::event_body(message, &self.state.settings.peers) else {
+            return metrics::counter!("confgate_eim_messages_ignored_total").increment(1);
+        };
+        match Inbound::read(&body, message.attr("to").unwrap_or(""), &self.state.settings.eim_domain) {
+            Ok(event) => self.state.outbox.push(event),
+            Err(error) => {
+                metrics::counter!("confgate_events_unreadable_total").increment(1);
+                tracing::warn!(%error, "an event of the EIM's can't be read");
+            }
         }
     }
 

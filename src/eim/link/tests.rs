@@ -268,15 +268,18 @@ async fn a_consumer_that_is_behind_holds_the_server_back_and_loses_nothing() {
     let sent = 5000;
     let sender = tokio::spawn(async move {
         for n in 0..sent {
-            let event = Element::new("event", "je:x:client:event").with_text(n.to_string());
+            let body = format!(
+                r#"{{"confId":"c1","epoch":"e","seq":{n},"time":1,"type":"member.left","actor":null,"data":{{"userId":"u2","reason":"left"}}}}"#
+            );
+            let event = Element::new("event", "je:x:client:event").with_text(body);
             let message = Stanza::new("message").with_child(event);
             send(&mut stream, &message.with("from", "je.ips3000").with("to", "u%ips3000@webconf.ips3000/uc")).await;
         }
         stream
     });
     for n in 0..sent {
-        let Some(Inbound::Event { body, .. }) = rig.inbound.recv().await else { panic!("not an event") };
-        assert_eq!(body, n.to_string());
+        let Some(Inbound::Event { event, .. }) = rig.inbound.recv().await else { panic!("not an event") };
+        assert_eq!(event.seq, n);
     }
     drop(sender.await.unwrap());
 }
