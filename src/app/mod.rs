@@ -30,9 +30,10 @@ use crate::clock::{Moment, date_ms};
 use crate::conference::sockets::Sockets;
 use crate::conference::{Conferences, Limits};
 use crate::config::{Config, EimMode, Scope};
+use crate::eim::Eim;
 use crate::eim::events::Inbound;
 use crate::eim::requests::Calls;
-use crate::eim::{Eim, Health};
+use crate::health::Health;
 use crate::http::{
     Admission, Certificate, CertificateFiles, GuardSettings, HttpServer as HttpDoor, HttpSettings, Networks, Timeouts,
 };

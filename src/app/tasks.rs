@@ -19,10 +19,10 @@ use crate::callgw::Pool;
 use crate::clock::date_ms;
 use crate::conference::sockets::Sockets;
 use crate::conference::{ConferenceRef, Conferences, notification};
-use crate::eim::Health;
 use crate::eim::events::Inbound;
 use crate::eim::iq_handler::WebAddress;
 use crate::event::Change;
+use crate::health::Health;
 use crate::http::ws::send_queue::Close;
 use crate::rpc::Door;
 use crate::store::Store;
@@ -213,13 +213,7 @@ pub(super) async fn watch_gateways(pool: Pool, tell: watch::Sender<Health>) {
     let mut changes = pool.changes();
     loop {
         let now = pool.trouble().map_or_else(Health::up, Health::down);
-        tell.send_if_modified(|known| {
-            let changed = known.up != now.up;
-            if changed {
-                *known = now;
-            }
-            changed
-        });
+        tell.send_if_modified(|known| known.turn(now));
         if changes.changed().await.is_err() {
             return;
         }
@@ -236,17 +230,13 @@ pub(super) async fn watch_store(store: Store, tell: watch::Sender<Health>) {
             Ok(()) => Health::up(),
             Err(error) => Health::down(error.to_string()),
         };
-        tell.send_if_modified(|known| {
-            let changed = known.up != now.up;
-            if changed {
-                match now.up {
-                    true => tracing::info!("the store is up"),
-                    false => tracing::warn!(why = now.why, "the store is down"),
-                }
-                *known = now;
+        if tell.send_if_modified(|known| known.turn(now)) {
+            let now = tell.borrow();
+            match now.up {
+                true => tracing::info!("the store is up"),
+                false => tracing::warn!(why = now.why, "the store is down"),
             }
-            changed
-        });
+        }
     }
 }
 

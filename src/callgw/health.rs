@@ -54,7 +54,7 @@ pub enum Fault {
 
 /// One node's health. Owned by its [`super::node::Node`], behind that one's lock.
 #[derive(Debug)]
-pub struct Health {
+pub struct NodeHealth {
     /// A control link that is silent for longer is dead, in ms.
     silence_ms: u64,
     /// When this node was last looked at.
@@ -74,7 +74,7 @@ pub struct Health {
     reported_until: u64,
 }
 
-impl Health {
+impl NodeHealth {
     pub fn new(silence_ms: u64) -> Self {
         Self {
             silence_ms,
@@ -231,13 +231,13 @@ mod tests {
         UserId::parse(name).unwrap()
     }
 
-    fn fault(health: &Health, now: u64) -> Option<Fault> {
+    fn fault(health: &NodeHealth, now: u64) -> Option<Fault> {
         health.check(now).err().map(|(fault, _)| fault)
     }
 
     #[test]
     fn a_link_that_is_silent_for_two_reports_is_dead_whatever_a_probe_says() {
-        let mut health = Health::new(SILENCE);
+        let mut health = NodeHealth::new(SILENCE);
         health.on_probe(Ok(()));
         health.on_message(&load(0.1, false), 1000);
         assert_eq!(fault(&health, 1000 + SILENCE), None);
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_node_that_refuses_control_is_as_its_probes_say() {
-        let mut health = Health::new(SILENCE);
+        let mut health = NodeHealth::new(SILENCE);
         assert_eq!(fault(&health, 0), Some(Fault::Down), "not yet probed");
         health.on_message(&load(0.7, true), 0);
         health.set_control_refused("404".into());
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_node_that_does_not_take_our_secret_is_down_though_a_probe_goes_well_until_it_does() {
-        let mut health = Health::new(SILENCE);
+        let mut health = NodeHealth::new(SILENCE);
         health.on_probe(Ok(()));
         health.set_distrusted("it refuses our secret".into());
         assert_eq!(health.check(0), Err((Fault::Down, "it refuses our secret".into())));
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn a_node_whose_media_is_away_says_why_and_is_down_unless_it_is_back_in_time() {
         let away = FromNode::Unserving { why: "Janus has gone".into() };
-        let mut health = Health::new(SILENCE);
+        let mut health = NodeHealth::new(SILENCE);
         health.on_probe(Ok(()));
         health.on_message(&away, 0);
         assert_eq!(health.check(0), Err((Fault::Down, "Janus has gone".into())), "it was never there");
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn while_we_were_stalled_nobody_was_silent() {
-        let mut health = Health::new(SILENCE);
+        let mut health = NodeHealth::new(SILENCE);
         health.on_message(&load(0.1, false), 1000);
         health.on_look(1500);
         // Stopped for an hour.
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn reports_of_several_members_count_as_a_failed_probe_for_a_while() {
-        let mut health = Health::new(SILENCE);
+        let mut health = NodeHealth::new(SILENCE);
         health.on_probe(Ok(()));
         for now in [0, 1, 2] {
             assert!(!health.report_failure(&user("a"), 6, now), "one member, however often");
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_few_members_cant_take_a_node_away_from_many() {
-        let mut health = Health::new(SILENCE);
+        let mut health = NodeHealth::new(SILENCE);
         health.on_probe(Ok(()));
         let complaints =
             (0..33).map(|i| health.report_failure(&user(&format!("u{i}")), 100, 5)).filter(|failed| *failed);
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_node_that_says_that_it_stops_is_left_until_it_says_otherwise() {
-        let mut health = Health::new(SILENCE);
+        let mut health = NodeHealth::new(SILENCE);
         health.on_message(&FromNode::Draining { deadline_ms: 9 }, 1);
         health.on_message(&load(0.1, true), 2);
         assert!(health.is_draining() && health.is_stopping());

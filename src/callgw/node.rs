@@ -12,7 +12,7 @@ use crate::node_protocol::{FromNode, ToNode};
 use crate::token::{Kind, KindKeys};
 
 use super::choice::{Candidate, FULL};
-use super::health::{Fault, Health};
+use super::health::{Fault, NodeHealth};
 use super::recent::Recent;
 
 /// Members at which a node that doesn't report its load is taken for half as full as it can be: a guess, by which such
@@ -75,7 +75,7 @@ impl NodeStatus {
 }
 
 struct State {
-    health: Health,
+    health: NodeHealth,
     fault: Option<(Fault, String)>,
     since: u64,
     recent: Recent,
@@ -101,7 +101,7 @@ impl Node {
         let secret = config.secret.as_ref().unwrap_or(own_secret);
         let keys = |kind| KindKeys::new(&[(config.id.clone(), secret.clone())], kind);
         let state = State {
-            health: Health::new(silence.as_millis() as u64),
+            health: NodeHealth::new(silence.as_millis() as u64),
             fault: Some((Fault::Down, "not yet probed".into())),
             since: date_ms(),
             recent: Recent::default(),

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::health::Health;
 use crate::ids::{Secret, UserId};
 use crate::rate_limit::shares::Shares;
 use crate::xmpp::dial::InProcess;
@@ -27,7 +28,7 @@ use crate::xmpp::xml::Stanza;
 use addresses::Addresses;
 pub use events::{INBOUND_MAX, Inbound};
 use link::{Context, Link};
-pub use link::{EimError, Guard, Health};
+pub use link::{EimError, Guard};
 use link_plan::Plan;
 pub use probe::{Client, Probed, probe};
 use provision::Provision;

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::eim::addresses::Peers;
 use crate::eim::events::Announce;
-use crate::eim::link::{Context, EimError, Health, Link, LinkSettings, Timing};
+use crate::eim::link::{Context, EimError, Link, LinkSettings, Timing};
+use crate::health::Health;
 use crate::ids::{Secret, UserId};
 use crate::stall::patience;
 use crate::xmpp::dial::{Connected, Dial, Endpoint, offer};

@@ -14,6 +14,7 @@ const FLOORS: [&[&str]; 5] = [
         "backoff",
         "stall",
         "ids",
+        "health",
         "precis",
         "refusal",
         "event",
@@ -39,10 +40,11 @@ const WIRES: usize = 1;
 const SHELL_CRATES: [&str; 6] = ["axum", "tokio", "hyper", "sqlx", "rustls", "tungstenite"];
 
 /// The ground's modules that are plain values and functions, and the rooms' pure cores.
-const PURE: [&str; 22] = [
+const PURE: [&str; 23] = [
     "src/clock.rs",
     "src/backoff.rs",
     "src/ids.rs",
+    "src/health.rs",
     "src/precis/",
     "src/event/",
     "src/rate_limit/limiter.rs",

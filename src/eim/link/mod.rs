@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::date_ms;
+use crate::health::Health;
 use crate::eim::addresses::Peers;
 use crate::eim::events::{Announce, Inbound, Outbox};
 use crate::xmpp::jid::Jid;
@@ -60,28 +60,6 @@ impl EimError {
             Self::Unsendable(_) => "unsendable",
             Self::TooManyOfUser => "too_many_of_user",
         }
-    }
-}
-
-/// A link's state, and for how long it has been so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
-    pub up: bool,
-    /// Ms since 1970.
-    pub since_ms: u64,
-    /// For operators: what the last attempt or connection ended with. Empty while up.
-    pub why: String,
-    /// The server refuses the secret or the password: that doesn't pass by itself.
-    pub refused: bool,
-}
-
-impl Health {
-    pub fn up() -> Self {
-        Self { up: true, since_ms: date_ms(), why: String::new(), refused: false }
-    }
-
-    pub fn down(why: impl Into<String>) -> Self {
-        Self { up: false, since_ms: date_ms(), why: why.into(), refused: false }
     }
 }
 

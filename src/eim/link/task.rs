@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::state::State;
-use super::{Connected, EimError, Health, LinkSettings, MisroutedReplies, Request};
+use super::{Connected, EimError, LinkSettings, MisroutedReplies, Request};
 use crate::backoff::Backoff;
 use crate::eim::events::Outbox;
+use crate::health::Health;
 use crate::xmpp::negotiate::ConnectError;
 
 /// A connection that lasted so long was a good one: the next pause is the shortest again.
