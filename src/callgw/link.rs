@@ -13,10 +13,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::clock::stall::patience;
 use crate::config;
 use crate::http::dial::{self, DialError, Socket, Tls};
 use crate::node_protocol::{FromNode, QUEUE, ToNode};
-use crate::stall::patience;
 use crate::tls_client;
 use crate::token::ControlClaims;
 

@@ -10,8 +10,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
+use crate::clock::stall::patience;
 use crate::http::dial::{self, DialError, Tls};
-use crate::stall::patience;
 
 /// Nothing that a node sends by itself is larger.
 const MESSAGE_MAX: usize = 64 * 1024;

@@ -16,7 +16,7 @@ use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
 use crate::ids::{ConfId, UserId};
 use crate::refusal::{Kind, Refusal};
-use crate::stall::LATE;
+use crate::clock::stall::LATE;
 
 use super::core::{Core, Effect, EimRequest, Failure, MediaPermissions, Start};
 use super::{Conferences, HAPPENINGS, MAILBOX, RIGHTS};

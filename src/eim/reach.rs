@@ -14,7 +14,7 @@ use crate::eim::events::Inbound;
 use crate::eim::link::{EimError, Link};
 use crate::eim::sessions::{Door, Sessions};
 use crate::health::Health;
-use crate::stall::is_stall;
+use crate::clock::stall::is_stall;
 use crate::xmpp::jid::same_address;
 use crate::xmpp::xml::{Element, Stanza};
 

@@ -9,12 +9,12 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::stall::patience;
 use crate::eim::addresses::Peers;
 use crate::eim::events::Announce;
 use crate::eim::link::{Context, EimError, Link, LinkSettings, Timing};
 use crate::health::Health;
 use crate::ids::{Secret, UserId};
-use crate::stall::patience;
 use crate::xmpp::dial::{Connected, Dial, Endpoint, offer};
 use crate::xmpp::negotiate::ConnectError;
 use crate::xmpp::negotiate::client::{self, Security};

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::address::domain_of;
 use super::worker::{Inbound, LINK_QUEUE, LinkSender};
-use crate::stall::is_stall;
+use crate::clock::stall::is_stall;
 use crate::xmpp::jid::belongs_to;
 use crate::xmpp::stream::{Incoming, StreamError, XmppStream};
 use crate::xmpp::xml::{Element, Stanza};

@@ -24,9 +24,9 @@ use super::message::{self, ServerMessage};
 use super::status::{LinkStatus, UNKNOWN, text_of_frame};
 use crate::backoff::Backoff;
 use crate::clock::Moment;
+use crate::clock::stall::{is_stall, patience};
 use crate::http::dial::{self, Socket, Tls};
 use crate::ids::{Secret, random_text};
-use crate::stall::{is_stall, patience};
 
 /// Commands that wait for the driver's task.
 const COMMANDS: usize = 1024;

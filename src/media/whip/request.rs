@@ -12,11 +12,11 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
+use crate::clock::stall::patience;
 use crate::event::Role;
 use crate::http::dial::{self, Tls};
 use crate::ids::{ConfId, Secret, UserId};
 use crate::media::session::Side;
-use crate::stall::patience;
 use crate::token::{CallGatewayClaims, Kind, KindKeys};
 
 /// The characters that stand in an address as they are (RFC 3986 section 2.3).

@@ -5,6 +5,8 @@
 //! They come from the monotonic clock, which nobody sets, also where the store keeps them: see [`TimeLine`]. The two are
 //! different types, and nothing else in the program reads either.
 
+pub mod stall;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
