@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::config;
 use crate::http::body::{BoundedBody, answered};
 use crate::http::write_timeout::WriteTimeout;
 use crate::ids::Secret;
@@ -60,6 +61,12 @@ pub struct AdminSettings {
     pub listen: SocketAddr,
     /// The bearer token that callers must show; required beyond loopback.
     pub token: Option<Secret>,
+}
+
+impl From<&config::Admin> for AdminSettings {
+    fn from(admin: &config::Admin) -> Self {
+        Self { listen: admin.listen, token: admin.token.clone() }
+    }
 }
 
 /// Why the admin listener can't open.

@@ -105,6 +105,18 @@ impl Lifecycle {
         self.start(name, Stage::Wire, part);
     }
 
+    /// As [`Self::wire`], for work that can be dropped at the hard stop.
+    pub fn work<F>(&mut self, name: &'static str, work: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let hard = self.hard();
+        self.wire(name, async move {
+            hard.run_until_cancelled(work).await;
+            Ok(())
+        });
+    }
+
     fn start<F>(&mut self, name: &'static str, stage: Stage, part: F)
     where
         F: Future<Output = Result<(), Failure>> + Send + 'static,

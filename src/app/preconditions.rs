@@ -3,17 +3,18 @@
 use crate::admin::{Admin, AdminSettings};
 use crate::app::lifecycle::Failure;
 use crate::config::{Config, EimMode};
-use crate::http::{HttpServer as HttpDoor, Tls};
+use crate::http::dial;
+use crate::http::{Certificate, HttpServer, HttpSettings, Tls};
+use crate::media;
 use crate::store::{NodeLock, NodeRole, Store, StoreError};
 
-use super::media::{check_media, check_pulls};
-use super::{builtin_eim, certificate, http_settings};
+use super::eim::load_builtin;
 
 /// All that holds, opened.
 pub(super) struct Opened {
     /// What is this process's alone, for as long as it is held.
     pub claims: Vec<NodeLock>,
-    pub http: HttpDoor,
+    pub http: HttpServer,
     pub admin: Admin,
     pub store: Store,
 }
@@ -35,10 +36,9 @@ impl Opened {
         let claims = claims(config).map_err(|error| error.to_string());
         let claims = opened("node", claims, |_| config.node.id.clone(), &mut told)?;
         let http = opened("http.listen", try_http(config).await, |http| format!("at {}", http.address()), &mut told);
-        let settings = AdminSettings { listen: config.admin.listen, token: config.admin.token.clone() };
-        let admin = Admin::open(settings).await.map_err(|error| error.to_string());
+        let admin = Admin::open(AdminSettings::from(&config.admin)).await.map_err(|error| error.to_string());
         let admin = opened("admin.listen", admin, |admin| format!("at {}", admin.address()), &mut told);
-        let mut well = config.callgw.builtin().is_none() || told("media", check_media(config));
+        let mut well = config.callgw.builtin().is_none() || told("media", media::settings::try_addresses(config));
         let all = well && http.is_some() && admin.is_some();
         if !(trial || all) {
             return None;
@@ -47,7 +47,7 @@ impl Opened {
         let store = Store::open(&config.store).await.map_err(|error| error.to_string());
         let store = opened("database", store, |_| "open, migrated".to_owned(), &mut told);
         if let Some(store) = store.as_ref().filter(|_| trial && config.eim.mode == EimMode::Builtin) {
-            let loaded = builtin_eim(config, store).await.map_err(|error| error.to_string());
+            let loaded = load_builtin(config, store).await.map_err(|error| error.to_string());
             well &= told("eim", loaded.map(|_| "built in".to_owned()));
         }
         well &= told("callgw.ca", check_pulls(config));
@@ -109,13 +109,19 @@ fn opened<T>(
     outcome.ok()
 }
 
+/// Whom other nodes are believed by.
+fn check_pulls(config: &Config) -> Result<String, String> {
+    let ca = config.callgw.ca.as_deref();
+    dial::Tls::load(ca)?;
+    Ok(ca.map_or("what the system trusts".to_owned(), |path| path.display().to_string()))
+}
+
 fn try_certificate(config: &Config) -> Result<String, String> {
-    let files = certificate(config).files().map_err(|error| error.to_string())?;
+    let files = Certificate::from(&config.http).files().map_err(|error| error.to_string())?;
     let shown = files.cert.display().to_string();
     Tls::load(files).map(|_| shown).map_err(|error| error.to_string())
 }
 
-async fn try_http(config: &Config) -> Result<HttpDoor, String> {
-    let settings = http_settings(config).map_err(|error| error.to_string())?;
-    HttpDoor::open(settings).await.map_err(|error| error.to_string())
+async fn try_http(config: &Config) -> Result<HttpServer, String> {
+    HttpServer::open(HttpSettings::from(config)).await.map_err(|error| error.to_string())
 }

@@ -2,7 +2,6 @@
 //! `app::serve` starts; none owns any state.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,8 +11,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::demo;
-use crate::app::lifecycle::Failure;
+use crate::app::follow_ups;
+use crate::app::lifecycle::{Failure, Lifecycle};
+use crate::app::parts::{Ends, Parts};
 use crate::auth::Entry;
 use crate::callgw::Pool;
 use crate::clock::date_ms;
@@ -24,15 +24,10 @@ use crate::eim::iq_handler::WebAddress;
 use crate::event::Change;
 use crate::health::Health;
 use crate::http::ws::send_queue::Close;
-use crate::rpc::Door;
 use crate::store::Store;
 
 /// How often families that other nodes ended are asked for: an ended token is refused everywhere within a second.
 const ENDED_POLL: Duration = Duration::from_millis(500);
-/// Between attempts to learn from the EIM what was before the start.
-const RESTORE_RETRY: Duration = Duration::from_secs(2);
-/// How often the time line of moments is kept: see `clock::TimeLine`.
-const LINE_KEPT: Duration = Duration::from_secs(5);
 /// How often the store is tried.
 const STORE_CHECK: Duration = Duration::from_secs(1);
 /// How often, at the least and at the most, accounts that are over or idle are collected; between these, four times
@@ -43,54 +38,27 @@ const REVOKED_AT_ONCE: usize = 500;
 /// How long sockets are given, after they were told, to finish what they have under way.
 const GOING_AWAY: Duration = Duration::from_secs(2);
 
-/// What can only be done once everything runs; then there is nothing more to do until the end.
-pub(super) async fn after_start(door: Arc<Door>, demonstrate: bool, hard: CancellationToken) -> Result<(), Failure> {
-    let generation = door.conferences.next_generation();
-    let restoring = async {
-        restore(&door, generation).await;
-        if demonstrate {
-            demo::prepare(&door).await?;
-        }
-        Ok::<(), Failure>(())
-    };
-    if let Some(outcome) = hard.run_until_cancelled(restoring).await {
-        outcome?;
+/// Starts them all.
+pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
+    let Parts { config, store, conferences, sockets, entry, pool, tracker, .. } = parts;
+    let Ends { inbound, conferences: news, placement, tell_store, tell_gateways } = ends;
+    lifecycle.work("store", watch_store(store.clone(), tell_store));
+    let handing_on = handle_inbound(inbound, conferences.clone(), sockets.clone(), entry.clone(), tracker.clone());
+    lifecycle.work("events", handing_on);
+    lifecycle.work("happenings", follow_ups::take(news.happenings, entry.clone()));
+    lifecycle.work("placement", placement.run(news.rights, conferences.clone()));
+    lifecycle.work("ended families", poll_ended(entry.clone()));
+    lifecycle.work("revocations", revoke(entry.clone(), pool.clone()));
+    lifecycle.work("collector", collect(entry.clone(), conferences.clone(), config.limits.guest_idle));
+    lifecycle.work("gateways", watch_gateways(pool.clone(), tell_gateways));
+    for (part, health) in parts.health.clone() {
+        lifecycle.work("health", notify_health(part, health, sockets.clone()));
     }
-    hard.cancelled().await;
-    Ok(())
-}
-
-/// What was before the start goes on: sessions, and seats whose people may come back. The EIM may come up later. Seats
-/// don't wait for sessions: each moment later, more have come for whom the EIM must be told again.
-async fn restore(door: &Door, generation: u64) {
-    tokio::join!(restore_sessions(door), restore_seats(door, generation));
-}
-
-async fn restore_sessions(door: &Door) {
-    while let Err(refusal) = door.entry.restore_sessions().await {
-        tracing::info!(key = refusal.key(), "users' sessions can't be opened again yet");
-        tokio::time::sleep(RESTORE_RETRY).await;
-    }
-}
-
-async fn restore_seats(door: &Door, generation: u64) {
-    loop {
-        match door.conferences.restore(generation).await {
-            Ok(0) => return,
-            Ok(seats) => return tracing::info!(seats, "waiting for who was here before the start"),
-            Err(refusal) => {
-                tracing::info!(key = refusal.key(), "the EIM can't say who was here before the start");
-                if !refusal.is_retryable() {
-                    return;
-                }
-            }
-        }
-        tokio::time::sleep(RESTORE_RETRY).await;
-    }
+    lifecycle.door("sockets", drain_sockets(sockets.clone(), lifecycle.soft(), config.limits.drain));
 }
 
 /// Hands the EIM's news to those whom it concerns.
-pub(super) async fn handle_inbound(
+async fn handle_inbound(
     mut inbound: mpsc::Receiver<Inbound>,
     conferences: Conferences,
     sockets: Sockets,
@@ -128,7 +96,7 @@ pub(super) async fn handle_inbound(
     }
 }
 
-pub(super) async fn poll_ended(entry: Entry) {
+async fn poll_ended(entry: Entry) {
     let mut tick = interval(ENDED_POLL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut since = 0;
@@ -144,7 +112,7 @@ pub(super) async fn poll_ended(entry: Entry) {
 
 /// Tells call gateways which logins are over: their tokens end with them. A node whose control link has opened is told
 /// all that ended lately.
-pub(super) async fn revoke(entry: Entry, pool: Pool) {
+async fn revoke(entry: Entry, pool: Pool) {
     let (mut ended, mut changes) = (entry.ended_families(), pool.changes());
     let (mut openings, mut is_behind) = (HashMap::<String, u64>::new(), true);
     loop {
@@ -168,7 +136,7 @@ pub(super) async fn revoke(entry: Entry, pool: Pool) {
     }
 }
 
-pub(super) async fn collect(entry: Entry, conferences: Conferences, guest_idle: Duration) {
+async fn collect(entry: Entry, conferences: Conferences, guest_idle: Duration) {
     let mut tick = interval((guest_idle / 4).clamp(COLLECT.0, COLLECT.1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -180,7 +148,7 @@ pub(super) async fn collect(entry: Entry, conferences: Conferences, guest_idle: 
 }
 
 /// Tells every socket when a part goes and comes back.
-pub(super) async fn notify_health(part: &'static str, mut health: watch::Receiver<Health>, sockets: Sockets) {
+async fn notify_health(part: &'static str, mut health: watch::Receiver<Health>, sockets: Sockets) {
     let mut up = health.borrow_and_update().up;
     while health.changed().await.is_ok() {
         let now = health.borrow_and_update().clone();
@@ -196,20 +164,8 @@ pub(super) async fn notify_health(part: &'static str, mut health: watch::Receive
     }
 }
 
-/// Keeps the time line of moments, so that the next process goes on with it.
-pub(super) async fn keep_line(store: Store, hard: CancellationToken) -> Result<(), Failure> {
-    let mut tick = interval(LINE_KEPT);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while hard.run_until_cancelled(tick.tick()).await.is_some() {
-        // That the store can't be written is told by who needs it.
-        store.keep_time_line().await.ok();
-    }
-    store.keep_time_line().await.ok();
-    Ok(())
-}
-
 /// Tells whether any call gateway can be used.
-pub(super) async fn watch_gateways(pool: Pool, tell: watch::Sender<Health>) {
+async fn watch_gateways(pool: Pool, tell: watch::Sender<Health>) {
     let mut changes = pool.changes();
     loop {
         let now = pool.trouble().map_or_else(Health::up, Health::down);
@@ -221,7 +177,7 @@ pub(super) async fn watch_gateways(pool: Pool, tell: watch::Sender<Health>) {
 }
 
 /// Tries the store now and then, and tells how it is.
-pub(super) async fn watch_store(store: Store, tell: watch::Sender<Health>) {
+async fn watch_store(store: Store, tell: watch::Sender<Health>) {
     let mut tick = interval(STORE_CHECK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -241,7 +197,7 @@ pub(super) async fn watch_store(store: Store, tell: watch::Sender<Health>) {
 }
 
 /// At the soft stop everybody is told, and a moment later sent to another node, or back here after a restart.
-pub(super) async fn drain_sockets(sockets: Sockets, soft: CancellationToken, drain: Duration) -> Result<(), Failure> {
+async fn drain_sockets(sockets: Sockets, soft: CancellationToken, drain: Duration) -> Result<(), Failure> {
     soft.cancelled().await;
     if sockets.count() > 0 {
         let deadline = date_ms() + GOING_AWAY.min(drain).as_millis() as u64;

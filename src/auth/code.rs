@@ -112,72 +112,11 @@ fn is_of_code(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '~' | '.' | '_' | '-' | '+' | '/' | '=')
 }
 
-/// Characters around an address in a text: blanks, brackets, quotes, and marks that end or part a sentence.
+/// Characters around an address in a text, beside blanks: brackets, quotes, and marks that end or part a sentence.
+const AROUND: &str = "<>()[]{}\"'`*_|.,;:!“”„‘’«»‹›…。，、；：！．｡､（）［］｛｝＜＞「」『』《》〈〉【】";
+
 fn is_around(c: char) -> bool {
-    c.is_whitespace()
-        || has_no_width(c)
-        || matches!(
-            c,
-            '<' | '>'
-                | '('
-                | ')'
-                | '['
-                | ']'
-                | '{'
-                | '}'
-                | '"'
-                | '\''
-                | '`'
-                | '*'
-                | '_'
-                | '|'
-                | '.'
-                | ','
-                | ';'
-                | ':'
-                | '!'
-        )
-        || matches!(
-            c,
-            '“' | '”'
-                | '„'
-                | '‘'
-                | '’'
-                | '«'
-                | '»'
-                | '‹'
-                | '›'
-                | '…'
-                | '。'
-                | '，'
-                | '、'
-                | '；'
-                | '：'
-                | '！'
-                | '．'
-                | '｡'
-                | '､'
-        )
-        || matches!(
-            c,
-            '（' | '）'
-                | '［'
-                | '］'
-                | '｛'
-                | '｝'
-                | '＜'
-                | '＞'
-                | '「'
-                | '」'
-                | '『'
-                | '』'
-                | '《'
-                | '》'
-                | '〈'
-                | '〉'
-                | '【'
-                | '】'
-        )
+    c.is_whitespace() || has_no_width(c) || AROUND.contains(c)
 }
 
 /// Characters that programs put into long words, to break them or to mark a text's direction.

@@ -3,6 +3,7 @@
 mod caller;
 pub mod code;
 mod guests;
+mod keys;
 mod limits;
 mod link;
 mod lookup;
@@ -32,6 +33,7 @@ use crate::token::{Access, Keys};
 use verified::Verified;
 
 pub use caller::Caller;
+pub use keys::Secrets;
 pub use limits::Limits;
 pub use link::{Link, LinkTerms, ListedLink};
 pub use lookup::{LookUp, Page};

@@ -1,5 +1,6 @@
 //! What the built-in EIM is told at its start.
 
+use crate::config::{self, Config};
 use crate::ids::Secret;
 
 /// A day in milliseconds.
@@ -19,6 +20,18 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            domain: config.eim.domain.clone(),
+            components: config.eim.trusted_components(),
+            admin_domains: config.eim.provisioning_domain().into_iter().collect(),
+            users: config.eim.users.iter().map(ConfiguredUser::from).collect(),
+            limits: Limits::from(&config.limits),
+        }
+    }
+}
+
 /// One person of the configured address book.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConfiguredUser {
@@ -30,6 +43,19 @@ pub struct ConfiguredUser {
     pub department: Option<String>,
     pub mobile: Option<String>,
     pub email: Option<String>,
+}
+
+impl From<&config::EimUser> for ConfiguredUser {
+    fn from(user: &config::EimUser) -> Self {
+        Self {
+            user_id: user.user_id.to_string(),
+            name: user.name.clone(),
+            password: user.password.clone(),
+            department: user.department.clone(),
+            mobile: user.mobile.clone(),
+            email: user.email.clone(),
+        }
+    }
 }
 
 /// Bounds of what the EIM keeps. Each is reached only with a refusal of `resource-constraint`, never by dropping
@@ -67,6 +93,22 @@ pub struct Limits {
     pub ring_ms: u64,
     /// How long a call lasts at most: it may not hold its people busy when nobody tells any more that they are gone.
     pub call_max_ms: u64,
+}
+
+impl From<&config::Limits> for Limits {
+    fn from(limits: &config::Limits) -> Self {
+        Self {
+            conferences: limits.conferences,
+            conferences_per_user: limits.conferences_per_user,
+            conference_members: limits.conference_members,
+            calls: limits.calls,
+            calls_per_user: limits.calls_per_user,
+            call_callees: limits.call_callees,
+            ring_ms: limits.ring.as_millis() as u64,
+            kick_ms: limits.kick.as_millis() as u64,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Limits {

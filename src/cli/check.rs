@@ -11,6 +11,7 @@ use crate::config::{CallNode, Config, EimMode, NodeKind};
 use crate::eim::settings::EimConfig;
 use crate::http::dial::Tls;
 use crate::ids::UserId;
+use crate::media::{janus, whip};
 use crate::schema::Schema;
 use crate::store::{NodeLock, NodeRole};
 use crate::{app, callgw, eim};
@@ -90,13 +91,13 @@ fn clients(config: &Config) -> Vec<eim::Client> {
 }
 
 async fn janus(config: &Config, node: &CallNode) -> Result<String, String> {
-    let reach = app::janus_reach(config, node)?;
+    let reach = janus::JanusServer::new(config, node)?;
     reach.check().await?;
     Ok(format!("{}, a session", reach.url))
 }
 
 async fn whip(config: &Config, node: &CallNode) -> Result<String, String> {
-    let reach = app::whip_reach(config, node)?;
+    let reach = whip::WhipServer::new(config, node)?;
     reach.probe().await?;
     Ok(format!("{}, it answers", reach.base))
 }

@@ -199,7 +199,7 @@ fn print_schema(file: &ConfigFile, part: fn(&Schema) -> &Value) -> ExitCode {
     };
     match load_schema(&config) {
         Ok(schema) => {
-            let schema = schema.served_at(&app::web_address(&config, config.http.listen));
+            let schema = schema.served_at(&config.http.web_address(config.http.listen));
             printed(print(format_args!("{:#}", part(&schema))))
         }
         Err(code) => code,

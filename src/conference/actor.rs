@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::clock::stall::LATE;
 use crate::clock::{self, Moment};
 use crate::eim::requests::Calls;
 use crate::event::{Event, Roster};
@@ -16,7 +17,6 @@ use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
 use crate::ids::{ConfId, UserId};
 use crate::refusal::{Kind, Refusal};
-use crate::clock::stall::LATE;
 
 use super::core::{Core, Effect, EimRequest, Failure, MediaPermissions, Start};
 use super::{Conferences, HAPPENINGS, MAILBOX, RIGHTS};

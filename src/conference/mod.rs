@@ -3,6 +3,7 @@
 
 mod actor;
 mod core;
+mod limits;
 mod log;
 pub mod sockets;
 

@@ -90,6 +90,13 @@ impl Http {
         ("http.ping_timeout_ms", 1, HOUR_MS),
     ];
 
+    /// What links begin with, and where the documents say that this is served: `https://host:port{base}`. `listening`:
+    /// where the listener is, whose port may have been free to choose.
+    pub fn web_address(&self, listening: SocketAddr) -> String {
+        let origin = self.public_url.as_ref().map(|url| url.as_str().to_owned());
+        format!("{}{}", origin.unwrap_or_else(|| format!("https://{listening}")), self.base_path)
+    }
+
     pub(super) fn check(&self, found: &mut Findings) {
         match (&self.cert, &self.key) {
             (Some(_), None) => found.refuse("http.key", "a PEM file: http.cert and http.key are set both or neither"),

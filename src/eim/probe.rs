@@ -55,50 +55,22 @@ pub async fn probe(config: &EimConfig, inproc: Option<InProcess>, clients: &[Cli
         Some((settings, from)) => Some((running.connect(&plan, settings).await, from)),
         None => None,
     };
-    let (mut probed, mut asker) = (Vec::new(), None);
+    let mut trial = Trial { plan: &plan, config, running: &running, probed: Vec::new(), asker: None };
     if let Some(link) = callers {
-        let outcome = match link {
-            Ok(link) => {
-                asker = Some(Asker::Own(link.clone(), config.component.clone()));
-                try_callers(&plan, &link).await.map(|seen| with_advice(seen, &crossed))
-            }
-            Err(why) => Err(why),
-        };
-        probed.push(Probed { part: format!("component {}", config.component), outcome });
+        trial.callers(link, &crossed).await;
     }
     if let Some((link, from)) = admin {
-        let part = format!("provisioning component {from}");
-        let outcome = match link {
-            Ok(link) => {
-                asker = Some(Asker::Own(link.clone(), from.clone()));
-                try_admin(&plan, link, from).await
-            }
-            Err(why) => Err(why),
-        };
-        probed.push(Probed { part, outcome });
+        trial.admin(link, from).await;
     }
     if let Some(door) = &plan.door {
-        let part = format!("client sessions of {}", config.domain);
-        probed.push(Probed { part, outcome: try_door(&plan, door).await });
+        trial.note(format!("client sessions of {}", config.domain), try_door(&plan, door).await);
     }
     if plan.mode() == Mode::C2s {
         for client in clients {
-            let (outcome, link) = match running.connect(&plan, plan.session(&client.user, &client.password)).await {
-                Ok(link) => (Ok(format!("{} signs in", client.user)), Some(link)),
-                Err(why) => (Err(format!("{} can't sign in: {why}", client.user)), None),
-            };
-            probed.push(Probed { part: client.key.clone(), outcome });
-            asker =
-                asker.or(
-                    link.map(|link| Asker::Own(link, format!("{}@{}/{}", client.user, config.domain, config.resource)))
-                );
+            trial.client(client).await;
         }
     }
-    if let Some(asker) = asker {
-        for (address, outcome) in reach::check(asker, &config.asked_at, &config.domain, plan.timing.timeout).await {
-            probed.push(Probed { part: format!("eim {address}"), outcome });
-        }
-    }
+    let probed = trial.addresses().await;
     running.end().await;
     probed
 }
@@ -130,6 +102,70 @@ impl Running {
         self.stop.cancel();
         self.tracker.close();
         self.tracker.wait().await;
+    }
+}
+
+/// What has been tried so far.
+struct Trial<'a> {
+    plan: &'a Plan<'a>,
+    config: &'a EimConfig,
+    running: &'a Running,
+    probed: Vec<Probed>,
+    /// By whom the EIM's addresses can be asked.
+    asker: Option<Asker>,
+}
+
+impl Trial<'_> {
+    fn note(&mut self, part: String, outcome: Result<String, String>) {
+        self.probed.push(Probed { part, outcome });
+    }
+
+    async fn callers(&mut self, link: Result<Link, String>, crossed: &Option<Arc<AtomicBool>>) {
+        let component = &self.config.component;
+        let outcome = match link {
+            Ok(link) => {
+                self.asker = Some(Asker::Own(link.clone(), component.clone()));
+                try_callers(self.plan, &link).await.map(|seen| with_advice(seen, crossed))
+            }
+            Err(why) => Err(why),
+        };
+        self.note(format!("component {component}"), outcome);
+    }
+
+    async fn admin(&mut self, link: Result<Link, String>, from: String) {
+        let part = format!("provisioning component {from}");
+        let outcome = match link {
+            Ok(link) => {
+                self.asker = Some(Asker::Own(link.clone(), from.clone()));
+                try_admin(self.plan, link, from).await
+            }
+            Err(why) => Err(why),
+        };
+        self.note(part, outcome);
+    }
+
+    async fn client(&mut self, client: &Client) {
+        let Client { key, user, password } = client;
+        let outcome = match self.running.connect(self.plan, self.plan.session(user, password)).await {
+            Ok(link) => {
+                let address = format!("{user}@{}/{}", self.config.domain, self.config.resource);
+                self.asker.get_or_insert(Asker::Own(link, address));
+                Ok(format!("{user} signs in"))
+            }
+            Err(why) => Err(format!("{user} can't sign in: {why}")),
+        };
+        self.note(key.clone(), outcome);
+    }
+
+    /// Asks the EIM's addresses, if anybody can; gives all that was tried.
+    async fn addresses(mut self) -> Vec<Probed> {
+        if let Some(asker) = self.asker.take() {
+            let (asked_at, limit) = (&self.config.asked_at, self.plan.timing.timeout);
+            for (address, outcome) in reach::check(asker, asked_at, &self.config.domain, limit).await {
+                self.note(format!("eim {address}"), outcome);
+            }
+        }
+        self.probed
     }
 }
 

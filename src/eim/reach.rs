@@ -9,12 +9,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::clock::date_ms;
+use crate::clock::stall::is_stall;
 use crate::eim::convert::StanzaError;
 use crate::eim::events::Inbound;
 use crate::eim::link::{EimError, Link};
 use crate::eim::sessions::{Door, Sessions};
 use crate::health::Health;
-use crate::clock::stall::is_stall;
 use crate::xmpp::jid::same_address;
 use crate::xmpp::xml::{Element, Stanza};
 

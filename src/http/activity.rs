@@ -220,7 +220,7 @@ mod tests {
     const IDLE: Duration = Duration::from_secs(75);
 
     fn timeouts() -> Timeouts {
-        Timeouts { header: HEADER, write: IDLE, idle: IDLE, ..crate::app::timeouts(&Config::default()) }
+        Timeouts { header: HEADER, write: IDLE, idle: IDLE, ..Timeouts::from(&Config::default()) }
     }
 
     #[tokio::test]

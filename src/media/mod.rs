@@ -12,6 +12,7 @@ mod node;
 pub mod one_to_one;
 pub mod pull;
 pub mod session;
+pub mod settings;
 mod tokens;
 pub mod whip;
 

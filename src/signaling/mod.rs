@@ -14,7 +14,7 @@ use axum::routing::any;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
-use crate::config::Turn;
+use crate::config::{Config, Turn};
 use crate::http::bearer::{PROTOCOL, presented_token};
 use crate::http::ws::pump::Pace;
 use crate::http::ws::socket::{UpgradeResult, WebSocket};
@@ -46,6 +46,26 @@ pub struct Settings {
     pub turn: Option<Turn>,
     /// The operators that may publish outside conferences.
     pub operators: Operators,
+}
+
+impl Settings {
+    /// `operators`: who may publish outside conferences.
+    pub fn new(config: &Config, operators: Operators) -> Self {
+        let limits = &config.limits;
+        let pace = Pace {
+            heartbeat: limits.heartbeat,
+            write_timeout: limits.write_timeout,
+            pings_per_minute: limits.socket_pings_per_minute,
+        };
+        Self {
+            pace,
+            queue_frames: limits.socket_queue_frames,
+            queue_bytes: limits.socket_queue_bytes,
+            requests_per_minute: limits.requests_per_minute,
+            turn: config.callgw.turn.clone(),
+            operators,
+        }
+    }
 }
 
 /// The state that the call socket, WHIP and WHEP share.

@@ -71,6 +71,9 @@ const SHELLS: [&str; 2] = ["src/builtin_eim/runtime/", "src/clock/stall.rs"];
 /// Most entries of `src/`: a newcomer reads them aloud and has described the product.
 const ENTRIES_MAX: usize = 30;
 
+/// Most lines of a function, comments not counted: what is longer does several things.
+const FUNCTION_LINES_MAX: usize = 60;
+
 /// Where the difference of two dates is meant, and why.
 const DATES_APART: [&str; 4] = [
     // How long until a date, to sleep that long and then to look again.
@@ -295,6 +298,35 @@ fn pure_modules_use_no_runtime_no_socket_and_no_database() {
             }
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Each function's first line and its number of lines, as rustfmt sets them.
+fn functions(code: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<&str> = code.lines().collect();
+    let begins = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().take_while(|word| *word != "fn").collect();
+        let is_qualifier = |word: &&str| word.starts_with("pub") || ["async", "const", "unsafe"].contains(word);
+        line.contains("fn ") && words.iter().all(is_qualifier)
+    };
+    let all = lines.iter().enumerate().filter(|(_, line)| begins(line));
+    let length = |at: usize| {
+        let end = format!("{}}}", lines[at].split(|c: char| !c.is_whitespace()).next().unwrap_or_default());
+        lines[at..].iter().position(|line| **line == *end).map_or(1, |lines| lines + 1)
+    };
+    all.filter(|(_, line)| !line.ends_with(';') && !line.ends_with('}')).map(|(at, line)| (*line, length(at))).collect()
+}
+
+#[test]
+fn functions_are_short() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for source in ["src", "sfu/src"].into_iter().flat_map(sources) {
+        let all = functions(&source.code);
+        seen += all.len();
+        let long = all.iter().filter(|(_, lines)| *lines > FUNCTION_LINES_MAX);
+        wrong.extend(long.map(|(first, lines)| format!("{}: {lines} lines: {}", source.path, first.trim())));
+    }
+    assert!(seen > 1000, "the functions are found");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 

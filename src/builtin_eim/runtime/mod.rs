@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Eim;
+use crate::config;
 use crate::ids::Secret;
 use crate::xmpp::dial::Endpoint;
 pub use disk::{Disk, Persist, Recall};
@@ -43,6 +44,20 @@ pub struct ComponentSettings {
     pub reconnect_max: Duration,
     /// After so long without a word from the server it is pinged, and given up after as long again.
     pub keepalive: Duration,
+}
+
+impl From<&config::Eim> for ComponentSettings {
+    fn from(eim: &config::Eim) -> Self {
+        Self {
+            host: eim.host().to_owned(),
+            port: eim.port(),
+            secret: eim.secret.clone().unwrap_or_default(),
+            timeout: eim.timeout,
+            reconnect_min: eim.reconnect_min,
+            reconnect_max: eim.reconnect_max,
+            keepalive: eim.keepalive,
+        }
+    }
 }
 
 /// Serves components over in-process pipes until told to stop, and returns when everything under way is done.

@@ -19,9 +19,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::health::Health;
 use crate::eim::addresses::Peers;
 use crate::eim::events::{Announce, Inbound, Outbox};
+use crate::health::Health;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::xml::{SENT_MAX, Stanza};
 

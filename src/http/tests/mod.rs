@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::http::body::bounded_body;
+use crate::rate_limit::account::Bounds;
 use crate::rate_limit::address::ClientAddr;
 
 /// Long enough for anything that is to happen, on a loaded machine.
@@ -60,7 +61,7 @@ impl Drop for TestServer {
 
 /// The defaults.
 fn timeouts() -> Timeouts {
-    crate::app::timeouts(&crate::config::Config::default())
+    Timeouts::from(&crate::config::Config::default())
 }
 
 impl TestServer {

@@ -17,11 +17,11 @@ use super::targets::{Named, Target};
 use super::{LinkReport, PullLinkConfig, Refused, State};
 use crate::backoff::Backoff;
 use crate::clock::date_ms;
+use crate::clock::stall::patience;
 use crate::http::dial::{self, Socket};
 use crate::ids::ConfId;
 use crate::media::group::{LinkCommand, LinkEvent, LinkId, RoomNamespace, name_of, stream_named};
 use crate::node_protocol::RemoteNode;
-use crate::clock::stall::patience;
 use crate::token::PullClaims;
 
 /// Longest message that a node may send: a description, or the streams of a large conference.

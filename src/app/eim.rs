@@ -1,0 +1,92 @@
+//! The recipe of the EIM's side: the link to it, and the built-in one, in the gateway's process or alone.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use super::{Base, lease, log};
+use crate::app::lifecycle::{Failure, Lifecycle, Outcome};
+use crate::builtin_eim::{self, runtime};
+use crate::config::{Config, EimMode};
+use crate::eim::settings::EimConfig;
+use crate::eim::{Eim, Inbound};
+use crate::ids::{Secret, random_text};
+use crate::store::{NodeLock, NodeRole, Store};
+use crate::xmpp::dial::InProcess;
+
+/// Connections to the built-in EIM that wait to be taken: there are two, each with one attempt at a time.
+const IN_PROCESS_CONNECTIONS: usize = 4;
+
+/// The link to the EIM; in the embedded default also the EIM, behind in-process streams.
+pub(super) async fn start(
+    base: &Base,
+    lifecycle: &mut Lifecycle,
+    tracker: &TaskTracker,
+) -> Result<(Eim, mpsc::Receiver<Inbound>), Failure> {
+    let Base { config, schema, store } = base;
+    let mut settings = EimConfig::from(&config.eim).asking_at(schema.addresses(&config.eim.domain));
+    if config.eim.mode != EimMode::Builtin {
+        return Ok(Eim::start(&settings, None, tracker, lifecycle.hard())?);
+    }
+    // Under the lease only: whoever held it before may have written until then.
+    let eim = load_builtin(config, store).await?;
+    let secret = Secret::new(random_text(32));
+    (settings.secret, settings.admin_secret) = (secret.clone(), secret.clone());
+    let (connect, connections) = mpsc::channel(IN_PROCESS_CONNECTIONS);
+    let domains = [Some(settings.component.clone()), settings.admin_domain.clone()];
+    let secrets = domains.into_iter().flatten().map(|domain| (domain, secret.clone())).collect();
+    let (disk, hard) = (disk(store), lifecycle.hard());
+    lifecycle.wire("built-in EIM", async move {
+        runtime::serve_in_process(eim, connections, secrets, disk, hard).await;
+        Ok(())
+    });
+    Ok(Eim::start(&settings, Some(InProcess { connect }), tracker, lifecycle.hard())?)
+}
+
+/// Runs the built-in EIM as components of an XMPP server.
+pub async fn serve_eim(config: Config) -> Result<Outcome, Failure> {
+    log::init(&config.log, std::env::var("RUST_LOG").ok().as_deref())?;
+    let lifecycle = Lifecycle::new(config.limits.drain);
+    lifecycle.listen_to_signals()?;
+    let _claim = NodeLock::take(&config.store, NodeRole::Eim, &format!("the XMPP server {}", config.eim.host()))?;
+    let store = Store::open(&config.store).await?;
+    let outcome = run(&config, &store, lifecycle).await;
+    lease::close(&store).await;
+    outcome
+}
+
+async fn run(config: &Config, store: &Store, mut lifecycle: Lifecycle) -> Result<Outcome, Failure> {
+    store.resume_time_line().await?;
+    let hard = lifecycle.hard();
+    lifecycle.wire("clock", lease::keep_line(store.clone(), hard.clone()));
+    let (eim, disk) = (load_builtin(config, store).await?, disk(store));
+    let server = runtime::ComponentSettings::from(&config.eim);
+    lifecycle.wire("eim", async move {
+        runtime::serve_components(eim, server, disk, hard).await;
+        Ok(())
+    });
+    Ok(lifecycle.run().await)
+}
+
+/// The built-in EIM as it was left.
+pub(super) async fn load_builtin(config: &Config, store: &Store) -> Result<builtin_eim::Eim, Failure> {
+    Ok(builtin_eim::Eim::load(builtin_eim::Settings::from(config), store.documents().await?)?)
+}
+
+/// How the built-in EIM keeps what it must.
+fn disk(store: &Store) -> runtime::Disk {
+    let (store, reader) = (store.clone(), store.clone());
+    let persist: runtime::Persist = Arc::new(move |writes| {
+        let store = store.clone();
+        Box::pin(async move {
+            let change = |w: &builtin_eim::Write| (w.kind.to_owned(), w.key.clone(), w.body.clone());
+            store.write_documents(writes.iter().map(change).collect()).await.map_err(|error| error.to_string())
+        })
+    });
+    let recall: runtime::Recall = Arc::new(move || {
+        let store = reader.clone();
+        Box::pin(async move { store.documents().await.map_err(|error| error.to_string()) })
+    });
+    runtime::Disk { persist, recall }
+}

@@ -1,0 +1,97 @@
+//! The two listeners' tasks, and what `/readyz` names.
+
+use std::sync::Arc;
+
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{Admin, Part, PartState, Phase, Readiness, ReadinessSource};
+use crate::app::lifecycle::Failure;
+use crate::callgw::{NodeStatus, Pool};
+use crate::clock::date_ms;
+use crate::conference::Conferences;
+use crate::eim::Eim;
+use crate::health::Health;
+use crate::http::HttpServer;
+
+pub(super) async fn serve_http(
+    http: HttpServer,
+    router: Router,
+    soft: CancellationToken,
+    hard: CancellationToken,
+) -> Result<(), Failure> {
+    http.serve(router, soft, hard).await;
+    Ok(())
+}
+
+/// On a thread of its own: whatever else keeps this process busy, it says whether it lives, and how it is.
+pub(super) async fn serve_admin(
+    admin: Admin,
+    readiness: ReadinessSource,
+    metrics: PrometheusHandle,
+    more: Router,
+    hard: CancellationToken,
+) -> Result<(), Failure> {
+    let (tell, ended) = oneshot::channel();
+    std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let served = runtime.and_then(|runtime| runtime.block_on(admin.serve(readiness, metrics, more, hard)));
+        // Nobody waits any more where the process ends at once.
+        tell.send(served).ok();
+    })?;
+    Ok(ended.await??)
+}
+
+/// Of a gateway: the store, the EIM and each of its addresses, its events, each call gateway.
+pub(super) fn gateway_readiness(
+    store: watch::Receiver<Health>,
+    eim: Eim,
+    conferences: Conferences,
+    pool: Pool,
+    soft: CancellationToken,
+) -> ReadinessSource {
+    let (health, started) = (eim.health(), date_ms());
+    Arc::new(move || {
+        let (link, kept) = (health.borrow().clone(), store.borrow().clone());
+        let mut parts = vec![part("store", state(kept.up), kept.since_ms, kept.why)];
+        parts.push(part("eim", state(link.up), link.since_ms, link.why));
+        for address in eim.reach() {
+            let now = address.here.map_or(PartState::Starting, state);
+            parts.push(part(&format!("eim.{}", address.name), now, address.since_ms, address.why));
+        }
+        let refused = conferences.refused_since();
+        let why = refused.map(|(_, conferences)| format!("subscriptions are refused in {conferences} conferences"));
+        let since = refused.map_or(started, |(since, _)| since);
+        parts.push(part("events", state(refused.is_none()), since, why.unwrap_or_default()));
+        for gateway in pool.reports() {
+            let NodeStatus { since, reason, .. } = gateway.standing;
+            let up = gateway.standing.fault.is_none();
+            parts.push(part(&format!("callgw.{}", gateway.id), state(up), since, reason.unwrap_or_default()));
+        }
+        Readiness { phase: phase(&soft), parts }
+    })
+}
+
+/// Of a process that is a call gateway node only.
+pub(super) fn media_readiness(soft: CancellationToken) -> ReadinessSource {
+    let since = date_ms();
+    Arc::new(move || {
+        let media = Part { vital: true, ..part("media", PartState::Up, since, String::new()) };
+        Readiness { phase: phase(&soft), parts: vec![media] }
+    })
+}
+
+/// A gateway can do without any part but its store.
+fn part(name: &str, state: PartState, since: u64, reason: String) -> Part {
+    Part { name: name.to_owned(), state, since, vital: name == "store", reason }
+}
+
+fn state(up: bool) -> PartState {
+    if up { PartState::Up } else { PartState::Down }
+}
+
+fn phase(soft: &CancellationToken) -> Phase {
+    if soft.is_cancelled() { Phase::Draining } else { Phase::Serving }
+}

@@ -1,0 +1,155 @@
+//! The gateway's wires and rooms, started in the order in which one needs another.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::listeners::gateway_readiness;
+use super::{Base, eim, media};
+use crate::admin::ReadinessSource;
+use crate::app::lifecycle::{Failure, Lifecycle};
+use crate::auth::{Entry, Secrets};
+use crate::callgw::{Context, Pool};
+use crate::clock::date_ms;
+use crate::conference::sockets::Sockets;
+use crate::conference::{Conferences, EventReceivers, Limits};
+use crate::config::{Config, Scope};
+use crate::eim::Eim;
+use crate::eim::events::Inbound;
+use crate::eim::requests::Calls;
+use crate::health::Health;
+use crate::placement::{self, Placement};
+use crate::rate_limit::budget::Budget;
+use crate::rpc::{Counters, Door, FailedLogins, Rates};
+use crate::schema::Schema;
+use crate::signaling::Operators;
+use crate::store::Store;
+
+/// More sockets than one process ever opens.
+const GENERATIONS: u64 = 1_000_000_000;
+
+/// Handles to all of them.
+pub(super) struct Parts {
+    pub config: Arc<Config>,
+    pub schema: Arc<Schema>,
+    pub store: Store,
+    pub eim: Eim,
+    pub calls: Calls,
+    pub conferences: Conferences,
+    pub sockets: Sockets,
+    pub entry: Entry,
+    pub pool: Pool,
+    pub placement: Placement,
+    /// How each part is whose trouble sockets are told of.
+    pub health: [(&'static str, watch::Receiver<Health>); 3],
+    pub store_health: watch::Receiver<Health>,
+    /// What answers requests of the EIM.
+    pub tracker: TaskTracker,
+}
+
+/// What the parts send up, and where their health is told: each is one task's.
+pub(super) struct Ends {
+    pub inbound: mpsc::Receiver<Inbound>,
+    pub conferences: EventReceivers,
+    pub placement: placement::Task,
+    pub tell_store: watch::Sender<Health>,
+    pub tell_gateways: watch::Sender<Health>,
+}
+
+/// The routes of this process's call gateway nodes.
+pub(super) struct Routers {
+    pub call_gateway: Router,
+    /// The operators' listener has these.
+    pub pulls: Router,
+}
+
+impl Parts {
+    pub(super) async fn start(
+        base: Base,
+        http: SocketAddr,
+        lifecycle: &mut Lifecycle,
+    ) -> Result<(Self, Ends, Routers), Failure> {
+        let tracker = TaskTracker::new();
+        let (eim, inbound) = eim::start(&base, lifecycle, &tracker).await?;
+        let Base { config, schema, store } = base;
+        let calls = Calls::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
+        let (node, generation) = (config.node.id.clone(), first_generation(&store).await?);
+        let limits = Limits::from(&*config);
+        let (conferences, news) = Conferences::new(calls.clone(), limits, node, generation, tracker.clone());
+        let sockets = Sockets::new(conferences.clone());
+        let Secrets { keys, sealer, first } = Secrets::load(&config.auth, &store).await?;
+        let web_address = config.http.web_address(http);
+        let own_url = web_address.replacen("https://", "wss://", 1);
+        let entry = Entry::new(config.clone(), web_address, keys, sealer, store.clone(), calls.clone(), eim.clone());
+
+        let local = media::embedded(&config, http, &first, &operators(&entry), lifecycle)?;
+        let around = Context { node: &config.node.id, secret: &first, own_url, embedded: local.links };
+        let pool = Pool::start(&config.callgw, around, &tracker, &lifecycle.hard())?;
+        let (placement, placing) = Placement::new(pool.clone(), store.clone());
+
+        let (tell_store, store_health) = watch::channel(Health::up());
+        let (tell_gateways, gateways_health) = watch::channel(Health::up());
+        let health = [("eim", eim.health()), ("store", store_health.clone()), ("callgw", gateways_health)];
+        let ends = Ends { inbound, conferences: news, placement: placing, tell_store, tell_gateways };
+        let routers = Routers { call_gateway: local.router, pulls: local.pulls };
+        let parts = Self {
+            config,
+            schema,
+            store,
+            eim,
+            calls,
+            conferences,
+            sockets,
+            entry,
+            pool,
+            placement,
+            health,
+            store_health,
+            tracker,
+        };
+        Ok((parts, ends, routers))
+    }
+
+    /// What `/readyz` names.
+    pub(super) fn readiness(&self, soft: CancellationToken) -> ReadinessSource {
+        let (store, eim) = (self.store_health.clone(), self.eim.clone());
+        gateway_readiness(store, eim, self.conferences.clone(), self.pool.clone(), soft)
+    }
+
+    /// What JSON-RPC's methods work with.
+    pub(super) fn door(&self, draining: CancellationToken) -> Arc<Door> {
+        Arc::new(Door {
+            parts: self.health.clone(),
+            counters: Counters::new(&self.schema),
+            budget: Budget::per_minute(self.config.limits.requests_per_minute),
+            failed_logins: FailedLogins::default(),
+            rates: Rates::new(&self.config.limits),
+            schema: self.schema.clone(),
+            config: self.config.clone(),
+            entry: self.entry.clone(),
+            conferences: self.conferences.clone(),
+            sockets: self.sockets.clone(),
+            calls: self.calls.clone(),
+            eim: self.eim.clone(),
+            pool: self.pool.clone(),
+            placement: self.placement.clone(),
+            store: self.store.clone(),
+            draining,
+        })
+    }
+}
+
+/// Whose access tokens are operators'.
+fn operators(entry: &Entry) -> Operators {
+    let entry = entry.clone();
+    Arc::new(move |token| entry.authenticate(token).is_ok_and(|caller| caller.can(Scope::Operator)))
+}
+
+/// Sockets are numbered over restarts. The date alone would not do: the clock may have been set back meanwhile.
+async fn first_generation(store: &Store) -> Result<u64, Failure> {
+    Ok(store.next_block("generation", date_ms() * 1000, GENERATIONS).await?)
+}
