@@ -491,13 +491,9 @@ impl Core {
         match reason {
             LeftReason::Kicked => self.turn_away(user, false, Close::Kicked, out),
             LeftReason::Banned => self.turn_away(user, true, Close::Kicked, out),
-            LeftReason::Left => {
-                // Their socket may stay; there is nothing left to be graceful about.
-                if !self.listeners.contains_key(user) {
-                    self.forget(user);
-                }
-            }
-            LeftReason::Timeout | LeftReason::Ended => {}
+            // A socket that is open stays. A user without one may have joined again since: the grace decides. What the EIM
+            // is told of one who is not in has no effect there.
+            LeftReason::Left | LeftReason::Timeout | LeftReason::Ended => {}
         }
     }
 

@@ -398,6 +398,8 @@ pub enum Code {
     NoCommonCodec,
     /// `dtlsFailed`: the DTLS handshake has failed.
     DtlsFailed,
+    /// `iceFailed`: there is no path for media, or no longer.
+    IceFailed,
     /// `overloaded`: the node has no room for more.
     Overloaded,
     /// `tooMany`: a bound of the client is reached.
@@ -423,6 +425,7 @@ impl Code {
             Code::PayloadTypes => "payloadTypes",
             Code::NoCommonCodec => "noCommonCodec",
             Code::DtlsFailed => "dtlsFailed",
+            Code::IceFailed => "iceFailed",
             Code::Overloaded => "overloaded",
             Code::TooMany => "tooMany",
             Code::Unavailable => "unavailable",
@@ -444,6 +447,7 @@ impl Code {
             }
             Code::NoCommonCodec => "no codec that the sender and this viewer both have",
             Code::DtlsFailed => "the DTLS handshake failed",
+            Code::IceFailed => "no media path between client and node",
             Code::Overloaded => "no room for more now",
             Code::TooMany => "more than a client may ask for",
             Code::Unavailable => "not available now",

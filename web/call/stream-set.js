@@ -138,6 +138,7 @@ export class StreamSet {
     const link = this.links.get(name);
     if (!link?.isOpen) return;
     if (code === "noCommonCodec") return this.act({ do: "tell", key: link.direction === "send" ? "media.codecOfOurs" : "media.codecOfTheirs" });
+    if (code === "iceFailed") return this.#lost(link, code);
     if (code === "payloadTypes" && link.direction === "receive" && !link.isOfferedByGateway) {
       link.isOfferedByGateway = true;
       this.#close(link);

@@ -309,6 +309,18 @@ test("a gateway that can't answer our offer offers the stream, and has our answe
   assert.equal(phase("a"), "live");
 });
 
+test("a path that the gateway takes for lost is lost for the page too", () => {
+  const { join, connect, hear, take, phase } = scene();
+  take("publish", { source: "camera", isWanted: true });
+  join("a");
+  connect("a");
+  connect("me");
+  const lost = hear({ id: "error", code: "iceFailed", name: "a" });
+  assert.ok(lost.some((action) => action.do === "report" && action.problem === "iceFailed"));
+  assert.ok(lost.some((action) => action.do === "timer" && action.name === "again:a"), "it is offered anew");
+  assert.equal(phase("me"), "live");
+});
+
 test("a codec that one side lacks is told, and the rest of the stream goes on", () => {
   const { join, connect, hear, take, phase } = scene();
   take("publish", { source: "camera", isWanted: true });

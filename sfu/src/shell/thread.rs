@@ -25,6 +25,14 @@ use crate::worker::{Datagram, Socket, Transmit, Worker};
 /// Datagrams read in a row before what they cause is sent.
 const BATCH: usize = 64;
 
+/// Whether more datagrams wait once a batch is read. The thread pauses only where none does: with a pause after each
+/// batch, strangers who send 32 000 datagrams a second would fill the socket's buffer and displace everybody's media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    None,
+    Perhaps,
+}
+
 /// Datagrams of other sockets that wait for the thread.
 const INCOMING_MAX: usize = 1_024;
 /// Notices that wait for room in the channel; from here on commands wait too.
@@ -152,14 +160,14 @@ impl Media {
             tokio::select! {
                 _ = self.stop.changed() => {}
                 ready = self.socket.readable(), if rested => {
-                    if ready.is_ok() {
-                        self.read();
+                    if ready.is_ok() && self.read() == Waiting::None {
                         self.rest_until = Instant::now() + READ_COALESCE;
                     }
                 }
                 Some(incoming) = self.incoming.recv(), if rested => {
-                    self.take(incoming);
-                    self.rest_until = Instant::now() + READ_COALESCE;
+                    if self.take(incoming) == Waiting::None {
+                        self.rest_until = Instant::now() + READ_COALESCE;
+                    }
                 }
                 place = notices.reserve(), if !self.backlog.is_empty() => match place {
                     Ok(place) => {
@@ -272,10 +280,14 @@ impl Media {
         Ok(SocketAddr::new(ip, port))
     }
 
-    fn read(&mut self) {
+    fn read(&mut self) -> Waiting {
         let now = Instant::now();
+        let mut waiting = Waiting::Perhaps;
         for _ in 0..BATCH {
-            let Ok((length, source)) = self.socket.try_recv_from(&mut self.buffer[..]) else { break };
+            let Ok((length, source)) = self.socket.try_recv_from(&mut self.buffer[..]) else {
+                waiting = Waiting::None;
+                break;
+            };
             let datagram = Datagram {
                 socket: Socket::Shared,
                 proto: Protocol::Udp,
@@ -285,19 +297,22 @@ impl Media {
             self.worker.datagram(datagram, now);
         }
         self.worker.flush(now);
+        waiting
     }
 
-    fn take(&mut self, incoming: Incoming) {
+    fn take(&mut self, incoming: Incoming) -> Waiting {
         let now = Instant::now();
         let mut next = Some(incoming);
-        for _ in 0..BATCH {
-            let Some(incoming) = next else { break };
+        let mut left = BATCH;
+        while let Some(incoming) = next {
             let Incoming { socket, proto, source, bytes } = &incoming;
             let datagram = Datagram { socket: *socket, proto: *proto, source: *source, bytes };
             self.worker.datagram(datagram, now);
-            next = self.incoming.try_recv().ok();
+            left -= 1;
+            next = if left == 0 { None } else { self.incoming.try_recv().ok() };
         }
         self.worker.flush(now);
+        if left == 0 { Waiting::Perhaps } else { Waiting::None }
     }
 
     /// Sends what there is.

@@ -138,6 +138,11 @@ impl Worker {
             tracing::warn!(endpoint = id.0, stream = ?endpoint.stream, "a client's DTLS handshake failed");
             metrics::counter!("confgate_media_dtls_failures_total").increment(1);
         }
+        if reason == Some(Reason::IceFailed) {
+            let (id, stream, was_connected) = (id.0, &endpoint.stream, endpoint.connected);
+            tracing::info!(endpoint = id, ?stream, was_connected, "a client has no media path");
+            metrics::counter!("confgate_media_path_failures_total").increment(1);
+        }
         self.demux.forget(id);
         if let Some(at) = endpoint.timer {
             self.timers.remove(&(at, id));

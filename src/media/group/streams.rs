@@ -247,8 +247,8 @@ impl Group {
                 let code = match reason {
                     Reason::Overload => Some(Code::Overloaded),
                     Reason::DtlsFailed => Some(Code::DtlsFailed),
-                    // Of a path that is lost the browser knows, and offers anew.
-                    Reason::IceFailed | Reason::Hangup | Reason::Replaced => None,
+                    Reason::IceFailed => Some(Code::IceFailed),
+                    Reason::Hangup | Reason::Replaced => None,
                 };
                 self.lost(endpoint, code);
             }

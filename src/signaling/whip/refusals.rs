@@ -103,7 +103,7 @@ impl From<Code> for Refused {
             Code::NoCommonCodec => {
                 problem(StatusCode::UNPROCESSABLE_ENTITY, code.name(), "no codec of the stream's is in the offer")
             }
-            Code::BadSdp | Code::PayloadTypes | Code::DtlsFailed => {
+            Code::BadSdp | Code::PayloadTypes | Code::DtlsFailed | Code::IceFailed => {
                 problem(StatusCode::UNPROCESSABLE_ENTITY, code.name(), "the offer can't be answered")
             }
             Code::NotLive => {

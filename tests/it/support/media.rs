@@ -383,6 +383,11 @@ impl Peer {
         self.client.sounds().len()
     }
 
+    /// How many frames, and as many packets of sound, it has sent by itself.
+    pub fn frames_sent(&self) -> usize {
+        self.client.picture.into()
+    }
+
     pub fn is_connected(&self) -> bool {
         self.client.connected
     }

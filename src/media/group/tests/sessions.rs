@@ -76,7 +76,7 @@ fn a_session_ends_with_its_connection() {
     let mut node = publishing();
     let lost = Notice::Closed { endpoint: EndpointId(0), reason: Reason::IceFailed };
     let outputs = node.notice(lost);
-    assert_eq!(errors(&outputs), [(2, Code::Unavailable, None)]);
+    assert_eq!(errors(&outputs), [(2, Code::IceFailed, None)]);
     assert_eq!(outputs[1..], [close(2, Close::Later), left(1, "obs")]);
     let mut node = Node::new();
     node.begin(1, "obs", Purpose::Publish);

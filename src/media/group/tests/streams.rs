@@ -174,11 +174,13 @@ fn sender_and_viewer_hear_that_they_have_no_codec_in_common_and_keep_their_conne
 }
 
 #[test]
-fn a_client_whose_dtls_failed_is_told() {
-    let mut node = Node::new();
-    node.join(1, "c", "anna");
-    node.offer(1, "anna");
-    node.answer(0);
-    let failed = Notice::Closed { endpoint: EndpointId(0), reason: Reason::DtlsFailed };
-    assert_eq!(errors(&node.notice(failed)), [(1, Code::DtlsFailed, Some("anna".into()))]);
+fn a_client_whose_path_or_dtls_handshake_fails_is_told() {
+    for (reason, code) in [(Reason::DtlsFailed, Code::DtlsFailed), (Reason::IceFailed, Code::IceFailed)] {
+        let mut node = Node::new();
+        node.join(1, "c", "anna");
+        node.offer(1, "anna");
+        node.answer(0);
+        let failed = Notice::Closed { endpoint: EndpointId(0), reason };
+        assert_eq!(errors(&node.notice(failed)), [(1, code, Some("anna".into()))]);
+    }
 }
