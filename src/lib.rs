@@ -15,7 +15,7 @@
 //! | task | started by | owns |
 //! |---|---|---|
 //! | a connection | `http::HttpServer::serve` | its socket, its TLS, its requests |
-//! | an event socket | `rpc::event_socket::serve` (in its connection's task) | the socket (`http::ws::pump`), its inbox, its requests under way |
+//! | an event socket | `rpc::event_socket::EventSockets::serve` (in its connection's task) | the socket (`http::ws::pump`), its inbox, its requests under way |
 //! | a conference | `conference::Conferences`, on first use | its core, its sockets' outboxes, its requests to the EIM |
 //! | a link to the EIM | `eim::Eim::start` (callers, gateway; a session each in mode `c2s`) | the stream, the requests under way |
 //! | the built-in EIM's worker | `builtin_eim::runtime` | all of the built-in EIM's state |

@@ -16,6 +16,7 @@ pub mod print;
 mod restore;
 pub mod routes;
 mod tasks;
+mod web_assets;
 
 use std::sync::Arc;
 
@@ -75,10 +76,9 @@ async fn run(
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
     let ready = parts.readiness(soft.clone());
     lifecycle.wire("admin", serve_admin(admin, ready, metrics, routers.pulls, hard.clone()));
-    let door = parts.door(soft.clone());
-    let router = routes::router(door.clone()).merge(routers.call_gateway);
+    let router = parts.router(soft.clone())?.merge(routers.call_gateway);
     lifecycle.door("http", serve_http(http, router, soft, hard.clone()));
     tracing::info!(http = %http_address, admin = %admin_address, "listening");
-    lifecycle.wire("start", restore::after_start(door, demonstrate, hard));
+    lifecycle.wire("start", restore::after_start(parts, demonstrate, hard));
     Ok(lifecycle.run().await)
 }

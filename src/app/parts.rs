@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::listeners::gateway_readiness;
+use super::routes::{self, Handles};
 use super::{Base, eim, media};
 use crate::admin::ReadinessSource;
 use crate::app::lifecycle::{Failure, Lifecycle};
@@ -24,7 +25,8 @@ use crate::eim::requests::Calls;
 use crate::health::Health;
 use crate::placement::{self, Placement};
 use crate::rate_limit::budget::Budget;
-use crate::rpc::{Counters, Door, FailedLogins, Rates};
+use crate::rpc::event_socket::EventSockets;
+use crate::rpc::{self, Rates, Rpc};
 use crate::schema::Schema;
 use crate::signaling::Operators;
 use crate::store::Store;
@@ -120,16 +122,31 @@ impl Parts {
         gateway_readiness(store, eim, self.conferences.clone(), self.pool.clone(), soft)
     }
 
-    /// What JSON-RPC's methods work with.
-    pub(super) fn door(&self, draining: CancellationToken) -> Arc<Door> {
-        Arc::new(Door {
-            parts: self.health.clone(),
-            counters: Counters::new(&self.schema),
-            budget: Budget::per_minute(self.config.limits.requests_per_minute),
-            failed_logins: FailedLogins::default(),
-            rates: Rates::new(&self.config.limits),
-            schema: self.schema.clone(),
+    /// The routes, and what answers behind them.
+    pub(super) fn router(&self, draining: CancellationToken) -> Result<Router, Failure> {
+        let parts = self.of_rpc(draining);
+        let rpc = Arc::new(Rpc::new(&parts)?);
+        let authorization = parts.authorization();
+        let rpc::Parts { config, schema, entry, sockets, calls, eim, budget, rates, .. } = parts;
+        let (base, body_bytes) = (config.http.base_path.as_str().to_owned(), config.limits.body_bytes);
+        let sockets = Arc::new(EventSockets {
+            rpc: rpc.clone(),
+            config,
+            entry: entry.clone(),
+            sockets,
+            calls,
+            eim,
+            authorization,
+            health: self.health.clone(),
+        });
+        Ok(routes::router(Handles { rpc, sockets, entry, budget, rates, schema, body_bytes }, &base))
+    }
+
+    /// The parts that JSON-RPC's methods work with.
+    fn of_rpc(&self, draining: CancellationToken) -> rpc::Parts {
+        rpc::Parts {
             config: self.config.clone(),
+            schema: self.schema.clone(),
             entry: self.entry.clone(),
             conferences: self.conferences.clone(),
             sockets: self.sockets.clone(),
@@ -138,8 +155,10 @@ impl Parts {
             pool: self.pool.clone(),
             placement: self.placement.clone(),
             store: self.store.clone(),
+            budget: Arc::new(Budget::per_minute(self.config.limits.requests_per_minute)),
+            rates: Arc::new(Rates::new(&self.config.limits)),
             draining,
-        })
+        }
     }
 }
 

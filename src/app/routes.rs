@@ -1,7 +1,5 @@
-//! The HTTP routes: the JSON-RPC door, the event socket's upgrade, the guest page and what belongs to it.
+//! The HTTP routes: JSON-RPC, the event socket's upgrade, the guest page and what belongs to it.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -9,28 +7,22 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, ETAG, IF_NONE_MATCH, RETRY_AFTER, SET_COOKIE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use rust_embed::RustEmbed;
 use serde_json::Value;
 
+use crate::app::web_assets::{WebAssets, shared};
+use crate::auth::Entry;
 use crate::http::bearer::{authorization, presented_token, query};
 use crate::http::body::{OwnBytes, body_of, bounded_body};
 use crate::http::ws::socket::UpgradeResult;
 use crate::rate_limit::account::Account;
 use crate::rate_limit::address::ClientAddr;
+use crate::rate_limit::budget::Budget;
 use crate::refusal::{Kind, Reason, Refusal};
-use crate::rpc::event_socket;
-use crate::rpc::{Act, Context, Door};
-
-/// The page's files, in the binary.
-#[derive(RustEmbed)]
-#[folder = "web/"]
-#[exclude = "test/*"]
-#[exclude = "*.md"]
-#[exclude = "package.json"]
-struct Files;
+use crate::rpc::event_socket::{self, EventSockets};
+use crate::rpc::{Act, Context, Rates, Rpc};
+use crate::schema::Schema;
 
 const COOKIE_NAME: &str = "confgate_device";
 /// A browser keeps its name for a year.
@@ -38,49 +30,54 @@ const COOKIE_AGE_S: u32 = 31_536_000;
 /// When to try again where an address block has as many sockets as one may.
 const SOCKETS_RETRY_MS: u64 = 5000;
 
+/// Handles to the parts that the routes lead to.
+pub struct Handles {
+    pub rpc: Arc<Rpc>,
+    pub sockets: Arc<EventSockets>,
+    pub entry: Entry,
+    pub budget: Arc<Budget>,
+    pub rates: Arc<Rates>,
+    pub schema: Arc<Schema>,
+    /// `limits.body_bytes`.
+    pub body_bytes: usize,
+}
+
 /// What the routes share.
-pub struct Site {
-    pub door: Arc<Door>,
+struct Site {
+    handles: Handles,
     base: String,
-    /// The page's files by name, made once.
-    files: HashMap<String, File>,
+    assets: WebAssets,
 }
 
-/// A file, as it is sent.
-struct File {
-    bytes: Bytes,
-    tag: HeaderValue,
-}
-
-pub fn router(door: Arc<Door>) -> Router {
-    let base = door.config.http.base_path.as_str().to_owned();
-    let files = files(&base);
+/// All of them, below the base path.
+pub fn router(handles: Handles, base: &str) -> Router {
+    let assets = WebAssets::load(base);
     let at = |path: &str| format!("{base}{path}");
     Router::new()
         .route(&at("/jsonrpc"), post(jsonrpc))
         .route(&at("/websck"), any(websck))
         .route(&at("/conference/{*code}"), get(guest_page).post(conference))
         .route(&at("/conference/"), get(guest_page).post(conference))
-        .route(&base, get(to_home))
+        .route(base, get(to_home))
         .route(&at("/"), get(home))
         .route(&at("/docs"), get(docs))
         .route(&at("/openrpc.json"), get(openrpc))
         .route(&at("/asyncapi.json"), get(asyncapi))
         .route(&at("/assets/{*file}"), get(asset))
-        .with_state(Arc::new(Site { door, base: base.clone(), files }))
+        .with_state(Arc::new(Site { handles, base: base.to_owned(), assets }))
 }
 
 impl Site {
     /// Counts one request. `Some`: the address is over its budget, and that is the answer.
     fn over_budget(&self, address: ClientAddr) -> Option<Response> {
-        self.door.budget.take(address.0).err().map(too_many)
+        self.handles.budget.take(address.0).err().map(too_many)
     }
 
     fn device(&self, headers: &HeaderMap) -> Option<String> {
         let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let (_, value) = pairs.find(|(name, _)| *name == COOKIE_NAME)?;
-        self.door.entry.device(value)
+        self.handles.entry.device(value)
     }
 
     fn set_cookie(&self, headers: &mut HeaderMap, value: &str) {
@@ -104,7 +101,7 @@ async fn jsonrpc(State(site): State<Arc<Site>>, request: Request) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let (head, body) = request.into_parts();
-    let body = match bounded_body(body, site.door.config.limits.body_bytes).await {
+    let body = match bounded_body(body, site.handles.body_bytes).await {
         Ok(body) => body,
         Err(error) => return error.into_response(),
     };
@@ -116,7 +113,7 @@ async fn jsonrpc(State(site): State<Arc<Site>>, request: Request) -> Response {
         socket: None,
         set_device: Mutex::default(),
     };
-    let Some(reply) = site.door.answer(&context, &body).await else {
+    let Some(reply) = site.handles.rpc.answer(&context, &body).await else {
         return StatusCode::NO_CONTENT.into_response();
     };
     let own = OwnBytes(reply.own_len());
@@ -136,12 +133,12 @@ async fn websck(State(site): State<Arc<Site>>, upgrade: UpgradeResult, request: 
         return response;
     }
     let (headers, uri) = (request.headers(), request.uri());
-    let caller = match presented_token(headers, uri).map(|token| site.door.entry.authenticate(&token)) {
+    let caller = match presented_token(headers, uri).map(|token| site.handles.entry.authenticate(&token)) {
         Some(Ok(caller)) => caller,
         Some(Err(refusal)) => return refused(StatusCode::UNAUTHORIZED, &refusal),
         None => return refused(StatusCode::UNAUTHORIZED, &Refusal::unauthenticated()),
     };
-    if let Err(refusal) = site.door.rates.act(&caller.user_id, Act::Socket) {
+    if let Err(refusal) = site.handles.rates.act(&caller.user_id, Act::Socket) {
         return too_many_of(&refusal);
     }
     let resume: Vec<String> = query(uri, "resume").collect();
@@ -158,9 +155,8 @@ async fn websck(State(site): State<Arc<Site>>, upgrade: UpgradeResult, request: 
     };
     let Ok(slot) = account.socket() else { return too_many(SOCKETS_RETRY_MS) };
     let opening = event_socket::Opening { caller, address: address.0, device: site.device(headers), positions, slot };
-    let door = site.door.clone();
-    let max = door.config.limits.body_bytes;
-    upgrade.accept("confgate", max, move |socket| event_socket::serve(door, socket, opening))
+    let sockets = site.handles.sockets.clone();
+    upgrade.accept("confgate", site.handles.body_bytes, move |socket| sockets.serve(socket, opening))
 }
 
 fn refused(status: StatusCode, refusal: &Refusal) -> Response {
@@ -179,7 +175,7 @@ async fn conference(State(site): State<Arc<Site>>, request: Request) -> Response
     if let Some(response) = site.over_budget(address) {
         return response;
     }
-    match site.door.entry.page(link_of(request.uri(), &site.base), address.0).await {
+    match site.handles.entry.page(link_of(request.uri(), &site.base), address.0).await {
         Ok(page) => {
             let mut response = json_response(serde_json::to_vec(&page).expect("a page has string keys").into());
             give_device(&site, request.headers(), &mut response);
@@ -197,7 +193,7 @@ async fn conference(State(site): State<Arc<Site>>, request: Request) -> Response
 /// Gives a browser without a name one.
 fn give_device(site: &Site, headers: &HeaderMap, response: &mut Response) {
     if site.device(headers).is_none() {
-        site.set_cookie(response.headers_mut(), &site.door.entry.new_device().1);
+        site.set_cookie(response.headers_mut(), &site.handles.entry.new_device().1);
     }
 }
 
@@ -224,74 +220,29 @@ async fn to_home(State(site): State<Arc<Site>>) -> Response {
 }
 
 async fn guest_page(State(site): State<Arc<Site>>, request: Request) -> Response {
-    let mut response = html(&site, "guest.html");
+    let mut response = site.assets.page("guest.html");
     give_device(&site, request.headers(), &mut response);
     response
 }
 
 async fn home(State(site): State<Arc<Site>>) -> Response {
-    html(&site, "home.html")
+    site.assets.page("home.html")
 }
 
 async fn docs(State(site): State<Arc<Site>>) -> Response {
-    html(&site, "docs.html")
+    site.assets.page("docs.html")
 }
 
 async fn openrpc(State(site): State<Arc<Site>>) -> Response {
-    shared(json_response(site.door.schema.openrpc_json().into()))
+    shared(json_response(site.handles.schema.openrpc_json().into()))
 }
 
 async fn asyncapi(State(site): State<Arc<Site>>) -> Response {
-    shared(json_response(site.door.schema.asyncapi_json().into()))
-}
-
-/// Says that the body is made once, and no answer's own.
-fn shared(mut response: Response) -> Response {
-    response.extensions_mut().insert(OwnBytes(0));
-    response
-}
-
-/// All files; pages are told where they live.
-fn files(base: &str) -> HashMap<String, File> {
-    let made = |name: Cow<'static, str>| {
-        let file = Files::get(&name)?;
-        let bytes = match file.data {
-            data if name.ends_with(".html") => String::from_utf8_lossy(&data).replace("__BASE__", base).into(),
-            Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-            Cow::Owned(bytes) => Bytes::from(bytes),
-        };
-        let tag: String = file.metadata.sha256_hash()[..12].iter().map(|b| format!("{b:02x}")).collect();
-        let tag = HeaderValue::try_from(format!("\"{tag}\"")).ok()?;
-        Some((name.into_owned(), File { bytes, tag }))
-    };
-    Files::iter().filter_map(made).collect()
-}
-
-fn html(site: &Site, name: &str) -> Response {
-    let Some(file) = site.files.get(name) else { return StatusCode::NOT_FOUND.into_response() };
-    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CACHE_CONTROL, "no-store")];
-    shared((headers, file.bytes.clone()).into_response())
+    shared(json_response(site.handles.schema.asyncapi_json().into()))
 }
 
 async fn asset(State(site): State<Arc<Site>>, request: Request) -> Response {
     let prefix = format!("{}/assets/", site.base);
     let name = request.uri().path().strip_prefix(&prefix).unwrap_or_default();
-    let file = site.files.get(name).filter(|_| !name.ends_with(".html"));
-    let Some(file) = file else { return StatusCode::NOT_FOUND.into_response() };
-    let headers = [(ETAG, file.tag.clone()), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
-    if request.headers().get(IF_NONE_MATCH).is_some_and(|known| *known == file.tag) {
-        return (StatusCode::NOT_MODIFIED, headers).into_response();
-    }
-    shared((headers, [(CONTENT_TYPE, content_type(name))], file.bytes.clone()).into_response())
-}
-
-fn content_type(name: &str) -> &'static str {
-    match name.rsplit_once('.').map(|(_, ending)| ending) {
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("svg") => "image/svg+xml",
-        Some("png") => "image/png",
-        Some("json") => "application/json",
-        _ => "application/octet-stream",
-    }
+    site.assets.asset(name, request.headers())
 }

@@ -1,15 +1,29 @@
 //! Who may call what: the schema's `x-access`, held against the caller and the conference.
 
-use crate::auth::Caller;
+use serde_json::Value;
+
+use crate::auth::{Caller, Entry};
+use crate::conference::{ConferenceRef, Conferences};
+use crate::eim::Eim;
+use crate::eim::requests::Calls;
 use crate::event::{Conference, Role};
 use crate::ids::ConfId;
-use crate::refusal::{Reason, Refusal};
+use crate::refusal::{Kind, Reason, Refusal};
 use crate::schema::{Access, Method};
 
-use super::{Door, Params, conf_id};
+use super::context::{Params, conf_id};
 
-impl Door {
-    pub(super) async fn authorize(&self, caller: &Caller, method: &Method, params: &Params) -> Result<(), Refusal> {
+/// The parts that know who belongs where.
+#[derive(Clone)]
+pub struct Authorization {
+    pub(super) conferences: Conferences,
+    pub(super) entry: Entry,
+    pub(super) calls: Calls,
+    pub(super) eim: Eim,
+}
+
+impl Authorization {
+    pub(super) async fn check(&self, caller: &Caller, method: &Method, params: &Params) -> Result<(), Refusal> {
         match &method.access {
             Access::Open | Access::Token => Ok(()),
             Access::User if caller.is_guest() => Err(not_for_guests()),
@@ -39,7 +53,7 @@ impl Door {
             }
         }
         // The EIM knows best: asked as the user, it answers for conferences that they belong to only.
-        let own = super::own_conferences(&self.calls, caller).await?;
+        let own = self.own_conferences(caller).await?;
         if own.iter().any(|own| own.conf_id == *conf) || self.conference(caller, conf).await?.chair == caller.user_id {
             return Ok(());
         }
@@ -67,6 +81,35 @@ impl Door {
             return Ok(roster.conference.clone());
         }
         self.entry.conference_within(Some(self.eim.guard(&caller.user_id)?), conf).await
+    }
+
+    /// Refuses who was sent out of the conference. Its chair is stopped by its end alone, and no chair by the bar of a
+    /// browser in which somebody was a guest as well.
+    pub(super) async fn may_enter(&self, caller: &Caller, device: Option<&str>, conf: &ConfId) -> Result<(), Refusal> {
+        let device = device.filter(|_| !caller.chairs);
+        let barred = self.entry.check_not_banned(conf, Some(&caller.user_id), device).await;
+        match barred {
+            Err(refusal) if refusal.kind == Kind::Forbidden => {
+                let is_chair = self.conference(caller, conf).await?.chair == caller.user_id;
+                if is_chair { Ok(()) } else { Err(refusal) }
+            }
+            other => other,
+        }
+    }
+
+    /// The conferences that a caller belongs to: a guest's own, a user's as the EIM lists them.
+    pub(super) async fn own_conferences(&self, caller: &Caller) -> Result<Vec<ConferenceRef>, Refusal> {
+        if let Some(own) = &caller.confined_to {
+            return Ok(vec![ConferenceRef { conf_id: own.clone(), call: false }]);
+        }
+        let with_calls = Params::from_iter([("calls".to_owned(), true.into())]);
+        let listed = self.calls.as_user("conference.list", &caller.user_id, &with_calls).await?;
+        let listed = listed["conferences"].as_array().cloned().unwrap_or_default();
+        let own = |c: Value| {
+            let conf_id = serde_json::from_value(c["confId"].clone()).map_err(Refusal::fault)?;
+            Ok(ConferenceRef { conf_id, call: c["call"].is_object() })
+        };
+        listed.into_iter().map(own).collect()
     }
 }
 

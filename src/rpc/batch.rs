@@ -7,7 +7,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use super::envelope::{Body, Rejected, Request, parse, write_reply};
 use super::reply::Reply;
-use super::{Context, Door};
+use super::{Context, Rpc};
 use crate::refusal::request_id;
 use crate::refusal::{Reason, Refusal};
 
@@ -16,7 +16,7 @@ const TOGETHER: usize = 64;
 
 type Entry<'a> = Result<Request<'a>, Rejected<'a>>;
 
-impl Door {
+impl Rpc {
     /// Answers a body; `None` where nothing is left to say.
     pub async fn answer(&self, context: &Context<'_>, body: &[u8]) -> Option<Reply> {
         // A request over HTTP was counted before its body was read.

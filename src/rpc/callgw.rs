@@ -1,22 +1,39 @@
-//! `callgw.*`: which call gateway a caller is to use, and what admits them to it.
+//! `callgw.*`: what members and operators ask of the call gateways.
+
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::auth::Caller;
-use crate::callgw::{NoNodeAvailable, Report};
+use crate::auth::{Caller, Entry};
+use crate::callgw::{Pool, Report};
 use crate::clock::date_ms;
-use crate::event::{CallMode, MemberState, Role};
+use crate::conference::Conferences;
+use crate::event::{MemberState, Role};
 use crate::ids::ConfId;
-use crate::placement::PlacementError;
+use crate::placement::Placement;
 use crate::refusal::{Reason, Refusal};
 
-use super::{Door, Outcome, Params, conf_id, text};
+use super::access::Authorization;
+use super::allocations::Allocations;
+use super::context::{Outcome, Params, conf_id, text};
 
-impl Door {
+/// Their parts.
+pub(super) struct CallgwMethods {
+    pub allocations: Allocations,
+    pub pool: Pool,
+    pub placement: Placement,
+    pub conferences: Conferences,
+    pub entry: Entry,
+    pub authorization: Authorization,
+    /// `limits.drain_s`: how long a node is given where its operator names no deadline.
+    pub drain: Duration,
+}
+
+impl CallgwMethods {
     pub(super) async fn allocate(&self, caller: &Caller, params: &Params) -> Outcome {
         let conf = conf_id(params)?;
         let role = self.admitted(caller, &conf).await?;
-        self.gateway_for(caller, &conf, role, text(params, "region")).await
+        self.allocations.for_member(caller, &conf, role, text(params, "region")).await
     }
 
     /// The caller's role, if they are in the conference and not merely waiting.
@@ -32,48 +49,6 @@ impl Door {
         Ok(member.role)
     }
 
-    /// The conference's gateway while it lives, else another that does: near `region`, where the caller is the first.
-    pub(super) async fn gateway_for(
-        &self,
-        caller: &Caller,
-        conf: &ConfId,
-        role: Role,
-        region: Option<&str>,
-    ) -> Outcome {
-        let gateway = self.placement.place(conf, &caller.user_id, region).await.map_err(|unplaced| match unplaced {
-            PlacementError::NoNodeAvailable(nowhere) => no_gateway(caller, nowhere),
-            PlacementError::Store(error) => error.into(),
-        })?;
-        let lost = || no_gateway(caller, NoNodeAvailable(vec![(gateway.clone(), "lost a moment ago".into())]));
-        let url = self.pool.address_of(&gateway).ok_or_else(lost)?;
-        let mode = self.mode_of(caller, conf).await?;
-        let way = (role, mode);
-        let token = self.pool.token(&gateway, conf, &caller.user_id, &caller.family, way).ok_or_else(lost)?;
-        self.conferences.placed(conf, &caller.user_id).await;
-        let fallbacks: Vec<&str> = self.pool.addresses(None).into_iter().filter(|other| *other != url).collect();
-        Ok(json!({
-            "gatewayId": gateway,
-            "url": url,
-            "token": token,
-            "mode": mode.as_str(),
-            "iceServers": self.pool.ice_servers(&caller.user_id),
-            "fallbacks": fallbacks,
-        }))
-    }
-
-    /// Whether media goes straight from the one to the other, as long as it can.
-    async fn mode_of(&self, caller: &Caller, conf: &ConfId) -> Result<CallMode, Refusal> {
-        if !self.config.callgw.p2p {
-            return Ok(CallMode::Group);
-        }
-        Ok(self.conference(caller, conf).await?.call.map_or(CallMode::Group, |call| call.mode))
-    }
-
-    /// `webrtcAddress`: the living nodes, the caller's own first.
-    pub(super) fn addresses(&self, caller: &Caller) -> String {
-        self.pool.addresses(self.pool.last_of(&caller.user_id).as_deref()).join(",")
-    }
-
     pub(super) fn release(&self, caller: &Caller) -> Outcome {
         self.pool.forget(&caller.user_id);
         Ok(Value::Object(Map::new()))
@@ -81,7 +56,7 @@ impl Door {
 
     pub(super) async fn report(&self, caller: &Caller, params: &Params) -> Outcome {
         if params.contains_key("confId") {
-            self.belongs(caller, &conf_id(params)?).await?;
+            self.authorization.belongs(caller, &conf_id(params)?).await?;
         }
         let (gateway, problem) = (text(params, "gatewayId").unwrap_or_default(), text(params, "problem"));
         let counted = self.pool.report_failure(gateway, &caller.user_id);
@@ -103,22 +78,12 @@ impl Door {
             return Err(Refusal::of(Reason::CallGatewayNotFound));
         }
         let is_cancelled = params.get("cancel").and_then(Value::as_bool).unwrap_or_default();
-        let by_default = || date_ms() + self.config.limits.drain.as_millis() as u64;
+        let by_default = || date_ms() + self.drain.as_millis() as u64;
         let deadline = params.get("deadlineMs").and_then(Value::as_u64);
         let leave_at = (!is_cancelled).then(|| deadline.unwrap_or_else(by_default));
         self.placement.drain(gateway, leave_at).await.map_err(Refusal::from)?;
         Ok(json!({"gatewayId": gateway, "draining": leave_at.is_some(), "deadlineMs": leave_at}))
     }
-}
-
-/// Operators are told why; guests need only know that it is so.
-fn no_gateway(caller: &Caller, nowhere: NoNodeAvailable) -> Refusal {
-    let refusal = Refusal::of(Reason::NoCallGateway);
-    if !caller.can(crate::config::Scope::Operator) {
-        return refusal;
-    }
-    let reason = |(gateway, reason): (String, String)| json!({"gatewayId": gateway, "reason": reason});
-    refusal.with("nodes", nowhere.0.into_iter().map(reason).collect::<Vec<Value>>())
 }
 
 /// A node as the schema's `CallGatewayNode` has it.

@@ -2,24 +2,40 @@
 
 use serde_json::{Value, json};
 
-use crate::auth::{Caller, LinkTerms};
+use crate::auth::{Caller, Entry, LinkTerms};
 use crate::clock::{Moment, date_ms};
-use crate::conference::{ConferenceRef, LifecycleEvent};
+use crate::conference::sockets::Sockets;
+use crate::conference::{ConferenceRef, Conferences, LifecycleEvent};
 use crate::eim::requests::Calls;
 use crate::event::{Member, MemberState};
 use crate::ids::ConfId;
-use crate::refusal::{Kind, Refusal};
+use crate::refusal::Refusal;
 use crate::schema::Method;
-use crate::store::{AuditEntry, DONE};
+use crate::store::{AuditEntry, DONE, Store};
 
+use super::access::Authorization;
+use super::admission::Admission;
+use super::allocations::Allocations;
+use super::context::{Context, Outcome, Params, conf_id, text, typed};
 use super::links::{qr, wants_qr};
-use super::{Context, Door, Outcome, Params, conf_id, text, typed};
 
 /// The actions of `conference.control` that are about oneself.
 const OWN_ACTIONS: [&str; 6] = ["muteSelf", "unmuteSelf", "openCamera", "closeCamera", "raiseHand", "lowerHand"];
 
-impl Door {
-    pub(super) async fn create_conference(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
+/// Their parts.
+pub(super) struct ConferenceMethods {
+    pub calls: Calls,
+    pub entry: Entry,
+    pub conferences: Conferences,
+    pub sockets: Sockets,
+    pub store: Store,
+    pub allocations: Allocations,
+    pub authorization: Authorization,
+    pub admission: Admission,
+}
+
+impl ConferenceMethods {
+    pub(super) async fn create(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
         let mut result = self.calls.as_user_method(method, &caller.user_id, params).await?;
         let conf: ConfId = serde_json::from_value(result["confId"].clone()).map_err(Refusal::fault)?;
         let link = self.entry.create_link(&conf, LinkTerms::guest(), &caller.user_id).await?;
@@ -38,45 +54,25 @@ impl Door {
         caller: &Caller,
         mut params: Params,
     ) -> Outcome {
-        self.open_for_joins()?;
+        self.admission.check()?;
         let conf = conf_id(&params)?;
-        self.may_enter(caller, context.device.as_deref(), &conf).await?;
+        self.authorization.may_enter(caller, context.device.as_deref(), &conf).await?;
         // Where the name is but the id, the EIM knows a better one.
         if caller.name != caller.user_id.as_str() {
             params.insert("name".into(), caller.name.clone().into());
         }
         let answer = self.calls.as_user_method(method, &caller.user_id, &params).await?;
         let member: Member = serde_json::from_value(answer["member"].clone()).map_err(Refusal::fault)?;
-        self.listen_in(caller, &ConferenceRef { conf_id: conf.clone(), call: false }).await;
+        listen_in(&self.sockets, &self.conferences, caller, &ConferenceRef { conf_id: conf.clone(), call: false })
+            .await;
         let gateway = match member.state {
             MemberState::Waiting => Value::Null,
             _ => {
                 let region = text(&params, "region");
-                self.gateway_for(caller, &conf, member.role, region).await.unwrap_or(Value::Null)
+                self.allocations.for_member(caller, &conf, member.role, region).await.unwrap_or(Value::Null)
             }
         };
         Ok(json!({"confId": conf, "member": member, "callGateway": gateway}))
-    }
-
-    /// Refuses who was sent out of the conference. Its chair is stopped by its end alone, and no chair by the bar of a
-    /// browser in which somebody was a guest as well.
-    pub async fn may_enter(&self, caller: &Caller, device: Option<&str>, conf: &ConfId) -> Result<(), Refusal> {
-        let device = device.filter(|_| !caller.chairs);
-        let barred = self.entry.check_not_banned(conf, Some(&caller.user_id), device).await;
-        match barred {
-            Err(refusal) if refusal.kind == Kind::Forbidden => {
-                let is_chair = self.conference(caller, conf).await?.chair == caller.user_id;
-                if is_chair { Ok(()) } else { Err(refusal) }
-            }
-            other => other,
-        }
-    }
-
-    /// Whoever has come in hears what happens, and without a socket is away.
-    pub(super) async fn listen_in(&self, caller: &Caller, conf: &ConferenceRef) {
-        if !self.sockets.attach(&caller.user_id, conf).await {
-            self.conferences.joined(&conf.conf_id, &caller.user_id).await;
-        }
     }
 
     pub(super) async fn control(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
@@ -154,17 +150,9 @@ pub(super) fn is_own(action: &str, caller: &Caller, params: &Params) -> bool {
     OWN_ACTIONS.contains(&action) && !others
 }
 
-/// The conferences that a caller belongs to: a guest's own, a user's as the EIM lists them.
-pub async fn own_conferences(calls: &Calls, caller: &Caller) -> Result<Vec<ConferenceRef>, Refusal> {
-    if let Some(own) = &caller.confined_to {
-        return Ok(vec![ConferenceRef { conf_id: own.clone(), call: false }]);
+/// Whoever has come in hears what happens, and without a socket is away.
+pub(super) async fn listen_in(sockets: &Sockets, conferences: &Conferences, caller: &Caller, conf: &ConferenceRef) {
+    if !sockets.attach(&caller.user_id, conf).await {
+        conferences.joined(&conf.conf_id, &caller.user_id).await;
     }
-    let with_calls = Params::from_iter([("calls".to_owned(), true.into())]);
-    let listed = calls.as_user("conference.list", &caller.user_id, &with_calls).await?;
-    let listed = listed["conferences"].as_array().cloned().unwrap_or_default();
-    let own = |c: Value| {
-        let conf_id = serde_json::from_value(c["confId"].clone()).map_err(Refusal::fault)?;
-        Ok(ConferenceRef { conf_id, call: c["call"].is_object() })
-    };
-    listed.into_iter().map(own).collect()
 }

@@ -2,14 +2,21 @@
 
 use serde_json::{Value, json};
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Entry};
+use crate::eim::requests::Calls;
 use crate::refusal::Kind;
 use crate::schema::Method;
 
-use super::{Door, Outcome, Params, text};
+use super::context::{Outcome, Params, text};
 
-impl Door {
-    pub(super) async fn contacts(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
+/// Their parts.
+pub(super) struct ContactsMethods {
+    pub calls: Calls,
+    pub entry: Entry,
+}
+
+impl ContactsMethods {
+    pub async fn list(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
         let Some(conf) = &caller.confined_to else {
             return self.calls.as_user_method(method, &caller.user_id, params).await;
         };

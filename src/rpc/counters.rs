@@ -1,12 +1,10 @@
 //! Requests counted by method and outcome, and timed by method.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use metrics::{Counter, Histogram};
 
 use crate::refusal::{Kind, Refusal};
-use crate::schema::{Method, Schema};
 
 const DONE: usize = 0;
 const REFUSED: usize = 1;
@@ -14,39 +12,34 @@ const FAULT: usize = 2;
 /// The label of each.
 const OUTCOMES: [&str; 3] = ["done", "refused", "fault"];
 
-/// Looked up once for every method, not for every request. Made after the recorder is there.
-pub struct Counters {
-    methods: HashMap<String, ([Counter; 3], Histogram)>,
-    unknown: Counter,
+/// One method's; looked up once, not for every request. Made after the recorder is there.
+pub(super) struct MethodCounters {
+    outcomes: [Counter; 3],
+    seconds: Histogram,
 }
 
-impl Counters {
-    pub fn new(schema: &Schema) -> Self {
-        let of = |method: &Method| {
-            let seconds = metrics::histogram!("confgate_rpc_request_seconds", "method" => method.name.clone());
-            (method.name.clone(), (OUTCOMES.map(|outcome| counter(&method.name, outcome)), seconds))
-        };
-        Self { methods: schema.methods().map(of).collect(), unknown: counter("unknown", OUTCOMES[REFUSED]) }
-    }
-
-    /// Counts a request for a method that is none.
-    pub fn unknown(&self) {
-        self.unknown.increment(1);
+impl MethodCounters {
+    pub fn new(method: &str) -> Self {
+        let seconds = metrics::histogram!("confgate_rpc_request_seconds", "method" => method.to_owned());
+        Self { outcomes: OUTCOMES.map(|outcome| counter(method, outcome)), seconds }
     }
 
     /// Counts one by how it went and how long it took, and gives the former as the label says it.
-    pub fn count(&self, method: &Method, refusal: Option<&Refusal>, took: Duration) -> &'static str {
+    pub fn count(&self, refusal: Option<&Refusal>, took: Duration) -> &'static str {
         let kind = match refusal {
             None => DONE,
             Some(refusal) if refusal.kind == Kind::Internal => FAULT,
             Some(_) => REFUSED,
         };
-        if let Some((counters, seconds)) = self.methods.get(&method.name) {
-            counters[kind].increment(1);
-            seconds.record(took);
-        }
+        self.outcomes[kind].increment(1);
+        self.seconds.record(took);
         OUTCOMES[kind]
     }
+}
+
+/// For requests for a method that is none.
+pub(super) fn unknown_methods() -> Counter {
+    counter("unknown", OUTCOMES[REFUSED])
 }
 
 fn counter(method: &str, outcome: &'static str) -> Counter {

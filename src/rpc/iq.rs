@@ -1,19 +1,12 @@
-//! `org.user.processIQ`: any IQ that the caller may send, sent and answered.
-
-use std::time::Duration;
-
-use serde_json::{Value, json};
+//! Which IQs `org.user.processIQ` takes, and from whom. Pure.
 
 use crate::auth::Caller;
 use crate::config::{Config, Scope};
-use crate::eim::EimError;
 use crate::eim::addresses::user_of;
 use crate::ids::UserId;
 use crate::refusal::{Reason, Refusal};
 use crate::xmpp::jid::{Jid, same_address};
 use crate::xmpp::xml::{CONTENT_NS, Element, Node, Stanza};
-
-use super::{Act, Door, Outcome, Params, text};
 
 /// Largest `reqXml`, in bytes.
 const REQ_XML_MAX: usize = 64 * 1024;
@@ -22,29 +15,12 @@ const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 /// Namespace of ad-hoc commands (XEP-0050), which servers are administered by.
 const COMMANDS: &str = "http://jabber.org/protocol/commands";
 
-impl Door {
-    pub(super) async fn process_iq(&self, caller: &Caller, params: &Params) -> Outcome {
-        let iq = read(text(params, "reqXml").unwrap_or_default())?;
-        let speaker = permitted(&self.config, caller, &iq)?;
-        if iq.attr("type") == Some("set") {
-            self.rates.act(&caller.user_id, Act::IqSet)?;
-        }
-        let asked = params.get("timeoutMs").and_then(Value::as_u64).map(Duration::from_millis);
-        let timeout = asked.map_or(self.config.eim.timeout, |t| t.min(self.config.eim.timeout));
-        let answer = self.eim.request_as(&speaker, iq, timeout).await.map_err(|error| match error {
-            EimError::Unsendable(why) => refuse(why),
-            error => error.into(),
-        })?;
-        Ok(json!({"xml": answer.to_xml()}))
-    }
-}
-
-fn refuse(why: &str) -> Refusal {
+pub(super) fn refuse(why: &str) -> Refusal {
     Refusal::invalid_params("reqXml", why)
 }
 
 /// Exactly one IQ of type get or set with one child (RFC 6120 section 8.2.3).
-fn read(req_xml: &str) -> Result<Stanza, Refusal> {
+pub(super) fn read(req_xml: &str) -> Result<Stanza, Refusal> {
     if req_xml.len() > REQ_XML_MAX {
         return Err(refuse("too large"));
     }
@@ -68,7 +44,7 @@ fn read(req_xml: &str) -> Result<Stanza, Refusal> {
 }
 
 /// Whom the IQ is to be sent as, if the caller may send it.
-fn permitted(config: &Config, caller: &Caller, iq: &Stanza) -> Result<UserId, Refusal> {
+pub(super) fn permitted(config: &Config, caller: &Caller, iq: &Stanza) -> Result<UserId, Refusal> {
     let any = caller.can(Scope::IqAny);
     let ns = iq.payload().map_or("", |payload: &Element| payload.ns.as_str());
     if ns == COMMANDS && !any {

@@ -4,20 +4,27 @@ use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 use serde_json::{Map, Value, json};
 
-use crate::auth::{Caller, LinkTerms};
+use crate::auth::{Caller, Entry, LinkTerms};
 use crate::clock::date_ms;
 use crate::event::Role;
 use crate::refusal::{Reason, Refusal};
 
-use super::{Door, Outcome, Params, conf_id, text, typed};
+use super::access::Authorization;
+use super::context::{Outcome, Params, conf_id, text, typed};
 
 /// Smallest side of a QR picture, in pixels.
 const QR_SIDE: u32 = 240;
 
-impl Door {
-    pub(super) async fn create_link(&self, caller: &Caller, params: &Params) -> Outcome {
+/// Their parts.
+pub(super) struct LinkMethods {
+    pub entry: Entry,
+    pub authorization: Authorization,
+}
+
+impl LinkMethods {
+    pub(super) async fn create(&self, caller: &Caller, params: &Params) -> Outcome {
         let conf = conf_id(params)?;
-        if self.conference(caller, &conf).await?.call.is_some() {
+        if self.authorization.conference(caller, &conf).await?.call.is_some() {
             return Err(Refusal::of(Reason::CallHasNoLinks));
         }
         let link = match params.get("legacy") {
@@ -31,12 +38,12 @@ impl Door {
         Ok(result)
     }
 
-    pub(super) async fn revoke_link(&self, params: &Params) -> Outcome {
+    pub(super) async fn revoke(&self, params: &Params) -> Outcome {
         self.entry.revoke_link(&conf_id(params)?, text(params, "linkId").unwrap_or_default()).await?;
         Ok(Value::Object(Map::new()))
     }
 
-    pub(super) async fn list_links(&self, params: &Params) -> Outcome {
+    pub(super) async fn list(&self, params: &Params) -> Outcome {
         Ok(json!({"links": self.entry.links(&conf_id(params)?).await?}))
     }
 }

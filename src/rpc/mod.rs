@@ -1,111 +1,90 @@
-//! The JSON-RPC door: reads requests, checks them against the schema and the caller's rights, and has them done.
-//! The same over POST and over the event socket.
+//! JSON-RPC: reads requests, checks them against the schema and the caller's rights, and has them answered. The same
+//! over POST and over the event socket.
 
 mod access;
+mod admission;
+mod allocations;
+mod auth;
 mod batch;
 mod call;
 mod callgw;
 mod conference;
+mod config;
 mod contacts;
+mod context;
 mod counters;
 pub mod envelope;
 pub mod event_socket;
 mod iq;
 mod links;
-mod login;
-mod properties;
+mod methods;
 mod rates;
 mod reply;
+mod socket_session;
 mod users;
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Instant;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
-use tokio::sync::watch;
+use metrics::Counter;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Caller, Entry};
 use crate::callgw::Pool;
-use crate::conference::{Conferences, Position};
+use crate::conference::Conferences;
+use crate::conference::sockets::Sockets;
 use crate::config::Config;
 use crate::eim::Eim;
 use crate::eim::requests::Calls;
-use crate::health::Health;
-use crate::ids::ConfId;
 use crate::placement::Placement;
-use crate::rate_limit::account::Account;
 use crate::rate_limit::budget::Budget;
 use crate::refusal::{Reason, Refusal};
-use crate::schema::{Access, Method, Schema};
+use crate::schema::{Access, Schema};
 use crate::store::Store;
+use admission::Admission;
+use allocations::Allocations;
 use envelope::Request;
+use methods::{Handler, MethodTable, Namespaces, Registered};
 
-pub use conference::own_conferences;
-pub use counters::Counters;
-pub use login::FailedLogins;
+pub use access::Authorization;
+pub use context::Context;
 pub use rates::{Act, Rates};
 pub use reply::Reply;
 
-/// The parts that methods work with. All are handles; the door owns no state.
-pub struct Door {
-    pub schema: Arc<Schema>,
-    pub counters: Counters,
-    /// What each address block may still ask for.
-    pub budget: Budget,
-    pub failed_logins: FailedLogins,
-    pub rates: Rates,
+/// Handles to the parts that methods work with.
+pub struct Parts {
     pub config: Arc<Config>,
+    pub schema: Arc<Schema>,
     pub entry: Entry,
     pub conferences: Conferences,
-    pub sockets: crate::conference::sockets::Sockets,
+    pub sockets: Sockets,
     pub calls: Calls,
     pub eim: Eim,
     pub pool: Pool,
     pub placement: Placement,
     pub store: Store,
-    /// What sockets are told of: each part's name, and how it is.
-    pub parts: [(&'static str, watch::Receiver<Health>); 3],
+    /// What each address block may still ask for.
+    pub budget: Arc<Budget>,
+    pub rates: Arc<Rates>,
     /// Cancelled when nobody new is let in any more.
     pub draining: CancellationToken,
 }
 
-/// Where a request comes from.
-pub struct Context<'a> {
-    pub address: IpAddr,
-    /// Its connection's.
-    pub account: &'a Account,
-    /// The access token as presented, not yet looked at.
-    pub token: Option<&'a str>,
-    /// The browser, where its cookie is ours.
-    pub device: Option<String>,
-    /// The event socket that it came over.
-    pub socket: Option<&'a dyn SocketSide>,
-    /// A device cookie to be set with the reply.
-    pub set_device: Mutex<Option<String>>,
+/// Answers requests. Owns no state but its counters; its parts are handles.
+pub struct Rpc {
+    methods: MethodTable,
+    unknown_methods: Counter,
+    namespaces: Namespaces,
+    authorization: Authorization,
+    entry: Entry,
+    budget: Arc<Budget>,
+    rates: Arc<Rates>,
+    config: Arc<Config>,
+    /// The answer of `rpc.discover`.
+    document: Bytes,
 }
-
-/// What methods may do with the event socket that a request came over.
-pub trait SocketSide: Send + Sync {
-    /// Whom the socket belongs to now.
-    fn caller(&self) -> Arc<Caller>;
-    /// The positions that the client resumes from, for conferences that have not been sent a snapshot yet.
-    fn resume(&self, positions: Vec<(ConfId, Position)>);
-    /// A new token for the same user: the socket lives as long as that one.
-    fn renew(&self, caller: Arc<Caller>);
-}
-
-const PROPERTIES: &str = "config.getProperties";
-const DISCOVER: &str = "rpc.discover";
-
-/// When to try again, at another node or at this one after its restart.
-const GOING_AWAY_RETRY_MS: u64 = 2000;
-
-type Params = Map<String, Value>;
-type Outcome = Result<Value, Refusal>;
 
 /// What a method answers.
 enum Answer {
@@ -114,69 +93,135 @@ enum Answer {
     Document(Bytes),
 }
 
-impl Door {
+impl Parts {
+    pub fn authorization(&self) -> Authorization {
+        Authorization {
+            conferences: self.conferences.clone(),
+            entry: self.entry.clone(),
+            calls: self.calls.clone(),
+            eim: self.eim.clone(),
+        }
+    }
+
+    fn allocations(&self) -> Allocations {
+        Allocations {
+            pool: self.pool.clone(),
+            placement: self.placement.clone(),
+            conferences: self.conferences.clone(),
+            authorization: self.authorization(),
+            p2p: self.config.callgw.p2p,
+        }
+    }
+
+    fn conference_methods(&self) -> conference::ConferenceMethods {
+        conference::ConferenceMethods {
+            calls: self.calls.clone(),
+            entry: self.entry.clone(),
+            conferences: self.conferences.clone(),
+            sockets: self.sockets.clone(),
+            store: self.store.clone(),
+            allocations: self.allocations(),
+            authorization: self.authorization(),
+            admission: Admission(self.draining.clone()),
+        }
+    }
+
+    fn callgw_methods(&self) -> callgw::CallgwMethods {
+        callgw::CallgwMethods {
+            allocations: self.allocations(),
+            pool: self.pool.clone(),
+            placement: self.placement.clone(),
+            conferences: self.conferences.clone(),
+            entry: self.entry.clone(),
+            authorization: self.authorization(),
+            drain: self.config.limits.drain,
+        }
+    }
+
+    fn namespaces(&self) -> Namespaces {
+        let (entry, calls, admission) = (&self.entry, &self.calls, Admission(self.draining.clone()));
+        Namespaces {
+            auth: auth::AuthMethods::new(entry.clone(), admission.clone()),
+            call: call::CallMethods {
+                calls: calls.clone(),
+                conferences: self.conferences.clone(),
+                sockets: self.sockets.clone(),
+                admission,
+            },
+            callgw: self.callgw_methods(),
+            conference: self.conference_methods(),
+            links: links::LinkMethods { entry: entry.clone(), authorization: self.authorization() },
+            config: config::ConfigMethods { config: self.config.clone(), pool: self.pool.clone() },
+            contacts: contacts::ContactsMethods { calls: calls.clone(), entry: entry.clone() },
+            user: users::UserMethods {
+                config: self.config.clone(),
+                calls: calls.clone(),
+                eim: self.eim.clone(),
+                rates: self.rates.clone(),
+            },
+            calls: calls.clone(),
+        }
+    }
+}
+
+impl Rpc {
+    /// # Errors
+    /// The schema and the handlers of methods don't fit.
+    pub fn new(parts: &Parts) -> Result<Self, String> {
+        Ok(Self {
+            methods: MethodTable::new(&parts.schema)?,
+            unknown_methods: counters::unknown_methods(),
+            namespaces: parts.namespaces(),
+            authorization: parts.authorization(),
+            entry: parts.entry.clone(),
+            budget: parts.budget.clone(),
+            rates: parts.rates.clone(),
+            config: parts.config.clone(),
+            document: parts.schema.openrpc_json(),
+        })
+    }
+
     async fn perform(&self, context: &Context<'_>, request: &Request<'_>) -> Result<Answer, Refusal> {
-        let Some(method) = self.schema.method(&request.method) else {
-            self.counters.unknown();
+        let Some(registered) = self.methods.get(&request.method) else {
+            self.unknown_methods.increment(1);
             tracing::debug!("no such method");
             return Err(Refusal::of(Reason::MethodNotFound));
         };
         let began = Instant::now();
-        let outcome = self.perform_method(context, method, request).await;
+        let outcome = self.perform_method(context, registered, request).await;
         let refused = outcome.as_ref().err();
-        let kind = self.counters.count(method, refused, began.elapsed());
+        let kind = registered.counters.count(refused, began.elapsed());
         let (code, key) = (refused.map(|refusal| refusal.kind.code()), refused.map(Refusal::key));
-        tracing::debug!(method = %method.name, outcome = kind, code, key, "rpc");
+        tracing::debug!(method = %registered.method.name, outcome = kind, code, key, "rpc");
         outcome
     }
 
     async fn perform_method(
         &self,
         context: &Context<'_>,
-        method: &Method,
+        registered: &Registered,
         request: &Request<'_>,
     ) -> Result<Answer, Refusal> {
-        let caller = self.identify(context, method)?;
+        let caller = self.identify(context, registered)?;
         let params = request.named_params()?;
+        let method = &registered.method;
         if let Err(errors) = method.validate_params(&params) {
             let errors = serde_json::to_value(errors).map_err(Refusal::fault)?;
             return Err(Refusal::of(Reason::InvalidParams).with("errors", errors));
         }
         if let Some(caller) = &caller {
-            self.rates.request(caller, method, &params)?;
-            self.authorize(caller, method, &params).await?;
+            self.rates.request(caller, registered.act, &params)?;
+            self.authorization.check(caller, method, &params).await?;
         }
-        if method.name == DISCOVER {
-            return Ok(Answer::Document(self.schema.openrpc_json()));
+        if registered.handler == Handler::Discover {
+            return Ok(Answer::Document(self.document.clone()));
         }
-        let value = match caller {
-            None if method.name == PROPERTIES => self.properties(None, &params),
-            None => Box::pin(self.open_method(context, method, params)).await,
-            Some(caller) => {
-                // What is asked for again and again, in place; with all the others in place too, each request would
-                // carry the room for the largest.
-                match method.name.as_str() {
-                    PROPERTIES => self.properties(Some(&caller), &params),
-                    "org.user.processIQ" => self.process_iq(&caller, &params).await,
-                    _ => Box::pin(self.method(context, method, &caller, params)).await,
-                }
-            }
-        };
-        value.map(Answer::Value)
-    }
-
-    /// Refuses who would come in while the node goes away.
-    fn open_for_joins(&self) -> Result<(), Refusal> {
-        if self.draining.is_cancelled() {
-            Err(Refusal::too_many(Reason::GoingAway, GOING_AWAY_RETRY_MS))
-        } else {
-            Ok(())
-        }
+        self.namespaces.answer(context, registered, caller.as_deref(), params).await.map(Answer::Value)
     }
 
     /// The caller, as far as the method asks for one.
-    fn identify(&self, context: &Context<'_>, method: &Method) -> Result<Option<Arc<Caller>>, Refusal> {
-        if method.name == "auth.http.login" {
+    fn identify(&self, context: &Context<'_>, registered: &Registered) -> Result<Option<Arc<Caller>>, Refusal> {
+        if registered.handler == Handler::Login {
             return Ok(None);
         }
         let caller = match (context.socket, context.token) {
@@ -184,73 +229,9 @@ impl Door {
             (None, Some(token)) => Some(self.entry.authenticate(token)?),
             (None, None) => None,
         };
-        if caller.is_none() && method.access != Access::Open {
+        if caller.is_none() && registered.method.access != Access::Open {
             return Err(Refusal::unauthenticated());
         }
         Ok(caller)
     }
-
-    /// Methods that need no token, called without one; but for [`PROPERTIES`].
-    async fn open_method(&self, context: &Context<'_>, method: &Method, params: Params) -> Outcome {
-        match method.name.as_str() {
-            "auth.http.login" => self.login(context, params).await,
-            // An integrator's own method; the gateway itself asks.
-            _ => self.calls.as_gateway_method(method, &params).await,
-        }
-    }
-
-    async fn method(&self, context: &Context<'_>, method: &Method, caller: &Caller, params: Params) -> Outcome {
-        match method.name.as_str() {
-            "auth.http.logout" => self.logout(caller).await,
-            "org.user.createUser" => self.create_user(&params).await,
-            "org.contacts.users" | "org.contacts.search" | "org.contacts.departments" => {
-                self.contacts(method, caller, &params).await
-            }
-            "conference.create" => self.create_conference(method, caller, &params).await,
-            "conference.join" => self.join(context, method, caller, params).await,
-            "conference.control" => self.control(method, caller, &params).await,
-            "conference.leave" => self.leave(method, caller, &params).await,
-            "conference.end" => self.end(method, caller, &params).await,
-            "conference.createLink" => self.create_link(caller, &params).await,
-            "conference.revokeLink" => self.revoke_link(&params).await,
-            "conference.listLinks" => self.list_links(&params).await,
-            "call.start" | "call.accept" => self.enter_call(method, caller, params).await,
-            "callgw.allocate" => self.allocate(caller, &params).await,
-            "callgw.release" => self.release(caller),
-            "callgw.report" => self.report(caller, &params).await,
-            "callgw.list" => self.list_gateways(),
-            "callgw.drain" => self.drain(&params).await,
-            "events.resume" => resume(context, &params),
-            _ => self.calls.as_user_method(method, &caller.user_id, &params).await,
-        }
-    }
-}
-
-fn resume(context: &Context<'_>, params: &Params) -> Outcome {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Named {
-        conf_id: ConfId,
-        epoch: String,
-        seq: u64,
-    }
-    let socket = context.socket.ok_or_else(|| Refusal::of(Reason::SocketOnly))?;
-    let named: Vec<Named> = typed(params, "positions")?;
-    socket.resume(named.into_iter().map(|n| (n.conf_id, Position { epoch: n.epoch, seq: n.seq })).collect());
-    Ok(Value::Object(Map::new()))
-}
-
-/// A param that the schema demands, in its type.
-fn typed<T: serde::de::DeserializeOwned>(params: &Params, name: &str) -> Result<T, Refusal> {
-    let value = params.get(name).cloned().unwrap_or(Value::Null);
-    serde_json::from_value(value).map_err(|error| Refusal::invalid_params(name, &error.to_string()))
-}
-
-fn text<'a>(params: &'a Params, name: &str) -> Option<&'a str> {
-    params.get(name).and_then(Value::as_str)
-}
-
-/// The conference that the params name.
-fn conf_id(params: &Params) -> Result<ConfId, Refusal> {
-    typed(params, "confId")
 }

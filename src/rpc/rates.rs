@@ -11,7 +11,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::schema::{IqKind, Method};
 
 use super::conference::is_own;
-use super::{Params, conf_id, text};
+use super::context::{Params, conf_id, text};
 
 /// Most users, and conferences, that each limiter remembers.
 const KEYS: usize = 65_536;
@@ -65,29 +65,47 @@ impl Act {
         }
     }
 
-    /// What a request is; `None`: nothing that others pay for. `org.user.processIQ` says so itself, once its IQ is read.
-    fn of(caller: &Caller, method: &Method, params: &Params) -> Option<Self> {
-        Some(match method.name.as_str() {
-            "conference.control" if is_own(text(params, "action").unwrap_or_default(), caller, params) => Self::Own,
-            "conference.join" | "conference.leave" => Self::Own,
-            "call.accept" | "call.decline" | "call.cancel" | "call.hangup" => Self::Own,
-            "conference.control" | "conference.update" | "conference.end" => Self::Order,
-            "conference.createLink" | "conference.revokeLink" => Self::Order,
-            "conference.sendMessage" => Self::Message,
-            "conference.create" => Self::Create,
-            "call.start" => Self::Call,
-            "org.contacts.departments" | "org.contacts.users" | "org.contacts.search" => Self::Search,
-            "callgw.allocate" => Self::Allocate,
-            "org.user.createUser" => Self::CreateUser,
-            // An integrator's own methods.
-            _ if method.x_iq.as_ref().is_some_and(|x_iq| x_iq.kind == IqKind::Set) => Self::IqSet,
-            _ => return None,
-        })
-    }
-
     /// Whether everybody in the conference is told of it, so that many members' acts add up.
     fn is_told_to_all(self) -> bool {
         matches!(self, Self::Own | Self::Message)
+    }
+}
+
+/// The kind of act that a method is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ActRule {
+    Always(Act),
+    /// `conference.control`: one's own, or the chair's order, by what is asked for.
+    OwnOrOrder,
+}
+
+impl ActRule {
+    /// `None`: nothing that others pay for. `org.user.processIQ` says so itself, once its IQ is read.
+    pub fn of(method: &Method) -> Option<Self> {
+        Some(Self::Always(match method.name.as_str() {
+            "conference.control" => return Some(Self::OwnOrOrder),
+            "conference.join" | "conference.leave" => Act::Own,
+            "call.accept" | "call.decline" | "call.cancel" | "call.hangup" => Act::Own,
+            "conference.update" | "conference.end" => Act::Order,
+            "conference.createLink" | "conference.revokeLink" => Act::Order,
+            "conference.sendMessage" => Act::Message,
+            "conference.create" => Act::Create,
+            "call.start" => Act::Call,
+            "org.contacts.departments" | "org.contacts.users" | "org.contacts.search" => Act::Search,
+            "callgw.allocate" => Act::Allocate,
+            "org.user.createUser" => Act::CreateUser,
+            // An integrator's own methods.
+            _ if method.x_iq.as_ref().is_some_and(|x_iq| x_iq.kind == IqKind::Set) => Act::IqSet,
+            _ => return None,
+        }))
+    }
+
+    fn act(self, caller: &Caller, params: &Params) -> Act {
+        match self {
+            Self::Always(act) => act,
+            Self::OwnOrOrder if is_own(text(params, "action").unwrap_or_default(), caller, params) => Act::Own,
+            Self::OwnOrOrder => Act::Order,
+        }
     }
 }
 
@@ -112,8 +130,9 @@ impl Rates {
     }
 
     /// Counts a request, if it is one that is counted.
-    pub(super) fn request(&self, caller: &Caller, method: &Method, params: &Params) -> Result<(), Refusal> {
-        let Some(act) = Act::of(caller, method, params) else { return Ok(()) };
+    pub(super) fn request(&self, caller: &Caller, rule: Option<ActRule>, params: &Params) -> Result<(), Refusal> {
+        let Some(rule) = rule else { return Ok(()) };
+        let act = rule.act(caller, params);
         self.act(&caller.user_id, act)?;
         match conf_id(params) {
             Ok(conf) if act.is_told_to_all() => self.told_to_all(&caller.user_id, act, &conf),
@@ -161,6 +180,35 @@ mod tests {
     fn the_acts_are_in_the_order_of_their_limiters() {
         for (at, act) in Act::ALL.into_iter().enumerate() {
             assert_eq!(act as usize, at);
+        }
+    }
+
+    /// What changes nothing, is counted elsewhere, or is an operator's.
+    const UNCOUNTED: [&str; 15] = [
+        "auth.http.login",
+        "auth.http.logout",
+        "callgw.drain",
+        "callgw.list",
+        "callgw.release",
+        "callgw.report",
+        "conference.get",
+        "conference.list",
+        "conference.listLinks",
+        "conference.members",
+        "conference.messages",
+        "config.getProperties",
+        "events.resume",
+        "org.user.processIQ",
+        "rpc.discover",
+    ];
+
+    #[test]
+    fn each_built_in_method_that_changes_something_has_a_rate_of_its_kind() {
+        let schema = crate::schema::Schema::load(None).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+        for method in schema.methods() {
+            let rule = ActRule::of(method);
+            assert_eq!(rule.is_none(), UNCOUNTED.contains(&method.name.as_str()), "{}", method.name);
+            assert_ne!(rule, Some(ActRule::Always(Act::IqSet)), "{} is counted like an integrator's", method.name);
         }
     }
 

@@ -1,19 +1,36 @@
-//! `org.user.createUser`: an account at the EIM.
+//! `org.user.*`: an account at the EIM, and any IQ to it.
 
-use crate::config::EimMode;
-use crate::eim::ProvisionError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::auth::Caller;
+use crate::config::{Config, EimMode};
+use crate::eim::requests::Calls;
+use crate::eim::{Eim, EimError, ProvisionError};
 use crate::ids::{Secret, UserId, random_digits, random_text};
 use crate::refusal::{Reason, Refusal};
 
-use super::{Door, Outcome, Params, text, typed};
+use super::context::{Outcome, Params, text, typed};
+use super::iq;
+use super::rates::{Act, Rates};
 
 /// Digits of an id made for a user who comes without one.
 const MADE_ID_DIGITS: usize = 9;
 /// Characters of a password made for a user who comes without one.
 const MADE_PASSWORD: usize = 20;
 
-impl Door {
-    pub(super) async fn create_user(&self, params: &Params) -> Outcome {
+/// Their parts.
+pub(super) struct UserMethods {
+    pub config: Arc<Config>,
+    pub calls: Calls,
+    pub eim: Eim,
+    pub rates: Arc<Rates>,
+}
+
+impl UserMethods {
+    pub async fn create(&self, params: &Params) -> Outcome {
         let mut params = params.clone();
         if text(&params, "userId").is_none() {
             params.insert("userId".into(), format!("u{}", random_digits(MADE_ID_DIGITS)).into());
@@ -28,6 +45,22 @@ impl Door {
             }
         }
         created
+    }
+
+    /// Any IQ that the caller may send, sent and answered.
+    pub async fn process_iq(&self, caller: &Caller, params: &Params) -> Outcome {
+        let iq = iq::read(text(params, "reqXml").unwrap_or_default())?;
+        let speaker = iq::permitted(&self.config, caller, &iq)?;
+        if iq.attr("type") == Some("set") {
+            self.rates.act(&caller.user_id, Act::IqSet)?;
+        }
+        let asked = params.get("timeoutMs").and_then(Value::as_u64).map(Duration::from_millis);
+        let timeout = asked.map_or(self.config.eim.timeout, |t| t.min(self.config.eim.timeout));
+        let answer = self.eim.request_as(&speaker, iq, timeout).await.map_err(|error| match error {
+            EimError::Unsendable(why) => iq::refuse(why),
+            error => error.into(),
+        })?;
+        Ok(json!({"xml": answer.to_xml()}))
     }
 
     /// Makes the login at an external XMPP server where the gateway may; whether it did.

@@ -14,6 +14,7 @@ mod x_iq;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -25,8 +26,8 @@ pub use x_iq::{IqKind, Speaker, Step, ValueForm, ValueRule, Where, Wrapper, Writ
 
 /// All methods and internal entries. Immutable after [`Schema::load`]; shared as `Arc<Schema>`.
 pub struct Schema {
-    methods: BTreeMap<String, Method>,
-    internal: BTreeMap<String, Method>,
+    methods: BTreeMap<String, Arc<Method>>,
+    internal: BTreeMap<String, Arc<Method>>,
     openrpc: Value,
     openrpc_json: Bytes,
     asyncapi: Value,
@@ -46,7 +47,7 @@ impl Schema {
         for file in files.methods.values() {
             if let Some(method) = compiler.method(file, &mut errors) {
                 let list = if method.access == Access::Internal { &mut internal } else { &mut methods };
-                list.insert(method.name.clone(), method);
+                list.insert(method.name.clone(), Arc::new(method));
             }
         }
         let openrpc = document::openrpc(&files);
@@ -67,22 +68,27 @@ impl Schema {
 
     /// A method that clients may name.
     pub fn method(&self, name: &str) -> Option<&Method> {
-        self.methods.get(name)
+        self.methods.get(name).map(Arc::as_ref)
     }
 
     /// An entry that only the gateway itself uses towards the EIM (`eim.*`).
     pub fn internal(&self, name: &str) -> Option<&Method> {
-        self.internal.get(name)
+        self.internal.get(name).map(Arc::as_ref)
     }
 
     /// The methods that clients may name, by name.
     pub fn methods(&self) -> impl Iterator<Item = &Method> {
+        self.methods.values().map(Arc::as_ref)
+    }
+
+    /// The same, to be kept beside what else belongs to each.
+    pub fn shared_methods(&self) -> impl Iterator<Item = &Arc<Method>> {
         self.methods.values()
     }
 
     /// The entries that only the gateway itself uses, by name.
     pub fn internals(&self) -> impl Iterator<Item = &Method> {
-        self.internal.values()
+        self.internal.values().map(Arc::as_ref)
     }
 
     /// The addresses at which the EIM is asked, each once.

@@ -77,7 +77,7 @@ const FUNCTION_LINES_MAX: usize = 60;
 /// Where the difference of two dates is meant, and why.
 const DATES_APART: [&str; 4] = [
     // How long until a date, to sleep that long and then to look again.
-    "src/rpc/event_socket.rs",
+    "src/rpc/event_socket/token_watch.rs",
     // Ends that other nodes have written since about the last look, by their dates.
     "src/app/tasks.rs",
     // A certificate's first date.

@@ -4,14 +4,15 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use crate::auth::{Caller, From, Grant};
+use crate::auth::{Caller, Entry, From, Grant};
 use crate::ids::Secret;
 use crate::rate_limit::address::AddressBlock;
 use crate::rate_limit::limiter::Rate;
 use crate::rate_limit::throttle::Throttle;
 use crate::refusal::{Kind, Refusal};
 
-use super::{Context, Door, Outcome, Params, text};
+use super::admission::Admission;
+use super::context::{Context, Outcome, Params, text};
 
 /// Lines of failed logins: guessing must not fill the log.
 const FAILURES: Rate = Rate { count: 60, window_ms: 60_000 };
@@ -19,7 +20,7 @@ const FAILURES: Rate = Rate { count: 60, window_ms: 60_000 };
 const ID_MAX: usize = 64;
 
 /// What the log is told of logins that fail.
-pub struct FailedLogins(Throttle);
+struct FailedLogins(Throttle);
 
 impl Default for FailedLogins {
     fn default() -> Self {
@@ -42,7 +43,18 @@ impl FailedLogins {
     }
 }
 
-impl Door {
+/// Their parts.
+pub(super) struct AuthMethods {
+    entry: Entry,
+    failed_logins: FailedLogins,
+    admission: Admission,
+}
+
+impl AuthMethods {
+    pub fn new(entry: Entry, admission: Admission) -> Self {
+        Self { entry, failed_logins: FailedLogins::default(), admission }
+    }
+
     pub(super) async fn login(&self, context: &Context<'_>, params: Params) -> Outcome {
         let secret = |name: &str| text(&params, name).map(Secret::new);
         let word = |name: &str| text(&params, name).unwrap_or_default().to_owned();
@@ -59,7 +71,7 @@ impl Door {
         };
         let by_link = matches!(grant, Grant::ConferenceLink { .. });
         if by_link {
-            self.open_for_joins()?;
+            self.admission.check()?;
         }
         // Every browser has a name from its first login on: a kick bars it.
         let from = From { address: context.address, device: Some(self.device(context)) };

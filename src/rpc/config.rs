@@ -1,12 +1,22 @@
 //! `config.getProperties`: the properties that clients may read.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::auth::Caller;
+use crate::callgw::Pool;
+use crate::config::Config;
 
-use super::{Door, Outcome, Params};
+use super::context::{Outcome, Params};
 
-impl Door {
+/// Their parts.
+pub(super) struct ConfigMethods {
+    pub config: Arc<Config>,
+    pub pool: Pool,
+}
+
+impl ConfigMethods {
     /// Keys that nobody may read, or that don't exist, are left out.
     pub(super) fn properties(&self, caller: Option<&Caller>, params: &Params) -> Outcome {
         let keys = params.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -20,5 +30,10 @@ impl Door {
             properties.insert(key.to_owned(), value.into());
         }
         Ok(Value::Object(properties))
+    }
+
+    /// `webrtcAddress`: the living nodes, the caller's own first.
+    fn addresses(&self, caller: &Caller) -> String {
+        self.pool.addresses(self.pool.last_of(&caller.user_id).as_deref()).join(",")
     }
 }

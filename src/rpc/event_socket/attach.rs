@@ -1,0 +1,68 @@
+//! Having the socket listen to its user's conferences.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::auth::Caller;
+use crate::conference::{ConferenceRef, Start};
+use crate::http::ws::send_queue::{Close, Outbox};
+use crate::refusal::Kind;
+use crate::rpc::socket_session::SocketSession;
+
+use super::EventSockets;
+
+/// How long the first frame is waited for before conferences send their snapshots: it may be `events.resume`.
+const FIRST_FRAME: Duration = Duration::from_millis(200);
+/// How often a user's conferences are asked for where the answer was lost.
+const LIST_RETRY: Duration = Duration::from_secs(5);
+
+/// Lets the socket listen to its user's conferences, once it is known where it resumes from.
+pub(super) async fn attach_conferences(
+    from: &EventSockets,
+    session: &SocketSession,
+    outbox: &Outbox,
+    device: Option<&str>,
+    generation: u64,
+) {
+    if !session.has_positions()
+        && timeout(FIRST_FRAME, session.positions_known()).await.is_err()
+        && session.is_resuming()
+    {
+        session.positions_known().await;
+    }
+    let caller = session.caller();
+    let mut positions = session.take_positions();
+    // Who must log in again hears nothing until they have.
+    let conferences = conferences_of(from, &caller).await.unwrap_or_else(|| {
+        outbox.close(Close::Token);
+        Vec::new()
+    });
+    for conf in conferences {
+        if from.authorization.may_enter(&caller, device, &conf.conf_id).await.is_err() {
+            continue;
+        }
+        let at = positions.iter().position(|(named, _)| *named == conf.conf_id);
+        let position = at.map(|at| positions.swap_remove(at).1);
+        let start = position.map_or(Start::Snapshot, Start::Since);
+        from.sockets.attach_at(&caller.user_id, generation, &conf, start).await;
+    }
+    std::future::pending().await
+}
+
+/// The caller's conferences; asked for until the EIM answers, since a socket outlives the EIM's absence. `None`: the
+/// caller must log in again.
+async fn conferences_of(from: &EventSockets, caller: &Caller) -> Option<Vec<ConferenceRef>> {
+    let mut health = from.eim.health();
+    loop {
+        match from.authorization.own_conferences(caller).await {
+            Ok(conferences) => return Some(conferences),
+            Err(refusal) if refusal.kind == Kind::Unauthenticated => return None,
+            Err(refusal) => tracing::info!(key = refusal.key(), "a socket's conferences can't be listed yet"),
+        }
+        // Asked again when the link changes, and now and then for answers that were lost.
+        if timeout(LIST_RETRY, health.changed()).await.is_ok_and(|changed| changed.is_err()) {
+            return Some(Vec::new());
+        }
+    }
+}
