@@ -1,4 +1,4 @@
-//! Names and secrets: the newtypes that text becomes at the door, random generators.
+//! Names and secrets: the newtypes of checked text, random generators.
 
 use std::fmt;
 

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Members whose loudness is kept; those who are silent are forgotten.
 const MEMBERS_MAX: usize = 256;
 
-/// A room's ears. Owned by the room.
+/// The loudness of a room's members. Owned by the room.
 #[derive(Debug, Default)]
 pub(crate) struct ActiveSpeakerObserver {
     loudness: HashMap<MemberId, Loudness>,

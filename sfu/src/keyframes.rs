@@ -24,7 +24,7 @@ impl Throttle {
         self.wanted = false;
     }
 
-    /// Whether to ask the encoder now. What is wanted too early is asked for later, not forgotten.
+    /// Whether to ask the encoder now. A request that comes too early is sent later, not forgotten.
     pub(crate) fn due(&mut self, now: Instant) -> bool {
         let rested = self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= INTERVAL);
         let due = self.wanted && rested;

@@ -1,8 +1,9 @@
 //! A link's address, its code or a conference's password, as people hand it on, taken apart. Pure.
 //!
-//! The one reader of it: for the page's own address and for a login alike. What mail and chat programs hang on an
-//! address (a query, blanks, brackets, a full stop, percent-encoding, characters without width) does not change where
-//! it leads. A password may hold all that itself, so what was written is tried first, and what is left of it after.
+//! The one reader of it: for the page's own address and for a login alike. Text that mail and chat programs append to
+//! an address (a query, blanks, brackets, a full stop, percent-encoding, characters without width) does not change
+//! where it leads. A password may hold all that itself, so what was written is tried first, and what is left of it
+//! after.
 
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
 //! How often somebody may try: joins, guesses at passwords, failed logins.
 //!
 //! A use is taken before the attempt, so that attempts at the same time can't slip past, and given back when it was no
-//! failure. What is tried too often from one block of addresses is refused there. What is tried too often from
-//! everywhere is slowed: whoever knows the password, and comes from elsewhere, gets in a little later.
+//! failure. Attempts that are too frequent from one block of addresses are refused there. Attempts that are too
+//! frequent from everywhere is slowed: whoever knows the password, and comes from elsewhere, gets in a little later.
 
 use std::collections::HashMap;
 use std::hash::Hash;

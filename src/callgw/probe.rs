@@ -110,7 +110,7 @@ mod tests {
             let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
             peer.write_all(answer.replace("ACCEPT", &accept).as_bytes()).await.unwrap();
             let mut rest = Vec::new();
-            // How the prober lets go of the connection is its own business.
+            // The prober may close the connection in any way.
             peer.read_to_end(&mut rest).await.ok();
         };
         tokio::join!(prober.probe(Duration::from_secs(5)), answering).0

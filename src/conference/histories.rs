@@ -1,5 +1,5 @@
-//! Random histories: the built-in EIM on one side, clients on the other, the conference's core between, and a link
-//! that breaks. Whatever happened, replaying the events over the snapshots gives the EIM's roster.
+//! Random histories: the built-in EIM on one side, clients on the other, the conference's core between, and a link that
+//! breaks. After any history, replaying the events over the snapshots gives the EIM's roster.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::LazyLock;

@@ -114,8 +114,8 @@ impl Activity {
         self.flooded.load(Relaxed)
     }
 
-    /// Judges the connection at `now`. A slow head, or an answer that isn't taken, is noticed at most a quarter of the
-    /// head's time late.
+    /// Decides about the connection at `now`. A slow head, or an answer that isn't taken, is noticed at most a quarter
+    /// of the head's time late.
     pub fn patience(&self, now: Instant, timeouts: &Timeouts) -> IdleDecision {
         if self.http2 && self.has_stuck_answer(now, timeouts.write) {
             return IdleDecision::Stuck;

@@ -63,7 +63,7 @@ impl IntoResponse for BodyRefused {
     }
 }
 
-/// A body that ends with [`BodyRefused`] at its limit of bytes or of time. What is over the limit is thrown away as it
+/// A body that ends with [`BodyRefused`] at its limit of bytes or of time. Bytes over the limit are thrown away as they
 /// comes; time runs from the first moment that the reader has to wait.
 pub struct BoundedBody<B> {
     inner: B,
@@ -164,7 +164,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for BoundedBody<B> {
 }
 
 /// Reads a request's body whole, at most `max` bytes; a declared length above `max` is refused before a byte is read.
-/// Behind the door the door's own bounds of bytes and time hold as well.
+/// The listener's own bounds of bytes and time hold as well.
 pub async fn bounded_body(mut body: axum::body::Body, max: usize) -> Result<Bytes, BodyRefused> {
     if body.size_hint().lower() > max as u64 {
         return Err(BodyRefused::TooLarge);

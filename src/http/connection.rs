@@ -115,8 +115,8 @@ impl ConnectionServer {
         Self { tls, answers, admission, timeouts, http1, http2 }
     }
 
-    /// Serves one accepted socket until its end, until `soft` and the requests then under way, or until `hard`.
-    /// Without an account the socket is a trusted proxy's, whose own address was not asked for at the door.
+    /// Serves one accepted socket until its end, until `soft` and the requests then under way, or until `hard`. Without
+    /// an account the socket is a trusted proxy's, whose own address has no account.
     pub async fn serve(
         self: Arc<Self>,
         stream: TcpStream,

@@ -24,7 +24,7 @@ use crate::rate_limit::account::Accounts;
 const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
 const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// Why the door can't open.
+/// The reason why the listener can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The address can't be listened at.
@@ -125,7 +125,7 @@ impl Acceptor {
 
     /// Starts the connection's task, or closes the connection by dropping it.
     fn admit(&self, stream: TcpStream, peer: IpAddr) {
-        // A trusted proxy's own address is not its clients': they are judged when it has named them.
+        // A trusted proxy's own address is not its clients': the clients are checked when the proxy has named them.
         let trusted = self.settings.trusted_proxies.contains(peer);
         if !trusted && !self.settings.admission.admits(peer) {
             refused("network");

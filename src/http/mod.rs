@@ -1,4 +1,4 @@
-//! The door: one listener with TLS, who may come in, and what every answer carries.
+//! The HTTPS server: one listener with TLS, the admission of clients, and the headers of every response.
 //!
 //! ```text
 //! accept -> networks -> a free slot -> PROXY v2 (trusted proxies) -> the block's share -> TLS -> HTTP/1.1 or HTTP/2

@@ -14,7 +14,7 @@ const CERTIFICATE_CHECK: Duration = Duration::from_secs(1);
 /// Where a certificate is made if none is configured.
 const CERTIFICATES: &str = "certs";
 
-/// All that the door is told.
+/// The settings of the server.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// `host:port`; port 0 takes a free one.
@@ -37,7 +37,7 @@ pub struct HttpSettings {
     pub timeouts: Timeouts,
 }
 
-/// How long the door waits for its clients.
+/// How long the server waits for its clients.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
     /// For the TLS handshake as a whole.

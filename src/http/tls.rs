@@ -100,8 +100,8 @@ impl Tls {
         self.current.load_full()
     }
 
-    /// Looks at the files `every` so often, for ever. What can't be used leaves the old certificate in service and is
-    /// tried again at the next look: the two files are hardly ever replaced in the same instant.
+    /// Looks at the files `every` so often, for ever. A pair that can't be used leaves the old certificate in service
+    /// and is tried again at the next look: the two files are hardly ever replaced in the same instant.
     pub async fn watch(&self, every: Duration) {
         let mut ticks = tokio::time::interval(every);
         let (mut served, mut failed) = (self.stamps, None);

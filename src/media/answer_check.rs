@@ -13,7 +13,7 @@ pub struct AnswerCheck {
 }
 
 impl AnswerCheck {
-    /// Remembers what is to be answered. What nodes offer each other is their own affair.
+    /// Remembers an offer until its answer. Offers between nodes are not checked.
     pub fn on_command(&mut self, command: &Command) {
         match command {
             Command::Publish { endpoint, offer, .. }

@@ -348,8 +348,8 @@ pub enum Reply {
         /// The video.
         video: bool,
     },
-    /// To the sender of the stream: a viewer decodes nothing of what is sent, and all who watch decode this codec. Who can
-    /// is to offer the stream anew with it.
+    /// To the sender of the stream: a viewer decodes nothing of what is sent, and all who watch decode this codec. A
+    /// sender that can is to offer the stream anew with it.
     PreferCodec {
         /// The name.
         name: String,

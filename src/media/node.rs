@@ -1,4 +1,4 @@
-//! The node's one task: owns the calls, the ways to clients' ears and the media's two ends.
+//! The node's one task: owns the calls, the queues to clients and the media's two ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub struct Status {
     pub deadline_ms: Option<u64>,
 }
 
-/// The handle of clients' doors and control links: cloneable. A call waits while the mailbox is full, and is without
+/// The handle for client sockets and control links: cloneable. A call waits while the mailbox is full, and is without
 /// effect when the node has stopped.
 #[derive(Clone)]
 pub struct Media {

@@ -148,7 +148,7 @@ impl Core {
             MediaPermissions::All(members) => room.replace(&conf, members, date, &mut out),
             MediaPermissions::Member { user, right } => room.admit(&conf, user, right, &mut out),
             MediaPermissions::Gone { user, at, sent_away } => {
-                // The EIM's clock may be behind ours: who was sent away has no use for any token. Who left by
+                // The EIM's clock may be behind ours: a removed member has no use for any token. A member that left by
                 // themselves may be back, with a token issued since.
                 let issued_until = if sent_away { at.max(date) } else { at.min(date) };
                 room.expel(&conf, user, issued_until, &mut out);

@@ -31,7 +31,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
 }
 
 /// Without blanks around it and without what is invisible or turns the direction of what stands beside it; `None` where
-/// no visible character is left. What joins or selects (emoji of several parts, Persian, Indic) stays where it has
+/// no visible character is left. Joiners and selectors (emoji of several parts, Persian, Indic) stay where there is
 /// something to join or select.
 fn without_invisible(text: &str) -> Option<String> {
     let mut name = String::with_capacity(text.len());

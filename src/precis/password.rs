@@ -7,8 +7,8 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 /// Longest password of a conference, in characters as they are compared.
 pub const CONFERENCE_MAX: usize = 64;
 
-/// The text as OpaqueString has it: blanks of any kind are U+0020, characters are composed (NFC). What the profile
-/// forbids is left as it is; whoever makes a password refuses it.
+/// The text as OpaqueString has it: blanks of any kind are U+0020, characters are composed (NFC). Characters that the
+/// profile forbids are left as they are; the maker of a password refuses them.
 pub fn opaque(text: &str) -> Cow<'_, str> {
     if text.is_ascii() || (!text.contains(is_blank) && is_nfc_quick(text.chars()) == IsNormalized::Yes) {
         return Cow::Borrowed(text);

@@ -1,6 +1,6 @@
 //! How often somebody may do something: a keyed rate limiter (GCRA) with a bounded number of keys.
 //!
-//! Pure: no clock, no lock, no task. Whoever shares one puts it behind a lock of its own and passes the time in.
+//! Pure: no clock, no lock, no task. A user that shares one puts it behind a lock of its own and passes the time in.
 
 use std::collections::HashMap;
 use std::hash::Hash;

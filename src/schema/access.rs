@@ -1,6 +1,6 @@
 //! `x-access`: who may call a method.
 
-/// The access that a method demands of its caller. The gateway decides by it; the EIM has the last word.
+/// The access that a method demands of its caller. The gateway decides by it; the EIM decides finally.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     /// Anybody, without a token.

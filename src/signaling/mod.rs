@@ -1,4 +1,4 @@
-//! The call gateway node's doors: clients' sockets, which speak Kurento's group call and one-to-one call, sessions over
+//! The call gateway node's interfaces: clients' sockets with Kurento's group call and one-to-one call, sessions over
 //! HTTP (WHIP, WHEP), and gateways' control links.
 
 mod client;

@@ -1,6 +1,6 @@
 //! Exclusive ownership by one living process: a lock (flock(2)) on a file beside the database.
 //!
-//! The system lets go of the lock when its owner ends, however it ends: a living owner is told from a dead one at once,
+//! The system releases the lock when its owner ends, however it ends: a living owner is told from a dead one at once,
 //! without a clock, and a restart after a crash doesn't wait. SQLite with WAL serves the processes of one machine only,
 //! so a lock of that machine reaches all of them.
 

@@ -1,4 +1,4 @@
-//! The tokens of links: a random id and a truncated MAC of it. What a link allows is in the store, under its id.
+//! The tokens of links: a random id and a truncated MAC of it. The terms of a link are in the store, under its id.
 //!
 //! The MAC is checked before the store is asked, so that a made-up token costs no look-up. An id alone is no token: a
 //! conference's chairs see its links' ids, and so does who reads the store.

@@ -1,4 +1,4 @@
-//! Hundreds of hostile connections of one address block, at each entrance in turn, beside a conference whose members
+//! Hundreds of hostile connections of one address block, at each target in turn, beside a conference whose members
 //! behave: they notice nothing, and the process takes no more memory than the documentation says.
 
 mod attack;

@@ -395,7 +395,7 @@ async fn they_rule_side_by_side(stage: Stage) {
         let told = app.expect_event(&format!("conference.{action}ed")).await;
         assert_eq!(told["actor"], bearer.user_id());
     }
-    // Nobody was thrown off, and who is sent out has no chair left.
+    // Nobody lost a socket, and a removed member is no chair any more.
     let (one, _) = &sockets[0];
     let out = json!({ "confId": conf, "action": "kick", "userId": one.user_id() });
     app.call("conference.control", out).await.result();

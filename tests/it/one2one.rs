@@ -232,7 +232,7 @@ async fn unmodified_kurento_pages_call_each_other_on_an_open_node_apart_from_con
     let mut bens = ben.accept("anna").await;
     same.is_through(&mut annas).await;
     talk(&mut annas, &mut bens).await;
-    // One that is still open, but whose client says nothing any more, as after a cut: she gives way.
+    // One that is still open, but whose client is silent, as after a cut: it is replaced.
     let mut third = client.call_socket_at("/one2one", None).await.unwrap();
     assert_eq!(third.register("anna").await, "accepted");
     assert_eq!(ben.is_stopped().await, "remote user hanged out");

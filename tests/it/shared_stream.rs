@@ -129,7 +129,7 @@ fn oversized() -> Vec<(String, String)> {
     ]
 }
 
-/// Sends all that to the address, as a message, a presence, and each kind of IQ. Whoever is asked answers.
+/// Sends all that to the address, as a message, a presence, and each kind of IQ. The address answers its requests.
 async fn attack(account: &mut C2s, to: &str) {
     for (at, (attrs, content)) in oversized().into_iter().enumerate() {
         for (name, kind) in

@@ -1,4 +1,4 @@
-//! A standing attack: hostile clients at every entrance at once, for seconds in the gate and for two minutes with
+//! A standing attack: hostile clients at every target at once, for seconds in the gate and for two minutes with
 //! `tests/run --full`, beside a small conference that goes on as if nothing were.
 
 mod nonsense;

@@ -1,4 +1,4 @@
-//! Bodies that nobody wants: answered early, whatever the route, and the connection goes on. curl is the judge.
+//! Bodies that nobody wants: answered early, whatever the route, and the connection goes on. curl checks it.
 
 use std::process::Command;
 

@@ -118,7 +118,7 @@ impl Node {
         Ok((Node { inner: Arc::new(inner) }, received))
     }
 
-    /// Hands a command to its thread; never waits. What becomes of it is a notice.
+    /// Hands a command to its thread; never waits. The result is a notice.
     ///
     /// # Errors
     /// When the thread has more to do than it takes: nothing has happened, try again later.

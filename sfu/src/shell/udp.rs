@@ -25,7 +25,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// The address as the worker knows it: a socket for both families shows IPv4 in IPv6's clothes.
+/// The address as the worker knows it: a socket for both families shows IPv4 addresses mapped into IPv6 (RFC 4291,
+/// section 2.5.5.2).
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

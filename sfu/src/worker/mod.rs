@@ -138,7 +138,7 @@ impl Worker {
         })
     }
 
-    /// Takes a datagram. What it causes to be sent is complete only after [`Worker::flush`]: call that once for all
+    /// Takes a datagram. The resulting transmits are complete only after [`Worker::flush`]: call that once for all
     /// datagrams that came together.
     pub fn datagram(&mut self, datagram: Datagram<'_>, now: Instant) {
         self.counts.received += 1;

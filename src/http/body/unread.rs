@@ -18,8 +18,9 @@ use super::{BodyRefused, BoundedBody};
 const DISCARD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Lets `handle` answer a request, and reads what it leaves of the body before the answer goes out: an answer that
-/// overtakes the body ends the HTTP/1.1 connection in the client's hands, or resets the HTTP/2 stream (RFC 9112, section
-/// 9.3; RFC 9113, section 8.1). What is too long or too late for that ends an HTTP/1.1 connection by a word in the answer.
+/// overtakes the body ends the HTTP/1.1 connection in the client's hands, or resets the HTTP/2 stream (RFC 9112,
+/// section 9.3; RFC 9113, section 8.1). A body that is too long or too late for that ends an HTTP/1.1 connection, by a
+/// header in the response.
 pub async fn answered<F>(
     request: Request<Incoming>,
     bound: impl FnOnce(Incoming) -> BoundedBody<Incoming>,

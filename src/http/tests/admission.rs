@@ -13,27 +13,27 @@ fn proxy_header(source: [u8; 4]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_denied_network_is_closed_before_tls() {
-    let house = TestServer::open(|settings| settings.admission.denied = networks(&["127.0.0.0/8"])).await;
-    let mut stream = house.connect_tcp().await;
+    let server = TestServer::open(|settings| settings.admission.denied = networks(&["127.0.0.0/8"])).await;
+    let mut stream = server.connect_tcp().await;
     let mut bytes = [0; 16];
     assert!(matches!(within(stream.read(&mut bytes)).await, Ok(0) | Err(_)), "closed without a byte");
-    let house = TestServer::open(|settings| settings.admission.allowed = networks(&["192.0.2.0/24"])).await;
-    closed(house.connect_tcp().await).await;
+    let server = TestServer::open(|settings| settings.admission.allowed = networks(&["192.0.2.0/24"])).await;
+    closed(server.connect_tcp().await).await;
 }
 
 #[tokio::test]
 async fn one_connection_more_than_the_limit_is_closed_and_there_is_room_again_later() {
-    let house = TestServer::open(|settings| settings.connections = 2).await;
-    let (mut first, mut second) = (house.http1().await, house.http2().await);
+    let server = TestServer::open(|settings| settings.connections = 2).await;
+    let (mut first, mut second) = (server.http1().await, server.http2().await);
     assert_eq!(first.get("/who").await.status, StatusCode::OK);
     assert_eq!(second.get("/who").await.status, StatusCode::OK);
-    closed(house.connect_tcp().await).await;
+    closed(server.connect_tcp().await).await;
     assert_eq!(first.get("/who").await.status, StatusCode::OK);
     drop(first);
     let third = within(async {
         loop {
-            let stream = house.connect_tcp().await;
-            if let Ok(tls) = house.try_tls(stream, &rustls::version::TLS13, &[b"http/1.1"]).await {
+            let stream = server.connect_tcp().await;
+            if let Ok(tls) = server.try_tls(stream, &rustls::version::TLS13, &[b"http/1.1"]).await {
                 break tls;
             }
         }
@@ -43,10 +43,10 @@ async fn one_connection_more_than_the_limit_is_closed_and_there_is_room_again_la
 
 #[tokio::test]
 async fn an_open_web_socket_holds_its_place() {
-    let house = TestServer::open(|settings| settings.connections = 1).await;
-    let mut http1 = house.http1().await;
+    let server = TestServer::open(|settings| settings.connections = 1).await;
+    let mut http1 = server.http1().await;
     let _socket = http1.open_web_socket().await;
-    closed(house.connect_tcp().await).await;
+    closed(server.connect_tcp().await).await;
 }
 
 fn impatient(settings: &mut HttpSettings) {
@@ -56,23 +56,23 @@ fn impatient(settings: &mut HttpSettings) {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_is_cut() {
-    let house = TestServer::open(impatient).await;
-    let silent = house.tls(&[b"http/1.1"]).await;
+    let server = TestServer::open(impatient).await;
+    let silent = server.tls(&[b"http/1.1"]).await;
     closed(silent).await;
-    let mut half = house.tls(&[b"http/1.1"]).await;
+    let mut half = server.tls(&[b"http/1.1"]).await;
     half.write_all(b"GET /who HTTP/1.1\r\nHost: local").await.expect("written");
     closed(half).await;
-    let silent = house.tls(&[b"h2"]).await;
+    let silent = server.tls(&[b"h2"]).await;
     closed(silent).await;
-    let mut half = house.tls(&[b"h2"]).await;
+    let mut half = server.tls(&[b"h2"]).await;
     half.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x05\x01").await.expect("written");
     closed(half).await;
 }
 
 #[tokio::test]
 async fn a_slow_second_head_is_cut_too() {
-    let house = TestServer::open(impatient).await;
-    let mut stream = house.tls(&[b"http/1.1"]).await;
+    let server = TestServer::open(impatient).await;
+    let mut stream = server.tls(&[b"http/1.1"]).await;
     stream.write_all(b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("written");
     let mut answer = [0; 12];
     within(stream.read_exact(&mut answer)).await.expect("an answer");
@@ -83,8 +83,8 @@ async fn a_slow_second_head_is_cut_too() {
 
 #[tokio::test]
 async fn an_idle_connection_is_ended_in_good_order() {
-    let house = TestServer::open(|settings| settings.timeouts.idle = Duration::from_millis(100)).await;
-    let (mut http1, mut http2) = (house.http1().await, house.http2().await);
+    let server = TestServer::open(|settings| settings.timeouts.idle = Duration::from_millis(100)).await;
+    let (mut http1, mut http2) = (server.http1().await, server.http2().await);
     assert_eq!(http1.get("/who").await.status, StatusCode::OK);
     assert_eq!(http2.get("/who").await.status, StatusCode::OK);
     assert!(within(http1.connection).await.expect("no panic").is_ok());
@@ -93,32 +93,32 @@ async fn an_idle_connection_is_ended_in_good_order() {
 
 #[tokio::test]
 async fn a_request_under_way_is_not_idle() {
-    let house = TestServer::open(|settings| {
+    let server = TestServer::open(|settings| {
         impatient(settings);
         settings.timeouts.idle = Duration::from_millis(50);
     })
     .await;
-    let mut http1 = house.http1().await;
+    let mut http1 = server.http1().await;
     let waiting = tokio::spawn(async move { http1.get("/wait").await });
-    within(house.waiting.notified()).await;
+    within(server.waiting.notified()).await;
     // Another connection's whole life of being cut is longer than this one's limits.
-    closed(house.tls(&[b"http/1.1"]).await).await;
-    house.go_on.notify_one();
+    closed(server.tls(&[b"http/1.1"]).await).await;
+    server.go_on.notify_one();
     assert_eq!(within(waiting).await.expect("no panic").text, "waited");
 }
 
 #[tokio::test]
 async fn a_handshake_that_does_not_come_is_cut() {
-    let house = TestServer::open(impatient).await;
-    closed(house.connect_tcp().await).await;
+    let server = TestServer::open(impatient).await;
+    closed(server.connect_tcp().await).await;
 }
 
 #[tokio::test]
 async fn a_trusted_proxys_header_names_the_client() {
-    let house = TestServer::open(|settings| settings.trusted_proxies = networks(&["127.0.0.1"])).await;
-    let mut stream = house.connect_tcp().await;
+    let server = TestServer::open(|settings| settings.trusted_proxies = networks(&["127.0.0.1"])).await;
+    let mut stream = server.connect_tcp().await;
     stream.write_all(&proxy_header([192, 0, 2, 7])).await.expect("written");
-    let tls = house.try_tls(stream, &rustls::version::TLS13, &[b"http/1.1"]).await.expect("a handshake");
+    let tls = server.try_tls(stream, &rustls::version::TLS13, &[b"http/1.1"]).await.expect("a handshake");
     let mut http1 = http1_over(tls).await;
     assert_eq!(http1.get("/who").await.text, "192.0.2.7");
     // That client is no proxy, so what it says of itself is not believed.
@@ -128,15 +128,15 @@ async fn a_trusted_proxys_header_names_the_client() {
 
 #[tokio::test]
 async fn nobody_elses_proxy_header_is_read() {
-    let house = TestServer::open(|settings| settings.trusted_proxies = networks(&["10.0.0.0/8"])).await;
-    let mut stream = house.connect_tcp().await;
+    let server = TestServer::open(|settings| settings.trusted_proxies = networks(&["10.0.0.0/8"])).await;
+    let mut stream = server.connect_tcp().await;
     stream.write_all(&proxy_header([192, 0, 2, 7])).await.expect("written");
-    assert!(house.try_tls(stream, &rustls::version::TLS13, &[b"http/1.1"]).await.is_err());
+    assert!(server.try_tls(stream, &rustls::version::TLS13, &[b"http/1.1"]).await.is_err());
 }
 
 #[tokio::test]
 async fn a_hostile_proxy_header_closes_its_connection_only() {
-    let house = TestServer::open(|settings| {
+    let server = TestServer::open(|settings| {
         impatient(settings);
         settings.trusted_proxies = networks(&["127.0.0.1"]);
     })
@@ -149,24 +149,24 @@ async fn a_hostile_proxy_header_closes_its_connection_only() {
     too_long[14] = 0xff;
     let cut_off = proxy_header([192, 0, 2, 7])[..20].to_vec();
     for header in [wrong_signature, too_short, too_long, cut_off, b"\r".to_vec(), b"PROXY TCP4 1.1.1.1".to_vec()] {
-        let mut stream = house.connect_tcp().await;
+        let mut stream = server.connect_tcp().await;
         stream.write_all(&header).await.expect("written");
         closed(stream).await;
     }
-    assert_eq!(house.http1().await.get("/who").await.text, "127.0.0.1");
+    assert_eq!(server.http1().await.get("/who").await.text, "127.0.0.1");
 }
 
 #[tokio::test]
 async fn a_proxied_client_of_a_denied_network_is_refused() {
-    let house = TestServer::open(|settings| {
+    let server = TestServer::open(|settings| {
         settings.trusted_proxies = networks(&["127.0.0.1"]);
         settings.admission.allowed = networks(&["192.0.2.0/24"]);
     })
     .await;
-    let mut stream = house.connect_tcp().await;
+    let mut stream = server.connect_tcp().await;
     stream.write_all(&proxy_header([198, 51, 100, 1])).await.expect("written");
     closed(stream).await;
-    let mut http1 = house.http1().await;
+    let mut http1 = server.http1().await;
     let from = |client: &str| http::Request::get("/who").header("x-forwarded-for", client);
     assert_eq!(http1.send(from("192.0.2.9")).await.text, "192.0.2.9");
     assert_eq!(http1.send(from("198.51.100.1")).await.status, StatusCode::FORBIDDEN);
@@ -174,8 +174,8 @@ async fn a_proxied_client_of_a_denied_network_is_refused() {
 
 #[tokio::test]
 async fn a_client_cannot_name_its_own_address() {
-    let house = TestServer::open(|_| {}).await;
+    let server = TestServer::open(|_| {}).await;
     let spoofed =
         http::Request::get("/who").header("x-forwarded-for", "192.0.2.7").header("forwarded", "for=192.0.2.7");
-    assert_eq!(house.http1().await.send(spoofed).await.text, "127.0.0.1");
+    assert_eq!(server.http1().await.send(spoofed).await.text, "127.0.0.1");
 }

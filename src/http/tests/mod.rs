@@ -1,4 +1,4 @@
-//! The door over real sockets on loopback.
+//! The server over real sockets on loopback.
 
 mod admission;
 mod bodies;
@@ -39,7 +39,7 @@ use crate::rate_limit::address::ClientAddr;
 const SOON: Duration = Duration::from_secs(20);
 const BODY_BYTES: usize = 10_000;
 
-/// A running door, stopped when dropped.
+/// A running server, stopped when dropped.
 struct TestServer {
     address: SocketAddr,
     files: CertificateFiles,
@@ -273,10 +273,10 @@ fn networks(texts: &[&str]) -> Networks {
     Networks::parse(texts).expect("networks")
 }
 
-fn swap_certificate(house: &TestServer) {
-    let fresh: PathBuf = house.dir.path().join("fresh");
+fn swap_certificate(server: &TestServer) {
+    let fresh: PathBuf = server.dir.path().join("fresh");
     let made = self_signed(&fresh, &[]).expect("a certificate");
     // One file after the other, as an operator's `cp` does: in between they do not fit together.
-    std::fs::copy(made.cert, &house.files.cert).expect("copied");
-    std::fs::copy(made.key, &house.files.key).expect("copied");
+    std::fs::copy(made.cert, &server.files.cert).expect("copied");
+    std::fs::copy(made.key, &server.files.key).expect("copied");
 }

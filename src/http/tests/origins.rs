@@ -4,7 +4,7 @@ use super::*;
 
 const ALLOWED: &str = "https://intranet.example.org";
 
-async fn house() -> TestServer {
+async fn server() -> TestServer {
     TestServer::open(|settings| settings.guard.allowed_origins = vec![ALLOWED.into()]).await
 }
 
@@ -14,8 +14,8 @@ fn from(origin: &str) -> http::request::Builder {
 
 #[tokio::test]
 async fn calls_of_foreign_pages_are_403_and_never_reach_the_app() {
-    let house = house().await;
-    let mut http1 = house.http1().await;
+    let server = server().await;
+    let mut http1 = server.http1().await;
     for origin in ["https://evil.example", "null", "http://localhost"] {
         let answer = http1.send(from(origin)).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{origin}");
@@ -27,15 +27,15 @@ async fn calls_of_foreign_pages_are_403_and_never_reach_the_app() {
 
 #[tokio::test]
 async fn a_foreign_pages_web_socket_is_403() {
-    let house = house().await;
+    let server = server().await;
     let upgrade = upgrade_request().header("origin", "https://evil.example");
-    assert_eq!(house.http1().await.send(upgrade).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(server.http1().await.send(upgrade).await.status, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
 async fn an_allowed_page_is_answered_with_its_own_origin_and_without_credentials() {
-    let house = house().await;
-    let mut http1 = house.http1().await;
+    let server = server().await;
+    let mut http1 = server.http1().await;
     let answer = http1.send(from(ALLOWED)).await;
     assert_eq!(answer.text, "127.0.0.1");
     assert_eq!(answer.headers["access-control-allow-origin"], ALLOWED);
@@ -56,8 +56,8 @@ async fn an_allowed_page_is_answered_with_its_own_origin_and_without_credentials
 
 #[tokio::test]
 async fn over_http2_the_own_origin_is_the_authority_asked() {
-    let house = house().await;
-    let mut http2 = house.http2().await;
+    let server = server().await;
+    let mut http2 = server.http2().await;
     for (origin, status) in [("https://localhost", StatusCode::OK), ("https://evil.example", StatusCode::FORBIDDEN)] {
         let request = http::Request::get("https://localhost/who").header("origin", origin).body(Full::default());
         let answer = read_response(within(http2.sender.send_request(request.expect("a request"))).await).await;

@@ -23,7 +23,7 @@ use crate::rate_limit::limiter::{Limiter, Rate};
 /// Pings that may go unanswered.
 pub const MISSED_PINGS: u32 = 2;
 
-/// How long a peer may take for the last frames, and to answer the close frame. What it had sent before is read
+/// How long a peer may take for the last frames, and to answer the close frame. The frames it had sent before are read
 /// meanwhile: closing over unread data resets the connection, and the peer may never see why.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -59,9 +59,9 @@ pub trait FrameHandler: Send {
     fn on_frame(&mut self, heard: IncomingFrame) -> impl Future<Output = Result<(), Close>> + Send;
 }
 
-/// Why the conversation is over.
+/// The reason of the socket's end.
 enum End {
-    /// The peer is gone, or said goodbye.
+    /// The peer is gone, or has closed the socket.
     Gone,
     /// Something isn't taken in time.
     Stuck,
@@ -78,14 +78,14 @@ enum Step {
     Heard(Option<Result<Message, tungstenite::Error>>),
 }
 
-/// A socket whose conversation is over, and which may still be told why.
+/// A socket that has ended, and that may still be sent a close frame.
 pub struct Closing {
     socket: WebSocket,
     inbox: Inbox,
     end: End,
 }
 
-/// Converses until the socket is to be closed, or is gone. `account`: its connection's.
+/// Serves the socket until it is to be closed, or is gone. `account`: its connection's.
 pub async fn run(
     socket: WebSocket,
     inbox: Inbox,

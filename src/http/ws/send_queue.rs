@@ -247,7 +247,7 @@ impl Outbox {
         self.close.borrow().is_some()
     }
 
-    /// The first reason stands. What was queued before is still sent.
+    /// The first reason stands. Frames that were queued before are still sent.
     pub fn close(&self, why: Close) {
         self.close.send_if_modified(|now| {
             let first = now.is_none();

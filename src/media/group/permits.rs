@@ -10,8 +10,8 @@ use crate::event::Role;
 use crate::node_protocol::Closed;
 use crate::token::CallGatewayClaims;
 
-/// Members known, in all rooms together: as many as could be in a node's rooms many times over. Whoever is beyond is not
-/// admitted.
+/// Members known, in all rooms together: as many as could be in a node's rooms many times over. A member beyond that is
+/// not admitted.
 const MEMBERS: usize = 1_000_000;
 
 /// One member.

@@ -345,7 +345,7 @@ impl Group {
         }
     }
 
-    /// Somebody else speaks, or nobody. Who has left meanwhile does not.
+    /// Somebody else speaks, or nobody. A member that has left meanwhile does not speak.
     fn speaker(&mut self, room: &RoomId, member: Option<MemberId>) {
         let Some(room) = self.rooms.get_mut(room).filter(|room| room.has_speakers()) else { return };
         let camera = |name: &MemberId| StreamId { member: name.clone(), source: Source::Camera };

@@ -1,5 +1,6 @@
 //! A conference at two Janus servers: each takes the other's streams as plain RTP (`add_remote_publisher` at the one,
-//! `publish_remotely` at the other; Janus documentation: "VideoRoom plugin"). What is received is a feed as any other.
+//! `publish_remotely` at the other; Janus documentation: "VideoRoom plugin"). The received stream is a feed as any
+//! other.
 
 use std::net::IpAddr;
 

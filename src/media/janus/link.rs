@@ -32,7 +32,7 @@ use crate::ids::{Secret, random_text};
 const COMMANDS: usize = 1024;
 /// Notices that wait for the node's task.
 const NOTICES: usize = 4096;
-/// How long Janus may take to let go of everything when the node stops.
+/// How long Janus may take to release everything when the node stops.
 const STOP: Duration = Duration::from_secs(2);
 /// How often requests are looked at that Janus hasn't answered.
 const TICK: Duration = Duration::from_millis(250);

@@ -74,7 +74,7 @@ pub enum ServerMessage {
     Down { handle: Handle, reason: String },
     /// An event of the plugin for a handle.
     News { handle: Handle, data: Value },
-    /// Nothing that the driver heeds.
+    /// A message that the driver ignores.
     Other,
 }
 

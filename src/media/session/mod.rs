@@ -1,5 +1,5 @@
 //! WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep), pure: which offers are taken, what a session is told later, and
-//! what becomes of its ICE. HTTP is the door's.
+//! what becomes of its ICE. HTTP is done in `signaling`.
 
 mod fragment;
 mod offer;

@@ -1,5 +1,5 @@
 //! Offers as a session's are: one audio and one video of one stream in one direction, over one transport (RFC 9725
-//! section 4.4). What the media can't take whole is refused whole.
+//! section 4.4). An offer that the media can't take whole is refused whole.
 
 use confgate_sfu::sdp::{Description, Direction, Section, Unreadable};
 

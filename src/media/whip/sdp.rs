@@ -2,7 +2,8 @@
 
 use confgate_sfu::sdp::{Description, Section};
 
-/// The offer without its audio, or its video. `None`: nothing is left. What is no SDP is for the server to refuse.
+/// The offer without its audio, or its video. `None`: nothing is left. A text that is no SDP is for the server to
+/// refuse.
 pub fn permitted(offer: &str, audio: bool, video: bool) -> Option<String> {
     let Ok(mut read) = Description::read(offer) else { return Some(offer.to_owned()) };
     let may = |section: &Section<'_>| match section.kind {

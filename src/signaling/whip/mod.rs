@@ -272,7 +272,7 @@ fn protocol(side: Side) -> &'static str {
     }
 }
 
-/// RFC 9725 section 4.6. What can't stand in a header is left out.
+/// RFC 9725 section 4.6. A value that can't stand in a header is left out.
 fn links(server: &IceServer) -> impl Iterator<Item = HeaderValue> {
     server.urls.iter().filter_map(|url| {
         let credentials = match (&server.username, &server.credential) {

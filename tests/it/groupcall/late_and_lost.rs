@@ -16,7 +16,7 @@ use crate::support::wait::{until, until_true};
 const DELAY: Duration = Duration::from_millis(800);
 /// A browser moves its sound by some 80 ms a second.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(60);
-/// Of so many packets of sound one is lost on the way, and so many are lost until it is judged.
+/// Of so many packets of sound one is lost on the way, and so many are lost until the check.
 const ONE_OF: u16 = 10;
 const LOST: usize = 40;
 

@@ -28,7 +28,7 @@ pub const CLIENT: &str = "[[auth.clients]]\nid = \"u1\"\nsecret = \"the client's
 /// A wrong one, to be found nowhere.
 pub const HUSH: &str = "hush-hush-hush-hush";
 
-/// Something broken, as it is configured. What is held makes it so.
+/// Something broken, as it is configured. The held values keep it broken.
 pub struct Scene {
     pub config: String,
     /// Done to the gateway once it runs.

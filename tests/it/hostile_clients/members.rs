@@ -73,7 +73,7 @@ impl Members {
     }
 }
 
-/// Hears everything until the last word; how many messages came.
+/// Reads everything until the end of the attack; gives the number of messages.
 async fn listen(mut socket: EventSocket) -> usize {
     let mut messages = 0;
     loop {

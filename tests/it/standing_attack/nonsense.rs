@@ -1,5 +1,5 @@
-//! Hostile clients at every entrance at once: what they send is nearly right, and never stops. They run on a thread of
-//! their own, beside a conference whose members behave.
+//! Hostile clients at every target at once: their input is nearly right, and never stops. They run on a thread of their
+//! own, beside a conference whose members behave.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 use crate::support::client::{BASE, Client};
 use crate::support::fuzz::corpus;
 
-/// Clients at each entrance.
+/// Clients at each target.
 const CLIENTS: usize = 4;
 /// Between two messages of one client, so that what is tried is the gateway and not this machine.
 const PAUSE: Duration = Duration::from_millis(5);

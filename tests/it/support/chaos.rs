@@ -50,12 +50,12 @@ impl ChaosProxy {
         self.address
     }
 
-    /// Closes all connections, and every new one until [`ChaosProxy::mend`].
+    /// Closes all connections, and every new one until [`ChaosProxy::restore`].
     pub fn cut(&self) {
         self.link.send_modify(|link| *link = Link { way: CascadeMethod::Cut, cuts: link.cuts + 1 });
     }
 
-    /// Holds back every byte of both directions until [`ChaosProxy::mend`].
+    /// Holds back every byte of both directions until [`ChaosProxy::restore`].
     pub fn stall(&self) {
         self.link.send_modify(|link| link.way = CascadeMethod::Stalled);
     }

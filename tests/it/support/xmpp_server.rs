@@ -208,7 +208,7 @@ impl XmppServer {
             .unwrap_or_else(|e| panic!("{} does not let {user} in: {e}", self.name()))
     }
 
-    /// Gone at once, as by a crash: nobody is told. What it stored is kept.
+    /// Gone at once, as by a crash: nobody is told. Its stored data is kept.
     pub fn cut(&mut self) {
         if self.process.exited().is_none() {
             self.flavor.flush(&self.site);
@@ -241,7 +241,7 @@ impl XmppServer {
 }
 
 impl Drop for XmppServer {
-    /// Nobody needs its goodbye, which takes ejabberd seconds.
+    /// Nobody needs a clean shutdown, which takes ejabberd seconds.
     fn drop(&mut self) {
         self.process.kill();
     }

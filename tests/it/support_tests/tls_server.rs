@@ -39,7 +39,7 @@ impl TlsServer {
                         let mut server = auto::Builder::new(TokioExecutor::new());
                         server.http2().enable_connect_protocol();
                         let served = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
-                        // A client that is dropped without a goodbye is none of the server's business.
+                        // The server ignores a client that is dropped without a close.
                         drop(served);
                     }
                 });

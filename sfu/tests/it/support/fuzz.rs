@@ -1,5 +1,5 @@
-//! Fuzzing on stable Rust: inputs that were met in earnest, mutated for a time. What once failed stays in the corpus and
-//! is replayed in each run.
+//! Fuzzing on stable Rust: inputs that were met in earnest, mutated for a time. An input that once failed stays in the
+//! corpus and is replayed in each run.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
