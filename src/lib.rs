@@ -21,7 +21,7 @@
 //! | the built-in EIM's worker | `builtin_eim::runtime` | all of the built-in EIM's state |
 //! | the built-in EIM's links | `builtin_eim::runtime` | a stream each |
 //! | events | `app::serve` | the receiving end of a channel that leads up |
-//! | happenings | `app::serve` | the receiving end of another, what waits for the store to keep it |
+//! | lifecycle events | `app::serve` | the receiving end of another, the events that the store could not keep yet |
 //! | ended families, revocations, collector, health, gateways, store, lease, clock | `app::serve` | nothing: they ask and tell at intervals |
 //! | a call gateway's probe | `callgw::Pool::start` | whether that gateway ever answered |
 //! | a call gateway's control link | `callgw::Pool::start` | the link, the commands that wait for it |

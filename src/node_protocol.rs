@@ -14,6 +14,7 @@ pub const QUEUE: usize = 1024;
 /// From a gateway to a node. All are idempotent; a gateway repeats what holds when a link opens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "id", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum ToNode {
     /// The roster has the member: their tokens of that role admit, and so much of their microphone and camera is
     /// forwarded. Nobody is admitted, and nothing forwarded, without that word.
@@ -100,7 +101,7 @@ pub enum CascadeMethod {
 }
 
 /// `true` is how a node said it that knew of one way; what this gateway doesn't know is none.
-fn way<'de, D: Deserializer<'de>>(value: D) -> Result<Option<CascadeMethod>, D::Error> {
+fn cascade_method<'de, D: Deserializer<'de>>(value: D) -> Result<Option<CascadeMethod>, D::Error> {
     let said = Value::deserialize(value)?;
     Ok(if said == true { Some(CascadeMethod::Webrtc) } else { CascadeMethod::deserialize(said).ok() })
 }
@@ -108,6 +109,7 @@ fn way<'de, D: Deserializer<'de>>(value: D) -> Result<Option<CascadeMethod>, D::
 /// From a node to each gateway.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "id", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum FromNode {
     /// How busy the node is; said at least once in each `callgw.report_interval_ms`.
     Load {
@@ -124,7 +126,7 @@ pub enum FromNode {
         /// Whether it is drained.
         draining: bool,
         /// How it pulls streams from other nodes, so that a conference may be at it and at others that do it so too.
-        #[serde(default, deserialize_with = "way")]
+        #[serde(default, deserialize_with = "cascade_method")]
         cascades: Option<CascadeMethod>,
     },
     /// Its media can't be reached, for that reason: its calls go elsewhere. Said as often as a load.

@@ -32,6 +32,7 @@ pub struct StreamId {
 
 /// A command of signalling for the node. `room`, `endpoint` and `stream` name what it is about; `offer` is SDP.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum Command {
     /// A client offers to send this stream. It takes the place of an endpoint that sent the same stream before.
     /// Answered by [`Notice::Answer`] or [`Notice::Refused`].

@@ -16,7 +16,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const EARLY_MAX: usize = 4_096;
 /// Permits that wait for their rooms. A permit is sent just before the streams that it is for, of which a command begins
 /// two at most.
-const UNPLACED_MAX: usize = 64;
+const UNROUTED_MAX: usize = 64;
 
 /// Owned by the node behind a lock: taken for each command and at an endpoint's end, for no packet.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Router {
     fragments: HashMap<String, usize>,
     early: HashMap<EndpointId, EarlyCandidates>,
     /// Permits of rooms for which there was no place, the latest last: one may be free when their streams come.
-    unplaced: VecDeque<(RoomId, Command)>,
+    unrouted_permits: VecDeque<(RoomId, Command)>,
     /// When those who waited too long were last looked for.
     swept: Option<Instant>,
 }
@@ -71,7 +71,7 @@ impl Router {
             endpoints: HashMap::new(),
             fragments: HashMap::new(),
             early: HashMap::new(),
-            unplaced: VecDeque::new(),
+            unrouted_permits: VecDeque::new(),
             swept: None,
         }
     }
@@ -114,7 +114,7 @@ impl Router {
     pub(crate) fn going(&self, command: &Command) -> usize {
         let Some((room, endpoint)) = begins(command) else { return 1 };
         let candidates = self.early.get(&endpoint).map_or(0, |early| early.candidates.len());
-        1 + candidates + self.unplaced.iter().filter(|(of, _)| of == room).count()
+        1 + candidates + self.unrouted_permits.iter().filter(|(of, _)| of == room).count()
     }
 
     /// The command goes to the thread, after and before those that waited for it.
@@ -144,16 +144,16 @@ impl Router {
     }
 
     /// There is no place for the room that the permit is for.
-    pub(crate) fn unplaced(&mut self, room: RoomId, permit: Command) {
-        if self.unplaced.len() >= UNPLACED_MAX {
-            self.unplaced.pop_front();
+    pub(crate) fn unrouted_permits(&mut self, room: RoomId, permit: Command) {
+        if self.unrouted_permits.len() >= UNROUTED_MAX {
+            self.unrouted_permits.pop_front();
         }
-        self.unplaced.push_back((room, permit));
+        self.unrouted_permits.push_back((room, permit));
     }
 
     fn take_unplaced(&mut self, room: &RoomId) -> Vec<Command> {
-        let (of_room, rest) = std::mem::take(&mut self.unplaced).into_iter().partition(|(of, _)| of == room);
-        self.unplaced = rest;
+        let (of_room, rest) = std::mem::take(&mut self.unrouted_permits).into_iter().partition(|(of, _)| of == room);
+        self.unrouted_permits = rest;
         let of_room: VecDeque<(RoomId, Command)> = of_room;
         of_room.into_iter().map(|(_, permit)| permit).collect()
     }
@@ -282,9 +282,9 @@ mod tests {
         };
         for member in ["anna", "ben"] {
             assert_eq!(router.route(&permit(member), 0), Route::TooMany);
-            router.unplaced(Arc::from("b"), permit(member));
+            router.unrouted_permits(Arc::from("b"), permit(member));
         }
-        router.unplaced(Arc::from("c"), permit("carl"));
+        router.unrouted_permits(Arc::from("c"), permit("carl"));
         router.note(ended(1));
         assert_eq!((router.route(&publish("b", 2), 0), router.going(&publish("b", 2))), (Route::Thread(0), 3));
         assert_eq!(router.sent(publish("b", 2), 0), [permit("anna"), permit("ben"), publish("b", 2)]);
@@ -292,8 +292,8 @@ mod tests {
         router.note(ended(2));
         router.note(ended(3));
         assert_eq!(router.rooms(), 1, "it lives until it is closed, as any that has permits");
-        (0..100).for_each(|_| router.unplaced(Arc::from("d"), permit("dan")));
-        assert_eq!(router.unplaced.len(), UNPLACED_MAX);
+        (0..100).for_each(|_| router.unrouted_permits(Arc::from("d"), permit("dan")));
+        assert_eq!(router.unrouted_permits.len(), UNROUTED_MAX);
     }
 
     #[test]

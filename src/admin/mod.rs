@@ -71,6 +71,7 @@ impl From<&config::Admin> for AdminSettings {
 
 /// Why the admin listener can't open.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum AdminError {
     /// The listener would be reachable from elsewhere without a token.
     #[error("admin.listen {0} is beyond loopback: admin.token is required")]

@@ -23,15 +23,15 @@ const WAITING_MAX: usize = 10_000;
 type Waiting = (ConfId, LifecycleEvent, Moment);
 
 /// Ends with the conferences.
-pub(super) async fn take(mut happenings: mpsc::Receiver<(ConfId, LifecycleEvent)>, entry: Entry) {
+pub(super) async fn take(mut events: mpsc::Receiver<(ConfId, LifecycleEvent)>, entry: Entry) {
     let mut waiting: VecDeque<Waiting> = VecDeque::new();
     let mut tick = interval(RETRY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            next = happenings.recv() => {
-                let Some((conf, happening)) = next else { return };
-                let next = (conf, happening, Moment::now());
+            next = events.recv() => {
+                let Some((conf, event)) = next else { return };
+                let next = (conf, event, Moment::now());
                 // In their order: a kick before the conference's end.
                 if !waiting.is_empty() || !is_done(&entry, &next).await {
                     wait(&mut waiting, next);
@@ -60,8 +60,8 @@ fn wait(waiting: &mut VecDeque<Waiting>, next: Waiting) {
 }
 
 /// Whether there is nothing more to do about it.
-async fn is_done(entry: &Entry, (conf, happening, at): &Waiting) -> bool {
-    match entry.carry_out(conf, happening, *at).await {
+async fn is_done(entry: &Entry, (conf, event, at): &Waiting) -> bool {
+    match entry.carry_out(conf, event, *at).await {
         Ok(()) => true,
         Err(refusal) if refusal.is(Reason::StoreUnavailable) => false,
         Err(refusal) => {

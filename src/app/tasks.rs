@@ -117,8 +117,8 @@ async fn revoke(entry: Entry, pool: Pool) {
     let (mut openings, mut is_behind) = (HashMap::<String, u64>::new(), true);
     loop {
         for node in pool.reports() {
-            let known = openings.insert(node.id.clone(), node.standing.openings);
-            if is_behind || known != Some(node.standing.openings) {
+            let known = openings.insert(node.id.clone(), node.status.openings);
+            if is_behind || known != Some(node.status.openings) {
                 entry.all_ended().chunks(REVOKED_AT_ONCE).for_each(|families| pool.revoke_at(&node.id, families));
             }
         }

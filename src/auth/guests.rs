@@ -187,8 +187,8 @@ impl Entry {
 
     /// Carries out the consequences of a conference's event for logins, links and accounts. May be repeated. `at`: when
     /// it happened.
-    pub async fn carry_out(&self, conf: &ConfId, happening: &LifecycleEvent, at: Moment) -> Result<(), Refusal> {
-        match happening {
+    pub async fn carry_out(&self, conf: &ConfId, event: &LifecycleEvent, at: Moment) -> Result<(), Refusal> {
+        match event {
             LifecycleEvent::Removed { user, banned } => self.removed(conf, user, *banned, at).await,
             LifecycleEvent::Ended => self.conference_ended(conf).await,
         }

@@ -37,6 +37,7 @@ const NAMESAKES: u32 = 200;
 
 /// A grant of `auth.http.login`, as its `grantType` names it.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum Grant {
     /// A client of the configuration.
     ClientCredentials { client_id: String, secret: Option<Secret> },

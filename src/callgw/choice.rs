@@ -133,9 +133,9 @@ fn beyond_full(
     region: Option<&str>,
     rng: &mut impl RngExt,
 ) -> Option<NodeChoice> {
-    let way = full.first().and_then(|node| node.cascades);
-    if way.is_some() && full.iter().all(|node| node.cascades == way) {
-        others.retain(|node| node.cascades == way && full.len() < NODES_MAX);
+    let method = full.first().and_then(|node| node.cascades);
+    if method.is_some() && full.iter().all(|node| node.cascades == method) {
+        others.retain(|node| node.cascades == method && full.len() < NODES_MAX);
         return choose(&others, region, rng).ok().map(|id| NodeChoice::Grow(id.to_owned()));
     }
     others.retain(|node| is_roomy(node) && since_ms >= SETTLED_MS);

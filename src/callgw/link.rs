@@ -82,17 +82,17 @@ enum NoLink {
 /// Keeps the link to a node in another process until `stop`.
 pub async fn run_forever(
     node: Arc<Node>,
-    keeping: ControlLinkConfig,
+    config: ControlLinkConfig,
     mut commands: mpsc::Receiver<ToNode>,
     stop: CancellationToken,
 ) {
     let keep = async {
-        let mut backoff = Backoff::new(keeping.reconnect_min, keeping.reconnect_max);
+        let mut backoff = Backoff::new(config.reconnect_min, config.reconnect_max);
         loop {
-            match patience(keeping.timeout, open(&node, &keeping)).await {
+            match patience(config.timeout, open(&node, &config)).await {
                 Ok(Ok(socket)) => {
                     backoff.reset();
-                    let why = serve(&node, &keeping, socket, &mut commands).await;
+                    let why = serve(&node, &config, socket, &mut commands).await;
                     node.closed();
                     tracing::info!(gateway = node.id, why, "the control link has ended");
                 }
@@ -112,19 +112,19 @@ pub async fn run_forever(
 ///
 /// # Errors
 /// Why there is none.
-pub async fn try_once(node: &Node, keeping: &ControlLinkConfig) -> Result<(), String> {
-    match patience(keeping.timeout, open(node, keeping)).await {
+pub async fn try_once(node: &Node, config: &ControlLinkConfig) -> Result<(), String> {
+    match patience(config.timeout, open(node, config)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(NoLink::Refused(why) | NoLink::Distrusted(why) | NoLink::Failed(why))) => Err(why),
         Err(_) => Err("no answer in time".into()),
     }
 }
 
-async fn open(node: &Node, keeping: &ControlLinkConfig) -> Result<Socket, NoLink> {
+async fn open(node: &Node, config: &ControlLinkConfig) -> Result<Socket, NoLink> {
     let uri = control_uri(&node.url).ok_or_else(|| NoLink::Refused("no control address".into()))?;
-    let token = node.control_keys.sign(&ControlClaims::new(&node.id, &keeping.node, keeping.token_ttl));
+    let token = node.control_keys.sign(&ControlClaims::new(&node.id, &config.node, config.token_ttl));
     let protocols = format!("confgate, bearer.{token}");
-    dial::websocket(&uri, &protocols, &keeping.tls, FRAME_MAX).await.map_err(|error| match error {
+    dial::websocket(&uri, &protocols, &config.tls, FRAME_MAX).await.map_err(|error| match error {
         // A node that can't prove who it is gets no commands, and admits nobody without them.
         DialError::Tls(why) if tls_client::is_peers(&why) => {
             NoLink::Distrusted(format!("TLS: {}; see callgw.ca", tls_client::words(&why)))
@@ -148,7 +148,7 @@ fn control_uri(url: &str) -> Option<Uri> {
 /// Speaks on an open link until it ends; says why it did.
 async fn serve(
     node: &Node,
-    keeping: &ControlLinkConfig,
+    config: &ControlLinkConfig,
     socket: Socket,
     commands: &mut mpsc::Receiver<ToNode>,
 ) -> String {
@@ -158,7 +158,7 @@ async fn serve(
     let mut greeted = false;
     loop {
         tokio::select! {
-            heard = patience(keeping.silence(), stream.next()) => match heard {
+            heard = patience(config.silence(), stream.next()) => match heard {
                 Err(_) => return "silent".into(),
                 Ok(None) => return "closed".into(),
                 Ok(Some(Err(error))) => return error.to_string(),
@@ -179,7 +179,7 @@ async fn serve(
             },
             Some(command) = commands.recv() => {
                 let text = serde_json::to_string(&command).expect("commands have string keys only");
-                match timeout(keeping.timeout, sink.send(Message::text(text))).await {
+                match timeout(config.timeout, sink.send(Message::text(text))).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return error.to_string(),
                     Err(_) => return "a command wasn't taken in time".into(),

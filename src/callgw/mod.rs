@@ -52,7 +52,7 @@ pub struct Report {
     /// The region, to prefer a node near the client.
     pub region: Option<String>,
     /// The node's status.
-    pub standing: NodeStatus,
+    pub status: NodeStatus,
 }
 
 /// The pool's settings from outside its own section of the configuration.
@@ -88,12 +88,12 @@ impl Pool {
     /// The error in `callgw.ca`.
     pub fn start(
         config: &config::Callgw,
-        around: Context<'_>,
+        context: Context<'_>,
         tracker: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, String> {
-        let keeping = link::ControlLinkConfig::new(config, around.node)?;
-        let mut starting = Starting { config, around, keeping, changed: watch::Sender::new(0), tracker, stop };
+        let link_config = link::ControlLinkConfig::new(config, context.node)?;
+        let mut starting = Starting { config, context, link_config, changed: watch::Sender::new(0), tracker, stop };
         let nodes: Vec<Arc<Node>> = config.nodes.iter().filter_map(|node| starting.node(node)).collect();
         tracker.spawn(link::watch(nodes.clone(), config.report_interval, stop.clone()));
         let (turn, region) = (config.turn.clone(), config.region.clone());
@@ -136,9 +136,9 @@ impl Pool {
         region: Option<&str>,
     ) -> Result<NodeChoice, NoNodeAvailable> {
         let current = |id: &&'_ str| {
-            let standing = self.node(id).map(Node::status);
-            let is_up = standing.as_ref().is_some_and(NodeStatus::is_up);
-            let must_leave = standing.is_some_and(|standing| standing.must_leave(date_ms()));
+            let status = self.node(id).map(Node::status);
+            let is_up = status.as_ref().is_some_and(NodeStatus::is_up);
+            let must_leave = status.is_some_and(|status| status.must_leave(date_ms()));
             (is_up, must_leave)
         };
         let at: Vec<choice::Current<'_>> = (at.iter().map(|id| (*id, current(id))))
@@ -210,8 +210,8 @@ impl Pool {
     /// Why there is no sound and picture for anybody: every node is known not to be usable.
     pub fn trouble(&self) -> Option<String> {
         let down = |node: &Arc<Node>| {
-            let standing = node.status();
-            let why = standing.reason.filter(|_| standing.judged && standing.fault.is_some())?;
+            let status = node.status();
+            let why = status.reason.filter(|_| status.judged && status.fault.is_some())?;
             Some(format!("{}: {why}", node.id))
         };
         let nodes: Option<Vec<String>> = self.0.nodes.iter().map(down).collect();
@@ -225,7 +225,7 @@ impl Pool {
             kind: n.kind,
             url: n.url.clone(),
             region: n.region.clone(),
-            standing: n.status(),
+            status: n.status(),
         };
         self.0.nodes.iter().map(report).collect()
     }
@@ -319,8 +319,8 @@ impl Pool {
 /// The parts that a node is made of.
 struct Starting<'a> {
     config: &'a config::Callgw,
-    around: Context<'a>,
-    keeping: link::ControlLinkConfig,
+    context: Context<'a>,
+    link_config: link::ControlLinkConfig,
     changed: watch::Sender<u64>,
     tracker: &'a TaskTracker,
     stop: &'a CancellationToken,
@@ -330,12 +330,12 @@ impl Starting<'_> {
     /// The node with its tasks started. `None` where there is nothing that a member could be told: no address is
     /// configured, and no media served in this process.
     fn node(&mut self, config: &config::CallNode) -> Option<Arc<Node>> {
-        let embedded = self.around.embedded.remove(&config.id);
-        let own = embedded.is_some().then(|| format!("{}{}", self.around.own_url, config.path()));
+        let embedded = self.context.embedded.remove(&config.id);
+        let own = embedded.is_some().then(|| format!("{}{}", self.context.own_url, config.path()));
         let url = config.url.as_ref().map(ToString::to_string).or(own)?;
         let make = |commands| {
-            let silence = self.keeping.silence();
-            Arc::new(Node::new(config, url, self.around.secret, silence, commands, self.changed.clone()))
+            let silence = self.link_config.silence();
+            Arc::new(Node::new(config, url, self.context.secret, silence, commands, self.changed.clone()))
         };
         if let Some(Embedded { commands, news }) = embedded {
             let node = make(commands);
@@ -347,7 +347,7 @@ impl Starting<'_> {
         let (every, timeout) = (self.config.probe_interval, self.config.probe_timeout);
         self.tracker.spawn(probe_forever(node.clone(), every, timeout, self.stop.clone()));
         if config.kind == NodeKind::Confgate {
-            self.tracker.spawn(link::run_forever(node.clone(), self.keeping.clone(), queued, self.stop.clone()));
+            self.tracker.spawn(link::run_forever(node.clone(), self.link_config.clone(), queued, self.stop.clone()));
         }
         Some(node)
     }
@@ -376,11 +376,13 @@ pub async fn check(config: &config::Callgw, node: &config::CallNode, gateway: &s
     if node.kind != NodeKind::Confgate {
         return Ok(url.to_string());
     }
-    let keeping = link::ControlLinkConfig::new(config, gateway)?;
+    let link_config = link::ControlLinkConfig::new(config, gateway)?;
     let own_secret = node.secret.clone().unwrap_or_default();
     let (commands, _) = mpsc::channel(1);
-    let node = Node::new(node, url.to_string(), &own_secret, keeping.silence(), commands, watch::Sender::new(0));
-    link::try_once(&node, &keeping).await.map_err(|why| format!("{url} lives, but there is no control link: {why}"))?;
+    let node = Node::new(node, url.to_string(), &own_secret, link_config.silence(), commands, watch::Sender::new(0));
+    link::try_once(&node, &link_config)
+        .await
+        .map_err(|why| format!("{url} lives, but there is no control link: {why}"))?;
     Ok(format!("{url}, control link"))
 }
 

@@ -38,7 +38,7 @@ fn close(room: &str) -> ToNode {
 /// Waits until the node's standing is so.
 async fn until(pool: &Pool, is_so: impl Fn(&NodeStatus) -> bool) {
     let mut changes = pool.changes();
-    while !is_so(&pool.reports()[0].standing) {
+    while !is_so(&pool.reports()[0].status) {
         tokio::time::timeout(Duration::from_secs(10), changes.changed()).await.expect("in time").unwrap();
     }
 }
@@ -54,17 +54,17 @@ async fn the_embedded_node_is_at_this_gateways_own_address_while_it_speaks() {
     pool.send_command("builtin", close("early"));
 
     say.send(load(false)).await.unwrap();
-    until(&pool, |standing| standing.is_up() && standing.openings == 1).await;
+    until(&pool, |status| status.is_up() && status.openings == 1).await;
     assert_eq!(pool.addresses(None), ["wss://meet.example.org/gzbwclient/callgw"]);
-    assert_eq!(pool.reports()[0].standing.load, Some(0.25));
+    assert_eq!(pool.reports()[0].status.load, Some(0.25));
     for room in ["one", "two", "lost"] {
         pool.send_command("builtin", close(room));
     }
     assert_eq!([told.recv().await, told.recv().await], [Some(close("one")), Some(close("two"))]);
     say.send(load(false)).await.unwrap();
-    until(&pool, |standing| standing.openings == 2).await;
+    until(&pool, |status| status.openings == 2).await;
 
-    until(&pool, |standing| standing.fault == Some(Fault::Down)).await;
+    until(&pool, |status| status.fault == Some(Fault::Down)).await;
     assert_eq!(pool.addresses(None), Vec::<&str>::new(), "silent");
     assert!(pool.place(&[], 0, None, None).is_err());
     stop.cancel();
@@ -98,11 +98,11 @@ async fn a_member_counts_where_they_were_sent_last_until_they_leave() {
     for _ in 0..3 {
         pool.token("builtin", &conf, &user, "family", (Role::Guest, CallMode::Group)).unwrap();
     }
-    assert_eq!(pool.reports()[0].standing.members, 1);
+    assert_eq!(pool.reports()[0].status.members, 1);
     assert_eq!(pool.report_failure("builtin", &user), Ok(false), "there is no other node");
     pool.forget(&user);
     pool.forget(&user);
-    assert_eq!((pool.reports()[0].standing.members, pool.last_of(&user)), (0, None));
+    assert_eq!((pool.reports()[0].status.members, pool.last_of(&user)), (0, None));
     stop.cancel();
 }
 

@@ -91,8 +91,7 @@ struct Create {
     /// How newcomers' microphones are treated
     #[arg(long, value_parser = ["free", "joinMuted", "locked"])]
     mute_policy: Option<String>,
-    /// The gateway, such as https://meet.example.org/gzbwclient
-    #[arg(long)]
+    #[arg(long, help = "The gateway, such as https://meet.example.org/gzbwclient")]
     url: String,
     /// A client of the gateway's configuration
     #[arg(long)]

@@ -19,7 +19,7 @@ use crate::ids::{ConfId, UserId};
 use crate::refusal::{Kind, Refusal};
 
 use super::core::{Core, Effect, EimRequest, Failure, MediaPermissions, Start};
-use super::{Conferences, HAPPENINGS, MAILBOX, RIGHTS};
+use super::{Conferences, LIFECYCLE_EVENTS, MAILBOX, RIGHTS};
 
 /// How often graces and retries are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -198,11 +198,12 @@ impl Actor {
                 self.asks.spawn(async move { perform(ask, &calls, &conf, &node).await });
             }
             Effect::Grant(rights) => self.grant(rights).await,
-            Effect::Tell(happening) => {
-                let told = (self.core.conf_id().clone(), happening);
-                let happenings = &self.registry.0.happenings;
-                metrics::gauge!("confgate_happenings_waiting").set((HAPPENINGS - happenings.capacity()) as f64);
-                if happenings.send(told).await.is_err() {
+            Effect::Tell(event) => {
+                let told = (self.core.conf_id().clone(), event);
+                let lifecycle_events = &self.registry.0.lifecycle_events;
+                metrics::gauge!("confgate_happenings_waiting")
+                    .set((LIFECYCLE_EVENTS - lifecycle_events.capacity()) as f64);
+                if lifecycle_events.send(told).await.is_err() {
                     tracing::debug!("a happening after the stop");
                 }
             }

@@ -31,7 +31,7 @@ use actor::{Command, Handle};
 /// How many commands wait at one conference. When it is full the sender waits: sockets and the EIM link slow down.
 const MAILBOX: usize = 1024;
 /// How many happenings wait to be carried out.
-pub const HAPPENINGS: usize = 1024;
+pub const LIFECYCLE_EVENTS: usize = 1024;
 /// How many changes of rights wait to be passed to call gateways; when they are full, conferences wait.
 const RIGHTS: usize = 1024;
 
@@ -61,7 +61,7 @@ struct Inner {
     calls: Calls,
     limits: Limits,
     node: String,
-    happenings: mpsc::Sender<(ConfId, LifecycleEvent)>,
+    lifecycle_events: mpsc::Sender<(ConfId, LifecycleEvent)>,
     rights: mpsc::Sender<(ConfId, MediaPermissions)>,
     /// Grows over restarts too.
     generations: AtomicU64,
@@ -73,7 +73,7 @@ struct Inner {
 /// The conferences' events for the rest of the program, in two channels: the consequences of a lifecycle event may take
 /// their time, a change of what members may send must not wait for them.
 pub struct EventReceivers {
-    pub happenings: mpsc::Receiver<(ConfId, LifecycleEvent)>,
+    pub lifecycle_events: mpsc::Receiver<(ConfId, LifecycleEvent)>,
     pub rights: mpsc::Receiver<(ConfId, MediaPermissions)>,
 }
 
@@ -86,13 +86,13 @@ impl Conferences {
         generation: u64,
         tracker: TaskTracker,
     ) -> (Self, EventReceivers) {
-        let (happenings, carried_out) = mpsc::channel(HAPPENINGS);
+        let (lifecycle_events, carried_out) = mpsc::channel(LIFECYCLE_EVENTS);
         let (rights, granted) = mpsc::channel(RIGHTS);
         let generations = AtomicU64::new(generation);
         let actors = Mutex::default();
         let refused = Mutex::default();
-        let inner = Inner { actors, calls, limits, node, happenings, rights, generations, tracker, refused };
-        (Self(Arc::new(inner)), EventReceivers { happenings: carried_out, rights: granted })
+        let inner = Inner { actors, calls, limits, node, lifecycle_events, rights, generations, tracker, refused };
+        (Self(Arc::new(inner)), EventReceivers { lifecycle_events: carried_out, rights: granted })
     }
 
     /// The next generation of a socket or of a presence: greater than all before, also than those before a restart.
@@ -134,8 +134,8 @@ impl Conferences {
     }
 
     /// Something happened whose consequences are to be carried out elsewhere, later than now.
-    pub async fn happened(&self, conf: &ConfId, happening: LifecycleEvent) {
-        if self.0.happenings.send((conf.clone(), happening)).await.is_err() {
+    pub async fn retry_later(&self, conf: &ConfId, event: LifecycleEvent) {
+        if self.0.lifecycle_events.send((conf.clone(), event)).await.is_err() {
             tracing::debug!("a happening after the stop");
         }
     }

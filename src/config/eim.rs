@@ -83,13 +83,13 @@ pub struct Eim {
     pub port: Option<u16>,
     /// Its port for sessions: where passwords are verified, in any mode.
     pub c2s_port: u16,
-    /// The component's domain, which users speak from. Default: webconf.<domain>.
+    /// The component's domain, which users speak from. Default: `webconf.<domain>`.
     #[serde(deserialize_with = "values::some_domain")]
     pub component: Option<String>,
     /// The component's secret.
     pub secret: Option<Secret>,
     /// The domain of a second component, which alone holds rights on the server, for making users and the like.
-    /// Default: none; with the built-in EIM, webconf-admin.<domain>.
+    /// Default: none; with the built-in EIM, `webconf-admin.<domain>`.
     #[serde(deserialize_with = "values::some_domain")]
     pub admin_domain: Option<String>,
     /// That component's secret.

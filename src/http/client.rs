@@ -26,6 +26,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum ClientError {
     /// The address can't be used.
     #[error("{0:?} is not an address like https://meet.example.org/gzbwclient/jsonrpc")]

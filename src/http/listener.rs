@@ -26,6 +26,7 @@ const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// The reason why the listener can't start.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum ListenError {
     /// The address can't be listened at.
     #[error("listening on {listen}: {source}")]

@@ -19,6 +19,7 @@ const SELF_SIGNED_DAYS: u64 = 3650;
 
 /// Where the certificate comes from.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum Certificate {
     /// `http.cert` and `http.key`.
     Files(CertificateFiles),
@@ -38,6 +39,7 @@ pub struct CertificateFiles {
 
 /// An error of a certificate, in words that name the file.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum TlsError {
     /// A file can't be read.
     #[error("{}: {source}", path.display())]

@@ -54,8 +54,8 @@ impl CallDispatcher {
 
     /// All sockets; rooms and members of group calls.
     pub fn counts(&self) -> RoomCounts {
-        let census = self.group.counts();
-        RoomCounts { sockets: census.sockets + self.pairs.counts().0, ..census }
+        let counts = self.group.counts();
+        RoomCounts { sockets: counts.sockets + self.pairs.counts().0, ..counts }
     }
 
     /// Whether a stream of that name is in the room.

@@ -373,10 +373,10 @@ impl Node {
 
     /// Says how the node is; a deadline, once said, stands.
     fn report(&mut self, deadline_ms: Option<u64>) {
-        let census = self.calls.counts();
-        self.set_gauge("confgate_groupcall_sockets", census.sockets as f64);
-        self.set_gauge("confgate_groupcall_rooms", census.rooms as f64);
-        self.set_gauge("confgate_groupcall_members", census.members as f64);
+        let counts = self.calls.counts();
+        self.set_gauge("confgate_groupcall_sockets", counts.sockets as f64);
+        self.set_gauge("confgate_groupcall_rooms", counts.rooms as f64);
+        self.set_gauge("confgate_groupcall_members", counts.members as f64);
         self.set_gauge("confgate_one2one_calls", self.calls.pairs() as f64);
         self.set_gauge("confgate_groupcall_mailbox_waiting", self.mailbox.len() as f64);
         self.set_gauge("confgate_groupcall_media_waiting", self.backlog.len() as f64);
@@ -386,7 +386,7 @@ impl Node {
             self.set_gauge("confgate_media_endpoints", load.endpoints as f64);
         }
         let Settings { group, pairs, .. } = &self.settings;
-        let rooms = census.rooms as f64 / group.rooms.max(1) as f64;
+        let rooms = counts.rooms as f64 / group.rooms.max(1) as f64;
         let rooms = rooms.max(self.calls.pairs() as f64 / pairs.calls.max(1) as f64);
         let media = &self.media;
         self.status.send_modify(|status| {

@@ -38,7 +38,7 @@ impl From<StoreError> for PlacementError {
     }
 }
 
-/// A cloneable handle. Its mailbox holds [`PLACED`] placements.
+/// A cloneable handle. Its mailbox holds `PLACED` placements.
 #[derive(Clone)]
 pub struct Placement {
     pool: Pool,

@@ -124,9 +124,9 @@ impl Task {
         let now = date_ms();
         let seen = |report: Report| Seen {
             id: report.id,
-            fault: report.standing.fault,
-            leave: report.standing.must_leave(now),
-            openings: report.standing.openings,
+            fault: report.status.fault,
+            leave: report.status.must_leave(now),
+            openings: report.status.openings,
         };
         self.core.survey(self.pool.reports().into_iter().map(seen).collect())
     }

@@ -25,7 +25,7 @@ pub fn cleaned(text: &str) -> String {
     without_invisible(text).unwrap_or_else(|| UNSEEN.to_owned())
 }
 
-/// [`told`], for serde.
+/// [`cleaned`], for serde.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     String::deserialize(deserializer).map(|text| cleaned(&text))
 }

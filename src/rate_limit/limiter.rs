@@ -31,7 +31,7 @@ impl Rate {
 /// For each key one number, its theoretical arrival time (ns): how far ahead of the clock it has already spent.
 ///
 /// At most `capacity` keys are kept. A new key at a full table takes the place of the one that has spent least of
-/// [`EVICTION_SAMPLE`]: a flood of fresh addresses pushes out idle callers, not those who are being held back.
+/// `EVICTION_SAMPLE`: a flood of fresh addresses pushes out idle callers, not those who are being held back.
 pub struct Limiter<K> {
     window_ms: u64,
     /// The price of one use. 0 where the rate is 0: then nothing is ever allowed.

@@ -88,18 +88,18 @@ impl CallgwMethods {
 
 /// A node as the schema's `CallGatewayNode` has it.
 fn listed(node: Report) -> Value {
-    let standing = node.standing;
+    let status = node.status;
     json!({
         "gatewayId": node.id,
         "kind": node.kind,
         "url": node.url,
         "region": node.region,
-        "healthy": standing.is_up(),
-        "draining": standing.draining,
-        "deadlineMs": standing.leave_at,
-        "since": standing.since,
-        "load": standing.load,
-        "assigned": standing.members,
-        "reason": standing.reason,
+        "healthy": status.is_up(),
+        "draining": status.draining,
+        "deadlineMs": status.leave_at,
+        "since": status.since,
+        "load": status.load,
+        "assigned": status.members,
+        "reason": status.reason,
     })
 }

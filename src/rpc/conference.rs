@@ -120,9 +120,9 @@ impl ConferenceMethods {
     }
 
     /// At once, or, as the EIM has done it already, as soon as the store can keep it.
-    async fn follow_up(&self, conf: &ConfId, happening: LifecycleEvent) {
-        if self.entry.carry_out(conf, &happening, Moment::now()).await.is_err() {
-            self.conferences.happened(conf, happening).await;
+    async fn follow_up(&self, conf: &ConfId, event: LifecycleEvent) {
+        if self.entry.carry_out(conf, &event, Moment::now()).await.is_err() {
+            self.conferences.retry_later(conf, event).await;
         }
     }
 

@@ -18,6 +18,7 @@ const NOTADB: u32 = 26;
 
 /// A fault of the store. None is the fault of a request, save [`StoreError::TooLong`].
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum StoreError {
     /// The database can't be opened.
     #[error("the store {path} cannot be opened: {reason}")]

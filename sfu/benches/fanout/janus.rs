@@ -45,10 +45,10 @@ pub struct Janus {
 }
 
 impl Janus {
-    pub fn start(at: IpAddr, way: JanusThreads) -> Janus {
-        let directory = std::env::temp_dir().join(format!("confgate-fanout-{}-{}", std::process::id(), way as u8));
+    pub fn start(at: IpAddr, threads: JanusThreads) -> Janus {
+        let directory = std::env::temp_dir().join(format!("confgate-fanout-{}-{}", std::process::id(), threads as u8));
         fs::create_dir_all(&directory).expect("the system's directory for temporary files is writable");
-        configure(&directory, at, way);
+        configure(&directory, at, threads);
         let mut tries = (0..TRIES).filter_map(|_| Janus::try_start(&directory, SocketAddr::new(at, 0)));
         let mut janus = tries.next().expect("Janus answers");
         drop(tries);
@@ -144,7 +144,7 @@ impl Drop for Directory {
     }
 }
 
-fn configure(directory: &Path, at: IpAddr, way: JanusThreads) {
+fn configure(directory: &Path, at: IpAddr, threads: JanusThreads) {
     let folder = directory.display();
     let write = |name: &str, text: String| {
         fs::write(directory.join(name), text).expect("a directory of our own");
@@ -155,7 +155,7 @@ fn configure(directory: &Path, at: IpAddr, way: JanusThreads) {
          session_timeout = 0 event_loops = {} debug_level = 2 }}\n\
          media: {{ ipv6 = false }}\nnat: {{ ice_enforce_list = \"{at}\" }}\n\
          plugins: {{ disable = \"{}\" }}\ntransports: {{ disable = \"{}\" }}\n",
-        way as u8,
+        threads as u8,
         others("plugins", "libjanus_videoroom.so"),
         others("transports", "libjanus_pfunix.so"),
     );

@@ -5,8 +5,8 @@
 //! client's offer -> Description (lines, inheritance) -> Offer (what of it can be taken) -> text for str0m
 //! client's answer <- Offer::answer (sections, names, transport as offered)              <- str0m's answer
 //! ```
-//! str0m's own parser sees only what [`Offer`] has written: it refuses much that the standards allow.
-//! [`check`] compares any answer, whoever made it, with its offer.
+//! str0m's own parser sees only what `offer::Offer` has written: it refuses much that the standards allow.
+//! [`check()`] compares any answer, whoever made it, with its offer.
 
 mod answer;
 mod check;

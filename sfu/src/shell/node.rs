@@ -129,7 +129,7 @@ impl Node {
             Route::Thread(thread) => thread,
             Route::TooMany => {
                 if let Command::SetForwarding { room, .. } = &command {
-                    router.unplaced(room.clone(), command);
+                    router.unrouted_permits(room.clone(), command);
                     return Ok(());
                 }
                 return inner.refuse(&command);

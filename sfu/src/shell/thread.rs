@@ -107,8 +107,8 @@ struct Media {
     own: PerEndpointSockets,
     announced: Vec<IpAddr>,
     buffer: Box<[u8; DATAGRAM_MAX]>,
-    parcels: Vec<OutgoingDatagram>,
-    outlet: GsoSender,
+    datagrams: Vec<OutgoingDatagram>,
+    gso_sender: GsoSender,
     /// Datagrams that the kernel didn't take, since the last report.
     unsent: u64,
     report: Report,
@@ -142,8 +142,8 @@ impl Media {
             own: PerEndpointSockets::new(incoming_sender),
             announced: parts.announced,
             buffer: Box::new([0; DATAGRAM_MAX]),
-            parcels: Vec::new(),
-            outlet: GsoSender::new(),
+            datagrams: Vec::new(),
+            gso_sender: GsoSender::new(),
             unsent: 0,
             report: Report::new(index),
             next_report: Instant::now(),
@@ -321,7 +321,7 @@ impl Media {
             let Transmit { socket, proto, destination, bytes } = transmit;
             match (proto, socket) {
                 (Protocol::Udp, Socket::Shared) => {
-                    self.parcels.push((bytes, mapped(destination, self.socket_is_ipv6)));
+                    self.datagrams.push((bytes, mapped(destination, self.socket_is_ipv6)));
                 }
                 (Protocol::Udp, Socket::Of(endpoint)) => {
                     self.unsent += u64::from(!self.own.send(endpoint, &bytes, destination));
@@ -329,7 +329,7 @@ impl Media {
                 _ => self.connections.send(destination, bytes),
             }
         }
-        self.unsent += self.outlet.send_all(&self.socket, &self.parcels) as u64;
-        self.parcels.clear();
+        self.unsent += self.gso_sender.send_all(&self.socket, &self.datagrams) as u64;
+        self.datagrams.clear();
     }
 }

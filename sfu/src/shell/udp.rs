@@ -44,7 +44,7 @@ pub(crate) type OutgoingDatagram = (Vec<u8>, SocketAddr);
 
 /// Sends a socket's datagrams. Owned by the socket's thread.
 pub(crate) struct GsoSender {
-    cutting: Segmentation,
+    segmentation: Segmentation,
 }
 
 /// Whether the kernel cuts what goes to one address into datagrams itself.
@@ -58,39 +58,39 @@ enum Segmentation {
 
 impl GsoSender {
     pub(crate) fn new() -> GsoSender {
-        GsoSender { cutting: Segmentation::Untried }
+        GsoSender { segmentation: Segmentation::Untried }
     }
 
     /// Sends the datagrams, many with one system call: that call is half the cost of a packet. Those that follow each
     /// other to one address go as one, to be cut by the kernel (UDP_SEGMENT, udp(7)): they pass it once. Gives how many
     /// the kernel didn't take: they are lost, as on any network, and their receivers ask again.
-    pub(crate) fn send_all(&mut self, socket: &tokio::net::UdpSocket, parcels: &[OutgoingDatagram]) -> usize {
+    pub(crate) fn send_all(&mut self, socket: &tokio::net::UdpSocket, datagrams: &[OutgoingDatagram]) -> usize {
         let (mut lost, mut single, mut at) = (0, 0, 0);
-        while at < parcels.len() {
-            let run = if self.cutting == Segmentation::Refused { 1 } else { run_length(&parcels[at..]) };
+        while at < datagrams.len() {
+            let run = if self.segmentation == Segmentation::Refused { 1 } else { run_length(&datagrams[at..]) };
             if run > 1 {
                 // To one address they go in order.
-                if single < at && parcels[at - 1].1 == parcels[at].1 {
-                    lost += send_single(socket, &parcels[single..at]);
+                if single < at && datagrams[at - 1].1 == datagrams[at].1 {
+                    lost += send_single(socket, &datagrams[single..at]);
                     single = at;
                 }
-                match socket.try_io(Interest::WRITABLE, || send_run(socket, &parcels[at..at + run])) {
+                match socket.try_io(Interest::WRITABLE, || send_run(socket, &datagrams[at..at + run])) {
                     Ok(()) => {
-                        lost += send_single(socket, &parcels[single..at]);
+                        lost += send_single(socket, &datagrams[single..at]);
                         single = at + run;
-                        self.cutting = Segmentation::Works;
+                        self.segmentation = Segmentation::Works;
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return lost + parcels.len() - single,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return lost + datagrams.len() - single,
                     // These go one by one; on a kernel or an interface that can't, all from now on.
-                    Err(error) if self.cutting == Segmentation::Untried && is_unable(&error) => {
-                        self.cutting = Segmentation::Refused;
+                    Err(error) if self.segmentation == Segmentation::Untried && is_unable(&error) => {
+                        self.segmentation = Segmentation::Refused;
                     }
                     Err(_) => {}
                 }
             }
             at += run;
         }
-        lost + send_single(socket, &parcels[single..])
+        lost + send_single(socket, &datagrams[single..])
     }
 }
 
@@ -104,11 +104,11 @@ const RUN_MAX: usize = 40;
 const RUN_BYTES_MAX: usize = 60_000;
 
 /// How many of the first datagrams can be one to the kernel: to one address and of one size, the last may be smaller.
-fn run_length(parcels: &[OutgoingDatagram]) -> usize {
-    let Some((first, to)) = parcels.first() else { return 0 };
+fn run_length(datagrams: &[OutgoingDatagram]) -> usize {
+    let Some((first, to)) = datagrams.first() else { return 0 };
     let most = RUN_MAX.min(RUN_BYTES_MAX / first.len().max(1));
     let mut length = 1;
-    for (bytes, next) in parcels.iter().take(most).skip(1) {
+    for (bytes, next) in datagrams.iter().take(most).skip(1) {
         if next != to || bytes.len() > first.len() || bytes.is_empty() {
             break;
         }
@@ -120,9 +120,9 @@ fn run_length(parcels: &[OutgoingDatagram]) -> usize {
     length
 }
 
-fn send_run(socket: &tokio::net::UdpSocket, parcels: &[OutgoingDatagram]) -> io::Result<()> {
-    let (first, to) = &parcels[0];
-    let slices: Vec<IoSlice<'_>> = parcels.iter().map(|(bytes, _)| IoSlice::new(bytes)).collect();
+fn send_run(socket: &tokio::net::UdpSocket, datagrams: &[OutgoingDatagram]) -> io::Result<()> {
+    let (first, to) = &datagrams[0];
+    let slices: Vec<IoSlice<'_>> = datagrams.iter().map(|(bytes, _)| IoSlice::new(bytes)).collect();
     let (address, control) = (SockAddr::from(*to), segment_control(first.len() as u16));
     let message = MsgHdr::new().with_addr(&address).with_buffers(&slices).with_control(&control);
     SockRef::from(socket).sendmsg(&message, 0).map(|_| ())
@@ -146,9 +146,9 @@ fn segment_control(size: u16) -> [u8; CONTROL + size_of::<usize>()] {
     control
 }
 
-fn send_single(socket: &tokio::net::UdpSocket, parcels: &[OutgoingDatagram]) -> usize {
+fn send_single(socket: &tokio::net::UdpSocket, datagrams: &[OutgoingDatagram]) -> usize {
     let mut lost = 0;
-    for batch in parcels.chunks(BATCH) {
+    for batch in datagrams.chunks(BATCH) {
         let mut rest = batch;
         while !rest.is_empty() {
             match socket.try_io(Interest::WRITABLE, || send_batch(socket, rest)) {
@@ -169,11 +169,11 @@ fn send_single(socket: &tokio::net::UdpSocket, parcels: &[OutgoingDatagram]) -> 
     lost
 }
 
-fn send_batch(socket: &tokio::net::UdpSocket, parcels: &[OutgoingDatagram]) -> io::Result<usize> {
-    let addresses: Vec<SocketAddrAny> = parcels.iter().map(|(_, to)| SocketAddrAny::from(*to)).collect();
-    let slices: Vec<[IoSlice<'_>; 1]> = parcels.iter().map(|(bytes, _)| [IoSlice::new(bytes)]).collect();
+fn send_batch(socket: &tokio::net::UdpSocket, datagrams: &[OutgoingDatagram]) -> io::Result<usize> {
+    let addresses: Vec<SocketAddrAny> = datagrams.iter().map(|(_, to)| SocketAddrAny::from(*to)).collect();
+    let slices: Vec<[IoSlice<'_>; 1]> = datagrams.iter().map(|(bytes, _)| [IoSlice::new(bytes)]).collect();
     let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> =
-        parcels.iter().map(|_| SendAncillaryBuffer::default()).collect();
+        datagrams.iter().map(|_| SendAncillaryBuffer::default()).collect();
     let mut messages: Vec<MMsgHdr<'_>> = addresses
         .iter()
         .zip(&slices)
@@ -187,20 +187,20 @@ fn send_batch(socket: &tokio::net::UdpSocket, parcels: &[OutgoingDatagram]) -> i
 mod tests {
     use super::*;
 
-    fn parcel(bytes: usize, port: u16) -> OutgoingDatagram {
+    fn datagram(bytes: usize, port: u16) -> OutgoingDatagram {
         (vec![7; bytes], SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
     #[test]
     fn gso_segments_reach_the_receiver_as_the_same_datagrams() {
-        let run = |sizes: &[usize]| run_length(&sizes.iter().map(|bytes| parcel(*bytes, 9)).collect::<Vec<_>>());
+        let run = |sizes: &[usize]| run_length(&sizes.iter().map(|bytes| datagram(*bytes, 9)).collect::<Vec<_>>());
         assert_eq!(run(&[]), 0);
         assert_eq!(run(&[100]), 1);
         assert_eq!(run(&[100, 100, 40, 100]), 3, "a smaller one is the last");
         assert_eq!(run(&[40, 100]), 1, "a larger one is none of it");
         assert_eq!(run(&[1_200; 100]), RUN_MAX);
         assert_eq!(run(&[2_000; 100]), RUN_BYTES_MAX / 2_000);
-        assert_eq!(run_length(&[parcel(100, 9), parcel(100, 8)]), 1, "to another address");
+        assert_eq!(run_length(&[datagram(100, 9), datagram(100, 8)]), 1, "to another address");
     }
 
     #[tokio::test]
@@ -208,17 +208,19 @@ mod tests {
         let (to, other) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         let [port, other_port] = [&to, &other].map(|socket| socket.local_addr().unwrap().port());
         let sizes = [50, 900, 900, 900, 80, 900, 900, 60, 70];
-        let mut parcels: Vec<OutgoingDatagram> = sizes.iter().map(|bytes| parcel(*bytes, port)).collect();
-        parcels.insert(4, parcel(500, other_port));
-        for mut outlet in [GsoSender { cutting: Segmentation::Untried }, GsoSender { cutting: Segmentation::Refused }] {
+        let mut datagrams: Vec<OutgoingDatagram> = sizes.iter().map(|bytes| datagram(*bytes, port)).collect();
+        datagrams.insert(4, datagram(500, other_port));
+        for mut gso_sender in
+            [GsoSender { segmentation: Segmentation::Untried }, GsoSender { segmentation: Segmentation::Refused }]
+        {
             let socket = tokio::net::UdpSocket::from_std(bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
             socket.writable().await.unwrap();
-            assert_eq!(outlet.send_all(&socket, &parcels), 0);
+            assert_eq!(gso_sender.send_all(&socket, &datagrams), 0);
             let mut buffer = [0; 2_000];
             let got = sizes.map(|_| to.recv(&mut buffer).unwrap());
             assert_eq!(got, sizes);
             assert_eq!(other.recv(&mut buffer).unwrap(), 500);
-            assert_ne!(outlet.cutting, Segmentation::Untried);
+            assert_ne!(gso_sender.segmentation, Segmentation::Untried);
         }
     }
 }

@@ -65,6 +65,7 @@ pub struct Transmit {
 
 /// A change that the router of commands to workers must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum Routing {
     /// The endpoint's connections begin with this ICE user fragment.
     Named { endpoint: EndpointId, fragment: String },

@@ -29,7 +29,7 @@ fn plain_two_choices(nodes: &[Candidate], rng: &mut StdRng) -> usize {
 }
 
 /// The joins of the node that got most, over the mean.
-fn max_over_mean(way: Strategy, spread: f64, seed: u64) -> f64 {
+fn max_over_mean(strategy: Strategy, spread: f64, seed: u64) -> f64 {
     let mut rng = StdRng::seed_from_u64(seed);
     let reported = |rng: &mut StdRng| if spread > 0.0 { rng.random_range(0.0..spread) } else { 0.0 };
     let mut nodes: Vec<Candidate> = (0..NODES)
@@ -43,7 +43,7 @@ fn max_over_mean(way: Strategy, spread: f64, seed: u64) -> f64 {
         })
         .collect();
     for _ in 0..JOINS {
-        let at = way(&nodes, &mut rng);
+        let at = strategy(&nodes, &mut rng);
         nodes[at].recent += 1;
     }
     let most = nodes.iter().map(|node| node.recent).max().unwrap_or_default();
@@ -51,20 +51,20 @@ fn max_over_mean(way: Strategy, spread: f64, seed: u64) -> f64 {
 }
 
 /// Mean and worst over the runs.
-fn runs(way: Strategy, spread: f64) -> (f64, f64) {
-    let all: Vec<f64> = (0..RUNS).map(|seed| max_over_mean(way, spread, seed)).collect();
+fn runs(strategy: Strategy, spread: f64) -> (f64, f64) {
+    let all: Vec<f64> = (0..RUNS).map(|seed| max_over_mean(strategy, spread, seed)).collect();
     (all.iter().sum::<f64>() / all.len() as f64, all.iter().copied().fold(0.0, f64::max))
 }
 
 #[test]
 fn a_burst_of_joins_is_spread_evenly_whatever_was_reported_before_it() {
-    let ways: [(&str, Strategy); 3] =
+    let strategies: [(&str, Strategy); 3] =
         [("least loaded", least_loaded), ("better of two", plain_two_choices), ("ours", ours)];
     println!("{JOINS} joins in 1 s over {NODES} nodes, reports 10 s old; max/mean over {RUNS} runs");
     println!("{:<15} {:>16} {:>16} {:>16}", "", "loads alike", "loads 0 to 0.05", "loads 0 to 0.5");
     let mut table = Vec::new();
-    for (name, way) in ways {
-        let row = [0.0, 0.05, 0.5].map(|spread| runs(way, spread));
+    for (name, strategy) in strategies {
+        let row = [0.0, 0.05, 0.5].map(|spread| runs(strategy, spread));
         let cells = row.map(|(mean, worst)| format!("{mean:.2}, worst {worst:.2}"));
         println!("{name:<15} {:>16} {:>16} {:>16}", cells[0], cells[1], cells[2]);
         table.push(row);

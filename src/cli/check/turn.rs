@@ -23,9 +23,9 @@ const STALE_NONCE: u16 = 438;
 /// Why the server can't be used.
 pub async fn check(url: &str, ice: &IceServer, tls: &Tls) -> Result<String, String> {
     let server = Server::parse(url).ok_or("not an address of that kind")?;
-    let mut way = server.open(tls).await?;
+    let mut connection = server.open(tls).await?;
     if !server.relays {
-        return match way.ask(&Request::new(Method::Binding, None)).await? {
+        return match connection.ask(&Request::new(Method::Binding, None)).await? {
             Answer::Success | Answer::Error { .. } => Ok("answers".to_owned()),
         };
     }
@@ -33,10 +33,10 @@ pub async fn check(url: &str, ice: &IceServer, tls: &Tls) -> Result<String, Stri
         username: ice.username.as_deref().unwrap_or_default(),
         password: ice.credential.as_deref().unwrap_or_default(),
     };
-    match way.ask(&Request::new(Method::Allocate, None)).await? {
+    match connection.ask(&Request::new(Method::Allocate, None)).await? {
         Answer::Success => Err("it relays for anybody: it asks for no credentials".to_owned()),
         Answer::Error { code: UNAUTHORIZED, challenge: Some(challenge), .. } => {
-            way.relay(&credentials, challenge).await
+            connection.relay(&credentials, challenge).await
         }
         Answer::Error { code, reason, .. } => Err(format!("it gives no relay: {code} {reason}")),
     }

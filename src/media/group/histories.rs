@@ -480,9 +480,9 @@ impl World {
                 assert_eq!(foreign(screens(page)), foreign(screens(other)), "screens of third parties");
             }
         }
-        let census = self.group.counts();
-        assert_eq!(census.members, here.len());
-        assert_eq!(census.sockets, self.pages.iter().filter(|(_, page)| page.open).count());
+        let counts = self.group.counts();
+        assert_eq!(counts.members, here.len());
+        assert_eq!(counts.sockets, self.pages.iter().filter(|(_, page)| page.open).count());
         let known = self.group.endpoints.keys().copied().chain(self.group.feeds.connections());
         let known: BTreeSet<EndpointId> = known.collect();
         assert_eq!(known, self.connections.keys().copied().collect(), "connections of the node and of the media");

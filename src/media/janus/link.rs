@@ -69,7 +69,7 @@ pub struct JanusServer {
     /// Where other Januses send it streams; `None`: where its API is, which must be its own address then.
     pub rtp_address: Option<IpAddr>,
     /// Where its load is read; `None`: how many connections of ours it has must do.
-    pub census: Option<LoadPoll>,
+    pub load_poll: Option<LoadPoll>,
 }
 
 impl JanusServer {
@@ -79,8 +79,8 @@ impl JanusServer {
     /// Why not.
     pub async fn check(&self) -> Result<(), String> {
         self.open().await?;
-        match &self.census {
-            Some(census) => census.check().await.map(drop).map_err(|why| format!("its Admin API: {why}")),
+        match &self.load_poll {
+            Some(load_poll) => load_poll.check().await.map(drop).map_err(|why| format!("its Admin API: {why}")),
             None => Ok(()),
         }
     }
@@ -179,8 +179,8 @@ impl Driver {
             handles: AtomicU64::new(UNKNOWN),
             why: Mutex::new("no link to Janus yet".to_owned()),
         });
-        if let Some(census) = reach.census.clone() {
-            tokio::spawn(census.watch(Arc::downgrade(&status)));
+        if let Some(load_poll) = reach.load_poll.clone() {
+            tokio::spawn(load_poll.watch(Arc::downgrade(&status)));
         }
         let endpoints_max = reach.endpoints_max;
         let settings = Settings {
@@ -196,7 +196,7 @@ impl Driver {
         (Self { commands, task, status, endpoints_max }, told)
     }
 
-    /// Until nothing is left at Janus, or [`STOP`] is over.
+    /// Until nothing is left at Janus, or `STOP` is over.
     pub async fn stop(self) {
         drop(self.commands);
         // Its fault is in the log already.

@@ -1,4 +1,4 @@
-//! XML as XMPP allows it: [`read`] judges text and makes a tree of it, [`write`](self::write) makes text of a tree.
+//! XML as XMPP allows it: `read` checks text and makes a tree of it, `write` makes text of a tree.
 //! Nothing that comes in goes out but through both.
 //!
 //! What is refused is what RFC 6120 section 11.1 forbids (DTD, entities but the five, comments, processing
