@@ -12,7 +12,7 @@
  * @param {Person[]} people
  * @returns {Callee[]}
  */
-export function named(called, people) {
+export function mergeCallees(called, people) {
   const known = new Map(called.map((each) => [each.userId, each]));
   const listed = people.map(({ userId, name }) => {
     const { state = "ringing", reason = "" } = known.get(userId) ?? {};
@@ -29,7 +29,7 @@ export function named(called, people) {
  * @param {{userId?: string, from?: string, reason?: string}} params
  * @returns {Callee[]}
  */
-export function told(called, news, { userId, from, reason = "" }) {
+export function calleesAfter(called, news, { userId, from, reason = "" }) {
   const state = stateAfter(news, reason);
   if (!state || !userId || userId === from) return called;
   const now = { state, reason: state === "declined" ? reason : "" };
@@ -49,7 +49,7 @@ function stateAfter(news, reason) {
  * @param {Callee[]} called
  * @param {Person[]} members
  */
-export function awaited(called, members) {
+export function pendingCallees(called, members) {
   const here = new Set(members.map(({ userId }) => userId));
   return called.filter(({ userId, state }) => state !== "in" && !here.has(userId));
 }

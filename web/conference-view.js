@@ -13,7 +13,7 @@ import { Stage } from "./stage.js";
 import { UnmuteAsk } from "./unmute-ask.js";
 import { confirmed } from "./dialog.js";
 import { conferenceActions, memberActions } from "./actions.js";
-import { awaited } from "./callee-status.js";
+import { pendingCallees } from "./callee-status.js";
 import { openDevices } from "./device-window.js";
 import { openInvite } from "./invite.js";
 import { openMenu } from "./menu.js";
@@ -80,7 +80,7 @@ export class ConferenceView {
     const here = this.media.asHere(self);
     this.header.update(this.live, this.media.call.forwarded, !this.media.call.problem);
     this.stage.update({ ...roster, members: roster.members.map((member) => (member === self ? here : member)) }, self.userId);
-    this.members.update(roster, self.userId, isChair, awaited(this.#called(), roster.members));
+    this.members.update(roster, self.userId, isChair, pendingCallees(this.#called(), roster.members));
     this.chat.update(roster, self.userId);
     this.side.update(roster, isChair);
     this.ask.update(self.unmuteAsked === true && here.audio === "off");

@@ -163,7 +163,7 @@ class HomePage {
     this.#attendance = attendance;
     attendance.live.addEventListener("call", (event) => {
       const { method, params } = /** @type {CustomEvent} */ (event).detail;
-      phone.hear(method, params);
+      phone.handleNotice(method, params);
     });
     attendance.start(isReload);
   }

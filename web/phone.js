@@ -4,7 +4,7 @@
 import { EventSocket } from "./socket.js";
 import { RpcError } from "./rpc.js";
 import { SingleTabLock } from "./single-tab-lock.js";
-import { named, told } from "./callee-status.js";
+import { mergeCallees, calleesAfter } from "./callee-status.js";
 
 /** Of those whom a group call rings too, so many are named to a callee. */
 const NAMED = 3;
@@ -61,7 +61,7 @@ export class Phone extends EventTarget {
     this.socket = makeSocket({
       session: rpc.session,
       positions: () => [],
-      onNotice: (method, params) => this.hear(method, params),
+      onNotice: (method, params) => this.handleNotice(method, params),
       onState: () => this.#changed(),
       onEnd: (code) => this.#ended(code),
       onRefused: () => this.#reasonToRetry(),
@@ -146,7 +146,7 @@ export class Phone extends EventTarget {
       isGroup,
       name: department?.name ?? "",
       others: [],
-      called: named([], people),
+      called: mergeCallees([], people),
     };
     this.dialled = { call, whom, outcome: null, reason: "" };
     this.#early = [];
@@ -161,14 +161,14 @@ export class Phone extends EventTarget {
     if (started) Object.assign(call, { callId: started.callId, confId: started.confId });
     else this.dialled = null;
     this.#changed();
-    for (const [method, params] of this.#early.splice(0)) this.hear(method, params);
+    for (const [method, params] of this.#early.splice(0)) this.handleNotice(method, params);
   }
 
   /** Finds out the callees of a department's call. @param {PhoneCall} call @param {Department} department */
   async #findOut(call, { departmentId }) {
     try {
       const { users } = await this.rpc.call("org.contacts.users", { departmentId, limit: LARGEST_DEPARTMENT });
-      call.called = named(call.called, users.filter((/** @type {Person} */ { userId }) => userId !== this.rpc.session.userId));
+      call.called = mergeCallees(call.called, users.filter((/** @type {Person} */ { userId }) => userId !== this.rpc.session.userId));
       this.#changed();
     } catch {
       // Each is shown as soon as there is news of them.
@@ -213,7 +213,7 @@ export class Phone extends EventTarget {
   }
 
   /** News of calls, from one's own socket or a conference's. @param {string} method @param {any} params */
-  hear(method, params) {
+  handleNotice(method, params) {
     if (!method.startsWith("call.")) return;
     const news = method.slice("call.".length);
     if (news === "incoming") return void this.#rings(params);
@@ -254,7 +254,7 @@ export class Phone extends EventTarget {
   #onDialledEvent(news, params) {
     const call = /** @type {Dialled} */ (this.dialled).call;
     const { reason = "" } = params;
-    call.called = told(call.called, news, params);
+    call.called = calleesAfter(call.called, news, params);
     if (news === "answered") return this.#enter(call);
     const isOver = news === "cancelled" || news === "ended";
     if (call.isGroup && !isOver) return this.#changed(); // it rings on for the others
@@ -267,7 +267,7 @@ export class Phone extends EventTarget {
     const call = /** @type {PhoneCall} */ (this.current);
     if (call.called.length === 0) return; // somebody else's: the roster says who is in it
     const before = call.called;
-    call.called = told(before, news, params);
+    call.called = calleesAfter(before, news, params);
     const absent = call.called.find((each) => each.userId === params.userId && each.state !== "in");
     if (absent && call.called !== before) this.dispatchEvent(new CustomEvent("absent", { detail: absent }));
     this.#changed();

@@ -98,7 +98,7 @@ export class Consent {
       const trouble = await this.#device(kind, isOn);
       if (trouble) return this.#undone(kind, trouble);
       if (isOn && !this.choice[kind]) return undefined; // closed again while the browser asked
-      await this.#tell(kind, isOn);
+      await this.#tellRoster(kind, isOn);
     } finally {
       this.#acts -= 1;
     }
@@ -112,7 +112,7 @@ export class Consent {
   }
 
   /** A device that the server refuses to open is closed again; a closed device stays closed. @param {Kind} kind @param {boolean} isOn */
-  async #tell(kind, isOn) {
+  async #tellRoster(kind, isOn) {
     try {
       const { seq } = await this.live.control(CONTROLS[kind][isOn ? "on" : "off"]);
       this.#lastAct = { epoch: this.live.roster?.epoch ?? "", seq };

@@ -96,7 +96,7 @@ export class GroupCall {
       case "notAllocated": return this.#notAllocated(input);
       case "opened": return this.#send({ id: "joinRoom", name: this.self, room: this.room });
       case "closed": return this.#closed(input.code);
-      case "message": return this.#heard(input.message);
+      case "message": return this.#onMessage(input.message);
       case "publish": return this.#publish(input.source, input.isWanted);
       case "view": return this.streams.view(input.stream, input.width, input.height);
       case "timer": return this.#timer(input.name);
@@ -212,14 +212,14 @@ export class GroupCall {
   // Messages of the gateway
 
   /** @param {any} message */
-  #heard(message) {
+  #onMessage(message) {
     if (this.phase !== "connecting" && this.phase !== "joined") return;
     switch (message.id) {
       case "existingParticipants": return this.#joined(message.data);
       case "newParticipantArrived": return this.#arrived(message.name);
       case "participantLeft": return this.#left(message.name);
       case "mode": return this.#modeSaid(message.mode);
-      case "signal": return this.p2p.heard(message);
+      case "signal": return this.p2p.onSignal(message);
       case "receiveVideoAnswer": return this.streams.answered(message.name, message.sdpAnswer);
       case "receiveVideoOffer": return this.streams.offered(message.name, message.sdpOffer);
       case "iceCandidate": return this.streams.theirCandidate(message.name, message.candidate);

@@ -120,7 +120,7 @@ export class P2pConnection {
   }
 
   /** The other's browser says something. @param {{from?: unknown, description?: any, candidate?: any}} signal */
-  heard({ from, description, candidate }) {
+  onSignal({ from, description, candidate }) {
     const { link } = this;
     if (!this.isOn || !link || link.name !== from) return;
     const { name, generation } = link;
@@ -166,17 +166,17 @@ export class P2pConnection {
   /** @param {StreamLink} link @param {"offer"|"answer"} type @param {string} sdp */
   #describe(link, type, sdp) {
     this.#send(link, { description: { type, sdp } });
-    this.#tell(link, link.offered());
+    this.#sendSignals(link, link.offered());
   }
 
   /** @param {StreamLink} link @param {{candidate: string}} candidate */
   #found(link, candidate) {
     this.#hasUdp ||= isUdp(candidate);
-    this.#tell(link, link.ourCandidate(candidate));
+    this.#sendSignals(link, link.ourCandidate(candidate));
   }
 
   /** @param {StreamLink} link @param {object[]} candidates */
-  #tell(link, candidates) {
+  #sendSignals(link, candidates) {
     for (const candidate of candidates) this.#send(link, { candidate });
   }
 

@@ -19,16 +19,16 @@ export class ViewSizes {
   /** @type {Map<Element, {stream: string, width: number, height: number, isSeen: boolean}>} */
   #places = new Map();
   /** Streams that were told of. @type {Set<string>} */
-  #told = new Set();
+  #reported = new Set();
   #timer = 0;
   #resizes = new ResizeObserver((entries) => this.#resized(entries));
   #sights = new IntersectionObserver((entries) => this.#seen(entries));
-  #settle = () => this.#soon();
+  #measureSoon = () => this.#soon();
 
   /** @param {(stream: string, width: number, height: number) => void} tell */
-  constructor(tell) {
-    this.tell = tell;
-    document.addEventListener("visibilitychange", this.#settle);
+  constructor(report) {
+    this.report = report;
+    document.addEventListener("visibilitychange", this.#measureSoon);
   }
 
   /** @param {Element} element @param {string} stream */
@@ -42,7 +42,7 @@ export class ViewSizes {
     clearTimeout(this.#timer);
     this.#resizes.disconnect();
     this.#sights.disconnect();
-    document.removeEventListener("visibilitychange", this.#settle);
+    document.removeEventListener("visibilitychange", this.#measureSoon);
   }
 
   /** @param {ResizeObserverEntry[]} entries */
@@ -81,12 +81,12 @@ export class ViewSizes {
   #tellAll() {
     const isHidden = document.visibilityState === "hidden";
     const places = [...this.#places.values()];
-    for (const { stream } of places) this.#told.add(stream);
-    for (const stream of this.#told) {
+    for (const { stream } of places) this.#reported.add(stream);
+    for (const stream of this.#reported) {
       const here = isHidden ? [] : places.filter((place) => place.stream === stream);
       const { width, height } = sizeFor(here, devicePixelRatio);
-      this.tell(stream, width, height);
-      if (!places.some((place) => place.stream === stream)) this.#told.delete(stream);
+      this.report(stream, width, height);
+      if (!places.some((place) => place.stream === stream)) this.#reported.delete(stream);
     }
   }
 }

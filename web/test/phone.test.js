@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { awaited, named, told } from "../callee-status.js";
+import { pendingCallees, mergeCallees, calleesAfter } from "../callee-status.js";
 import { SingleTabLock } from "../single-tab-lock.js";
 import { Phone } from "../phone.js";
 import { RpcError } from "../rpc.js";
@@ -27,22 +27,22 @@ async function scene(answers = {}) {
   for (const name of ["enter", "missed", "trouble", "absent"]) phone.addEventListener(name, ({ detail }) => events.push([name, detail]));
   phone.start();
   await settled();
-  const hear = async (news, params) => {
+  const handleNotice = async (news, params) => {
     owner.onNotice(`call.${news}`, { callId: "c1", confId: "k1", from: "ben", mode: "p2p", ...params });
     await settled();
   };
-  return { phone, rpc, socket, owner, calls, events, hear };
+  return { phone, rpc, socket, owner, calls, events, handleNotice };
 }
 
 const settled = () => new Promise((resolve) => setTimeout(resolve, 5));
 
 test("somebody is called, and answers", async () => {
-  const { phone, socket, calls, events, hear } = await scene({ "call.start": { callId: "c1", confId: "k1", mode: "p2p" } });
+  const { phone, socket, calls, events, handleNotice } = await scene({ "call.start": { callId: "c1", confId: "k1", mode: "p2p" } });
   assert.equal(socket.isOpen, true, "it rings here from the start");
   await phone.call({ people: [person] }, true);
   assert.deepEqual(calls.at(-1), ["call.start", { to: ["ben"] }]);
   assert.equal(phone.dialled.outcome, null);
-  await hear("answered", { userId: "ben" });
+  await handleNotice("answered", { userId: "ben" });
   const [[name, call]] = events;
   assert.deepEqual([name, call.confId, call.person, call.withVideo, call.isGroup], ["enter", "k1", person, true, false]);
   assert.equal(phone.dialled, null);
@@ -55,14 +55,14 @@ test("what becomes of a call is told, even if it comes before the call's number"
     ["missed", {}, "missed"],
     ["ended", { reason: "kicked" }, "failed"],
   ]) {
-    const { phone, hear } = await scene({ "call.start": { callId: "c1", confId: "k1" } });
+    const { phone, handleNotice } = await scene({ "call.start": { callId: "c1", confId: "k1" } });
     await phone.call({ people: [person] }, false);
-    await hear(news, params);
+    await handleNotice(news, params);
     assert.equal(phone.dialled.outcome, outcome, news);
   }
   let hearEarly = null;
   const early = await scene({ "call.start": async () => (await hearEarly("declined", { reason: "busy" }), { callId: "c1", confId: "k1" }) });
-  hearEarly = early.hear;
+  hearEarly = early.handleNotice;
   await early.phone.call({ people: [person] }, false);
   assert.equal(early.phone.dialled.outcome, "busy");
 });
@@ -79,9 +79,9 @@ test("a call that is given up before it has a number is cancelled when it has", 
 });
 
 test("whoever answers a call has given up the one that they were making", async () => {
-  const { phone, calls, events, hear } = await scene({ "call.start": { callId: "c1", confId: "k1" }, "call.accept": { confId: "k2", mode: "p2p" } });
+  const { phone, calls, events, handleNotice } = await scene({ "call.start": { callId: "c1", confId: "k1" }, "call.accept": { confId: "k2", mode: "p2p" } });
   await phone.call({ people: [person] }, false);
-  await hear("incoming", { callId: "c2", confId: "k2", from: "cat" });
+  await handleNotice("incoming", { callId: "c2", confId: "k2", from: "cat" });
   await phone.accept(phone.incoming[0], false);
   assert.deepEqual(calls.slice(-2), [["call.cancel", { callId: "c1" }], ["call.accept", { callId: "c2" }]]);
   assert.deepEqual([phone.dialled, events.at(-1)[1].confId], [null, "k2"]);
@@ -97,21 +97,21 @@ test("a refused call leaves nothing behind", async () => {
 
 test("somebody calls: by name, once, until it is answered, declined or over", async () => {
   const answers = { "org.contacts.search": { users: [{ userId: "ben2", name: "No" }, person] }, "call.accept": { confId: "k1", mode: "p2p" } };
-  const { phone, calls, events, hear } = await scene(answers);
-  await hear("incoming");
-  await hear("incoming");
+  const { phone, calls, events, handleNotice } = await scene(answers);
+  await handleNotice("incoming");
+  await handleNotice("incoming");
   assert.deepEqual(phone.incoming.map((call) => call.person.name), ["Ben"]);
   await phone.accept(phone.incoming[0], true);
   assert.equal(events[0][1].confId, "k1");
   assert.equal(phone.incoming.length, 0);
-  await hear("incoming", { callId: "c2" });
+  await handleNotice("incoming", { callId: "c2" });
   await phone.decline(phone.incoming[0]);
   assert.deepEqual(calls.at(-1), ["call.decline", { callId: "c2" }]);
-  await hear("incoming", { callId: "c3" });
-  await hear("cancelled", { callId: "c3" });
+  await handleNotice("incoming", { callId: "c3" });
+  await handleNotice("cancelled", { callId: "c3" });
   assert.deepEqual(events.at(-1), ["missed", person]);
-  await hear("incoming", { callId: "c4" });
-  await hear("answered", { callId: "c4", userId: "anna" });
+  await handleNotice("incoming", { callId: "c4" });
+  await handleNotice("answered", { callId: "c4", userId: "anna" });
   assert.equal(phone.incoming.length, 0, "answered at another of one's sockets");
   assert.equal(events.length, 2);
 });
@@ -122,20 +122,20 @@ const states = ({ called }) => called.map(({ userId, state }) => `${userId}:${st
 
 test("several are called: who declines doesn't end it, the first who answers begins it, and late ones are followed", async () => {
   const dan = { userId: "dan", name: "Dan" };
-  const { phone, calls, events, hear } = await scene({ "call.start": group });
+  const { phone, calls, events, handleNotice } = await scene({ "call.start": group });
   await phone.call({ people: [person, cat, dan] }, true);
   assert.deepEqual(calls.at(-1), ["call.start", { to: ["ben", "cat", "dan"] }]);
-  await hear("declined", { mode: "group", from: "anna", userId: "ben", reason: "later" });
+  await handleNotice("declined", { mode: "group", from: "anna", userId: "ben", reason: "later" });
   assert.equal(phone.dialled.outcome, null, "it rings on");
   assert.equal(states(phone.dialled.call), "ben:declined cat:ringing dan:ringing");
-  await hear("answered", { mode: "group", from: "anna", userId: "cat" });
+  await handleNotice("answered", { mode: "group", from: "anna", userId: "cat" });
   const [[name, call]] = events;
   assert.deepEqual([name, call.confId, call.isGroup], ["enter", "k1", true]);
   phone.rest();
-  await hear("missed", { mode: "group", from: "anna", userId: "dan" });
+  await handleNotice("missed", { mode: "group", from: "anna", userId: "dan" });
   assert.deepEqual(events.at(-1), ["absent", { ...dan, state: "missed", reason: "" }]);
   assert.equal(states(call), "ben:declined cat:in dan:missed");
-  await hear("answered", { mode: "group", from: "anna", userId: "ben" });
+  await handleNotice("answered", { mode: "group", from: "anna", userId: "ben" });
   assert.equal(states(call), "ben:in cat:in dan:missed");
 });
 
@@ -143,27 +143,27 @@ test("a department is called by its name, and its people are found out", async (
   const department = { departmentId: "sales", name: "Sales" };
   let find = null;
   const answers = { "call.start": group, "org.contacts.users": () => new Promise((resolve) => (find = resolve)) };
-  const { phone, calls, hear } = await scene(answers);
+  const { phone, calls, handleNotice } = await scene(answers);
   await phone.call({ people: [], department }, false);
   assert.ok(calls.some(([method, { departmentId, name }]) => method === "call.start" && departmentId === "sales" && name === "Sales"));
-  await hear("declined", { mode: "group", from: "anna", userId: "cat", reason: "busy" });
+  await handleNotice("declined", { mode: "group", from: "anna", userId: "cat", reason: "busy" });
   find({ users: [person, { userId: "anna", name: "Anna" }, cat] });
   await settled();
   assert.equal(states(phone.dialled.call), "ben:ringing cat:busy", "news came before the names");
-  await hear("ended", { mode: "group", from: "anna", reason: "unanswered" });
+  await handleNotice("ended", { mode: "group", from: "anna", reason: "unanswered" });
   assert.equal(phone.dialled.outcome, "unanswered");
 });
 
 test("a group call that was declined, missed or left may be come into until it is over", async () => {
-  const { phone, events, hear } = await scene({ "call.accept": { confId: "k1", mode: "group" } });
-  const rings = (callId) => hear("incoming", { callId, mode: "group", to: ["anna", "cat"] });
+  const { phone, events, handleNotice } = await scene({ "call.accept": { confId: "k1", mode: "group" } });
+  const rings = (callId) => handleNotice("incoming", { callId, mode: "group", to: ["anna", "cat"] });
   const ongoing = () => phone.ongoing.map(({ callId }) => callId).join(" ");
   await rings("c1");
   assert.deepEqual(phone.incoming[0].others, [{ userId: "cat", name: "cat" }]);
   await phone.decline(phone.incoming[0]);
-  await hear("declined", { callId: "c1", mode: "group", userId: "anna" });
+  await handleNotice("declined", { callId: "c1", mode: "group", userId: "anna" });
   await rings("c2");
-  await hear("missed", { callId: "c2", mode: "group", userId: "anna" });
+  await handleNotice("missed", { callId: "c2", mode: "group", userId: "anna" });
   await rings("c3");
   await phone.accept(phone.incoming[0], false);
   phone.left(events.at(-1)[1], 2);
@@ -171,32 +171,32 @@ test("a group call that was declined, missed or left may be come into until it i
   await phone.accept(phone.ongoing[2], true);
   assert.equal(events.at(-1)[1].withVideo, true);
   phone.left(events.at(-1)[1], 1);
-  await hear("ended", { callId: "c1", mode: "group" });
-  await hear("answered", { callId: "c2", mode: "group", userId: "anna" });
+  await handleNotice("ended", { callId: "c1", mode: "group" });
+  await handleNotice("answered", { callId: "c2", mode: "group", userId: "anna" });
   assert.equal(ongoing(), "", "over, answered at another of one's devices, and over with our going");
-  await hear("incoming", { callId: "c4" });
+  await handleNotice("incoming", { callId: "c4" });
   await phone.decline(phone.incoming[0]);
   assert.equal(ongoing(), "", "of two it is over");
 });
 
 test("a group call that can no longer be declined or come into is forgotten", async () => {
   const refusal = new RpcError(-32004, "no such call", { key: "call.notFound" });
-  const { phone, events, hear } = await scene({ "call.decline": refusal, "call.accept": refusal });
-  await hear("incoming", { mode: "group" });
+  const { phone, events, handleNotice } = await scene({ "call.decline": refusal, "call.accept": refusal });
+  await handleNotice("incoming", { mode: "group" });
   await phone.decline(phone.incoming[0]);
   assert.deepEqual([phone.incoming, phone.ongoing], [[], []]);
-  await hear("incoming", { mode: "group" });
-  await hear("missed", { mode: "group", userId: "anna" });
+  await handleNotice("incoming", { mode: "group" });
+  await handleNotice("missed", { mode: "group", userId: "anna" });
   await phone.accept(phone.ongoing[0], false);
   assert.deepEqual(phone.ongoing, []);
   assert.deepEqual(events.at(-1), ["trouble", refusal]);
 });
 
 test("who is awaited: of those called, whoever neither came nor went again", () => {
-  const called = told(named([], [person, cat]), "answered", { userId: "ben", from: "anna" });
-  assert.deepEqual(awaited(called, []).map(({ userId }) => userId), ["cat"], "Ben has gone again");
-  assert.deepEqual(awaited(called, [cat]), [], "Cat's coming is seen before it is told");
-  const own = told(called, "answered", { userId: "anna", from: "anna" });
+  const called = calleesAfter(mergeCallees([], [person, cat]), "answered", { userId: "ben", from: "anna" });
+  assert.deepEqual(pendingCallees(called, []).map(({ userId }) => userId), ["cat"], "Ben has gone again");
+  assert.deepEqual(pendingCallees(called, [cat]), [], "Cat's coming is seen before it is told");
+  const own = calleesAfter(called, "answered", { userId: "anna", from: "anna" });
   assert.equal(own, called, "the caller is not one of them");
 });
 
@@ -252,16 +252,16 @@ class Locks {
 
 test("one page of a browser has the line, and who enters a conference takes it", async () => {
   const locks = new Locks();
-  const told = [];
-  const line = (page) => new SingleTabLock("anna", { onHeld: () => told.push(`${page} has it`), onLost: () => told.push(`${page} lost it`) }, locks);
+  const log = [];
+  const line = (page) => new SingleTabLock("anna", { onHeld: () => log.push(`${page} has it`), onLost: () => log.push(`${page} lost it`) }, locks);
   const [one, two] = [line("one"), line("two")];
   one.wait();
   two.wait();
   two.take();
   await settled();
-  assert.deepEqual(told, ["one has it", "two has it", "one lost it"]);
+  assert.deepEqual(log, ["one has it", "two has it", "one lost it"]);
   two.release();
   await settled();
-  assert.equal(told.at(-1), "one has it");
+  assert.equal(log.at(-1), "one has it");
   assert.deepEqual([one.isHeld, two.isHeld], [true, false]);
 });
