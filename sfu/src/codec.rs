@@ -1,4 +1,4 @@
-//! Which codecs the node forwards, what is a key frame in them, and which of a viewer's payload types carries what a
+//! The codecs that the node forwards, their key frames, and the payload type of a viewer that carries the codec that a
 //! publisher sends.
 
 use str0m::format::{

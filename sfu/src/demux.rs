@@ -1,4 +1,4 @@
-//! Which endpoint a datagram is for, without asking each: by the address it came from, and for an address not seen
+//! Finds the endpoint of a datagram, without asking each: by the address it came from, and for an address not seen
 //! before by the ICE user fragment of its STUN request (RFC 8445, 7.3).
 
 use std::collections::HashMap;

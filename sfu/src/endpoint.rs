@@ -144,7 +144,7 @@ pub(crate) struct Video {
     pub(crate) mid: Mid,
     /// Simulcast layers as offered, or the only one.
     pub(crate) layers: Vec<Layer>,
-    /// Which layer comes under an SSRC: its packets name the layer at the beginning only.
+    /// The layer of an SSRC: its packets name the layer at the beginning only.
     sources: Vec<(Ssrc, usize)>,
 }
 

@@ -1,5 +1,5 @@
-//! Which of a publisher's simulcast layers a viewer gets: no larger than it is shown, than its path carries, than the
-//! node can afford. Pure.
+//! Chooses the simulcast layer of a viewer: no larger than it is shown, than its path carries, than the node can
+//! afford. Pure.
 
 /// The size at which a viewer shows a video, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

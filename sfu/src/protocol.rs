@@ -131,7 +131,7 @@ pub enum Notice {
     },
 }
 
-/// Why a command wasn't done.
+/// The reason why a command wasn't done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// No SDP that this node can answer: ill-formed, too large, without media, or with no codec in common.
@@ -146,7 +146,7 @@ pub enum Refusal {
     Unavailable,
 }
 
-/// Why a connection ended by itself.
+/// The reason why a connection ended by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// Another endpoint publishes the stream now.

@@ -69,7 +69,7 @@ impl From<&config::Admin> for AdminSettings {
     }
 }
 
-/// Why the admin listener can't open.
+/// The reason why the admin listener can't open.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum AdminError {

@@ -17,7 +17,7 @@ pub enum Phase {
     Draining,
 }
 
-/// How one part is.
+/// The state of one part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartState {
     /// It has not worked yet.
@@ -39,7 +39,7 @@ pub struct Part {
     pub since: u64,
     /// True for what nothing can be served without: the store.
     pub vital: bool,
-    /// Why it isn't up, or what it lacks; empty for nothing.
+    /// The reason why it isn't up, or what it lacks; empty for nothing.
     pub reason: String,
 }
 

@@ -1,5 +1,5 @@
-//! Which call gateway a conference goes to, and which of its own one more member does. Pure: the nodes as they are now
-//! and the randomness are arguments.
+//! Chooses the call gateway of a conference, and the node of one more member among its own. Pure: the nodes as they are
+//! now and the randomness are arguments.
 //!
 //! Reports are old by the time they are read, so what was given to a node since its report counts as load too; two nodes
 //! picked at random are compared rather than all, so that gateways which don't know of each other's choices don't all
@@ -35,13 +35,13 @@ pub const BURST: u64 = 3;
 pub struct Candidate {
     pub id: String,
     pub region: Option<String>,
-    /// Why no conference may go there, if so.
+    /// The reason why no conference may go there, if so.
     pub unusable: Option<String>,
     /// As the node reported it: 0 idle, 1 full.
     pub load: f64,
     /// Places given since that report.
     pub recent: u64,
-    /// How a conference can be at it and at others, which pull from each other.
+    /// The method by which a conference is at this node and at others, which pull from each other.
     pub cascades: Option<CascadeMethod>,
 }
 
@@ -51,7 +51,7 @@ impl Candidate {
     }
 }
 
-/// Why no node can be chosen: a reason for each.
+/// The reason why no node can be chosen: a reason for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoNodeAvailable(pub Vec<(String, String)>);
 

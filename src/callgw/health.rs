@@ -38,12 +38,12 @@ pub enum Control {
 pub struct Reported {
     /// The largest share of any of its bounds: 0 idle, 1 full.
     pub busiest: f64,
-    /// How a conference can be at it and at others.
+    /// The method by which a conference is at this node and at others.
     pub cascades: Option<CascadeMethod>,
     pub at: u64,
 }
 
-/// Why a node isn't to be used any more.
+/// The reason why a node isn't to be used any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The node doesn't answer.
@@ -64,7 +64,7 @@ pub struct NodeHealth {
     probed: Result<(), String>,
     control: Control,
     load: Option<Reported>,
-    /// Why it says that it serves nobody.
+    /// The reason why it says that it serves nobody.
     unserving: Option<String>,
     /// The node refuses new rooms.
     draining: bool,
@@ -170,7 +170,7 @@ impl NodeHealth {
         }
     }
 
-    /// Why the node gets no commands from us, where it gets none.
+    /// The reason why the node gets no commands from us, where it gets none.
     pub fn uncontrolled(&self) -> Option<&str> {
         match &self.control {
             Control::Unspoken(why) | Control::Distrusted(why) => Some(why),

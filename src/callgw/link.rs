@@ -25,7 +25,7 @@ use super::node::Node;
 /// Longest frame that a node may send, in bytes: a report is below 300.
 const FRAME_MAX: usize = 16 * 1024;
 
-/// How a link is kept.
+/// The settings of control links.
 #[derive(Clone)]
 pub struct ControlLinkConfig {
     /// Our own `node.id`.
@@ -69,7 +69,7 @@ pub struct Embedded {
     pub news: mpsc::Receiver<FromNode>,
 }
 
-/// Why there is no link.
+/// The reason why there is no link.
 enum NoLink {
     /// The node answers, and won't have one.
     Refused(String),

@@ -207,7 +207,7 @@ impl Pool {
         self.0.turn.iter().map(|turn| IceServer::new(turn, user, date_ms())).collect()
     }
 
-    /// Why there is no sound and picture for anybody: every node is known not to be usable.
+    /// The reason why there is no sound and picture for anybody: every node is known not to be usable.
     pub fn trouble(&self) -> Option<String> {
         let down = |node: &Arc<Node>| {
             let status = node.status();

@@ -44,11 +44,11 @@ pub struct Node {
 pub struct NodeStatus {
     /// Whether anything is known of it yet.
     pub judged: bool,
-    /// Why it isn't to be used.
+    /// The reason why it isn't to be used.
     pub fault: Option<Fault>,
     /// Since when it is, or isn't; milliseconds since 1970.
     pub since: u64,
-    /// Why it isn't to be used, or why it gets no commands from us.
+    /// The reason why it isn't to be used, or why it gets no commands from us.
     pub reason: Option<String>,
     /// As it reports it: 0 idle, 1 full.
     pub load: Option<f64>,

@@ -16,7 +16,7 @@ pub struct Position {
     pub seq: u64,
 }
 
-/// Why a client gets a snapshot.
+/// The reason why a client gets a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {

@@ -18,7 +18,7 @@ pub struct Sockets(Arc<Inner>);
 struct Inner {
     conferences: Conferences,
     live: Mutex<HashMap<UserId, Live>>,
-    /// Why all were closed; set under the lock, so that none is registered past it.
+    /// The reason why all were closed; set under the lock, so that none is registered past it.
     closed_for: OnceLock<Close>,
 }
 

@@ -25,7 +25,7 @@ pub use self::unread::answered;
 /// not read: closing on it makes its system drop our answer (TCP reset), so up to this much it gets to read the 413.
 const DISCARD_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Why a body was not taken.
+/// The reason why a body was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyRefused {
     /// More than the limit: 413.

@@ -24,7 +24,7 @@ const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// From the first look-up to the last byte of the answer.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum ClientError {

@@ -64,7 +64,7 @@ struct Stops {
     hard: CancellationToken,
 }
 
-/// Why a connection ended other than in good order. Logged at debug: clients come and go as they like.
+/// The reason why a connection ended other than in good order. Logged at debug: clients come and go as they like.
 #[derive(Debug, thiserror::Error)]
 enum ConnectionError {
     #[error("socket: {0}")]

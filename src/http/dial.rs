@@ -29,7 +29,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 /// A WebSocket that this process has opened.
 pub type Socket = WebSocketStream<Box<dyn Io>>;
 
-/// Why there is no socket.
+/// The reason why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The address can't be used.

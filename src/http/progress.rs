@@ -1,4 +1,4 @@
-//! How an answer gets on, as its client takes it.
+//! The progress of a response, as its client takes it.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -15,7 +15,7 @@ const PREAMBLE: usize = 16;
 /// Most that may follow the preamble: the largest address block (216, AF_UNIX) and plenty for TLVs.
 const MAX_REST: usize = 4096;
 
-/// Why a header was refused; the connection is closed on it.
+/// The reason why a header was refused; the connection is closed on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
     #[error("no PROXY v2 signature")]

@@ -50,7 +50,7 @@ impl Media {
         }
     }
 
-    /// How it takes streams of other nodes.
+    /// The method by which it receives streams of other nodes.
     pub fn cascades(&self) -> Option<CascadeMethod> {
         match self {
             Self::Builtin(_) => Some(CascadeMethod::Webrtc),

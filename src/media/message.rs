@@ -111,7 +111,7 @@ pub enum Message {
         /// The SDP offer.
         #[serde(default)]
         sdp_offer: Option<String>,
-        /// Why not.
+        /// The reason.
         #[serde(default)]
         message: Option<String>,
     },
@@ -156,7 +156,7 @@ pub enum DescriptionKind {
     Answer,
 }
 
-/// Why media goes through the node though it might have gone straight.
+/// The reason why media goes through the node though it might have gone straight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Relayed {
@@ -199,7 +199,7 @@ pub struct Candidate {
     pub sdp_mline_index: Option<u32>,
 }
 
-/// Why a frame is no [`Message`].
+/// The reason why a frame is no [`Message`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unreadable;
 

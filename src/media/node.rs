@@ -44,7 +44,7 @@ pub struct Settings {
     pub drain: Duration,
 }
 
-/// How the node is, as its gateways are told.
+/// The node's status, as its gateways are told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     /// A load, or that it serves nobody.

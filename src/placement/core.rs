@@ -354,7 +354,7 @@ fn permit(conf: &ConfId, name: UserId, right: Right) -> ToNode {
     }
 }
 
-/// Why a conference leaves the gateway.
+/// The reason why a conference leaves the gateway.
 fn reason(gateways: &HashMap<String, Seen>, id: &str) -> Reason {
     match gateways.get(id) {
         None => Reason::Down,

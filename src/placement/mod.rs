@@ -23,7 +23,7 @@ const PLACED: usize = 1024;
 /// How often a request tries to get away from gateways that are dead by our knowledge and alive by another's.
 const ATTEMPTS: usize = 3;
 
-/// Why there is no gateway for a conference.
+/// The reason why there is no gateway for a conference.
 #[derive(Debug)]
 pub enum PlacementError {
     /// No node can take the conference.

@@ -14,7 +14,7 @@ pub struct Method {
     pub name: String,
     /// The access that it demands.
     pub access: Access,
-    /// How the EIM is asked; `None` where the gateway answers by itself.
+    /// The IQ to the EIM; `None` where the gateway answers by itself.
     pub x_iq: Option<XIq>,
     pub(super) params: Vec<Param>,
     /// `x-params`: what holds between params, which OpenRPC can't say.

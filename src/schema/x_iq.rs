@@ -12,7 +12,7 @@ use crate::refusal::Kind;
 /// Most steps of a path: what is written must stay well below the depth that a stanza may have.
 const STEPS_MAX: usize = 8;
 
-/// How one method is asked of the EIM.
+/// The IQ of one method.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct XIq {

@@ -1,4 +1,4 @@
-//! Why the store could not do what it was asked.
+//! The reason why the store could not do what it was asked.
 
 use std::path::Path;
 
@@ -93,7 +93,7 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     sqlite_code(error) == Some(BUSY)
 }
 
-/// Why the file could not be opened, in words an operator can act on.
+/// The reason why the file could not be opened, in words an operator can act on.
 pub(super) fn open_reason(error: &sqlx::Error) -> String {
     if matches!(error, sqlx::Error::PoolTimedOut) {
         return "another process holds it locked, or its disk is too slow, for longer than store.wait_ms".to_owned();

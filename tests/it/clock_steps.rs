@@ -121,7 +121,7 @@ async fn lasts(what: &str, begun: Instant, expected: Duration) {
     assert!(lasted <= expected + LATE, "{what} was over too late: {lasted:?}");
 }
 
-/// Why that member has left; nobody else of the conference may.
+/// The reason why that member has left; nobody else of the conference may.
 async fn why_left(socket: &mut EventSocket, conf: &str, user: &str) -> Value {
     loop {
         let event = socket.expect_event("member.left").await;

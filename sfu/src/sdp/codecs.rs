@@ -1,4 +1,4 @@
-//! Which codecs an offer has for its picture, to be compared with those of others' offers.
+//! The video codecs of an offer, to be compared with those of others' offers.
 
 use str0m::format::{Codec, CodecSpec, FormatParams};
 use str0m::media::Frequency;

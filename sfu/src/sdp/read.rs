@@ -40,7 +40,7 @@ pub enum Direction {
     Inactive,
 }
 
-/// Why a text is no description.
+/// The reason why a text is no description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unreadable(pub &'static str);
 

@@ -36,7 +36,7 @@ pub(crate) struct Slot {
     slots: Slots,
 }
 
-/// Why a connection isn't taken.
+/// The reason why a connection isn't taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SlotRefused {
     Limit,

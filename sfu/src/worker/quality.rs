@@ -1,4 +1,4 @@
-//! Which layer each viewer gets, and what is taken from viewers when the thread has too much to do.
+//! Chooses the layer of each viewer, and sheds media when the thread has too much to do.
 
 use std::time::{Duration, Instant};
 

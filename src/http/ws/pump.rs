@@ -27,7 +27,7 @@ pub const MISSED_PINGS: u32 = 2;
 /// meanwhile: closing over unread data resets the connection, and the peer may never see why.
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// How a socket is kept.
+/// The pace of a socket: its pings and time limits.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Between two pings.

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::rate_limit::account::{Account, Full, Held};
 
-/// Why a socket is closed by us.
+/// The reason why a socket is closed by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
     /// The token is over or missing.

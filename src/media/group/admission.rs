@@ -55,7 +55,7 @@ impl Token {
     }
 }
 
-/// Why somebody is not.
+/// The reason why somebody is not.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::media) enum AdmissionError {
     /// No gateway has said yet that the roster has them: they wait for that.

@@ -39,7 +39,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// Largest message that Janus sends: a description, or a room's list of publishers.
 const MESSAGE_MAX: usize = 1024 * 1024;
 
-/// How one Janus is reached.
+/// The address and secrets of one Janus.
 #[derive(Clone)]
 pub struct JanusServer {
     /// The node's id, for its metrics.

@@ -19,7 +19,7 @@ const SESSIONS: usize = 256;
 /// Largest list that is read.
 const MESSAGE_MAX: usize = 1024 * 1024;
 
-/// How its Admin API is reached.
+/// The address and pace of its Admin API.
 #[derive(Clone)]
 pub struct LoadPoll {
     /// Its ws(s) address.

@@ -65,7 +65,7 @@ impl Room {
     }
 }
 
-/// How a stream is called in Janus's own pages.
+/// A stream's name in Janus's own pages.
 pub(super) fn display(stream: &StreamId) -> String {
     format!("{}/{:?}", stream.member, stream.source).to_ascii_lowercase()
 }

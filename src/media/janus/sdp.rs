@@ -22,7 +22,7 @@ pub struct Mirrored {
     pub lacks_codec: bool,
 }
 
-/// Why the two offers make no answers.
+/// The reason why the two offers make no answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unmirrored {
     /// One is no description, or there is nothing that both can use.

@@ -12,7 +12,7 @@ pub(super) struct LinkStatus {
     pub rooms: AtomicU64,
     /// Of all of Janus; [`UNKNOWN`] where nobody counts.
     pub handles: AtomicU64,
-    /// Why the last link has ended, or there was none.
+    /// The reason why the last link has ended, or there was none.
     pub why: Mutex<String>,
 }
 

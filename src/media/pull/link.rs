@@ -67,7 +67,7 @@ enum ServerMessage {
     Other,
 }
 
-/// Why a link isn't open.
+/// The reason why a link isn't open.
 enum End {
     /// To be opened again.
     Lost(Refused),

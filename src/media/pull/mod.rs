@@ -35,7 +35,7 @@ pub struct Settings {
     pub targets: Targets,
 }
 
-/// How other nodes are reached.
+/// The settings of links to other nodes.
 pub struct PullLinkConfig {
     /// Our own id.
     pub node: String,
@@ -88,7 +88,7 @@ pub enum State {
     Failed(Refused),
 }
 
-/// Why a stream isn't pulled.
+/// The reason why a stream isn't pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
     /// No node of ours has that address, nor is it allowed.

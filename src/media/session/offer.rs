@@ -14,7 +14,7 @@ pub enum Side {
     Receives,
 }
 
-/// Why an offer isn't taken.
+/// The reason why an offer isn't taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfit {
     /// It is no SDP.

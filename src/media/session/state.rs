@@ -3,7 +3,7 @@
 use super::fragment::{Credentials, Fragment};
 use super::offer::{Offer, Side, is_whole};
 
-/// Why something isn't done.
+/// The reason why something isn't done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// A PATCH must say which ICE session it is for.

@@ -24,7 +24,7 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 /// How long a token serves that is signed for a session's beginning.
 const TOKEN_TTL: Duration = Duration::from_secs(60);
 
-/// How one server is reached.
+/// The address and settings of one server.
 #[derive(Clone)]
 pub struct WhipServer {
     /// The common prefix of its addresses: http(s).
@@ -106,7 +106,7 @@ pub struct Begun {
     pub session: Session,
 }
 
-/// Why no session has begun.
+/// The reason why no session has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// Nobody sends the stream yet, as far as the server knows.

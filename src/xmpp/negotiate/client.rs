@@ -11,7 +11,7 @@ const TLS_NS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 const BIND_NS: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 const SESSION_NS: &str = "urn:ietf:params:xml:ns:xmpp-session";
 
-/// How the stream is secured.
+/// The security of the stream.
 #[derive(Clone)]
 pub enum Security {
     Off,
