@@ -249,7 +249,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    ///
+    /// The form of log lines.
     pub format: LogFormat,
     /// In `RUST_LOG`'s language, which wins over it.
     pub filter: String,
