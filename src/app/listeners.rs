@@ -66,8 +66,8 @@ pub(super) fn gateway_readiness(
         let since = refused.map_or(started, |(since, _)| since);
         parts.push(part("events", state(refused.is_none()), since, why.unwrap_or_default()));
         for gateway in pool.reports() {
-            let NodeStatus { since, reason, .. } = gateway.standing;
-            let up = gateway.standing.fault.is_none();
+            let NodeStatus { since, reason, .. } = gateway.status;
+            let up = gateway.status.fault.is_none();
             parts.push(part(&format!("callgw.{}", gateway.id), state(up), since, reason.unwrap_or_default()));
         }
         Readiness { phase: phase(&soft), parts }

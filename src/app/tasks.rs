@@ -45,7 +45,7 @@ pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
     lifecycle.work("store", watch_store(store.clone(), tell_store));
     let handing_on = handle_inbound(inbound, conferences.clone(), sockets.clone(), entry.clone(), tracker.clone());
     lifecycle.work("events", handing_on);
-    lifecycle.work("happenings", follow_ups::take(news.happenings, entry.clone()));
+    lifecycle.work("happenings", follow_ups::take(news.lifecycle_events, entry.clone()));
     lifecycle.work("placement", placement.run(news.rights, conferences.clone()));
     lifecycle.work("ended families", poll_ended(entry.clone()));
     lifecycle.work("revocations", revoke(entry.clone(), pool.clone()));

@@ -30,7 +30,7 @@ use actor::{Command, Handle};
 
 /// How many commands wait at one conference. When it is full the sender waits: sockets and the EIM link slow down.
 const MAILBOX: usize = 1024;
-/// How many happenings wait to be carried out.
+/// How many lifecycle events wait to be carried out.
 pub const LIFECYCLE_EVENTS: usize = 1024;
 /// How many changes of rights wait to be passed to call gateways; when they are full, conferences wait.
 const RIGHTS: usize = 1024;

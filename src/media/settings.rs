@@ -133,7 +133,7 @@ impl janus::JanusServer {
         let callgw = &config.callgw;
         let url = node.admin_url.as_ref().ok_or("a Janus without an address")?;
         let tls = Tls::load(callgw.ca.as_deref())?;
-        let census = node.load_url.as_ref().zip(node.admin_secret.clone()).map(|(url, secret)| janus::LoadPoll {
+        let load_poll = node.load_url.as_ref().zip(node.admin_secret.clone()).map(|(url, secret)| janus::LoadPoll {
             url: url.uri().clone(),
             tls: tls.clone(),
             secret,
@@ -156,7 +156,7 @@ impl janus::JanusServer {
             endpoints_max: callgw.connections as u64,
             members_max: config.limits.conference_members as u64,
             rtp_address: node.rtp_address,
-            census,
+            load_poll,
         })
     }
 }
