@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::auth::Entry;
+use crate::auth::AuthService;
 use crate::clock::Moment;
 use crate::conference::LifecycleEvent;
 use crate::ids::ConfId;
@@ -23,7 +23,7 @@ const WAITING_MAX: usize = 10_000;
 type Waiting = (ConfId, LifecycleEvent, Moment);
 
 /// Ends with the conferences.
-pub(super) async fn take(mut events: mpsc::Receiver<(ConfId, LifecycleEvent)>, entry: Entry) {
+pub(super) async fn take(mut events: mpsc::Receiver<(ConfId, LifecycleEvent)>, entry: AuthService) {
     let mut waiting: VecDeque<Waiting> = VecDeque::new();
     let mut tick = interval(RETRY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -60,7 +60,7 @@ fn wait(waiting: &mut VecDeque<Waiting>, next: Waiting) {
 }
 
 /// Whether there is nothing more to do about it.
-async fn is_done(entry: &Entry, (conf, event, at): &Waiting) -> bool {
+async fn is_done(entry: &AuthService, (conf, event, at): &Waiting) -> bool {
     match entry.carry_out(conf, event, *at).await {
         Ok(()) => true,
         Err(refusal) if refusal.is(Reason::StoreUnavailable) => false,

@@ -89,7 +89,7 @@ impl Lifecycle {
 
     /// Starts a part that clients talk to. It ends when it has drained after the soft stop; before that, its end is a
     /// failure of the process.
-    pub fn door<F>(&mut self, name: &'static str, part: F)
+    pub fn listener<F>(&mut self, name: &'static str, part: F)
     where
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {

@@ -79,7 +79,7 @@ pub async fn serve_media(config: Config) -> Result<Outcome, Failure> {
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
     let ready = media_readiness(soft.clone());
     lifecycle.wire("admin", serve_admin(admin, ready, metrics, pulls, hard.clone()));
-    lifecycle.door("http", serve_http(http, router, soft, hard));
+    lifecycle.listener("http", serve_http(http, router, soft, hard));
     tracing::info!(http = %http_address, admin = %admin_address, node = node.id, "listening");
     Ok(lifecycle.run().await)
 }
@@ -102,7 +102,7 @@ impl Process<'_> {
             tracing::warn!(http = %self.http, "callgw.open: anybody may hold calls here, in rooms apart from every conference's");
         }
         let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
-        lifecycle.door("call gateway", async move {
+        lifecycle.listener("call gateway", async move {
             task.run(soft, hard).await;
             Ok(())
         });

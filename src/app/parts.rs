@@ -13,7 +13,7 @@ use super::routes::{self, Handles};
 use super::{Base, eim, media};
 use crate::admin::ReadinessSource;
 use crate::app::lifecycle::{Failure, Lifecycle};
-use crate::auth::{Entry, Secrets};
+use crate::auth::{AuthService, Secrets};
 use crate::callgw::{Context, Pool};
 use crate::clock::date_ms;
 use crate::conference::sockets::Sockets;
@@ -21,7 +21,7 @@ use crate::conference::{Conferences, EventReceivers, Limits};
 use crate::config::{Config, Scope};
 use crate::eim::Eim;
 use crate::eim::events::Inbound;
-use crate::eim::requests::Calls;
+use crate::eim::requests::Requests;
 use crate::health::Health;
 use crate::placement::{self, Placement};
 use crate::rate_limit::budget::Budget;
@@ -40,10 +40,10 @@ pub(super) struct Parts {
     pub schema: Arc<Schema>,
     pub store: Store,
     pub eim: Eim,
-    pub calls: Calls,
+    pub calls: Requests,
     pub conferences: Conferences,
     pub sockets: Sockets,
-    pub entry: Entry,
+    pub entry: AuthService,
     pub pool: Pool,
     pub placement: Placement,
     /// How each part is whose trouble sockets are told of.
@@ -78,7 +78,7 @@ impl Parts {
         let tracker = TaskTracker::new();
         let (eim, inbound) = eim::start(&base, lifecycle, &tracker).await?;
         let Base { config, schema, store } = base;
-        let calls = Calls::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
+        let calls = Requests::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
         let (node, generation) = (config.node.id.clone(), first_generation(&store).await?);
         let limits = Limits::from(&*config);
         let (conferences, news) = Conferences::new(calls.clone(), limits, node, generation, tracker.clone());
@@ -86,7 +86,8 @@ impl Parts {
         let Secrets { keys, sealer, first } = Secrets::load(&config.auth, &store).await?;
         let web_address = config.http.web_address(http);
         let own_url = web_address.replacen("https://", "wss://", 1);
-        let entry = Entry::new(config.clone(), web_address, keys, sealer, store.clone(), calls.clone(), eim.clone());
+        let entry =
+            AuthService::new(config.clone(), web_address, keys, sealer, store.clone(), calls.clone(), eim.clone());
 
         let local = media::embedded(&config, http, &first, &operators(&entry), lifecycle)?;
         let around = Context { node: &config.node.id, secret: &first, own_url, embedded: local.links };
@@ -163,7 +164,7 @@ impl Parts {
 }
 
 /// Whose access tokens are operators'.
-fn operators(entry: &Entry) -> Operators {
+fn operators(entry: &AuthService) -> Operators {
     let entry = entry.clone();
     Arc::new(move |token| entry.authenticate(token).is_ok_and(|caller| caller.can(Scope::Operator)))
 }

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::follow_ups;
 use crate::app::lifecycle::{Failure, Lifecycle};
 use crate::app::parts::{Ends, Parts};
-use crate::auth::Entry;
+use crate::auth::AuthService;
 use crate::callgw::Pool;
 use crate::clock::date_ms;
 use crate::conference::sockets::Sockets;
@@ -54,7 +54,7 @@ pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
     for (part, health) in parts.health.clone() {
         lifecycle.work("health", notify_health(part, health, sockets.clone()));
     }
-    lifecycle.door("sockets", drain_sockets(sockets.clone(), lifecycle.soft(), config.limits.drain));
+    lifecycle.listener("sockets", drain_sockets(sockets.clone(), lifecycle.soft(), config.limits.drain));
 }
 
 /// Hands the EIM's news to those whom it concerns.
@@ -62,7 +62,7 @@ async fn handle_inbound(
     mut inbound: mpsc::Receiver<Inbound>,
     conferences: Conferences,
     sockets: Sockets,
-    entry: Entry,
+    entry: AuthService,
     tracker: TaskTracker,
 ) {
     while let Some(news) = inbound.recv().await {
@@ -96,7 +96,7 @@ async fn handle_inbound(
     }
 }
 
-async fn poll_ended(entry: Entry) {
+async fn poll_ended(entry: AuthService) {
     let mut tick = interval(ENDED_POLL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut since = 0;
@@ -112,7 +112,7 @@ async fn poll_ended(entry: Entry) {
 
 /// Tells call gateways which logins are over: their tokens end with them. A node whose control link has opened is told
 /// all that ended lately.
-async fn revoke(entry: Entry, pool: Pool) {
+async fn revoke(entry: AuthService, pool: Pool) {
     let (mut ended, mut changes) = (entry.ended_families(), pool.changes());
     let (mut openings, mut is_behind) = (HashMap::<String, u64>::new(), true);
     loop {
@@ -136,7 +136,7 @@ async fn revoke(entry: Entry, pool: Pool) {
     }
 }
 
-async fn collect(entry: Entry, conferences: Conferences, guest_idle: Duration) {
+async fn collect(entry: AuthService, conferences: Conferences, guest_idle: Duration) {
     let mut tick = interval((guest_idle / 4).clamp(COLLECT.0, COLLECT.1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

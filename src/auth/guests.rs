@@ -17,7 +17,7 @@ use crate::store::{Account, BanTarget, Family, LinkUse};
 
 use super::lookup::LookUp;
 use super::session::{Identity, Session};
-use super::{Entry, From, object};
+use super::{AuthService, ClientOrigin, object};
 
 /// Longest name of a guest, in characters.
 const NAME_MAX: usize = 64;
@@ -30,8 +30,8 @@ const BARRED_AT_ONCE: u32 = 100;
 /// Characters of a temporary account's password.
 const PASSWORD: usize = 32;
 
-impl Entry {
-    pub(super) async fn guest_login(&self, link: &str, name: &str, from: &From) -> Result<Session, Refusal> {
+impl AuthService {
+    pub(super) async fn guest_login(&self, link: &str, name: &str, from: &ClientOrigin) -> Result<Session, Refusal> {
         self.0.limits.join(from.address)?;
         let name = guest_name(name)?;
         let (conference, link) = match self.look_up(link, from.address).await? {
@@ -101,7 +101,7 @@ impl Entry {
         name: String,
         role: Role,
         link_id: Option<String>,
-        from: &From,
+        from: &ClientOrigin,
     ) -> Result<Session, Refusal> {
         let user = UserId::parse(&format!("g{}", random_digits(ID_DIGITS))).expect("a letter and digits");
         let password = Secret::new(random_text(PASSWORD));
@@ -337,7 +337,7 @@ impl Entry {
     }
 }
 
-fn identity(user_id: UserId, name: String, conf: ConfId, role: Role, from: &From) -> Identity {
+fn identity(user_id: UserId, name: String, conf: ConfId, role: Role, from: &ClientOrigin) -> Identity {
     let (grant, role) = ("conference_link".into(), (role != Role::Guest).then_some(role));
     let (scope, device) = (String::new(), from.device.clone());
     Identity { grant, user_id, name, scope, conf_id: Some(conf), role, client_id: None, device }

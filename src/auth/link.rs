@@ -10,7 +10,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::store::{self, NewLink};
 
 use super::code::{legacy_code, signed_code};
-use super::{Entry, object};
+use super::{AuthService, object};
 
 /// The terms of a link. Times in milliseconds since 1970.
 #[derive(Debug, Clone)]
@@ -88,7 +88,7 @@ impl From<store::Link> for ListedLink {
     }
 }
 
-impl Entry {
+impl AuthService {
     /// Makes a link.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::store::{self, NewLink};
 
 use super::code::{self, Code};
 use super::limits::held;
-use super::{BUSY_RETRY_MS, Entry, object};
+use super::{AuthService, BUSY_RETRY_MS, object};
 
 /// Fewest characters of a conference's password: `conference.create` takes no fewer.
 const PASSWORD_MIN: usize = 4;
@@ -55,7 +55,7 @@ pub struct Page {
     pub code: u16,
 }
 
-impl Entry {
+impl AuthService {
     /// The facts about a link for the guest page. A refusal is "too many", or the EIM's absence.
     pub async fn page(&self, link: &str, address: IpAddr) -> Result<Page, Refusal> {
         let (conference, state) = match self.look_up(link, address).await? {

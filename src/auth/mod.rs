@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, broadcast};
 
 use crate::clock::{Now, date_ms};
 use crate::config::Config;
-use crate::eim::requests::Calls;
+use crate::eim::requests::Requests;
 use crate::eim::{Eim, Guard};
 use crate::event::{Conference, Member};
 use crate::ids::{ConfId, UserId};
@@ -53,7 +53,7 @@ const BUSY_RETRY_MS: u64 = 1000;
 
 /// Where a login comes from.
 #[derive(Debug, Clone)]
-pub struct From {
+pub struct ClientOrigin {
     /// The client's address.
     pub address: IpAddr,
     /// The browser's name.
@@ -63,7 +63,7 @@ pub struct From {
 /// The service: a cloneable handle. The store owns what lasts; here are only the families that have ended lately (so
 /// that no request asks the store), the tokens verified lately and the limiters.
 #[derive(Clone)]
-pub struct Entry(Arc<Inner>);
+pub struct AuthService(Arc<Inner>);
 
 /// A login that is over.
 #[derive(Debug, Clone)]
@@ -81,7 +81,7 @@ struct Inner {
     keys: Keys,
     sealer: Sealer,
     store: Store,
-    calls: Calls,
+    calls: Requests,
     eim: Eim,
     limits: Limits,
     proving: Semaphore,
@@ -96,7 +96,7 @@ struct Inner {
     ending: tokio::sync::RwLock<()>,
 }
 
-impl Entry {
+impl AuthService {
     /// Puts the parts of logins together.
     pub fn new(
         config: Arc<Config>,
@@ -104,7 +104,7 @@ impl Entry {
         keys: Keys,
         sealer: Sealer,
         store: Store,
-        calls: Calls,
+        calls: Requests,
         eim: Eim,
     ) -> Self {
         let limits = Limits::new(&config.limits);

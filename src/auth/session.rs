@@ -23,7 +23,7 @@ use crate::store::{Family, NewFamily, Rotation};
 use crate::token::{Access, audience};
 
 use super::limits::held;
-use super::{BUSY_RETRY_MS, Caller, Entry, From, object};
+use super::{AuthService, BUSY_RETRY_MS, Caller, ClientOrigin, object};
 
 /// Bytes of a refresh token that name its family; the rest of its 20 are its secret.
 const FAMILY_BYTES: usize = 8;
@@ -101,12 +101,12 @@ pub(super) struct Identity {
     pub device: Option<String>,
 }
 
-impl Entry {
+impl AuthService {
     /// Logs in.
     ///
     /// # Errors
     /// The grant is refused, or a fault.
-    pub async fn login(&self, grant: Grant, from: &From) -> Result<Session, Refusal> {
+    pub async fn login(&self, grant: Grant, from: &ClientOrigin) -> Result<Session, Refusal> {
         match grant {
             Grant::ClientCredentials { client_id, secret } => {
                 self.client_login(&client_id, secret.as_ref(), from).await
@@ -117,7 +117,7 @@ impl Entry {
         }
     }
 
-    async fn client_login(&self, id: &str, secret: Option<&Secret>, from: &From) -> Result<Session, Refusal> {
+    async fn client_login(&self, id: &str, secret: Option<&Secret>, from: &ClientOrigin) -> Result<Session, Refusal> {
         let address = from.address;
         let attempt = self.0.limits.try_login(address, id)?;
         held(attempt.hold).await;
@@ -142,7 +142,7 @@ impl Entry {
         self.begin(identity).await
     }
 
-    async fn password_login(&self, id: &str, password: &Secret, from: &From) -> Result<Session, Refusal> {
+    async fn password_login(&self, id: &str, password: &Secret, from: &ClientOrigin) -> Result<Session, Refusal> {
         let address = from.address;
         let attempt = self.0.limits.try_login(address, id)?;
         held(attempt.hold).await;

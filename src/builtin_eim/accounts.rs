@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::account::Account;
-use super::address_book::Book;
+use super::address_book::AddressBook;
 use super::dialect::{Args, Module, NAME_MAX};
 use super::password::Stored;
 use super::persistence::{self, LoadError, Write};
@@ -103,16 +103,16 @@ impl Account {
 
 /// Owns the accounts and the address book that is made of them.
 #[derive(Debug, Default)]
-pub(super) struct People {
+pub(super) struct Accounts {
     accounts: HashMap<UserId, Account>,
     /// Temporary accounts by the conference they were made for.
     guests: HashMap<ConfId, BTreeSet<UserId>>,
     /// Ids of accounts under way: their password is being hashed.
     reserved: HashSet<UserId>,
-    pub book: Book,
+    pub book: AddressBook,
 }
 
-impl People {
+impl Accounts {
     /// The stored accounts, and over them the configured ones.
     pub fn load(settings: &Settings, stored: &BTreeMap<String, String>) -> Result<Self, LoadError> {
         let mut people = Self::default();
@@ -198,7 +198,7 @@ impl People {
     }
 }
 
-impl PartialEq for People {
+impl PartialEq for Accounts {
     /// The book follows from the accounts; requests under way don't outlive a restart.
     fn eq(&self, other: &Self) -> bool {
         self.accounts == other.accounts && self.guests == other.guests

@@ -33,7 +33,7 @@ pub(super) fn department_id(name: &str) -> String {
 
 /// Owned by [`People`](super::accounts::People), which adds and removes.
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(super) struct AddressBook {
     by_name: BTreeSet<(String, UserId)>,
     /// By id.
     departments: BTreeMap<String, Department>,
@@ -45,7 +45,7 @@ pub(super) struct Book {
     grams: HashMap<Gram, Vec<u32>>,
 }
 
-impl Book {
+impl AddressBook {
     pub fn add(&mut self, account: &Account) {
         let entry = sorted(account);
         if let Some(name) = &account.department {
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_department_of_any_name_has_an_id() {
-        let mut book = Book::default();
+        let mut book = AddressBook::default();
         for (id, department) in [("u1", "研发部"), ("u2", "研发部"), ("u3", "Sales & Co"), ("u4", "lab.2")] {
             book.add(&account(id, id, "1", department));
         }
@@ -181,10 +181,10 @@ mod tests {
             account("u2", "Zhang San", "555", "sales"),
             account("u3", "Anna", "1342", "lab"),
         ];
-        let mut book = Book::default();
+        let mut book = AddressBook::default();
         people.iter().for_each(|a| book.add(a));
         let by_id = |user: &UserId| people.iter().find(|a| a.user_id == *user);
-        let found = |book: &Book, query: &str| {
+        let found = |book: &AddressBook, query: &str| {
             book.search(query, 10, by_id).into_iter().map(UserId::to_string).collect::<Vec<_>>().join(" ")
         };
         for (query, users) in [

@@ -36,7 +36,7 @@ impl Room {
                 return Err(StanzaError::of(Reason::ConferenceFull));
             }
             self.start(cause);
-            return Ok(self.take_in(cause, visitor, name));
+            return Ok(self.admit(cause, visitor, name));
         }
         if let Some(waiter) = self.roster.waiter(user) {
             return Ok(waiter.clone());
@@ -48,9 +48,9 @@ impl Room {
             return Err(StanzaError::of(Reason::ConferenceFull));
         }
         if self.roster.conference.lobby {
-            self.let_wait(cause, visitor, name)
+            self.add_waiting(cause, visitor, name)
         } else {
-            Ok(self.take_in(cause, visitor, name))
+            Ok(self.admit(cause, visitor, name))
         }
     }
 
@@ -86,13 +86,13 @@ impl Room {
         self.roster.members.len() + self.seats.len() >= cause.limits.conference_members
     }
 
-    fn take_in(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Member {
+    fn admit(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Member {
         let member = self.newcomer(cause, visitor, name);
         self.emit(cause, Change::MemberJoined(member.clone()));
         member
     }
 
-    fn let_wait(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Result<Member, StanzaError> {
+    fn add_waiting(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Result<Member, StanzaError> {
         if self.roster.waiting.len() >= cause.limits.conference_members {
             return Err(StanzaError::of(Reason::ConferenceFull));
         }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::{Caller, Visitor};
 use super::call_subscriptions::CallSubscription;
-use super::calls::{Call, News, Party};
+use super::calls::{Call, CallNotice, Party};
 use super::conference::{CONF_ID_LEN, EPOCH_LEN};
-use super::core::{Eim, Turn};
+use super::core::{CallContext, Eim};
 use super::dialect::{Args, Module, NAME_MAX};
 use super::events;
 use super::room::{Cause, Room};
@@ -31,7 +31,7 @@ impl Eim {
         caller: &Caller,
         kind: &str,
         operation: &Element,
-        turn: &mut Turn<'_>,
+        turn: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let name = operation.name.as_str();
         let known = ["start", "accept", "decline", "cancel", "hangup", "watch", "unwatch"].contains(&name);
@@ -54,7 +54,12 @@ impl Eim {
         }
     }
 
-    fn start_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn start_call(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        turn: &mut CallContext<'_>,
+    ) -> Result<Element, StanzaError> {
         let (to, mode) = self.callees(&user.id, args)?;
         let (name, shown) = (args.name("name", NAME_MAX)?, args.name("displayName", NAME_MAX)?);
         let (name, shown) = (name.as_deref(), shown.as_deref());
@@ -66,7 +71,7 @@ impl Eim {
         // No password: nobody comes in by one.
         self.directory.insert(Room::new(conference, Secret::new(""), turn.text(EPOCH_LEN), &cause));
         self.calls.insert(call);
-        self.tell(turn, incoming);
+        self.send_call_notices(turn, incoming);
         self.enter(user, &conf_id, shown, turn)?;
         let answer = element("start").with("callId", call_id.as_str()).with("confId", conf_id.as_str());
         Ok(answer.with("mode", mode.as_str()))
@@ -79,8 +84,8 @@ impl Eim {
         to: Vec<UserId>,
         mode: CallMode,
         name: Option<&str>,
-        turn: &mut Turn<'_>,
-    ) -> (Call, Vec<News>) {
+        turn: &mut CallContext<'_>,
+    ) -> (Call, Vec<CallNotice>) {
         let limits = &self.settings.limits;
         let busy: BTreeSet<UserId> =
             to.iter().filter(|callee| self.calls.is_busy(callee, limits.calls_per_user)).cloned().collect();
@@ -159,7 +164,12 @@ impl Eim {
     }
 
     /// In it already: the same answer again. A running call between several may be accepted late, and again.
-    fn accept_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn accept_call(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        turn: &mut CallContext<'_>,
+    ) -> Result<Element, StanzaError> {
         let call = self.calls.named(&args.call_id()?, &user.id)?;
         let shown = args.name("displayName", NAME_MAX)?;
         let (conf_id, mode) = (call.conf_id.clone(), call.mode);
@@ -171,18 +181,28 @@ impl Eim {
         Ok(element("accept").with("confId", conf_id.as_str()).with("mode", mode.as_str()))
     }
 
-    fn decline_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn decline_call(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        turn: &mut CallContext<'_>,
+    ) -> Result<Element, StanzaError> {
         let id = args.call_id()?;
         let reason = args.text("reason", REASON_MAX)?;
         let conf = self.calls.named(&id, &user.id)?.conf_id.clone();
         let news = self.calls.decline(&id, &user.id, reason, turn.now)?;
-        self.tell(turn, news);
+        self.send_call_notices(turn, news);
         self.in_room(turn, &conf, Some(&user.id), |_, _| Ok(()))?;
         Ok(element("decline"))
     }
 
     /// The caller gives up before anybody has answered.
-    fn cancel_call(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn cancel_call(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        turn: &mut CallContext<'_>,
+    ) -> Result<Element, StanzaError> {
         let call = self.calls.named(&args.call_id()?, &user.id)?;
         if call.from != user.id {
             return Err(StanzaError::of(Reason::CallerOnly));
@@ -194,7 +214,7 @@ impl Eim {
         Ok(element("cancel"))
     }
 
-    fn hang_up(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn hang_up(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let call = self.calls.named(&args.call_id()?, &user.id)?;
         if call.parties.get(&user.id) != Some(&Party::In) {
             return Err(StanzaError::of(Reason::NotInCall));
@@ -203,7 +223,7 @@ impl Eim {
         Ok(element("hangup"))
     }
 
-    fn leave_call(&mut self, user: &Visitor, conf: &ConfId, turn: &mut Turn<'_>) -> Result<(), StanzaError> {
+    fn leave_call(&mut self, user: &Visitor, conf: &ConfId, turn: &mut CallContext<'_>) -> Result<(), StanzaError> {
         self.in_room(turn, conf, Some(&user.id), |room, cause| {
             room.leave(cause, &user.id);
             Ok(())
@@ -211,7 +231,12 @@ impl Eim {
     }
 
     /// News of the user's calls go to the address that asks, too; what rings for them already is told at once.
-    fn subscribe_calls(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn subscribe_calls(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        turn: &mut CallContext<'_>,
+    ) -> Result<Element, StanzaError> {
         let claim = self.claim(args)?;
         let listener = CallSubscription { claim, address: user.address.clone() };
         turn.writes.push(self.listeners.subscribe(&user.id, listener, self.settings.limits.users)?);
@@ -226,7 +251,7 @@ impl Eim {
         &mut self,
         user: &Visitor,
         args: Args<'_>,
-        turn: &mut Turn<'_>,
+        turn: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let claim = self.claim(args)?;
         turn.writes.extend(self.listeners.unsubscribe(&user.id, &claim));
@@ -234,7 +259,7 @@ impl Eim {
     }
 
     /// Sends news to every address of those whom they are for.
-    pub(super) fn tell(&self, turn: &mut Turn<'_>, news: Vec<News>) {
+    pub(super) fn send_call_notices(&self, turn: &mut CallContext<'_>, news: Vec<CallNotice>) {
         for news in news {
             let message = self.headline(&news);
             let addresses = news.to.iter().flat_map(|user| self.listeners.addresses(user));
@@ -242,7 +267,7 @@ impl Eim {
         }
     }
 
-    fn headline(&self, news: &News) -> Stanza {
+    fn headline(&self, news: &CallNotice) -> Stanza {
         let from = format!("{}.{}", Module::Call.host(), self.settings.domain);
         events::headline(&from, serde_json::to_string(&news.event).expect("an event is plain data"))
     }

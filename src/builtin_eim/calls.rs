@@ -28,7 +28,7 @@ pub(super) enum Party {
 
 /// News, and whom they are for.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct News {
+pub(super) struct CallNotice {
     pub event: CallEvent,
     pub to: BTreeSet<UserId>,
 }
@@ -87,29 +87,29 @@ impl Call {
     }
 
     /// What tells a callee that it rings.
-    pub fn incoming(&self, now: Now, callee: &UserId) -> News {
+    pub fn incoming(&self, now: Now, callee: &UserId) -> CallNotice {
         let mut event = self.event(CallNews::Incoming, now.date, Some(&self.from));
         event.data.ring_ms = Some(self.rings_until.since(now.moment).as_millis() as u64);
-        News { event, to: BTreeSet::from([callee.clone()]) }
+        CallNotice { event, to: BTreeSet::from([callee.clone()]) }
     }
 
     /// What became of one of those whom the call names: told to them, and to who is in the call.
-    fn about(&self, news: CallNews, cause: (Now, Option<&UserId>), user: &UserId, reason: Option<&str>) -> News {
+    fn about(&self, news: CallNews, cause: (Now, Option<&UserId>), user: &UserId, reason: Option<&str>) -> CallNotice {
         let mut event = self.event(news, cause.0.date, cause.1);
         event.data.user_id = Some(user.clone());
         event.data.reason = reason.map(str::to_owned);
-        News { event, to: self.of(Party::In).chain([user]).cloned().collect() }
+        CallNotice { event, to: self.of(Party::In).chain([user]).cloned().collect() }
     }
 
     /// Somebody in a call already doesn't hear of another one.
-    pub fn busy(&self, now: Now, user: &UserId) -> News {
+    pub fn busy(&self, now: Now, user: &UserId) -> CallNotice {
         let mut news = self.about(CallNews::Declined, (now, None), user, Some("busy"));
         news.to.remove(user);
         news
     }
 
     /// Takes over from the roster who is in. Answers who has just gone, too.
-    fn follow_roster(&mut self, room: &Room, cause: &Cause<'_>, news: &mut Vec<News>) -> Vec<UserId> {
+    fn follow_roster(&mut self, room: &Room, cause: &Cause<'_>, news: &mut Vec<CallNotice>) -> Vec<UserId> {
         let mut left = Vec::new();
         for user in self.parties.keys().cloned().collect::<Vec<_>>() {
             let before = self.parties[&user];
@@ -129,7 +129,7 @@ impl Call {
         left
     }
 
-    fn follow_time(&mut self, cause: &Cause<'_>, news: &mut Vec<News>) {
+    fn follow_time(&mut self, cause: &Cause<'_>, news: &mut Vec<CallNotice>) {
         if cause.now.moment < self.rings_until {
             return;
         }
@@ -159,7 +159,7 @@ impl Call {
 
     /// The last word, for everybody: whoever had declined, missed it or hung up could have come in until now.
     /// `gone`: whose going it follows from, and how they went.
-    fn last_word(&self, end: &End, cause: &Cause<'_>, gone: Option<(&UserId, &'static str)>) -> Option<News> {
+    fn last_word(&self, end: &End, cause: &Cause<'_>, gone: Option<(&UserId, &'static str)>) -> Option<CallNotice> {
         let (news, reason) = match end {
             End::Said => return None,
             // To hang up unanswered is to give up.
@@ -169,7 +169,7 @@ impl Call {
         let mut event = self.event(news, cause.now.date, cause.actor);
         event.data.user_id = gone.map(|(user, _)| user.clone());
         event.data.reason = reason.map(str::to_owned);
-        Some(News { event, to: self.parties.keys().cloned().collect() })
+        Some(CallNotice { event, to: self.parties.keys().cloned().collect() })
     }
 }
 
@@ -226,7 +226,7 @@ impl Calls {
         user: &UserId,
         reason: Option<&str>,
         now: Now,
-    ) -> Result<Vec<News>, StanzaError> {
+    ) -> Result<Vec<CallNotice>, StanzaError> {
         match self.named(id, user)?.parties.get(user) {
             Some(Party::In) => return Err(StanzaError::of(Reason::CallAnswered)),
             Some(Party::Ringing) => {}
@@ -240,7 +240,7 @@ impl Calls {
     }
 
     /// Draws the conclusions from what the conference is now, and what time it is.
-    pub fn follow(&mut self, id: &CallId, room: &mut Room, cause: &Cause<'_>) -> Vec<News> {
+    pub fn follow(&mut self, id: &CallId, room: &mut Room, cause: &Cause<'_>) -> Vec<CallNotice> {
         let Some(mut call) = self.take(id) else { return Vec::new() };
         let before = call.clone();
         let mut news = Vec::new();

@@ -2,7 +2,7 @@
 
 use super::address::{Caller, Visitor};
 use super::control::{Action, Command};
-use super::core::{Eim, Turn};
+use super::core::{CallContext, Eim};
 use super::dialect::{self, Args, NAME_MAX, PAGE_MAX, TEXT_MAX, element};
 use super::room::{Cause, Posted, Room, message_number};
 use super::stanza_error::StanzaError;
@@ -25,7 +25,7 @@ impl Eim {
         caller: &Caller,
         kind: &str,
         operation: &Element,
-        turn: &mut Turn<'_>,
+        turn: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let args = Args(operation);
         match (kind, operation.name.as_str(), caller) {
@@ -72,7 +72,7 @@ impl Eim {
         Ok(id)
     }
 
-    fn create(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn create(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         if user.temporary {
             return Err(StanzaError::of(Reason::UserTemporary));
         }
@@ -119,7 +119,7 @@ impl Eim {
             actor: Some(user.id.clone()),
         };
         self.directory.insert(room);
-        self.settle(turn, &conf_id);
+        self.publish_changes(turn, &conf_id);
         // Nobody is subscribed to it yet: the chair's open sockets hear of it where they hear of calls.
         let to = self.listeners.addresses(&user.id).into_iter().map(str::to_owned).collect();
         self.post(turn, Posted { event, to });
@@ -127,7 +127,7 @@ impl Eim {
     }
 
     /// Digits that no conference has as its password, if it can be had in a few tries one that none had before.
-    fn free_password(&self, turn: &mut Turn<'_>) -> String {
+    fn free_password(&self, turn: &mut CallContext<'_>) -> String {
         let mut password = turn.digits(PASSWORD_DIGITS);
         let mut tries = 0;
         while self.directory.holder_of(&password).is_some() || (tries < 8 && self.directory.find(&password).is_some()) {
@@ -156,7 +156,7 @@ impl Eim {
         Ok(page.fold(element("list"), |list, room| list.with_child(for_user(room, user))))
     }
 
-    fn update(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn update(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         check_chair(self.directory.get(&id)?, user)?;
         let (name, start_at) = (args.name("name", NAME_MAX)?, args.time("startAt")?);
@@ -185,7 +185,7 @@ impl Eim {
         Ok(element("update").with_child(for_user(self.directory.get(&id)?, user)))
     }
 
-    fn end(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn end(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         check_chair(self.directory.get(&id)?, user)?;
         self.in_room(turn, &id, Some(&user.id), |room, cause| {
@@ -200,7 +200,7 @@ impl Eim {
         Ok(element("find").with_child(for_chair(room)))
     }
 
-    fn join(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn join(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let given = args.name("name", NAME_MAX)?;
         let member = self.enter(user, &id, given.as_deref(), turn)?;
@@ -214,7 +214,7 @@ impl Eim {
         user: &Visitor,
         id: &ConfId,
         given: Option<&str>,
-        turn: &mut Turn<'_>,
+        turn: &mut CallContext<'_>,
     ) -> Result<Member, StanzaError> {
         let own = user.name.as_deref();
         self.in_room(turn, id, Some(&user.id), |room, cause| {
@@ -223,7 +223,7 @@ impl Eim {
         })
     }
 
-    fn leave(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn leave(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         self.in_room(turn, &id, Some(&user.id), |room, cause| {
             room.leave(cause, &user.id);
@@ -252,7 +252,7 @@ impl Eim {
         self.directory.get(&id)
     }
 
-    fn control(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn control(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let (action, target) = (args.need_text("action", 32)?, args.user_id()?);
         let others_hand = target.as_ref().is_some_and(|target| *target != user.id);
@@ -270,7 +270,12 @@ impl Eim {
         Ok(element("control").with("seq", seq.to_string()))
     }
 
-    fn send_message(&mut self, user: &Visitor, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn send_message(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        turn: &mut CallContext<'_>,
+    ) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let text = args.0.child("text").unwrap_or(args.0).text();
         if text.trim().is_empty() || text.chars().count() > TEXT_MAX {

@@ -10,13 +10,13 @@ use crate::refusal::Reason;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     /// What a member does about themselves.
-    Own(Own),
+    Own(SelfAction),
     /// What the chair orders.
-    Chair(Order),
+    Chair(ChairAction),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Own {
+pub(super) enum SelfAction {
     Mute,
     Unmute,
     OpenCamera,
@@ -26,7 +26,7 @@ pub(super) enum Own {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum ChairAction {
     Mute,
     Unmute,
     AllowUnmute,
@@ -48,27 +48,27 @@ impl Action {
     /// `others_hand`: whether somebody else than the caller is named, which makes `lowerHand` the chair's.
     pub fn parse(name: &str, others_hand: bool) -> Option<Self> {
         Some(match name {
-            "muteSelf" => Self::Own(Own::Mute),
-            "unmuteSelf" => Self::Own(Own::Unmute),
-            "openCamera" => Self::Own(Own::OpenCamera),
-            "closeCamera" => Self::Own(Own::CloseCamera),
-            "raiseHand" => Self::Own(Own::RaiseHand),
-            "lowerHand" if !others_hand => Self::Own(Own::LowerHand),
-            "lowerHand" => Self::Chair(Order::LowerHand),
-            "mute" => Self::Chair(Order::Mute),
-            "unmute" => Self::Chair(Order::Unmute),
-            "allowUnmute" => Self::Chair(Order::AllowUnmute),
-            "muteAll" => Self::Chair(Order::MuteAll),
-            "unmuteAll" => Self::Chair(Order::UnmuteAll),
-            "kick" => Self::Chair(Order::Kick),
-            "ban" => Self::Chair(Order::Ban),
-            "lock" => Self::Chair(Order::Lock),
-            "unlock" => Self::Chair(Order::Unlock),
-            "setMainVideo" => Self::Chair(Order::SetMainVideo),
-            "setChair" => Self::Chair(Order::SetChair),
-            "admit" => Self::Chair(Order::Admit),
-            "deny" => Self::Chair(Order::Deny),
-            "end" => Self::Chair(Order::End),
+            "muteSelf" => Self::Own(SelfAction::Mute),
+            "unmuteSelf" => Self::Own(SelfAction::Unmute),
+            "openCamera" => Self::Own(SelfAction::OpenCamera),
+            "closeCamera" => Self::Own(SelfAction::CloseCamera),
+            "raiseHand" => Self::Own(SelfAction::RaiseHand),
+            "lowerHand" if !others_hand => Self::Own(SelfAction::LowerHand),
+            "lowerHand" => Self::Chair(ChairAction::LowerHand),
+            "mute" => Self::Chair(ChairAction::Mute),
+            "unmute" => Self::Chair(ChairAction::Unmute),
+            "allowUnmute" => Self::Chair(ChairAction::AllowUnmute),
+            "muteAll" => Self::Chair(ChairAction::MuteAll),
+            "unmuteAll" => Self::Chair(ChairAction::UnmuteAll),
+            "kick" => Self::Chair(ChairAction::Kick),
+            "ban" => Self::Chair(ChairAction::Ban),
+            "lock" => Self::Chair(ChairAction::Lock),
+            "unlock" => Self::Chair(ChairAction::Unlock),
+            "setMainVideo" => Self::Chair(ChairAction::SetMainVideo),
+            "setChair" => Self::Chair(ChairAction::SetChair),
+            "admit" => Self::Chair(ChairAction::Admit),
+            "deny" => Self::Chair(ChairAction::Deny),
+            "end" => Self::Chair(ChairAction::End),
             _ => return None,
         })
     }
@@ -103,37 +103,37 @@ impl Room {
         }
     }
 
-    fn act(&mut self, cause: &Cause<'_>, user: &UserId, own: Own) -> Result<(), StanzaError> {
+    fn act(&mut self, cause: &Cause<'_>, user: &UserId, own: SelfAction) -> Result<(), StanzaError> {
         match own {
-            Own::Mute => return self.set_own_audio(cause, user, false),
-            Own::Unmute => return self.set_own_audio(cause, user, true),
-            Own::OpenCamera => self.update_member(cause, user, |m| m.video = Video::On),
-            Own::CloseCamera => self.update_member(cause, user, |m| m.video = Video::Off),
-            Own::RaiseHand => self.update_member(cause, user, |m| m.hand = true),
-            Own::LowerHand => self.update_member(cause, user, |m| m.hand = false),
+            SelfAction::Mute => return self.set_own_audio(cause, user, false),
+            SelfAction::Unmute => return self.set_own_audio(cause, user, true),
+            SelfAction::OpenCamera => self.update_member(cause, user, |m| m.video = Video::On),
+            SelfAction::CloseCamera => self.update_member(cause, user, |m| m.video = Video::Off),
+            SelfAction::RaiseHand => self.update_member(cause, user, |m| m.hand = true),
+            SelfAction::LowerHand => self.update_member(cause, user, |m| m.hand = false),
         }
         Ok(())
     }
 
-    fn order(&mut self, cause: &Cause<'_>, command: &Command<'_>, order: Order) -> Result<(), StanzaError> {
+    fn order(&mut self, cause: &Cause<'_>, command: &Command<'_>, order: ChairAction) -> Result<(), StanzaError> {
         let target = || command.target.as_ref().ok_or(StanzaError::argument("userId"));
         match order {
-            Order::Mute => return self.mute(cause, target()?),
-            Order::Unmute => return self.ask_to_unmute(cause, target()?),
-            Order::AllowUnmute => return self.allow_unmute(cause, target()?),
-            Order::LowerHand => return self.lower_hand(cause, target()?),
-            Order::Kick => return self.kick(cause, another(command)?),
-            Order::Ban => return self.ban(cause, another(command)?),
-            Order::SetMainVideo => return self.set_main_video(cause, command.target.as_ref()),
-            Order::SetChair => return self.hand_over(cause, command, target()?),
-            Order::Admit if command.value == Some("all") => return self.admit_all(cause),
-            Order::Admit => return self.admit(cause, target()?),
-            Order::Deny => return self.refuse_waiter(cause, target()?),
-            Order::MuteAll => self.mute_all(cause, command.value == Some("locked")),
-            Order::UnmuteAll => self.unmute_all(cause),
-            Order::Lock => self.set_locked(cause, true),
-            Order::Unlock => self.set_locked(cause, false),
-            Order::End => self.end(cause),
+            ChairAction::Mute => return self.mute(cause, target()?),
+            ChairAction::Unmute => return self.ask_to_unmute(cause, target()?),
+            ChairAction::AllowUnmute => return self.allow_unmute(cause, target()?),
+            ChairAction::LowerHand => return self.lower_hand(cause, target()?),
+            ChairAction::Kick => return self.kick(cause, another(command)?),
+            ChairAction::Ban => return self.ban(cause, another(command)?),
+            ChairAction::SetMainVideo => return self.set_main_video(cause, command.target.as_ref()),
+            ChairAction::SetChair => return self.hand_over(cause, command, target()?),
+            ChairAction::Admit if command.value == Some("all") => return self.admit_all(cause),
+            ChairAction::Admit => return self.admit(cause, target()?),
+            ChairAction::Deny => return self.refuse_waiter(cause, target()?),
+            ChairAction::MuteAll => self.mute_all(cause, command.value == Some("locked")),
+            ChairAction::UnmuteAll => self.unmute_all(cause),
+            ChairAction::Lock => self.set_locked(cause, true),
+            ChairAction::Unlock => self.set_locked(cause, false),
+            ChairAction::End => self.end(cause),
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-use super::accounts::People;
+use super::accounts::Accounts;
 use super::address::{self, Caller, Sender, Visitor};
 use super::call_subscriptions::CallSubscriptions;
 use super::calls::Calls;
@@ -67,14 +67,14 @@ impl Job {
 }
 
 /// One call of the EIM under way.
-pub(super) struct Turn<'a> {
+pub(super) struct CallContext<'a> {
     pub now: Now,
     pub rng: &'a mut dyn Rng,
     pub events: Vec<Stanza>,
     pub writes: Vec<Write>,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> CallContext<'a> {
     fn new(now: Now, rng: &'a mut dyn Rng) -> Self {
         Self { now, rng, events: Vec::new(), writes: Vec::new() }
     }
@@ -100,7 +100,7 @@ impl<'a> Turn<'a> {
 }
 
 /// What an operation leads to.
-pub(super) enum Answer {
+pub(super) enum Response {
     Now(Element),
     Later(Work),
 }
@@ -110,7 +110,7 @@ pub(super) enum Answer {
 pub struct Eim {
     pub(super) settings: Settings,
     pub(super) directory: Directory,
-    pub(super) people: People,
+    pub(super) people: Accounts,
     /// How often each gateway node has been reset.
     pub(super) nodes: BTreeMap<String, u64>,
     pub(super) calls: Calls,
@@ -120,7 +120,7 @@ pub struct Eim {
 impl Eim {
     /// An EIM that knows nobody but the configured users.
     pub fn new(settings: Settings) -> Self {
-        let people = People::load(&settings, &BTreeMap::new()).expect("nothing is read");
+        let people = Accounts::load(&settings, &BTreeMap::new()).expect("nothing is read");
         Self {
             settings,
             directory: Directory::default(),
@@ -157,7 +157,7 @@ impl Eim {
             }
         }
         let directory = Directory::load(stored, &settings.limits)?;
-        let people = People::load(&settings, &users)?;
+        let people = Accounts::load(&settings, &users)?;
         Ok(Self { settings, directory, people, nodes, calls, listeners })
     }
 
@@ -199,7 +199,7 @@ impl Eim {
     /// Handles one stanza whose `from` the server vouches for. Requests are always answered; what needs no answer
     /// (presence, messages, answers to us) is without effect.
     pub fn handle(&mut self, stanza: &Stanza, now: impl Into<Now>, rng: &mut dyn Rng) -> Output {
-        let mut turn = Turn::new(now.into(), rng);
+        let mut turn = CallContext::new(now.into(), rng);
         let kind = stanza.attr("type").unwrap_or_default();
         if stanza.name != "iq" || matches!(kind, "result" | "error") {
             return Output::default();
@@ -208,11 +208,11 @@ impl Eim {
         let envelope = Envelope::answering(stanza);
         let mut jobs = Vec::new();
         let answer = match self.answer(stanza, kind, &mut turn) {
-            Ok(Some(Answer::Later(work))) => {
+            Ok(Some(Response::Later(work))) => {
                 jobs.push(Job { envelope, work });
                 None
             }
-            Ok(Some(Answer::Now(payload))) => Some(bounded(envelope, payload)),
+            Ok(Some(Response::Now(payload))) => Some(bounded(envelope, payload)),
             Ok(None) => Some(envelope.result(None)),
             Err(deny) => Some(envelope.error(&deny)),
         };
@@ -221,7 +221,7 @@ impl Eim {
 
     /// Does what has become due. To be called when [`Eim::wait`] is over.
     pub fn tick(&mut self, now: impl Into<Now>, rng: &mut dyn Rng) -> Output {
-        let mut turn = Turn::new(now.into(), rng);
+        let mut turn = CallContext::new(now.into(), rng);
         self.pass_time(&mut turn);
         turn.output(None)
     }
@@ -236,7 +236,7 @@ impl Eim {
 
     /// Takes a job's outcome and answers the request that it was for.
     pub fn finish(&mut self, done: Done, now: impl Into<Now>, rng: &mut dyn Rng) -> Output {
-        let mut turn = Turn::new(now.into(), rng);
+        let mut turn = CallContext::new(now.into(), rng);
         let answer = match self.conclude(done.outcome, &mut turn) {
             Ok(payload) => bounded(done.envelope, wrapped(Module::Org, payload)),
             Err(deny) => done.envelope.error(&deny),
@@ -251,7 +251,12 @@ impl Eim {
         Output { stanzas: vec![answer], ..Output::default() }
     }
 
-    fn answer(&mut self, stanza: &Stanza, kind: &str, turn: &mut Turn<'_>) -> Result<Option<Answer>, StanzaError> {
+    fn answer(
+        &mut self,
+        stanza: &Stanza,
+        kind: &str,
+        turn: &mut CallContext<'_>,
+    ) -> Result<Option<Response>, StanzaError> {
         let mut children = stanza.children();
         let (Some(request), None) = (children.next(), children.next()) else { return Err(StanzaError::argument("iq")) };
         if !matches!(kind, "get" | "set") {
@@ -261,7 +266,7 @@ impl Eim {
         if kind == "get"
             && let Some(answer) = service::answer(request, to, &self.settings.domain)
         {
-            return answer.map(|payload| payload.map(Answer::Now));
+            return answer.map(|payload| payload.map(Response::Now));
         }
         let module = Module::of_ns(&request.ns).filter(|_| request.name == "jeExtension");
         let module = module.ok_or(StanzaError::of(Reason::ServiceUnknown))?;
@@ -272,7 +277,7 @@ impl Eim {
         };
         let answer = self.operate(module, &caller, kind, operation, turn)?;
         Ok(Some(match answer {
-            Answer::Now(payload) => Answer::Now(wrapped(module, payload)),
+            Response::Now(payload) => Response::Now(wrapped(module, payload)),
             later => later,
         }))
     }
@@ -283,14 +288,14 @@ impl Eim {
         caller: &Caller,
         kind: &str,
         operation: &Element,
-        turn: &mut Turn<'_>,
-    ) -> Result<Answer, StanzaError> {
+        turn: &mut CallContext<'_>,
+    ) -> Result<Response, StanzaError> {
         match module {
-            Module::Conference => self.conference(caller, kind, operation, turn).map(Answer::Now),
-            Module::Contacts => self.contacts(caller, kind, operation).map(Answer::Now),
+            Module::Conference => self.conference(caller, kind, operation, turn).map(Response::Now),
+            Module::Contacts => self.contacts(caller, kind, operation).map(Response::Now),
             Module::Org => self.org(caller, kind, operation, turn),
-            Module::Config => menu::answer(kind, operation).map(Answer::Now),
-            Module::Call => self.call(caller, kind, operation, turn).map(Answer::Now),
+            Module::Config => menu::answer(kind, operation).map(Response::Now),
+            Module::Call => self.call(caller, kind, operation, turn).map(Response::Now),
         }
     }
 
@@ -315,7 +320,7 @@ impl Eim {
     /// Does one operation on a conference, and whatever follows from it.
     pub(super) fn in_room<T>(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &mut CallContext<'_>,
         id: &ConfId,
         actor: Option<&UserId>,
         operation: impl FnOnce(&mut Room, &Cause<'_>) -> Result<T, StanzaError>,
@@ -327,24 +332,24 @@ impl Eim {
         let call = room.roster.conference.call.as_ref().map(|call| call.call_id.clone());
         let news = call.map_or_else(Vec::new, |call| self.calls.follow(&call, room, &cause));
         self.calls.take_writes(&mut turn.writes);
-        self.settle(turn, id);
-        self.tell(turn, news);
+        self.publish_changes(turn, id);
+        self.send_call_notices(turn, news);
         result
     }
 
     /// Takes what has happened in a conference.
-    pub(super) fn settle(&mut self, turn: &mut Turn<'_>, id: &ConfId) {
-        for posted in self.directory.settle(id, &self.settings.limits, &mut turn.writes) {
+    pub(super) fn publish_changes(&mut self, turn: &mut CallContext<'_>, id: &ConfId) {
+        for posted in self.directory.commit(id, &self.settings.limits, &mut turn.writes) {
             self.post(turn, posted);
         }
     }
 
-    pub(super) fn post(&self, turn: &mut Turn<'_>, posted: Posted) {
+    pub(super) fn post(&self, turn: &mut CallContext<'_>, posted: Posted) {
         let from = format!("{}.{}", Module::Conference.host(), self.settings.domain);
         turn.events.extend(events::stanzas(&from, posted));
     }
 
-    fn pass_time(&mut self, turn: &mut Turn<'_>) {
+    fn pass_time(&mut self, turn: &mut CallContext<'_>) {
         while let Some(conf) = self.calls.pop_due(turn.now.moment) {
             // A call's conference is there as long as the call: what is due is found by looking at it.
             let _ = self.in_room(turn, &conf, None, |_, _| Ok(()));
@@ -365,7 +370,7 @@ impl Eim {
     }
 
     /// A conference that is over long enough goes, and the guests' accounts that were made for it.
-    fn forget(&mut self, id: &ConfId, turn: &mut Turn<'_>) {
+    fn forget(&mut self, id: &ConfId, turn: &mut CallContext<'_>) {
         self.directory.forget(id, &mut turn.writes);
         for guest in self.people.guests_of(id) {
             turn.writes.extend(self.people.delete(&guest).ok());

@@ -68,7 +68,9 @@ impl<'a> Args<'a> {
     pub fn text(self, name: &'static str, max: usize) -> Result<Option<&'a str>, StanzaError> {
         match self.0.attr(name) {
             None => Ok(None),
-            Some(text) if !text.trim().is_empty() && fits(text, max) && !text.contains(char::is_control) => {
+            Some(text)
+                if !text.trim().is_empty() && is_length_allowed(text, max) && !text.contains(char::is_control) =>
+            {
                 Ok(Some(text))
             }
             Some(_) => Err(StanzaError::argument(name)),
@@ -91,7 +93,7 @@ impl<'a> Args<'a> {
     /// Text that may be empty.
     pub fn free(self, name: &'static str, max: usize) -> Result<Option<&'a str>, StanzaError> {
         match self.0.attr(name) {
-            Some(text) if !fits(text, max) => Err(StanzaError::argument(name)),
+            Some(text) if !is_length_allowed(text, max) => Err(StanzaError::argument(name)),
             text => Ok(text),
         }
     }
@@ -174,7 +176,7 @@ impl<'a> Args<'a> {
     }
 }
 
-fn fits(text: &str, max: usize) -> bool {
+fn is_length_allowed(text: &str, max: usize) -> bool {
     text.len() <= max || (text.len() <= max * 4 && text.chars().count() <= max)
 }
 

@@ -113,7 +113,7 @@ impl Directory {
     }
 
     /// Takes the room's news and brings the indexes up to date.
-    pub fn settle(&mut self, id: &ConfId, limits: &Limits, writes: &mut Vec<Write>) -> Vec<Posted> {
+    pub fn commit(&mut self, id: &ConfId, limits: &Limits, writes: &mut Vec<Write>) -> Vec<Posted> {
         let Some(room) = self.rooms.get_mut(id) else { return Vec::new() };
         room.take_writes(writes);
         let events = std::mem::take(&mut room.pending.events);

@@ -3,7 +3,7 @@
 use super::account::Account;
 use super::accounts::profile;
 use super::address::Caller;
-use super::core::{Answer, Eim, Turn};
+use super::core::{CallContext, Eim, Response};
 use super::dialect::{Args, Module, NAME_MAX};
 use super::password::SALT_LEN;
 use super::stanza_error::StanzaError;
@@ -30,8 +30,8 @@ impl Eim {
         caller: &Caller,
         kind: &str,
         operation: &Element,
-        turn: &mut Turn<'_>,
-    ) -> Result<Answer, StanzaError> {
+        turn: &mut CallContext<'_>,
+    ) -> Result<Response, StanzaError> {
         let args = Args(operation);
         let known = matches!(
             (kind, operation.name.as_str()),
@@ -45,13 +45,13 @@ impl Eim {
         }
         match operation.name.as_str() {
             "createUser" => self.create_user(args, turn),
-            "deleteUser" => self.delete_user(args, turn).map(Answer::Now),
-            "verifyPassword" => self.verify_password(args).map(Answer::Later),
-            _ => self.get_user(args).map(Answer::Now),
+            "deleteUser" => self.delete_user(args, turn).map(Response::Now),
+            "verifyPassword" => self.verify_password(args).map(Response::Later),
+            _ => self.get_user(args).map(Response::Now),
         }
     }
 
-    fn create_user(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Answer, StanzaError> {
+    fn create_user(&mut self, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Response, StanzaError> {
         let name = args.need_name("name", NAME_MAX)?;
         let wanted = args.user_id()?;
         let password = args.text("password", PASSWORD_MAX)?;
@@ -79,12 +79,12 @@ impl Eim {
         };
         // A temporary account is entered by its link alone: a password would be a second way in.
         match password.filter(|_| !temporary) {
-            None => Ok(Answer::Now(self.add_account(account, turn))),
+            None => Ok(Response::Now(self.add_account(account, turn))),
             Some(password) => {
                 self.people.reserve(account.user_id.clone());
                 let mut salt = [0; SALT_LEN];
                 turn.rng.fill_bytes(&mut salt);
-                Ok(Answer::Later(Work::Hash { account: Box::new(account), password: Secret::new(password), salt }))
+                Ok(Response::Later(Work::Hash { account: Box::new(account), password: Secret::new(password), salt }))
             }
         }
     }
@@ -104,7 +104,7 @@ impl Eim {
         Ok((true, Some(conf)))
     }
 
-    fn free_user_id(&self, turn: &mut Turn<'_>) -> UserId {
+    fn free_user_id(&self, turn: &mut CallContext<'_>) -> UserId {
         loop {
             let id = UserId::parse(&format!("u{}", turn.digits(ID_DIGITS))).expect("a letter and digits");
             if !self.people.is_taken(&id) {
@@ -113,7 +113,7 @@ impl Eim {
         }
     }
 
-    fn add_account(&mut self, account: Account, turn: &mut Turn<'_>) -> Element {
+    fn add_account(&mut self, account: Account, turn: &mut CallContext<'_>) -> Element {
         let answer = element("createUser").with_child(account.to_element());
         let conf = account.guest_of.clone().filter(|_| account.role == Role::Chair);
         let user = account.user_id.clone();
@@ -129,7 +129,7 @@ impl Eim {
     }
 
     /// The account is gone, and its user out of every conference.
-    fn delete_user(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    fn delete_user(&mut self, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let user = args.need_user_id()?;
         let guest_of = self.people.get(&user).and_then(|account| account.guest_of.clone());
         turn.writes.push(self.people.delete(&user)?);
@@ -164,7 +164,7 @@ impl Eim {
     }
 
     /// Ends what a job was for.
-    pub(super) fn conclude(&mut self, outcome: Outcome, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    pub(super) fn conclude(&mut self, outcome: Outcome, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         match outcome {
             // Undone meanwhile, with whatever could not be kept: the id may be somebody else's by now.
             Outcome::Hashed(account) if !self.people.release(&account.user_id) => {

@@ -15,7 +15,7 @@ use crate::refusal::Reason;
 
 /// What a gateway tells of a user's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum SocketState {
     Online,
     Reconnecting,
     /// Away for good; the seat is kept for so many milliseconds.
@@ -62,26 +62,32 @@ impl Room {
     }
 
     /// What a node tells of a user's socket. A stale claim is without effect.
-    pub fn tell(&mut self, cause: &Cause<'_>, user: &UserId, claim: Claim, told: Told) -> Result<(), StanzaError> {
+    pub fn update_socket(
+        &mut self,
+        cause: &Cause<'_>,
+        user: &UserId,
+        claim: Claim,
+        told: SocketState,
+    ) -> Result<(), StanzaError> {
         if self.is_over() {
-            return if told == Told::Online { Err(StanzaError::of(Reason::ConferenceEnded)) } else { Ok(()) };
+            return if told == SocketState::Online { Err(StanzaError::of(Reason::ConferenceEnded)) } else { Ok(()) };
         }
         let known = self.knows(user);
-        if told == Told::Online && !known {
+        if told == SocketState::Online && !known {
             return Err(StanzaError::of(Reason::MemberNotFound));
         }
-        if !known || !self.accepts(user, &claim, told == Told::Online) {
+        if !known || !self.accepts(user, &claim, told == SocketState::Online) {
             return Ok(());
         }
         match told {
-            Told::Online => {
+            SocketState::Online => {
                 self.arrive(cause, user);
                 let kept = self.presence.get(user).filter(|p| p.holder.node == claim.node);
                 let address = kept.and_then(|p| Some((p.address.clone()?, p.since)));
                 self.hold(user, claim, true, address);
             }
-            Told::Reconnecting => self.depart(cause, user, claim),
-            Told::Gone { keep_ms } => {
+            SocketState::Reconnecting => self.depart(cause, user, claim),
+            SocketState::Gone { keep_ms } => {
                 self.depart_quietly(user, claim);
                 self.give_up(cause, user, keep_ms);
             }

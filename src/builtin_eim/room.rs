@@ -33,7 +33,7 @@ pub(super) struct Seat {
 
 /// Where in the roster a user stands. Mirrors the roster's lists, which have no index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum RosterList {
     Member,
     Waiting,
 }
@@ -78,7 +78,7 @@ pub(super) struct Room {
     /// Since when an open conference has no members.
     pub empty_since: Option<Moment>,
     pub pending: Pending,
-    places: HashMap<UserId, Place>,
+    places: HashMap<UserId, RosterList>,
 }
 
 impl Room {
@@ -144,11 +144,11 @@ impl Room {
     }
 
     pub fn is_member(&self, user: &UserId) -> bool {
-        self.places.get(user) == Some(&Place::Member)
+        self.places.get(user) == Some(&RosterList::Member)
     }
 
     pub fn is_waiting(&self, user: &UserId) -> bool {
-        self.places.get(user) == Some(&Place::Waiting)
+        self.places.get(user) == Some(&RosterList::Waiting)
     }
 
     /// Whether the user sees the roster, the events and the messages.
@@ -207,10 +207,10 @@ impl Room {
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::MemberJoined(m) | Change::MemberUpdated(m) => {
-                self.places.insert(m.user_id.clone(), Place::Member);
+                self.places.insert(m.user_id.clone(), RosterList::Member);
             }
             Change::WaitingAdded(m) => {
-                self.places.insert(m.user_id.clone(), Place::Waiting);
+                self.places.insert(m.user_id.clone(), RosterList::Waiting);
             }
             Change::MemberLeft(left) => {
                 self.places.remove(&left.user_id);

@@ -2,11 +2,11 @@
 
 use super::address::Visitor;
 use super::claim::Claim;
-use super::core::{Eim, Turn};
+use super::core::{CallContext, Eim};
 use super::dialect::{self, ANSWER_MAX, Args, View, element};
 use super::directory::UNCLAIMED;
 use super::persistence::{self, Write};
-use super::presence::Told;
+use super::presence::SocketState;
 use super::stanza_error::StanzaError;
 use crate::refusal::Reason;
 use crate::xmpp::xml::Element;
@@ -25,7 +25,7 @@ impl Eim {
         &mut self,
         user: &Visitor,
         args: Args<'_>,
-        turn: &mut Turn<'_>,
+        turn: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let claim = self.claim(args)?;
@@ -40,7 +40,7 @@ impl Eim {
         &mut self,
         user: &Visitor,
         args: Args<'_>,
-        turn: &mut Turn<'_>,
+        turn: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let claim = self.claim(args)?;
@@ -51,16 +51,16 @@ impl Eim {
         })
     }
 
-    pub(super) fn presence(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    pub(super) fn presence(&mut self, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let (id, user, claim) = (args.conf_id()?, args.need_user_id()?, self.claim(args)?);
         let told = match args.need_text("state", 16)? {
-            "online" => Told::Online,
-            "reconnecting" => Told::Reconnecting,
-            "gone" => Told::Gone { keep_ms: args.number("keepMs")?.unwrap_or(0) },
+            "online" => SocketState::Online,
+            "reconnecting" => SocketState::Reconnecting,
+            "gone" => SocketState::Gone { keep_ms: args.number("keepMs")?.unwrap_or(0) },
             _ => return Err(StanzaError::argument("state")),
         };
         self.in_room(turn, &id, None, |room, cause| {
-            room.tell(cause, &user, claim, told)?;
+            room.update_socket(cause, &user, claim, told)?;
             Ok(element("presence"))
         })
     }
@@ -74,7 +74,7 @@ impl Eim {
     /// whom no node has told anything are taken for its own: a node that stopped right after a join told nothing.
     /// The answer names each seat that the node now answers for. Those that one stanza doesn't hold are given up at
     /// once, their seats kept: nobody would answer for them.
-    pub(super) fn reset_node(&mut self, args: Args<'_>, turn: &mut Turn<'_>) -> Result<Element, StanzaError> {
+    pub(super) fn reset_node(&mut self, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let before = self.claim(args)?;
         if before.resets == 0 && self.nodes.len() >= NODES_MAX {
             return Err(StanzaError::of(Reason::TooManyNodes));
@@ -94,7 +94,7 @@ impl Eim {
             let seat = self.in_room(turn, &conf, None, |room, cause| {
                 let has_place = room.reset(cause, &user, claim.clone());
                 if has_place && !told {
-                    room.tell(cause, &user, claim, Told::Gone { keep_ms: UNTOLD_KEEP_MS })?;
+                    room.update_socket(cause, &user, claim, SocketState::Gone { keep_ms: UNTOLD_KEEP_MS })?;
                 }
                 Ok(has_place && told)
             })?;

@@ -104,14 +104,14 @@ impl Envelope {
     }
 
     pub fn result(self, payload: Option<Element>) -> Stanza {
-        self.seal("result", payload)
+        self.into_stanza("result", payload)
     }
 
     pub fn error(self, deny: &StanzaError) -> Stanza {
-        self.seal("error", Some(deny.to_element()))
+        self.into_stanza("error", Some(deny.to_element()))
     }
 
-    fn seal(self, kind: &str, payload: Option<Element>) -> Stanza {
+    fn into_stanza(self, kind: &str, payload: Option<Element>) -> Stanza {
         let mut stanza = Stanza::new("iq").with("type", kind);
         for (name, value) in [("from", self.from), ("to", self.to), ("id", self.id)] {
             if let Some(value) = value {

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::stall::LATE;
 use crate::clock::{self, Moment};
-use crate::eim::requests::Calls;
+use crate::eim::requests::Requests;
 use crate::event::{Event, Roster};
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
@@ -223,7 +223,7 @@ impl Actor {
     }
 }
 
-async fn perform(ask: EimRequest, calls: &Calls, conf: &ConfId, node: &str) -> EimReply {
+async fn perform(ask: EimRequest, calls: &Requests, conf: &ConfId, node: &str) -> EimReply {
     let base = |user: &UserId, generation: u64| json!({"confId": conf, "userId": user, "node": node, "generation": generation});
     match ask {
         EimRequest::Subscribe { user, generation } => {
@@ -260,7 +260,7 @@ async fn perform(ask: EimRequest, calls: &Calls, conf: &ConfId, node: &str) -> E
 }
 
 /// Tells the EIM that this node has started anew; answers who was on it.
-pub async fn reset_node(calls: &Calls, node: &str, generation: u64) -> Result<Vec<(ConfId, UserId)>, Refusal> {
+pub async fn reset_node(calls: &Requests, node: &str, generation: u64) -> Result<Vec<(ConfId, UserId)>, Refusal> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Seat {

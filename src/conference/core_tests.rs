@@ -94,7 +94,7 @@ fn asks(effects: &[Effect]) -> Vec<&EimRequest> {
 }
 
 #[test]
-fn who_came_back_before_the_eim_heard_of_the_start_is_told_again() {
+fn reconnect_before_the_start_was_sent_is_reported_again() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     let out = core.away_since_restart(&user("a"), 0, 0);
@@ -130,7 +130,7 @@ fn the_end_of_a_call_closes_nobodys_socket() {
 }
 
 #[test]
-fn whoever_is_sent_out_of_a_call_keeps_their_socket_and_their_login() {
+fn member_removed_from_a_call_keeps_socket_and_login() {
     let mut truth = Truth::new(&["a", "b"]);
     truth.0.conference.call = Some(CallOf { call_id: crate::ids::CallId::parse("k1").unwrap(), mode: CallMode::Group });
     let mut core = attached(&truth, &["a", "b"]);
@@ -261,7 +261,7 @@ fn a_member_who_is_away_has_a_fresh_grace_after_a_stall_of_this_process() {
 }
 
 #[test]
-fn who_is_back_within_the_grace_is_never_gone() {
+fn member_back_within_the_grace_is_never_gone() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     core.detach(&user("a"), 1, 0);
@@ -274,7 +274,7 @@ fn who_is_back_within_the_grace_is_never_gone() {
 }
 
 #[test]
-fn who_joins_without_a_socket_is_away() {
+fn member_that_joins_without_a_socket_is_away() {
     let truth = Truth::new(&["a"]);
     let mut core = core();
     let out = core.joined(&user("a"), 5, 0);
@@ -286,7 +286,7 @@ fn who_joins_without_a_socket_is_away() {
 }
 
 #[test]
-fn who_was_not_let_listen_does_so_once_they_have_joined() {
+fn refused_subscriber_is_subscribed_once_it_has_joined() {
     let mut truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     core.attach(user("b"), 1, Start::Snapshot, 0);
@@ -303,7 +303,7 @@ fn who_was_not_let_listen_does_so_once_they_have_joined() {
 }
 
 #[test]
-fn who_is_let_in_or_comes_again_while_the_eim_refuses_is_asked_for_anew() {
+fn subscription_refused_by_the_eim_is_requested_anew_for_an_admitted_member() {
     let mut truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     for generation in [1, 2] {
@@ -324,7 +324,7 @@ fn who_is_let_in_or_comes_again_while_the_eim_refuses_is_asked_for_anew() {
 }
 
 #[test]
-fn who_has_just_come_in_is_shown_the_roster_with_themselves_in_it() {
+fn new_member_gets_a_roster_that_contains_it() {
     for comes_as_event in [true, false] {
         let mut truth = Truth::new(&["a"]);
         let mut core = attached(&truth, &["a"]);
@@ -340,7 +340,7 @@ fn who_has_just_come_in_is_shown_the_roster_with_themselves_in_it() {
 }
 
 #[test]
-fn what_was_asked_before_somebody_was_sent_away_is_no_answer_to_what_is_asked_since() {
+fn answer_from_before_a_removal_does_not_answer_a_later_request() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);
     core.detach(&user("b"), 1, 0);
@@ -379,7 +379,7 @@ fn a_waiting_guest_sees_themselves_only_until_they_are_admitted() {
 }
 
 #[test]
-fn who_was_waiting_at_their_position_gets_a_snapshot_instead_of_events() {
+fn admitted_member_gets_a_snapshot_instead_of_events() {
     let mut truth = Truth::new(&["chair"]);
     let mut guest = member("g", 50);
     guest.state = MemberState::Waiting;
@@ -415,7 +415,7 @@ fn granted(effects: &[Effect]) -> Vec<&MediaPermissions> {
 }
 
 #[test]
-fn what_the_roster_says_is_enforced_before_anybody_hears_of_it() {
+fn roster_is_enforced_before_anybody_is_notified() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);
     let mut muted = |core: &mut Core, audio: Audio, hand: bool| {
@@ -485,7 +485,7 @@ fn a_fresh_roster_says_anew_what_everybody_may() {
 }
 
 #[test]
-fn what_is_no_event_goes_to_members_only() {
+fn non_event_goes_to_members_only() {
     let mut truth = Truth::new(&["a"]);
     let mut guest = member("g", 50);
     guest.state = MemberState::Waiting;
@@ -640,7 +640,7 @@ fn a_conference_whose_last_listener_was_refused_is_idle_in_the_end() {
 }
 
 #[test]
-fn whose_socket_stays_is_told_of_an_end_that_no_event_tells() {
+fn remaining_socket_is_told_of_an_end_without_an_event() {
     // Where the EIM has forgotten the conference meanwhile: asked for the roster, or for the subscription.
     for by_roster in [true, false] {
         let truth = Truth::new(&["a"]);
@@ -748,7 +748,7 @@ fn a_refused_subscription_is_told_and_asked_for_until_it_is_granted() {
 }
 
 #[test]
-fn who_made_a_conference_hears_of_its_creation_in_place_of_a_snapshot() {
+fn creator_gets_the_creation_event_instead_of_a_snapshot() {
     let mut roster = Truth::new(&[]).0;
     roster.seq = 1;
     let chair = roster.conference.chair.clone();

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::date_ms;
-use crate::eim::requests::Calls;
+use crate::eim::requests::Requests;
 use crate::event::{Event, Roster};
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
@@ -58,7 +58,7 @@ pub struct Conferences(Arc<Inner>);
 
 struct Inner {
     actors: Mutex<HashMap<ConfId, Arc<Handle>>>,
-    calls: Calls,
+    calls: Requests,
     limits: Limits,
     node: String,
     lifecycle_events: mpsc::Sender<(ConfId, LifecycleEvent)>,
@@ -80,7 +80,7 @@ pub struct EventReceivers {
 impl Conferences {
     /// `generation`: the first one, greater than all that earlier processes of this node have used.
     pub fn new(
-        calls: Calls,
+        calls: Requests,
         limits: Limits,
         node: String,
         generation: u64,

@@ -54,7 +54,7 @@ pub struct WebAddress {
 
 /// What is to be done with a request that came in.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum IqAnswer {
     Reply(Stanza),
     /// The EIM asks for a conference's web address: others must find it, then see [`web_address`].
     WebAddress {
@@ -67,11 +67,11 @@ pub enum Answer {
 
 /// Judges an IQ of type get or set. Only the EIM's own addresses may ask for a web address; ping, disco and version
 /// are answered to everybody who can reach us.
-pub fn answer(iq: &Stanza, peers: &Peers) -> Answer {
-    let (Some(kind @ ("get" | "set")), Some(_)) = (iq.attr("type"), iq.attr("id")) else { return Answer::Nothing };
+pub fn handle(iq: &Stanza, peers: &Peers) -> IqAnswer {
+    let (Some(kind @ ("get" | "set")), Some(_)) = (iq.attr("type"), iq.attr("id")) else { return IqAnswer::Nothing };
     let mut children = iq.children();
     let (Some(payload), None) = (children.next(), children.next()) else {
-        return Answer::Reply(error(iq, "modify", "bad-request"));
+        return IqAnswer::Reply(error(iq, "modify", "bad-request"));
     };
     let reply = match (kind, payload.ns.as_str(), payload.name.as_str()) {
         ("get", PING, "ping") => result(iq, None),
@@ -84,7 +84,7 @@ pub fn answer(iq: &Stanza, peers: &Peers) -> Answer {
         }
         _ => error(iq, "cancel", "service-unavailable"),
     };
-    Answer::Reply(reply)
+    IqAnswer::Reply(reply)
 }
 
 /// The answer to `getWebAddress`. `None`: there is no such conference.
@@ -94,14 +94,14 @@ pub fn web_address(iq: &Stanza, found: Option<&WebAddress>) -> Stanza {
     result(iq, Some(Element::new("jeExtension", CONFERENCE_NS).with_child(operation)))
 }
 
-fn wanted(iq: &Stanza, extension: &Element) -> Answer {
+fn wanted(iq: &Stanza, extension: &Element) -> IqAnswer {
     let Some(operation) = extension.child("getWebAddress") else {
-        return Answer::Reply(error(iq, "cancel", "service-unavailable"));
+        return IqAnswer::Reply(error(iq, "cancel", "service-unavailable"));
     };
     let role = if operation.attr("role") == Some("chair") { Role::Chair } else { Role::Guest };
     match operation.attr("confId").and_then(ConfId::parse) {
-        Some(conf_id) => Answer::WebAddress { conf_id, role },
-        None => Answer::Reply(error(iq, "modify", "bad-request")),
+        Some(conf_id) => IqAnswer::WebAddress { conf_id, role },
+        None => IqAnswer::Reply(error(iq, "modify", "bad-request")),
     }
 }
 
@@ -132,8 +132,8 @@ pub fn not_read(iq: &Stanza) -> Stanza {
 
 /// What an answer of ours stands for that was skipped: the request fails, with no more than that.
 pub fn unreadable(mut answer: Stanza) -> Stanza {
-    answer.set("type", "error");
-    answer.with_child(error_element("modify", "policy-violation"))
+    handle.set("type", "error");
+    handle.with_child(error_element("modify", "policy-violation"))
 }
 
 fn error_element(kind: &str, condition: &str) -> Element {
@@ -177,8 +177,8 @@ mod tests {
     }
 
     fn replied(iq: &Stanza) -> Stanza {
-        match answer(iq, &peers()) {
-            Answer::Reply(reply) => reply,
+        match handle(iq, &peers()) {
+            IqAnswer::Reply(reply) => reply,
             other => panic!("{other:?}"),
         }
     }
@@ -204,7 +204,7 @@ mod tests {
             assert!(is_it, "{payload}: {}", reply.to_xml());
         }
         for no_request in ["<iq type='result' id='7'/>", "<iq type='get'/>", "<iq/>", "<iq type='x' id='7'/>"] {
-            assert_eq!(answer(&Stanza::parse(no_request).unwrap(), &peers()), Answer::Nothing);
+            assert_eq!(handle(&Stanza::parse(no_request).unwrap(), &peers()), IqAnswer::Nothing);
         }
     }
 
@@ -214,7 +214,7 @@ mod tests {
             "<jeExtension xmlns='je:x:client:conference'><getWebAddress confId='c1' role='chair'/></jeExtension>";
         let iq = ask("get", "jeconference.ips3000", payload);
         let conf_id = ConfId::parse("c1").unwrap();
-        assert_eq!(answer(&iq, &peers()), Answer::WebAddress { conf_id, role: Role::Chair });
+        assert_eq!(handle(&iq, &peers()), IqAnswer::WebAddress { conf_id, role: Role::Chair });
         for from in ["u1@ips3000", "u1%ips3000@webconf.ips3000/uc", "rooms.ips3000", "evil.example"] {
             assert!(replied(&ask("get", from, payload)).to_xml().contains("service-unavailable"));
         }

@@ -8,7 +8,7 @@ use crate::eim::addresses::{Addresses, JidScheme};
 use crate::eim::events::Announce;
 use crate::eim::link::{Link, LinkSettings, MisroutedReplies, Timing};
 use crate::eim::provision::Provision;
-use crate::eim::sessions::Door;
+use crate::eim::sessions::C2sServer;
 use crate::eim::settings::{EimConfig, Mode, TlsMode};
 use crate::ids::{Secret, UserId};
 use crate::xmpp::dial::{Dial, Endpoint, InProcess};
@@ -25,7 +25,7 @@ pub(super) struct Plan<'a> {
     /// For components, with the name that the certificate must bear.
     tls: Option<(Tls, String)>,
     /// None with the built-in EIM.
-    pub(super) door: Option<Door>,
+    pub(super) door: Option<C2sServer>,
 }
 
 impl<'a> Plan<'a> {
@@ -47,7 +47,7 @@ impl<'a> Plan<'a> {
             _ => None,
         };
         let door_port = if config.mode == Mode::C2s { config.port } else { config.c2s_port };
-        let door = external.then(|| Door::new(tcp(&config.host, door_port), config.domain.clone(), security));
+        let door = external.then(|| C2sServer::new(tcp(&config.host, door_port), config.domain.clone(), security));
         let addresses = Addresses {
             scheme: config.jid_scheme,
             domain: config.domain.clone(),

@@ -1,5 +1,6 @@
 //! The wire to the EIM: XML, the XMPP stream, the link with its requests under way, conversion by schema.
 
+pub mod address_health;
 pub mod addresses;
 pub mod convert;
 pub mod events;
@@ -8,7 +9,6 @@ pub mod link;
 mod link_plan;
 pub mod probe;
 pub mod provision;
-pub mod reach;
 pub mod requests;
 pub mod sessions;
 pub mod settings;
@@ -25,6 +25,7 @@ use crate::ids::{Secret, UserId};
 use crate::rate_limit::shares::Shares;
 use crate::xmpp::dial::InProcess;
 use crate::xmpp::xml::Stanza;
+use address_health::{AddressHealth, Asker, Look};
 use addresses::Addresses;
 pub use events::{INBOUND_MAX, Inbound};
 use link::{Context, Link};
@@ -33,8 +34,7 @@ use link_plan::Plan;
 pub use probe::{Client, Probed, probe};
 use provision::Provision;
 pub use provision::ProvisionError;
-use reach::{Asker, Look, Reach};
-use sessions::{Door, Sessions};
+use sessions::{C2sServer, Sessions};
 pub use settings::{EimConfig, Mode, TlsMode};
 
 /// How long a session whose account ends is kept for answers that are on their way.
@@ -54,10 +54,10 @@ struct Parts {
     own: Option<(Link, String)>,
     provision: Option<Provision>,
     /// Where passwords are proved; none with the built-in EIM.
-    door: Option<Door>,
+    door: Option<C2sServer>,
     timeout: Duration,
     health: watch::Receiver<Health>,
-    reach: Reach,
+    reach: AddressHealth,
     /// Who has how many requests under way.
     shares: Shares<UserId>,
 }
@@ -106,27 +106,36 @@ impl Eim {
         });
         let link = match (&callers, &own) {
             (Callers::Component(link), _) | (Callers::Sessions(_), Some((link, _))) => link.health(),
-            (Callers::Sessions(sessions), None) => sessions.door().health(),
+            (Callers::Sessions(sessions), None) => sessions.server().health(),
         };
         let asker = match (&callers, &own) {
             (_, Some((link, from))) => Asker::Own(link.clone(), from.clone()),
             (Callers::Component(link), None) => Asker::Own(link.clone(), config.component.clone()),
             (Callers::Sessions(sessions), None) => Asker::Sessions(sessions.clone()),
         };
-        let reach = Reach::new(&config.asked_at);
+        let reach = AddressHealth::new(&config.asked_at);
         let (tell, health) = watch::channel(link.borrow().clone());
         let every = Duration::from_millis(config.ping_interval_ms);
         let (domain, limit) = (config.domain.clone(), plan.timing.timeout);
         let knocked_at = match &callers {
             Callers::Component(_) => None,
-            Callers::Sessions(sessions) => Some(sessions.door().clone()),
+            Callers::Sessions(sessions) => Some(sessions.server().clone()),
         };
-        let look =
-            Look { reach: reach.clone(), asker, door: knocked_at, domain, every, limit, link, tell, inbound: to };
+        let look = Look {
+            reach: address_health.clone(),
+            asker,
+            door: knocked_at,
+            domain,
+            every,
+            limit,
+            link,
+            tell,
+            inbound: to,
+        };
         tracker.spawn(async move { stop.run_until_cancelled(look.run()).await });
         let (addresses, door, timeout) = (plan.addresses, plan.door, plan.timing.timeout);
         let shares = Shares::new(config.under_way, config.under_way_per_user);
-        let parts = Parts { addresses, callers, own, provision, door, timeout, health, reach, shares };
+        let parts = Parts { addresses, callers, own, provision, door, timeout, health, address_health, shares };
         Ok((Self(Arc::new(parts)), inbound))
     }
 
@@ -193,7 +202,7 @@ impl Eim {
     /// Whether the server takes the password, by SASL. Unreachable with the built-in EIM, which is asked by IQ.
     pub async fn verify_password(&self, user: &UserId, password: &Secret) -> Result<bool, EimError> {
         let door = self.0.door.as_ref().ok_or(EimError::Unreachable { sent: false })?;
-        door.proves(user, password, self.0.timeout).await
+        door.verify_password(user, password, self.0.timeout).await
     }
 
     /// Signs the user in at the server (mode `c2s`): see [`Sessions::open`]. Elsewhere there is nothing to open.
@@ -261,7 +270,7 @@ impl Eim {
     }
 
     /// The EIM's addresses, as far as it is known whether they are there.
-    pub fn reach(&self) -> Vec<reach::Address> {
+    pub fn reach(&self) -> Vec<address_health::Address> {
         self.0.reach.addresses()
     }
 

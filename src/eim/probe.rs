@@ -8,13 +8,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::eim::address_health::{self, Asker};
 use crate::eim::addresses::JidScheme;
 use crate::eim::events::INBOUND_MAX;
 use crate::eim::link::{Context, EimError, Link, LinkSettings, MisroutedReplies};
 use crate::eim::link_plan::Plan;
 use crate::eim::provision::ProvisionError;
-use crate::eim::reach::{self, Asker};
-use crate::eim::sessions::Door;
+use crate::eim::sessions::C2sServer;
 use crate::eim::settings::{EimConfig, Mode};
 use crate::ids::{Secret, UserId};
 use crate::xmpp::dial::{InProcess, offer};
@@ -161,7 +161,7 @@ impl Trial<'_> {
     async fn addresses(mut self) -> Vec<Probed> {
         if let Some(asker) = self.asker.take() {
             let (asked_at, limit) = (&self.config.asked_at, self.plan.timing.timeout);
-            for (address, outcome) in reach::check(asker, asked_at, &self.config.domain, limit).await {
+            for (address, outcome) in address_health::check(asker, asked_at, &self.config.domain, limit).await {
                 self.note(format!("eim {address}"), outcome);
             }
         }
@@ -217,7 +217,7 @@ async fn try_admin(plan: &Plan<'_>, link: Link, from: String) -> Result<String, 
     Err(last.to_string())
 }
 
-async fn try_door(plan: &Plan<'_>, door: &Door) -> Result<String, String> {
+async fn try_door(plan: &Plan<'_>, door: &C2sServer) -> Result<String, String> {
     let limit = plan.timing.timeout;
     match timeout(limit, offer(&door.endpoint, &door.domain, &door.security)).await {
         Ok(Ok(offer)) => Ok(format!("SASL {}", offer.mechanisms().join(", "))),

@@ -19,7 +19,7 @@ const REFUSALS: Rate = Rate { count: 20, window_ms: 60_000 };
 
 /// A cloneable handle over the link and the schema.
 #[derive(Clone)]
-pub struct Calls {
+pub struct Requests {
     eim: Eim,
     schema: Arc<Schema>,
     domain: Arc<str>,
@@ -27,7 +27,7 @@ pub struct Calls {
     refusals: Arc<Throttle>,
 }
 
-impl Calls {
+impl Requests {
     pub fn new(eim: Eim, schema: Arc<Schema>, domain: &str, timeout: Duration) -> Self {
         let refusals = Arc::new(Throttle::new(REFUSALS));
         Self { eim, schema, domain: domain.into(), timeout, refusals }

@@ -26,7 +26,7 @@ const SESSIONS_MAX: usize = 10_000;
 
 /// The server's door for users.
 #[derive(Clone)]
-pub struct Door {
+pub struct C2sServer {
     pub endpoint: Endpoint,
     pub domain: String,
     pub security: Security,
@@ -35,7 +35,7 @@ pub struct Door {
     health: Arc<watch::Sender<Health>>,
 }
 
-impl Door {
+impl C2sServer {
     pub fn new(endpoint: Endpoint, domain: String, security: Security) -> Self {
         let health = Arc::new(watch::channel(Health::up()).0);
         Self { endpoint, domain, security, proofs: Arc::new(Semaphore::new(PROOFS_MAX)), health }
@@ -46,7 +46,7 @@ impl Door {
     }
 
     /// Whether the server takes the password (SASL without binding a resource: no session of the user is disturbed).
-    pub async fn proves(&self, user: &UserId, password: &Secret, limit: Duration) -> Result<bool, EimError> {
+    pub async fn verify_password(&self, user: &UserId, password: &Secret, limit: Duration) -> Result<bool, EimError> {
         let _place = self.proofs.try_acquire().map_err(|_| EimError::TooManyUnderWay)?;
         let proof = async {
             let offer = offer(&self.endpoint, &self.domain, &self.security).await?;
@@ -57,7 +57,7 @@ impl Door {
     }
 
     /// Sees whether users could sign in, as far as the server's offer.
-    pub async fn knock(&self, limit: Duration) {
+    pub async fn probe(&self, limit: Duration) {
         let late = |_| Err(ConnectError::Timeout(limit.as_millis() as u64));
         let offered = patience(limit, offer(&self.endpoint, &self.domain, &self.security)).await;
         // What it says goes into the health.
@@ -65,7 +65,7 @@ impl Door {
     }
 
     /// Opens a session. `None`: the server refuses the password.
-    async fn enter(&self, dial: &Dial, limit: Duration) -> Result<Option<Connected>, EimError> {
+    async fn open_session(&self, dial: &Dial, limit: Duration) -> Result<Option<Connected>, EimError> {
         self.check(dial.connect(limit).await)
     }
 
@@ -107,27 +107,27 @@ impl Drop for Session {
 /// A user's place: at most one session, and one at a time who opens it. (A second session with the same resource
 /// would throw the first one out.)
 #[derive(Default)]
-struct Place {
+struct UserSession {
     turn: Arc<AsyncMutex<()>>,
     session: Option<Session>,
 }
 
 /// All sessions of mode `c2s`. The map's lock is held for look-ups only, never while waiting.
 pub struct Sessions {
-    door: Door,
+    door: C2sServer,
     resource: String,
     peers: Peers,
     timing: Timing,
     around: Context,
     stop: CancellationToken,
-    places: Mutex<HashMap<UserId, Place>>,
+    places: Mutex<HashMap<UserId, UserSession>>,
     /// What was open before the start has been opened again, as far as credentials are kept.
     restored: AtomicBool,
 }
 
 impl Sessions {
     pub fn new(
-        door: Door,
+        door: C2sServer,
         resource: String,
         peers: Peers,
         timing: Timing,
@@ -138,7 +138,7 @@ impl Sessions {
         Self { door, resource, peers, timing, around, stop, places, restored }
     }
 
-    pub fn door(&self) -> &Door {
+    pub fn server(&self) -> &C2sServer {
         &self.door
     }
 
@@ -189,12 +189,12 @@ impl Sessions {
             if is_up && same_password {
                 return Ok(true);
             }
-            if !self.door.proves(user, password, self.timing.timeout).await? {
+            if !self.door.verify_password(user, password, self.timing.timeout).await? {
                 return Ok(false);
             }
         }
         let dial = self.dial(user, password);
-        let Some(connected) = self.door.enter(&dial, self.timing.timeout).await? else { return Ok(false) };
+        let Some(connected) = self.door.open_session(&dial, self.timing.timeout).await? else { return Ok(false) };
         let settings = LinkSettings {
             name: "session",
             dial,
@@ -253,7 +253,7 @@ impl Sessions {
         metrics::gauge!("confgate_eim_sessions").set(open as f64);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Place>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, UserSession>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

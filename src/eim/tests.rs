@@ -85,7 +85,7 @@ async fn a_caller_gets_addresses_and_id_back_as_written_though_others_were_on_th
 }
 
 #[tokio::test]
-async fn what_a_server_would_end_the_shared_stream_for_is_not_sent() {
+async fn stanza_that_would_end_the_shared_stream_is_not_sent() {
     let (eim, _far, _inbound) = start(&config(), 2).await;
     let user = UserId::parse("u1").unwrap();
     let quotes = "'".repeat(50_000);

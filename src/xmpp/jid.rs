@@ -40,9 +40,9 @@ impl<'a> Jid<'a> {
             Some((local, domain)) => (Some(local), domain),
             None => (None, bare),
         };
-        let ok = Part::Domain.fits(domain)
-            && local.is_none_or(|local| Part::Local.fits(local))
-            && resource.is_none_or(|resource| Part::Resource.fits(resource));
+        let ok = Part::Domain.is_length_allowed(domain)
+            && local.is_none_or(|local| Part::Local.is_length_allowed(local))
+            && resource.is_none_or(|resource| Part::Resource.is_length_allowed(resource));
         ok.then(|| Self { local: local.unwrap_or(""), domain, resource: resource.unwrap_or("") })
     }
 
@@ -110,7 +110,7 @@ impl Part {
         a == b || self.prepared(a) == self.prepared(b)
     }
 
-    fn fits(self, text: &str) -> bool {
+    fn is_length_allowed(self, text: &str) -> bool {
         let prepared = self.prepared(text);
         let is_sized = |part: &str| !part.is_empty() && part.len() <= PART_MAX;
         let allowed = |c: char| match self {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_would_refuse_is_no_address() {
+    fn address_that_servers_refuse_is_no_address() {
         for bad in [
             "",
             "@",

@@ -169,7 +169,7 @@ impl Wire {
     fn new() -> Self {
         let (here, there) = tokio::io::duplex(PIPE_BYTES);
         let voice = StreamIdentity::Component(vec!["webconf.ips3000".to_owned()]);
-        Self { here: XmppStream::over(Box::new(here), voice), there }
+        Self { here: XmppStream::new(Box::new(here), voice), there }
     }
 
     /// The stream's output.
@@ -192,7 +192,7 @@ impl Wire {
 /// Our own reader finds each whole, too.
 async fn read_back(header: &str, stanzas: &[String]) {
     let (here, mut there) = tokio::io::duplex(PIPE_BYTES);
-    let mut here = XmppStream::over(Box::new(here), StreamIdentity::Server);
+    let mut here = XmppStream::new(Box::new(here), StreamIdentity::Server);
     there.write_all(header.as_bytes()).await.expect("the pipe is open");
     here.next_header().await.expect("a header");
     for stanza in stanzas {

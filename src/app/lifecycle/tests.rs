@@ -11,7 +11,7 @@ fn obedient(lifecycle: &mut Lifecycle) -> Arc<Mutex<Vec<&'static str>>> {
     let ends = Arc::new(Mutex::new(Vec::new()));
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
     let (door_ends, wire_ends) = (ends.clone(), ends.clone());
-    lifecycle.door("door", async move {
+    lifecycle.listener("door", async move {
         soft.cancelled().await;
         door_ends.lock().expect("no panic").push("door");
         Ok(())
@@ -52,7 +52,7 @@ async fn an_error_and_a_panic_fail_the_process() {
     assert_eq!(lifecycle.run().await, Outcome::PartFailed);
     let mut lifecycle = Lifecycle::new(LONG);
     obedient(&mut lifecycle);
-    lifecycle.door("panicking", async { panic!("on purpose") });
+    lifecycle.listener("panicking", async { panic!("on purpose") });
     assert_eq!(lifecycle.run().await, Outcome::PartFailed);
 }
 
@@ -72,7 +72,7 @@ async fn an_error_while_stopping_fails_the_process_too() {
 async fn the_drain_time_ends_a_door_that_does_not() {
     let mut lifecycle = Lifecycle::new(Duration::from_millis(50));
     let hard = lifecycle.hard();
-    lifecycle.door("slow", async move {
+    lifecycle.listener("slow", async move {
         hard.cancelled().await;
         Ok(())
     });
@@ -83,7 +83,7 @@ async fn the_drain_time_ends_a_door_that_does_not() {
 #[tokio::test]
 async fn a_second_signal_stops_at_once() {
     let mut lifecycle = Lifecycle::new(LONG);
-    lifecycle.door("deaf", std::future::pending());
+    lifecycle.listener("deaf", std::future::pending());
     lifecycle.wire("deaf too", std::future::pending());
     let began = Instant::now();
     lifecycle.soft().cancel();
@@ -98,12 +98,12 @@ async fn a_door_that_drains_is_not_cut_by_the_end_of_another() {
     let (finish, finished) = tokio::sync::oneshot::channel::<()>();
     let soft = lifecycle.soft();
     let hard = lifecycle.hard();
-    lifecycle.door("quick", async move {
+    lifecycle.listener("quick", async move {
         soft.cancelled().await;
         Ok(())
     });
     let soft = lifecycle.soft();
-    lifecycle.door("under way", async move {
+    lifecycle.listener("under way", async move {
         soft.cancelled().await;
         tokio::task::yield_now().await;
         finish.send(()).map_err(|()| "cut")?;
@@ -120,7 +120,7 @@ async fn sigterm_is_the_soft_stop_and_the_second_one_ends_all() {
     let mut lifecycle = Lifecycle::new(LONG);
     lifecycle.listen_to_signals().expect("handlers");
     let (soft, at_once) = (lifecycle.soft(), lifecycle.at_once.clone());
-    lifecycle.door("deaf", std::future::pending());
+    lifecycle.listener("deaf", std::future::pending());
     let running = tokio::spawn(lifecycle.run());
     for stopped in [soft, at_once] {
         let me = std::process::id().to_string();

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::ComponentSettings;
-use super::link::{Link, Peer};
+use super::link::{Link, LinkPeer};
 use super::worker::Inbound;
 use crate::backoff::Backoff;
 use crate::xmpp::dial::{Dial, Endpoint};
@@ -63,7 +63,7 @@ impl Component {
         }
     }
 
-    fn peer(&self) -> Peer {
-        Peer::Server { address: self.address.clone(), domain: self.domain.clone(), keepalive: self.keepalive }
+    fn peer(&self) -> LinkPeer {
+        LinkPeer::Server { address: self.address.clone(), domain: self.domain.clone(), keepalive: self.keepalive }
     }
 }

@@ -22,7 +22,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const FAR: Duration = Duration::from_secs(24 * 3600);
 
 /// Whose stanzas come over the link.
-pub(super) enum Peer {
+pub(super) enum LinkPeer {
     /// One component, which speaks from its own domain only.
     Component { domain: String },
     /// A server, which vouches for its senders; pinged at its domain when it is silent.
@@ -43,7 +43,7 @@ pub(super) enum End {
 /// See the module.
 pub(super) struct Link {
     stream: XmppStream,
-    peer: Peer,
+    peer: LinkPeer,
     inbox: mpsc::Sender<Inbound>,
     batches: mpsc::Receiver<Vec<Stanza>>,
     cut: CancellationToken,
@@ -53,12 +53,12 @@ pub(super) struct Link {
 
 impl Link {
     /// Carries stanzas both ways until the link is over; tells the worker of its beginning and end.
-    pub(super) async fn serve(stream: XmppStream, peer: Peer, inbox: mpsc::Sender<Inbound>) -> End {
+    pub(super) async fn serve(stream: XmppStream, peer: LinkPeer, inbox: mpsc::Sender<Inbound>) -> End {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let (out, batches) = mpsc::channel(LINK_QUEUE);
         let (number, cut) = (NUMBER.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
         let domain = match &peer {
-            Peer::Component { domain } | Peer::Server { address: domain, .. } => domain_of(domain),
+            LinkPeer::Component { domain } | LinkPeer::Server { address: domain, .. } => domain_of(domain),
         };
         let link = LinkSender { number, batches: out, cut: cut.clone() };
         // An error here: the EIM has stopped.
@@ -92,7 +92,7 @@ impl Link {
                     Ok(free) => place = Some(free),
                     Err(_) => break End::Released,
                 },
-                incoming = self.stream.incoming_when(place.is_some()) => match incoming.map(|i| self.vouch(i)) {
+                incoming = self.stream.incoming_when(place.is_some()) => match incoming.map(|i| self.check_sender(i)) {
                     Ok(Some(inbound)) => {
                         if let Some(place) = place.take() {
                             place.send(inbound);
@@ -120,11 +120,11 @@ impl Link {
     }
 
     /// What came, if its sender is the peer's to speak for (XEP-0114 section 3).
-    fn vouch(&mut self, incoming: Incoming) -> Option<Inbound> {
+    fn check_sender(&mut self, incoming: Incoming) -> Option<Inbound> {
         (self.last_read, self.pinged) = (Instant::now(), false);
         let is_own = |stanza: &Stanza| match &self.peer {
-            Peer::Server { .. } => true,
-            Peer::Component { domain } => stanza.attr("from").is_some_and(|from| belongs_to(from, domain)),
+            LinkPeer::Server { .. } => true,
+            LinkPeer::Component { domain } => stanza.attr("from").is_some_and(|from| belongs_to(from, domain)),
         };
         match incoming {
             Incoming::Stanza(stanza) => is_own(&stanza).then_some(Inbound::Stanza(stanza)),
@@ -134,20 +134,20 @@ impl Link {
 
     fn quiet(&self) -> Instant {
         match self.peer {
-            Peer::Server { keepalive, .. } => self.last_read + keepalive * if self.pinged { 2 } else { 1 },
-            Peer::Component { .. } => self.last_read + FAR,
+            LinkPeer::Server { keepalive, .. } => self.last_read + keepalive * if self.pinged { 2 } else { 1 },
+            LinkPeer::Component { .. } => self.last_read + FAR,
         }
     }
 
     /// Asks a silent server whether it is there. False: it was asked before.
     fn ping(&mut self) -> bool {
         match &self.peer {
-            Peer::Component { .. } => self.last_read = Instant::now(),
-            Peer::Server { keepalive, .. } if self.pinged && is_stall(*keepalive * 2, self.last_read.elapsed()) => {
+            LinkPeer::Component { .. } => self.last_read = Instant::now(),
+            LinkPeer::Server { keepalive, .. } if self.pinged && is_stall(*keepalive * 2, self.last_read.elapsed()) => {
                 (self.last_read, self.pinged) = (Instant::now(), false);
             }
-            Peer::Server { .. } if self.pinged => return false,
-            Peer::Server { address, domain, .. } => {
+            LinkPeer::Server { .. } if self.pinged => return false,
+            LinkPeer::Server { address, domain, .. } => {
                 let ping = Stanza::iq("get", Element::new("ping", "urn:xmpp:ping")).with("id", "keepalive");
                 let ping = ping.with("from", address.as_str()).with("to", domain.as_str());
                 self.send(&ping);

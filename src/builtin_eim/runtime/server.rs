@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::link::{Link, Peer};
+use super::link::{Link, LinkPeer};
 use super::worker::Inbound;
 use crate::ids::Secret;
 use crate::xmpp::negotiate::component_server;
@@ -41,7 +41,7 @@ async fn serve(
     match stop.run_until_cancelled(proof).await {
         Some(Ok(Ok((stream, domain)))) => {
             tracing::debug!(domain, "a component is connected to the built-in EIM");
-            let end = Link::serve(stream, Peer::Component { domain: domain.clone() }, inbox).await;
+            let end = Link::serve(stream, LinkPeer::Component { domain: domain.clone() }, inbox).await;
             tracing::debug!(domain, why = %end, "a component has left the built-in EIM");
         }
         Some(Ok(Err(why))) => tracing::warn!(%why, "a component was not let in to the built-in EIM"),

@@ -258,7 +258,7 @@ async fn a_disk_that_fails_delays_the_answer_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_there_after_a_restart() {
+async fn acknowledged_writes_are_there_after_a_restart() {
     let disk = Disk::new();
     let served = Served::start(&disk);
     let mut callers = served.component(CALLERS).await;
@@ -346,7 +346,7 @@ async fn a_server_that_falls_silent_is_pinged_and_then_left() {
     let (client, server) = tokio::join!(component_client(Box::new(here), "jeorg.ips3000", &secret, None), server);
     let mut server = server.unwrap().0;
     let (inbox, mut worker) = mpsc::channel(8);
-    let peer = link::Peer::Server {
+    let peer = link::LinkPeer::Server {
         address: "jeorg.ips3000".into(),
         domain: "ips3000".into(),
         keepalive: Duration::from_millis(300),

@@ -30,7 +30,7 @@ const HASHING_ONE_IN: usize = 2;
 /// Passwords that wait to be hashed; more are refused.
 const HASH_QUEUE: usize = 256;
 /// After writes that could not be kept nothing is changed for so long; then it is tried again.
-const REST: Duration = Duration::from_millis(500);
+const WRITE_RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// The longest sleep: the wall clock, by which conferences start, may be set meanwhile.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
@@ -137,7 +137,7 @@ impl Worker {
                 self.append(&mut done, now, |eim, now, rng| eim.tick(now, rng));
             }
             for inbound in batch.drain(..) {
-                self.take_in(inbound, now, &mut done, &mut taken);
+                self.on_inbound(inbound, now, &mut done, &mut taken);
             }
             metrics::gauge!("confgate_builtin_eim_conferences").set(self.eim.conferences() as f64);
             metrics::gauge!("confgate_builtin_eim_calls").set(self.eim.calls() as f64);
@@ -170,7 +170,7 @@ impl Worker {
         done.jobs.extend(output.jobs);
     }
 
-    fn take_in(&mut self, inbound: Inbound, now: Now, done: &mut Output, taken: &mut Taken) {
+    fn on_inbound(&mut self, inbound: Inbound, now: Now, done: &mut Output, taken: &mut Taken) {
         match inbound {
             Inbound::Up { domain, link } => {
                 if let Some(old) = self.links.insert(domain, link) {
@@ -250,7 +250,7 @@ impl Worker {
             // It wrote them itself, and has read them before.
             Err(error) => tracing::error!(%error, "the built-in EIM's documents are not what it wrote"),
         }
-        self.rest = Some(Instant::now() + REST);
+        self.rest = Some(Instant::now() + WRITE_RETRY_PAUSE);
         let mut done = Output::default();
         done.stanzas.extend(taken.outcomes.into_iter().map(later));
         for stanza in taken.stanzas.into_iter().filter(|stanza| stanza.name == "iq") {

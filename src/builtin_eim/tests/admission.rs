@@ -64,7 +64,7 @@ fn the_checks_of_a_join_are_made_in_their_order() {
 }
 
 #[test]
-fn whoever_is_in_or_waits_gets_the_same_entry_again() {
+fn repeated_join_gets_the_same_entry() {
     let mut world = World::new();
     let conf = world.conference(&[("lobby", "true")]);
     world.join("ann", &conf).unwrap();
@@ -107,7 +107,7 @@ fn the_chair_too_goes_by_the_name_of_their_account() {
 }
 
 #[test]
-fn what_joiners_may_hear_and_say_is_set_by_the_policy_of_that_moment() {
+fn mute_policy_at_the_join_sets_the_members_audio() {
     let mut world = World::new();
     for (policy, audio) in [("free", Audio::Off), ("joinMuted", Audio::Off), ("locked", Audio::ForcedOff)] {
         let conf = world.conference(&[("mutePolicy", policy)]);
@@ -126,9 +126,9 @@ fn somebody_waiting_is_admitted_denied_or_leaves_and_each_is_told() {
     for user in ["m1", "m2", "m3", "m4"] {
         world.join(user, &conf).unwrap();
     }
-    world.hear(chair);
+    world.events_at(chair);
     let reasons = |world: &mut World| {
-        let heard = world.hear(chair);
+        let heard = world.events_at(chair);
         heard.iter().map(|e| format!("{} {}", e.change.name(), e.change.data()["reason"])).collect::<Vec<_>>()
     };
     world.control("ann", &conf, &[("action", "admit"), ("userId", "m1")]).unwrap();
@@ -189,15 +189,15 @@ fn a_kick_keeps_out_for_its_time_and_a_ban_for_good() {
     for (action, reason) in [("kick", LeftReason::Kicked), ("ban", LeftReason::Banned)] {
         world.join("ben", &conf).unwrap();
         world.subscribe(ben, &conf, "own", 1).unwrap();
-        world.hear(ben);
+        world.events_at(ben);
         world.control("ann", &conf, &[("action", action), ("userId", "ben")]).unwrap();
-        let heard = world.hear(ben);
+        let heard = world.events_at(ben);
         assert_eq!(heard.len(), 1, "their own leaving, and nothing after it");
         assert_eq!(heard[0].change.data()["reason"], format!("{reason:?}").to_lowercase());
         assert_eq!(heard[0].actor.as_ref().unwrap().as_str(), "ann");
         world.control("ann", &conf, &[("action", "lock")]).unwrap();
         world.control("ann", &conf, &[("action", "unlock")]).unwrap();
-        assert_eq!(world.hear(ben), []);
+        assert_eq!(world.events_at(ben), []);
         world.pass(599_999);
         world.eim = world.reloaded();
         assert_eq!(refusal(world.join("ben", &conf)), "forbidden conference.banned", "{action}");

@@ -62,7 +62,7 @@ fn a_declined_call_tells_why_and_is_over() {
 }
 
 #[test]
-fn who_talks_to_somebody_else_declines_as_busy_without_hearing_of_it() {
+fn busy_callee_declines_without_being_rung() {
     let mut world = world();
     let (first, _) = world.ring("ann", &["ben"]).unwrap();
     world.on_call("ben", "accept", &first).unwrap();
@@ -221,7 +221,7 @@ fn a_socket_that_stays_away_has_hung_up() {
 }
 
 #[test]
-fn what_ends_the_conference_ends_the_call() {
+fn end_of_the_conference_ends_the_call() {
     let mut world = world();
     let (call, conf) = world.ring("ann", &["ben"]).unwrap();
     world.on_call("ben", "accept", &call).unwrap();
@@ -269,7 +269,7 @@ fn a_call_and_its_conference_exist_for_those_only_whom_it_names() {
 }
 
 #[test]
-fn whom_one_may_call_and_how_often_is_bounded() {
+fn callees_and_rate_of_calls_are_bounded() {
     let mut world = world();
     let conf = world.conference(&[]);
     world.guest("g1", &conf);

@@ -85,7 +85,7 @@ fn acts_about_oneself_are_told_once_and_repeats_are_not() {
         let seq = act(&mut world, action);
         assert_eq!(seq, before + 1 + i as u64, "{action}");
         assert_eq!(act(&mut world, action), seq, "{action} again");
-        let heard = world.hear(chair);
+        let heard = world.events_at(chair);
         assert_eq!(heard.len(), 1);
         assert_eq!((heard[0].seq, heard[0].actor.as_ref().unwrap().as_str()), (seq, "ben"));
     }
@@ -234,12 +234,12 @@ fn the_chair_is_handed_over_and_stays_with_whom_it_was_given() {
 }
 
 #[test]
-fn who_listens_hears_of_the_conference_that_they_make() {
+fn subscribed_chair_gets_the_creation_event() {
     let mut world = World::new();
     world.listen("ann", "n1", 1).unwrap();
     world.listen("ben", "n1", 1).unwrap();
     let conf = world.conference(&[]);
-    let heard = world.hear(&via("ann"));
+    let heard = world.events_at(&via("ann"));
     assert_eq!((heard.len(), heard[0].seq, heard[0].change.name()), (1, 1, "conference.created"));
     assert_eq!(heard[0].conf_id.as_str(), conf);
     assert_eq!(heard[0].epoch, world.snapshot(&conf).epoch);
@@ -291,7 +291,7 @@ fn a_chairs_link_makes_a_further_chair_with_a_seat_of_their_own() {
 }
 
 #[test]
-fn whoever_hands_over_a_chair_that_is_not_theirs_takes_it_from_nobody() {
+fn handing_over_a_foreign_chair_changes_nothing() {
     let (mut world, conf) = full_house();
     world.linked("c1", &conf, "chair");
     world.join("c1", &conf).unwrap();
@@ -360,18 +360,18 @@ fn a_chair_may_order_without_being_in_the_conference() {
 #[test]
 fn messages_are_members_to_write_and_read_back_in_pages() {
     let (mut world, conf) = full_house();
-    assert_eq!(refusal(world.say("dan", &conf, "x")), "forbidden conference.notMember");
+    assert_eq!(refusal(world.send_message("dan", &conf, "x")), "forbidden conference.notMember");
     for bad in ["", " \n", &"字".repeat(4001)] {
-        assert_eq!(refusal(world.say("ben", &conf, bad)), "bad-request argument.invalid");
+        assert_eq!(refusal(world.send_message("ben", &conf, bad)), "bad-request argument.invalid");
     }
     let chair = "ann@ips3000/home";
     world.subscribe(chair, &conf, "own", 1).unwrap();
     let text = "字".repeat(4000);
-    let first = world.say("ben", &conf, &text).unwrap();
-    let heard = world.hear(chair);
+    let first = world.send_message("ben", &conf, &text).unwrap();
+    let heard = world.events_at(chair);
     assert_eq!(heard[0].change, crate::event::Change::Message(first.clone()));
     for i in 0..1100 {
-        world.say("cat", &conf, &format!("<{i}>")).unwrap();
+        world.send_message("cat", &conf, &format!("<{i}>")).unwrap();
     }
     assert_eq!(world.eim, world.reloaded());
     let page = |world: &mut World, user: &str, attrs: &[(&str, &str)]| {

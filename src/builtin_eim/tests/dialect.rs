@@ -68,7 +68,7 @@ fn the_standards_questions_are_answered() {
 }
 
 #[test]
-fn what_is_not_ours_is_unavailable_and_what_is_malformed_is_refused() {
+fn foreign_iq_is_unavailable_and_malformed_iq_is_refused() {
     let mut world = World::new();
     let ann = via("ann");
     let ext = |content: &str| format!("<jeExtension xmlns='{CONF}'>{content}</jeExtension>");
@@ -136,7 +136,7 @@ fn what_is_not_ours_is_unavailable_and_what_is_malformed_is_refused() {
 }
 
 #[test]
-fn what_asks_for_nothing_is_not_answered() {
+fn stanza_that_is_no_request_is_not_answered() {
     let mut world = World::new();
     for text in [
         "<iq type='result' id='1' from='webconf.ips3000' to='jeconference.ips3000'/>",
@@ -161,7 +161,7 @@ fn an_answer_or_a_state_never_outgrows_a_stanza() {
         world.set(&from, "join", &[("confId", &conf), ("name", &name)]).unwrap();
     }
     for _ in 0..200 {
-        world.say("m0", &conf, &"&".repeat(4000)).unwrap();
+        world.send_message("m0", &conf, &"&".repeat(4000)).unwrap();
     }
     let state = world.get(GATEWAY, "snapshot", &[("confId", &conf)]).unwrap();
     let size = state.to_xml().len();

@@ -122,7 +122,7 @@ impl History {
                 attrs.extend(value.map(|v| ("value", v)));
                 drop(world.control(USERS[*user], &conf, &attrs));
             }
-            Step::Say(user) => drop(world.say(USERS[*user], &conf, "会议 <&> \"x\"")),
+            Step::Say(user) => drop(world.send_message(USERS[*user], &conf, "会议 <&> \"x\"")),
             Step::Subscribe(user, node) => drop(world.set(&via(USERS[*user]), "subscribe", &claim(node))),
             Step::Unsubscribe(user, node) => drop(world.set(&via(USERS[*user]), "unsubscribe", &claim(node))),
             Step::Presence(user, node, state, keep) => {
@@ -142,7 +142,7 @@ impl History {
                 world.eim = reloaded;
             }
         }
-        self.events.extend(self.world.hear(ONLOOKER));
+        self.events.extend(self.world.events_at(ONLOOKER));
     }
 
     fn check(&mut self) {

@@ -1,11 +1,11 @@
 //! Promises of the built-in EIM, kept through its stanzas alone.
 
+mod accounts;
 mod admission;
 mod call_histories;
 mod calls;
 mod control;
 mod dialect;
 mod histories;
-mod people;
 mod presence;
 mod world;

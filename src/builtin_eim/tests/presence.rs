@@ -30,14 +30,14 @@ fn a_socket_that_closes_and_opens_again_is_told_as_reconnecting_and_back() {
     let (mut world, conf) = with_ben();
     world.set(&via("ben"), "unsubscribe", &claim(&conf, "n1", "5")).unwrap();
     assert_eq!(state(&mut world, &conf, "ben"), Some(MemberState::Reconnecting));
-    assert_eq!(world.hear(&via("ben")), [], "nothing after the unsubscription");
+    assert_eq!(world.events_at(&via("ben")), [], "nothing after the unsubscription");
     let back = world.subscribe(&via("ben"), &conf, "n1", 6).unwrap();
     assert_eq!(back.members[0].state, MemberState::Joined, "the answer holds what it caused");
     assert_eq!(world.hear_types(&session("ann")), "member.updated member.updated");
 }
 
 #[test]
-fn what_an_older_socket_tells_is_without_effect() {
+fn presence_from_an_older_socket_has_no_effect() {
     let (mut world, conf) = with_ben();
     world.subscribe(&via("ben"), &conf, "n1", 7).unwrap();
     let before = world.snapshot(&conf);
@@ -72,7 +72,7 @@ fn a_takeover_by_another_node_is_not_undone_by_the_end_of_the_old_socket() {
 }
 
 #[test]
-fn who_goes_for_good_leaves_once_and_comes_back_to_their_seat_in_time() {
+fn member_that_goes_leaves_once_and_returns_to_its_seat_in_time() {
     let (mut world, conf) = with_ben();
     let chair = session("ann");
     world.control("ann", &conf, &[("action", "mute"), ("userId", "ben")]).unwrap();
@@ -82,7 +82,7 @@ fn who_goes_for_good_leaves_once_and_comes_back_to_their_seat_in_time() {
     world.presence("ben", &conf, &told("n1", "5", "gone")).unwrap();
     world.presence("ben", &conf, &told("n1", "5", "gone")).unwrap();
     assert_eq!(world.snapshot(&conf).members, []);
-    let left = world.hear(&chair).pop().unwrap();
+    let left = world.events_at(&chair).pop().unwrap();
     assert_eq!((left.change.name(), left.change.data()["reason"].as_str()), ("member.left", Some("timeout")));
     assert_eq!(left.actor, None);
     // Locked and with a lobby: who was admitted before is admitted.
@@ -134,7 +134,7 @@ fn before_admission_one_sees_the_conference_and_oneself_only() {
     let mut world = World::new();
     let conf = world.conference(&[("lobby", "true")]);
     world.join("ann", &conf).unwrap();
-    world.say("ann", &conf, "secret").unwrap();
+    world.send_message("ann", &conf, "secret").unwrap();
     world.join("cat", &conf).unwrap();
     world.guest("g1", &conf);
     let own = session("g1");
@@ -148,13 +148,13 @@ fn before_admission_one_sees_the_conference_and_oneself_only() {
     let members = world.get(&own, "members", &attrs).unwrap();
     assert_eq!(members.children().map(|m| m.attr("userId").unwrap()).collect::<Vec<_>>(), ["g1"]);
     assert_eq!(refusal(world.get(&own, "messages", &attrs)), "forbidden conference.notMember");
-    assert_eq!(refusal(world.say("g1", &conf, "hello?")), "forbidden conference.notMember");
-    world.hear(&own);
+    assert_eq!(refusal(world.send_message("g1", &conf, "hello?")), "forbidden conference.notMember");
+    world.events_at(&own);
     world.join("ben", &conf).unwrap();
-    world.say("ann", &conf, "more secrets").unwrap();
+    world.send_message("ann", &conf, "more secrets").unwrap();
     assert_eq!(world.hear_types(&own), "", "others' news");
     world.control("ann", &conf, &[("action", "admit"), ("userId", "g1")]).unwrap();
-    world.say("ann", &conf, "welcome").unwrap();
+    world.send_message("ann", &conf, "welcome").unwrap();
     assert_eq!(world.hear_types(&own), "waiting.removed member.joined message");
     let full = world.subscribe(&own, &conf, "own", 3).unwrap();
     assert_eq!((full.members.len(), ids(&full).as_str(), full.messages.len()), (2, "ben cat", 3));
@@ -193,10 +193,10 @@ fn a_gateway_gets_one_copy_and_each_session_its_own() {
     world.subscribe(&session("ann"), &conf, "own", 1).unwrap();
     world.control("ann", &conf, &[("action", "lock")]).unwrap();
     let hearers = [&via("ben"), &via("cat"), "dan%ips3000@webconf-b.ips3000/uc", &session("eve"), &session("ann")];
-    assert_eq!(hearers.map(|a| world.hear(a).len()), [0, 1, 1, 1, 1]);
+    assert_eq!(hearers.map(|a| world.events_at(a).len()), [0, 1, 1, 1, 1]);
     // The latest goes: the copy goes to the one before.
     world.set(&via("cat"), "unsubscribe", &claim(&conf, "n1", "2")).unwrap();
-    assert_eq!(hearers.map(|a| world.hear(a).len()), [1, 0, 1, 1, 1]);
+    assert_eq!(hearers.map(|a| world.events_at(a).len()), [1, 0, 1, 1, 1]);
     world.control("ann", &conf, &[("action", "end")]).unwrap();
     assert_eq!(
         hearers.map(|a| world.hear_types(a)),
@@ -224,7 +224,7 @@ fn a_node_that_starts_anew_answers_for_its_seats_and_for_unclaimed_ones() {
     assert_eq!(reset.attr("more"), None);
     let states = ["ben", "cat", "dan"].map(|user| state(&mut world, &conf, user).unwrap());
     assert_eq!(states, [MemberState::Reconnecting, MemberState::Joined, MemberState::Reconnecting]);
-    world.hear(&via("ben"));
+    world.events_at(&via("ben"));
     world.control("ann", &conf, &[("action", "lock")]).unwrap();
     assert_eq!(world.hear_types(&via("ben")), "", "no subscription outlives the reset");
     world.presence("dan", &conf, &told("n1", "2", "gone")).unwrap();

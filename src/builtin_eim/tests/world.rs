@@ -173,7 +173,7 @@ impl World {
         Ok(answer.attr("seq").unwrap().parse().unwrap())
     }
 
-    pub fn say(&mut self, user: &str, conf: &str, text: &str) -> Result<Message, Refused> {
+    pub fn send_message(&mut self, user: &str, conf: &str, text: &str) -> Result<Message, Refused> {
         let operation = Self::operation("sendMessage", &[("confId", conf)]).with_text(text);
         let said = self.ask("set", &via(user), CONF, operation)?.with("userId", user).with_text(text);
         Ok(message(&said))
@@ -255,13 +255,13 @@ impl World {
     }
 
     /// What that address has heard since it was asked last.
-    pub fn hear(&mut self, address: &str) -> Vec<Event> {
+    pub fn events_at(&mut self, address: &str) -> Vec<Event> {
         self.heard.remove(address).unwrap_or_default()
     }
 
     /// Types of the events that the address has heard since it was asked last, in their order.
     pub fn hear_types(&mut self, address: &str) -> String {
-        self.hear(address).iter().map(|e| e.change.name()).collect::<Vec<_>>().join(" ")
+        self.events_at(address).iter().map(|e| e.change.name()).collect::<Vec<_>>().join(" ")
     }
 
     /// The EIM that the disk gives.

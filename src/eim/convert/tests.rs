@@ -32,7 +32,7 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 /// One exchange of `rpc-schema/iq/*.iq`.
-struct Exchange {
+struct IqExchange {
     place: String,
     params: Map<String, Value>,
     request: String,
@@ -40,17 +40,17 @@ struct Exchange {
     outcome: Result<Value, Value>,
 }
 
-fn exchanges(name: &str) -> Vec<Exchange> {
+fn exchanges(name: &str) -> Vec<IqExchange> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("rpc-schema/iq/{name}.iq"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     text.split("\n\n").map(|block| exchange(name, block)).collect()
 }
 
-fn exchange(name: &str, block: &str) -> Exchange {
+fn exchange(name: &str, block: &str) -> IqExchange {
     let line = |mark: &str| block.lines().find_map(|line| line.strip_prefix(mark)).map(str::trim);
     let need = |mark: &str| line(mark).unwrap_or_else(|| panic!("{name}: no `{mark}` in\n{block}"));
     let read = |text: &str| serde_json::from_str(text).unwrap_or_else(|e| panic!("{name}: {e}: {text}"));
-    Exchange {
+    IqExchange {
         place: format!("{name}: {}", line("//").unwrap_or_default()),
         params: object(read(need("params"))),
         request: need(">>").to_owned(),
@@ -82,7 +82,7 @@ fn told(refusal: &Refusal) -> Value {
 #[test]
 fn every_entry_speaks_the_dialect_that_its_hand_written_exchanges_pin() {
     for (method, x_iq) in entries() {
-        for Exchange { place, params, request, answer, outcome } in exchanges(&method.name) {
+        for IqExchange { place, params, request, answer, outcome } in exchanges(&method.name) {
             assert_eq!(method.validate_params(&params), Ok(()), "{place}");
             let asked = to_iq(x_iq, &params, DOMAIN).unwrap_or_else(|e| panic!("{place}: {e:?}"));
             assert_eq!(canonical(&asked.to_xml()), canonical(&request), "{place}");
@@ -105,7 +105,7 @@ fn there_is_no_exchange_without_an_entry() {
 }
 
 #[test]
-fn what_the_eim_tells_of_a_conference_is_a_roster() {
+fn snapshot_of_the_eim_is_a_roster() {
     for name in ["eim.subscribe", "eim.snapshot"] {
         let method = SCHEMA.internal(name).expect("an entry");
         for exchange in exchanges(name).into_iter().filter(|e| e.outcome.is_ok()) {
@@ -279,7 +279,7 @@ fn any_text() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back(a in any_text(), own in any_text(), n in any::<i64>(), u in any::<u64>(),
+    fn written_value_is_read_back(a in any_text(), own in any_text(), n in any::<i64>(), u in any::<u64>(),
                                     flag in any::<bool>(), tags in prop::collection::vec(any_text(), 0..5)) {
         let rule = x_iq(json!({
             "to": "s.{domain}", "type": "set", "ns": "urn:a", "element": "op", "wrapper": {"element": "je"},

@@ -12,7 +12,7 @@ use super::state::State;
 use super::{Connected, EimError, MisroutedReplies, Reply, Request};
 use crate::clock::stall::is_stall;
 use crate::eim::events::Inbound;
-use crate::eim::iq_handler::{self, Answer, WebAddress};
+use crate::eim::iq_handler::{self, IqAnswer, WebAddress};
 use crate::xmpp::jid::belongs_to;
 use crate::xmpp::negotiate::ConnectError;
 use crate::xmpp::stream::{Incoming, StreamError, XmppStream};
@@ -109,7 +109,7 @@ impl<'a> Connection<'a> {
                 () = tokio::task::yield_now(), if gathering => gathering = false,
                 Some((iq, found)) = self.questions.next() => self.reply_web_address(&iq, found),
                 incoming = self.stream.incoming_when(read), if !gathering => match incoming {
-                    Ok(incoming) => self.take_in(incoming),
+                    Ok(incoming) => self.on_incoming(incoming),
                     Err(e) => return Some(ended(e)),
                 },
                 stanza = MisroutedReplies::recv(&mut self.state.settings.strays) => self.take_stray(stanza),
@@ -140,7 +140,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn take_in(&mut self, incoming: Incoming) {
+    fn on_incoming(&mut self, incoming: Incoming) {
         self.last_read = Instant::now();
         let (stanza, is_whole) = match incoming {
             Incoming::Stanza(stanza) => (stanza, true),
@@ -196,17 +196,17 @@ impl<'a> Connection<'a> {
     }
 
     fn take_request(&mut self, iq: Stanza) {
-        match iq_handler::answer(&iq, &self.state.settings.peers) {
-            Answer::Reply(reply) => self.reply(&reply),
-            Answer::WebAddress { .. } if self.questions.len() >= QUESTIONS_MAX => {
+        match iq_handler::handle(&iq, &self.state.settings.peers) {
+            IqAnswer::Reply(reply) => self.reply(&reply),
+            IqAnswer::WebAddress { .. } if self.questions.len() >= QUESTIONS_MAX => {
                 self.reply(&iq_handler::error(&iq, "wait", "resource-constraint"));
             }
-            Answer::WebAddress { conf_id, role } => {
+            IqAnswer::WebAddress { conf_id, role } => {
                 let (reply, found) = oneshot::channel();
                 self.state.outbox.push(Inbound::WebAddress { conf_id, role, reply });
                 self.questions.push(Box::pin(async move { (iq, found.await) }));
             }
-            Answer::Nothing => {}
+            IqAnswer::Nothing => {}
         }
     }
 

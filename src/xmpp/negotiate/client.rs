@@ -103,7 +103,7 @@ async fn ask(stream: &mut XmppStream, id: &str, payload: Element) -> Result<Stan
 }
 
 async fn opened(io: Box<dyn Io>, domain: &str, secured: bool) -> Result<Offer, ConnectError> {
-    opened_over(XmppStream::over(io, StreamIdentity::Session), domain, secured).await
+    opened_over(XmppStream::new(io, StreamIdentity::Session), domain, secured).await
 }
 
 async fn opened_over(mut stream: XmppStream, domain: &str, secured: bool) -> Result<Offer, ConnectError> {

@@ -67,7 +67,7 @@ pub async fn component_client(
     beside: Option<&str>,
 ) -> Result<XmppStream, ConnectError> {
     let domains = [domain].into_iter().chain(beside).map(str::to_owned).collect();
-    let mut stream = XmppStream::over(io, StreamIdentity::Component(domains));
+    let mut stream = XmppStream::new(io, StreamIdentity::Component(domains));
     stream.queue_header(COMPONENT_NS, &[("to", domain)]);
     let answer = stream.next_header().await?;
     let id = answer.attr("id").ok_or_else(|| ConnectError::Protocol("a stream without an id".into()))?;
@@ -84,7 +84,7 @@ pub async fn component_server(
     io: Box<dyn Io>,
     secret_of: impl Fn(&str) -> Option<Secret>,
 ) -> Result<(XmppStream, String), ConnectError> {
-    let mut stream = XmppStream::over(io, StreamIdentity::Server);
+    let mut stream = XmppStream::new(io, StreamIdentity::Server);
     let asked = stream.next_header().await?;
     let (domain, id) = (asked.attr("to").unwrap_or_default().to_owned(), random_text(24));
     stream.queue_header(COMPONENT_NS, &[("from", &domain), ("id", &id)]);

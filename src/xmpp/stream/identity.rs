@@ -23,7 +23,8 @@ impl StreamIdentity {
             Self::Session => stanza.write_from(out, None),
             Self::Component(domains) => {
                 let is_addressed = stanza.attr("to").is_some_and(|to| Jid::parse(to).is_some());
-                let Some(from) = stanza.attr("from").and_then(|from| own(from, domains)).filter(|_| is_addressed)
+                let Some(from) =
+                    stanza.attr("from").and_then(|from| own_address(from, domains)).filter(|_| is_addressed)
                 else {
                     return false;
                 };
@@ -35,7 +36,7 @@ impl StreamIdentity {
 }
 
 /// The address at one of the domains, if it is at one of them.
-fn own(from: &str, domains: &[String]) -> Option<String> {
+fn own_address(from: &str, domains: &[String]) -> Option<String> {
     let jid = Jid::parse(from)?;
     domains.iter().find(|domain| jid.is_at(domain)).map(|domain| Jid { domain, ..jid }.to_string())
 }

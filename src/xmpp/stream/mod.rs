@@ -82,7 +82,7 @@ pub struct XmppStream {
 }
 
 impl XmppStream {
-    pub fn over(io: Box<dyn Io>, voice: StreamIdentity) -> Self {
+    pub fn new(io: Box<dyn Io>, voice: StreamIdentity) -> Self {
         Self {
             io,
             splitter: Splitter::default(),
@@ -293,11 +293,11 @@ mod tests {
     const HEAD: &str = "<stream:stream xmlns:stream='s' id='7'>";
 
     fn stream(io: impl Io + 'static) -> XmppStream {
-        XmppStream::over(Box::new(io), StreamIdentity::Server)
+        XmppStream::new(Box::new(io), StreamIdentity::Server)
     }
 
     #[tokio::test]
-    async fn what_is_queued_leaves_while_the_next_stanza_is_awaited() {
+    async fn queued_bytes_leave_while_the_next_stanza_is_awaited() {
         let (here, mut there) = duplex(16);
         let mut stream = stream(here);
         assert!(stream.queue(&Stanza::parse("<a>more than the pipe holds</a>").unwrap()));

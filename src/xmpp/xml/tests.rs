@@ -86,7 +86,7 @@ fn text_from_outside_is_refused_for_anything_that_would_break_the_shared_stream(
 }
 
 #[test]
-fn what_xml_allows_passes() {
+fn every_form_that_xml_allows_passes() {
     let good = [
         " <iq/>\n",
         "<iq xmlns:p='x' p:a='1'><p:b/></iq>",
@@ -106,7 +106,7 @@ fn what_xml_allows_passes() {
 }
 
 #[test]
-fn what_a_server_has_let_through_is_read_with_every_name_of_xmls() {
+fn stanza_from_a_server_is_read_with_every_xml_name() {
     for name in ["नाम", "ⴀ", "Ș"] {
         let text = format!("<iq><{name}/></iq>");
         assert!(from_a_server(&text).is_ok() && Stanza::parse(&text).is_err(), "{name}");
@@ -126,7 +126,7 @@ fn an_element_survives_writing_and_reading() {
 }
 
 #[test]
-fn what_is_read_is_written_anew_with_the_same_meaning() {
+fn stanza_is_rewritten_with_the_same_meaning() {
     let table = [
         (
             "<iq xmlns='jabber:client' type='get' id='01'><a xmlns='x'> <b c='&amp;'/></a></iq>",

@@ -45,7 +45,7 @@ fn stanzas_come_out_whole_however_the_bytes_are_cut() {
 }
 
 #[test]
-fn what_would_confuse_the_framing_is_refused() {
+fn input_that_confuses_the_framing_is_refused() {
     let bad = [
         "x",
         "<!-- c -->",
@@ -112,7 +112,7 @@ fn a_stanza_that_is_too_large_or_too_deep_is_skipped_and_what_follows_is_in_step
 }
 
 #[test]
-fn what_is_thrown_away_takes_no_memory() {
+fn skipped_stanza_takes_no_memory() {
     let mut splitter = Splitter::default();
     splitter.feed(HEAD.as_bytes());
     assert!(matches!(splitter.next_frame(), Ok(Some(Frame::Open(_)))));

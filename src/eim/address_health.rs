@@ -13,7 +13,7 @@ use crate::clock::stall::is_stall;
 use crate::eim::convert::StanzaError;
 use crate::eim::events::Inbound;
 use crate::eim::link::{EimError, Link};
-use crate::eim::sessions::{Door, Sessions};
+use crate::eim::sessions::{C2sServer, Sessions};
 use crate::health::Health;
 use crate::xmpp::jid::same_address;
 use crate::xmpp::xml::{Element, Stanza};
@@ -46,7 +46,7 @@ pub struct Address {
 /// What is known of all addresses: a cloneable handle, written by whoever hears an answer. Nothing waits while the lock
 /// is held.
 #[derive(Clone)]
-pub struct Reach(Arc<Inner>);
+pub struct AddressHealth(Arc<Inner>);
 
 struct Inner {
     known: Mutex<Known>,
@@ -63,12 +63,12 @@ struct Known {
 
 /// What an answer says of the address that was asked.
 #[derive(Debug, PartialEq, Eq)]
-enum Says {
+enum AddressAnswer {
     Here,
     Away(String),
 }
 
-impl Reach {
+impl AddressHealth {
     pub fn new(names: &[String]) -> Self {
         let mut addresses: Vec<Address> = Vec::new();
         for name in names {
@@ -98,7 +98,7 @@ impl Reach {
     /// `is_own`: the condition is one that the request's own entry knows the EIM to answer with.
     pub fn answered(&self, name: &str, answer: &Stanza, is_own: impl FnOnce(&str) -> bool) -> bool {
         let says = says(answer, self.lock().nobody.as_ref(), is_own);
-        let away = matches!(says, Says::Away(_));
+        let away = matches!(says, AddressAnswer::Away(_));
         self.note(name, says);
         away
     }
@@ -115,16 +115,16 @@ impl Reach {
         Some(Health { since_ms, ..Health::down(why.join("; ")) })
     }
 
-    fn note(&self, name: &str, says: Says) {
+    fn note(&self, name: &str, says: AddressAnswer) {
         let mut known = self.lock();
         let Some(address) = known.addresses.iter_mut().find(|known| same_address(&known.name, name)) else { return };
         address.missed = 0;
-        let here = says == Says::Here;
+        let here = says == AddressAnswer::Here;
         let was = address.here.replace(here);
         address.has_answered |= here;
         address.why = match says {
-            Says::Here => String::new(),
-            Says::Away(why) => why,
+            AddressAnswer::Here => String::new(),
+            AddressAnswer::Away(why) => why,
         };
         if was == Some(here) {
             return;
@@ -146,7 +146,7 @@ impl Reach {
             address.missed
         };
         if missed >= MISSED_MAX {
-            self.note(name, Says::Away(format!("no answer within {} ms, {missed} times", limit.as_millis())));
+            self.note(name, AddressAnswer::Away(format!("no answer within {} ms, {missed} times", limit.as_millis())));
         }
     }
 
@@ -185,9 +185,9 @@ impl Address {
 /// Judges an answer. A live entity that doesn't know the question says so by `service-unavailable` or
 /// `feature-not-implemented` (RFC 6120 sections 8.3.3.3 and 8.3.3.19); what only servers say, or what this server says
 /// of an address at which nobody is, means that the address is away.
-fn says(answer: &Stanza, nobody: Option<&StanzaError>, is_own: impl FnOnce(&str) -> bool) -> Says {
+fn says(answer: &Stanza, nobody: Option<&StanzaError>, is_own: impl FnOnce(&str) -> bool) -> AddressAnswer {
     if answer.attr("type") != Some("error") {
-        return Says::Here;
+        return AddressAnswer::Here;
     }
     let error = StanzaError::of(answer);
     let away = match (error.kind.as_str(), error.condition.as_str()) {
@@ -198,7 +198,7 @@ fn says(answer: &Stanza, nobody: Option<&StanzaError>, is_own: impl FnOnce(&str)
         (_, "service-unavailable" | "feature-not-implemented") => false,
         _ => nobody == Some(&error),
     };
-    if away { Says::Away(format!("the server says {}", error.condition)) } else { Says::Here }
+    if away { AddressAnswer::Away(format!("the server says {}", error.condition)) } else { AddressAnswer::Here }
 }
 
 /// Whom the pings come from.
@@ -224,10 +224,10 @@ impl Asker {
 
 /// Everything that the regular look needs.
 pub(super) struct Look {
-    pub reach: Reach,
+    pub reach: AddressHealth,
     pub asker: Asker,
     /// Where users sign in, if they speak over sessions of their own.
-    pub door: Option<Door>,
+    pub door: Option<C2sServer>,
     pub domain: String,
     pub every: Duration,
     pub limit: Duration,
@@ -259,7 +259,7 @@ impl Look {
                 }
             }
             if let Some(door) = &self.door {
-                door.knock(self.limit).await;
+                door.probe(self.limit).await;
             }
             if link.borrow_and_update().up {
                 self.once().await;
@@ -269,7 +269,7 @@ impl Look {
 
     async fn notify_changes(&self) {
         let (mut link, mut changed) = (self.link.clone(), self.reach.0.changed.subscribe());
-        let mut door = self.door.as_ref().map(Door::health);
+        let mut door = self.door.as_ref().map(C2sServer::health);
         loop {
             let linked = tokio::select! {
                 _ = changed.changed() => Ok(()),
@@ -283,7 +283,7 @@ impl Look {
             if !now.up {
                 self.reach.forget();
             }
-            self.tell(now);
+            self.publish(now);
             // The EIM may have forgotten who listens, and nobody was told what happened meanwhile.
             if self.reach.came_back() && self.inbound.send(Inbound::Up).await.is_err() {
                 return;
@@ -320,7 +320,7 @@ impl Look {
         }
     }
 
-    fn tell(&self, link: Health) {
+    fn publish(&self, link: Health) {
         let door = self.door.as_ref().map(|door| door.health().borrow().clone()).filter(|door| !door.up);
         let now = if link.up { door.or_else(|| self.reach.trouble()).unwrap_or(link) } else { link };
         self.tell.send_if_modified(|known| {
@@ -348,7 +348,7 @@ pub(super) async fn check(
 ) -> Vec<(String, Result<String, String>)> {
     let nobody = asker.ping(&format!("{NOBODY}.{domain}"), limit).await.ok();
     let nobody = nobody.filter(|answer| answer.attr("type") == Some("error")).map(|answer| StanzaError::of(&answer));
-    let known = Reach::new(names);
+    let known = AddressHealth::new(names);
     let mut checked = Vec::new();
     for address in known.addresses() {
         let mut answer = asker.ping(&address.name, limit / TRIES).await;
@@ -359,8 +359,8 @@ pub(super) async fn check(
         }
         let outcome = match answer {
             Ok(answer) => match says(&answer, nobody.as_ref(), |_| false) {
-                Says::Here => Ok("answers".to_owned()),
-                Says::Away(why) => Err(format!("is away: {why}")),
+                AddressAnswer::Here => Ok("answers".to_owned()),
+                AddressAnswer::Away(why) => Err(format!("is away: {why}")),
             },
             Err(EimError::Timeout) => Err(format!("doesn't answer within {} ms", limit.as_millis())),
             Err(error) => Err(error.to_string()),
@@ -389,12 +389,12 @@ mod tests {
         ["jeconference.ips3000", "jeorg.ips3000"].map(str::to_owned).to_vec()
     }
 
-    fn up(reach: &Reach) -> bool {
+    fn up(reach: &AddressHealth) -> bool {
         reach.trouble().is_none()
     }
 
     #[test]
-    fn what_the_server_says_in_place_of_an_absent_address_is_told_from_what_a_live_one_says() {
+    fn errors_for_an_absent_address_differ_from_those_of_a_live_one() {
         // As ejabberd says it where it may not look for other servers.
         let denied = error("auth", "forbidden", &text("Access denied by service policy"));
         let nobody = StanzaError::of(&denied);
@@ -408,7 +408,7 @@ mod tests {
             error("wait", "recipient-unavailable", ""),
         ];
         for answer in &away {
-            assert_ne!(says(answer), Says::Here, "{}", answer.to_xml());
+            assert_ne!(says(answer), AddressAnswer::Here, "{}", answer.to_xml());
         }
         let here = [
             Stanza::parse("<iq type='result' id='1'/>").unwrap(),
@@ -420,13 +420,13 @@ mod tests {
             error("cancel", "item-not-found", ""),
         ];
         for answer in &here {
-            assert_eq!(says(answer), Says::Here, "{}", answer.to_xml());
+            assert_eq!(says(answer), AddressAnswer::Here, "{}", answer.to_xml());
         }
     }
 
     #[test]
     fn a_condition_that_the_entry_declares_is_the_eims_own() {
-        let reach = Reach::new(&names());
+        let reach = AddressHealth::new(&names());
         let answer = error("wait", "recipient-unavailable", "");
         assert!(!reach.answered("jeconference.ips3000", &answer, |condition| condition == "recipient-unavailable"));
         assert!(reach.answered("jeconference.ips3000", &answer, |_| false));
@@ -434,7 +434,7 @@ mod tests {
 
     #[test]
     fn an_address_that_answered_and_is_away_takes_the_eim_down_until_it_answers_again() {
-        let reach = Reach::new(&names());
+        let reach = AddressHealth::new(&names());
         let (here, away) =
             (Stanza::parse("<iq type='result'/>").unwrap(), error("cancel", "remote-server-not-found", ""));
         let heard = |name: &str, answer: &Stanza| {
@@ -454,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_silent_address_is_away_after_two_pings_and_any_answer_counts() {
-        let reach = Reach::new(&names()[..1]);
+        let reach = AddressHealth::new(&names()[..1]);
         let limit = Duration::from_millis(10);
         reach.missed("jeconference.ips3000", limit);
         assert!(up(&reach));
