@@ -1,5 +1,5 @@
-//! What the EIM has decided is carried out here: logins, links and accounts end, bars are set. What the store can't keep
-//! now is tried again until it can, since it was acknowledged. A task that `app::serve` starts.
+//! Carries out the EIM's decisions: logins, links and accounts end, bans are set. A write that the store can't take now
+//! is tried again until it can, since it was acknowledged. A task that `app::serve` starts.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// oldest is given up.
 const WAITING_MAX: usize = 10_000;
 
-/// What happened where, and when.
+/// An event of a conference, and when it happened.
 type Waiting = (ConfId, LifecycleEvent, Moment);
 
 /// Ends with the conferences.

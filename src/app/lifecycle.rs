@@ -1,7 +1,7 @@
 //! How the program ends: in two stages, and with an exit code that tells the truth.
 //!
 //! *Soft*: take nothing new, finish what is under way. *Hard*: end now. Doors (what clients talk to) end at the soft
-//! stop; wires (store, EIM, ...) go on until the last door has ended, because what is under way needs them.
+//! stop; wires (store, EIM, ...) go on until the last listener has ended, because requests under way need them.
 
 use std::future::Future;
 use std::io;
@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// What wires have after the hard stop to write down what they still hold.
+/// The time after the hard stop in which wires write down the data that they still hold.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// "File size limit exceeded" (signal(7)), whose default is the process's end.
@@ -96,7 +96,7 @@ impl Lifecycle {
         self.start(name, Stage::Door, part);
     }
 
-    /// Starts a part that others rely on. It ends after the hard token, which comes when the last door has ended;
+    /// Starts a part that others rely on. It ends after the hard token, which comes when the last listener has ended;
     /// before that, its end is a failure of the process.
     pub fn wire<F>(&mut self, name: &'static str, part: F)
     where

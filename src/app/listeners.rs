@@ -57,7 +57,7 @@ pub(super) fn gateway_readiness(
         let (link, kept) = (health.borrow().clone(), store.borrow().clone());
         let mut parts = vec![part("store", state(kept.up), kept.since_ms, kept.why)];
         parts.push(part("eim", state(link.up), link.since_ms, link.why));
-        for address in eim.reach() {
+        for address in eim.address_health() {
             let now = address.here.map_or(PartState::Starting, state);
             parts.push(part(&format!("eim.{}", address.name), now, address.since_ms, address.why));
         }

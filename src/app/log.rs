@@ -1,4 +1,4 @@
-//! What is written to stderr: `tracing` events as text or JSON lines.
+//! The log on stderr: `tracing` events as text or JSON lines.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -46,7 +46,7 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let base = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_heard));
-    // What it can't write it would print on stderr instead: where that is what has gone, a panic.
+    // A layer prints its own write errors on stderr: where stderr is gone, that is a panic.
     let lines = tracing_subscriber::fmt::layer().with_writer(to).log_internal_errors(false);
     match format {
         LogFormat::Text => Box::new(base.with(lines.with_ansi(color).event_format(WithRequest(format::format())))),
@@ -108,7 +108,7 @@ mod tests {
         }
     }
 
-    /// What is written when the events of `say` pass.
+    /// The output when the events of `say` pass.
     fn written(log: &Log, rust_log: Option<&str>, say: impl FnOnce()) -> String {
         let lines = Lines::default();
         let to = lines.clone();

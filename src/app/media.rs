@@ -24,13 +24,13 @@ const EMBEDDED_DRAIN: Duration = Duration::from_secs(2);
 /// The nodes whose signalling is this process's.
 pub(super) struct Local {
     pub router: Router,
-    /// What the pool holds of each, by its id.
+    /// The pool's side of each node's link, by the node's id.
     pub links: HashMap<String, Embedded>,
-    /// What operators ask of the one whose media is this process's.
+    /// The operators' requests to the node whose media is this process's.
     pub pulls: Router,
 }
 
-/// What is the same for all nodes of a process.
+/// The settings that all nodes of a process share.
 struct Process<'a> {
     config: &'a Config,
     http: SocketAddr,

@@ -1,4 +1,4 @@
-//! What one address block can take of this process's memory at most, from the limits.
+//! The most memory of this process that one address block can take, computed from the limits.
 
 use crate::config::Limits;
 use crate::http::{CONNECTION_WINDOW_BYTES, MAX_BUFFER_BYTES, MAX_HEAD_BYTES};
@@ -10,8 +10,8 @@ const TLS_BYTES: usize = 112 * 1024;
 /// A socket besides the message that it is reading: its task, its queue's slots, what it reads at once.
 const SOCKET_BYTES: usize = 16 * 1024;
 
-/// What the protocol itself may buffer for one connection: HTTP/1.1 a read and a write buffer, HTTP/2 a head that isn't
-/// whole and what is sent and not read.
+/// The bytes that the protocol itself may buffer for one connection: HTTP/1.1 a read and a write buffer, HTTP/2 an
+/// incomplete head and unread sent data.
 const fn protocol_bytes() -> usize {
     let (http1, http2) = (2 * MAX_BUFFER_BYTES, MAX_HEAD_BYTES + CONNECTION_WINDOW_BYTES as usize);
     if http1 > http2 { http1 } else { http2 }

@@ -53,7 +53,7 @@ pub async fn serve(config: Config, schema: Schema, demonstrate: bool) -> Result<
     outcome
 }
 
-/// What every part builds on.
+/// The base of all parts.
 struct Base {
     config: Arc<Config>,
     schema: Arc<Schema>,

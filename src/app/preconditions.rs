@@ -1,4 +1,4 @@
-//! What must hold before the gateway can serve: one list, which `serve` takes over and `check` tells line by line.
+//! The preconditions of serving: one list, which `serve` takes over and `check` reports line by line.
 
 use crate::admin::{Admin, AdminSettings};
 use crate::app::lifecycle::Failure;
@@ -12,7 +12,7 @@ use super::eim::load_builtin;
 
 /// All that holds, opened.
 pub(super) struct Opened {
-    /// What is this process's alone, for as long as it is held.
+    /// The exclusive resources of this process, for as long as they are held.
     pub claims: Vec<NodeLock>,
     pub http: HttpServer,
     pub admin: Admin,
@@ -32,7 +32,7 @@ impl Opened {
             tell((part, outcome));
             well
         };
-        // What is one process's alone comes first: who is refused has changed nothing.
+        // Exclusive resources come first: a refused process has changed nothing.
         let claims = claims(config).map_err(|error| error.to_string());
         let claims = opened("node", claims, |_| config.node.id.clone(), &mut told)?;
         let http = opened("http.listen", try_http(config).await, |http| format!("at {}", http.address()), &mut told);
@@ -109,7 +109,7 @@ fn opened<T>(
     outcome.ok()
 }
 
-/// Whom other nodes are believed by.
+/// The nodes that believe this one's tokens.
 fn check_pulls(config: &Config) -> Result<String, String> {
     let ca = config.callgw.ca.as_deref();
     dial::Tls::load(ca)?;

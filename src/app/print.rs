@@ -1,4 +1,4 @@
-//! What is printed for whoever typed the command. Nobody need be there to read it: that is an error of the caller's to
+//! The output for the user that typed the command. Nobody need be there to read it: that is an error of the caller's to
 //! act on, never a panic.
 
 use std::fmt::Display;

@@ -1,5 +1,5 @@
-//! What goes on beside the parts: news handed on, and what is asked and told at intervals. Each is a task that
-//! `app::serve` starts; none owns any state.
+//! The tasks beside the parts: they hand events on, and poll and report at intervals. `app::serve` starts each; none
+//! owns any state.
 
 use std::collections::HashMap;
 use std::time::Duration;

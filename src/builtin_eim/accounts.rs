@@ -15,7 +15,7 @@ use crate::precis::display_name;
 use crate::refusal::Reason;
 use crate::xmpp::xml::Element;
 
-/// What a profile field may hold.
+/// The format of a profile field.
 #[derive(Clone, Copy)]
 enum Kind {
     /// Text of at most so many characters.

@@ -1,4 +1,4 @@
-//! Who speaks, by the address that the server vouches for.
+//! The sender of a stanza, by the address that the server vouches for.
 
 use super::settings::Settings;
 use crate::event::Role;

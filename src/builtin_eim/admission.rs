@@ -1,4 +1,4 @@
-//! Who comes in, who waits, who has to go.
+//! Admission: joins, the lobby, and removals.
 
 use super::address::Visitor;
 use super::room::{Cause, Room};
@@ -36,7 +36,7 @@ impl Room {
                 return Err(StanzaError::of(Reason::ConferenceFull));
             }
             self.start(cause);
-            return Ok(self.admit(cause, visitor, name));
+            return Ok(self.add_member(cause, visitor, name));
         }
         if let Some(waiter) = self.roster.waiter(user) {
             return Ok(waiter.clone());
@@ -50,7 +50,7 @@ impl Room {
         if self.roster.conference.lobby {
             self.add_waiting(cause, visitor, name)
         } else {
-            Ok(self.admit(cause, visitor, name))
+            Ok(self.add_member(cause, visitor, name))
         }
     }
 
@@ -86,7 +86,7 @@ impl Room {
         self.roster.members.len() + self.seats.len() >= cause.limits.conference_members
     }
 
-    fn admit(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Member {
+    fn add_member(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Member {
         let member = self.newcomer(cause, visitor, name);
         self.emit(cause, Change::MemberJoined(member.clone()));
         member
@@ -104,7 +104,7 @@ impl Room {
     fn newcomer(&self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Member {
         let role = match visitor.temporary {
             _ if self.is_chair(&visitor.id) => Role::Chair,
-            // Whose chair was handed on is a member at most.
+            // A former chair is a member at most.
             true if visitor.role == Role::Guest => Role::Guest,
             _ => Role::Member,
         };
@@ -129,7 +129,8 @@ impl Room {
         if forced { Audio::ForcedOff } else { Audio::Off }
     }
 
-    /// Takes in whom nothing keeps waiting any more: the lobby is off, the conference not locked, a place free.
+    /// Admits the waiting members that nothing keeps waiting any more: the lobby is off, the conference not locked, a
+    /// place free.
     pub fn admit_waiting(&mut self, cause: &Cause<'_>) {
         let conference = &self.roster.conference;
         if conference.lobby || conference.locked || !self.is_open() {

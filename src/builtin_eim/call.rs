@@ -112,7 +112,7 @@ impl Eim {
         (call, told)
     }
 
-    /// Whom the operation names, and what that makes of the call: one callee is a call between two.
+    /// The callees that the operation names, and the mode that follows: one callee makes a call between two.
     fn callees(&self, caller: &UserId, args: Args<'_>) -> Result<(Vec<UserId>, CallMode), StanzaError> {
         let max = self.settings.limits.call_callees;
         let department = args.text("departmentId", NAME_MAX)?;

@@ -1,8 +1,8 @@
 //! The calls: who rings whom, who has answered, when it is over.
 //!
-//! Who is in a call is who is in its conference. [`Calls::follow`] looks at the roster after every operation and at
-//! every deadline and draws the conclusions, so that hanging up, leaving, a lost socket and a kick are one thing. Each
-//! call has two deadlines, until when it rings and until when it lasts: none rings or holds anybody busy for ever.
+//! The members of a call are those of its conference. [`Calls::follow`] looks at the roster after every operation and
+//! at every deadline and draws the conclusions, so that hanging up, leaving, a lost socket and a kick are one thing.
+//! Each call has two deadlines, the end of its ringing and its own end: none rings or holds anybody busy for ever.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -35,7 +35,7 @@ pub(super) struct CallNotice {
 
 /// How a call ends.
 enum End {
-    /// What was told of its only callee has said it.
+    /// The notice about its only callee has said it.
     Said,
     Cancelled,
     Ended(&'static str),
@@ -86,14 +86,14 @@ impl Call {
         CallEvent { conf_id: self.conf_id.clone(), time: date, news, actor: actor.cloned(), data }
     }
 
-    /// What tells a callee that it rings.
+    /// The notice that tells a callee that it rings.
     pub fn incoming(&self, now: Now, callee: &UserId) -> CallNotice {
         let mut event = self.event(CallNews::Incoming, now.date, Some(&self.from));
         event.data.ring_ms = Some(self.rings_until.since(now.moment).as_millis() as u64);
         CallNotice { event, to: BTreeSet::from([callee.clone()]) }
     }
 
-    /// What became of one of those whom the call names: told to them, and to who is in the call.
+    /// A notice about one of the call's parties: told to them, and to the members in the call.
     fn about(&self, news: CallNews, cause: (Now, Option<&UserId>), user: &UserId, reason: Option<&str>) -> CallNotice {
         let mut event = self.event(news, cause.0.date, cause.1);
         event.data.user_id = Some(user.clone());
@@ -310,8 +310,8 @@ impl Calls {
     }
 }
 
-/// Whoever has hung up comes back by accepting, not to a kept seat; and a caller who has hung up leaves the call to the
-/// others.
+/// A member that has hung up comes back by accepting, not to a kept seat; and a caller that has hung up leaves the call
+/// to the others.
 fn keep_going(room: &mut Room, cause: &Cause<'_>) {
     for user in room.seats.keys().cloned().collect::<Vec<_>>() {
         room.drop_seat(&user);

@@ -1,4 +1,4 @@
-//! Who holds a user's presence in a conference, and where its events go.
+//! The holder of a user's presence in a conference, and the address of its events.
 
 use serde::{Deserialize, Serialize};
 

@@ -9,9 +9,9 @@ use crate::refusal::Reason;
 /// The actions of `conference.control`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
-    /// What a member does about themselves.
+    /// A member's action on themselves.
     Own(SelfAction),
-    /// What the chair orders.
+    /// An order of the chair.
     Chair(ChairAction),
 }
 
@@ -80,7 +80,7 @@ pub(super) struct Command<'a> {
     pub caller: &'a UserId,
     pub target: Option<UserId>,
     pub value: Option<&'a str>,
-    /// What the conference's chair of now is once they aren't its chair any more.
+    /// The role of the conference's present chair once they aren't its chair any more.
     pub former_chair: Role,
 }
 
@@ -168,7 +168,7 @@ impl Room {
         Ok(())
     }
 
-    /// Who hands over their own stops being its chair; who hands over another's takes nothing from them.
+    /// A chair that hands over stops being the chair; handing over another's chair takes nothing from them.
     fn hand_over(&mut self, cause: &Cause<'_>, command: &Command<'_>, user: &UserId) -> Result<(), StanzaError> {
         self.need_member(user)?;
         let former = self.chair().clone();

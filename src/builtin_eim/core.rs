@@ -24,8 +24,8 @@ use crate::refusal::Reason;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::xml::{Element, SENT_MAX, Stanza};
 
-/// What handling a stanza or the passing of time leads to. The writes must be durable before a stanza is sent; the
-/// stanzas are sent in their order: the answer, then events by number.
+/// The effects of a stanza or of the passing of time. The writes must be durable before a stanza is sent; the stanzas
+/// are sent in their order: the answer, then events by number.
 #[derive(Debug, Default)]
 pub struct Output {
     pub stanzas: Vec<Stanza>,
@@ -48,7 +48,7 @@ pub struct Done {
 }
 
 impl Done {
-    /// Who asked for it.
+    /// The requester.
     pub(super) fn envelope(&self) -> Envelope {
         self.envelope.clone()
     }
@@ -99,7 +99,7 @@ impl<'a> CallContext<'a> {
     }
 }
 
-/// What an operation leads to.
+/// The result of an operation.
 pub(super) enum Response {
     Now(Element),
     Later(Work),

@@ -17,7 +17,7 @@ pub(super) const TEXT_MAX: usize = 4000;
 pub(super) const PAGE_MAX: usize = 200;
 /// Latest time that is accepted: the end of the year 9999.
 const TIME_MAX: u64 = 253_402_300_799_999;
-/// What an answer's entries may fill of a stanza; the rest is for what is around them.
+/// The bytes of a stanza that an answer's entries may fill; the rest is for the elements around them.
 pub(super) const ANSWER_MAX: usize = SENT_MAX - 4 * 1024;
 
 /// The EIM's modules. Each has a namespace and an address of its own, yet answers at any address of the EIM.

@@ -16,7 +16,7 @@ use crate::refusal::Reason;
 /// Stands for the node of those of whom no node has told anything; no node's name is empty.
 pub(super) const UNCLAIMED: &str = "";
 
-/// What the indexes say of one room, so that they can be taken back.
+/// The index entries of one room, so that they can be taken back.
 #[derive(Debug, Default, PartialEq)]
 struct Entry {
     password: Option<String>,
@@ -52,7 +52,7 @@ impl Directory {
         self.rooms.get(id).ok_or(StanzaError::of(Reason::ConferenceNotFound))
     }
 
-    /// Whoever changes the room calls [`Directory::settle`] afterwards.
+    /// The caller calls [`Directory::commit`] after changing the room.
     pub fn get_mut(&mut self, id: &ConfId) -> Result<&mut Room, StanzaError> {
         self.rooms.get_mut(id).ok_or(StanzaError::of(Reason::ConferenceNotFound))
     }
@@ -83,7 +83,7 @@ impl Directory {
         self.by_password.get(&*password).or_else(ended).and_then(|id| self.rooms.get(id))
     }
 
-    /// Whose presence the node holds.
+    /// The users whose presence the node holds.
     pub fn held_by(&self, node: &str) -> Vec<(ConfId, UserId)> {
         self.by_node.get(node).into_iter().flatten().cloned().collect()
     }

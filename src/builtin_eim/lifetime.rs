@@ -91,7 +91,7 @@ impl Room {
         }
     }
 
-    /// Gives a kept seat up. The place is free for others and the user comes in by the door.
+    /// Gives a kept seat up. The place is free for others and the user joins anew.
     pub fn drop_seat(&mut self, user: &UserId) -> Option<Seat> {
         let seat = self.seats.remove(user)?;
         self.remember_silence(&seat.member);

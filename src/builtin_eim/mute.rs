@@ -120,7 +120,7 @@ impl Room {
     }
 }
 
-/// Whatever becomes of the microphone, the question is answered by it.
+/// Any change of the microphone answers the question.
 fn set(member: &mut Member, audio: Audio) {
     member.audio = audio;
     member.unmute_asked = false;

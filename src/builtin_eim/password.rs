@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Secret;
 use crate::precis::password::opaque;
 
-/// Rounds of PBKDF2-HMAC-SHA-256 for new hashes: some 20 ms of one core, with the guesses limited at the door. Tests,
-/// where aws-lc may be built without optimization, need no time to pass.
+/// Rounds of PBKDF2-HMAC-SHA-256 for new hashes: some 20 ms of one core, with the guesses limited by the gateway.
+/// Tests, where aws-lc may be built without optimization, need no time to pass.
 const ROUNDS: NonZeroU32 = NonZeroU32::new(if cfg!(test) { 10 } else { 100_000 }).expect("not zero");
 const HASH_LEN: usize = 32;
 pub(super) const SALT_LEN: usize = 16;
 
-/// What a password is compared with.
+/// The stored form that a password is compared with.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Stored {
     Hashed {

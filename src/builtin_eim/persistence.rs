@@ -1,4 +1,4 @@
-//! What is kept on disk: JSON documents, each under a kind and a key, and how a conference becomes one again.
+//! The documents on disk: JSON, each under a kind and a key, and how a conference becomes one again.
 //!
 //! | kind | key | document |
 //! |---|---|---|
@@ -32,7 +32,7 @@ pub(super) const LISTENER: &str = "listener";
 /// One change to what is kept. All writes of one answer belong into one transaction, in their order.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Write {
-    /// What the document is: see the table above.
+    /// The kind of the document: see the table above.
     pub kind: &'static str,
     /// Unique within its kind, at most 160 bytes.
     pub key: String,

@@ -1,8 +1,8 @@
-//! Who is there: subscriptions, and what gateway nodes tell of their users' sockets.
+//! Presence: subscriptions, and gateway nodes' reports of their users' sockets.
 //!
-//! A user's presence in a conference has one holder, a node with a generation. On the same node an older generation
-//! is stale. Between nodes the counters don't compare: who comes takes over, who goes is heard only if they hold it,
-//! and a generation that was taken over never takes it back.
+//! A user's presence in a conference has one holder, a node with a generation. On the same node an older generation is
+//! stale. Between nodes the counters don't compare: a node that reports an arrival takes over, a node that reports a
+//! departure is heard only if it holds the presence, and a generation that was taken over never takes it back.
 
 use super::address::Visitor;
 use super::claim::{Claim, Presence};
@@ -13,7 +13,7 @@ use crate::event::{Change, LeftReason, Member, MemberState, WaitingReason, Waiti
 use crate::ids::UserId;
 use crate::refusal::Reason;
 
-/// What a gateway tells of a user's socket.
+/// A gateway's report of a user's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SocketState {
     Online,
@@ -61,7 +61,7 @@ impl Room {
         self.depart(cause, user, claim);
     }
 
-    /// What a node tells of a user's socket. A stale claim is without effect.
+    /// Handles a node's report of a user's socket. A stale claim is without effect.
     pub fn update_socket(
         &mut self,
         cause: &Cause<'_>,

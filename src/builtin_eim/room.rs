@@ -14,7 +14,7 @@ use crate::clock::{Moment, Now};
 use crate::event::{Change, Conference, ENDED, Event, Member, Message, OPEN, Roster, SNAPSHOT_MESSAGES};
 use crate::ids::{ConfId, Secret, UserId};
 
-/// Who did it, when, and within which bounds.
+/// The cause of a change: its actor, its time and the bounds that hold.
 #[derive(Clone, Copy)]
 pub(super) struct Cause<'a> {
     pub now: Now,
@@ -45,7 +45,7 @@ pub(super) struct Posted {
     pub to: Vec<String>,
 }
 
-/// What the operation under way has done and nobody has taken yet.
+/// The changes of the operation under way that nobody has taken yet.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Pending {
     pub events: Vec<Posted>,
@@ -66,7 +66,7 @@ pub(super) struct Room {
     /// Chairs beside the one whom the conference names: who came by a chair's link, and whose conference one of those has
     /// handed on.
     pub chairs: BTreeSet<UserId>,
-    /// Who was sent out lately, and until when they stay out.
+    /// Users that were removed lately, and until when they stay out.
     pub kicked: BTreeMap<UserId, Moment>,
     /// Those who left while they were forced to be silent: leaving and coming back lifts nothing.
     pub silenced: BTreeSet<UserId>,

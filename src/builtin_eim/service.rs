@@ -1,4 +1,4 @@
-//! What every XMPP entity answers: ping (XEP-0199), service discovery (XEP-0030), version (XEP-0092).
+//! The answers of every XMPP entity: ping (XEP-0199), service discovery (XEP-0030), version (XEP-0092).
 
 use super::dialect::Module;
 use super::stanza_error::StanzaError;

@@ -1,4 +1,4 @@
-//! What the built-in EIM is told at its start.
+//! The settings of the built-in EIM.
 
 use crate::config::{self, Config};
 use crate::ids::Secret;

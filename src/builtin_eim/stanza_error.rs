@@ -61,7 +61,7 @@ impl Condition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StanzaError {
     pub condition: Condition,
-    /// What the gateway passes on by its key, and a page translates.
+    /// The reason that the gateway passes on by its key, and that a page translates.
     pub reason: Reason,
     /// For developers: which argument.
     pub text: Option<&'static str>,

@@ -1,4 +1,4 @@
-//! What is done away from the EIM, because it takes tens of milliseconds: passwords are hashed and verified.
+//! The work that is done away from the EIM, because it takes tens of milliseconds: passwords are hashed and verified.
 
 use super::account::Account;
 use super::password::{self, SALT_LEN, Stored};

@@ -44,7 +44,7 @@ pub struct Limits {
     pub look_ms: u64,
 }
 
-/// What the core wants done, in order.
+/// An effect of the core, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     Send {
@@ -85,14 +85,14 @@ pub enum EimRequest {
     Look,
 }
 
-/// What others of the program must know.
+/// An event of a conference's life for the rest of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LifecycleEvent {
     Removed { user: UserId, banned: bool },
     Ended,
 }
 
-/// What members may send, for the call gateway to enforce.
+/// The members' permissions, for the call gateway to enforce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediaPermissions {
     /// All that are in, with what is forwarded of each: who isn't among them is not in.
@@ -112,7 +112,7 @@ pub enum MediaPermissions {
     Unfollowed,
 }
 
-/// What of a member is forwarded, and as what they may come in.
+/// The tracks of a member that are forwarded, and the role in which they may come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Right {
     pub role: Role,
@@ -139,12 +139,12 @@ pub enum Failure {
     NoConference,
 }
 
-/// What a listener is told first.
+/// The first message to a subscriber.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// How things stand.
     Snapshot,
-    /// What it has missed.
+    /// The events that it has missed.
     Since(Position),
     /// That the conference was made, while nothing else has happened in it.
     Creation,
@@ -165,7 +165,7 @@ struct Subscriber {
 
 pub struct Core {
     conf_id: ConfId,
-    /// What clients are told as the time; the core's own is of another clock.
+    /// The time for clients; the core's own is of another clock.
     date: Option<u64>,
     limits: Limits,
     log: Option<Log>,
@@ -184,7 +184,7 @@ pub struct Core {
     idle_since: Option<u64>,
     look: Look,
     unseen: Unseen,
-    /// Who was given a place at a call gateway here, and when: as long as there are any, the roster is followed.
+    /// Members with a place at a call gateway here, and since when: as long as there are any, the roster is followed.
     placed: HashMap<UserId, u64>,
     /// When the roster was asked for last, and from when on it is to be looked at, should nobody listen.
     asked_at: u64,
@@ -272,7 +272,7 @@ impl Core {
         let mut out = Vec::new();
         match answer {
             Ok(roster) => {
-                // Who came in since it was asked for isn't in it.
+                // A member that came in since the request isn't in its answer.
                 let asked_at = self.asked_at;
                 self.placed.retain(|user, at| *at >= asked_at || roster.member(user).is_some());
                 self.roster_granted(&mut out);
@@ -388,7 +388,7 @@ impl Core {
         out
     }
 
-    /// What the event, which isn't yet applied, changes in what members may send.
+    /// The change of permissions by the event, which isn't yet applied.
     fn rights(&self, event: &Event) -> Option<MediaPermissions> {
         match &event.change {
             Change::MemberJoined(m) => Some(member_right(m)),
@@ -522,7 +522,8 @@ impl Core {
         out.push(Effect::Tell(LifecycleEvent::Ended));
     }
 
-    /// Whoever listened no longer does. A guest has nothing else to do here; anybody else may be in other conferences.
+    /// The user is no subscriber any more. A guest has nothing else to do here; anybody else may be in other
+    /// conferences.
     fn let_go(&self, user: UserId, listener: &Subscriber, why: Close, out: &mut Effects) {
         let generation = listener.generation;
         let closes = listener.guest && !self.is_call();

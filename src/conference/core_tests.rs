@@ -409,7 +409,7 @@ fn a_kicked_guest_hears_of_it_is_closed_and_reported() {
     assert_eq!(core.detach(&user("a"), 1, 0), [], "nothing is left to be told of them");
 }
 
-/// What call gateways are to enforce.
+/// The permissions that call gateways are to enforce.
 fn granted(effects: &[Effect]) -> Vec<&MediaPermissions> {
     effects.iter().filter_map(|e| if let Effect::Grant(rights) = e { Some(rights) } else { None }).collect()
 }

@@ -43,8 +43,8 @@ pub struct Address {
     missed: u32,
 }
 
-/// What is known of all addresses: a cloneable handle, written by whoever hears an answer. Nothing waits while the lock
-/// is held.
+/// The health of all addresses: a cloneable handle, written by the receiver of each answer. Nothing waits while the
+/// lock is held.
 #[derive(Clone)]
 pub struct AddressHealth(Arc<Inner>);
 
@@ -55,13 +55,13 @@ struct Inner {
 
 struct Known {
     addresses: Vec<Address>,
-    /// What the server says of an address at which nobody is.
+    /// The server's error for an address at which nobody is.
     nobody: Option<StanzaError>,
     /// Addresses that were away have come back since this was taken.
     came_back: bool,
 }
 
-/// What an answer says of the address that was asked.
+/// The meaning of an answer for the address that was asked.
 #[derive(Debug, PartialEq, Eq)]
 enum AddressAnswer {
     Here,
@@ -201,7 +201,7 @@ fn says(answer: &Stanza, nobody: Option<&StanzaError>, is_own: impl FnOnce(&str)
     if away { AddressAnswer::Away(format!("the server says {}", error.condition)) } else { AddressAnswer::Here }
 }
 
-/// Whom the pings come from.
+/// The sender of the pings.
 pub(super) enum Asker {
     /// The gateway's own link, and its address there.
     Own(Link, String),
@@ -224,10 +224,10 @@ impl Asker {
 
 /// Everything that the regular look needs.
 pub(super) struct Look {
-    pub reach: AddressHealth,
+    pub health: AddressHealth,
     pub asker: Asker,
     /// Where users sign in, if they speak over sessions of their own.
-    pub door: Option<C2sServer>,
+    pub server: Option<C2sServer>,
     pub domain: String,
     pub every: Duration,
     pub limit: Duration,
@@ -258,8 +258,8 @@ impl Look {
                     return;
                 }
             }
-            if let Some(door) = &self.door {
-                door.probe(self.limit).await;
+            if let Some(server) = &self.server {
+                server.probe(self.limit).await;
             }
             if link.borrow_and_update().up {
                 self.once().await;
@@ -268,12 +268,12 @@ impl Look {
     }
 
     async fn notify_changes(&self) {
-        let (mut link, mut changed) = (self.link.clone(), self.reach.0.changed.subscribe());
-        let mut door = self.door.as_ref().map(C2sServer::health);
+        let (mut link, mut changed) = (self.link.clone(), self.health.0.changed.subscribe());
+        let mut server = self.server.as_ref().map(C2sServer::health);
         loop {
             let linked = tokio::select! {
                 _ = changed.changed() => Ok(()),
-                () = door_changed(&mut door) => Ok(()),
+                () = server_changed(&mut server) => Ok(()),
                 linked = link.changed() => linked,
             };
             if linked.is_err() {
@@ -281,34 +281,34 @@ impl Look {
             }
             let now = link.borrow_and_update().clone();
             if !now.up {
-                self.reach.forget();
+                self.health.forget();
             }
             self.publish(now);
             // The EIM may have forgotten who listens, and nobody was told what happened meanwhile.
-            if self.reach.came_back() && self.inbound.send(Inbound::Up).await.is_err() {
+            if self.health.came_back() && self.inbound.send(Inbound::Up).await.is_err() {
                 return;
             }
         }
     }
 
     async fn once(&self) {
-        let knows = self.reach.lock().nobody.is_some();
+        let knows = self.health.lock().nobody.is_some();
         if !knows
             && let Ok(answer) = self.asker.ping(&format!("{NOBODY}.{}", self.domain), self.limit).await
             && answer.attr("type") == Some("error")
         {
-            self.reach.lock().nobody = Some(StanzaError::of(&answer));
+            self.health.lock().nobody = Some(StanzaError::of(&answer));
         }
-        let names: Vec<String> = self.reach.addresses().into_iter().map(|address| address.name).collect();
+        let names: Vec<String> = self.health.addresses().into_iter().map(|address| address.name).collect();
         futures_util::future::join_all(names.iter().map(|name| self.look_at(name))).await;
     }
 
     async fn look_at(&self, name: &str) {
         let began = Instant::now();
         match self.asker.ping(name, self.limit).await {
-            Ok(answer) => drop(self.reach.answered(name, &answer, |_| false)),
+            Ok(answer) => drop(self.health.answered(name, &answer, |_| false)),
             Err(EimError::Timeout) if is_stall(self.limit, began.elapsed()) => {}
-            Err(EimError::Timeout) => self.reach.missed(name, self.limit),
+            Err(EimError::Timeout) => self.health.missed(name, self.limit),
             // The link's trouble, or a queue that is full: nothing of the address.
             Err(
                 EimError::Unreachable { .. }
@@ -321,8 +321,8 @@ impl Look {
     }
 
     fn publish(&self, link: Health) {
-        let door = self.door.as_ref().map(|door| door.health().borrow().clone()).filter(|door| !door.up);
-        let now = if link.up { door.or_else(|| self.reach.trouble()).unwrap_or(link) } else { link };
+        let server = self.server.as_ref().map(|server| server.health().borrow().clone()).filter(|server| !server.up);
+        let now = if link.up { server.or_else(|| self.health.trouble()).unwrap_or(link) } else { link };
         self.tell.send_if_modified(|known| {
             let changed = known.up != now.up || known.why != now.why;
             *known = now;
@@ -331,10 +331,10 @@ impl Look {
     }
 }
 
-async fn door_changed(door: &mut Option<watch::Receiver<Health>>) {
-    match door {
-        // The door is held beside this: it doesn't go away.
-        Some(door) => drop(door.changed().await),
+async fn server_changed(server: &mut Option<watch::Receiver<Health>>) {
+    match server {
+        // The server is held beside this: it doesn't go away.
+        Some(server) => drop(server.changed().await),
         None => std::future::pending().await,
     }
 }
@@ -389,8 +389,8 @@ mod tests {
         ["jeconference.ips3000", "jeorg.ips3000"].map(str::to_owned).to_vec()
     }
 
-    fn up(reach: &AddressHealth) -> bool {
-        reach.trouble().is_none()
+    fn up(health: &AddressHealth) -> bool {
+        health.trouble().is_none()
     }
 
     #[test]
@@ -426,42 +426,42 @@ mod tests {
 
     #[test]
     fn a_condition_that_the_entry_declares_is_the_eims_own() {
-        let reach = AddressHealth::new(&names());
+        let health = AddressHealth::new(&names());
         let answer = error("wait", "recipient-unavailable", "");
-        assert!(!reach.answered("jeconference.ips3000", &answer, |condition| condition == "recipient-unavailable"));
-        assert!(reach.answered("jeconference.ips3000", &answer, |_| false));
+        assert!(!health.answered("jeconference.ips3000", &answer, |condition| condition == "recipient-unavailable"));
+        assert!(health.answered("jeconference.ips3000", &answer, |_| false));
     }
 
     #[test]
     fn an_address_that_answered_and_is_away_takes_the_eim_down_until_it_answers_again() {
-        let reach = AddressHealth::new(&names());
+        let health = AddressHealth::new(&names());
         let (here, away) =
             (Stanza::parse("<iq type='result'/>").unwrap(), error("cancel", "remote-server-not-found", ""));
         let heard = |name: &str, answer: &Stanza| {
-            reach.answered(name, answer, |_| false);
+            health.answered(name, answer, |_| false);
         };
-        assert!(up(&reach), "nothing is known yet");
+        assert!(up(&health), "nothing is known yet");
         heard("jeconference.ips3000", &here);
         heard("jeorg.ips3000", &away);
-        assert!(up(&reach), "this EIM may not serve it");
+        assert!(up(&health), "this EIM may not serve it");
         heard("JeConference.ips3000", &away);
-        let why = reach.trouble().unwrap().why;
+        let why = health.trouble().unwrap().why;
         assert!(why.contains("jeconference.ips3000: the server says remote-server-not-found"), "{why}");
-        assert!(!reach.came_back());
+        assert!(!health.came_back());
         heard("jeconference.ips3000", &here);
-        assert!(up(&reach) && reach.came_back() && !reach.came_back());
+        assert!(up(&health) && health.came_back() && !health.came_back());
     }
 
     #[test]
     fn a_silent_address_is_away_after_two_pings_and_any_answer_counts() {
-        let reach = AddressHealth::new(&names()[..1]);
+        let health = AddressHealth::new(&names()[..1]);
         let limit = Duration::from_millis(10);
-        reach.missed("jeconference.ips3000", limit);
-        assert!(up(&reach));
-        reach.answered("jeconference.ips3000", &error("cancel", "item-not-found", ""), |_| false);
-        reach.missed("jeconference.ips3000", limit);
-        assert!(up(&reach));
-        reach.missed("jeconference.ips3000", limit);
-        assert!(reach.trouble().unwrap().why.contains("no answer within 10 ms"));
+        health.missed("jeconference.ips3000", limit);
+        assert!(up(&health));
+        health.answered("jeconference.ips3000", &error("cancel", "item-not-found", ""), |_| false);
+        health.missed("jeconference.ips3000", limit);
+        assert!(up(&health));
+        health.missed("jeconference.ips3000", limit);
+        assert!(health.trouble().unwrap().why.contains("no answer within 10 ms"));
     }
 }

@@ -1,6 +1,6 @@
-//! Who is who at the EIM: its own addresses, and the scheme by which one component speaks for all users. Pure.
+//! The EIM's own addresses, and the scheme by which one component stands for all users. Pure.
 //!
-//! A user `u1` of the EIM's domain `ips3000` speaks as `u1%ips3000@webconf.ips3000/uc`: an address of the component's
+//! A user `u1` of the EIM's domain `ips3000` has the address `u1%ips3000@webconf.ips3000/uc`: one of the component's
 //! own domain, so that every server routes the answer back to it.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::xmpp::jid::{Jid, same_domain};
 /// Most bytes of a caller's resource that we take over onto the wire.
 const RESOURCE_MAX: usize = 64;
 
-/// Who speaks for the EIM: whose events are believed, and who may ask for links. Others live below its domain too:
+/// The EIM's own addresses: their events are believed, and they may ask for links. Others live below its domain too:
 /// rooms, other gateways, uploads.
 #[derive(Debug, Clone)]
 pub struct Peers(Arc<[String]>);

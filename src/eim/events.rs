@@ -1,4 +1,4 @@
-//! What climbs up from the links, and the bounded way it takes.
+//! Events from the links, and the bounded queue that they take.
 
 use std::collections::VecDeque;
 
@@ -58,7 +58,7 @@ impl Inbound {
     }
 }
 
-/// Whose comings and goings a link tells.
+/// The states of the link that are announced.
 #[derive(Debug, Clone)]
 pub enum Announce {
     Nothing,

@@ -1,4 +1,4 @@
-//! What we answer when somebody asks us by IQ. Pure.
+//! Answers to IQ requests of others. Pure.
 
 use crate::eim::addresses::Peers;
 use crate::event::Role;
@@ -52,7 +52,7 @@ pub struct WebAddress {
     pub code: String,
 }
 
-/// What is to be done with a request that came in.
+/// The decision about a request that came in.
 #[derive(Debug, PartialEq, Eq)]
 pub enum IqAnswer {
     Reply(Stanza),
@@ -130,10 +130,10 @@ pub fn not_read(iq: &Stanza) -> Stanza {
     error(iq, "modify", "policy-violation")
 }
 
-/// What an answer of ours stands for that was skipped: the request fails, with no more than that.
+/// The answer in place of a skipped one: the request fails, with no more than that.
 pub fn unreadable(mut answer: Stanza) -> Stanza {
-    handle.set("type", "error");
-    handle.with_child(error_element("modify", "policy-violation"))
+    answer.set("type", "error");
+    answer.with_child(error_element("modify", "policy-violation"))
 }
 
 fn error_element(kind: &str, condition: &str) -> Element {

@@ -1,4 +1,4 @@
-//! What the configuration means for the wire.
+//! The links that follow from the configuration.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,7 +25,7 @@ pub(super) struct Plan<'a> {
     /// For components, with the name that the certificate must bear.
     tls: Option<(Tls, String)>,
     /// None with the built-in EIM.
-    pub(super) door: Option<C2sServer>,
+    pub(super) server: Option<C2sServer>,
 }
 
 impl<'a> Plan<'a> {
@@ -46,8 +46,8 @@ impl<'a> Plan<'a> {
             TlsMode::Direct if external => Some((Tls::load(&config.ca, false)?, config.domain.clone())),
             _ => None,
         };
-        let door_port = if config.mode == Mode::C2s { config.port } else { config.c2s_port };
-        let door = external.then(|| C2sServer::new(tcp(&config.host, door_port), config.domain.clone(), security));
+        let server_port = if config.mode == Mode::C2s { config.port } else { config.c2s_port };
+        let server = external.then(|| C2sServer::new(tcp(&config.host, server_port), config.domain.clone(), security));
         let addresses = Addresses {
             scheme: config.jid_scheme,
             domain: config.domain.clone(),
@@ -61,7 +61,7 @@ impl<'a> Plan<'a> {
             reconnect_max: Duration::from_millis(config.reconnect_max_ms),
             keepalive: Duration::from_millis(config.keepalive_ms),
         };
-        Ok(Self { config, addresses, timing, components, admin_components, tls, door })
+        Ok(Self { config, addresses, timing, components, admin_components, tls, server })
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -99,8 +99,8 @@ impl<'a> Plan<'a> {
 
     /// A user's session, for trying whether they can sign in. Its resource is its own: it throws nobody out.
     pub(super) fn session(&self, user: &UserId, password: &Secret) -> LinkSettings {
-        let door = self.door.as_ref().expect("mode c2s has one");
-        let (endpoint, domain, security) = (door.endpoint.clone(), door.domain.clone(), door.security.clone());
+        let server = self.server.as_ref().expect("mode c2s has one");
+        let (endpoint, domain, security) = (server.endpoint.clone(), server.domain.clone(), server.security.clone());
         let (user, password, resource) = (user.clone(), password.clone(), "confgate-check".to_owned());
         let dial = Dial::Session { endpoint, domain, security, user, password, resource };
         self.link("check", dial, Announce::Nothing)

@@ -54,11 +54,11 @@ struct Parts {
     own: Option<(Link, String)>,
     provision: Option<Provision>,
     /// Where passwords are proved; none with the built-in EIM.
-    door: Option<C2sServer>,
+    server: Option<C2sServer>,
     timeout: Duration,
     health: watch::Receiver<Health>,
-    reach: AddressHealth,
-    /// Who has how many requests under way.
+    address_health: AddressHealth,
+    /// The requests under way of each user.
     shares: Shares<UserId>,
 }
 
@@ -68,7 +68,7 @@ enum Callers {
     Sessions(Arc<Sessions>),
 }
 
-/// What a caller wrote, to be put back into the answer.
+/// The addresses that a caller wrote, to be put back into the answer.
 struct OriginalAddresses {
     from: String,
     to: Option<String>,
@@ -92,9 +92,9 @@ impl Eim {
         let callers = match plan.callers() {
             Some(settings) => Callers::Component(Link::start(settings, None, &around(), stop.clone())),
             None => {
-                let door = plan.door.clone().ok_or("mode c2s without a server")?;
+                let server = plan.server.clone().ok_or("mode c2s without a server")?;
                 let (resource, peers) = (config.resource.clone(), config.peers.clone());
-                let sessions = Sessions::new(door, resource, peers, plan.timing, around(), stop.clone());
+                let sessions = Sessions::new(server, resource, peers, plan.timing, around(), stop.clone());
                 Callers::Sessions(Arc::new(sessions))
             }
         };
@@ -113,18 +113,18 @@ impl Eim {
             (Callers::Component(link), None) => Asker::Own(link.clone(), config.component.clone()),
             (Callers::Sessions(sessions), None) => Asker::Sessions(sessions.clone()),
         };
-        let reach = AddressHealth::new(&config.asked_at);
+        let address_health = AddressHealth::new(&config.asked_at);
         let (tell, health) = watch::channel(link.borrow().clone());
         let every = Duration::from_millis(config.ping_interval_ms);
         let (domain, limit) = (config.domain.clone(), plan.timing.timeout);
-        let knocked_at = match &callers {
+        let c2s_server = match &callers {
             Callers::Component(_) => None,
             Callers::Sessions(sessions) => Some(sessions.server().clone()),
         };
         let look = Look {
-            reach: address_health.clone(),
+            health: address_health.clone(),
             asker,
-            door: knocked_at,
+            server: c2s_server,
             domain,
             every,
             limit,
@@ -133,9 +133,9 @@ impl Eim {
             inbound: to,
         };
         tracker.spawn(async move { stop.run_until_cancelled(look.run()).await });
-        let (addresses, door, timeout) = (plan.addresses, plan.door, plan.timing.timeout);
+        let (addresses, server, timeout) = (plan.addresses, plan.server, plan.timing.timeout);
         let shares = Shares::new(config.under_way, config.under_way_per_user);
-        let parts = Parts { addresses, callers, own, provision, door, timeout, health, address_health, shares };
+        let parts = Parts { addresses, callers, own, provision, server, timeout, health, address_health, shares };
         Ok((Self(Arc::new(parts)), inbound))
     }
 
@@ -201,8 +201,8 @@ impl Eim {
 
     /// Whether the server takes the password, by SASL. Unreachable with the built-in EIM, which is asked by IQ.
     pub async fn verify_password(&self, user: &UserId, password: &Secret) -> Result<bool, EimError> {
-        let door = self.0.door.as_ref().ok_or(EimError::Unreachable { sent: false })?;
-        door.verify_password(user, password, self.0.timeout).await
+        let server = self.0.server.as_ref().ok_or(EimError::Unreachable { sent: false })?;
+        server.verify_password(user, password, self.0.timeout).await
     }
 
     /// Signs the user in at the server (mode `c2s`): see [`Sessions::open`]. Elsewhere there is nothing to open.
@@ -266,12 +266,12 @@ impl Eim {
     /// Whether that answer is the server's in the place of the address that was asked, which is away. `is_own`: the
     /// conditions with which the EIM itself is known to answer.
     pub fn is_away(&self, address: &str, answer: &Stanza, is_own: impl FnOnce(&str) -> bool) -> bool {
-        self.0.reach.answered(address, answer, is_own)
+        self.0.address_health.answered(address, answer, is_own)
     }
 
     /// The EIM's addresses, as far as it is known whether they are there.
-    pub fn reach(&self) -> Vec<address_health::Address> {
-        self.0.reach.addresses()
+    pub fn address_health(&self) -> Vec<address_health::Address> {
+        self.0.address_health.addresses()
     }
 
     /// The callers' link (in mode `c2s` the gateway's own, or how the last attempt to sign a user in went), and behind

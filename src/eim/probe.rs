@@ -25,7 +25,7 @@ use crate::xmpp::xml::{Element, Stanza};
 pub struct Probed {
     /// E.g. `component webconf.ips3000`.
     pub part: String,
-    /// What was seen, or why it failed.
+    /// The observation, or the reason of the failure.
     pub outcome: Result<String, String>,
 }
 
@@ -62,8 +62,8 @@ pub async fn probe(config: &EimConfig, inproc: Option<InProcess>, clients: &[Cli
     if let Some((link, from)) = admin {
         trial.admin(link, from).await;
     }
-    if let Some(door) = &plan.door {
-        trial.note(format!("client sessions of {}", config.domain), try_door(&plan, door).await);
+    if let Some(server) = &plan.server {
+        trial.note(format!("client sessions of {}", config.domain), try_server(&plan, server).await);
     }
     if plan.mode() == Mode::C2s {
         for client in clients {
@@ -75,7 +75,7 @@ pub async fn probe(config: &EimConfig, inproc: Option<InProcess>, clients: &[Cli
     probed
 }
 
-/// Who is signed in with a password of the configuration.
+/// A user that signs in with a password of the configuration.
 pub struct Client {
     /// The password's key.
     pub key: String,
@@ -92,7 +92,7 @@ struct Running {
 impl Running {
     async fn connect(&self, plan: &Plan<'_>, settings: LinkSettings) -> Result<Link, String> {
         let connected = settings.dial.connect(plan.timing.timeout).await.map_err(|e| e.to_string())?;
-        // What comes in meanwhile is nobody's concern: the receiver is dropped, and the link goes on without.
+        // Stanzas that come in meanwhile are nobody's concern: the receiver is dropped, and the link goes on without.
         let (to, _) = mpsc::channel(INBOUND_MAX);
         let around = Context::new(PINGS, to, self.tracker.clone());
         Ok(Link::start(settings, Some(connected), &around, self.stop.clone()))
@@ -105,7 +105,7 @@ impl Running {
     }
 }
 
-/// What has been tried so far.
+/// The trials so far.
 struct Trial<'a> {
     plan: &'a Plan<'a>,
     config: &'a EimConfig,
@@ -217,9 +217,9 @@ async fn try_admin(plan: &Plan<'_>, link: Link, from: String) -> Result<String, 
     Err(last.to_string())
 }
 
-async fn try_door(plan: &Plan<'_>, door: &C2sServer) -> Result<String, String> {
+async fn try_server(plan: &Plan<'_>, server: &C2sServer) -> Result<String, String> {
     let limit = plan.timing.timeout;
-    match timeout(limit, offer(&door.endpoint, &door.domain, &door.security)).await {
+    match timeout(limit, offer(&server.endpoint, &server.domain, &server.security)).await {
         Ok(Ok(offer)) => Ok(format!("SASL {}", offer.mechanisms().join(", "))),
         Ok(Err(e)) => Err(e.to_string()),
         Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),

@@ -27,7 +27,7 @@ pub enum ProvisionError {
     Eim(#[from] EimError),
 }
 
-/// Who asks whom.
+/// The asking component and the asked server.
 #[derive(Clone)]
 pub struct Provision {
     pub link: Link,
@@ -75,7 +75,7 @@ impl Provision {
             .with("node", ADD_USER)
             .with("sessionid", &form.session)
             .with("action", "cancel");
-        // What it answers is its own affair: the form was what we wanted.
+        // Its answer is ignored: the form was the purpose.
         self.ask(cancel).await.map(|_| ()).or_else(|e| match e {
             ProvisionError::Refused { .. } => Ok(()),
             e => Err(e),

@@ -1,4 +1,4 @@
-//! What the gateway and its callers ask the EIM for, by the schema's names: JSON in, JSON out, an IQ in between.
+//! Requests of the gateway and its callers to the EIM, by the schema's names: JSON in, JSON out, an IQ in between.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +59,7 @@ impl Requests {
         outcome
     }
 
-    /// What the gateway asks of its own accord and the EIM won't do, nobody else would hear of.
+    /// Logs the refusal of the gateway's own request, of which nobody else would be told.
     fn note(&self, method: &Method, outcome: &Result<Value, Refusal>) {
         let (Err(refusal), Some(x_iq)) = (outcome, &method.x_iq) else { return };
         if refusal.kind != Kind::EimRefused {

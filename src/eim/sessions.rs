@@ -24,7 +24,7 @@ const PROOFS_MAX: usize = 32;
 /// Users signed in at once, as many as `limits.connections` lets in by default.
 const SESSIONS_MAX: usize = 10_000;
 
-/// The server's door for users.
+/// The XMPP server as users sign in at it.
 #[derive(Clone)]
 pub struct C2sServer {
     pub endpoint: Endpoint,
@@ -60,7 +60,7 @@ impl C2sServer {
     pub async fn probe(&self, limit: Duration) {
         let late = |_| Err(ConnectError::Timeout(limit.as_millis() as u64));
         let offered = patience(limit, offer(&self.endpoint, &self.domain, &self.security)).await;
-        // What it says goes into the health.
+        // Its result goes into the health.
         let _ = self.check(offered.unwrap_or_else(late));
     }
 
@@ -114,20 +114,20 @@ struct UserSession {
 
 /// All sessions of mode `c2s`. The map's lock is held for look-ups only, never while waiting.
 pub struct Sessions {
-    door: C2sServer,
+    server: C2sServer,
     resource: String,
     peers: Peers,
     timing: Timing,
     around: Context,
     stop: CancellationToken,
     places: Mutex<HashMap<UserId, UserSession>>,
-    /// What was open before the start has been opened again, as far as credentials are kept.
+    /// The sessions from before the start have been opened again, as far as credentials are kept.
     restored: AtomicBool,
 }
 
 impl Sessions {
     pub fn new(
-        door: C2sServer,
+        server: C2sServer,
         resource: String,
         peers: Peers,
         timing: Timing,
@@ -135,11 +135,11 @@ impl Sessions {
         stop: CancellationToken,
     ) -> Self {
         let (places, restored) = (Mutex::default(), AtomicBool::new(false));
-        Self { door, resource, peers, timing, around, stop, places, restored }
+        Self { server, resource, peers, timing, around, stop, places, restored }
     }
 
     pub fn server(&self) -> &C2sServer {
-        &self.door
+        &self.server
     }
 
     /// The user's link, if the user is signed in.
@@ -189,16 +189,16 @@ impl Sessions {
             if is_up && same_password {
                 return Ok(true);
             }
-            if !self.door.verify_password(user, password, self.timing.timeout).await? {
+            if !self.server.verify_password(user, password, self.timing.timeout).await? {
                 return Ok(false);
             }
         }
         let dial = self.dial(user, password);
-        let Some(connected) = self.door.open_session(&dial, self.timing.timeout).await? else { return Ok(false) };
+        let Some(connected) = self.server.open_session(&dial, self.timing.timeout).await? else { return Ok(false) };
         let settings = LinkSettings {
             name: "session",
             dial,
-            eim_domain: self.door.domain.clone(),
+            eim_domain: self.server.domain.clone(),
             peers: self.peers.clone(),
             timing: self.timing,
             announce: Announce::Session(user.clone()),
@@ -207,7 +207,7 @@ impl Sessions {
         let stop = self.stop.child_token();
         let link = Link::start(settings, Some(connected), &self.around, stop.clone());
         let session = Session { link, password: password.clone(), stop };
-        // Whoever closed in the meantime has taken the place away: then the session ends here.
+        // A logout in the meantime has removed the entry: then the session ends here.
         if let Some(place) = self.lock().get_mut(user) {
             place.session = Some(session);
         }
@@ -223,9 +223,9 @@ impl Sessions {
 
     fn dial(&self, user: &UserId, password: &Secret) -> Dial {
         Dial::Session {
-            endpoint: self.door.endpoint.clone(),
-            domain: self.door.domain.clone(),
-            security: self.door.security.clone(),
+            endpoint: self.server.endpoint.clone(),
+            domain: self.server.domain.clone(),
+            security: self.server.security.clone(),
             user: user.clone(),
             password: password.clone(),
             resource: self.resource.clone(),

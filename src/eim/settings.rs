@@ -1,4 +1,4 @@
-//! What the link to the EIM needs to know. The names are those of the configuration's section `eim`.
+//! The settings of the link to the EIM. The names are those of the configuration's section `eim`.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub struct EimConfig {
     pub mode: Mode,
     /// The EIM's XMPP domain, where accounts live.
     pub domain: String,
-    /// Who speaks for the EIM. From the configuration alone it is the domain; the schema knows the modules.
+    /// The EIM's own addresses. From the configuration alone it is the domain; the schema knows the modules.
     pub peers: Peers,
     /// The addresses at which the EIM is asked; from the configuration alone none.
     pub asked_at: Vec<String>,

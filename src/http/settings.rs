@@ -1,4 +1,4 @@
-//! What the listener is told, and how it follows from the configuration: the only place of `http` that knows it.
+//! The settings of the listener, as they follow from the configuration: the only place of `http` that knows it.
 
 use std::path::PathBuf;
 use std::time::Duration;

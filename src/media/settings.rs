@@ -1,4 +1,4 @@
-//! What a call gateway node is told, and how it follows from the configuration.
+//! The settings of a call gateway node, as they follow from the configuration.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -41,10 +41,10 @@ impl Settings {
 }
 
 impl Backend {
-    /// What carries the node's media.
+    /// The carrier of the node's media.
     ///
     /// # Errors
-    /// What is wrong with `callgw.ca`, or an address that the media can't have.
+    /// The error in `callgw.ca`, or an address that the media can't have.
     pub fn start(config: &Config, node: &CallNode) -> Result<Self, String> {
         match node.kind {
             NodeKind::Janus => Ok(Self::janus(janus::JanusServer::new(config, node)?)),
@@ -63,7 +63,7 @@ impl pull::Settings {
     /// `certificate`: this process's own, which its nodes show too. `path`: where nodes serve their signalling.
     ///
     /// # Errors
-    /// What is wrong with `callgw.ca`, or our own certificate.
+    /// The error in `callgw.ca`, or in our own certificate.
     pub fn new(
         config: &Config,
         own: &CallNode,
@@ -100,7 +100,7 @@ impl whip::WhipServer {
     /// How the node's WHIP server is reached.
     ///
     /// # Errors
-    /// What is wrong with `callgw.ca`.
+    /// The error in `callgw.ca`.
     pub fn new(config: &Config, node: &CallNode) -> Result<Self, String> {
         let callgw = &config.callgw;
         let base = node.admin_url.as_ref().ok_or("a WHIP server without an address")?;
@@ -128,7 +128,7 @@ impl janus::JanusServer {
     /// How the node's Janus is reached.
     ///
     /// # Errors
-    /// What is wrong with `callgw.ca`.
+    /// The error in `callgw.ca`.
     pub fn new(config: &Config, node: &CallNode) -> Result<Self, String> {
         let callgw = &config.callgw;
         let url = node.admin_url.as_ref().ok_or("a Janus without an address")?;

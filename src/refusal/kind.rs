@@ -1,4 +1,4 @@
-//! What sort of refusal it is, and the JSON-RPC error code that says so.
+//! The kind of a refusal, and the JSON-RPC error code that stands for it.
 
 /// Each has exactly one stable code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,8 +11,8 @@ pub use reason::Reason;
 
 use serde_json::{Map, Value, json};
 
-/// What a client is told instead of a result: `{code, message, data: {key, ...}}`.
-/// `key` is stable and is what a page translates; `message` is English for developers.
+/// A refusal instead of a result: `{code, message, data: {key, ...}}`. `key` is stable and is translated by pages;
+/// `message` is English for developers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
     pub kind: Kind,

@@ -1,4 +1,4 @@
-//! Who may call what: the schema's `x-access`, held against the caller and the conference.
+//! Access to methods: the schema's `x-access`, held against the caller and the conference.
 
 use serde_json::Value;
 

@@ -114,7 +114,7 @@ impl Replies {
     }
 }
 
-/// What the replies of one batch may take together, in bytes. The first one has room in any case, as it would alone; it
+/// The bytes that the replies of one batch may take together. The first one has room in any case, as it would alone; it
 /// is full when one had none.
 struct Room {
     max: usize,

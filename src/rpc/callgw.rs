@@ -39,7 +39,7 @@ impl CallgwMethods {
     /// The caller's role, if they are in the conference and not merely waiting.
     async fn admitted(&self, caller: &Caller, conf: &ConfId) -> Result<Role, Refusal> {
         let refused = || Refusal::of(Reason::NotMember);
-        // Who has just come in may not be in the roster that is followed here: then the EIM is asked.
+        // A member that has just come in may not be in the roster that is followed here: then the EIM is asked.
         let followed = self.conferences.roster(conf).await;
         let member = match followed.and_then(|roster| roster.member(&caller.user_id).cloned()) {
             Some(member) => Some(member),

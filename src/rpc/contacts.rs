@@ -25,7 +25,7 @@ impl ContactsMethods {
         }
         let query = text(params, "query").unwrap_or_default().to_lowercase();
         let members = match self.entry.members(conf, &caller.user_id).await {
-            // Who isn't in sees nobody.
+            // A caller that isn't in sees nobody.
             Err(refusal) if refusal.kind == Kind::Forbidden => Vec::new(),
             members => members?,
         };

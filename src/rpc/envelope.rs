@@ -25,7 +25,7 @@ pub struct Request<'a> {
     pub params: Option<&'a RawValue>,
 }
 
-/// What a body holds.
+/// The content of a body.
 #[derive(Debug)]
 pub enum Body<'a> {
     Single(Result<Request<'a>, Rejected<'a>>),

@@ -63,7 +63,7 @@ pub struct Connected {
     pub stream: XmppStream,
     /// Our address on it: the component's domain, or the session's full JID.
     pub address: String,
-    /// What an absent `from` stands for.
+    /// The addresses that an absent `from` stands for.
     pub implied: Vec<String>,
 }
 

@@ -19,7 +19,7 @@ pub struct Jid<'a> {
     pub resource: &'a str,
 }
 
-/// What a part of an address is: each kind is prepared in its own way (RFC 6122 sections 2.2 to 2.4, as servers do).
+/// A part of an address: each kind is prepared in its own way (RFC 6122 sections 2.2 to 2.4, as servers do).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Local,
@@ -126,7 +126,7 @@ impl Part {
     }
 }
 
-/// What no part may hold (RFC 3454 appendix C, but for the blank).
+/// Characters that no part may hold (RFC 3454 appendix C, but for the blank).
 fn is_prohibited(c: char) -> bool {
     !matches!(c, ' '..='~')
         && (c.is_control()

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// A door that has ended when `soft` is cancelled, a wire when `hard` is; both note their end.
+/// A listener that has ended when `soft` is cancelled, a wire when `hard` is; both note their end.
 fn obedient(lifecycle: &mut Lifecycle) -> Arc<Mutex<Vec<&'static str>>> {
     let ends = Arc::new(Mutex::new(Vec::new()));
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());

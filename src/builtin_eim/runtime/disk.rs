@@ -1,4 +1,4 @@
-//! What the EIM's documents are kept on, and how long it is tried.
+//! The store of the EIM's documents, and how long it is tried.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Disk {
     pub recall: Recall,
 }
 
-/// What came of writes.
+/// The result of writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kept {
     Yes,
@@ -60,7 +60,7 @@ impl Disk {
         Kept::Yes
     }
 
-    /// What is kept, however many tries it takes; `None` where told to stop first.
+    /// Reads the documents, however many tries it takes; `None` where told to stop first.
     pub(super) async fn read(&self, stop: &CancellationToken) -> Option<Vec<(String, String, String)>> {
         let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
         loop {

@@ -21,7 +21,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Without a keep-alive there is nothing to wait for; some time far off stands for never.
 const FAR: Duration = Duration::from_secs(24 * 3600);
 
-/// Whose stanzas come over the link.
+/// The owner of the stanzas that come over the link.
 pub(super) enum LinkPeer {
     /// One component, which speaks from its own domain only.
     Component { domain: String },
@@ -119,7 +119,7 @@ impl Link {
         }
     }
 
-    /// What came, if its sender is the peer's to speak for (XEP-0114 section 3).
+    /// Passes a stanza whose sender the peer may speak for (XEP-0114 section 3).
     fn check_sender(&mut self, incoming: Incoming) -> Option<Inbound> {
         (self.last_read, self.pinged) = (Instant::now(), false);
         let is_own = |stanza: &Stanza| match &self.peer {

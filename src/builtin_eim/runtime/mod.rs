@@ -30,7 +30,7 @@ use crate::xmpp::dial::Endpoint;
 pub use disk::{Disk, Persist, Recall};
 use worker::{Routes, Worker};
 
-/// What `confgate eim` connects to.
+/// The server that `confgate eim` connects to.
 #[derive(Debug, Clone)]
 pub struct ComponentSettings {
     /// The XMPP server's host and its port for components.

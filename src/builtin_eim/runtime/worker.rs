@@ -43,7 +43,7 @@ pub(super) enum Routes {
     BySender,
 }
 
-/// What the links' tasks tell the worker.
+/// A message of the links' tasks to the worker.
 pub(super) enum Inbound {
     Up {
         domain: String,
@@ -307,11 +307,11 @@ impl Worker {
     }
 }
 
-/// What was taken in and is not yet kept.
+/// The input that was taken in and is not yet kept.
 #[derive(Default)]
 struct Taken {
     stanzas: Vec<Stanza>,
-    /// Who asked for jobs that are done.
+    /// The requesters of jobs that are done.
     outcomes: Vec<Envelope>,
 }
 

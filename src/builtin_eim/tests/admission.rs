@@ -1,9 +1,9 @@
-//! Who gets in, who waits, who is refused, and why.
+//! Admission, the lobby, and refusals with their reasons.
 
 use super::world::{GATEWAY, World, conference, refusal, via};
 use crate::event::{Audio, LeftReason, Role, Video};
 
-/// What stands in the way of somebody who knocks, in the order of the checks. The chair is stopped by the last only.
+/// The refusals of a join, in the order of the checks. The chair is stopped by the last only.
 const HURDLES: [(&str, &str); 5] = [
     ("banned", "forbidden conference.banned"),
     ("notStarted", "unexpected-request conference.notStarted"),

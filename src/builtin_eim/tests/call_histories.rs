@@ -1,5 +1,5 @@
-//! Whatever several people do in whatever order, and whoever is never heard of again: no call rings longer than it may,
-//! nobody stays busy, everybody who was rung hears the end of it, and the disk holds it all.
+//! For any order of actions of several people, and any loss of them: no call rings longer than it may, nobody stays
+//! busy, everybody that was rung is told of the end, and the disk holds it all.
 
 use std::collections::BTreeSet;
 

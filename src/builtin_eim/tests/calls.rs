@@ -173,7 +173,7 @@ fn several_ring_at_once_late_ones_come_in_and_it_ends_with_the_last_but_one() {
         world.rings(user);
     }
     world.on_call("cat", "hangup", &call).unwrap();
-    // Who had hung up could have come back until then.
+    // A member that had hung up could have come back until then.
     for user in ["ann", "ben", "dan"] {
         assert_eq!(world.rings(user), "ended(cat):hangup", "{user}");
     }

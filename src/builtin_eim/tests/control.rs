@@ -1,4 +1,4 @@
-//! What each action does, and who may order it.
+//! The effect of each action, and the roles that may order it.
 
 use super::world::{World, conference, refusal, via};
 use crate::event::{Audio, Member, MutePolicy, Role, Video};

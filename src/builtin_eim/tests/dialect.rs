@@ -1,4 +1,4 @@
-//! What stands on the wire: the seed's sample, the standard's questions, and everything that is not as it should be.
+//! The wire format: the sample of the original interface, the standard's requests, and everything ill-formed.
 
 use proptest::prelude::*;
 
@@ -264,7 +264,7 @@ fn attributes() -> impl Strategy<Value = Vec<(String, String)>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever comes in: an answer for each request, no panic, and a disk that gives the same EIM.
+    /// For any input: an answer for each request, no panic, and a disk that gives the same EIM.
     #[test]
     fn nothing_from_outside_upsets_the_eim(
         requests in proptest::collection::vec((any::<bool>(), 0..5usize, names(), attributes()), 1..40)

@@ -1,5 +1,5 @@
-//! Whatever several people do in whatever order: events are numbered without gap, replaying them over any earlier
-//! state gives the later one, nobody leaves who hadn't come, and the disk holds it all.
+//! For any order of actions of several people: events are numbered without gap, replaying them over any earlier state
+//! gives the later one, nobody leaves that hadn't come, and the disk holds it all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -200,7 +200,7 @@ impl History {
     }
 }
 
-/// What is true of every state.
+/// The invariants of every state.
 fn check_state(roster: &Roster, chairs: &BTreeSet<UserId>) {
     let conference = &roster.conference;
     for member in &roster.members {

@@ -254,7 +254,7 @@ impl World {
         told.collect::<Vec<_>>().join(" ")
     }
 
-    /// What that address has heard since it was asked last.
+    /// The events that the address has got since the last call.
     pub fn events_at(&mut self, address: &str) -> Vec<Event> {
         self.heard.remove(address).unwrap_or_default()
     }

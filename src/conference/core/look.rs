@@ -10,7 +10,7 @@ use crate::ids::UserId;
 
 /// Refusals of one listener's subscription after which their socket is told.
 const REFUSALS: u32 = 2;
-/// What clients know it by.
+/// The part's name for clients.
 const PART: &str = "events";
 
 /// When the EIM is asked, and what it said before.
@@ -118,7 +118,7 @@ impl Core {
         }
     }
 
-    /// Who is refused for themselves hears of that alone.
+    /// A user that is refused for themselves is told of that alone.
     fn notify_pending(&self, method: &str, params: &serde_json::Value, out: &mut Effects) {
         let untold = self.listeners.iter().filter(|(_, listener)| listener.refusals < REFUSALS);
         out.extend(untold.map(|(user, listener)| listener.tell(user, method, params)));

@@ -1,4 +1,4 @@
-//! What the EIM is told of each user's socket, and what it answers: wanted, asked, told.
+//! Reports of each user's socket to the EIM, and its answers: wanted, asked, told.
 
 use super::{Core, Effect, Effects, EimRequest, Failure, RETRY_MS};
 use crate::event::Roster;
@@ -14,14 +14,14 @@ pub(super) enum Want {
     Nothing,
 }
 
-/// What the EIM is to know of a user, and what it has been told. One request at a time for each user, so that none
-/// can overtake another.
+/// The presence that the EIM is to know of a user, and the one it has been told. One request at a time for each user,
+/// so that none can overtake another.
 pub(super) struct Presence {
     pub(super) generation: u64,
     pub(super) want: Want,
     pub(super) told: Option<(u64, Want)>,
     pub(super) asking: Option<(u64, Want)>,
-    /// What is being asked may have been undone at the EIM meanwhile: it is asked again.
+    /// The request under way may have been undone at the EIM meanwhile: it is sent again.
     pub(super) undone: bool,
     /// They were let in while it was being asked whether they may listen: a refusal is asked again.
     pub(super) let_in: bool,

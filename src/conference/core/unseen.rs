@@ -1,5 +1,5 @@
-//! Who is sent away before their first frame: the event that says so may come before the EIM's answer that they may not
-//! listen, or after it. Whichever is second, the user is told by the event.
+//! Members that are removed before their first frame: the event of the removal may come before the EIM's answer that
+//! they may not subscribe, or after it. Whichever is second, the user is told by the event.
 
 use std::collections::HashMap;
 
@@ -43,7 +43,7 @@ fn fits(start: &Start, at: &Position) -> bool {
 }
 
 impl Unseen {
-    /// What their socket was refused before is over.
+    /// The earlier refusal of their socket is over.
     pub(super) fn attached(&mut self, user: &UserId) {
         self.refused.remove(user);
     }
@@ -54,7 +54,7 @@ impl Unseen {
     }
 }
 
-/// Whom the event sends away, by a chair's word.
+/// The user that the event removes by a chair's order.
 fn sent_away(change: &Change) -> Option<&UserId> {
     match change {
         Change::MemberLeft(left) if matches!(left.reason, LeftReason::Kicked | LeftReason::Banned) => {

@@ -24,7 +24,7 @@ const RETRY_AFTER_MS: u64 = 1000;
 /// The same for a bound of what there may be.
 const FULL_RETRY_MS: u64 = 10_000;
 
-/// What `<error>` holds.
+/// The content of `<error>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::eim) struct StanzaError {
     pub(in crate::eim) kind: String,

@@ -29,7 +29,7 @@ const QUESTIONS_MAX: usize = 64;
 /// How long the goodbye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Who awaits the answer to a request.
+/// The waiter for the answer to a request.
 enum Waiter {
     Caller(Reply),
     /// Our own ping, sent at that time.
@@ -247,7 +247,7 @@ impl<'a> Connection<'a> {
                 Waiter::Ping(at) => {
                     self.pinged = false;
                     let limit = self.state.settings.timing.timeout;
-                    // Whoever is not reading, or was not running, cannot blame the peer for silence.
+                    // A process that is not reading, or was not running, cannot blame the peer for silence.
                     let heard_nothing = self.last_read < at && self.state.outbox.is_clear();
                     if heard_nothing && !is_stall(limit, now - at) {
                         return Err(ConnectError::Timeout(limit.as_millis() as u64));

@@ -76,14 +76,14 @@ pub struct Timing {
     pub keepalive: Duration,
 }
 
-/// What a link is made of.
+/// The settings of a link.
 pub struct LinkSettings {
     /// The metrics' label: `callers`, `gateway`, `session`.
     pub name: &'static str,
     pub dial: Dial,
     /// The EIM's domain, which is pinged.
     pub eim_domain: String,
-    /// Who is believed in what comes in.
+    /// The addresses whose stanzas are believed.
     pub peers: Peers,
     pub timing: Timing,
     pub announce: Announce,
@@ -104,7 +104,7 @@ pub struct MisroutedReplies {
 impl MisroutedReplies {
     /// Answers that may wait to be handed over; what is more is dropped, and its request times out.
     const MAX: usize = 1024;
-    /// What an operator can do about it. Events are spread over both links too, and so lose their order.
+    /// Advice for an operator. Events are spread over both links too, and so lose their order.
     pub const ADVICE: &str = "the server sends one component what is for the other \
         (ejabberd: set `global_routes: false` on the listener, or use one listener for each component)";
 
@@ -138,7 +138,7 @@ impl MisroutedReplies {
     }
 }
 
-/// What links share.
+/// The state that links share.
 #[derive(Clone)]
 pub struct Context {
     slots: Arc<Semaphore>,
@@ -216,7 +216,7 @@ impl Link {
         let Context { slots, slots_max, inbound, tracker } = around;
         let (slots, inbound) = (Arc::clone(slots), inbound.clone());
         let (to_task, requests) = mpsc::channel(*slots_max);
-        // Who has just opened it must not be taken for one who waits for it.
+        // A caller that has just opened the link must not be taken for one that waits for it.
         let begin = if first.is_some() { Health::up() } else { Health::down("not connected yet") };
         let (to_health, health) = watch::channel(begin);
         let under_way = metrics::gauge!("confgate_eim_requests_under_way", "link" => settings.name);

@@ -1,4 +1,4 @@
-//! What a link keeps from one connection to the next.
+//! The state that a link keeps from one connection to the next.
 
 use std::collections::VecDeque;
 

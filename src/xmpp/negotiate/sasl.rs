@@ -83,8 +83,8 @@ fn choose(offered: &[String], user: &UserId, password: &Secret, secured: bool) -
     }
 }
 
-/// What the library leaves out of RFC 5802 section 5: the server's nonce must go on from ours, so that an old
-/// exchange cannot be replayed to us; and the work it asks for is bounded.
+/// The checks of RFC 5802 section 5 that the library leaves out: the server's nonce must go on from ours, so that an
+/// old exchange cannot be replayed to us; and the work it asks for is bounded.
 fn acceptable(first: &[u8], challenge: &[u8]) -> Result<(), ConnectError> {
     let field = |text: &[u8], name: &str| {
         let text = String::from_utf8_lossy(text).into_owned();

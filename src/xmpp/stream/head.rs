@@ -2,7 +2,7 @@
 
 use crate::xmpp::xml::{Stanza, read};
 
-/// What an answer needs of a start tag.
+/// The attributes of a start tag that an answer needs.
 const WANTED: [&str; 4] = ["type", "id", "from", "to"];
 /// Most bytes of the stanza's name.
 const NAME_MAX: usize = 16;

@@ -3,8 +3,9 @@
 use crate::xmpp::jid::Jid;
 use crate::xmpp::xml::Stanza;
 
-/// Whose stanzas leave over a stream. A server ends a stream that speaks from another's address (RFC 6120 section
-/// 4.9.3.9), and with it everything that others have on it: so the address is the stream's affair, not the stanza's.
+/// The sender of the stanzas that leave over a stream. A server ends a stream that speaks from another's address (RFC
+/// 6120 section 4.9.3.9), and with it everything that others have on it: so the address is the stream's affair, not the
+/// stanza's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamIdentity {
     /// A server's: it vouches for many.

@@ -30,7 +30,7 @@ const SHIFT_BYTES: usize = 64 * 1024;
 const STREAM_NS: &str = "http://etherx.jabber.org/streams";
 const STREAM_ERROR_NS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 
-/// What a stream runs over: TCP, TLS, or an in-process pipe.
+/// The transport of a stream: TCP, TLS, or an in-process pipe.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
@@ -52,7 +52,7 @@ pub enum StreamError {
 /// The tag that opened a stream, as attributes.
 pub type Header = Element;
 
-/// What comes in.
+/// An item that comes in.
 #[derive(Debug)]
 pub enum Incoming {
     Stanza(Stanza),
@@ -134,7 +134,7 @@ impl XmppStream {
         self.out.len() - self.written
     }
 
-    /// What comes next; until it is there, writes what is queued. Cancel-safe.
+    /// The next item; until it is there, writes the queued bytes. Cancel-safe.
     pub async fn incoming(&mut self) -> Result<Incoming, StreamError> {
         match poll_fn(|cx| self.poll_piece(cx)).await? {
             Piece::Incoming(Incoming::Stanza(stanza)) if stanza.name == "error" => {

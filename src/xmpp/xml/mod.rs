@@ -1,9 +1,9 @@
 //! XML as XMPP allows it: `read` checks text and makes a tree of it, `write` makes text of a tree.
 //! Nothing that comes in goes out but through both.
 //!
-//! What is refused is what RFC 6120 section 11.1 forbids (DTD, entities but the five, comments, processing
-//! instructions) and whatever a server's parser would close our shared stream for: a name that is no name, a prefix
-//! that nobody declared, a character that XML does not know.
+//! Refused is everything that RFC 6120 section 11.1 forbids (DTD, entities but the five, comments, processing
+//! instructions) and everything for which a server's parser would close our shared stream: a name that is no name, a
+//! prefix that nobody declared, a character that XML does not know.
 
 mod element;
 mod names;

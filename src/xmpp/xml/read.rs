@@ -14,10 +14,10 @@ const XML_NS: &str = "http://www.w3.org/XML/1998/namespace";
 const XMLNS_NS: &str = "http://www.w3.org/2000/xmlns/";
 /// The content namespaces of RFC 6120 section 4.8.3 and XEP-0114.
 const CONTENT: [&str; 3] = [CONTENT_NS, "jabber:component:accept", "jabber:server"];
-/// What may stand behind `xml:`. Prosody writes anything else so that its other components' streams break.
+/// The names that may stand behind `xml:`. Prosody writes anything else so that its other components' streams break.
 const XML_ATTRS: [&str; 4] = ["lang", "space", "base", "id"];
 
-/// Whose text it is.
+/// The origin of a text.
 pub(in crate::xmpp) enum Source<'a> {
     /// Nobody's in particular: what is declared nowhere has no namespace.
     Document,
@@ -80,7 +80,7 @@ pub(in crate::xmpp) fn start_tag(tag: &str) -> Result<Element> {
     element(&format!("{inside}/>"), &Source::Stream(&[]))
 }
 
-/// What has been read.
+/// The tree that has been read.
 struct Tree<'s> {
     source: &'s Source<'s>,
     names: Names,
