@@ -281,7 +281,7 @@ impl Core {
             Err(Failure::NoConference) => {
                 let users: Vec<_> = self.listeners.keys().cloned().collect();
                 users.iter().for_each(|user| self.notify_over(user, &mut out));
-                self.over(&mut out);
+                self.end_conference(&mut out);
             }
             Err(failure) => {
                 if matches!(failure, Failure::Refused | Failure::Unwilling) {
@@ -326,7 +326,7 @@ impl Core {
                 self.send_snapshot(&user, reason, out);
             }
             if self.roster().is_some_and(|r| r.conference.state == ENDED) {
-                self.over(out);
+                self.end_conference(out);
                 return;
             }
         }
@@ -373,7 +373,7 @@ impl Core {
             self.pass_on(&user, was_full, &event, &mut out);
         }
         match &event.change {
-            Change::Ended(_) => self.over(&mut out),
+            Change::Ended(_) => self.end_conference(&mut out),
             Change::MemberLeft(left) => self.removed(&left.user_id, left.reason, &mut out),
             Change::WaitingRemoved(gone) if gone.reason == WaitingReason::Denied => {
                 self.turn_away(&gone.user_id, false, Close::Denied, &mut out);
@@ -509,7 +509,7 @@ impl Core {
         out.push(Effect::Tell(LifecycleEvent::Removed { user: user.clone(), banned }));
     }
 
-    fn over(&mut self, out: &mut Effects) {
+    fn end_conference(&mut self, out: &mut Effects) {
         self.ended = true;
         self.placed.clear();
         let users: Vec<_> = self.presence.keys().cloned().collect();

@@ -45,7 +45,7 @@ impl Core {
                 self.look.behind = true;
                 self.newer = Some((roster, now + CATCH_UP_MS));
             }
-            Err(Failure::NoConference) => self.over(&mut out),
+            Err(Failure::NoConference) => self.end_conference(&mut out),
             Ok(_) | Err(_) => {}
         }
         out
@@ -88,7 +88,7 @@ impl Core {
         let since = self.date.unwrap_or(now);
         let wait = if listener.refusals < REFUSALS { RETRY_MS } else { self.limits.look_ms.max(RETRY_MS) };
         if listener.refusals == REFUSALS {
-            out.push(listener.tell(user, "degraded", &json!({"part": PART, "since": since})));
+            out.push(listener.send_to_user(user, "degraded", &json!({"part": PART, "since": since})));
         }
         if let Some(p) = self.presence.get_mut(user) {
             p.retry_at = now + wait;
@@ -100,7 +100,7 @@ impl Core {
     pub(super) fn willing(&mut self, user: &UserId, out: &mut Effects) {
         let Some(listener) = self.listeners.get_mut(user) else { return };
         if std::mem::take(&mut listener.refusals) >= REFUSALS {
-            out.push(listener.tell(user, "restored", &json!({"part": PART})));
+            out.push(listener.send_to_user(user, "restored", &json!({"part": PART})));
         }
     }
 
@@ -121,7 +121,7 @@ impl Core {
     /// A user that is refused for themselves is told of that alone.
     fn notify_pending(&self, method: &str, params: &serde_json::Value, out: &mut Effects) {
         let untold = self.listeners.iter().filter(|(_, listener)| listener.refusals < REFUSALS);
-        out.extend(untold.map(|(user, listener)| listener.tell(user, method, params)));
+        out.extend(untold.map(|(user, listener)| listener.send_to_user(user, method, params)));
     }
 
     /// Whether the EIM refuses to let somebody listen who is here.
@@ -132,7 +132,7 @@ impl Core {
 }
 
 impl Subscriber {
-    fn tell(&self, user: &UserId, method: &str, params: &serde_json::Value) -> Effect {
+    fn send_to_user(&self, user: &UserId, method: &str, params: &serde_json::Value) -> Effect {
         let frame = notification(method, params).into();
         Effect::Send { user: user.clone(), generation: self.generation, frame }
     }

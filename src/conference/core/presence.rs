@@ -154,7 +154,7 @@ impl Core {
         let counts = self.answered(user, failure, now, &mut out);
         let generation = self.listeners.get(user).map(|l| l.generation);
         match (failure, generation) {
-            (Some(Failure::NoConference), Some(_)) if self.is_call() => self.over(&mut out),
+            (Some(Failure::NoConference), Some(_)) if self.is_call() => self.end_conference(&mut out),
             (Some(Failure::NoConference), Some(_)) => {
                 self.notify_over(user, &mut out);
                 if let Some(listener) = self.listeners.remove(user) {

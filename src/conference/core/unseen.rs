@@ -35,7 +35,7 @@ struct Refused {
 }
 
 /// Whether the event may come alone: after nothing, or next. Who resumes from elsewhere would see a gap.
-fn fits(start: &Start, at: &Position) -> bool {
+fn is_at(start: &Start, at: &Position) -> bool {
     match start {
         Start::Snapshot | Start::Creation => true,
         Start::Since(last) => last.epoch == at.epoch && last.seq + 1 == at.seq,
@@ -73,8 +73,8 @@ impl Core {
         let frame: Frame = notification("conference.event", event).into();
         let at = Position { epoch: event.epoch.clone(), seq: event.seq };
         if let Some(refused) = self.unseen.refused.remove(user) {
-            if fits(&refused.start, &at) {
-                say(user, refused.generation, frame, out);
+            if is_at(&refused.start, &at) {
+                send_frame(user, refused.generation, frame, out);
             }
             return;
         }
@@ -89,10 +89,10 @@ impl Core {
         if self.syncing.is_none() && self.log.as_ref().is_some_and(|log| log.is_next(event)) {
             return self.send_first_snapshot(user, now, out);
         }
-        if fits(start, &at) {
+        if is_at(start, &at) {
             self.listeners.remove(user);
             self.forget(user);
-            say(user, generation, frame, out);
+            send_frame(user, generation, frame, out);
         }
     }
 
@@ -102,7 +102,7 @@ impl Core {
         let Some(start) = listener.pending.filter(|_| !listener.guest) else { return };
         let generation = listener.generation;
         match self.unseen.sent_away.remove(user) {
-            Some(sent) if fits(&start, &sent.at) => say(user, generation, sent.frame, out),
+            Some(sent) if is_at(&start, &sent.at) => send_frame(user, generation, sent.frame, out),
             None if self.unseen.refused.len() < UNSEEN_MAX => {
                 self.unseen.refused.insert(user.clone(), Refused { until: now + WAIT_MS, generation, start });
             }
@@ -111,7 +111,7 @@ impl Core {
     }
 }
 
-fn say(user: &UserId, generation: u64, frame: Frame, out: &mut Effects) {
+fn send_frame(user: &UserId, generation: u64, frame: Frame, out: &mut Effects) {
     out.push(Effect::Send { user: user.clone(), generation, frame });
     out.push(Effect::Release { user: user.clone(), generation });
 }
