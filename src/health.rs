@@ -6,6 +6,7 @@ use crate::clock::date_ms;
 /// A part's state, and for how long it has been so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
+    /// Whether it works.
     pub up: bool,
     /// Ms since 1970.
     pub since_ms: u64,

@@ -31,6 +31,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The exit code of the process.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Stopped => 0,

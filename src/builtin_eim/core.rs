@@ -28,8 +28,11 @@ use crate::xmpp::xml::{Element, SENT_MAX, Stanza};
 /// are sent in their order: the answer, then events by number.
 #[derive(Debug, Default)]
 pub struct Output {
+    /// Stanzas to send, in order.
     pub stanzas: Vec<Stanza>,
+    /// Writes that must be durable first.
     pub writes: Vec<Write>,
+    /// Work for other threads.
     pub jobs: Vec<Job>,
 }
 
@@ -68,9 +71,11 @@ impl Job {
 
 /// One call of the EIM under way.
 pub(super) struct CallContext<'a> {
+    /// Now.
     pub now: Now,
     pub rng: &'a mut dyn Rng,
     pub events: Vec<Stanza>,
+    /// Writes that must be durable first.
     pub writes: Vec<Write>,
 }
 

@@ -63,8 +63,11 @@ impl Write {
 #[derive(Debug, thiserror::Error)]
 #[error("the stored {kind} {key:?} can't be read: {why}")]
 pub struct LoadError {
+    /// The document's kind.
     pub kind: String,
+    /// The document's key.
     pub key: String,
+    /// The reason.
     pub why: String,
 }
 

@@ -17,6 +17,7 @@ pub struct Settings {
     pub admin_domains: Vec<String>,
     /// The part of the address book that stands in the configuration. It wins over a stored account of the same id.
     pub users: Vec<ConfiguredUser>,
+    /// The bounds.
     pub limits: Limits,
 }
 
@@ -37,11 +38,15 @@ impl From<&Config> for Settings {
 pub struct ConfiguredUser {
     /// `[a-z0-9._-]{1,64}`; an entry with another id is left out (the configuration refuses it before).
     pub user_id: String,
+    /// The name.
     pub name: String,
     /// Absent: the user can't sign in with a password.
     pub password: Option<Secret>,
+    /// The department's name.
     pub department: Option<String>,
+    /// The mobile number.
     pub mobile: Option<String>,
+    /// The e-mail address.
     pub email: Option<String>,
 }
 

@@ -28,6 +28,7 @@ const FOLLOW_MS: u64 = 1000;
 /// How long until a request that failed is made again.
 const RETRY_MS: u64 = 2000;
 
+/// Bounds.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// A closed socket's member has left after this.
@@ -39,6 +40,7 @@ pub struct Limits {
     /// Most events that are replayed to one who resumes, and most bytes of them. Whoever missed more gets a snapshot:
     /// a replay that a socket's queue can't hold would end the socket, and the next one in the same way.
     pub replay: usize,
+    /// Bytes of events that one resuming socket is sent.
     pub replay_bytes: usize,
     /// How often the EIM is asked whether what is known here is still so.
     pub look_ms: u64,
@@ -48,19 +50,25 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     Send {
+        /// The user.
         user: UserId,
+        /// The socket's generation.
         generation: u64,
         frame: Frame,
     },
     /// A guest's socket, which was here for this conference alone.
     Close {
+        /// The user.
         user: UserId,
+        /// The socket's generation.
         generation: u64,
         why: Close,
     },
     /// A socket hears nothing more of this conference, and goes on.
     Release {
+        /// The user.
         user: UserId,
+        /// The socket's generation.
         generation: u64,
     },
     EimRequest(EimRequest),
@@ -87,8 +95,11 @@ pub enum EimRequest {
 
 /// An event of a conference's life for the rest of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum LifecycleEvent {
+    /// A member was removed; `banned`: for as long as the conference lasts.
     Removed { user: UserId, banned: bool },
+    /// The conference has ended.
     Ended,
 }
 
@@ -97,16 +108,23 @@ pub enum LifecycleEvent {
 pub enum MediaPermissions {
     /// All that are in, with what is forwarded of each: who isn't among them is not in.
     All(Vec<(UserId, Right)>),
+    /// A member's permissions.
     Member {
+        /// The user.
         user: UserId,
+        /// The user's permissions.
         right: Right,
     },
     /// No longer in since that date (ms since 1970), by the chair's word or their own.
     Gone {
+        /// The user.
         user: UserId,
+        /// The time, in ms since 1970.
         at: u64,
+        /// Whether they were removed.
         sent_away: bool,
     },
+    /// The conference is over.
     Over,
     /// Nobody here is in it any more: others follow it, or nobody does.
     Unfollowed,
@@ -115,8 +133,11 @@ pub enum MediaPermissions {
 /// The tracks of a member that are forwarded, and the role in which they may come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Right {
+    /// The role.
     pub role: Role,
+    /// The audio.
     pub audio: Audio,
+    /// The video.
     pub video: Video,
 }
 

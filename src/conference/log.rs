@@ -12,7 +12,9 @@ use crate::ids::{ConfId, UserId};
 /// Where a client stands: the last event that it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
+    /// The numbering of `seq`.
     pub epoch: String,
+    /// The last event's number.
     pub seq: u64,
 }
 

@@ -32,12 +32,14 @@ struct Live {
 
 /// A socket that was registered.
 pub struct Opened {
+    /// The socket's generation.
     pub generation: u64,
     /// Told when the EIM may have forgotten the user's subscriptions.
     pub link_up: Arc<Notify>,
 }
 
 impl Sockets {
+    /// No sockets yet.
     pub fn new(conferences: Conferences) -> Self {
         Self(Arc::new(Inner { conferences, live: Mutex::default(), closed_for: OnceLock::new() }))
     }
@@ -148,6 +150,7 @@ impl Sockets {
         all.values().for_each(|live| live.socket.outbox.close(why));
     }
 
+    /// Open sockets.
     pub fn count(&self) -> usize {
         self.lock().len()
     }

@@ -29,6 +29,7 @@ const NOBODY: &str = "confgate-absent";
 /// One address of the EIM's, as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
+    /// The address.
     pub name: String,
     /// `None`: nothing is known yet.
     pub here: Option<bool>,
@@ -69,6 +70,7 @@ enum AddressAnswer {
 }
 
 impl AddressHealth {
+    /// Nothing is known of the addresses yet.
     pub fn new(names: &[String]) -> Self {
         let mut addresses: Vec<Address> = Vec::new();
         for name in names {
@@ -90,6 +92,7 @@ impl AddressHealth {
         Self(Arc::new(Inner { known: Mutex::new(known), changed: watch::Sender::new(0) }))
     }
 
+    /// All addresses.
     pub fn addresses(&self) -> Vec<Address> {
         self.lock().addresses.clone()
     }
@@ -228,6 +231,7 @@ pub(super) struct Look {
     pub asker: Asker,
     /// Where users sign in, if they speak over sessions of their own.
     pub server: Option<C2sServer>,
+    /// The XMPP domain.
     pub domain: String,
     pub every: Duration,
     pub limit: Duration,

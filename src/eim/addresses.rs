@@ -69,6 +69,7 @@ impl JidScheme {
 /// How users look, on the wire and to themselves. One for each EIM.
 #[derive(Debug, Clone)]
 pub struct Addresses {
+    /// The form of users' addresses.
     pub scheme: JidScheme,
     /// The EIM's domain, where accounts live.
     pub domain: String,

@@ -18,25 +18,34 @@ pub const INBOUND_MAX: usize = 4096;
 pub enum Inbound {
     /// A conference's event. `to`: whom it was sent to, if they are a user of the EIM.
     Event {
+        /// The receiver's name.
         to: Option<UserId>,
+        /// The event.
         event: Event,
     },
     /// A call's event. It has no number.
     CallEvent {
+        /// The receiver's name.
         to: UserId,
+        /// The event.
         event: CallEvent,
     },
     /// The EIM asks where a conference is joined. `None`: there is none. Dropped: the EIM is told of our fault.
     WebAddress {
+        /// The conference.
         conf_id: ConfId,
+        /// The role.
         role: Role,
+        /// The place for the answer.
         reply: oneshot::Sender<Option<WebAddress>>,
     },
     /// The callers' link is up (in mode `c2s`: the gateway's own). What happened while it was down was not heard.
     Up,
+    /// The link is down.
     Down,
     /// A user's session is up (mode `c2s`): what it subscribed to must be subscribed to again.
     SessionUp(UserId),
+    /// That user's session is down.
     SessionDown(UserId),
 }
 
@@ -61,8 +70,11 @@ impl Inbound {
 /// The states of the link that are announced.
 #[derive(Debug, Clone)]
 pub enum Announce {
+    /// Neither up nor down.
     Nothing,
+    /// The callers' link.
     Link,
+    /// That user's session.
     Session(UserId),
 }
 
@@ -98,6 +110,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    /// An empty queue.
     pub fn new(to: mpsc::Sender<Inbound>, announce: Announce) -> Self {
         Self { to, announce, waiting: VecDeque::new(), depth: metrics::gauge!("confgate_eim_inbound_waiting") }
     }
@@ -107,6 +120,7 @@ impl Outbox {
         self.waiting.is_empty()
     }
 
+    /// Queues an event.
     pub fn push(&mut self, news: Inbound) {
         if !self.waiting.is_empty() {
             self.waiting.push_back(news);
@@ -117,6 +131,7 @@ impl Outbox {
         self.depth.set((self.to.max_capacity() - self.to.capacity()) as f64);
     }
 
+    /// Queues that the link is up.
     pub fn up(&mut self) {
         self.push_if(self.announce.up());
     }

@@ -5,6 +5,7 @@ use crate::event::Role;
 use crate::ids::ConfId;
 use crate::xmpp::xml::{CONTENT_NS, Element, Node, Stanza};
 
+/// The namespace of stanza errors (RFC 6120 section 8.3).
 pub const STANZAS_NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 /// The dialect's namespace of conferences, in which the EIM asks for a web address.
 const CONFERENCE_NS: &str = "je:x:client:conference";
@@ -48,17 +49,22 @@ pub fn defined_condition(text: &str) -> &'static str {
 /// Where a conference is joined from a browser: the answer to `getWebAddress`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebAddress {
+    /// The link.
     pub url: String,
+    /// The link's code.
     pub code: String,
 }
 
 /// The decision about a request that came in.
 #[derive(Debug, PartialEq, Eq)]
 pub enum IqAnswer {
+    /// The answer to send.
     Reply(Stanza),
     /// The EIM asks for a conference's web address: others must find it, then see [`web_address`].
     WebAddress {
+        /// The conference.
         conf_id: ConfId,
+        /// The role.
         role: Role,
     },
     /// It is not a request that could be answered.

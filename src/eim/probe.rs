@@ -79,7 +79,9 @@ pub async fn probe(config: &EimConfig, inproc: Option<InProcess>, clients: &[Cli
 pub struct Client {
     /// The password's key.
     pub key: String,
+    /// The user.
     pub user: UserId,
+    /// The user's password at the EIM.
     pub password: Secret,
 }
 

@@ -17,12 +17,15 @@ const DELETE_USER: &str = "http://jabber.org/protocol/admin#delete-user";
 
 /// Why an account was not made or removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum ProvisionError {
+    /// The account exists already.
     #[error("the user id is taken")]
     Taken,
     /// `condition` as in RFC 6120 section 8.3.3, `text` the server's own words. No secret is in either.
     #[error("the server refused: {condition} {text}")]
     Refused { condition: String, text: String },
+    /// The request has failed.
     #[error(transparent)]
     Eim(#[from] EimError),
 }
@@ -30,6 +33,7 @@ pub enum ProvisionError {
 /// The asking component and the asked server.
 #[derive(Clone)]
 pub struct Provision {
+    /// The link of the administrating component.
     pub link: Link,
     /// The bare provisioning domain.
     pub from: String,

@@ -28,6 +28,7 @@ pub struct Requests {
 }
 
 impl Requests {
+    /// Requests over that EIM's links.
     pub fn new(eim: Eim, schema: Arc<Schema>, domain: &str, timeout: Duration) -> Self {
         let refusals = Arc::new(Throttle::new(REFUSALS));
         Self { eim, schema, domain: domain.into(), timeout, refusals }
@@ -83,6 +84,7 @@ impl Requests {
         }
     }
 
+    /// A method, asked as the gateway itself.
     pub async fn as_gateway_method(&self, method: &Method, params: &Map<String, Value>) -> Result<Value, Refusal> {
         self.ask_as_gateway(None, method, params).await
     }

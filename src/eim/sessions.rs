@@ -27,8 +27,11 @@ const SESSIONS_MAX: usize = 10_000;
 /// The XMPP server as users sign in at it.
 #[derive(Clone)]
 pub struct C2sServer {
+    /// The connection.
     pub endpoint: Endpoint,
+    /// The XMPP domain.
     pub domain: String,
+    /// The TLS of the connection.
     pub security: Security,
     proofs: Arc<Semaphore>,
     /// How the last attempt to get in went.
@@ -36,11 +39,13 @@ pub struct C2sServer {
 }
 
 impl C2sServer {
+    /// The server at that endpoint.
     pub fn new(endpoint: Endpoint, domain: String, security: Security) -> Self {
         let health = Arc::new(watch::channel(Health::up()).0);
         Self { endpoint, domain, security, proofs: Arc::new(Semaphore::new(PROOFS_MAX)), health }
     }
 
+    /// The health of sign-ins.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
@@ -126,6 +131,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
+    /// No sessions yet.
     pub fn new(
         server: C2sServer,
         resource: String,
@@ -138,6 +144,7 @@ impl Sessions {
         Self { server, resource, peers, timing, around, stop, places, restored }
     }
 
+    /// The server that users sign in at.
     pub fn server(&self) -> &C2sServer {
         &self.server
     }

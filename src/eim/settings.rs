@@ -17,8 +17,10 @@ pub enum Mode {
     C2s,
 }
 
+/// The TLS of the EIM's link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsMode {
+    /// No TLS.
     Off,
     /// Clients' sessions begin in the clear and switch; a component's link stays in the clear (XEP-0114 has no switch).
     Starttls,
@@ -29,6 +31,7 @@ pub enum TlsMode {
 /// Section `eim`, as far as the wire needs it.
 #[derive(Debug, Clone)]
 pub struct EimConfig {
+    /// The mode.
     pub mode: Mode,
     /// The EIM's XMPP domain, where accounts live.
     pub domain: String,
@@ -38,21 +41,29 @@ pub struct EimConfig {
     pub asked_at: Vec<String>,
     /// Where components connect to; in mode `c2s`, where sessions do.
     pub host: String,
+    /// The port.
     pub port: u16,
     /// Our component's domain, from which users speak. It must hold no rights on the server.
     pub component: String,
+    /// The secret.
     pub secret: Secret,
     /// The component domain for provisioning and the gateway's own requests; `None`: those come from `component`.
     pub admin_domain: Option<String>,
+    /// The administrating component's secret.
     pub admin_secret: Secret,
+    /// The administrating component's server.
     pub admin_host: String,
+    /// The administrating component's port.
     pub admin_port: u16,
     /// Where passwords are verified by SASL in mode `component`.
     pub c2s_port: u16,
+    /// The TLS settings.
     pub tls: TlsMode,
     /// PEM file of the certificate authorities to trust; empty: the system's.
     pub ca: String,
+    /// The form of users' addresses.
     pub jid_scheme: JidScheme,
+    /// The resource of users' addresses.
     pub resource: String,
     /// How long a request waits for a link that is down.
     pub wait_ms: u64,
@@ -62,7 +73,9 @@ pub struct EimConfig {
     pub under_way: usize,
     /// Most of them of one user.
     pub under_way_per_user: usize,
+    /// The first pause before connecting again, in milliseconds.
     pub reconnect_min_ms: u64,
+    /// The longest pause, in milliseconds.
     pub reconnect_max_ms: u64,
     /// A link on which nothing came for so long is pinged. Servers cut idle streams after a minute at the earliest.
     pub keepalive_ms: u64,

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 /// `message` is English for developers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
+    /// The kind.
     pub kind: Kind,
     key: Cow<'static, str>,
     message: Cow<'static, str>,
@@ -23,6 +24,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// The refusal for that reason.
     pub fn of(reason: Reason) -> Self {
         let (key, message) = (Cow::Borrowed(reason.key()), Cow::Borrowed(reason.text()));
         Self { kind: reason.kind(), key, message, data: Map::new() }
@@ -43,6 +45,7 @@ impl Refusal {
         &self.key
     }
 
+    /// English for developers.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -52,11 +55,13 @@ impl Refusal {
         Self { message: message.into(), ..self }
     }
 
+    /// Adds a member to `data`.
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.data.insert(member.to_owned(), value.into());
         self
     }
 
+    /// No valid login.
     pub fn unauthenticated() -> Self {
         Self::of(Reason::AuthRequired)
     }
@@ -67,6 +72,7 @@ impl Refusal {
         Self::of(Reason::SessionEnded)
     }
 
+    /// The access token is over.
     pub fn token_expired() -> Self {
         Self::of(Reason::TokenExpired)
     }
@@ -81,6 +87,7 @@ impl Refusal {
         Self::of(reason).with("state", state)
     }
 
+    /// A param that doesn't fit.
     pub fn invalid_params(path: &str, message: &str) -> Self {
         Self::of(Reason::InvalidParams).with("errors", json!([{"path": path, "message": message}]))
     }
@@ -90,10 +97,12 @@ impl Refusal {
         Self::of(reason).with("retryAfterMs", retry_after_ms)
     }
 
+    /// The EIM can't be reached; `sent`: the request may have been carried out.
     pub fn eim_unreachable(sent: bool) -> Self {
         Self::of(Reason::EimUnreachable).with("sent", sent)
     }
 
+    /// The EIM doesn't answer in time.
     pub fn eim_timeout() -> Self {
         Self::of(Reason::EimTimeout)
     }

@@ -12,8 +12,10 @@ macro_rules! reasons {
         }
 
         impl Reason {
+            /// All reasons.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
+            /// The kind of the refusal.
             pub const fn kind(self) -> Kind {
                 match self { $(Self::$name => Kind::$kind,)* }
             }

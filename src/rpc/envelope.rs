@@ -21,21 +21,27 @@ const METHOD_MAX: usize = 128;
 pub struct Request<'a> {
     /// `None` for a notification.
     pub id: Option<&'a RawValue>,
+    /// The method's name.
     pub method: Cow<'a, str>,
+    /// The params, as written.
     pub params: Option<&'a RawValue>,
 }
 
 /// The content of a body.
 #[derive(Debug)]
 pub enum Body<'a> {
+    /// One request.
     Single(Result<Request<'a>, Rejected<'a>>),
+    /// A batch.
     Batch(Vec<Result<Request<'a>, Rejected<'a>>>),
 }
 
 /// An entry that is no request, and the id to answer it under (null where none can be read).
 #[derive(Debug)]
 pub struct Rejected<'a> {
+    /// The request's id, if it has a readable one.
     pub id: Option<&'a RawValue>,
+    /// The refusal.
     pub refusal: Refusal,
 }
 

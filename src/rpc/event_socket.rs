@@ -39,10 +39,15 @@ const ANSWERS: Duration = Duration::from_millis(500);
 
 /// The opener of a socket, and the positions from where it resumes.
 pub struct Opening {
+    /// The opener.
     pub caller: Arc<Caller>,
+    /// The client's address.
     pub address: IpAddr,
+    /// The browser's id, from its cookie.
     pub device: Option<String>,
+    /// The positions to resume from.
     pub positions: Vec<(ConfId, Position)>,
+    /// The slot that the socket holds.
     pub slot: SocketSlot,
 }
 

@@ -23,11 +23,17 @@ pub enum Act {
     Own,
     /// What the chair orders.
     Order,
+    /// A message.
     Message,
+    /// The creation of a conference.
     Create,
+    /// A call.
     Call,
+    /// A search in the address book.
     Search,
+    /// An allocation of a call gateway.
     Allocate,
+    /// The creation of a user.
     CreateUser,
     /// An IQ of type set in the caller's own words.
     IqSet,
@@ -120,6 +126,7 @@ struct Inner {
 }
 
 impl Rates {
+    /// The configured rates.
     pub fn new(limits: &config::Limits) -> Self {
         let of = |act: Act| Limiter::new(Rate::per_minute(act.rate(limits).1), KEYS);
         Self(Mutex::new(Inner {

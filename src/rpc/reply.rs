@@ -12,6 +12,7 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// An empty reply.
     pub fn new() -> Self {
         Self { text: Vec::with_capacity(256), ..Self::default() }
     }
@@ -22,6 +23,7 @@ impl Reply {
         self.len += text.len();
     }
 
+    /// Appends a value.
     pub fn write_json(&mut self, value: &serde_json::Value) {
         let before = self.text.len();
         serde_json::to_writer(&mut self.text, value).expect("a JSON value is written to memory");
@@ -53,6 +55,7 @@ impl Reply {
         self.len
     }
 
+    /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -62,6 +65,7 @@ impl Reply {
         self.len - self.shared
     }
 
+    /// The bytes.
     pub fn into_pieces(mut self) -> Vec<Bytes> {
         self.finish_text();
         self.pieces

@@ -19,13 +19,17 @@ const PIPE_BYTES: usize = 64 * 1024;
 /// The way to the built-in EIM: each connection attempt sends it the far end of a new pipe.
 #[derive(Clone)]
 pub struct InProcess {
+    /// The built-in EIM's listener.
     pub connect: mpsc::Sender<DuplexStream>,
 }
 
 /// Where the far end is.
 #[derive(Clone)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum Endpoint {
+    /// The built-in EIM in this process.
     InProcess(InProcess),
+    /// A server.
     Tcp { host: String, port: u16 },
 }
 
@@ -50,6 +54,7 @@ impl Endpoint {
 
 /// As whom a stream is opened.
 #[derive(Clone)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum Dial {
     /// XEP-0114. `tls`: with the name that the certificate must bear. `beside`: a domain that it speaks from beside its
     /// own.
@@ -60,6 +65,7 @@ pub enum Dial {
 
 /// A stream that carries stanzas.
 pub struct Connected {
+    /// The stream.
     pub stream: XmppStream,
     /// Our address on it: the component's domain, or the session's full JID.
     pub address: String,

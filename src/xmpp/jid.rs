@@ -14,6 +14,7 @@ const PART_MAX: usize = 1023;
 pub struct Jid<'a> {
     /// Empty for none.
     pub local: &'a str,
+    /// The domain part.
     pub domain: &'a str,
     /// Empty for none.
     pub resource: &'a str,

@@ -29,7 +29,9 @@ pub type Recalling = Pin<Box<dyn Future<Output = Result<Vec<(String, String, Str
 /// Both ways to the disk.
 #[derive(Clone)]
 pub struct Disk {
+    /// Writes documents.
     pub persist: Persist,
+    /// Reads all documents.
     pub recall: Recall,
 }
 

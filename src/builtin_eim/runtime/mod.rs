@@ -35,12 +35,15 @@ use worker::{Routes, Worker};
 pub struct ComponentSettings {
     /// The XMPP server's host and its port for components.
     pub host: String,
+    /// The server's port for components.
     pub port: u16,
     /// The same for all addresses of the EIM.
     pub secret: Secret,
     /// For connecting and the handshake.
     pub timeout: Duration,
+    /// The first pause before connecting again.
     pub reconnect_min: Duration,
+    /// The longest pause.
     pub reconnect_max: Duration,
     /// After so long without a word from the server it is pinged, and given up after as long again.
     pub keepalive: Duration,

@@ -27,6 +27,7 @@ use crate::xmpp::xml::{SENT_MAX, Stanza};
 
 /// Why a request has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
 pub enum EimError {
     /// The link is down, or went down. `sent`: the request may have arrived and been carried out.
     #[error("the EIM is unreachable")]

@@ -12,6 +12,7 @@ use crate::eim::events::Outbox;
 pub(super) struct State {
     pub settings: LinkSettings,
     pub requests: mpsc::Receiver<Request>,
+    /// The socket's queue.
     pub outbox: Outbox,
     pub stop: CancellationToken,
     /// Requests that wait for the link, in order.

@@ -14,8 +14,11 @@ const SESSION_NS: &str = "urn:ietf:params:xml:ns:xmpp-session";
 /// The security of the stream.
 #[derive(Clone)]
 pub enum Security {
+    /// No TLS.
     Off,
+    /// STARTTLS.
     StartTls(Tls),
+    /// TLS from the start.
     Direct(Tls),
 }
 

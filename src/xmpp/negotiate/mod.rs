@@ -21,6 +21,7 @@ pub enum ConnectError {
     /// The transport did not come about, or broke.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The TLS handshake has failed.
     #[error("TLS: {0}")]
     Tls(String),
     /// The peer knows us and refuses the secret or password, with its condition.
@@ -32,6 +33,7 @@ pub enum ConnectError {
     /// The peer does not speak the protocol.
     #[error("{0}")]
     Protocol(String),
+    /// No answer within so many milliseconds.
     #[error("no answer within {0} ms")]
     Timeout(u64),
 }

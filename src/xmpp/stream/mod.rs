@@ -37,8 +37,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 /// Why a stream cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
+    /// The connection has failed.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The bytes are no stream.
     #[error("{0}")]
     Framing(#[from] FramingError),
     /// Something that the stream can't go on without.
@@ -55,6 +57,7 @@ pub type Header = Element;
 /// An item that comes in.
 #[derive(Debug)]
 pub enum Incoming {
+    /// A stanza.
     Stanza(Stanza),
     /// A stanza that was not kept, too large, too deep or of XML that we don't read: without its content, of its
     /// attributes type, id, from and to. The stream is in step.
@@ -82,6 +85,7 @@ pub struct XmppStream {
 }
 
 impl XmppStream {
+    /// A stream over that connection.
     pub fn new(io: Box<dyn Io>, voice: StreamIdentity) -> Self {
         Self {
             io,

@@ -14,16 +14,21 @@ pub struct Element {
     pub attrs: Vec<(String, String)>,
     /// The prefixes that are declared here, with their namespaces: content may refer to them.
     pub declared: Vec<(String, String)>,
+    /// Children and texts, in order.
     pub nodes: Vec<Node>,
 }
 
+/// A node of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
+    /// A child element.
     Element(Element),
+    /// A text.
     Text(String),
 }
 
 impl Element {
+    /// An element without attributes.
     pub fn new(name: &str, ns: &str) -> Self {
         Self { name: name.into(), ns: ns.into(), ..Self::default() }
     }
@@ -33,6 +38,7 @@ impl Element {
         read::element(text, &Source::Document)
     }
 
+    /// The attribute's value.
     pub fn attr(&self, name: &str) -> Option<&str> {
         self.attrs.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
     }
@@ -45,25 +51,30 @@ impl Element {
         }
     }
 
+    /// Removes an attribute.
     pub fn remove(&mut self, name: &str) {
         self.attrs.retain(|(k, _)| k != name);
     }
 
+    /// Sets an attribute.
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.set(name, value);
         self
     }
 
+    /// Adds a child.
     pub fn with_child(mut self, child: Element) -> Self {
         self.nodes.push(Node::Element(child));
         self
     }
 
+    /// Adds a text.
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         self.nodes.push(Node::Text(text.into()));
         self
     }
 
+    /// The child elements.
     pub fn children(&self) -> impl Iterator<Item = &Element> {
         self.nodes.iter().filter_map(|n| match n {
             Node::Element(e) => Some(e),

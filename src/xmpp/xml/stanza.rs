@@ -30,10 +30,12 @@ impl From<Element> for Stanza {
 }
 
 impl Stanza {
+    /// A stanza without attributes.
     pub fn new(name: &str) -> Self {
         Self(Element::new(name, CONTENT_NS))
     }
 
+    /// An IQ request.
     pub fn iq(kind: &str, payload: Element) -> Self {
         Self::new("iq").with("type", kind).with_child(payload)
     }
@@ -44,11 +46,13 @@ impl Stanza {
         read::element(text, &Source::Caller).map(Self)
     }
 
+    /// Sets an attribute.
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.set(name, value);
         self
     }
 
+    /// Adds a child.
     pub fn with_child(self, child: Element) -> Self {
         Self(self.0.with_child(child))
     }
@@ -73,6 +77,7 @@ impl Stanza {
         write::stanza(out, &self.0, from);
     }
 
+    /// The stanza as XML.
     pub fn to_xml(&self) -> String {
         let mut out = String::with_capacity(256);
         self.write(&mut out);
