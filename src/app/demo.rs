@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::app::lifecycle::Failure;
 use crate::app::print::print;
-use crate::auth::{Entry, LinkTerms};
-use crate::eim::requests::Calls;
+use crate::auth::{AuthService, LinkTerms};
+use crate::eim::requests::Requests;
 use crate::event::ENDED;
 use crate::ids::{ConfId, UserId, random_text};
 use crate::refusal::{Kind, Refusal};
@@ -18,8 +18,8 @@ const PASSWORD: usize = 12;
 /// Handles to the parts that it works with.
 pub struct Demo {
     pub store: Store,
-    pub entry: Entry,
-    pub calls: Calls,
+    pub entry: AuthService,
+    pub calls: Requests,
 }
 
 /// Makes the user and the conference where they are missing, and prints what a newcomer needs on stdout.

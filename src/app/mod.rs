@@ -77,7 +77,7 @@ async fn run(
     let ready = parts.readiness(soft.clone());
     lifecycle.wire("admin", serve_admin(admin, ready, metrics, routers.pulls, hard.clone()));
     let router = parts.router(soft.clone())?.merge(routers.call_gateway);
-    lifecycle.door("http", serve_http(http, router, soft, hard.clone()));
+    lifecycle.listener("http", serve_http(http, router, soft, hard.clone()));
     tracing::info!(http = %http_address, admin = %admin_address, "listening");
     lifecycle.wire("start", restore::after_start(parts, demonstrate, hard));
     Ok(lifecycle.run().await)

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::demo::{self, Demo};
 use crate::app::lifecycle::Failure;
 use crate::app::parts::Parts;
-use crate::auth::Entry;
+use crate::auth::AuthService;
 use crate::conference::Conferences;
 
 /// Between attempts to learn from the EIM what was before the start.
@@ -33,7 +33,7 @@ pub(super) async fn after_start(parts: Parts, demonstrate: bool, hard: Cancellat
 }
 
 /// The EIM may come up later.
-async fn restore_sessions(entry: &Entry) {
+async fn restore_sessions(entry: &AuthService) {
     while let Err(refusal) = entry.restore_sessions().await {
         tracing::info!(key = refusal.key(), "users' sessions can't be opened again yet");
         tokio::time::sleep(RETRY).await;

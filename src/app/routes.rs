@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use serde_json::Value;
 
 use crate::app::web_assets::{WebAssets, shared};
-use crate::auth::Entry;
+use crate::auth::AuthService;
 use crate::http::bearer::{authorization, presented_token, query};
 use crate::http::body::{OwnBytes, body_of, bounded_body};
 use crate::http::ws::socket::UpgradeResult;
@@ -34,7 +34,7 @@ const SOCKETS_RETRY_MS: u64 = 5000;
 pub struct Handles {
     pub rpc: Arc<Rpc>,
     pub sockets: Arc<EventSockets>,
-    pub entry: Entry,
+    pub entry: AuthService,
     pub budget: Arc<Budget>,
     pub rates: Arc<Rates>,
     pub schema: Arc<Schema>,

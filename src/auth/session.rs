@@ -162,7 +162,7 @@ impl AuthService {
         self.begin(identity).await
     }
 
-    /// [`Entry::verify`], in the caller's turn: each costs the EIM a good part of a core for a moment.
+    /// [`AuthService::verify`], in the caller's turn: each costs the EIM a good part of a core for a moment.
     async fn prove(&self, user: &UserId, password: &Secret, address: IpAddr) -> Result<Option<String>, Refusal> {
         let busy = || Refusal::too_many(Reason::EntryBusy, BUSY_RETRY_MS);
         let share = self.0.proofs.take(&AddressBlock::host(address)).ok_or_else(busy)?;

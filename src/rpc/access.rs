@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use crate::auth::{Caller, Entry};
+use crate::auth::{AuthService, Caller};
 use crate::conference::{ConferenceRef, Conferences};
 use crate::eim::Eim;
-use crate::eim::requests::Calls;
+use crate::eim::requests::Requests;
 use crate::event::{Conference, Role};
 use crate::ids::ConfId;
 use crate::refusal::{Kind, Reason, Refusal};
@@ -17,8 +17,8 @@ use super::context::{Params, conf_id};
 #[derive(Clone)]
 pub struct Authorization {
     pub(super) conferences: Conferences,
-    pub(super) entry: Entry,
-    pub(super) calls: Calls,
+    pub(super) entry: AuthService,
+    pub(super) calls: Requests,
     pub(super) eim: Eim,
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use crate::auth::{Caller, Entry, From, Grant};
+use crate::auth::{AuthService, Caller, ClientOrigin, Grant};
 use crate::ids::Secret;
 use crate::rate_limit::address::AddressBlock;
 use crate::rate_limit::limiter::Rate;
@@ -45,13 +45,13 @@ impl FailedLogins {
 
 /// Their parts.
 pub(super) struct AuthMethods {
-    entry: Entry,
+    entry: AuthService,
     failed_logins: FailedLogins,
     admission: Admission,
 }
 
 impl AuthMethods {
-    pub fn new(entry: Entry, admission: Admission) -> Self {
+    pub fn new(entry: AuthService, admission: Admission) -> Self {
         Self { entry, failed_logins: FailedLogins::default(), admission }
     }
 
@@ -74,7 +74,7 @@ impl AuthMethods {
             self.admission.check()?;
         }
         // Every browser has a name from its first login on: a kick bars it.
-        let from = From { address: context.address, device: Some(self.device(context)) };
+        let from = ClientOrigin { address: context.address, device: Some(self.device(context)) };
         let (kind, id) = grant.told();
         let session = match self.entry.login(grant, &from).await {
             Ok(session) => session,

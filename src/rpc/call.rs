@@ -4,7 +4,7 @@
 use crate::auth::Caller;
 use crate::conference::sockets::Sockets;
 use crate::conference::{ConferenceRef, Conferences};
-use crate::eim::requests::Calls;
+use crate::eim::requests::Requests;
 use crate::refusal::Refusal;
 use crate::schema::Method;
 
@@ -14,7 +14,7 @@ use super::context::{Outcome, Params};
 
 /// Their parts.
 pub(super) struct CallMethods {
-    pub calls: Calls,
+    pub calls: Requests,
     pub conferences: Conferences,
     pub sockets: Sockets,
     pub admission: Admission,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::auth::{Caller, Entry};
+use crate::auth::{AuthService, Caller};
 use crate::callgw::{Pool, Report};
 use crate::clock::date_ms;
 use crate::conference::Conferences;
@@ -23,7 +23,7 @@ pub(super) struct CallgwMethods {
     pub pool: Pool,
     pub placement: Placement,
     pub conferences: Conferences,
-    pub entry: Entry,
+    pub entry: AuthService,
     pub authorization: Authorization,
     /// `limits.drain_s`: how long a node is given where its operator names no deadline.
     pub drain: Duration,

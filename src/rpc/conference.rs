@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::auth::{Caller, Entry, LinkTerms};
+use crate::auth::{AuthService, Caller, LinkTerms};
 use crate::clock::{Moment, date_ms};
 use crate::conference::sockets::Sockets;
 use crate::conference::{ConferenceRef, Conferences, LifecycleEvent};
-use crate::eim::requests::Calls;
+use crate::eim::requests::Requests;
 use crate::event::{Member, MemberState};
 use crate::ids::ConfId;
 use crate::refusal::Refusal;
@@ -24,8 +24,8 @@ const OWN_ACTIONS: [&str; 6] = ["muteSelf", "unmuteSelf", "openCamera", "closeCa
 
 /// Their parts.
 pub(super) struct ConferenceMethods {
-    pub calls: Calls,
-    pub entry: Entry,
+    pub calls: Requests,
+    pub entry: AuthService,
     pub conferences: Conferences,
     pub sockets: Sockets,
     pub store: Store,

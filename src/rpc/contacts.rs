@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::auth::{Caller, Entry};
-use crate::eim::requests::Calls;
+use crate::auth::{AuthService, Caller};
+use crate::eim::requests::Requests;
 use crate::refusal::Kind;
 use crate::schema::Method;
 
@@ -11,8 +11,8 @@ use super::context::{Outcome, Params, text};
 
 /// Their parts.
 pub(super) struct ContactsMethods {
-    pub calls: Calls,
-    pub entry: Entry,
+    pub calls: Requests,
+    pub entry: AuthService,
 }
 
 impl ContactsMethods {

@@ -4,7 +4,7 @@ use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 use serde_json::{Map, Value, json};
 
-use crate::auth::{Caller, Entry, LinkTerms};
+use crate::auth::{AuthService, Caller, LinkTerms};
 use crate::clock::date_ms;
 use crate::event::Role;
 use crate::refusal::{Reason, Refusal};
@@ -17,7 +17,7 @@ const QR_SIDE: u32 = 240;
 
 /// Their parts.
 pub(super) struct LinkMethods {
-    pub entry: Entry,
+    pub entry: AuthService,
     pub authorization: Authorization,
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::auth::Caller;
 use crate::conference::Position;
-use crate::eim::requests::Calls;
+use crate::eim::requests::Requests;
 use crate::ids::ConfId;
 use crate::refusal::{Reason, Refusal};
 use crate::schema::{Method, Schema};
@@ -131,7 +131,7 @@ pub(super) struct Namespaces {
     pub contacts: ContactsMethods,
     pub user: UserMethods,
     /// For what the gateway has no part in.
-    pub calls: Calls,
+    pub calls: Requests,
 }
 
 impl Namespaces {

@@ -31,13 +31,13 @@ use metrics::Counter;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Caller, Entry};
+use crate::auth::{AuthService, Caller};
 use crate::callgw::Pool;
 use crate::conference::Conferences;
 use crate::conference::sockets::Sockets;
 use crate::config::Config;
 use crate::eim::Eim;
-use crate::eim::requests::Calls;
+use crate::eim::requests::Requests;
 use crate::placement::Placement;
 use crate::rate_limit::budget::Budget;
 use crate::refusal::{Reason, Refusal};
@@ -57,10 +57,10 @@ pub use reply::Reply;
 pub struct Parts {
     pub config: Arc<Config>,
     pub schema: Arc<Schema>,
-    pub entry: Entry,
+    pub entry: AuthService,
     pub conferences: Conferences,
     pub sockets: Sockets,
-    pub calls: Calls,
+    pub calls: Requests,
     pub eim: Eim,
     pub pool: Pool,
     pub placement: Placement,
@@ -78,7 +78,7 @@ pub struct Rpc {
     unknown_methods: Counter,
     namespaces: Namespaces,
     authorization: Authorization,
-    entry: Entry,
+    entry: AuthService,
     budget: Arc<Budget>,
     rates: Arc<Rates>,
     config: Arc<Config>,

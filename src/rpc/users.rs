@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::auth::Caller;
 use crate::config::{Config, EimMode};
-use crate::eim::requests::Calls;
+use crate::eim::requests::Requests;
 use crate::eim::{Eim, EimError, ProvisionError};
 use crate::ids::{Secret, UserId, random_digits, random_text};
 use crate::refusal::{Reason, Refusal};
@@ -24,7 +24,7 @@ const MADE_PASSWORD: usize = 20;
 /// Their parts.
 pub(super) struct UserMethods {
     pub config: Arc<Config>,
-    pub calls: Calls,
+    pub calls: Requests,
     pub eim: Eim,
     pub rates: Arc<Rates>,
 }

@@ -12,12 +12,12 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::auth::{Caller, Entry};
+use crate::auth::{AuthService, Caller};
 use crate::conference::sockets::{Opened, Sockets};
 use crate::conference::{Position, notification};
 use crate::config::Config;
 use crate::eim::Eim;
-use crate::eim::requests::Calls;
+use crate::eim::requests::Requests;
 use crate::health::Health;
 use crate::http::ws::pump::{self, Closing, Pace};
 use crate::http::ws::send_queue::{Outbox, outbox};
@@ -36,9 +36,9 @@ use token_watch::watch_token;
 pub struct EventSockets {
     pub rpc: Arc<Rpc>,
     pub config: Arc<Config>,
-    pub entry: Entry,
+    pub entry: AuthService,
     pub sockets: Sockets,
-    pub calls: Calls,
+    pub calls: Requests,
     pub eim: Eim,
     pub authorization: Authorization,
     /// What sockets are told of: each part's name, and how it is.
