@@ -42,7 +42,7 @@ impl Outcome {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Door,
+    Listener,
     Wire,
 }
 
@@ -94,7 +94,7 @@ impl Lifecycle {
     where
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
-        self.start(name, Stage::Door, part);
+        self.start(name, Stage::Listener, part);
     }
 
     /// Starts a part that others rely on. It ends after the hard token, which comes when the last listener has ended;
@@ -160,10 +160,10 @@ impl Lifecycle {
         if self.failed { Outcome::PartFailed } else { Outcome::Stopped }
     }
 
-    /// Waits for the doors, at most for the drain time.
+    /// Waits for the listeners, at most for the drain time.
     async fn drain_doors(&mut self) {
         let deadline = Instant::now() + self.drain;
-        while self.tasks.iter().any(|task| task.stage == Stage::Door) {
+        while self.tasks.iter().any(|task| task.stage == Stage::Listener) {
             match timeout_at(deadline, self.running.join_next_with_id()).await {
                 Ok(Some(ended)) => self.note(ended, true),
                 Ok(None) => return,
@@ -198,7 +198,7 @@ impl Lifecycle {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let at = self.tasks.iter().position(|task| task.handle.id() == id);
         let Some(Task { name: part, stage, .. }) = at.map(|at| self.tasks.swap_remove(at)) else { return };
-        let asked = stopping && (stage == Stage::Door || self.hard.is_cancelled());
+        let asked = stopping && (stage == Stage::Listener || self.hard.is_cancelled());
         match ended {
             Ok((_, Ok(()))) if asked => return,
             Ok((_, Ok(()))) => tracing::error!(part, "a part ended by itself"),

@@ -85,7 +85,7 @@ pub async fn serve_media(config: Config) -> Result<Outcome, Failure> {
 }
 
 impl Process<'_> {
-    /// Starts the node's task and makes its doors: clients' and gateways', and the operators'.
+    /// Starts the node's task and makes its routes: clients' and gateways', and the operators'.
     fn start(
         &self,
         node: &CallNode,
@@ -108,8 +108,8 @@ impl Process<'_> {
         });
         let own = node.kind == NodeKind::Builtin;
         let pulls = if own { admin::pull_router(media.clone()) } else { Router::new() };
-        let doors = signaling::Settings::new(config, self.operators.clone());
-        let router = signaling::router(media, Tokens::new(&node.id, secret), doors, &path, own);
+        let settings = signaling::Settings::new(config, self.operators.clone());
+        let router = signaling::router(media, Tokens::new(&node.id, secret), settings, &path, own);
         Ok((router, pulls, ends))
     }
 }

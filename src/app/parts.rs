@@ -49,11 +49,11 @@ pub(super) struct Parts {
     /// How each part is whose trouble sockets are told of.
     pub health: [(&'static str, watch::Receiver<Health>); 3],
     pub store_health: watch::Receiver<Health>,
-    /// What answers requests of the EIM.
+    /// The tasks that answer requests of the EIM.
     pub tracker: TaskTracker,
 }
 
-/// What the parts send up, and where their health is told: each is one task's.
+/// The parts' event receivers and health senders: each is one task's.
 pub(super) struct Ends {
     pub inbound: mpsc::Receiver<Inbound>,
     pub conferences: EventReceivers,
@@ -117,7 +117,7 @@ impl Parts {
         Ok((parts, ends, routers))
     }
 
-    /// What `/readyz` names.
+    /// The parts that `/readyz` names.
     pub(super) fn readiness(&self, soft: CancellationToken) -> ReadinessSource {
         let (store, eim) = (self.store_health.clone(), self.eim.clone());
         gateway_readiness(store, eim, self.conferences.clone(), self.pool.clone(), soft)
@@ -163,7 +163,7 @@ impl Parts {
     }
 }
 
-/// Whose access tokens are operators'.
+/// Whether an access token is an operator's.
 fn operators(entry: &AuthService) -> Operators {
     let entry = entry.clone();
     Arc::new(move |token| entry.authenticate(token).is_ok_and(|caller| caller.can(Scope::Operator)))

@@ -1,4 +1,4 @@
-//! What was before the start goes on: users' sessions, and seats whose people may come back.
+//! Restores the state from before the start: users' sessions, and seats whose members may come back.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::conference::Conferences;
 /// Between attempts to learn from the EIM what was before the start.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// What can only be done once everything runs; then there is nothing more to do until the end.
+/// The work that needs all parts running; then there is nothing more to do until the end.
 pub(super) async fn after_start(parts: Parts, demonstrate: bool, hard: CancellationToken) -> Result<(), Failure> {
     let Parts { conferences, entry, store, calls, .. } = parts;
     let generation = conferences.next_generation();

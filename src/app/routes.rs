@@ -32,17 +32,23 @@ const SOCKETS_RETRY_MS: u64 = 5000;
 
 /// Handles to the parts that the routes lead to.
 pub struct Handles {
+    /// The methods.
     pub rpc: Arc<Rpc>,
+    /// The open event sockets.
     pub sockets: Arc<EventSockets>,
+    /// Logins, links and guests.
     pub entry: AuthService,
+    /// The budget of each address block.
     pub budget: Arc<Budget>,
+    /// The users' rates.
     pub rates: Arc<Rates>,
+    /// The schema.
     pub schema: Arc<Schema>,
     /// `limits.body_bytes`.
     pub body_bytes: usize,
 }
 
-/// What the routes share.
+/// The state that the routes share.
 struct Site {
     handles: Handles,
     base: String,

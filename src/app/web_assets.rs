@@ -51,7 +51,7 @@ impl WebAssets {
         shared((headers, file.bytes.clone()).into_response())
     }
 
-    /// What pages load. A browser that knows the file already is told so.
+    /// A file that pages load. A browser that knows the file already is told so.
     pub fn asset(&self, name: &str, headers: &HeaderMap) -> Response {
         let file = self.0.get(name).filter(|_| !name.ends_with(".html"));
         let Some(file) = file else { return StatusCode::NOT_FOUND.into_response() };

@@ -17,9 +17,13 @@ use super::context::Outcome;
 /// The parts that decide it.
 #[derive(Clone)]
 pub(super) struct Allocations {
+    /// The call gateways.
     pub pool: Pool,
+    /// The placement of conferences.
     pub placement: Placement,
+    /// The conferences.
     pub conferences: Conferences,
+    /// The checks of access.
     pub authorization: Authorization,
     /// `callgw.p2p`.
     pub p2p: bool,

@@ -19,7 +19,7 @@ const FAILURES: Rate = Rate { count: 60, window_ms: 60_000 };
 /// Longest id that is written, in characters.
 const ID_MAX: usize = 64;
 
-/// What the log is told of logins that fail.
+/// The log's bound on failed logins.
 struct FailedLogins(Throttle);
 
 impl Default for FailedLogins {
@@ -29,8 +29,8 @@ impl Default for FailedLogins {
 }
 
 impl FailedLogins {
-    /// Who isn't let in is logged, with the block of addresses that they come from and the id that they gave; never
-    /// what they proved it with.
+    /// A refused login is logged, with the block of addresses that it comes from and the id that it gave; never with
+    /// its proof.
     fn note(&self, grant: &'static str, id: &str, address: IpAddr, refusal: &Refusal) {
         if !matches!(refusal.kind, Kind::Unauthenticated | Kind::Forbidden | Kind::NotFound | Kind::TooMany) {
             return;
@@ -51,6 +51,7 @@ pub(super) struct AuthMethods {
 }
 
 impl AuthMethods {
+    /// The methods with their handles.
     pub fn new(entry: AuthService, admission: Admission) -> Self {
         Self { entry, failed_logins: FailedLogins::default(), admission }
     }

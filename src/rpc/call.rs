@@ -14,13 +14,18 @@ use super::context::{Outcome, Params};
 
 /// Their parts.
 pub(super) struct CallMethods {
+    /// Requests to the EIM.
     pub calls: Requests,
+    /// The conferences.
     pub conferences: Conferences,
+    /// The open event sockets.
     pub sockets: Sockets,
+    /// The admission to conferences.
     pub admission: Admission,
 }
 
 impl CallMethods {
+    /// Starts or accepts a call.
     pub async fn enter(&self, method: &Method, caller: &Caller, mut params: Params) -> Outcome {
         self.admission.check()?;
         // Where the name is but the id, the EIM knows a better one.

@@ -19,11 +19,17 @@ use super::context::{Outcome, Params, conf_id, text};
 
 /// Their parts.
 pub(super) struct CallgwMethods {
+    /// Allocations of call gateways.
     pub allocations: Allocations,
+    /// The call gateways.
     pub pool: Pool,
+    /// The placement of conferences.
     pub placement: Placement,
+    /// The conferences.
     pub conferences: Conferences,
+    /// Logins, links and guests.
     pub entry: AuthService,
+    /// The checks of access.
     pub authorization: Authorization,
     /// `limits.drain_s`: how long a node is given where its operator names no deadline.
     pub drain: Duration,

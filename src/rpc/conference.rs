@@ -24,13 +24,21 @@ const OWN_ACTIONS: [&str; 6] = ["muteSelf", "unmuteSelf", "openCamera", "closeCa
 
 /// Their parts.
 pub(super) struct ConferenceMethods {
+    /// Requests to the EIM.
     pub calls: Requests,
+    /// Logins, links and guests.
     pub entry: AuthService,
+    /// The conferences.
     pub conferences: Conferences,
+    /// The open event sockets.
     pub sockets: Sockets,
+    /// The store.
     pub store: Store,
+    /// Allocations of call gateways.
     pub allocations: Allocations,
+    /// The checks of access.
     pub authorization: Authorization,
+    /// The admission to conferences.
     pub admission: Admission,
 }
 
@@ -106,7 +114,8 @@ impl ConferenceMethods {
         }
     }
 
-    /// What a control means for tokens and links, at once, whether or not the conference's events come by here.
+    /// The consequences of a control for tokens and links, at once, whether or not the conference's events come by
+    /// here.
     async fn after_control(&self, conf: &ConfId, action: &str, params: &Params) -> Result<(), Refusal> {
         match action {
             "end" => self.follow_up(conf, LifecycleEvent::Ended).await,
@@ -150,7 +159,7 @@ pub(super) fn is_own(action: &str, caller: &Caller, params: &Params) -> bool {
     OWN_ACTIONS.contains(&action) && !others
 }
 
-/// Whoever has come in hears what happens, and without a socket is away.
+/// A member that has come in gets the events, and without a socket is away.
 pub(super) async fn listen_in(sockets: &Sockets, conferences: &Conferences, caller: &Caller, conf: &ConferenceRef) {
     if !sockets.attach(&caller.user_id, conf).await {
         conferences.joined(&conf.conf_id, &caller.user_id).await;

@@ -12,7 +12,9 @@ use super::context::{Outcome, Params};
 
 /// Their parts.
 pub(super) struct ConfigMethods {
+    /// The configuration.
     pub config: Arc<Config>,
+    /// The call gateways.
     pub pool: Pool,
 }
 

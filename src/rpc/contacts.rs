@@ -11,11 +11,14 @@ use super::context::{Outcome, Params, text};
 
 /// Their parts.
 pub(super) struct ContactsMethods {
+    /// Requests to the EIM.
     pub calls: Requests,
+    /// Logins, links and guests.
     pub entry: AuthService,
 }
 
 impl ContactsMethods {
+    /// Lists of the address book.
     pub async fn list(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
         let Some(conf) = &caller.confined_to else {
             return self.calls.as_user_method(method, &caller.user_id, params).await;

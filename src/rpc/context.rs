@@ -16,6 +16,7 @@ pub(super) type Outcome = Result<Value, Refusal>;
 
 /// Where a request comes from.
 pub struct Context<'a> {
+    /// The address.
     pub address: IpAddr,
     /// Its connection's.
     pub account: &'a Account,

@@ -19,6 +19,7 @@ pub(super) struct MethodCounters {
 }
 
 impl MethodCounters {
+    /// The counters of that method.
     pub fn new(method: &str) -> Self {
         let seconds = metrics::histogram!("confgate_rpc_request_seconds", "method" => method.to_owned());
         Self { outcomes: OUTCOMES.map(|outcome| counter(method, outcome)), seconds }

@@ -43,7 +43,7 @@ pub(super) fn read(req_xml: &str) -> Result<Stanza, Refusal> {
     }
 }
 
-/// Whom the IQ is to be sent as, if the caller may send it.
+/// The sender of the IQ, if the caller may send it.
 pub(super) fn permitted(config: &Config, caller: &Caller, iq: &Stanza) -> Result<UserId, Refusal> {
     let any = caller.can(Scope::IqAny);
     let ns = iq.payload().map_or("", |payload: &Element| payload.ns.as_str());

@@ -17,7 +17,9 @@ const QR_SIDE: u32 = 240;
 
 /// Their parts.
 pub(super) struct LinkMethods {
+    /// Logins, links and guests.
     pub entry: AuthService,
+    /// The checks of access.
     pub authorization: Authorization,
 }
 

@@ -24,7 +24,7 @@ use super::links::LinkMethods;
 use super::rates::ActRule;
 use super::users::UserMethods;
 
-/// Who answers a method.
+/// The handler of a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handler {
     Login,
@@ -84,10 +84,13 @@ const HANDLERS: [(&str, Handler); 25] = [
 
 /// One method, ready to be called.
 pub(super) struct Registered {
+    /// The method.
     pub method: Arc<Method>,
+    /// The handler.
     pub handler: Handler,
     /// How often a caller may ask for it.
     pub act: Option<ActRule>,
+    /// The counters.
     pub counters: MethodCounters,
 }
 
@@ -115,6 +118,7 @@ impl MethodTable {
         }
     }
 
+    /// The method of that name.
     pub fn get(&self, name: &str) -> Option<&Registered> {
         self.0.get(name)
     }
@@ -122,13 +126,21 @@ impl MethodTable {
 
 /// The methods' parts, by the namespaces of their names.
 pub(super) struct Namespaces {
+    /// `auth.*`
     pub auth: AuthMethods,
+    /// `call.*`
     pub call: CallMethods,
+    /// `callgw.*`
     pub callgw: CallgwMethods,
+    /// `conference.*`
     pub conference: ConferenceMethods,
+    /// Links.
     pub links: LinkMethods,
+    /// `config.*`
     pub config: ConfigMethods,
+    /// `org.contacts.*`
     pub contacts: ContactsMethods,
+    /// The user.
     pub user: UserMethods,
     /// For what the gateway has no part in.
     pub calls: Requests,
@@ -143,8 +155,8 @@ impl Namespaces {
         caller: Option<&Caller>,
         params: Params,
     ) -> Outcome {
-        // What is asked for again and again, in place; with all the others in place too, each request would carry the
-        // room for the largest.
+        // Frequent methods are awaited in place; with all the others in place too, each request would carry the room
+        // for the largest.
         match (handler, caller) {
             (Handler::Properties, caller) => self.config.properties(caller, &params),
             (Handler::ProcessIq, Some(caller)) => self.user.process_iq(caller, &params).await,

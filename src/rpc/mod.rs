@@ -55,18 +55,29 @@ pub use reply::Reply;
 
 /// Handles to the parts that methods work with.
 pub struct Parts {
+    /// The configuration.
     pub config: Arc<Config>,
+    /// The schema.
     pub schema: Arc<Schema>,
+    /// Logins, links and guests.
     pub entry: AuthService,
+    /// The conferences.
     pub conferences: Conferences,
+    /// The open event sockets.
     pub sockets: Sockets,
+    /// Requests to the EIM.
     pub calls: Requests,
+    /// The links to the EIM.
     pub eim: Eim,
+    /// The call gateways.
     pub pool: Pool,
+    /// The placement of conferences.
     pub placement: Placement,
+    /// The store.
     pub store: Store,
-    /// What each address block may still ask for.
+    /// The budget of each address block.
     pub budget: Arc<Budget>,
+    /// The users' rates.
     pub rates: Arc<Rates>,
     /// Cancelled when nobody new is let in any more.
     pub draining: CancellationToken,
@@ -86,7 +97,7 @@ pub struct Rpc {
     document: Bytes,
 }
 
-/// What a method answers.
+/// The answer of a method.
 enum Answer {
     Value(Value),
     /// A JSON document that is made once.

@@ -21,7 +21,7 @@ const KEYS: usize = 65_536;
 pub enum Act {
     /// About oneself in a conference or a call, coming and going included.
     Own,
-    /// What the chair orders.
+    /// An order of the chair.
     Order,
     /// A message.
     Message,
@@ -190,7 +190,7 @@ mod tests {
         }
     }
 
-    /// What changes nothing, is counted elsewhere, or is an operator's.
+    /// Methods that change nothing, are counted elsewhere, or are an operator's.
     const UNCOUNTED: [&str; 15] = [
         "auth.http.login",
         "auth.http.logout",

@@ -1,4 +1,4 @@
-//! What an event socket's task and the requests that come over it share.
+//! The state that an event socket's task and the requests that come over it share.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,7 +33,7 @@ impl SocketSession {
         }
     }
 
-    /// Whom the socket belongs to now.
+    /// The present owner of the socket.
     pub(super) fn caller(&self) -> Arc<Caller> {
         self.caller.borrow().clone()
     }

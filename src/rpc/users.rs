@@ -23,9 +23,13 @@ const MADE_PASSWORD: usize = 20;
 
 /// Their parts.
 pub(super) struct UserMethods {
+    /// The configuration.
     pub config: Arc<Config>,
+    /// Requests to the EIM.
     pub calls: Requests,
+    /// The links to the EIM.
     pub eim: Eim,
+    /// The users' rates.
     pub rates: Arc<Rates>,
 }
 

@@ -10,10 +10,10 @@ const LONG: Duration = Duration::from_secs(60);
 fn obedient(lifecycle: &mut Lifecycle) -> Arc<Mutex<Vec<&'static str>>> {
     let ends = Arc::new(Mutex::new(Vec::new()));
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
-    let (door_ends, wire_ends) = (ends.clone(), ends.clone());
-    lifecycle.listener("door", async move {
+    let (listener_ends, wire_ends) = (ends.clone(), ends.clone());
+    lifecycle.listener("listener", async move {
         soft.cancelled().await;
-        door_ends.lock().expect("no panic").push("door");
+        listener_ends.lock().expect("no panic").push("listener");
         Ok(())
     });
     lifecycle.wire("wire", async move {
@@ -25,22 +25,22 @@ fn obedient(lifecycle: &mut Lifecycle) -> Arc<Mutex<Vec<&'static str>>> {
 }
 
 #[tokio::test]
-async fn doors_drain_before_the_wires_end_and_the_exit_is_0() {
+async fn listeners_drain_before_the_wires_end_and_the_exit_is_0() {
     let mut lifecycle = Lifecycle::new(LONG);
     let ends = obedient(&mut lifecycle);
     lifecycle.soft().cancel();
     assert_eq!(lifecycle.run().await.exit_code(), 0);
-    assert_eq!(*ends.lock().expect("no panic"), ["door", "wire"]);
+    assert_eq!(*ends.lock().expect("no panic"), ["listener", "wire"]);
 }
 
 #[tokio::test]
 async fn a_part_that_ends_by_itself_fails_the_process_and_the_rest_still_drains() {
-    for stage in [Stage::Door, Stage::Wire] {
+    for stage in [Stage::Listener, Stage::Wire] {
         let mut lifecycle = Lifecycle::new(LONG);
         let ends = obedient(&mut lifecycle);
         lifecycle.start("early", stage, async { Ok(()) });
         assert_eq!(lifecycle.run().await.exit_code(), 1);
-        assert_eq!(*ends.lock().expect("no panic"), ["door", "wire"]);
+        assert_eq!(*ends.lock().expect("no panic"), ["listener", "wire"]);
     }
 }
 

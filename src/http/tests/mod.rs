@@ -88,12 +88,12 @@ impl TestServer {
             timeouts: Timeouts { certificate_check: Duration::from_millis(50), ..timeouts() },
         };
         adjust(&mut settings);
-        let door = HttpServer::open(settings).await.expect("a free port");
+        let server = HttpServer::open(settings).await.expect("a free port");
         let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
         let (waiting, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let address = door.address();
+        let address = server.address();
         let router = rooms(waiting.clone(), go_on.clone());
-        let serving = tokio::spawn(door.serve(router, soft.clone(), hard.clone()));
+        let serving = tokio::spawn(server.serve(router, soft.clone(), hard.clone()));
         Self { address, files, soft, hard, serving, waiting, go_on, dir }
     }
 

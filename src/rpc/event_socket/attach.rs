@@ -33,7 +33,7 @@ pub(super) async fn attach_conferences(
     }
     let caller = session.caller();
     let mut positions = session.take_positions();
-    // Who must log in again hears nothing until they have.
+    // A user that must log in again gets nothing until they have.
     let conferences = conferences_of(from, &caller).await.unwrap_or_else(|| {
         outbox.close(Close::Token);
         Vec::new()

@@ -34,23 +34,35 @@ use token_watch::watch_token;
 
 /// Handles to the parts that event sockets work with.
 pub struct EventSockets {
+    /// The methods.
     pub rpc: Arc<Rpc>,
+    /// The configuration.
     pub config: Arc<Config>,
+    /// Logins, links and guests.
     pub entry: AuthService,
+    /// The open event sockets.
     pub sockets: Sockets,
+    /// Requests to the EIM.
     pub calls: Requests,
+    /// The links to the EIM.
     pub eim: Eim,
+    /// The checks of access.
     pub authorization: Authorization,
-    /// What sockets are told of: each part's name, and how it is.
+    /// The parts that sockets are told of: each part's name, and its health.
     pub health: [(&'static str, watch::Receiver<Health>); 3],
 }
 
-/// Whoever opens a socket, and from where it resumes.
+/// The opener of a socket, and the positions from where it resumes.
 pub struct Opening {
+    /// The opener.
     pub caller: Arc<Caller>,
+    /// The client's address.
     pub address: IpAddr,
+    /// The browser's id, from its cookie.
     pub device: Option<String>,
+    /// The positions to resume from.
     pub positions: Vec<(ConfId, Position)>,
+    /// The slot that the socket holds.
     pub slot: SocketSlot,
 }
 

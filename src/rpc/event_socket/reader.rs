@@ -88,6 +88,7 @@ fn is_batch(text: &str) -> bool {
 }
 
 impl SocketReader {
+    /// The reader of a new socket.
     pub fn new(sockets: &EventSockets, session: &Arc<SocketSession>, outbox: &Outbox, opening: &Opening) -> Self {
         let most_requests = sockets.config.limits.socket_requests;
         Self {
