@@ -393,7 +393,7 @@ impl Factory {
         Ok(Factory { crypto, certificate })
     }
 
-    /// `tells_rtcp`: the worker is to hear what the other side reports, at the price of a copy of each packet.
+    /// `tells_rtcp`: the worker is to get what the other side reports, at the price of a copy of each packet.
     pub(crate) fn rtc(&self, ice: Ice, path: Path, codecs: CodecConfig, tells_rtcp: bool, now: Instant) -> Rtc {
         let estimate = match path {
             Path::Estimated(first) => Some(first),

@@ -15,7 +15,7 @@ pub fn print(text: impl Display) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Says on stderr what went wrong, if anybody hears it.
+/// Says on stderr what went wrong, if anybody reads it.
 pub fn complain(what: impl Display) {
     let said = io::stderr().lock().write_all(format!("confgate: {what}\n").as_bytes());
     // There is nobody else to be told.

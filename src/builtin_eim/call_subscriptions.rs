@@ -73,7 +73,7 @@ impl CallSubscriptions {
         }
     }
 
-    /// Two nodes may speak from one address; it hears once.
+    /// Two nodes may speak from one address; it is told once.
     pub fn addresses(&self, user: &UserId) -> Vec<&str> {
         let mut addresses: Vec<&str> = self.0.get(user).into_iter().flatten().map(|l| l.address.as_str()).collect();
         addresses.sort_unstable();

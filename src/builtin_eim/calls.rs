@@ -101,7 +101,7 @@ impl Call {
         CallNotice { event, to: self.of(Party::In).chain([user]).cloned().collect() }
     }
 
-    /// Somebody in a call already doesn't hear of another one.
+    /// Somebody in a call already isn't told of another one.
     pub fn busy(&self, now: Now, user: &UserId) -> CallNotice {
         let mut news = self.about(CallNews::Declined, (now, None), user, Some("busy"));
         news.to.remove(user);
@@ -219,7 +219,7 @@ impl Calls {
         self.put(call);
     }
 
-    /// A callee doesn't want it. Whoever had declined, or missed it, hears nothing new.
+    /// A callee doesn't want it. Whoever had declined, or missed it, is told nothing new.
     pub fn decline(
         &mut self,
         id: &CallId,

@@ -120,7 +120,7 @@ impl Eim {
         };
         self.directory.insert(room);
         self.publish_changes(turn, &conf_id);
-        // Nobody is subscribed to it yet: the chair's open sockets hear of it where they hear of calls.
+        // Nobody is subscribed to it yet: the chair's open sockets are told of it where they hear of calls.
         let to = self.listeners.addresses(&user.id).into_iter().map(str::to_owned).collect();
         self.post(turn, Posted { event, to });
         Ok(answer)

@@ -34,7 +34,7 @@ impl Room {
         }
     }
 
-    /// Ends the conference: everybody hears of it, nobody is left in it, nobody listens any more.
+    /// Ends the conference: everybody is told of it, nobody is left in it, nobody listens any more.
     pub fn end(&mut self, cause: &Cause<'_>) {
         if self.is_over() {
             return;

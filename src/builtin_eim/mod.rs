@@ -4,7 +4,7 @@
 //! are results. [`runtime`] gives it streams, a clock and a disk.
 //!
 //! A stanza's way: `core` asks `address` who speaks, an operation of `conference`, `call`, `sessions`, `org` or `contacts`
-//! checks it and changes a `room`, which says who hears of it; `calls` draws the conclusions for a call from its
+//! checks it and changes a `room`, which says who is told of it; `calls` draws the conclusions for a call from its
 //! conference's roster; `events` writes the stanzas, `persistence` what is kept.
 
 mod account;

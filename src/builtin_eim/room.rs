@@ -169,7 +169,7 @@ impl Room {
         self.roster.conference.state == ENDED
     }
 
-    /// Numbers the change, makes it, and notes who is to hear of it.
+    /// Numbers the change, makes it, and notes who is to be told of it.
     pub fn emit(&mut self, cause: &Cause<'_>, change: Change) {
         if let Change::Ended(_) = change {
             let everybody = self.places.keys().chain(self.seats.keys()).chain(self.presence.keys());
@@ -265,9 +265,9 @@ pub(super) fn message_number(message_id: &str) -> Option<u64> {
 }
 
 impl Room {
-    /// The addresses that hear of a change just made.
+    /// The addresses that are told of a change just made.
     ///
-    /// A session hears what its user may see: members and the chair everything, others what concerns themselves, and
+    /// A session is told what its user may see: members and the chair everything, others what concerns themselves, and
     /// everybody the end. A gateway gets one copy for all its users, at the address that subscribed last, as soon as one
     /// of them is in the conference or waits for it: it is the gateway's part to show each of them what they may see.
     fn audience(&self, change: &Change, now: Moment) -> Vec<String> {

@@ -1,5 +1,5 @@
 //! The call gateways: which there are, how they are, which one a conference goes to, what admits a member to it, and the
-//! control link on which it hears what members may do.
+//! control link on which it gets the members' permissions.
 
 mod choice;
 mod health;

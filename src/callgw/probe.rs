@@ -39,7 +39,7 @@ impl Prober {
     }
 }
 
-/// A client that trusts any certificate: a probe sends nothing secret and believes nothing that it hears.
+/// A client that trusts any certificate: a probe sends nothing secret and believes nothing that it reads.
 fn trusting() -> ClientConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms));

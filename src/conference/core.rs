@@ -64,7 +64,7 @@ pub enum Effect {
         generation: u64,
         why: Close,
     },
-    /// A socket hears nothing more of this conference, and goes on.
+    /// A socket is told nothing more of this conference, and goes on.
     Release {
         /// The user.
         user: UserId,

@@ -78,7 +78,7 @@ impl Sockets {
         self.attach_from(user, conf, Start::Snapshot).await
     }
 
-    /// The conference was made, by the user or for them: their socket hears of it, and listens to it from then on.
+    /// The conference was made, by the user or for them: their socket is told of it, and listens to it from then on.
     pub async fn created(&self, user: &UserId, conf: &ConferenceRef) {
         self.attach_from(user, conf, Start::Creation).await;
     }

@@ -136,7 +136,7 @@ impl Outbox {
         self.push_if(self.announce.up());
     }
 
-    /// A consumer that is behind needs to hear of the last outage only.
+    /// A consumer that is behind needs to be told of the last outage only.
     pub fn down(&mut self) {
         if matches!(self.waiting.back(), Some(Inbound::Up | Inbound::SessionUp(_))) && self.waiting.len() > 1 {
             self.waiting.pop_back();

@@ -160,7 +160,7 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// A connection's socket: reports what it hears, and holds the connection's slot and account for as long as it is open,
+/// A connection's socket: reports what it reads, and holds the connection's slot and account for as long as it is open,
 /// also after it was upgraded and handed to another task.
 pub struct ActivityStream<IO> {
     io: IO,

@@ -235,7 +235,7 @@ impl Core {
         }
     }
 
-    /// How the call gateways are now: conferences leave those that fail or are to be left, and hear of those that are
+    /// How the call gateways are now: conferences leave those that fail or are to be left, and are told of those that are
     /// back; a gateway whose control link has opened is told all that holds.
     pub fn survey(&mut self, seen: Vec<Seen>) -> Effects {
         let mut out = Vec::new();

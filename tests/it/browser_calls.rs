@@ -36,7 +36,7 @@ const CAMERA_MEANWHILE: &str = "
     devices.getUserMedia = async what => {
         if (what.video) await asked.promise;
         const media = await open(what);
-        // The page hears of it first.
+        // The page is told of it first.
         if (what.video) setTimeout(opened.resolve);
         return media;
     };

@@ -43,7 +43,7 @@ async fn the_end_of_one_conference_leaves_a_users_socket_in_the_other() {
     heard_until(&mut socket, &over, "conference.ended").await;
     assert_eq!(guests.close_code().await, 4004);
 
-    // Same socket: it talks, and hears of the other conference only.
+    // Same socket: it talks, and is told of the other conference only.
     socket.call("conference.sendMessage", json!({ "confId": other, "text": "still here" })).await.result();
     let heard = heard_until(&mut socket, &other, "message").await;
     assert!(heard.iter().all(|event| event["confId"] == other.as_str()), "{heard:?}");

@@ -54,7 +54,7 @@ struct History {
     world: World,
     calls: Vec<(String, String)>,
     generation: u64,
-    /// Calls that ring at a user's client: incoming ones, until it hears what became of them.
+    /// Calls that ring at a user's client: incoming ones, until it is told of their end.
     ringing: BTreeSet<(&'static str, String)>,
 }
 

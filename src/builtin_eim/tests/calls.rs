@@ -1,4 +1,4 @@
-//! Calls: ringing, answering, declining, giving up, missing; who hears of it, and what stays.
+//! Calls: ringing, answering, declining, giving up, missing; who is told of it, and what stays.
 
 use std::time::Duration;
 

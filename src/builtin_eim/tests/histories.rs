@@ -80,7 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A conference of Ann's, with an onlooker in a session of his own who hears everything.
+/// A conference of Ann's, with an onlooker in a session of his own who gets everything.
 struct History {
     world: World,
     conf: String,

@@ -162,7 +162,7 @@ impl Core {
                 }
                 self.forget(user);
             }
-            // Someone whom the EIM doesn't let listen hears nothing; their socket serves their other requests.
+            // Someone whom the EIM doesn't let listen is told nothing; their socket serves their other requests.
             (Some(Failure::Refused), Some(_)) if counts => {
                 self.meet_refused(user, now, &mut out);
                 self.forget(user);

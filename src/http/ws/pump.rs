@@ -265,7 +265,7 @@ impl Closing {
         matches!(self.end, End::Close(why) if !matches!(why, Close::TooSlow | Close::Silent))
     }
 
-    /// Says why, if there is somebody to hear it.
+    /// Says why, if there is a peer to read it.
     pub async fn send_close(self) {
         let Self { mut socket, mut inbox, end } = self;
         let (why, lost) = match end {

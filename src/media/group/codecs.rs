@@ -22,7 +22,7 @@ impl Sendable {
 }
 
 impl Group {
-    /// Both hear of it; the rest of the stream goes on. For a pulled stream, the other node tells.
+    /// Both are told of it; the rest of the stream goes on. For a pulled stream, the other node tells.
     pub(super) fn no_common_codec(&mut self, viewer: EndpointId, publisher: EndpointId) {
         for endpoint in [viewer, publisher] {
             let Some(Endpoint { socket, stream, .. }) = self.endpoints.get(&endpoint) else { continue };

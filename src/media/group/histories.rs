@@ -1,5 +1,5 @@
 //! Random histories, seen by the clients as Kurento's page sees them and by the media node: whatever happens, no client
-//! hears of a name that it doesn't hold, everybody holds exactly who is there, and no connection is left behind.
+//! is told of a name that it doesn't hold, everybody holds exactly who is there, and no connection is left behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -60,8 +60,8 @@ impl Group {
         self.end(now, socket, barred.close());
     }
 
-    /// The others hear of the newcomer, then the newcomer of the others: in Kurento's order. A member with a session
-    /// over HTTP may yet be refused by the media: the others hear of them when they are not.
+    /// The others are told of the newcomer, then the newcomer of the others: in Kurento's order. A member with a session
+    /// over HTTP may yet be refused by the media: the others are told of them when they are not.
     fn enter(&mut self, socket: SocketId, admitted: Admitted) {
         let by_session = self.is_session(socket);
         let Admitted { space, room: id, name, token, straight } = admitted;

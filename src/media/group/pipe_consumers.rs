@@ -22,7 +22,7 @@ pub(super) struct PipeConsumer {
 }
 
 impl Group {
-    /// The node comes in whether or not the stream is there: it hears when it comes.
+    /// The node comes in whether or not the stream is there: it is told when it comes.
     pub(super) fn welcome_puller(&mut self, now: u64, socket: SocketId, room: &str, claims: &PullClaims) {
         let is_over = !claims.flat && self.bans.is_over(&claims.conf_id);
         if claims.conf_id.as_str() != room || is_over {

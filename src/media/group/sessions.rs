@@ -1,5 +1,5 @@
 //! Sessions over HTTP: a publisher (WHIP) is a member as any other; a viewer (WHEP) watches one stream of a room, and
-//! its members hear nothing of them. Either ends with its one connection.
+//! its members are told nothing of them. Either ends with its one connection.
 
 use confgate_sfu::protocol::{Command, MemberId, RoomId, Source, StreamId};
 use confgate_sfu::sdp::{VideoCodecs, without_video};

@@ -85,7 +85,7 @@ impl Janus {
         }
     }
 
-    /// Viewer and sender are to hear that they have no codec in common.
+    /// Viewer and sender are to be told that they have no codec in common.
     fn notify_codec(&mut self, viewer: EndpointId) {
         let Some(endpoint) = self.endpoints.get(&viewer) else { return };
         let feed = self.rooms.get(&endpoint.room).and_then(|room| room.live(&endpoint.stream));

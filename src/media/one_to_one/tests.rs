@@ -150,7 +150,7 @@ fn a_call_is_rung_accepted_and_hung_up() {
         [exchange(0, "ben", "anna", "the callee's"), exchange(1, "anna", "ben", "anna's"), candidate(1, "early")]
     );
     assert_eq!(node.candidate(2, "later"), [candidate(0, "later")]);
-    // The caller's answer came first, and a candidate with it: the callee hears first nevertheless.
+    // The caller's answer came first, and a candidate with it: the callee is told first nevertheless.
     assert_eq!(node.answer(1), []);
     let found = Notice::Candidate { endpoint: number(1), candidate: "c".into(), mid: "0".into(), mline: 0 };
     assert_eq!(node.take(Input::Notice(found)), []);

@@ -19,7 +19,7 @@ struct Task {
     asked: mpsc::Receiver<SessionRequest>,
 }
 
-/// Starts the task of a session that has begun at the node, and says its address. `told` hears the node's answer.
+/// Starts the task of a session that has begun at the node, and says its address. `told` gets the node's answer.
 pub(super) fn start(
     signal: &Arc<Signal>,
     side: Side,

@@ -33,7 +33,7 @@ pub struct BiDi {
 }
 
 impl BiDi {
-    /// Joins the session of that id, and hears of the console's errors from then on.
+    /// Joins the session of that id, and is told of the console's errors from then on.
     pub async fn connect(port: Port, session: &str) -> Self {
         let address = port.address();
         let socket = until(PATIENCE, async || {

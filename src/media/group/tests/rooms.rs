@@ -1,4 +1,4 @@
-//! Coming, going, and who hears of it.
+//! Coming, going, and who is told of it.
 
 use super::*;
 
