@@ -26,6 +26,7 @@ mod firefox;
 mod fixture;
 mod floods;
 mod floors;
+mod foreign_client;
 mod front_end_docs;
 mod full_disk;
 mod fuzz_corpora;
