@@ -218,7 +218,7 @@ async fn handle_connection(
 ) -> hyper::Result<()> {
     let service = service_fn(move |request| {
         let (router, held) = (router.clone(), Arc::new(Held::nothing(account.clone())));
-        let bound = |body| BoundedBody::new(body, BODY_BYTES, CLIENT_TIME).counting(held);
+        let bound = |body| BoundedBody::new(body, BODY_BYTES, CLIENT_TIME).counting(held, 0);
         let handle = async move |mut request: Request| {
             request.extensions_mut().insert(ClientAddr(peer.ip().to_canonical()));
             router.oneshot(request).await.unwrap_or_else(|never| match never {})

@@ -122,9 +122,11 @@ async fn jsonrpc(State(site): State<Arc<Site>>, request: Request) -> Response {
     let Some(reply) = site.handles.rpc.answer(&context, &body).await else {
         return StatusCode::NO_CONTENT.into_response();
     };
-    let own = OwnBytes(reply.own_len());
+    let own = (reply.own_len() < reply.len()).then_some(OwnBytes(reply.own_len()));
     let mut response = json_response(body_of(reply.into_pieces()));
-    response.extensions_mut().insert(own);
+    if let Some(own) = own {
+        response.extensions_mut().insert(own);
+    }
     if let Some(cookie) = context.set_device.into_inner().unwrap_or_else(PoisonError::into_inner) {
         site.set_cookie(response.headers_mut(), &cookie);
     }

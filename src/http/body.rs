@@ -73,10 +73,14 @@ pub struct BoundedBody<B> {
     /// The client has sent all of it.
     ended: bool,
     within: Duration,
-    /// Made only when the reader first waits: most bodies are there with their head.
+    /// The reader has found nothing once, and asked again.
+    asked_again: bool,
+    /// Made only when the reader waits: most bodies are there with their head.
     deadline: Option<Pin<Box<Sleep>>>,
     /// The bytes that the request holds. The bytes that the reader gets are added.
     held: Option<Arc<Held>>,
+    /// Bytes of the body that are held already.
+    held_ahead: usize,
 }
 
 impl<B> BoundedBody<B> {
@@ -89,22 +93,32 @@ impl<B> BoundedBody<B> {
             too_large: false,
             ended: false,
             within,
+            asked_again: false,
             deadline: None,
             held: None,
+            held_ahead: 0,
         }
     }
 
-    /// Counts what the reader gets.
-    pub fn counting(self, held: Arc<Held>) -> Self {
-        Self { held: Some(held), ..self }
+    /// Counts what the reader gets, beyond the first `ahead` bytes, which are held already.
+    pub fn counting(self, held: Arc<Held>, ahead: usize) -> Self {
+        Self { held: Some(held), held_ahead: ahead, ..self }
     }
 
-    fn has_room(&self, frame: &Frame<Bytes>) -> bool {
+    fn has_room(&mut self, frame: &Frame<Bytes>) -> bool {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
-        self.held.as_ref().is_none_or(|held| held.hold(bytes).is_ok())
+        let beyond = bytes.saturating_sub(self.held_ahead);
+        self.held_ahead = self.held_ahead.saturating_sub(bytes);
+        beyond == 0 || self.held.as_ref().is_none_or(|held| held.hold(beyond).is_ok())
     }
 
     fn refuse_time(&mut self, cx: &mut Context<'_>) -> Poll<BodyRefused> {
+        // hyper takes a body that is there already out of its buffer once somebody has asked for it: the second time it
+        // is there, and needs no timer.
+        if !std::mem::replace(&mut self.asked_again, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let within = self.within;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(within)));
         let over = if self.too_large { BodyRefused::TooLarge } else { BodyRefused::TooSlow };

@@ -22,6 +22,9 @@ use crate::rate_limit::address::ClientAddr;
 /// Bytes that a request takes besides its head and its body: its task, and the head of its response.
 const REQUEST_BYTES: usize = 4096;
 
+/// A declared body of at most so many bytes is counted with its head, before it comes.
+const BODY_AHEAD_BYTES: u64 = 16 * 1024;
+
 /// The state that all connections share; never changed after start.
 pub struct ServiceState {
     pub router: Router,
@@ -57,9 +60,12 @@ impl Caller {
         let held = Arc::new(Held::nothing(account.clone()));
         let verdict = answers.guard.check(&request);
         let asks_upgrade = request.method() == Method::CONNECT;
-        let bound = |body| BoundedBody::new(body, answers.body_bytes, answers.body_within).counting(held.clone());
+        let declared = request.body().size_hint().upper().filter(|size| *size <= BODY_AHEAD_BYTES);
+        let ahead = declared.map_or(0, |size| size as usize);
+        let bound =
+            |body| BoundedBody::new(body, answers.body_bytes, answers.body_within).counting(held.clone(), ahead);
         let handle = async |request: Request<Body>| match verdict {
-            _ if held.hold(REQUEST_BYTES + head_bytes(&request)).is_err() => no_room(),
+            _ if held.hold(REQUEST_BYTES + head_bytes(&request) + ahead).is_err() => no_room(),
             _ if !admitted => (StatusCode::FORBIDDEN, "this network is not allowed").into_response(),
             OriginCheck::Own | OriginCheck::Cors(_) => self.pass(request, client, account).await,
             OriginCheck::Preflight(_) => self.preflight(request, client, account).await,
