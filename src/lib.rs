@@ -35,6 +35,7 @@
 //! | admin | `app::serve` | the admin listener |
 //! | signals | `app::lifecycle` | the soft and hard stop |
 
+#![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod admin;

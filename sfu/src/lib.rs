@@ -32,6 +32,8 @@
 //! | a TCP connection | its thread | the stream, its queue |
 //! | a pulled stream's reader | its thread | reads the socket that is that stream's alone |
 
+#![warn(missing_docs)]
+
 mod active_speaker;
 mod addresses;
 mod admission;

@@ -60,7 +60,7 @@ impl Resends {
     }
 
     /// The packets of the stream that were asked for and are still of use. `entries`: of one request, which has 31 at most.
-    pub(crate) fn asked(&mut self, ssrc: u32, entries: &[NackEntry], now: Instant) -> Vec<Vec<u8>> {
+    pub(crate) fn on_nack(&mut self, ssrc: u32, entries: &[NackEntry], now: Instant) -> Vec<Vec<u8>> {
         let wanted = |sent: &&mut Sent| {
             let is_due = sent.times < TIMES_MAX && now.saturating_duration_since(sent.at) <= RESEND_AGE;
             is_due && sent.ssrc == ssrc && entries.iter().any(|entry| names(entry, sent.seq))
@@ -119,14 +119,14 @@ mod tests {
             resends.note(&packet(200, seq), to, now);
         }
         assert_eq!(
-            resends.asked(5, &[NackEntry { pid: 65_535, blp: 0b10 }], now),
+            resends.on_nack(5, &[NackEntry { pid: 65_535, blp: 0b10 }], now),
             [packet(111, 65_535), packet(111, 1)]
         );
-        assert!(resends.asked(6, &[NackEntry { pid: 65_535, blp: 0 }], now).is_empty(), "another stream's");
-        let again = (0..10).filter(|_| !resends.asked(5, &[NackEntry { pid: 0, blp: 0 }], now).is_empty()).count();
+        assert!(resends.on_nack(6, &[NackEntry { pid: 65_535, blp: 0 }], now).is_empty(), "another stream's");
+        let again = (0..10).filter(|_| !resends.on_nack(5, &[NackEntry { pid: 0, blp: 0 }], now).is_empty()).count();
         assert_eq!(again, usize::from(TIMES_MAX));
         let late = now + RESEND_AGE + Duration::from_millis(1);
-        assert!(resends.asked(5, &[NackEntry { pid: 65_534, blp: 0 }], late).is_empty());
+        assert!(resends.on_nack(5, &[NackEntry { pid: 65_534, blp: 0 }], late).is_empty());
     }
 
     #[test]

@@ -26,10 +26,10 @@ pub struct Demo {
 pub async fn prepare(demo: &Demo) -> Result<(), Failure> {
     let admin = UserId::parse(ADMIN).expect("lower-case letters");
     let password = demo.store.get_or_create("demo.password", || random_text(PASSWORD)).await?;
-    make_user(demo, &admin, &password).await.map_err(told)?;
-    let conf = conference(demo, &admin).await.map_err(told)?;
-    let chair = demo.entry.create_link(&conf, LinkTerms::chair(), &admin).await.map_err(told)?;
-    let guest = demo.entry.create_link(&conf, LinkTerms::guest(), &admin).await.map_err(told)?;
+    make_user(demo, &admin, &password).await.map_err(to_failure)?;
+    let conf = conference(demo, &admin).await.map_err(to_failure)?;
+    let chair = demo.entry.create_link(&conf, LinkTerms::chair(), &admin).await.map_err(to_failure)?;
+    let guest = demo.entry.create_link(&conf, LinkTerms::guest(), &admin).await.map_err(to_failure)?;
     let text = format!(
         "confgate is running. A demo conference is open:\n\n  chair: {}\n  guest: {}\n\nTo make your own, sign in at \
          {}\n  user: {ADMIN}\n  password: {password}\n\nThe certificate is self-signed: a browser asks once whether to \
@@ -71,6 +71,6 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-fn told(refusal: Refusal) -> Failure {
+fn to_failure(refusal: Refusal) -> Failure {
     format!("the demo conference could not be made: {} ({})", refusal.message(), refusal.key()).into()
 }

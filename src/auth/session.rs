@@ -51,7 +51,7 @@ pub enum Grant {
 
 impl Grant {
     /// Its name, and the id that it names: none where it holds nothing but what is to be kept secret.
-    pub fn told(&self) -> (&'static str, String) {
+    pub fn for_log(&self) -> (&'static str, String) {
         match self {
             Self::ClientCredentials { client_id, .. } => ("client_credentials", client_id.clone()),
             Self::Password { user_id, .. } => ("password", user_id.clone()),

@@ -99,7 +99,7 @@ impl Actor {
                     None => return,
                 },
                 Some(told) = self.asks.join_next() => match told {
-                    Ok(told) => self.told(told),
+                    Ok(told) => self.on_eim_reply(told),
                     Err(error) => {
                         Refusal::fault(error);
                         Vec::new()
@@ -164,7 +164,7 @@ impl Actor {
         }
     }
 
-    fn told(&mut self, told: EimReply) -> Vec<Effect> {
+    fn on_eim_reply(&mut self, told: EimReply) -> Vec<Effect> {
         let now = Moment::now().ms();
         self.core.set_date(clock::date_ms());
         match told {

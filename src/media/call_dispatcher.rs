@@ -26,7 +26,7 @@ impl CallDispatcher {
             Input::Opened(..) | Input::Began(..) | Input::Restarted(..) | Input::Linked(..) => {
                 self.group.handle(now, input)
             }
-            Input::Said(socket, message, _) => {
+            Input::Message(socket, message, _) => {
                 let is_of_pair = message.as_ref().is_ok_and(Message::is_of_pair);
                 if is_of_pair && let Some(credentials) = self.group.release(*socket) {
                     self.pairs.handle(now, Input::Opened(*socket, credentials));

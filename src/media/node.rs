@@ -160,7 +160,7 @@ impl Media {
 impl Client {
     /// Hands a client's message to the node, with the credentials in it.
     pub async fn on_message(&self, message: Result<Message, Unreadable>, credentials: ClientCredentials) {
-        self.mailbox.send(Event::Of(Input::Said(self.id, message, credentials))).await.ok();
+        self.mailbox.send(Event::Of(Input::Message(self.id, message, credentials))).await.ok();
     }
 
     /// The client has answered a ping.

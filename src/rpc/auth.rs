@@ -76,7 +76,7 @@ impl AuthMethods {
         }
         // Every browser has a name from its first login on: a kick bars it.
         let from = ClientOrigin { address: context.address, device: Some(self.device(context)) };
-        let (kind, id) = grant.told();
+        let (kind, id) = grant.for_log();
         let session = match self.entry.login(grant, &from).await {
             Ok(session) => session,
             Err(refusal) => {

@@ -120,7 +120,7 @@ impl Node {
         match frame.from.parse::<usize>() {
             Ok(place) => {
                 let place = place % MEMBERS.len();
-                self.take(Input::Said(self.sockets[place], Message::read(&frame.text), shown(place)));
+                self.take(Input::Message(self.sockets[place], Message::read(&frame.text), shown(place)));
             }
             Err(_) => {
                 if let Ok(order) = serde_json::from_str::<ToNode>(&frame.text) {

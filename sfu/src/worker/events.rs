@@ -36,7 +36,7 @@ impl Worker {
         let Some(resends) = &mut endpoint.resends else { return };
         let Some((proto, destination)) = resends.to else { return };
         let entries: Vec<NackEntry> = nack.reports.iter().copied().collect();
-        let again = resends.asked(*nack.ssrc, &entries, now);
+        let again = resends.on_nack(*nack.ssrc, &entries, now);
         let socket = endpoint.own_socket.map_or(Socket::Shared, |_| Socket::Of(id));
         self.transmits.extend(again.into_iter().map(|bytes| Transmit { socket, proto, destination, bytes }));
     }

@@ -144,7 +144,7 @@ impl Pump {
             Step::Heard(Some(Ok(message))) => {
                 self.socket.get_mut().message(message.len());
                 self.unanswered = 0;
-                self.heard(message, reader).await
+                self.on_message(message, reader).await
             }
         }
     }
@@ -176,7 +176,7 @@ impl Pump {
         }
     }
 
-    async fn heard(&mut self, message: Message, reader: &mut impl FrameHandler) -> Result<(), End> {
+    async fn on_message(&mut self, message: Message, reader: &mut impl FrameHandler) -> Result<(), End> {
         let heard = match message {
             Message::Text(text) => IncomingFrame::Text(text),
             Message::Binary(_) => IncomingFrame::Binary,

@@ -304,7 +304,7 @@ impl World {
             false => ClientCredentials::Nothing,
         };
         self.ids += 1;
-        self.take(Input::Said(socket, Ok(message), credentials));
+        self.take(Input::Message(socket, Ok(message), credentials));
     }
 
     fn send(&mut self, i: usize, message: Result<Message, Unreadable>) {
@@ -312,7 +312,7 @@ impl World {
         if self.pages[i].1.session && !is_candidate {
             return;
         }
-        self.take(Input::Said(self.pages[i].0, message, ClientCredentials::Nothing));
+        self.take(Input::Message(self.pages[i].0, message, ClientCredentials::Nothing));
     }
 
     fn answer(&mut self, well: bool) {

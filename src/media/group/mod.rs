@@ -82,7 +82,7 @@ pub enum Input {
     /// A socket has opened.
     Opened(SocketId, ClientCredentials),
     /// A message, and what its token says if it has one.
-    Said(SocketId, Result<Message, Unreadable>, ClientCredentials),
+    Message(SocketId, Result<Message, Unreadable>, ClientCredentials),
     /// A socket has closed.
     Closed(SocketId),
     /// The client has answered a ping.
@@ -233,7 +233,7 @@ impl Group {
                 let open = Socket { credentials, idle_since: now, session: false, membership: None, wanted: None };
                 self.sockets.insert(socket, open);
             }
-            Input::Said(socket, message, credentials) => self.said(now, socket, message, credentials),
+            Input::Message(socket, message, credentials) => self.on_message(now, socket, message, credentials),
             Input::Closed(socket) => {
                 self.leave(now, socket);
                 self.sockets.remove(&socket);
@@ -264,7 +264,7 @@ impl Group {
         self.rooms.get(&space.room(conf.as_str())).is_some_and(|room| room.knows(stream))
     }
 
-    fn said(
+    fn on_message(
         &mut self,
         now: u64,
         socket: SocketId,

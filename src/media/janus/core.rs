@@ -209,7 +209,7 @@ impl Janus {
         std::mem::take(&mut self.out)
     }
 
-    pub fn said(&mut self, now: u64, said: ServerMessage) -> Vec<Output> {
+    pub fn on_message(&mut self, now: u64, said: ServerMessage) -> Vec<Output> {
         self.now = now;
         match said {
             ServerMessage::Made { transaction, id } => self.on_created(transaction, id),
@@ -256,7 +256,7 @@ impl Janus {
     pub(super) fn room(&mut self, id: &RoomId) -> &mut Room {
         if !self.rooms.contains_key(id) {
             let number = self.next_number();
-            self.rooms.insert(id.clone(), Room::asked(number));
+            self.rooms.insert(id.clone(), Room::requested(number));
             self.create(id);
         }
         self.rooms.get_mut(id).expect("it was there or was put there")

@@ -303,7 +303,7 @@ impl Task {
                 message = socket.next() => {
                     heard_at = Instant::now();
                     match text_of_frame(message) {
-                        Ok(Some(text)) => self.core.said(Moment::now().ms(), ServerMessage::read(&text)),
+                        Ok(Some(text)) => self.core.on_message(Moment::now().ms(), ServerMessage::read(&text)),
                         Ok(None) => Vec::new(),
                         Err(why) => return Some(why),
                     }

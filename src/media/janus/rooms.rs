@@ -55,7 +55,7 @@ impl Forwarding {
 }
 
 impl Room {
-    pub fn asked(number: u64) -> Self {
+    pub fn requested(number: u64) -> Self {
         Self { number, state: RoomState::Asked, feeds: HashMap::new(), permits: HashMap::new(), speaker: None }
     }
 

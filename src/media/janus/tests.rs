@@ -159,8 +159,8 @@ impl Scene {
         self.take(out);
     }
 
-    fn said(&mut self, said: ServerMessage) {
-        let out = self.janus.said(0, said);
+    fn on_message(&mut self, said: ServerMessage) {
+        let out = self.janus.on_message(0, said);
         self.take(out);
     }
 
@@ -178,12 +178,12 @@ impl Scene {
 
     fn on_created(&mut self, name: &str, id: u64) {
         let (transaction, _) = self.asked(name);
-        self.said(ServerMessage::Made { transaction, id });
+        self.on_message(ServerMessage::Made { transaction, id });
     }
 
     fn done(&mut self, name: &str, data: Value, sdp: Option<&str>) -> Value {
         let (transaction, body) = self.asked(name);
-        self.said(ServerMessage::Done { transaction, data, sdp: sdp.map(str::to_owned) });
+        self.on_message(ServerMessage::Done { transaction, data, sdp: sdp.map(str::to_owned) });
         body
     }
 
@@ -199,7 +199,7 @@ impl Scene {
             {"type": "video", "mindex": 1, "mid": "1", "codec": "vp8", "simulcast": true},
         ]});
         let feed = self.done("joinandconfigure", streams, Some(ANSWER))["body"]["id"].as_u64().unwrap();
-        self.said(ServerMessage::Up { handle });
+        self.on_message(ServerMessage::Up { handle });
         feed
     }
 
@@ -238,7 +238,7 @@ fn a_viewer_whom_janus_lets_in_too_early_comes_again_at_once() {
     scene.command(subscribe(2));
     scene.on_created("attach", 30);
     let (transaction, _) = scene.asked("join");
-    scene.said(ServerMessage::Refused { transaction, code: 428, reason: "No such feed".into() });
+    scene.on_message(ServerMessage::Refused { transaction, code: 428, reason: "No such feed".into() });
     assert_eq!(scene.asked("detach").1["handle_id"], 30);
     scene.tick(250);
     scene.watches(31);
@@ -259,7 +259,7 @@ fn a_stream_that_comes_again_is_switched_to_on_the_same_connection() {
     assert_eq!(scene.told, [Notice::Closed { endpoint: EndpointId(1), reason: Reason::Replaced }]);
     let streams = json!({"streams": [{"type": "audio", "mid": "a0"}, {"type": "video", "mid": "v0"}]});
     let feed = scene.done("joinandconfigure", streams, Some("answer"))["body"]["id"].clone();
-    scene.said(ServerMessage::Up { handle: 40 });
+    scene.on_message(ServerMessage::Up { handle: 40 });
     let (_, switch) = scene.asked("switch");
     assert_eq!(switch["handle_id"], 30);
     let wanted = json!([{"feed": feed, "mid": "v0", "sub_mid": "0"}, {"feed": feed, "mid": "a0", "sub_mid": "1"}]);
@@ -322,7 +322,7 @@ fn refusals_silence_and_a_lost_link_are_told_for_each_connection() {
     scene.done("create", json!({"videoroom": "created"}), None);
     scene.on_created("attach", 20);
     let (transaction, _) = scene.asked("joinandconfigure");
-    scene.said(ServerMessage::Refused { transaction, code: 465, reason: "bad SDP".into() });
+    scene.on_message(ServerMessage::Refused { transaction, code: 465, reason: "bad SDP".into() });
     assert_eq!(scene.told, [Notice::Refused { endpoint: EndpointId(1), refusal: Refusal::BadSdp }]);
     assert_eq!(scene.asked("detach").1["handle_id"], 20);
 
@@ -365,7 +365,10 @@ fn speaker_is_reported_on_change_only_despite_many_publishers() {
     let steps = [("talking", json!(feed)), ("stopped-talking", other), ("stopped-talking", json!(feed))];
     for (what, who) in steps {
         for handle in [20, 21] {
-            scene.said(ServerMessage::News { handle, data: json!({"videoroom": what, "room": number, "id": who}) });
+            scene.on_message(ServerMessage::News {
+                handle,
+                data: json!({"videoroom": what, "room": number, "id": who}),
+            });
         }
     }
     let speaker = |member: Option<&str>| Notice::Speaker { room: room(), member: member.map(Arc::from) };

@@ -115,7 +115,7 @@ impl World {
                     false => ClientCredentials::Nothing,
                 };
                 let message = Message::Register { name: NAMES[name].into(), token: None };
-                self.take(Input::Said(self.clients[i].0, Ok(message), credentials));
+                self.take(Input::Message(self.clients[i].0, Ok(message), credentials));
             }
             Step::Call(i, from, to) => {
                 let client = &mut self.clients[i].1;
@@ -213,7 +213,7 @@ impl World {
     }
 
     fn send(&mut self, i: usize, message: &str) {
-        self.take(Input::Said(self.clients[i].0, Message::read(message), ClientCredentials::Nothing));
+        self.take(Input::Message(self.clients[i].0, Message::read(message), ClientCredentials::Nothing));
     }
 
     fn rings_from(&self, i: usize, name: &str) -> bool {

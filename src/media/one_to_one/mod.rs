@@ -126,7 +126,7 @@ impl OneToOneCalls {
         let now = moment.ms();
         match input {
             Input::Opened(socket, credentials) => self.open(now, socket, credentials),
-            Input::Said(socket, message, credentials) => self.said(now, socket, message, credentials),
+            Input::Message(socket, message, credentials) => self.on_message(now, socket, message, credentials),
             Input::Closed(socket) => self.forget(now, socket),
             Input::Alive(socket) => self.alive(socket),
             Input::Notice(notice) => self.notice(notice),
@@ -154,7 +154,7 @@ impl OneToOneCalls {
         self.sockets.insert(socket, open);
     }
 
-    fn said(
+    fn on_message(
         &mut self,
         now: u64,
         socket: SocketId,

@@ -36,7 +36,7 @@ impl Node {
     }
 
     fn send(&mut self, socket: u64, message: &str) -> Vec<Output> {
-        self.take(Input::Said(SocketId(socket), Message::read(message), ClientCredentials::Nothing))
+        self.take(Input::Message(SocketId(socket), Message::read(message), ClientCredentials::Nothing))
     }
 
     fn register_with(&mut self, socket: u64, name: &str, credentials: ClientCredentials) -> Vec<Output> {
@@ -47,7 +47,11 @@ impl Node {
             }
         }
         self.take(Input::Opened(SocketId(socket), ClientCredentials::Nothing));
-        self.take(Input::Said(SocketId(socket), Ok(Message::Register { name: name.into(), token: None }), credentials))
+        self.take(Input::Message(
+            SocketId(socket),
+            Ok(Message::Register { name: name.into(), token: None }),
+            credentials,
+        ))
     }
 
     fn register(&mut self, socket: u64, name: &str) -> Vec<Output> {

@@ -162,7 +162,7 @@ impl Link {
         let join = json!({ "id": "joinRoom", "room": room, "name": self.reach.node });
         socket.send(Message::text(join.to_string())).await?;
         loop {
-            match heard(socket.next().await)? {
+            match parse_frame(socket.next().await)? {
                 Some(ServerMessage::ExistingParticipants { data }) => return Ok((socket, data)),
                 Some(ServerMessage::Error { code, .. }) => return Err(End::Lost(Refused::Dead(code))),
                 _ => {}
@@ -191,7 +191,7 @@ impl Link {
                     Ok(message) => self.message(message).await,
                     Err(_) => Err(End::Lost(Refused::Dead("silent".into()))),
                 },
-                Some(ask) = self.asks.recv() => match self.asked(ask) {
+                Some(ask) = self.asks.recv() => match self.on_command(ask) {
                     Ok(Some(said)) => socket.send(Message::text(said.to_string())).await.map_err(End::from),
                     Ok(None) => Ok(()),
                     Err(end) => Err(end),
@@ -209,7 +209,7 @@ impl Link {
     }
 
     async fn message(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
-        match heard(message)? {
+        match parse_frame(message)? {
             Some(ServerMessage::NewParticipantArrived { name }) => self.arrived(name).await,
             Some(ServerMessage::ParticipantLeft { name }) => self.left(&name).await?,
             Some(ServerMessage::Route { name, nodes }) => {
@@ -252,7 +252,7 @@ impl Link {
         self.failed(stream, code)
     }
 
-    fn asked(&mut self, ask: LinkCommand) -> Result<Option<Value>, End> {
+    fn on_command(&mut self, ask: LinkCommand) -> Result<Option<Value>, End> {
         match ask {
             LinkCommand::Offer { stream, offer } => {
                 let sender = self.remote(&stream);
@@ -334,7 +334,7 @@ impl Link {
 }
 
 /// A message of the node; `None` for what is none, or is more than this version knows.
-fn heard(message: Option<Result<Message, Error>>) -> Result<Option<ServerMessage>, End> {
+fn parse_frame(message: Option<Result<Message, Error>>) -> Result<Option<ServerMessage>, End> {
     match message {
         None | Some(Ok(Message::Close(_))) => Err(End::Lost(Refused::Dead("closed by the node".into()))),
         Some(Err(error)) => Err(error.into()),

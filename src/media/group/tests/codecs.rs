@@ -36,7 +36,7 @@ impl Call {
     /// The offer's connection, answered; to send where it is anna's.
     fn offer(&mut self, socket: u64, codecs: &[&str]) -> u64 {
         let offer = Message::ReceiveVideoFrom { sender: "anna".into(), sdp_offer: sdp(codecs) };
-        self.node.take(Input::Said(SocketId(socket), Ok(offer), ClientCredentials::Nothing));
+        self.node.take(Input::Message(SocketId(socket), Ok(offer), ClientCredentials::Nothing));
         self.node.answer(self.offers);
         self.offers += 1;
         self.offers - 1

@@ -63,7 +63,7 @@ impl Node {
     }
 
     fn send(&mut self, socket: u64, message: &str) -> Vec<Output> {
-        self.take(Input::Said(SocketId(socket), Message::read(message), ClientCredentials::Nothing))
+        self.take(Input::Message(SocketId(socket), Message::read(message), ClientCredentials::Nothing))
     }
 
     /// The roster has the token's bearer, unless something was said of them before.
@@ -83,7 +83,7 @@ impl Node {
     fn join_unknown(&mut self, socket: u64, room: &str, name: &str, credentials: ClientCredentials) -> Vec<Output> {
         self.take(Input::Opened(SocketId(socket), ClientCredentials::Nothing));
         let message = Message::JoinRoom { room: room.into(), name: name.into(), token: None };
-        self.take(Input::Said(SocketId(socket), Ok(message), credentials))
+        self.take(Input::Message(SocketId(socket), Ok(message), credentials))
     }
 
     /// By a token that was issued now.
@@ -93,12 +93,12 @@ impl Node {
     }
 
     fn offer(&mut self, socket: u64, sender: &str) -> Vec<Output> {
-        self.take(Input::Said(SocketId(socket), Message::read(&offer_text(sender)), ClientCredentials::Nothing))
+        self.take(Input::Message(SocketId(socket), Message::read(&offer_text(sender)), ClientCredentials::Nothing))
     }
 
     /// An offer, with the permissions that the media is told.
     fn offer_and_permits(&mut self, socket: u64, sender: &str) -> Vec<Output> {
-        let input = Input::Said(SocketId(socket), Message::read(&offer_text(sender)), ClientCredentials::Nothing);
+        let input = Input::Message(SocketId(socket), Message::read(&offer_text(sender)), ClientCredentials::Nothing);
         self.group.handle(self.now, input)
     }
 

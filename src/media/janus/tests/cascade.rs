@@ -84,7 +84,10 @@ fn forwarded_stream_is_watched_and_held_back_at_the_other_janus() {
         (&feed, &json!("0"), &json!(true))
     );
     let number = audio["body"]["room"].clone();
-    near.said(ServerMessage::News { handle: 10, data: json!({"videoroom": "talking", "room": number, "id": feed}) });
+    near.on_message(ServerMessage::News {
+        handle: 10,
+        data: json!({"videoroom": "talking", "room": number, "id": feed}),
+    });
     assert_eq!(near.told.pop(), Some(Notice::Speaker { room: room(), member: Some("anna".into()) }));
 }
 
@@ -140,7 +143,7 @@ fn puller_is_told_of_a_streams_end_and_return() {
     assert!(far.asked.iter().all(|(_, body)| body["body"]["request"] != "unpublish_remotely"), "{:?}", far.asked);
 
     let (mut far, _near, _) = pulled();
-    far.said(ServerMessage::Down { handle: 20, reason: "ICE failed".into() });
+    far.on_message(ServerMessage::Down { handle: 20, reason: "ICE failed".into() });
     assert_eq!(far.told, [Notice::Closed { endpoint: EndpointId(1), reason: Reason::IceFailed }, refused]);
 }
 
@@ -189,7 +192,7 @@ fn other_tracks_than_were_told_refusals_and_silence_end_a_pull() {
         near.command(answered(8, rtp_forward::answer(&opus, false)));
         let (transaction, _) = near.asked("add_remote_publisher");
         match refusal {
-            Some(code) => near.said(ServerMessage::Refused { transaction, code, reason: "no port".into() }),
+            Some(code) => near.on_message(ServerMessage::Refused { transaction, code, reason: "no port".into() }),
             None => near.tick(5000),
         }
         near.is_refused(8, Refusal::Unavailable);
