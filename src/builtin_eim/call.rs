@@ -31,7 +31,7 @@ impl Eim {
         caller: &Caller,
         kind: &str,
         operation: &Element,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let name = operation.name.as_str();
         let known = ["start", "accept", "decline", "cancel", "hangup", "watch", "unwatch"].contains(&name);
@@ -44,13 +44,13 @@ impl Eim {
         }
         let args = Args(operation);
         match name {
-            "start" => self.start_call(user, args, turn),
-            "accept" => self.accept_call(user, args, turn),
-            "decline" => self.decline_call(user, args, turn),
-            "cancel" => self.cancel_call(user, args, turn),
-            "hangup" => self.hang_up(user, args, turn),
-            "watch" => self.subscribe_calls(user, args, turn),
-            _ => self.unsubscribe_calls(user, args, turn),
+            "start" => self.start_call(user, args, context),
+            "accept" => self.accept_call(user, args, context),
+            "decline" => self.decline_call(user, args, context),
+            "cancel" => self.cancel_call(user, args, context),
+            "hangup" => self.hang_up(user, args, context),
+            "watch" => self.subscribe_calls(user, args, context),
+            _ => self.unsubscribe_calls(user, args, context),
         }
     }
 
@@ -58,21 +58,21 @@ impl Eim {
         &mut self,
         user: &Visitor,
         args: Args<'_>,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let (to, mode) = self.callees(&user.id, args)?;
         let (name, shown) = (args.name("name", NAME_MAX)?, args.name("displayName", NAME_MAX)?);
         let (name, shown) = (name.as_deref(), shown.as_deref());
         self.check_room_for_call(&user.id)?;
-        let (call, incoming) = self.new_call(user, to, mode, name, turn);
+        let (call, incoming) = self.new_call(user, to, mode, name, context);
         let (call_id, conf_id) = (call.call_id.clone(), call.conf_id.clone());
         let conference = conference_of(&call, name.or(user.name.as_deref()).or(shown));
-        let cause = Cause { now: turn.now, actor: Some(&user.id), limits: &self.settings.limits };
+        let cause = Cause { now: context.now, actor: Some(&user.id), limits: &self.settings.limits };
         // No password: nobody comes in by one.
-        self.directory.insert(Room::new(conference, Secret::new(""), turn.text(EPOCH_LEN), &cause));
+        self.directory.insert(Room::new(conference, Secret::new(""), context.text(EPOCH_LEN), &cause));
         self.calls.insert(call);
-        self.send_call_notices(turn, incoming);
-        self.enter(user, &conf_id, shown, turn)?;
+        self.send_call_notices(context, incoming);
+        self.enter(user, &conf_id, shown, context)?;
         let answer = element("start").with("callId", call_id.as_str()).with("confId", conf_id.as_str());
         Ok(answer.with("mode", mode.as_str()))
     }
@@ -84,7 +84,7 @@ impl Eim {
         to: Vec<UserId>,
         mode: CallMode,
         name: Option<&str>,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> (Call, Vec<CallNotice>) {
         let limits = &self.settings.limits;
         let busy: BTreeSet<UserId> =
@@ -93,20 +93,20 @@ impl Eim {
         let mut parties: BTreeMap<UserId, Party> = to.iter().map(|callee| (callee.clone(), party(callee))).collect();
         parties.insert(user.id.clone(), Party::In);
         let call = Call {
-            call_id: CallId::parse(&turn.text(CALL_ID_LEN)).expect("letters and digits"),
-            conf_id: ConfId::parse(&turn.text(CONF_ID_LEN)).expect("letters and digits"),
+            call_id: CallId::parse(&context.text(CALL_ID_LEN)).expect("letters and digits"),
+            conf_id: ConfId::parse(&context.text(CONF_ID_LEN)).expect("letters and digits"),
             mode,
             name: name.map(str::to_owned),
             from: user.id.clone(),
             to,
             parties,
             answered: false,
-            rings_until: turn.now.moment.plus_ms(limits.ring_ms),
-            ends_by: turn.now.moment.plus_ms(limits.call_max_ms),
+            rings_until: context.now.moment.plus_ms(limits.ring_ms),
+            ends_by: context.now.moment.plus_ms(limits.call_max_ms),
         };
         let told = call.to.iter().map(|callee| match busy.contains(callee) {
-            true => call.busy(turn.now, callee),
-            false => call.incoming(turn.now, callee),
+            true => call.busy(context.now, callee),
+            false => call.incoming(context.now, callee),
         });
         let told = told.collect();
         (call, told)
@@ -168,7 +168,7 @@ impl Eim {
         &mut self,
         user: &Visitor,
         args: Args<'_>,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let call = self.calls.named(&args.call_id()?, &user.id)?;
         let shown = args.name("displayName", NAME_MAX)?;
@@ -177,7 +177,7 @@ impl Eim {
         if late && self.calls.of_user(&user.id).count() >= self.settings.limits.calls_per_user {
             return Err(StanzaError::of(Reason::TooManyCallsOfUser));
         }
-        self.enter(user, &conf_id, shown.as_deref(), turn)?;
+        self.enter(user, &conf_id, shown.as_deref(), context)?;
         Ok(element("accept").with("confId", conf_id.as_str()).with("mode", mode.as_str()))
     }
 
@@ -185,14 +185,14 @@ impl Eim {
         &mut self,
         user: &Visitor,
         args: Args<'_>,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let id = args.call_id()?;
         let reason = args.text("reason", REASON_MAX)?;
         let conf = self.calls.named(&id, &user.id)?.conf_id.clone();
-        let news = self.calls.decline(&id, &user.id, reason, turn.now)?;
-        self.send_call_notices(turn, news);
-        self.in_room(turn, &conf, Some(&user.id), |_, _| Ok(()))?;
+        let notices = self.calls.decline(&id, &user.id, reason, context.now)?;
+        self.send_call_notices(context, notices);
+        self.in_room(context, &conf, Some(&user.id), |_, _| Ok(()))?;
         Ok(element("decline"))
     }
 
@@ -201,7 +201,7 @@ impl Eim {
         &mut self,
         user: &Visitor,
         args: Args<'_>,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let call = self.calls.named(&args.call_id()?, &user.id)?;
         if call.from != user.id {
@@ -210,21 +210,26 @@ impl Eim {
         if call.answered {
             return Err(StanzaError::of(Reason::CallAnswered));
         }
-        self.leave_call(user, &call.conf_id.clone(), turn)?;
+        self.leave_call(user, &call.conf_id.clone(), context)?;
         Ok(element("cancel"))
     }
 
-    fn hang_up(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
+    fn hang_up(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        context: &mut CallContext<'_>,
+    ) -> Result<Element, StanzaError> {
         let call = self.calls.named(&args.call_id()?, &user.id)?;
         if call.parties.get(&user.id) != Some(&Party::In) {
             return Err(StanzaError::of(Reason::NotInCall));
         }
-        self.leave_call(user, &call.conf_id.clone(), turn)?;
+        self.leave_call(user, &call.conf_id.clone(), context)?;
         Ok(element("hangup"))
     }
 
-    fn leave_call(&mut self, user: &Visitor, conf: &ConfId, turn: &mut CallContext<'_>) -> Result<(), StanzaError> {
-        self.in_room(turn, conf, Some(&user.id), |room, cause| {
+    fn leave_call(&mut self, user: &Visitor, conf: &ConfId, context: &mut CallContext<'_>) -> Result<(), StanzaError> {
+        self.in_room(context, conf, Some(&user.id), |room, cause| {
             room.leave(cause, &user.id);
             Ok(())
         })
@@ -235,14 +240,14 @@ impl Eim {
         &mut self,
         user: &Visitor,
         args: Args<'_>,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let claim = self.claim(args)?;
         let listener = CallSubscription { claim, address: user.address.clone() };
-        turn.writes.push(self.listeners.subscribe(&user.id, listener, self.settings.limits.users)?);
+        context.writes.push(self.listeners.subscribe(&user.id, listener, self.settings.limits.users)?);
         for call in self.calls.ringing(&user.id) {
-            let news = call.incoming(turn.now, &user.id);
-            turn.events.push(self.headline(&news).with("to", user.address.as_str()));
+            let notice = call.incoming(context.now, &user.id);
+            context.events.push(self.message_stanza(&notice).with("to", user.address.as_str()));
         }
         Ok(element("watch"))
     }
@@ -251,25 +256,25 @@ impl Eim {
         &mut self,
         user: &Visitor,
         args: Args<'_>,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let claim = self.claim(args)?;
-        turn.writes.extend(self.listeners.unsubscribe(&user.id, &claim));
+        context.writes.extend(self.listeners.unsubscribe(&user.id, &claim));
         Ok(element("unwatch"))
     }
 
-    /// Sends news to every address of those whom they are for.
-    pub(super) fn send_call_notices(&self, turn: &mut CallContext<'_>, news: Vec<CallNotice>) {
-        for news in news {
-            let message = self.headline(&news);
-            let addresses = news.to.iter().flat_map(|user| self.listeners.addresses(user));
-            turn.events.extend(addresses.map(|to| message.clone().with("to", to)));
+    /// Sends each notice to all addresses of its users.
+    pub(super) fn send_call_notices(&self, context: &mut CallContext<'_>, notices: Vec<CallNotice>) {
+        for notice in notices {
+            let message = self.message_stanza(&notice);
+            let addresses = notice.to.iter().flat_map(|user| self.listeners.addresses(user));
+            context.events.extend(addresses.map(|to| message.clone().with("to", to)));
         }
     }
 
-    fn headline(&self, news: &CallNotice) -> Stanza {
+    fn message_stanza(&self, notice: &CallNotice) -> Stanza {
         let from = format!("{}.{}", Module::Call.host(), self.settings.domain);
-        events::headline(&from, serde_json::to_string(&news.event).expect("an event is plain data"))
+        events::message_stanza(&from, serde_json::to_string(&notice.event).expect("an event is plain data"))
     }
 }
 

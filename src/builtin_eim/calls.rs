@@ -159,7 +159,7 @@ impl Call {
 
     /// The last word, for everybody: whoever had declined, missed it or hung up could have come in until now.
     /// `gone`: whose going it follows from, and how they went.
-    fn last_word(&self, end: &End, cause: &Cause<'_>, gone: Option<(&UserId, &'static str)>) -> Option<CallNotice> {
+    fn end_notice(&self, end: &End, cause: &Cause<'_>, gone: Option<(&UserId, &'static str)>) -> Option<CallNotice> {
         let (news, reason) = match end {
             End::Said => return None,
             // To hang up unanswered is to give up.
@@ -255,7 +255,7 @@ impl Calls {
         });
         match call.verdict(room.is_over(), cause.now.moment, why) {
             Some(end) => {
-                news.extend(call.last_word(&end, cause, gone.zip(why)));
+                news.extend(call.end_notice(&end, cause, gone.zip(why)));
                 self.writes.push(Write::delete(persistence::CALL, id.to_string()));
                 room.end(cause);
             }

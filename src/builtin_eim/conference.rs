@@ -25,27 +25,27 @@ impl Eim {
         caller: &Caller,
         kind: &str,
         operation: &Element,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let args = Args(operation);
         match (kind, operation.name.as_str(), caller) {
-            ("set", "create", Caller::User(user)) => self.create(user, args, turn),
+            ("set", "create", Caller::User(user)) => self.create(user, args, context),
             ("get", "get", _) => self.get(caller, args),
             ("get", "list", Caller::User(user)) => self.list(user, args),
-            ("set", "update", Caller::User(user)) => self.update(user, args, turn),
-            ("set", "end", Caller::User(user)) => self.end(user, args, turn),
+            ("set", "update", Caller::User(user)) => self.update(user, args, context),
+            ("set", "end", Caller::User(user)) => self.end(user, args, context),
             ("get", "find", Caller::Gateway) => self.find(args),
-            ("set", "join", Caller::User(user)) => self.join(user, args, turn),
-            ("set", "leave", Caller::User(user)) => self.leave(user, args, turn),
+            ("set", "join", Caller::User(user)) => self.join(user, args, context),
+            ("set", "leave", Caller::User(user)) => self.leave(user, args, context),
             ("get", "members", _) => self.members(caller, args),
-            ("set", "control", Caller::User(user)) => self.control(user, args, turn),
-            ("set", "sendMessage", Caller::User(user)) => self.send_message(user, args, turn),
+            ("set", "control", Caller::User(user)) => self.control(user, args, context),
+            ("set", "sendMessage", Caller::User(user)) => self.send_message(user, args, context),
             ("get", "messages", _) => self.messages(caller, args),
-            ("set", "subscribe", Caller::User(user)) => self.subscribe(user, args, turn),
-            ("set", "unsubscribe", Caller::User(user)) => self.unsubscribe(user, args, turn),
-            ("set", "presence", Caller::Gateway) => self.presence(args, turn),
+            ("set", "subscribe", Caller::User(user)) => self.subscribe(user, args, context),
+            ("set", "unsubscribe", Caller::User(user)) => self.unsubscribe(user, args, context),
+            ("set", "presence", Caller::Gateway) => self.presence(args, context),
             ("get", "snapshot", Caller::Gateway) => self.snapshot(args),
-            ("set", "resetNode", Caller::Gateway) => self.reset_node(args, turn),
+            ("set", "resetNode", Caller::Gateway) => self.reset_node(args, context),
             ("get", "find" | "snapshot", _) | ("set", "presence" | "resetNode", _) => {
                 Err(StanzaError::of(Reason::OperationGatewayOnly))
             }
@@ -72,7 +72,12 @@ impl Eim {
         Ok(id)
     }
 
-    fn create(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
+    fn create(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        context: &mut CallContext<'_>,
+    ) -> Result<Element, StanzaError> {
         if user.temporary {
             return Err(StanzaError::of(Reason::UserTemporary));
         }
@@ -92,13 +97,13 @@ impl Eim {
         let password = match password {
             Some(taken) if self.directory.holder_of(taken).is_some() => return Err(password_taken()),
             Some(free) => free.to_owned(),
-            None => self.free_password(turn),
+            None => self.free_password(context),
         };
-        let conf_id = ConfId::parse(&turn.text(CONF_ID_LEN)).expect("letters and digits");
+        let conf_id = ConfId::parse(&context.text(CONF_ID_LEN)).expect("letters and digits");
         let conference = Conference {
             conf_id: conf_id.clone(),
             conf_name: name,
-            state: if start_at.is_some_and(|at| at > turn.now.date) { NOT_STARTED } else { OPEN },
+            state: if start_at.is_some_and(|at| at > context.now.date) { NOT_STARTED } else { OPEN },
             start_at,
             chair: user.id.clone(),
             locked: false,
@@ -107,31 +112,31 @@ impl Eim {
             main_video: None,
             call: None,
         };
-        let cause = Cause { now: turn.now, actor: Some(&user.id), limits: &self.settings.limits };
-        let room = Room::new(conference, Secret::new(password), turn.text(EPOCH_LEN), &cause);
+        let cause = Cause { now: context.now, actor: Some(&user.id), limits: &self.settings.limits };
+        let room = Room::new(conference, Secret::new(password), context.text(EPOCH_LEN), &cause);
         let answer = element("create").with_child(for_chair(&room));
         let event = Event {
             epoch: room.roster.epoch.clone(),
             seq: room.roster.seq,
             conf_id: conf_id.clone(),
-            time: turn.now.date,
+            time: context.now.date,
             change: Change::Created(room.roster.conference.clone()),
             actor: Some(user.id.clone()),
         };
         self.directory.insert(room);
-        self.publish_changes(turn, &conf_id);
+        self.publish_changes(context, &conf_id);
         // Nobody is subscribed to it yet: the chair's open sockets are told of it where they hear of calls.
         let to = self.listeners.addresses(&user.id).into_iter().map(str::to_owned).collect();
-        self.post(turn, Posted { event, to });
+        self.post(context, Posted { event, to });
         Ok(answer)
     }
 
     /// Digits that no conference has as its password, if it can be had in a few tries one that none had before.
-    fn free_password(&self, turn: &mut CallContext<'_>) -> String {
-        let mut password = turn.digits(PASSWORD_DIGITS);
+    fn free_password(&self, context: &mut CallContext<'_>) -> String {
+        let mut password = context.digits(PASSWORD_DIGITS);
         let mut tries = 0;
         while self.directory.holder_of(&password).is_some() || (tries < 8 && self.directory.find(&password).is_some()) {
-            password = turn.digits(PASSWORD_DIGITS);
+            password = context.digits(PASSWORD_DIGITS);
             tries += 1;
         }
         password
@@ -156,7 +161,12 @@ impl Eim {
         Ok(page.fold(element("list"), |list, room| list.with_child(for_user(room, user))))
     }
 
-    fn update(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
+    fn update(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        context: &mut CallContext<'_>,
+    ) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         check_chair(self.directory.get(&id)?, user)?;
         let (name, start_at) = (args.name("name", NAME_MAX)?, args.time("startAt")?);
@@ -169,7 +179,7 @@ impl Eim {
         if holder.is_some_and(|holder| *holder != id) {
             return Err(password_taken());
         }
-        self.in_room(turn, &id, Some(&user.id), |room, cause| {
+        self.in_room(context, &id, Some(&user.id), |room, cause| {
             if let Some(password) = password {
                 room.set_password(password);
             }
@@ -185,10 +195,10 @@ impl Eim {
         Ok(element("update").with_child(for_user(self.directory.get(&id)?, user)))
     }
 
-    fn end(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
+    fn end(&mut self, user: &Visitor, args: Args<'_>, context: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         check_chair(self.directory.get(&id)?, user)?;
-        self.in_room(turn, &id, Some(&user.id), |room, cause| {
+        self.in_room(context, &id, Some(&user.id), |room, cause| {
             room.end(cause);
             Ok(element("end").with("seq", room.roster.seq.to_string()))
         })
@@ -200,10 +210,10 @@ impl Eim {
         Ok(element("find").with_child(for_chair(room)))
     }
 
-    fn join(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
+    fn join(&mut self, user: &Visitor, args: Args<'_>, context: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let given = args.name("name", NAME_MAX)?;
-        let member = self.enter(user, &id, given.as_deref(), turn)?;
+        let member = self.enter(user, &id, given.as_deref(), context)?;
         let conference = for_user(self.directory.get(&id)?, user);
         Ok(element("join").with_child(dialect::member(&member)).with_child(conference))
     }
@@ -214,18 +224,18 @@ impl Eim {
         user: &Visitor,
         id: &ConfId,
         given: Option<&str>,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Member, StanzaError> {
         let own = user.name.as_deref();
-        self.in_room(turn, id, Some(&user.id), |room, cause| {
+        self.in_room(context, id, Some(&user.id), |room, cause| {
             // The account's name comes first: nobody enters under another's.
             room.join(cause, user, own.or(given).unwrap_or(user.id.as_str()))
         })
     }
 
-    fn leave(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
+    fn leave(&mut self, user: &Visitor, args: Args<'_>, context: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
-        self.in_room(turn, &id, Some(&user.id), |room, cause| {
+        self.in_room(context, &id, Some(&user.id), |room, cause| {
             room.leave(cause, &user.id);
             Ok(element("leave"))
         })
@@ -252,7 +262,12 @@ impl Eim {
         self.directory.get(&id)
     }
 
-    fn control(&mut self, user: &Visitor, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
+    fn control(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        context: &mut CallContext<'_>,
+    ) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let (action, target) = (args.need_text("action", 32)?, args.user_id()?);
         let others_hand = target.as_ref().is_some_and(|target| *target != user.id);
@@ -265,7 +280,7 @@ impl Eim {
             value: args.free("value", NAME_MAX)?,
             former_chair,
         };
-        self.in_room(turn, &id, Some(&user.id), |room, cause| room.control(cause, &command))?;
+        self.in_room(context, &id, Some(&user.id), |room, cause| room.control(cause, &command))?;
         let seq = self.directory.get(&id)?.roster.seq;
         Ok(element("control").with("seq", seq.to_string()))
     }
@@ -274,14 +289,14 @@ impl Eim {
         &mut self,
         user: &Visitor,
         args: Args<'_>,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let text = args.0.child("text").unwrap_or(args.0).text();
         if text.trim().is_empty() || text.chars().count() > TEXT_MAX {
             return Err(StanzaError::argument("text"));
         }
-        self.in_room(turn, &id, Some(&user.id), |room, cause| {
+        self.in_room(context, &id, Some(&user.id), |room, cause| {
             if !room.is_member(&user.id) {
                 return Err(not_member(room));
             }

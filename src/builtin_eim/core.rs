@@ -204,15 +204,15 @@ impl Eim {
     /// Handles one stanza whose `from` the server vouches for. Requests are always answered; what needs no answer
     /// (presence, messages, answers to us) is without effect.
     pub fn handle(&mut self, stanza: &Stanza, now: impl Into<Now>, rng: &mut dyn Rng) -> Output {
-        let mut turn = CallContext::new(now.into(), rng);
+        let mut context = CallContext::new(now.into(), rng);
         let kind = stanza.attr("type").unwrap_or_default();
         if stanza.name != "iq" || matches!(kind, "result" | "error") {
             return Output::default();
         }
-        self.pass_time(&mut turn);
+        self.pass_time(&mut context);
         let envelope = Envelope::answering(stanza);
         let mut jobs = Vec::new();
-        let answer = match self.answer(stanza, kind, &mut turn) {
+        let answer = match self.answer(stanza, kind, &mut context) {
             Ok(Some(Response::Later(work))) => {
                 jobs.push(Job { envelope, work });
                 None
@@ -221,14 +221,14 @@ impl Eim {
             Ok(None) => Some(envelope.result(None)),
             Err(deny) => Some(envelope.error(&deny)),
         };
-        Output { jobs, ..turn.output(answer) }
+        Output { jobs, ..context.output(answer) }
     }
 
     /// Does what has become due. To be called when [`Eim::wait`] is over.
     pub fn tick(&mut self, now: impl Into<Now>, rng: &mut dyn Rng) -> Output {
-        let mut turn = CallContext::new(now.into(), rng);
-        self.pass_time(&mut turn);
-        turn.output(None)
+        let mut context = CallContext::new(now.into(), rng);
+        self.pass_time(&mut context);
+        context.output(None)
     }
 
     /// How long there is nothing to do unless somebody asks, as long as nobody sets the wall clock.
@@ -241,12 +241,12 @@ impl Eim {
 
     /// Takes a job's outcome and answers the request that it was for.
     pub fn finish(&mut self, done: Done, now: impl Into<Now>, rng: &mut dyn Rng) -> Output {
-        let mut turn = CallContext::new(now.into(), rng);
-        let answer = match self.conclude(done.outcome, &mut turn) {
+        let mut context = CallContext::new(now.into(), rng);
+        let answer = match self.conclude(done.outcome, &mut context) {
             Ok(payload) => bounded(done.envelope, wrapped(Module::Org, payload)),
             Err(deny) => done.envelope.error(&deny),
         };
-        turn.output(Some(answer))
+        context.output(Some(answer))
     }
 
     /// Answers a job's request that there is too much to do, instead of doing it.
@@ -260,7 +260,7 @@ impl Eim {
         &mut self,
         stanza: &Stanza,
         kind: &str,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Option<Response>, StanzaError> {
         let mut children = stanza.children();
         let (Some(request), None) = (children.next(), children.next()) else { return Err(StanzaError::argument("iq")) };
@@ -280,7 +280,7 @@ impl Eim {
         let (Some(operation), None) = (operations.next(), operations.next()) else {
             return Err(StanzaError::argument("jeExtension"));
         };
-        let answer = self.operate(module, &caller, kind, operation, turn)?;
+        let answer = self.operate(module, &caller, kind, operation, context)?;
         Ok(Some(match answer {
             Response::Now(payload) => Response::Now(wrapped(module, payload)),
             later => later,
@@ -293,14 +293,14 @@ impl Eim {
         caller: &Caller,
         kind: &str,
         operation: &Element,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Response, StanzaError> {
         match module {
-            Module::Conference => self.conference(caller, kind, operation, turn).map(Response::Now),
+            Module::Conference => self.conference(caller, kind, operation, context).map(Response::Now),
             Module::Contacts => self.contacts(caller, kind, operation).map(Response::Now),
-            Module::Org => self.org(caller, kind, operation, turn),
+            Module::Org => self.org(caller, kind, operation, context),
             Module::Config => menu::answer(kind, operation).map(Response::Now),
-            Module::Call => self.call(caller, kind, operation, turn).map(Response::Now),
+            Module::Call => self.call(caller, kind, operation, context).map(Response::Now),
         }
     }
 
@@ -325,49 +325,49 @@ impl Eim {
     /// Does one operation on a conference, and whatever follows from it.
     pub(super) fn in_room<T>(
         &mut self,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
         id: &ConfId,
         actor: Option<&UserId>,
         operation: impl FnOnce(&mut Room, &Cause<'_>) -> Result<T, StanzaError>,
     ) -> Result<T, StanzaError> {
-        let cause = Cause { now: turn.now, actor, limits: &self.settings.limits };
+        let cause = Cause { now: context.now, actor, limits: &self.settings.limits };
         let room = self.directory.get_mut(id)?;
         let result = operation(room, &cause);
         room.admit_waiting(&cause);
         let call = room.roster.conference.call.as_ref().map(|call| call.call_id.clone());
         let news = call.map_or_else(Vec::new, |call| self.calls.follow(&call, room, &cause));
-        self.calls.take_writes(&mut turn.writes);
-        self.publish_changes(turn, id);
-        self.send_call_notices(turn, news);
+        self.calls.take_writes(&mut context.writes);
+        self.publish_changes(context, id);
+        self.send_call_notices(context, news);
         result
     }
 
     /// Takes what has happened in a conference.
-    pub(super) fn publish_changes(&mut self, turn: &mut CallContext<'_>, id: &ConfId) {
-        for posted in self.directory.commit(id, &self.settings.limits, &mut turn.writes) {
-            self.post(turn, posted);
+    pub(super) fn publish_changes(&mut self, context: &mut CallContext<'_>, id: &ConfId) {
+        for posted in self.directory.commit(id, &self.settings.limits, &mut context.writes) {
+            self.post(context, posted);
         }
     }
 
-    pub(super) fn post(&self, turn: &mut CallContext<'_>, posted: Posted) {
+    pub(super) fn post(&self, context: &mut CallContext<'_>, posted: Posted) {
         let from = format!("{}.{}", Module::Conference.host(), self.settings.domain);
-        turn.events.extend(events::stanzas(&from, posted));
+        context.events.extend(events::stanzas(&from, posted));
     }
 
-    fn pass_time(&mut self, turn: &mut CallContext<'_>) {
-        while let Some(conf) = self.calls.pop_due(turn.now.moment) {
+    fn pass_time(&mut self, context: &mut CallContext<'_>) {
+        while let Some(conf) = self.calls.pop_due(context.now.moment) {
             // A call's conference is there as long as the call: what is due is found by looking at it.
-            let _ = self.in_room(turn, &conf, None, |_, _| Ok(()));
+            let _ = self.in_room(context, &conf, None, |_, _| Ok(()));
         }
-        while let Some(id) = self.directory.pop_due(turn.now) {
+        while let Some(id) = self.directory.pop_due(context.now) {
             let limits = &self.settings.limits;
             let ended = self.directory.get(&id).ok().and_then(|room| Some((room.ended_at?, room.kept_ms(limits))));
-            if ended.is_some_and(|(at, kept_ms)| at.plus_ms(kept_ms) <= turn.now.moment) {
-                self.forget(&id, turn);
+            if ended.is_some_and(|(at, kept_ms)| at.plus_ms(kept_ms) <= context.now.moment) {
+                self.forget(&id, context);
                 continue;
             }
             // The conference is there: it was due.
-            let _ = self.in_room(turn, &id, None, |room, cause| {
+            let _ = self.in_room(context, &id, None, |room, cause| {
                 room.tick(cause);
                 Ok(())
             });
@@ -375,10 +375,10 @@ impl Eim {
     }
 
     /// A conference that is over long enough goes, and the guests' accounts that were made for it.
-    fn forget(&mut self, id: &ConfId, turn: &mut CallContext<'_>) {
-        self.directory.forget(id, &mut turn.writes);
+    fn forget(&mut self, id: &ConfId, context: &mut CallContext<'_>) {
+        self.directory.forget(id, &mut context.writes);
         for guest in self.people.guests_of(id) {
-            turn.writes.extend(self.people.delete(&guest).ok());
+            context.writes.extend(self.people.delete(&guest).ok());
         }
     }
 }

@@ -30,7 +30,7 @@ impl Eim {
         caller: &Caller,
         kind: &str,
         operation: &Element,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Response, StanzaError> {
         let args = Args(operation);
         let known = matches!(
@@ -44,14 +44,14 @@ impl Eim {
             return Err(StanzaError::of(Reason::OperationGatewayOnly));
         }
         match operation.name.as_str() {
-            "createUser" => self.create_user(args, turn),
-            "deleteUser" => self.delete_user(args, turn).map(Response::Now),
+            "createUser" => self.create_user(args, context),
+            "deleteUser" => self.delete_user(args, context).map(Response::Now),
             "verifyPassword" => self.verify_password(args).map(Response::Later),
             _ => self.get_user(args).map(Response::Now),
         }
     }
 
-    fn create_user(&mut self, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Response, StanzaError> {
+    fn create_user(&mut self, args: Args<'_>, context: &mut CallContext<'_>) -> Result<Response, StanzaError> {
         let name = args.need_name("name", NAME_MAX)?;
         let wanted = args.user_id()?;
         let password = args.text("password", PASSWORD_MAX)?;
@@ -64,12 +64,12 @@ impl Eim {
         if self.people.count() >= self.settings.limits.users {
             return Err(StanzaError::of(Reason::TooManyUsers));
         }
-        profile.entry("sipAccount".to_owned()).or_insert_with(|| format!("u{}", turn.digits(SIP_DIGITS)));
+        profile.entry("sipAccount".to_owned()).or_insert_with(|| format!("u{}", context.digits(SIP_DIGITS)));
         let account = Account {
-            user_id: wanted.unwrap_or_else(|| self.free_user_id(turn)),
+            user_id: wanted.unwrap_or_else(|| self.free_user_id(context)),
             name,
             password: None,
-            created: turn.now.date,
+            created: context.now.date,
             temporary,
             guest_of,
             role,
@@ -79,11 +79,11 @@ impl Eim {
         };
         // A temporary account is entered by its link alone: a password would be a second way in.
         match password.filter(|_| !temporary) {
-            None => Ok(Response::Now(self.add_account(account, turn))),
+            None => Ok(Response::Now(self.add_account(account, context))),
             Some(password) => {
                 self.people.reserve(account.user_id.clone());
                 let mut salt = [0; SALT_LEN];
-                turn.rng.fill_bytes(&mut salt);
+                context.rng.fill_bytes(&mut salt);
                 Ok(Response::Later(Work::Hash { account: Box::new(account), password: Secret::new(password), salt }))
             }
         }
@@ -104,23 +104,23 @@ impl Eim {
         Ok((true, Some(conf)))
     }
 
-    fn free_user_id(&self, turn: &mut CallContext<'_>) -> UserId {
+    fn free_user_id(&self, context: &mut CallContext<'_>) -> UserId {
         loop {
-            let id = UserId::parse(&format!("u{}", turn.digits(ID_DIGITS))).expect("a letter and digits");
+            let id = UserId::parse(&format!("u{}", context.digits(ID_DIGITS))).expect("a letter and digits");
             if !self.people.is_taken(&id) {
                 return id;
             }
         }
     }
 
-    fn add_account(&mut self, account: Account, turn: &mut CallContext<'_>) -> Element {
+    fn add_account(&mut self, account: Account, context: &mut CallContext<'_>) -> Element {
         let answer = element("createUser").with_child(account.to_element());
         let conf = account.guest_of.clone().filter(|_| account.role == Role::Chair);
         let user = account.user_id.clone();
-        turn.writes.push(self.people.create(account));
+        context.writes.push(self.people.create(account));
         if let Some(conf) = conf {
             // The conference is there: the operation was refused otherwise.
-            let _ = self.in_room(turn, &conf, None, |room, _| {
+            let _ = self.in_room(context, &conf, None, |room, _| {
                 room.add_chair(user);
                 Ok(())
             });
@@ -129,14 +129,14 @@ impl Eim {
     }
 
     /// The account is gone, and its user out of every conference.
-    fn delete_user(&mut self, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
+    fn delete_user(&mut self, args: Args<'_>, context: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let user = args.need_user_id()?;
         let guest_of = self.people.get(&user).and_then(|account| account.guest_of.clone());
-        turn.writes.push(self.people.delete(&user)?);
+        context.writes.push(self.people.delete(&user)?);
         let mut conferences: Vec<ConfId> = self.directory.of_user(&user).map(|room| room.id().clone()).collect();
         conferences.extend(guest_of.filter(|conf| self.directory.get(conf).is_ok()));
         for conf in conferences {
-            self.in_room(turn, &conf, None, |room, cause| {
+            self.in_room(context, &conf, None, |room, cause| {
                 room.leave(cause, &user);
                 room.drop_chair(&user);
                 room.drop_presence(&user);
@@ -164,13 +164,13 @@ impl Eim {
     }
 
     /// Ends what a job was for.
-    pub(super) fn conclude(&mut self, outcome: Outcome, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
+    pub(super) fn conclude(&mut self, outcome: Outcome, context: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         match outcome {
             // Undone meanwhile, with whatever could not be kept: the id may be somebody else's by now.
             Outcome::Hashed(account) if !self.people.release(&account.user_id) => {
                 Err(StanzaError::of(Reason::StoreUnavailable))
             }
-            Outcome::Hashed(account) => Ok(self.add_account(*account, turn)),
+            Outcome::Hashed(account) => Ok(self.add_account(*account, context)),
             Outcome::Verified(None) => Err(StanzaError::of(Reason::AuthFailed)),
             Outcome::Verified(Some((user, name))) => {
                 Ok(element("verifyPassword").with("userId", user.as_str()).with("name", name))

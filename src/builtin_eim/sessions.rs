@@ -25,11 +25,11 @@ impl Eim {
         &mut self,
         user: &Visitor,
         args: Args<'_>,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let claim = self.claim(args)?;
-        self.in_room(turn, &id, Some(&user.id), |room, cause| {
+        self.in_room(context, &id, Some(&user.id), |room, cause| {
             room.subscribe(cause, user, claim)?;
             let view = if room.sees_all(&user.id) { View::Full } else { View::Own(&user.id) };
             Ok(dialect::state("subscribe", &room.roster, view))
@@ -40,18 +40,18 @@ impl Eim {
         &mut self,
         user: &Visitor,
         args: Args<'_>,
-        turn: &mut CallContext<'_>,
+        context: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
         let claim = self.claim(args)?;
         let linger_ms = args.number("lingerMs")?.unwrap_or(0);
-        self.in_room(turn, &id, None, |room, cause| {
+        self.in_room(context, &id, None, |room, cause| {
             room.unsubscribe(cause, &user.id, claim, linger_ms);
             Ok(element("unsubscribe"))
         })
     }
 
-    pub(super) fn presence(&mut self, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
+    pub(super) fn presence(&mut self, args: Args<'_>, context: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let (id, user, claim) = (args.conf_id()?, args.need_user_id()?, self.claim(args)?);
         let told = match args.need_text("state", 16)? {
             "online" => SocketState::Online,
@@ -59,7 +59,7 @@ impl Eim {
             "gone" => SocketState::Gone { keep_ms: args.number("keepMs")?.unwrap_or(0) },
             _ => return Err(StanzaError::argument("state")),
         };
-        self.in_room(turn, &id, None, |room, cause| {
+        self.in_room(context, &id, None, |room, cause| {
             room.update_socket(cause, &user, claim, told)?;
             Ok(element("presence"))
         })
@@ -74,15 +74,15 @@ impl Eim {
     /// whom no node has told anything are taken for its own: a node that stopped right after a join told nothing.
     /// The answer names each seat that the node now answers for. Those that one stanza doesn't hold are given up at
     /// once, their seats kept: nobody would answer for them.
-    pub(super) fn reset_node(&mut self, args: Args<'_>, turn: &mut CallContext<'_>) -> Result<Element, StanzaError> {
+    pub(super) fn reset_node(&mut self, args: Args<'_>, context: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let before = self.claim(args)?;
         if before.resets == 0 && self.nodes.len() >= NODES_MAX {
             return Err(StanzaError::of(Reason::TooManyNodes));
         }
         let claim = Claim { resets: before.resets + 1, ..before };
-        turn.writes.push(Write::put(persistence::NODE, claim.node.clone(), &claim.resets));
+        context.writes.push(Write::put(persistence::NODE, claim.node.clone(), &claim.resets));
         self.nodes.insert(claim.node.clone(), claim.resets);
-        self.listeners.reset(&claim.node, claim.generation, &mut turn.writes);
+        self.listeners.reset(&claim.node, claim.generation, &mut context.writes);
         let mut held = self.directory.held_by(&claim.node);
         held.extend(self.directory.held_by(UNCLAIMED));
         let mut answer = element("resetNode");
@@ -91,7 +91,7 @@ impl Eim {
             used += SEAT_TAGS + conf.as_str().len() + user.as_str().len();
             let told = used <= ANSWER_MAX;
             let claim = claim.clone();
-            let seat = self.in_room(turn, &conf, None, |room, cause| {
+            let seat = self.in_room(context, &conf, None, |room, cause| {
                 let has_place = room.reset(cause, &user, claim.clone());
                 if has_place && !told {
                     room.update_socket(cause, &user, claim, SocketState::Gone { keep_ms: UNTOLD_KEEP_MS })?;
