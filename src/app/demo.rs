@@ -17,8 +17,11 @@ const PASSWORD: usize = 12;
 
 /// Handles to the parts that it works with.
 pub struct Demo {
+    /// The store.
     pub store: Store,
+    /// Logins, links and guests.
     pub entry: AuthService,
+    /// Requests to the EIM.
     pub calls: Requests,
 }
 

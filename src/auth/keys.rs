@@ -11,7 +11,9 @@ const MADE: usize = 43;
 
 /// The signing keys and what follows from them.
 pub struct Secrets {
+    /// The keys of tokens.
     pub keys: Keys,
+    /// Encrypts secrets in the store.
     pub sealer: Sealer,
     /// The key that signs now.
     pub first: Secret,

@@ -38,6 +38,7 @@ const RIGHTS: usize = 1024;
 /// A conference of somebody's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConferenceRef {
+    /// The conference.
     pub conf_id: ConfId,
     /// Whether it is a call's.
     pub call: bool,
@@ -46,9 +47,11 @@ pub struct ConferenceRef {
 /// A socket that may listen.
 #[derive(Clone)]
 pub struct Socket {
+    /// The socket's generation.
     pub generation: u64,
     /// A guest's: it is here for one conference and ends with it.
     pub guest: bool,
+    /// The socket's queue.
     pub outbox: Outbox,
 }
 
@@ -73,7 +76,9 @@ struct Inner {
 /// The conferences' events for the rest of the program, in two channels: the consequences of a lifecycle event may take
 /// their time, a change of what members may send must not wait for them.
 pub struct EventReceivers {
+    /// Events whose consequences are carried out elsewhere.
     pub lifecycle_events: mpsc::Receiver<(ConfId, LifecycleEvent)>,
+    /// Changes of members' permissions.
     pub rights: mpsc::Receiver<(ConfId, MediaPermissions)>,
 }
 

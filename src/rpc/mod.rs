@@ -105,6 +105,7 @@ enum Answer {
 }
 
 impl Parts {
+    /// The checks of access, over these parts.
     pub fn authorization(&self) -> Authorization {
         Authorization {
             conferences: self.conferences.clone(),

@@ -71,7 +71,9 @@ pub struct Timing {
     pub timeout: Duration,
     /// How long a request waits for a link that is down.
     pub wait: Duration,
+    /// The first pause before connecting again.
     pub reconnect_min: Duration,
+    /// The longest pause.
     pub reconnect_max: Duration,
     /// Silence after which the link is pinged.
     pub keepalive: Duration,
@@ -81,12 +83,15 @@ pub struct Timing {
 pub struct LinkSettings {
     /// The metrics' label: `callers`, `gateway`, `session`.
     pub name: &'static str,
+    /// The server and the identity.
     pub dial: Dial,
     /// The EIM's domain, which is pinged.
     pub eim_domain: String,
     /// The addresses whose stanzas are believed.
     pub peers: Peers,
+    /// The time limits.
     pub timing: Timing,
+    /// The states that are announced.
     pub announce: Announce,
     /// To and from the link beside this one, where there is one.
     pub strays: Option<MisroutedReplies>,
@@ -273,6 +278,7 @@ impl Link {
         answer.await.unwrap_or(Err(EimError::Unreachable { sent: true }))
     }
 
+    /// The link's health.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
     }

@@ -110,6 +110,7 @@ impl Default for Splitter {
 }
 
 impl Splitter {
+    /// Adds bytes that were read.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.start == self.buf.len() {
             self.buf.clear();
