@@ -151,7 +151,7 @@ class GuestPage {
     this.#joinScreen = null;
     this.#session.unpark();
     const { confId, confName } = this.#conference;
-    const attendance = new ConferenceSession({
+    const conferenceSession = new ConferenceSession({
       confId,
       confName,
       rpc: this.#rpc,
@@ -160,7 +160,7 @@ class GuestPage {
       waysOn: (reason) => this.#waysOn(reason),
       onOver: (reason) => this.#over(reason),
     });
-    attendance.start(isReload);
+    conferenceSession.start(isReload);
   }
 
   /** @param {string} reason */

@@ -22,7 +22,7 @@ class HomePage {
   /** @type {HomeScreen|null} */
   #screen = null;
   /** The conference that one is in. @type {ConferenceSession|null} */
-  #attendance = null;
+  #conferenceSession = null;
   /** @type {CallingScreen|null} */
   #calling = null;
   #incoming = new IncomingWindow({
@@ -56,7 +56,7 @@ class HomePage {
   async #home() {
     history.replaceState(null, "", location.pathname);
     this.#title();
-    this.#attendance = null;
+    this.#conferenceSession = null;
     const phone = this.#signedInPhone();
     phone.start();
     const screen = new HomeScreen({
@@ -97,7 +97,7 @@ class HomePage {
   #drawCalls(phone) {
     this.#incoming.update(phone.incoming[0]);
     const screen = this.#screen;
-    if (this.#attendance || !screen) return void this.#attendance?.draw();
+    if (this.#conferenceSession || !screen) return void this.#conferenceSession?.draw();
     screen.update();
     const { dialled } = phone;
     if (!dialled) {
@@ -115,7 +115,7 @@ class HomePage {
 
   /** Another conference that one is in is left for it. @param {PhoneCall} call */
   async #enterCall(call) {
-    await this.#attendance?.live.leave();
+    await this.#conferenceSession?.live.leave();
     this.#openConference({ confId: call.confId, confName: titleOf(call) }, true, call);
   }
 
@@ -145,7 +145,7 @@ class HomePage {
       if (isCall) return [...(comeBack && phone.ongoing.includes(call) ? [comeBack] : []), home(true)];
       return reason === "left" ? [rejoin, home(false)] : [home(false)];
     };
-    const attendance = new ConferenceSession({
+    const conferenceSession = new ConferenceSession({
       confId,
       confName,
       rpc: this.#rpc,
@@ -154,18 +154,18 @@ class HomePage {
       called: () => call?.called ?? [],
       waysOn,
       onOver: (reason) => {
-        if (call) phone.left(call, reason === "left" ? attendance.others : 0);
+        if (call) phone.left(call, reason === "left" ? conferenceSession.others : 0);
         history.replaceState(null, "", location.pathname);
         // Where it goes on elsewhere, it rings there too.
         if (reason !== "takenOver" && reason !== "signedOut") phone.start();
       },
     });
-    this.#attendance = attendance;
-    attendance.live.addEventListener("call", (event) => {
+    this.#conferenceSession = conferenceSession;
+    conferenceSession.live.addEventListener("call", (event) => {
       const { method, params } = /** @type {CustomEvent} */ (event).detail;
       phone.handleNotice(method, params);
     });
-    attendance.start(isReload);
+    conferenceSession.start(isReload);
   }
 }
 

@@ -94,7 +94,7 @@ export class PendingCalls {
   call(send, method, params) {
     const id = `s${this.#next++}`;
     return new Promise((resolve, reject) => {
-      const giveUp = () => this.#settle(id)?.reject(noAnswer("net.timeout", "no answer in time"));
+      const giveUp = () => this.#takePending(id)?.reject(noAnswer("net.timeout", "no answer in time"));
       this.#calls.set(id, { resolve, reject, timer: setTimeout(giveUp, CALL_TIMEOUT_MS) });
       send(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
     });
@@ -102,7 +102,7 @@ export class PendingCalls {
 
   /** @param {any} reply a message with an `id` */
   answer(reply) {
-    const call = this.#settle(reply.id);
+    const call = this.#takePending(reply.id);
     if (!call) return;
     try {
       call.resolve(resultOf(reply));
@@ -113,12 +113,12 @@ export class PendingCalls {
 
   failAll() {
     for (const id of [...this.#calls.keys()]) {
-      this.#settle(id)?.reject(noAnswer("net.lost", "the connection was lost before the answer"));
+      this.#takePending(id)?.reject(noAnswer("net.lost", "the connection was lost before the answer"));
     }
   }
 
   /** @param {string} id */
-  #settle(id) {
+  #takePending(id) {
     const call = this.#calls.get(id);
     if (call) clearTimeout(call.timer);
     this.#calls.delete(id);

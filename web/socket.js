@@ -52,8 +52,8 @@ export class EventSocket {
   open() {
     if (this.#wanted) return;
     this.#wanted = true;
-    globalThis.addEventListener?.("online", this.#hurry);
-    globalThis.document?.addEventListener("visibilitychange", this.#hurry);
+    globalThis.addEventListener?.("online", this.#retryNow);
+    globalThis.document?.addEventListener("visibilitychange", this.#retryNow);
     this.#connect();
   }
 
@@ -136,7 +136,7 @@ export class EventSocket {
   }
 
   /** The network or the reader is back: don't sit out the back-off. */
-  #hurry = () => {
+  #retryNow = () => {
     if (!this.#wanted || globalThis.document?.visibilityState === "hidden") return;
     if (!this.#socket) this.#connect();
     else if (this.isOpen) this.#pulse();
@@ -192,8 +192,8 @@ export class EventSocket {
 
   #stop() {
     this.#wanted = false;
-    globalThis.removeEventListener?.("online", this.#hurry);
-    globalThis.document?.removeEventListener("visibilitychange", this.#hurry);
+    globalThis.removeEventListener?.("online", this.#retryNow);
+    globalThis.document?.removeEventListener("visibilitychange", this.#retryNow);
     clearTimeout(this.#timers.retry);
   }
 

@@ -96,13 +96,13 @@ mod tests {
     #[test]
     fn the_last_second_counts_and_no_longer() {
         let start = Instant::now();
-        let mut meter = RateCounter::new(start);
+        let mut counter = RateCounter::new(start);
         for step in 1..=20 {
-            meter.add(5);
-            meter.tick(start + BUCKET * step);
+            counter.add(5);
+            counter.tick(start + BUCKET * step);
         }
-        assert_eq!(meter.per_s(), 50);
-        meter.tick(start + BUCKET * 20 + Duration::from_secs(5));
-        assert_eq!(meter.per_s(), 0, "a pause empties it");
+        assert_eq!(counter.per_s(), 50);
+        counter.tick(start + BUCKET * 20 + Duration::from_secs(5));
+        assert_eq!(counter.per_s(), 0, "a pause empties it");
     }
 }

@@ -1,4 +1,4 @@
-//! What signs tokens and links, and what seals the store's secrets.
+//! The keys that sign tokens and links, and that seal the store's secrets.
 
 use crate::config;
 use crate::ids::{Secret, random_text};

@@ -36,7 +36,7 @@ pub(super) struct CallNotice {
 /// How a call ends.
 enum End {
     /// The notice about its only callee has said it.
-    Said,
+    NoticeSent,
     Cancelled,
     Ended(&'static str),
 }
@@ -147,7 +147,7 @@ impl Call {
             (true, _) if over => Some(End::Ended("ended")),
             (false, _) if over || !caller_in => Some(End::Cancelled),
             _ if now >= self.ends_by => Some(End::Ended("tooLong")),
-            (false, CallMode::P2p) if ringing == 0 => Some(End::Said),
+            (false, CallMode::P2p) if ringing == 0 => Some(End::NoticeSent),
             (false, CallMode::Group) if ringing == 0 => Some(End::Ended("unanswered")),
             (true, CallMode::P2p) if inside < 2 => Some(End::Ended(why.unwrap_or("hangup"))),
             (true, CallMode::Group) if inside == 0 || inside + ringing < 2 => {
@@ -161,7 +161,7 @@ impl Call {
     /// `gone`: whose going it follows from, and how they went.
     fn end_notice(&self, end: &End, cause: &Cause<'_>, gone: Option<(&UserId, &'static str)>) -> Option<CallNotice> {
         let (news, reason) = match end {
-            End::Said => return None,
+            End::NoticeSent => return None,
             // To hang up unanswered is to give up.
             End::Cancelled => (CallNews::Cancelled, gone.map(|(_, why)| why).filter(|why| *why != "hangup")),
             End::Ended(reason) => (CallNews::Ended, Some(*reason)),

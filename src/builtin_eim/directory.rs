@@ -27,7 +27,7 @@ struct Entry {
     nodes: HashMap<UserId, String>,
 }
 
-/// Owns the rooms. After each operation on one, [`Directory::settle`] takes what it did and brings the indexes up to
+/// Owns the rooms. After each operation on one, [`Directory::commit`] takes what it did and brings the indexes up to
 /// date.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Directory {

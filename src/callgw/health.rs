@@ -30,7 +30,7 @@ pub enum Control {
     /// It admits nobody whom we send, for that reason: it and we don't take each other for who we are.
     Distrusted(String),
     /// It has spoken, the last time then.
-    Heard(u64),
+    Alive(u64),
 }
 
 /// The node's last report.
@@ -95,7 +95,7 @@ impl NodeHealth {
     /// were stalled and heard nobody: a fresh silence begins.
     pub fn on_look(&mut self, now: u64) {
         let gap = self.looked_at.replace(now).map_or(0, |before| now.saturating_sub(before));
-        if let Control::Heard(at) = &mut self.control
+        if let Control::Alive(at) = &mut self.control
             && gap > self.silence_ms / 2
         {
             *at = now;
@@ -135,7 +135,7 @@ impl NodeHealth {
             self.unserving = Some(why.clone());
             return;
         }
-        (self.control, self.unserving) = (Control::Heard(now), None);
+        (self.control, self.unserving) = (Control::Alive(now), None);
         match said {
             FromNode::Unserving { .. } => {}
             FromNode::Load { busiest, draining, cascades, .. } => {
@@ -158,7 +158,7 @@ impl NodeHealth {
     pub fn check(&self, now: u64) -> Result<(), (Fault, String)> {
         let down = |why: String| Err((Fault::Down, why));
         match (&self.control, &self.probed, &self.unserving) {
-            (Control::Heard(at), _, why) if now.saturating_sub(*at) > self.silence_ms => {
+            (Control::Alive(at), _, why) if now.saturating_sub(*at) > self.silence_ms => {
                 let silent = || format!("silent on its control link for {} ms", now.saturating_sub(*at));
                 down(why.clone().unwrap_or_else(silent))
             }
@@ -174,7 +174,7 @@ impl NodeHealth {
     pub fn uncontrolled(&self) -> Option<&str> {
         match &self.control {
             Control::Unspoken(why) | Control::Distrusted(why) => Some(why),
-            Control::Heard(_) => None,
+            Control::Alive(_) => None,
         }
     }
 

@@ -81,7 +81,7 @@ pub struct Client {
     /// The name that others see. Default: its id.
     #[serde(default)]
     pub name: Option<String>,
-    /// What it may do beyond what any user may. Default: nothing.
+    /// The rights that it has beyond those of any user. Default: nothing.
     #[serde(default)]
     pub scopes: Vec<Scope>,
     /// That user's password at the EIM, for `eim.mode = "c2s"`.

@@ -63,14 +63,14 @@ pub struct Limits {
     /// Milliseconds that a login is held which may be one of too many guesses from everywhere.
     #[serde(rename = "slow_login_ms", with = "millis")]
     pub slow_login: Duration,
-    /// What one user does about themselves in a minute in conferences and calls: their own microphone, camera and hand,
+    /// Actions of one user on themselves in a minute in conferences and calls: their own microphone, camera and hand,
     /// coming and going.
     pub own_controls_per_minute: u32,
-    /// What one user orders in a minute as a chair: the other controls, changes, links.
+    /// Orders of one user in a minute as a chair: the other controls, changes, links.
     pub orders_per_minute: u32,
     /// Messages of one user in a minute.
     pub messages_per_minute: u32,
-    /// What all members of one conference together do about themselves, and write, in a minute.
+    /// Actions on themselves and messages of all members of one conference together in a minute.
     pub conference_acts_per_minute: u32,
     /// Conferences that one user makes in a minute.
     pub conference_creates_per_minute: u32,

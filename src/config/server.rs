@@ -90,8 +90,8 @@ impl Http {
         ("http.ping_timeout_ms", 1, HOUR_MS),
     ];
 
-    /// What links begin with, and where the documents say that this is served: `https://host:port{base}`. `listening`:
-    /// where the listener is, whose port may have been free to choose.
+    /// The address that links begin with, and that the documents name: `https://host:port{base}`. `listening`: the
+    /// listener's address, whose port may have been free to choose.
     pub fn web_address(&self, listening: SocketAddr) -> String {
         let origin = self.public_url.as_ref().map(|url| url.as_str().to_owned());
         format!("{}{}", origin.unwrap_or_else(|| format!("https://{listening}")), self.base_path)
@@ -122,7 +122,7 @@ impl Http {
 pub struct Admin {
     /// Where to listen. Beyond loopback, token is required.
     pub listen: SocketAddr,
-    /// What callers show as "Authorization: Bearer ...".
+    /// The token that callers show as "Authorization: Bearer ...".
     pub token: Option<Secret>,
 }
 
@@ -180,8 +180,8 @@ pub enum Durability {
 pub struct Store {
     /// `sqlite:PATH`. Held as a secret because a database's URL may carry a password.
     pub url: Secret,
-    /// What an acknowledged write survives. "process": the program's end, however sudden; a power failure may undo the
-    /// last moments, but never corrupts. "power": that too, at the price of a disk flush for each write.
+    /// The failures that an acknowledged write survives. "process": the program's end, however sudden; a power failure
+    /// may undo the last moments, but never corrupts. "power": that too, at the price of a disk flush for each write.
     pub durability: Durability,
     /// Connections that read; one more writes.
     pub readers: u32,

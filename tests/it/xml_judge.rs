@@ -146,15 +146,15 @@ fn kept() -> Vec<String> {
 /// Hands each to expat; gives what it says against us.
 fn judged(header: &str, texts: &[String], stanzas: &[String]) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/expat.py");
-    let mut judge = Command::new("python3")
+    let mut expat = Command::new("python3")
         .arg(script)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("python3 is installed (see tests/run)");
     let input = json!({ "header": header, "texts": texts, "stanzas": stanzas }).to_string();
-    judge.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("the judge reads");
-    let output = judge.wait_with_output().expect("the judge ends");
+    expat.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("the judge reads");
+    let output = expat.wait_with_output().expect("the judge ends");
     assert!(output.status.success(), "the judge failed: {}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -23,7 +23,7 @@ function scene(t, { refused = "retry" } = {}) {
     localize(message) {
       this.onmessage({ data: JSON.stringify(message) });
     }
-    greet() {
+    sendHello() {
       this.localize({ method: "hello", params: { heartbeatMs: 10_000 } });
     }
   }
@@ -55,7 +55,7 @@ test("calls are carried from hello on", async (t) => {
   const { socket, last } = scene(t);
   socket.open();
   await assert.rejects(socket.call("conference.list", {}), { key: "net.lost" });
-  last().greet();
+  last().sendHello();
   const call = socket.call("conference.list", {});
   last().localize({ id: last().sent[0].id, result: 7 });
   assert.equal(await call, 7);
@@ -64,7 +64,7 @@ test("calls are carried from hello on", async (t) => {
 test("a lost connection comes back by itself, soon and then less often", (t) => {
   const { socket, made, last } = scene(t);
   socket.open();
-  last().greet();
+  last().sendHello();
   last().onclose({ code: 1006, reason: "" });
   assert.equal(made.length, 1);
   t.mock.timers.tick(500);
@@ -75,7 +75,7 @@ test("after kicked, over and taken over nothing comes back by itself", (t) => {
   for (const code of [4003, 4004, 4009]) {
     const { socket, made, log, last } = scene(t);
     socket.open();
-    last().greet();
+    last().sendHello();
     last().onclose({ code, reason: "" });
     t.mock.timers.tick(HOUR_MS);
     assert.equal(made.length, 1);
@@ -87,7 +87,7 @@ test("after kicked, over and taken over nothing comes back by itself", (t) => {
 test("a token that is no longer valid is renewed before coming back", async (t) => {
   const { socket, session, last } = scene(t);
   socket.open();
-  last().greet();
+  last().sendHello();
   last().onclose({ code: 4001, reason: "" });
   await settled();
   t.mock.timers.tick(0);
@@ -101,7 +101,7 @@ test("a token that can't be renewed is the end", async (t) => {
     throw new RpcError(-32001, "", { key: "auth.required" });
   };
   socket.open();
-  last().greet();
+  last().sendHello();
   last().onclose({ code: 4001, reason: "" });
   await settled();
   assert.deepEqual(log.at(-1), ["end", "signedOut"]);
@@ -112,7 +112,7 @@ test("a token about to expire is renewed on the socket itself", (t) => {
   let carrier;
   session.refresh = async (call) => (carrier = call);
   socket.open();
-  last().greet();
+  last().sendHello();
   last().localize({ method: "auth.expiring", params: { deadlineMs: 1 } });
   carrier("auth.http.login", { grantType: "refresh_token" }).catch(() => {});
   assert.equal(last().sent.at(-1).method, "auth.http.login");
@@ -130,7 +130,7 @@ test("a refused connection is retried only while there is a reason to", async (t
 test("an idle connection is asked something, and dropped if it stays silent", (t) => {
   const { socket, made, last } = scene(t);
   socket.open();
-  last().greet();
+  last().sendHello();
   const first = last();
   t.mock.timers.tick(12_500);
   assert.deepEqual(first.sent.map(({ method }) => method), ["config.getProperties"]);
@@ -145,7 +145,7 @@ test("an idle connection is asked something, and dropped if it stays silent", (t
 test("an answered question keeps the connection", (t) => {
   const { socket, made, last } = scene(t);
   socket.open();
-  last().greet();
+  last().sendHello();
   for (let n = 0; n < 20; n += 1) {
     t.mock.timers.tick(5_000);
     const question = last().sent.pop();
@@ -167,7 +167,7 @@ test("a connection that is never greeted is given up", async (t) => {
 test("what was closed by us stays closed", (t) => {
   const { socket, made, last } = scene(t);
   socket.open();
-  last().greet();
+  last().sendHello();
   socket.close();
   t.mock.timers.tick(HOUR_MS);
   assert.deepEqual([made.length, last().closedWith, socket.isOpen], [1, 1000, false]);

@@ -56,7 +56,7 @@ pub trait FrameHandler: Send {
     }
 
     /// Takes what was heard, or closes the socket.
-    fn on_frame(&mut self, heard: IncomingFrame) -> impl Future<Output = Result<(), Close>> + Send;
+    fn on_frame(&mut self, frame: IncomingFrame) -> impl Future<Output = Result<(), Close>> + Send;
 }
 
 /// The reason of the socket's end.
@@ -75,7 +75,7 @@ enum Step {
     Beat,
     Ping,
     Write(crate::http::ws::send_queue::Taken),
-    Heard(Option<Result<Message, tungstenite::Error>>),
+    Frame(Option<Result<Message, tungstenite::Error>>),
 }
 
 /// A socket that has ended, and that may still be sent a close frame.
@@ -137,11 +137,11 @@ impl Pump {
             }
             Step::Ping => self.ping().await,
             Step::Write(taken) => self.deliver(Some(Message::Text(taken.frame().text()))).await,
-            Step::Heard(None) => Err(End::Gone),
+            Step::Frame(None) => Err(End::Gone),
             // The flood guard knows the reason better than the error of the read.
-            Step::Heard(Some(Err(_))) if self.socket.get_ref().is_flooded() => Err(End::Unreadable(Close::TooMany)),
-            Step::Heard(Some(Err(error))) => Err(unreadable(&error)),
-            Step::Heard(Some(Ok(message))) => {
+            Step::Frame(Some(Err(_))) if self.socket.get_ref().is_flooded() => Err(End::Unreadable(Close::TooMany)),
+            Step::Frame(Some(Err(error))) => Err(unreadable(&error)),
+            Step::Frame(Some(Ok(message))) => {
                 self.socket.get_mut().message(message.len());
                 self.unanswered = 0;
                 self.on_message(message, reader).await
@@ -164,7 +164,7 @@ impl Pump {
             tokio::select! {
                 biased;
                 Some(taken) = inbox.next() => Step::Write(taken),
-                heard = reading => Step::Heard(heard),
+                frame = reading => Step::Frame(frame),
             }
         };
         tokio::select! {
@@ -177,7 +177,7 @@ impl Pump {
     }
 
     async fn on_message(&mut self, message: Message, reader: &mut impl FrameHandler) -> Result<(), End> {
-        let heard = match message {
+        let frame = match message {
             Message::Text(text) => IncomingFrame::Text(text),
             Message::Binary(_) => IncomingFrame::Binary,
             Message::Ping(_) => {
@@ -196,7 +196,7 @@ impl Pump {
             // The stream ends by itself once the close frame is answered.
             Message::Close(_) | Message::Frame(_) => return Ok(()),
         };
-        reader.on_frame(heard).await.map_err(End::Close)
+        reader.on_frame(frame).await.map_err(End::Close)
     }
 
     fn count_flood(&mut self) -> Result<(), End> {

@@ -75,13 +75,14 @@ impl Group {
     /// The stream's viewers, with the connection and the codecs of each.
     fn viewers(&self, id: &RoomId, stream: &StreamId, sender: SocketId) -> Vec<(MemberId, EndpointId, &VideoCodecs)> {
         let room = self.rooms.get(id).into_iter().flat_map(|room| room.sockets());
-        let pullers = self.pullers.get(id).into_iter().flatten().map(|puller| puller.socket);
+        let pipe_consumers =
+            self.pipe_consumers.get(id).into_iter().flatten().map(|pipe_consumer| pipe_consumer.socket);
         let of = |socket: SocketId| {
             let membership = self.membership(socket)?;
             let endpoint = membership.streams.of(stream)?;
             Some((membership.name.clone(), endpoint, &self.endpoints.get(&endpoint)?.codecs))
         };
-        room.chain(pullers).filter(|socket| *socket != sender).filter_map(of).collect()
+        room.chain(pipe_consumers).filter(|socket| *socket != sender).filter_map(of).collect()
     }
 
     /// Whether who watches can have the picture: `offered` is what they decode. A member's page can be asked for another

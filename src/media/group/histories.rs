@@ -434,8 +434,8 @@ impl World {
             Command::CloseRoom { .. } => {
                 // A connection that is still open then belonged to the room: nothing else forgets a connection without
                 // ending it.
-                let (known, feeds) = (&self.group.endpoints, &self.group.feeds);
-                self.connections.retain(|endpoint, _| known.contains_key(endpoint) || feeds.has(*endpoint));
+                let (known, pulled_streams) = (&self.group.endpoints, &self.group.pulled_streams);
+                self.connections.retain(|endpoint, _| known.contains_key(endpoint) || pulled_streams.has(*endpoint));
             }
             Command::Renegotiate { endpoint, .. } => {
                 assert_eq!(self.connections.insert(endpoint, false), Some(true), "offered anew before it was answered");
@@ -483,7 +483,7 @@ impl World {
         let counts = self.group.counts();
         assert_eq!(counts.members, here.len());
         assert_eq!(counts.sockets, self.pages.iter().filter(|(_, page)| page.open).count());
-        let known = self.group.endpoints.keys().copied().chain(self.group.feeds.connections());
+        let known = self.group.endpoints.keys().copied().chain(self.group.pulled_streams.connections());
         let known: BTreeSet<EndpointId> = known.collect();
         assert_eq!(known, self.connections.keys().copied().collect(), "connections of the node and of the media");
     }

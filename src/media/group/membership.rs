@@ -160,11 +160,11 @@ impl Group {
 
     /// Ends the sockets of all members at once: nobody is told who left, since nobody stays.
     pub(super) fn disband(&mut self, id: &RoomId, code: Option<Code>, close: Close) {
-        let pullers = self.pullers.remove(id).unwrap_or_default();
+        let pipe_consumers = self.pipe_consumers.remove(id).unwrap_or_default();
         let room = self.rooms.remove(id);
         let (is_there, room) = (room.is_some(), room.unwrap_or_else(|| Room::new(RoomNamespace::Conference, false)));
         self.forget_remotes(&room.remotes);
-        for socket in room.sockets().chain(pullers.into_iter().map(|puller| puller.socket)) {
+        for socket in room.sockets().chain(pipe_consumers.into_iter().map(|pipe_consumer| pipe_consumer.socket)) {
             if let Some(code) = code {
                 self.error(socket, code, None);
             }

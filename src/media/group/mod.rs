@@ -193,9 +193,9 @@ pub struct Group {
     /// For whose place each socket waits.
     waiting: Vec<(RoomId, MemberId, SocketId)>,
     /// Other nodes that pull from here.
-    pullers: HashMap<RoomId, Vec<PipeConsumer>>,
+    pipe_consumers: HashMap<RoomId, Vec<PipeConsumer>>,
     /// Streams that are pulled from other nodes.
-    feeds: PulledStreams,
+    pulled_streams: PulledStreams,
     budget: Limiter<SocketId>,
     draining: bool,
     out: Vec<Output>,
@@ -215,8 +215,8 @@ impl Group {
             bans: Bans::default(),
             permits: Permits::default(),
             waiting: Vec::new(),
-            pullers: HashMap::new(),
-            feeds: PulledStreams::default(),
+            pipe_consumers: HashMap::new(),
+            pulled_streams: PulledStreams::default(),
             budget: Limiter::new(rate, BUDGETS),
             draining: false,
             out: Vec::new(),
@@ -330,7 +330,7 @@ impl Group {
 
     fn stop(&mut self) {
         self.draining = true;
-        let rooms: Vec<RoomId> = self.rooms.keys().chain(self.pullers.keys()).cloned().collect();
+        let rooms: Vec<RoomId> = self.rooms.keys().chain(self.pipe_consumers.keys()).cloned().collect();
         for room in rooms {
             self.disband(&room, None, Close::GoingAway);
         }

@@ -29,15 +29,15 @@ impl Group {
             return self.dismiss(now, socket, Code::Unauthorized, Close::Unauthorized);
         }
         let id = RoomNamespace::of_token(claims.flat).room(room);
-        let pullers = self.pullers.entry(id.clone()).or_default();
-        if pullers.iter().any(|puller| puller.nonce == claims.nonce) {
+        let pipe_consumers = self.pipe_consumers.entry(id.clone()).or_default();
+        if pipe_consumers.iter().any(|pipe_consumer| pipe_consumer.nonce == claims.nonce) {
             return self.dismiss(now, socket, Code::Unauthorized, Close::Unauthorized);
         }
-        if pullers.len() >= PULLERS {
+        if pipe_consumers.len() >= PULLERS {
             return self.dismiss(now, socket, Code::Overloaded, Close::Later);
         }
         let only = claims.stream.as_deref().map(|name| RoomNamespace::Conference.stream(name));
-        pullers.push(PipeConsumer { socket, nonce: claims.nonce.clone(), only: only.clone() });
+        pipe_consumers.push(PipeConsumer { socket, nonce: claims.nonce.clone(), only: only.clone() });
         if let Some(open) = self.sockets.get_mut(&socket) {
             let name = MemberId::from(format!("pull/{}", claims.nonce));
             open.membership =
@@ -51,25 +51,27 @@ impl Group {
     }
 
     pub(super) fn forget_puller(&mut self, id: &RoomId, socket: SocketId) {
-        let Some(pullers) = self.pullers.get_mut(id) else { return };
-        pullers.retain(|puller| puller.socket != socket);
-        if pullers.is_empty() {
-            self.pullers.remove(id);
+        let Some(pipe_consumers) = self.pipe_consumers.get_mut(id) else { return };
+        pipe_consumers.retain(|pipe_consumer| pipe_consumer.socket != socket);
+        if pipe_consumers.is_empty() {
+            self.pipe_consumers.remove(id);
         }
     }
 
     pub(super) fn is_pulled(&self, id: &RoomId, socket: SocketId, stream: &StreamId) -> bool {
         let is_sent_here = self.rooms.get(id).is_some_and(|room| room.sends(stream));
-        let pullers = self.pullers.get(id).map(Vec::as_slice).unwrap_or_default();
-        pullers.iter().any(|puller| puller.socket == socket && puller.takes(stream, is_sent_here))
+        let pipe_consumers = self.pipe_consumers.get(id).map(Vec::as_slice).unwrap_or_default();
+        pipe_consumers
+            .iter()
+            .any(|pipe_consumer| pipe_consumer.socket == socket && pipe_consumer.takes(stream, is_sent_here))
     }
 
     /// The sockets that are told of the stream: the other members, and the nodes that pull it.
     pub(super) fn notified_sockets(&self, id: &RoomId, stream: &StreamId, is_sent_here: bool) -> Vec<SocketId> {
         let members = self.rooms.get(id).map(|room| room.others(&stream.member)).unwrap_or_default();
-        let pullers = self.pullers.get(id).map(Vec::as_slice).unwrap_or_default();
-        let takers = pullers.iter().filter(|puller| puller.takes(stream, is_sent_here));
-        members.into_iter().chain(takers.map(|puller| puller.socket)).collect()
+        let pipe_consumers = self.pipe_consumers.get(id).map(Vec::as_slice).unwrap_or_default();
+        let takers = pipe_consumers.iter().filter(|pipe_consumer| pipe_consumer.takes(stream, is_sent_here));
+        members.into_iter().chain(takers.map(|pipe_consumer| pipe_consumer.socket)).collect()
     }
 
     /// Streams that there can be in a room: each member's camera and screen.

@@ -123,11 +123,11 @@ impl Group {
         match said {
             LinkEvent::Opened { space, room, by_hand } => {
                 let room = space.room(room.as_str());
-                self.feeds.rooms.insert(id, room.clone());
-                self.feeds.links.entry(room).or_default().insert(id, Link { by_hand, has: BTreeSet::new() });
+                self.pulled_streams.rooms.insert(id, room.clone());
+                self.pulled_streams.links.entry(room).or_default().insert(id, Link { by_hand, has: BTreeSet::new() });
             }
             LinkEvent::Has(stream) => {
-                let Some((room, link)) = self.feeds.link_mut(id) else { return };
+                let Some((room, link)) = self.pulled_streams.link_mut(id) else { return };
                 if link.has.len() < most && link.has.insert(stream.clone()) {
                     self.reconcile(&room, &stream);
                 }
@@ -135,7 +135,7 @@ impl Group {
             LinkEvent::Lacks(stream) => self.lacks(id, &stream),
             LinkEvent::Answered { stream, answer, route } => self.feed_answered(id, &stream, answer, route),
             LinkEvent::Closed => {
-                let Some((room, gone)) = self.feeds.remove(id) else { return };
+                let Some((room, gone)) = self.pulled_streams.remove(id) else { return };
                 for stream in gone.has {
                     self.reconcile(&room, &stream);
                 }
@@ -144,21 +144,21 @@ impl Group {
     }
 
     fn lacks(&mut self, id: LinkId, stream: &StreamId) {
-        let Some((room, link)) = self.feeds.link_mut(id) else { return };
+        let Some((room, link)) = self.pulled_streams.link_mut(id) else { return };
         link.has.remove(stream);
         self.reconcile(&room, stream);
     }
 
     /// The room has its first member, or none any more.
     pub(super) fn reconcile_all(&mut self, id: &RoomId) {
-        for stream in self.feeds.streams(id, None) {
+        for stream in self.pulled_streams.streams(id, None) {
             self.reconcile(id, &stream);
         }
     }
 
     /// The member is no longer here, and may be elsewhere.
     pub(super) fn reconcile_member(&mut self, id: &RoomId, member: &MemberId) {
-        for stream in self.feeds.streams(id, Some(member)) {
+        for stream in self.pulled_streams.streams(id, Some(member)) {
             self.reconcile(id, &stream);
         }
     }
@@ -181,7 +181,7 @@ impl Group {
         let now = room.and_then(|room| room.remote(stream)).map(|remote| remote.link);
         let is_here = room.is_some_and(|room| room.member(&stream.member).is_some());
         let is_empty = room.is_none_or(|room| room.members.is_empty());
-        let wanted = if is_here { None } else { self.feeds.source(id, stream, now, is_empty) };
+        let wanted = if is_here { None } else { self.pulled_streams.source(id, stream, now, is_empty) };
         if now == wanted {
             return;
         }
@@ -202,7 +202,7 @@ impl Group {
         self.next_endpoint += 1;
         let room = self.rooms.entry(id.clone()).or_insert_with(|| Room::new(RoomNamespace::of_pulled(id), false));
         room.remotes.push(Remote { stream: stream.clone(), link, endpoint, offered: true, route: None });
-        self.feeds.endpoints.insert(endpoint, (id.clone(), stream.clone()));
+        self.pulled_streams.endpoints.insert(endpoint, (id.clone(), stream.clone()));
         // The other node enforces it; so does this one, should the other not have heard yet.
         self.notify_forwarded(id, stream.clone());
         self.media(Command::Pull { room: id.clone(), endpoint, stream: stream.clone() });
@@ -215,7 +215,7 @@ impl Group {
         let gone = room.remotes.remove(at);
         let spoke = stream.source == Source::Camera && room.speaker.take_if(|name| *name == stream.member).is_some();
         let members: Vec<_> = room.members.iter().map(|member| member.socket).collect();
-        self.feeds.endpoints.remove(&gone.endpoint);
+        self.pulled_streams.endpoints.remove(&gone.endpoint);
         if gone.is_known() {
             let told = self.notified_sockets(id, stream, false);
             self.unannounce(&told, stream);
@@ -227,7 +227,7 @@ impl Group {
         if close {
             self.media(Command::Close { endpoint: gone.endpoint });
         }
-        if self.feeds.rooms.contains_key(&gone.link) {
+        if self.pulled_streams.rooms.contains_key(&gone.link) {
             self.out.push(Output::Link(gone.link, LinkCommand::Cancel(stream.clone())));
         }
     }
@@ -235,20 +235,20 @@ impl Group {
     /// Whether an operator has it pulled: then it needs no member of the roster's.
     pub(super) fn is_by_hand(&self, id: &RoomId, stream: &StreamId) -> bool {
         let link = self.rooms.get(id).and_then(|room| room.remote(stream)).map(|remote| remote.link);
-        let links = self.feeds.links.get(id);
+        let links = self.pulled_streams.links.get(id);
         link.and_then(|link| links?.get(&link)).is_some_and(|link| link.by_hand)
     }
 
     /// The link says later whether it still has it.
     fn failed(&mut self, link: LinkId, stream: &StreamId) {
-        if let Some((_, known)) = self.feeds.link_mut(link) {
+        if let Some((_, known)) = self.pulled_streams.link_mut(link) {
             known.has.remove(stream);
             self.out.push(Output::Link(link, LinkCommand::Failed(stream.clone())));
         }
     }
 
     pub(super) fn feed_offers(&mut self, endpoint: EndpointId, offer: String) {
-        let Some((room, stream)) = self.feeds.endpoints.get(&endpoint).cloned() else { return };
+        let Some((room, stream)) = self.pulled_streams.endpoints.get(&endpoint).cloned() else { return };
         let remotes = self.rooms.get_mut(&room).map(|room| &mut room.remotes);
         let Some(remote) = remotes.and_then(|all| all.iter_mut().find(|remote| remote.stream == stream)) else {
             return;
@@ -266,7 +266,7 @@ impl Group {
 
     /// The media has ended the connection, or never begun it.
     pub(super) fn feed_lost(&mut self, endpoint: EndpointId) {
-        let Some((room, stream)) = self.feeds.endpoints.get(&endpoint).cloned() else { return };
+        let Some((room, stream)) = self.pulled_streams.endpoints.get(&endpoint).cloned() else { return };
         let Some((link, _)) = self.feed(endpoint) else { return };
         self.end_remote(&room, &stream, false);
         self.failed(link, &stream);
@@ -275,13 +275,13 @@ impl Group {
     }
 
     fn feed(&self, endpoint: EndpointId) -> Option<(LinkId, StreamId)> {
-        let (room, stream) = self.feeds.endpoints.get(&endpoint)?;
+        let (room, stream) = self.pulled_streams.endpoints.get(&endpoint)?;
         let remote = self.rooms.get(room)?.remote(stream)?;
         Some((remote.link, stream.clone()))
     }
 
     fn feed_answered(&mut self, link: LinkId, stream: &StreamId, answer: String, route: Vec<String>) {
-        let Some((id, _)) = self.feeds.link_mut(link) else { return };
+        let Some((id, _)) = self.pulled_streams.link_mut(link) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let waits = |remote: &&mut Remote| remote.stream == *stream && remote.link == link && remote.offered;
         let Some(remote) = room.remotes.iter_mut().find(waits) else { return };
@@ -305,16 +305,16 @@ impl Group {
     /// The room is gone, and with it all that was received for it.
     pub(super) fn forget_remotes(&mut self, remotes: &[Remote]) {
         for Remote { endpoint, stream, link, .. } in remotes {
-            self.feeds.endpoints.remove(endpoint);
-            if self.feeds.rooms.contains_key(link) {
+            self.pulled_streams.endpoints.remove(endpoint);
+            if self.pulled_streams.rooms.contains_key(link) {
                 self.failed(*link, stream);
             }
         }
     }
 
     pub(super) fn end_links(&mut self, id: &RoomId) {
-        for link in self.feeds.links.remove(id).unwrap_or_default().into_keys() {
-            self.feeds.rooms.remove(&link);
+        for link in self.pulled_streams.links.remove(id).unwrap_or_default().into_keys() {
+            self.pulled_streams.rooms.remove(&link);
             self.out.push(Output::Link(link, LinkCommand::End));
         }
     }

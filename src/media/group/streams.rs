@@ -218,11 +218,11 @@ impl Group {
     /// Handles a notice of the media. Notices about connections that were ended meanwhile are dropped.
     pub(super) fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Connected { endpoint } if !self.feeds.has(endpoint) => {}
-            Notice::Offer { endpoint, offer } if self.feeds.has(endpoint) => self.feed_offers(endpoint, offer),
+            Notice::Connected { endpoint } if !self.pulled_streams.has(endpoint) => {}
+            Notice::Offer { endpoint, offer } if self.pulled_streams.has(endpoint) => self.feed_offers(endpoint, offer),
             Notice::Offer { endpoint, offer } => self.offer(endpoint, offer),
             Notice::Connected { endpoint } => self.feed_flows(endpoint),
-            Notice::Refused { endpoint, .. } | Notice::Closed { endpoint, .. } if self.feeds.has(endpoint) => {
+            Notice::Refused { endpoint, .. } | Notice::Closed { endpoint, .. } if self.pulled_streams.has(endpoint) => {
                 self.feed_lost(endpoint);
             }
             Notice::Answer { endpoint, answer } => self.answer(endpoint, answer),
