@@ -3,7 +3,7 @@
 /**
  * `control` goes to the server as `conference.control`; `local` concerns this browser's stage only, and there
  * `stream` if not the member's own picture. `confirm` is the catalogue prefix of a question asked first.
- * @typedef {{id: string, say: string, icon: string, control?: [string, object], local?: "pick"|"unpick"|"close"|"reopen",
+ * @typedef {{id: string, localize: string, icon: string, control?: [string, object], local?: "pick"|"unpick"|"close"|"reopen",
  *   stream?: string, confirm?: string, danger?: boolean}} Action
  */
 

@@ -22,7 +22,7 @@ const FRAME_MS = 16;
  * @property {{audio: boolean, video: boolean}} [opens] what of one's own the reader has chosen to open; else as it was
  *   last in this conference, or off
  * @property {() => import("./callee-status.js").Callee[]} [called] whom one's own call rings, that the conference is of
- * @property {(reason: string, isCall: boolean) => {say: string, testid: string, quiet?: boolean, onSelect: () => void}[]} waysOn what
+ * @property {(reason: string, isCall: boolean) => {localize: string, testid: string, quiet?: boolean, onSelect: () => void}[]} waysOn what
  *   the page offers when it is over
  * @property {(reason: string) => void} [onOver]
  */

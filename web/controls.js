@@ -47,6 +47,7 @@ export class ControlBar {
     // Telephones can't: nothing to press then.
     this.screen = onScreen && new ControlButton("share", "screen", onScreen);
     this.hand = new ControlButton("hand", "hand", onHand);
+    /** @type {ControlButton} */
     this.manage = new ControlButton("manage", "shield", () => onManage(this.manage.element));
     this.leave = new ControlButton("leave", "leave", onLeave);
     attribute(this.manage.element, "aria-haspopup", "menu");

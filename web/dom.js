@@ -4,7 +4,7 @@ import { currentLanguage, localize } from "./i18n.js";
 
 /**
  * An element. Attributes by name; besides: `class`, `on: {event: listener}`, `data: {name: value}`, and translated ones:
- * `say` (text), `sayLabel` (aria-label), `sayTitle`, `sayPlaceholder`, each a catalogue key.
+ * `localize` (text), `sayLabel` (aria-label), `sayTitle`, `sayPlaceholder`, each a catalogue key.
  * @param {string} tag
  * @param {Record<string, any>} [attributes] null, undefined and false leave an attribute out
  * @param {...(Node|string|null|undefined|false)} children
@@ -13,7 +13,8 @@ import { currentLanguage, localize } from "./i18n.js";
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) set(element, name, value);
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  const shown = children.filter((child) => child !== null && child !== undefined && child !== false);
+  element.append(.../** @type {(Node|string)[]} */ (shown));
   return element;
 }
 

@@ -101,7 +101,7 @@ export class JoinScreen {
 /**
  * A screen with one statement and at most one thing to do.
  * @param {{title: string, key?: string, text?: string, params?: Record<string, string|number>, picture?: string, isWaiting?: boolean,
- *   actions?: {say: string, testid: string, quiet?: boolean, onSelect: () => void}[]}} what `title` and `text` are text,
+ *   actions?: {localize: string, testid: string, quiet?: boolean, onSelect: () => void}[]}} what `title` and `text` are text,
  *   `key` is in the catalogue; a `text` changes by itself, so it is not read out again each time
  */
 export function statement({ title, key, text, params = {}, picture = "", isWaiting = false, actions = [] }) {

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { icon } from "./icons.js";
 
 /**
- * @typedef {{testid: string, say: string, icon: string, danger?: boolean, checked?: boolean, onSelect: () => void}} Item
+ * @typedef {{testid: string, localize: string, icon: string, danger?: boolean, checked?: boolean, onSelect: () => void}} Item
  */
 
 /** Space between button and menu, and between menu and window edge, in px. */

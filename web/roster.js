@@ -5,7 +5,8 @@
  * @typedef {{userId: string, name: string, role: "chair"|"member"|"guest", state: "joined"|"reconnecting"|"waiting",
  *   audio: "on"|"off"|"forcedOff", video: "on"|"off", hand: boolean, unmuteAsked?: true, joinedAt: number}} Member
  * @typedef {{confId: string, confName: string, state: 0|30|31, startAt: number|null, chair: string, locked: boolean,
- *   lobby: boolean, mutePolicy: "free"|"joinMuted"|"locked", mainVideo: string|null}} Conference
+ *   lobby: boolean, mutePolicy: "free"|"joinMuted"|"locked", mainVideo: string|null,
+ *   call?: {callId: string, mode: "p2p"|"group"}}} Conference
  * @typedef {{messageId: string, userId: string, text: string, time: number}} Message
  * @typedef {{confId: string, epoch: string, seq: number, conference: Conference, members: Member[],
  *   waiting: Member[], messages: Message[]}} Roster

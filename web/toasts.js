@@ -17,7 +17,7 @@ export class Toasts {
 
   /**
    * @param {string} key @param {Record<string, string|number>} [params]
-   * @param {{say: string, testid: string, onSelect: () => void}} [action] a button in the toast
+   * @param {{localize: string, testid: string, onSelect: () => void}} [action] a button in the toast
    * @returns {() => void} takes it away before its time
    */
   show(key, params = {}, action) {
@@ -43,7 +43,7 @@ export class Toasts {
     }
   }
 
-  /** @param {string} words @param {string} kind @param {{say: string, testid: string, onSelect: () => void}} [action] */
+  /** @param {string} words @param {string} kind @param {{localize: string, testid: string, onSelect: () => void}} [action] */
   #add(words, kind, action) {
     const toast = h("div", { class: `toast ${kind}` }, kind === "bad" && icon("warn"), h("span", {}, words));
     const away = () => toast.remove();

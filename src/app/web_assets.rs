@@ -17,6 +17,7 @@ use crate::http::body::OwnBytes;
 #[exclude = "test/*"]
 #[exclude = "*.md"]
 #[exclude = "package.json"]
+#[exclude = "jsconfig.json"]
 struct Files;
 
 /// A file, as it is sent.

@@ -1,5 +1,5 @@
-//! The output of other projects' generators for the two documents: it compiles, and it calls. With `tests/run --full`:
-//! it takes packages from npm, of the versions that `docs/front-end.md` names.
+//! TypeScript's compiler over the output of other projects' generators for the two documents, which also calls, and over
+//! the page. With `tests/run --full`: it takes packages from npm, of the versions that `docs/front-end.md` names.
 
 use serde_json::json;
 
@@ -22,6 +22,21 @@ const TYPES_ONLY: &str = r#"{
   "compilerOptions": { "strict": true, "noEmit": true, "types": [], "target": "es2022" },
   "files": ["methods.ts", "events.ts"]
 }"#;
+
+/// The page's code, by the types that its JSDoc says.
+#[test]
+fn page_code_passes_the_type_checker() {
+    if !long() {
+        return;
+    }
+    let web = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
+    let checked = std::process::Command::new("npx")
+        .args(["--yes", "-p", "typescript@5.9.3", "tsc", "-p", "jsconfig.json"])
+        .current_dir(web)
+        .output()
+        .expect("npx runs");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn generated_clients_compile_and_call() {

@@ -165,6 +165,7 @@ async fn only_the_pages_own_files_are_served_and_only_by_their_methods() {
         "/assets",
         "/assets/test/pure.test.js",
         "/assets/package.json",
+        "/assets/jsconfig.json",
         "/assets/README.md",
         "/assets/guest.html",
         "/assets/../guest.html",

@@ -161,7 +161,7 @@ export class Call {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
-  /** @param {{stream: string, generation: number, direction: "send"|"receive"|"both", iceServers: object[], of?: string, codec?: string|null}} what */
+  /** @param {{stream: string, generation: number, direction: "send"|"receive"|"both", iceServers: RTCIceServer[], of?: string, codec?: string|null}} what */
   async #open(what) {
     const { stream, direction, codec } = what;
     const { peer, about } = this.#makePeer(what);
@@ -175,7 +175,7 @@ export class Call {
     }
   }
 
-  /** @param {{stream: string, generation: number, iceServers: object[], of: string, sdp: string}} what */
+  /** @param {{stream: string, generation: number, iceServers: RTCIceServer[], of: string, sdp: string}} what */
   async #respond(what) {
     const { peer, about } = this.#makePeer(what);
     try {
@@ -186,7 +186,7 @@ export class Call {
     }
   }
 
-  /** A connection in the place of a former one. @param {{stream: string, generation: number, iceServers: object[], of?: string}} what */
+  /** A connection in the place of a former one. @param {{stream: string, generation: number, iceServers: RTCIceServer[], of?: string}} what */
   #makePeer({ stream, generation, iceServers, of = stream }) {
     this.#close(stream);
     const about = (/** @type {string} */ is, /** @type {object} */ rest = {}) => this.#step({ is, stream, generation, ...rest });

@@ -23,13 +23,13 @@ const STABLE_MS = 5_000;
  * `allocate`: ask for a gateway, answered by `allocated` or `notAllocated`. `connect`: open a socket. `open`: make a
  * connection for a stream; it takes the place of a former one. `forget`: the stream is gone, its picture too.
  * @typedef {{do: "allocate"} | {do: "connect", url: string, token: string} | {do: "disconnect"} | {do: "send", message: object} |
- *   {do: "open", stream: string, generation: number, direction: "send"|"receive"|"both", iceServers: object[], of?: string, codec?: string|null} |
- *   {do: "respond", stream: string, generation: number, iceServers: object[], of: string, sdp: string} |
+ *   {do: "open", stream: string, generation: number, direction: "send"|"receive"|"both", iceServers: RTCIceServer[], of?: string, codec?: string|null} |
+ *   {do: "respond", stream: string, generation: number, iceServers: RTCIceServer[], of: string, sdp: string} |
  *   {do: "answer", stream: string, generation: number, sdp: string} |
  *   {do: "candidate", stream: string, generation: number, candidate: object} | {do: "close", stream: string} |
  *   {do: "forget", stream: string} | {do: "timer", name: string, ms: number} | {do: "clear", name: string} |
  *   {do: "tell", key: string} | {do: "report", problem: string, gatewayId: string}} Action
- * @typedef {{gatewayId: string, url: string, token: string, mode?: "group"|"p2p", iceServers?: object[], fallbacks?: string[]}} Allocation
+ * @typedef {{gatewayId: string, url: string, token: string, mode?: "group"|"p2p", iceServers?: RTCIceServer[], fallbacks?: string[]}} Allocation
  */
 
 /**

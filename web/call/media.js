@@ -65,7 +65,11 @@ export class Media {
     return [...this.call.phases.keys()].filter((stream) => stream !== ownerOf(stream) && ownerOf(stream) !== this.userId);
   }
 
-  /** The content of a tile: the picture, the phase of its stream, and whether its member speaks. @param {string} stream */
+  /**
+   * The content of a tile: the picture, the phase of its stream, and whether its member speaks.
+   * @param {string} stream
+   * @returns {{picture: MediaStream|null, phase: import("./stream-link.js").Phase|"", isSpeaking: boolean}}
+   */
   of(stream) {
     const isOwn = stream === this.userId;
     return {

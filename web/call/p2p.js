@@ -30,7 +30,7 @@ export class P2pConnection {
   #isAbsent = false;
   /** The other, while there is a connection to them or one to come. @type {StreamLink|null} */
   link = null;
-  /** @type {object[]} */
+  /** @type {RTCIceServer[]} */
   #iceServers = [];
   /** Whether this browser has an address from which UDP goes out. */
   #hasUdp = false;
@@ -40,7 +40,7 @@ export class P2pConnection {
     this.owner = owner;
   }
 
-  /** The second to arrive offers: the first is told of them before. @param {object[]} iceServers @param {string[]} names who is there */
+  /** The second to arrive offers: the first is told of them before. @param {RTCIceServer[]} iceServers @param {string[]} names who is there */
   start(iceServers, [name]) {
     this.isOn = true;
     this.#iceServers = stunOnly(iceServers);
@@ -96,7 +96,8 @@ export class P2pConnection {
     link.open();
     this.#hasUdp = false;
     const { generation } = link;
-    this.owner.act({ do: part === "offer" ? "open" : "respond", stream: P2P_STREAM, of: name, generation, direction: "both", iceServers: this.#iceServers, sdp });
+    const action = { do: part === "offer" ? "open" : "respond", stream: P2P_STREAM, of: name, generation, direction: "both", iceServers: this.#iceServers, sdp };
+    this.owner.act(/** @type {import("./group-call.js").Action} */ (action));
     this.#await(SIGNAL_TIMEOUT_MS);
   }
 

@@ -32,7 +32,7 @@ export class Peer {
   #connection;
 
   /**
-   * @param {object[]} iceServers
+   * @param {RTCIceServer[]} iceServers
    * @param {PeerOwner} owner
    */
   constructor(iceServers, owner) {

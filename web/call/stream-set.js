@@ -33,7 +33,7 @@ export class StreamSet {
   /** No connection found a way to the gateway, since one was last there. */
   hasNoPath = false;
 
-  /** @type {object[]} */
+  /** @type {RTCIceServer[]} */
   #iceServers = [];
   /** Own streams that are to be published. @type {Set<string>} */
   #wanted = new Set();
@@ -49,7 +49,7 @@ export class StreamSet {
     this.giveUp = giveUp;
   }
 
-  /** The room is entered, and these are in it. @param {object[]} iceServers @param {unknown[]} names */
+  /** The room is entered, and these are in it. @param {RTCIceServer[]} iceServers @param {unknown[]} names */
   join(iceServers, names) {
     this.isJoined = true;
     this.#iceServers = iceServers;
