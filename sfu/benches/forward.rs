@@ -4,7 +4,7 @@
 //! `cargo bench -p confgate-sfu --bench forward -- [viewers] [seconds]`
 
 #[path = "../tests/it/support/mod.rs"]
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "this bench needs a part of it")]
 mod support;
 
 use std::time::{Duration, Instant};

@@ -33,6 +33,7 @@
 //! | a pulled stream's reader | its thread | reads the socket that is that stream's alone |
 
 #![warn(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
 mod active_speaker;
 mod addresses;

@@ -2,7 +2,7 @@
 //! allocations, the audit, node leases, settings, and the built-in EIM's documents.
 //!
 //! The only place with SQL. The SQL is the part that SQLite and MySQL share: `VARCHAR(n)` keys, `BIGINT` times (ms since
-//! 1970, or a [`Moment`](crate::clock::Moment) where a duration ends), `?` parameters, `REPLACE INTO`, no `RETURNING`; decisions are made by conditional `UPDATE`s, which are atomic in both.
+//! 1970, or a [`Moment`] where a duration ends), `?` parameters, `REPLACE INTO`, no `RETURNING`; decisions are made by conditional `UPDATE`s, which are atomic in both.
 //!
 //! Durability: WAL. An acknowledged write survives the process's end at any moment; with `store.durability = "power"` a
 //! power failure too (a disk flush for each commit), else such a failure may undo the last moments, in order.

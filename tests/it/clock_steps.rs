@@ -113,7 +113,7 @@ async fn is_set(chair: &Client, conf: &str, offset_s: i64) {
     .await;
 }
 
-async fn lasts(what: &str, begun: Instant, expected: Duration) {
+fn lasts(what: &str, begun: Instant, expected: Duration) {
     let lasted = begun.elapsed();
     println!("{what}: {lasted:?}, expected {expected:?}");
     // The gateway began a moment before or after the test did.
@@ -173,21 +173,21 @@ async fn set_while_all_goes_on(stage: &Stage, clock: &WallClock, chair: &Client,
     let ((), (), (), ()) = tokio::join!(
         async {
             until(PATIENCE, async || is_ended(&idle).await.then_some(())).await.expect("the idle guest's login ends");
-            lasts("an idle guest's account", began_idle, GUEST_IDLE).await;
+            lasts("an idle guest's account", began_idle, GUEST_IDLE);
         },
         async {
             let joins =
                 async || kicked.rpc("conference.join", json!({ "confId": conf })).await.0.get("result").cloned();
             until(PATIENCE, joins).await.expect("the kick ends");
-            lasts("a kick", began_kick, KICK).await;
+            lasts("a kick", began_kick, KICK);
         },
         async {
             assert_eq!(why_left(&mut chairs, &conf, lost_client.user_id()).await, "timeout");
-            lasts("the grace of a lost socket", began_grace, GRACE).await;
+            lasts("the grace of a lost socket", began_grace, GRACE);
         },
         async {
             phone.wait_for("call.missed").await;
-            lasts("ringing", began_ring, RING).await;
+            lasts("ringing", began_ring, RING);
         },
     );
     // The seat is kept beyond the grace, with what belongs to it.

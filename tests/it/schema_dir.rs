@@ -39,10 +39,8 @@ fn in_the_dialect(mut gateway: Builder) -> Builder {
 fn interpreter(mut acme: Component) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
-            let heard = match acme.next_within(std::time::Duration::from_secs(3600)).await {
-                Some(Received::Stanza(heard)) => heard,
-                _ => return,
-            };
+            let next = acme.next_within(std::time::Duration::from_secs(3600)).await;
+            let Some(Received::Stanza(heard)) = next else { return };
             let said = if is_from_the_eim(heard.attr("from")) {
                 let to = as_the_gateway(heard.attr("to"));
                 let inner = heard.text.replace("je:x:client:", "urn:acme:");

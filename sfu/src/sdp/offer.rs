@@ -169,10 +169,10 @@ impl<'a> Offer<'a> {
             return Err(Unreadable("ICE credentials that are none"));
         }
         let (hash, fingerprint) = fingerprint(&self.transport(bundle, "fingerprint"))?;
-        let setup = match one("setup").unwrap_or("actpass") {
-            setup @ ("actpass" | "active" | "passive") => setup,
-            _ => return Err(Unreadable("a setup that makes no connection")),
-        };
+        let setup = one("setup").unwrap_or("actpass");
+        if !matches!(setup, "actpass" | "active" | "passive") {
+            return Err(Unreadable("a setup that makes no connection"));
+        }
         Ok(format!(
             "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\na=fingerprint:{hash} {fingerprint}\r\na=setup:{setup}\r\n"
         ))
