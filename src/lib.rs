@@ -8,7 +8,7 @@
 //! | 3 doors | `admin`, `rpc` (JSON-RPC and its event socket), `signaling` (the call gateway's sockets, WHIP, WHEP) |
 //! | 2 rooms | `conference` (registry, one actor each, a pure core, the open event sockets), `auth` (logins, links, guests), `placement` (conferences' call gateways) |
 //! | 1 wires | `store` (SQL), `eim` (link, conversion), `builtin_eim`, `callgw` (the pool), `media` (this process's call gateway node) |
-//! | 0 ground | `clock`, `backoff`, `ids`, `health`, `precis`, `refusal`, `event`, `rate_limit`, `token`, `config`, `tls_client`, `schema`, `node_protocol`, `http` (listener, client, WebSockets), `xmpp` (XML, streams, negotiation) |
+//! | 0 ground | `sync`, `clock`, `ids`, `health`, `precis`, `refusal`, `event`, `rate_limit`, `token`, `config`, `tls_client`, `schema`, `node_protocol`, `http` (listener, client, WebSockets), `xmpp` (XML, streams, negotiation) |
 //!
 //! All tasks, who starts them and what they own:
 //!
@@ -36,12 +36,11 @@
 //! | signals | `app::lifecycle` | the soft and hard stop |
 
 #![warn(missing_docs)]
-#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used))]
 
 pub mod admin;
 pub mod app;
 pub mod auth;
-pub mod backoff;
 pub mod builtin_eim;
 pub mod callgw;
 pub mod cli;
@@ -63,6 +62,7 @@ pub mod rpc;
 pub mod schema;
 pub mod signaling;
 pub mod store;
+pub mod sync;
 pub mod tls_client;
 pub mod token;
 pub mod xmpp;

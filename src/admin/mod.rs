@@ -14,7 +14,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::config;
+use crate::http::bearer::authorization;
 use crate::http::body::{BoundedBody, answered};
 use crate::http::write_timeout::WriteTimeout;
 use crate::ids::Secret;
@@ -161,16 +162,11 @@ async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> R
     }
     let probe = matches!(request.uri().path(), "/livez" | "/readyz");
     let required = gate.token.as_ref().filter(|_| gate.beyond_loopback || !probe);
-    if required.is_some_and(|token| !bearer(request.headers()).is_some_and(|shown| token.matches(shown))) {
+    if required.is_some_and(|token| !authorization(request.headers()).is_some_and(|shown| token.matches(shown))) {
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
         return (StatusCode::UNAUTHORIZED, challenge, "admin.token is required").into_response();
     }
     next.run(request).await
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 async fn accept(listener: TcpListener, router: Router, end: CancellationToken) {

@@ -1,11 +1,11 @@
 //! The embedded default's welcome: a user, a conference, and the links that lead into it.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::app::lifecycle::Failure;
 use crate::app::print::print;
 use crate::auth::{AuthService, LinkTerms};
-use crate::eim::requests::Requests;
+use crate::eim::requests::{Requests, object};
 use crate::event::ENDED;
 use crate::ids::{ConfId, UserId, random_text};
 use crate::refusal::{Kind, Refusal};
@@ -65,13 +65,6 @@ async fn conference(demo: &Demo, admin: &UserId) -> Result<ConfId, Refusal> {
     let conf: ConfId = serde_json::from_value(made["confId"].clone()).map_err(Refusal::fault)?;
     demo.store.set_setting("demo.conference", conf.as_str()).await.map_err(Refusal::from)?;
     Ok(conf)
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
 }
 
 fn to_failure(refusal: Refusal) -> Failure {

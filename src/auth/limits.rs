@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -17,6 +17,7 @@ use crate::config;
 use crate::rate_limit::address::AddressBlock;
 use crate::rate_limit::limiter::{Limiter, Rate};
 use crate::refusal::{Reason, Refusal};
+use crate::sync;
 
 /// Most keys that each limiter remembers.
 const KEYS: usize = 65_536;
@@ -172,8 +173,7 @@ impl Limits {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Each limiter is whole between any two statements.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0)
     }
 }
 

@@ -12,14 +12,14 @@ mod verified;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::clock::{Now, date_ms};
 use crate::config::Config;
-use crate::eim::requests::Requests;
+use crate::eim::requests::{Requests, object};
 use crate::eim::{Eim, Guard};
 use crate::event::{Conference, Member};
 use crate::ids::{ConfId, UserId};
@@ -29,6 +29,7 @@ use crate::rate_limit::shares::Shares;
 use crate::refusal::{Kind, Refusal};
 use crate::store::Store;
 use crate::store::encryption_at_rest::Sealer;
+use crate::sync;
 use crate::token::{Access, Keys};
 use verified::Verified;
 
@@ -203,15 +204,14 @@ impl AuthService {
     }
 
     fn read_ended(&self) -> std::sync::RwLockReadGuard<'_, HashMap<String, Now>> {
-        // Whole between any two statements.
-        self.0.ended.read().unwrap_or_else(PoisonError::into_inner)
+        sync::read(&self.0.ended)
     }
 
     /// Makes it known on this node that the families have ended.
     fn announce(&self, families: Vec<String>, by: EndedBy) {
         let now = Now::read();
         let longest = self.0.config.auth.access_ttl;
-        let mut ended = self.0.ended.write().unwrap_or_else(PoisonError::into_inner);
+        let mut ended = sync::write(&self.0.ended);
         ended.retain(|_, at| at.is_within(longest, now));
         for family in families {
             if ended.insert(family.clone(), now).is_none() {
@@ -228,12 +228,5 @@ impl AuthService {
         let ended = self.0.store.ended_since(since).await.map_err(Refusal::from)?;
         self.announce(ended.into_iter().map(|(family, _)| family).collect(), EndedBy::Itself);
         Ok(())
-    }
-}
-
-fn object(value: Value) -> serde_json::Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        _ => serde_json::Map::new(),
     }
 }

@@ -5,11 +5,13 @@
 //! for each request.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::Caller;
+
+use crate::sync;
 
 /// Most callers of each generation; twice as many are kept.
 const GENERATION: usize = 8192;
@@ -39,8 +41,7 @@ impl Verified {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Generations) -> T) -> T {
-        // Whole between any two statements.
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut sync::lock(&self.0))
     }
 }
 

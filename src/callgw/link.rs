@@ -12,9 +12,10 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
+use crate::clock::backoff::Backoff;
 use crate::clock::stall::patience;
 use crate::config;
+use crate::http::bearer;
 use crate::http::dial::{self, DialError, Socket, Tls};
 use crate::node_protocol::{FromNode, QUEUE, ToNode};
 use crate::tls_client;
@@ -123,8 +124,7 @@ pub async fn try_once(node: &Node, config: &ControlLinkConfig) -> Result<(), Str
 async fn open(node: &Node, config: &ControlLinkConfig) -> Result<Socket, NoLink> {
     let uri = control_uri(&node.url).ok_or_else(|| NoLink::Refused("no control address".into()))?;
     let token = node.control_keys.sign(&ControlClaims::new(&node.id, &config.node, config.token_ttl));
-    let protocols = format!("confgate, bearer.{token}");
-    dial::websocket(&uri, &protocols, &config.tls, FRAME_MAX).await.map_err(|error| match error {
+    dial::websocket(&uri, &bearer::offer(&token), &config.tls, FRAME_MAX).await.map_err(|error| match error {
         // A node that can't prove who it is gets no commands, and admits nobody without them.
         DialError::Tls(why) if tls_client::is_peers(&why) => {
             NoLink::Distrusted(format!("TLS: {}; see callgw.ca", tls_client::words(&why)))

@@ -10,7 +10,7 @@ mod recent;
 mod turn;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -23,6 +23,7 @@ use crate::event::{CallMode, Role};
 use crate::ids::{ConfId, Secret, UserId};
 use crate::node_protocol::{EndedBy, QUEUE, RemoteNode, ToNode};
 use crate::rate_limit::limiter::{Limiter, Rate};
+use crate::sync;
 use crate::token::{CallGatewayClaims, PullClaims};
 
 use choice::Candidate;
@@ -261,7 +262,7 @@ impl Pool {
     /// # Errors
     /// In how many ms the user may report again.
     pub fn report_failure(&self, id: &str, user: &UserId) -> Result<bool, u64> {
-        self.0.complaints.lock().unwrap_or_else(PoisonError::into_inner).allow(user, Moment::now())?;
+        sync::lock(&self.0.complaints).allow(user, Moment::now())?;
         let is_theirs = self.last_of(user).as_deref() == Some(id);
         let is_other = |node: &Candidate| node.id != id && node.unusable.is_none();
         if !is_theirs || !self.candidates().iter().any(is_other) {
@@ -304,7 +305,7 @@ impl Pool {
     }
 
     fn last(&self) -> MutexGuard<'_, HashMap<UserId, String>> {
-        self.0.last.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0.last)
     }
 
     fn node(&self, id: &str) -> Option<&Node> {

@@ -1,6 +1,6 @@
 //! One call gateway node: as configured, with what is known of it now.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -9,6 +9,7 @@ use crate::clock::{Moment, date_ms};
 use crate::config::{self, NodeKind};
 use crate::ids::{Secret, UserId};
 use crate::node_protocol::{FromNode, ToNode};
+use crate::sync;
 use crate::token::{Kind, KindKeys};
 
 use super::choice::{Candidate, FULL};
@@ -282,8 +283,7 @@ impl Node {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Whole between any two statements.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 }
 

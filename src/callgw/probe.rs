@@ -4,14 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
 use crate::clock::stall::patience;
 use crate::http::dial::{self, DialError, Tls};
+use crate::tls_client;
 
 /// Nothing that a node sends by itself is larger.
 const MESSAGE_MAX: usize = 64 * 1024;
@@ -23,7 +20,7 @@ pub struct Prober {
 
 impl Prober {
     pub fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), tls: Tls::of(TlsConnector::from(Arc::new(trusting()))) }
+        Self { url: url.to_owned(), tls: Tls::of(TlsConnector::from(Arc::new(tls_client::trusting_all()))) }
     }
 
     /// `Err` says why the node is not to be used.
@@ -36,56 +33,6 @@ impl Prober {
             Err(DialError::Status(404)) => Err(format!("it answers 404: nothing serves at {}", uri.path())),
             Err(error) => Err(error.to_string()),
         }
-    }
-}
-
-/// A client that trusts any certificate: a probe sends nothing secret and believes nothing that it reads.
-fn trusting() -> ClientConfig {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms));
-    ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider knows TLS 1.2 and 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth()
-}
-
-#[derive(Debug)]
-struct AnyCertificate(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
     }
 }
 

@@ -5,6 +5,7 @@
 //! They come from the monotonic clock, which nobody sets, also where the store keeps them: see [`TimeLine`]. The two are
 //! different types, and nothing else in the program reads either.
 
+pub mod backoff;
 pub mod stall;
 
 use std::sync::OnceLock;

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::stall::LATE;
 use crate::clock::{self, Moment};
-use crate::eim::requests::Requests;
+use crate::eim::requests::{Requests, object};
 use crate::event::{Event, Roster};
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
@@ -282,13 +282,6 @@ pub async fn reset_node(calls: &Requests, node: &str, generation: u64) -> Result
 
 fn conference(conf: &ConfId) -> Map<String, Value> {
     object(json!({"confId": conf}))
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
 }
 
 fn roster(answer: Result<Value, Refusal>) -> Result<Roster, Failure> {

@@ -12,7 +12,7 @@ mod histories;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -23,6 +23,7 @@ use crate::event::{Event, Roster};
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
 use crate::ids::{ConfId, UserId};
+use crate::sync;
 
 pub use self::core::{LifecycleEvent, Limits, MediaPermissions, Right, Start};
 pub use self::log::{Position, notification};
@@ -197,12 +198,12 @@ impl Conferences {
 
     /// Since when (ms since 1970) the EIM refuses to let somebody listen who is here, and in how many conferences.
     pub fn refused_since(&self) -> Option<(u64, usize)> {
-        let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = sync::lock(&self.0.refused);
         refused.values().min().map(|since| (*since, refused.len()))
     }
 
     fn refused(&self, conf: &ConfId, is_refused: bool) {
-        let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = sync::lock(&self.0.refused);
         match (is_refused, refused.contains_key(conf)) {
             (true, false) => drop(refused.insert(conf.clone(), date_ms())),
             (false, true) => drop(refused.remove(conf)),
@@ -238,7 +239,6 @@ impl Conferences {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ConfId, Arc<Handle>>> {
-        // The map is whole between any two statements, so a panic elsewhere doesn't spoil it.
-        self.0.actors.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0.actors)
     }
 }

@@ -1,7 +1,7 @@
 //! The event sockets open on this node: one for each user; a second one takes over.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::Notify;
 
@@ -10,6 +10,7 @@ use crate::event::CallEvent;
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::{Close, Outbox};
 use crate::ids::{ConfId, UserId};
+use crate::sync;
 
 /// The registry: cloneable; owns who is connected, not the connections.
 #[derive(Clone)]
@@ -156,7 +157,6 @@ impl Sockets {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<UserId, Live>> {
-        // Whole between any two statements.
-        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0.live)
     }
 }

@@ -2,7 +2,7 @@
 //! which the EIM is asked may be away. Each is pinged at intervals (XEP-0199), and every answer counts, since a server
 //! answers in the place of an address that is away.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -15,6 +15,7 @@ use crate::eim::events::Inbound;
 use crate::eim::link::{EimError, Link};
 use crate::eim::sessions::{C2sServer, Sessions};
 use crate::health::Health;
+use crate::sync;
 use crate::xmpp::jid::same_address;
 use crate::xmpp::xml::{Element, Stanza};
 
@@ -168,8 +169,7 @@ impl AddressHealth {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        // Whole between any two statements.
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0.known)
     }
 }
 

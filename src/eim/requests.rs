@@ -132,6 +132,14 @@ impl Requests {
     }
 }
 
+/// The members of a JSON object, as an entry's params.
+pub fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
 fn x_iq(method: &Method) -> Result<&XIq, Refusal> {
     method.x_iq.as_ref().ok_or_else(|| Refusal::fault(format!("{} has no x-iq", method.name)))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
@@ -15,6 +15,7 @@ use crate::eim::events::Announce;
 use crate::eim::link::{Context, EimError, Link, LinkSettings, Timing};
 use crate::health::Health;
 use crate::ids::{Secret, UserId};
+use crate::sync;
 use crate::xmpp::dial::{Connected, Dial, Endpoint, offer};
 use crate::xmpp::negotiate::ConnectError;
 use crate::xmpp::negotiate::client::{self, Security};
@@ -261,7 +262,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<UserId, UserSession>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.places)
     }
 }
 

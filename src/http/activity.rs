@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,9 +11,11 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::Instant;
 
 use super::Timeouts;
+use super::forward::forward_writes;
 use super::progress::Progress;
 use super::slot::Slot;
 use crate::rate_limit::account::Account;
+use crate::sync;
 
 const NEVER: u64 = u64::MAX;
 
@@ -86,8 +88,7 @@ impl Activity {
     }
 
     fn answers(&self) -> MutexGuard<'_, Vec<Weak<Progress>>> {
-        // Whole between any two statements.
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.answers)
     }
 
     fn has_stuck_answer(&self, now: Instant, write: Duration) -> bool {
@@ -186,29 +187,7 @@ impl<IO: Read + Unpin> Read for ActivityStream<IO> {
 }
 
 impl<IO: Write + Unpin> Write for ActivityStream<IO> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
-    }
+    forward_writes!(io);
 }
 
 #[cfg(test)]

@@ -9,6 +9,11 @@ use percent_encoding::percent_decode_str;
 /// The subprotocol that is answered to whoever offers `confgate, bearer.T`: the token does not come back.
 pub const PROTOCOL: &str = "confgate";
 
+/// What a client of ours offers to show that token.
+pub fn offer(token: &str) -> String {
+    format!("{PROTOCOL}, bearer.{token}")
+}
+
 /// The token of an upgrade, from whichever of the three places has one.
 pub fn presented_token<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<Cow<'a, str>> {
     let in_headers = offered(headers).or_else(|| authorization(headers)).map(Cow::Borrowed);
@@ -27,7 +32,7 @@ fn offered(headers: &HeaderMap) -> Option<&str> {
     offers.flat_map(|offers| offers.split(',')).find_map(|offer| offer.trim().strip_prefix("bearer."))
 }
 
-/// The parameters of a query, decoded.
+/// The parameters of a query, decoded. Not as a form's, as crates read them: a `+` is itself, in tokens and positions.
 pub fn query<'a>(uri: &'a Uri, name: &'a str) -> impl Iterator<Item = String> + 'a {
     let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     pairs

@@ -1,4 +1,5 @@
-//! A small HTTPS client for the command line: one POST, one bounded answer, no redirects.
+//! A small HTTP client: one request, one bounded answer, a connection of its own, no redirects. For the command line, and
+//! for servers with WHIP, whose sessions begin and end too seldom for a pool of connections.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::Scheme;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -16,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::tls_client::{self, Trust};
+use crate::tls_client::{self, Io, Trust};
 
 /// Largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -82,21 +83,35 @@ async fn post(
     request.headers_mut().insert(header::HOST, HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())?);
 
     let stream = connect(authority.host(), authority.port_u16().unwrap_or(443), tls_config(ca)?).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (head, body) = exchange(stream, request, MAX_ANSWER_BYTES).await?.into_parts();
+    Ok((head.status, body))
+}
+
+/// Sends the request over that connection, which is its own and closed after it, and reads the whole answer, of so many
+/// bytes at most. The caller bounds the time.
+///
+/// # Errors
+/// [`ClientError::Http`] or [`ClientError::Answer`].
+pub async fn exchange(
+    io: impl Io,
+    request: Request<Full<Bytes>>,
+    answer_max: usize,
+) -> Result<Response<Bytes>, ClientError> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
     let exchange = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let limited = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
-        let body = limited.map_err(|error| ClientError::Answer(error.to_string()))?.to_bytes();
-        Ok::<_, ClientError>((status, body))
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        let body = Limited::new(body, answer_max).collect().await;
+        let body = body.map_err(|error| ClientError::Answer(error.to_string()))?.to_bytes();
+        Ok::<_, ClientError>(Response::from_parts(head, body))
     };
     let mut exchange = std::pin::pin!(exchange);
     // The connection is driven here, beside the exchange: it ends with it, and no task is left behind.
     tokio::select! {
         answer = &mut exchange => answer,
-        ended = connection => {
-            ended?;
-            exchange.await
+        // A server may answer and be gone at once: what it has said counts.
+        ended = connection => match (exchange.await, ended) {
+            (Err(_), Err(error)) => Err(error.into()),
+            (outcome, _) => outcome,
         }
     }
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderValue, Uri};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -17,14 +16,10 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::tls_client::{self, Trust};
+use crate::tls_client::{self, Io, Trust};
 
 /// Bytes read at once. tungstenite's default, 128 KiB, is really touched on every connection.
 const READ_BUFFER: usize = 4096;
-
-/// A connection's stream of bytes.
-pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 /// A WebSocket that this process has opened.
 pub type Socket = WebSocketStream<Box<dyn Io>>;

@@ -17,7 +17,7 @@ use super::guard::{Guard, GuardError};
 use super::service::ServiceState;
 use super::slot::{Slot, refused, refused_by};
 use super::tls::{Tls, TlsError};
-use crate::backoff::Backoff;
+use crate::clock::backoff::Backoff;
 use crate::rate_limit::account::Accounts;
 
 /// Waits after an accept that failed for want of something (files, memory): the first, and the longest.

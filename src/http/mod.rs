@@ -15,6 +15,7 @@ mod client_addr;
 mod connection;
 pub mod dial;
 mod flood;
+mod forward;
 mod guard;
 mod listener;
 mod networks;

@@ -1,5 +1,6 @@
 //! PROXY protocol version 2: who the client is behind a proxy that passes TLS through.
-//! Source: haproxy.org/download/3.0/doc/proxy-protocol.txt, section 2.2.
+//! Source: haproxy.org/download/3.0/doc/proxy-protocol.txt, section 2.2. Our own, since the crates parse a buffer: here the
+//! header is read to its last byte and not one further, behind which TLS begins, and what it may be is bounded as it comes.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::forward::forward_flushes;
+
 /// Below TLS, where only the peer can hold up a write. A write that makes no progress for the whole time is an error,
 /// and so ends whatever is spoken above, whether or not the peer goes on sending.
 pub struct WriteTimeout {
@@ -69,17 +71,7 @@ impl AsyncWrite for WriteTimeout {
         self.check_progress(cx, polled)
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    forward_flushes!(stream);
 }
 
 #[cfg(test)]

@@ -8,13 +8,14 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::Poll;
 
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
 use crate::rate_limit::address::AddressBlock;
 use crate::rate_limit::budget::Budget;
+use crate::sync;
 
 /// The bounds: `limits.*`.
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +113,7 @@ impl Accounts {
 
     fn block(&self, address: IpAddr) -> Arc<Block> {
         let of = AddressBlock::host(address);
-        let mut blocks = self.0.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = sync::lock(&self.0.blocks);
         if let Some(block) = blocks.get(&of).and_then(Weak::upgrade) {
             return block;
         }
@@ -133,7 +134,7 @@ impl Accounts {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let mut blocks = self.books.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = sync::lock(&self.books.blocks);
         // Its successor may be there already.
         if blocks.get(&self.of).is_some_and(|block| block.strong_count() == 0) {
             blocks.remove(&self.of);

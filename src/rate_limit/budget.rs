@@ -2,11 +2,12 @@
 //! it.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::clock::Moment;
 use crate::rate_limit::address::AddressBlock;
 use crate::rate_limit::limiter::{Limiter, Rate};
+use crate::sync;
 
 /// Most address blocks whose budgets are remembered.
 const BLOCKS: usize = 65_536;
@@ -22,7 +23,7 @@ impl Budget {
 
     /// Counts one use. `Err` is how many ms the address must wait; then nothing was counted.
     pub fn take(&self, address: IpAddr) -> Result<(), u64> {
-        let mut limiter = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limiter = sync::lock(&self.0);
         limiter.allow(&AddressBlock::host(address), Moment::now())
     }
 }

@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::sync;
 
 /// One part in so many of the whole is kept for keys that hold little.
 const RESERVE_ONE_IN: usize = 4;
@@ -74,8 +76,7 @@ impl<K: Eq + Hash> Clone for Shares<K> {
 
 impl<K> Inner<K> {
     fn lock(&self) -> MutexGuard<'_, Held<K>> {
-        // Whole between any two statements that could panic.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.held)
     }
 }
 

@@ -1,9 +1,10 @@
 //! A bound on how many log lines of one kind are written.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::limiter::{Limiter, Rate};
 use crate::clock::Moment;
+use crate::sync;
 
 /// How many lines of one kind are written, where a flood of what they tell of must not flood the log.
 pub struct Throttle(Mutex<Lines>);
@@ -21,7 +22,7 @@ impl Throttle {
 
     /// Whether one more may be written: then how many were not since the last one.
     pub fn permit_line(&self) -> Option<u64> {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = sync::lock(&self.0);
         if lines.limiter.allow(&(), Moment::now()).is_err() {
             lines.suppressed += 1;
             return None;

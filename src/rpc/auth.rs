@@ -10,6 +10,7 @@ use crate::rate_limit::address::AddressBlock;
 use crate::rate_limit::limiter::Rate;
 use crate::rate_limit::throttle::Throttle;
 use crate::refusal::{Kind, Refusal};
+use crate::sync;
 
 use super::admission::Admission;
 use super::context::{Context, Outcome, Params, text};
@@ -99,7 +100,7 @@ impl AuthMethods {
             return device.clone();
         }
         let (device, cookie) = self.entry.new_device();
-        *context.set_device.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(cookie);
+        *sync::lock(&context.set_device) = Some(cookie);
         device
     }
 

@@ -1,6 +1,6 @@
 //! How often one user may do what others pay for, by kind of act, and how often all of a conference may together.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::auth::Caller;
 use crate::clock::Moment;
@@ -9,6 +9,7 @@ use crate::ids::{ConfId, UserId};
 use crate::rate_limit::limiter::{Limiter, Rate};
 use crate::refusal::{Reason, Refusal};
 use crate::schema::{IqKind, Method};
+use crate::sync;
 
 use super::conference::is_own;
 use super::context::{Params, conf_id, text};
@@ -168,8 +169,7 @@ impl Rates {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Each limiter is whole between any two statements.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0)
     }
 }
 

@@ -1,13 +1,14 @@
 //! The state that an event socket's task and the requests that come over it share.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, watch};
 
 use crate::auth::Caller;
 use crate::conference::Position;
 use crate::ids::ConfId;
+use crate::sync;
 
 /// Positions that a client resumes from.
 type Positions = Vec<(ConfId, Position)>;
@@ -89,6 +90,6 @@ impl SocketSession {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Positions>> {
-        self.positions.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.positions)
     }
 }

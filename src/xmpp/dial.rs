@@ -8,10 +8,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::ids::{Secret, UserId};
+use crate::tls_client::Io;
 use crate::xmpp::negotiate::client::{self, Security};
 use crate::xmpp::negotiate::tls::Tls;
 use crate::xmpp::negotiate::{ConnectError, component_client};
-use crate::xmpp::stream::{Io, XmppStream};
+use crate::xmpp::stream::XmppStream;
 
 /// Bytes in flight each way on an in-process pipe.
 const PIPE_BYTES: usize = 64 * 1024;

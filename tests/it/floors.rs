@@ -10,8 +10,8 @@ use confgate::refusal::Reason;
 /// Each module and its floor, from the ground up; within a floor a module may use those listed before it.
 const FLOORS: [&[&str]; 5] = [
     &[
+        "sync",
         "clock",
-        "backoff",
         "ids",
         "health",
         "precis",
@@ -41,7 +41,7 @@ const SHELL_CRATES: [&str; 6] = ["axum", "tokio", "hyper", "sqlx", "rustls", "tu
 /// The ground's modules that are plain values and functions, and the rooms' pure cores.
 const PURE: [&str; 23] = [
     "src/clock/",
-    "src/backoff.rs",
+    "src/sync.rs",
     "src/ids.rs",
     "src/health.rs",
     "src/precis/",

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::ComponentSettings;
 use super::link::{Link, LinkPeer};
 use super::worker::Inbound;
-use crate::backoff::Backoff;
+use crate::clock::backoff::Backoff;
 use crate::xmpp::dial::{Dial, Endpoint};
 
 /// A connection that lasted so long was a good one: the next pause is the shortest again.

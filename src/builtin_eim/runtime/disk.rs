@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::super::Write;
-use crate::backoff::Backoff;
+use crate::clock::backoff::Backoff;
 
 /// How long writes that could not be kept are tried again before what they are for is refused and undone.
 const KEEP_TRYING: Duration = Duration::from_millis(500);

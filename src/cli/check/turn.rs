@@ -10,7 +10,8 @@ use tokio::time::timeout;
 
 use super::stun::{Answer, Challenge, Credentials, HEADER, Method, Request, length};
 use crate::callgw::IceServer;
-use crate::http::dial::{self, Io, Tls};
+use crate::http::dial::{self, Tls};
+use crate::tls_client::Io;
 
 /// A datagram may be lost: it is sent so often, and an answer waited for so long each time.
 const TRIES: u32 = 3;

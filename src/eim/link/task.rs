@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::Connection;
 use super::state::State;
 use super::{Connected, EimError, LinkSettings, MisroutedReplies, Request};
-use crate::backoff::Backoff;
+use crate::clock::backoff::Backoff;
 use crate::eim::events::Outbox;
 use crate::health::Health;
 use crate::xmpp::negotiate::ConnectError;

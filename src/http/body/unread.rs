@@ -1,7 +1,7 @@
 //! The part of a body that the request's handler leaves unread.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::timeout;
 
 use super::{BodyRefused, BoundedBody};
+
+use crate::sync;
 
 /// How long an answer waits for the rest of a body that nobody wants: a small one is there with its head.
 const DISCARD_WITHIN: Duration = Duration::from_secs(2);
@@ -66,7 +68,7 @@ impl<B> SharedBody<B> {
 
     fn lock(&self) -> MutexGuard<'_, Shared<B>> {
         // Held for the time of a poll.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0)
     }
 }
 

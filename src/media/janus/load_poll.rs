@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::status::{LinkStatus, text_of_frame};
-use crate::backoff::Backoff;
+use crate::clock::backoff::Backoff;
 use crate::http::dial::{self, Socket, Tls};
 use crate::ids::Secret;
 

@@ -1,9 +1,11 @@
 //! The status of the link to a Janus, and the text of its frames.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio_tungstenite::tungstenite::Message;
+
+use crate::sync;
 
 /// The status that the link's task publishes.
 pub(super) struct LinkStatus {
@@ -25,7 +27,7 @@ impl LinkStatus {
 
     pub fn why(&self) -> MutexGuard<'_, String> {
         // Whole at any time.
-        self.why.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.why)
     }
 
     /// Connections that Janus has, as far as known.

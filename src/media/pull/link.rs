@@ -15,9 +15,10 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::targets::{Named, Target};
 use super::{LinkReport, PullLinkConfig, Refused, State};
-use crate::backoff::Backoff;
+use crate::clock::backoff::Backoff;
 use crate::clock::date_ms;
 use crate::clock::stall::patience;
+use crate::http::bearer;
 use crate::http::dial::{self, Socket};
 use crate::ids::ConfId;
 use crate::media::group::{LinkCommand, LinkEvent, LinkId, RoomNamespace, name_of, stream_named};
@@ -157,7 +158,7 @@ impl Link {
     /// Opens the socket and comes in; the streams that are there.
     async fn open(&mut self) -> Result<(Socket, Vec<String>), End> {
         let (uri, token, room) = self.address()?;
-        let opened = dial::websocket(&uri, &format!("confgate, bearer.{token}"), &self.reach.tls, MESSAGE_MAX).await;
+        let opened = dial::websocket(&uri, &bearer::offer(&token), &self.reach.tls, MESSAGE_MAX).await;
         let mut socket = opened.map_err(|error| End::Lost(Refused::Dead(error.to_string())))?;
         let join = json!({ "id": "joinRoom", "room": room, "name": self.reach.node });
         socket.send(Message::text(join.to_string())).await?;

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::group::{LinkCommand, LinkEvent, LinkId};
-use crate::backoff::Backoff;
+use crate::clock::backoff::Backoff;
 use crate::http::dial::Tls;
 use crate::ids::{ConfId, random_text};
 use crate::node_protocol::RemoteNode;

@@ -119,7 +119,7 @@ mod tests {
         let many = "a=candidate:1 1 udp 1 192.0.2.1 1 typ host\r\n".repeat(65);
         let long = "a=x\r\n".repeat(FRAGMENT_MAX);
         for text in ["", "hello", "v=0\r\n", "{\"candidate\":1}", half, short, &many, &long] {
-            assert!(Fragment::read(text).is_err(), "{:.60}", text);
+            assert!(Fragment::read(text).is_err(), "{text:.60}");
         }
     }
 

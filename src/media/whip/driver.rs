@@ -4,7 +4,7 @@
 //! takes them, nothing more is asked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use confgate_sfu::protocol::{Command, EndpointId, Load, Notice};
@@ -16,6 +16,7 @@ use super::core::{Output, Settings, Whip};
 use super::request::Done;
 use super::request::WhipServer;
 use crate::clock::Moment;
+use crate::sync;
 
 /// Commands that wait for the driver's task.
 const COMMANDS: usize = 1024;
@@ -41,7 +42,7 @@ struct DriverStatus {
 impl DriverStatus {
     fn probed(&self) -> MutexGuard<'_, Result<(), String>> {
         // Whole at any time.
-        self.probed.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.probed)
     }
 }
 

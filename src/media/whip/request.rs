@@ -7,13 +7,13 @@ use bytes::Bytes;
 use confgate_sfu::protocol::{MemberId, RoomId, Source, StreamId};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, IF_MATCH, LOCATION};
 use http::{HeaderValue, Method, Request as HttpRequest, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
 use crate::clock::stall::patience;
 use crate::event::Role;
+use crate::http::client;
 use crate::http::dial::{self, Tls};
 use crate::ids::{ConfId, Secret, UserId};
 use crate::media::session::Side;
@@ -252,13 +252,8 @@ impl WhipServer {
 
 async fn send(address: &Uri, tls: &Tls, request: HttpRequest<Full<Bytes>>) -> Result<Response<Bytes>, String> {
     let stream = dial::stream(address, tls).await.map_err(|error| error.to_string())?;
-    let opened = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = opened.map_err(|error| error.to_string())?;
-    // Ends with the exchange: the sender's end closes it.
-    tokio::spawn(connection);
-    let (head, body) = sender.send_request(request).await.map_err(|error| error.to_string())?.into_parts();
-    let body = Limited::new(body, confgate_sfu::sdp::SDP_MAX).collect().await.map_err(|error| error.to_string())?;
-    Ok(Response::from_parts(head, body.to_bytes()))
+    let exchange = client::exchange(stream, request, confgate_sfu::sdp::SDP_MAX);
+    exchange.await.map_err(|error| error.to_string())
 }
 
 fn failure(status: StatusCode) -> Failure {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::backoff::Backoff;
+use crate::clock::backoff::Backoff;
 use crate::ids::UserId;
 
 use super::EventSockets;

@@ -1,12 +1,13 @@
 //! The open sessions, by the last part of their addresses.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::refusals::Refused;
 use crate::ids::random_text;
+use crate::sync;
 use crate::token::CallGatewayClaims;
 
 /// Requests that wait for one session; a further one waits with its client.
@@ -63,6 +64,6 @@ impl Sessions {
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<String, (CallGatewayClaims, SessionRequests)>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.open)
     }
 }

@@ -3,7 +3,8 @@
 use super::tls::Tls;
 use super::{ConnectError, sasl};
 use crate::ids::{Secret, UserId};
-use crate::xmpp::stream::{Io, StreamIdentity, XmppStream};
+use crate::tls_client::Io;
+use crate::xmpp::stream::{StreamIdentity, XmppStream};
 use crate::xmpp::xml::{Element, Stanza};
 
 const CLIENT_NS: &str = "jabber:client";

@@ -10,7 +10,8 @@ use std::io;
 use aws_lc_rs::digest;
 
 use crate::ids::{Secret, random_text};
-use crate::xmpp::stream::{Io, StreamError, StreamIdentity, XmppStream};
+use crate::tls_client::Io;
+use crate::xmpp::stream::{StreamError, StreamIdentity, XmppStream};
 use crate::xmpp::xml::{CONTENT_NS, Element};
 
 const COMPONENT_NS: &str = "jabber:component:accept";

@@ -7,8 +7,7 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use super::ConnectError;
-use crate::tls_client::{self, Trust};
-use crate::xmpp::stream::Io;
+use crate::tls_client::{self, Io, Trust};
 
 /// Certificate authorities to believe, and how to begin. Cheap to clone.
 #[derive(Clone)]

@@ -17,6 +17,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::tls_client::Io;
 use crate::xmpp::xml::{CONTENT_NS, Element, Stanza, XmlError, read, write_attr, write_element};
 use head::Head;
 pub use identity::StreamIdentity;
@@ -29,10 +30,6 @@ const READ_BYTES: usize = 8 * 1024;
 const SHIFT_BYTES: usize = 64 * 1024;
 const STREAM_NS: &str = "http://etherx.jabber.org/streams";
 const STREAM_ERROR_NS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
-
-/// The transport of a stream: TCP, TLS, or an in-process pipe.
-pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 /// Why a stream cannot go on.
 #[derive(Debug, thiserror::Error)]
