@@ -25,7 +25,7 @@ export class ViewSizes {
   #sights = new IntersectionObserver((entries) => this.#seen(entries));
   #measureSoon = () => this.#soon();
 
-  /** @param {(stream: string, width: number, height: number) => void} tell */
+  /** @param {(stream: string, width: number, height: number) => void} report */
   constructor(report) {
     this.report = report;
     document.addEventListener("visibilitychange", this.#measureSoon);
