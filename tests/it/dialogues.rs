@@ -141,7 +141,7 @@ const ELSEWHERE: [(Reason, &str, &str); 16] = [
     (Reason::GoingAway, "tests/it/commands.rs", "a_second_signal_ends_it_at_once"),
     (Reason::StoreUnavailable, "tests/it/full_disk.rs", "on_a_full_disk_writes_are_refused_for_now"),
     (Reason::ChairStays, "src/builtin_eim/tests/control.rs", "a_chairs_link_makes_a_further_chair"),
-    (Reason::TooManyUsers, "src/builtin_eim/tests/people.rs", "accounts_are_bounded"),
+    (Reason::TooManyUsers, "src/builtin_eim/tests/accounts.rs", "accounts_are_bounded"),
 ];
 
 /// Reasons that no test brings about by a request, and what they take.
