@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use jsonrpsee_core::client::{ClientT, Error, Subscription, SubscriptionClientT};
 use jsonrpsee_core::params::BatchRequestBuilder;
-use jsonrpsee_http_client::types::Id;
+use jsonrpsee_http_client::types::{Id, Request};
 use jsonrpsee_http_client::{HeaderMap, HeaderValue, HttpClientBuilder};
 use jsonrpsee_ws_client::WsClientBuilder;
 use serde_json::{Map, Value, json};
@@ -114,9 +114,10 @@ async fn jsonrpsees_socket_client_calls_and_hears_events() {
     assert_eq!(next(&mut events).await["type"], "member.left");
 }
 
-/// Why ids, and with them requests and replies, are not of jsonrpsee's types: theirs don't come back to the letter.
+/// Why ids, and with them requests and replies, are not of jsonrpsee's types: theirs don't come back to the letter, and
+/// a request without a version, as clients of the original interface send it, is none for them.
 #[test]
-fn ids_of_jsonrpsees_types_are_not_kept_to_the_letter() {
+fn jsonrpsees_types_neither_keep_ids_to_the_letter_nor_read_requests_without_a_version() {
     let is_kept = |id: &str| {
         let read = serde_json::from_str::<Id>(id);
         read.is_ok_and(|read| serde_json::to_string(&read).is_ok_and(|written| written == id))
@@ -127,4 +128,6 @@ fn ids_of_jsonrpsees_types_are_not_kept_to_the_letter() {
     for id in ["-1", "18446744073709551616", r#""\u0061""#, r#""a\/b""#] {
         assert!(!is_kept(id), "{id}: what docs/architecture.md says against jsonrpsee's types holds no longer");
     }
+    assert!(serde_json::from_str::<Request>(r#"{"jsonrpc":"2.0","id":1,"method":"m"}"#).is_ok());
+    assert!(serde_json::from_str::<Request>(r#"{"id":1,"method":"m"}"#).is_err());
 }
