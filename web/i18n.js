@@ -85,7 +85,7 @@ export function localize(element, key, params = {}, place = "text") {
   const places = said.get(element) ?? new Map();
   places.set(place, [key, params]);
   said.set(element, places);
-  if (!element.hasAttribute("data-i18n")) element.setAttribute("data-said", "");
+  if (!element.hasAttribute("data-i18n")) element.setAttribute("data-i18n", "");
   renderAt(element, place, key, params);
 }
 

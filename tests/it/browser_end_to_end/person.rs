@@ -118,8 +118,24 @@ impl Browser {
         for _ in 0..2 {
             let language = self.run("return document.documentElement.lang.slice(0, 2)").await;
             self.look(&format!("{name}-{}", language.as_str().expect("a page has a language"))).await;
+            self.speaks_one_language().await;
             self.press("lang").await;
         }
+    }
+
+    /// No text of the page's own is left in the other language. Roles may be names of people.
+    async fn speaks_one_language(&self) {
+        let left = "const assets = document.querySelector('script[type=module]').src.replace(/[^/]*$/, '');
+            const [{ en }, { zh }] = await Promise.all(['en.js', 'zh.js'].map(file => import(assets + file)));
+            const [own, other] = document.documentElement.lang === 'en' ? [en, zh] : [zh, en];
+            const here = new Set(Object.values(own));
+            const foreign = new Set(Object.values(other).filter(text => !here.has(text)));
+            return [...document.querySelectorAll('body *')]
+                .filter(({ dataset, children }) => dataset.testid !== 'lang' && !children.length)
+                .map(({ textContent, placeholder }) => placeholder || textContent)
+                .filter(text => foreign.has(text) && !['Chair', 'Guest'].includes(text));";
+        let left = self.run(&format!("return (async () => {{ {left} }})()")).await;
+        assert_eq!(left, serde_json::json!([]), "texts in the other language");
     }
 
     /// Tries the link, and stays outside.
