@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
-import { errorText, t } from "./i18n.js";
+import { errorText, localize } from "./i18n.js";
 import { RpcError } from "./rpc.js";
 
 const SHOWN_MS = 5_000;
@@ -21,13 +21,15 @@ export class Toasts {
    * @returns {() => void} takes it away before its time
    */
   show(key, params = {}, action) {
-    return this.#add(t(key, params), "", action);
+    const words = h("span", {});
+    localize(words, key, params);
+    return this.#add(words, "", action);
   }
 
   /** A failed call in the reader's words; anything else is a fault of this page and goes on to the console. @param {unknown} error */
   failure(error) {
     if (!(error instanceof RpcError)) throw error;
-    this.#add(errorText(error), "bad");
+    this.#add(h("span", {}, errorText(error)), "bad");
   }
 
   /**
@@ -43,9 +45,9 @@ export class Toasts {
     }
   }
 
-  /** @param {string} words @param {string} kind @param {{localize: string, testid: string, onSelect: () => void}} [action] */
+  /** @param {HTMLElement} words @param {string} kind @param {{localize: string, testid: string, onSelect: () => void}} [action] */
   #add(words, kind, action) {
-    const toast = h("div", { class: `toast ${kind}` }, kind === "bad" && icon("warn"), h("span", {}, words));
+    const toast = h("div", { class: `toast ${kind}` }, kind === "bad" && icon("warn"), words);
     const away = () => toast.remove();
     if (action) {
       const select = () => {
@@ -54,13 +56,14 @@ export class Toasts {
       };
       toast.append(h("button", { class: "button small", type: "button", localize: action.localize, testid: action.testid, on: { click: select } }));
     }
+    const said = words.textContent ?? "";
     for (const former of [...this.element.children]) {
-      if (former.querySelector("span")?.textContent === words) former.remove(); // said again, shown once
+      if (former.querySelector("span")?.textContent === said) former.remove(); // said again, shown once
     }
     this.element.append(toast);
     this.#raise();
     while (this.element.children.length > AT_MOST) this.element.firstElementChild?.remove();
-    setTimeout(away, SHOWN_MS + words.length * READING_MS);
+    setTimeout(away, SHOWN_MS + said.length * READING_MS);
     return away;
   }
 
