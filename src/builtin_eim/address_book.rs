@@ -31,7 +31,7 @@ pub(super) fn department_id(name: &str) -> String {
     hash.as_ref()[..ID_BYTES].iter().fold("d".to_owned(), |id, byte| format!("{id}{byte:02x}"))
 }
 
-/// Owned by [`People`](super::accounts::People), which adds and removes.
+/// Owned by [`Accounts`](super::accounts::Accounts), which adds and removes.
 #[derive(Debug, Default)]
 pub(super) struct AddressBook {
     by_name: BTreeSet<(String, UserId)>,
