@@ -247,6 +247,31 @@ mod tests {
 
     type Chunk = Result<Frame<Bytes>, std::io::Error>;
 
+    /// Bytes that one connection may hold.
+    fn account(bytes: usize) -> Arc<crate::rate_limit::account::Account> {
+        let bounds = crate::rate_limit::account::Bounds {
+            connects_per_minute: 1,
+            connections_per_block: 1,
+            sockets_per_block: 1,
+            bytes_per_connection: bytes,
+            bytes_per_block: bytes,
+            bytes,
+        };
+        let accounts = crate::rate_limit::account::Accounts::new(bounds);
+        accounts.connect("192.0.2.1".parse().expect("an address")).expect("the first")
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_held_before_they_come_are_counted_once() {
+        for (room, fits) in [(15, true), (14, false)] {
+            let held = Arc::new(Held::nothing(account(room)));
+            held.hold(7).expect("there is room");
+            let body = BoundedBody::new(chunks(&[5, 5, 5]), 100, Duration::from_secs(30)).counting(held, 7);
+            let read = bounded_body(axum::body::Body::new(body), 100).await;
+            assert_eq!(read.err(), (!fits).then_some(BodyRefused::NoRoom), "{room}");
+        }
+    }
+
     fn chunks(sizes: &[usize]) -> axum::body::Body {
         let frames: Vec<Chunk> = sizes.iter().map(|&n| Ok(Frame::data(Bytes::from(vec![b'x'; n])))).collect();
         axum::body::Body::new(StreamBody::new(stream::iter(frames)))
