@@ -165,7 +165,7 @@ impl Media {
                     }
                 }
                 Some(incoming) = self.incoming.recv(), if rested => {
-                    if self.take(incoming) == Waiting::None {
+                    if self.read_queue(incoming) == Waiting::None {
                         self.rest_until = Instant::now() + READ_COALESCE;
                     }
                 }
@@ -266,7 +266,7 @@ impl Media {
             Task::Tcp(handover) => {
                 let (source, bytes) = (handover.source, handover.first.clone());
                 if self.connections.add(handover) {
-                    self.take(Incoming { socket: Socket::Shared, proto: Protocol::Tcp, source, bytes });
+                    self.read_queue(Incoming { socket: Socket::Shared, proto: Protocol::Tcp, source, bytes });
                 }
             }
         }
@@ -280,6 +280,7 @@ impl Media {
         Ok(SocketAddr::new(ip, port))
     }
 
+    /// Reads a batch from the shared socket.
     fn read(&mut self) -> Waiting {
         let now = Instant::now();
         let mut waiting = Waiting::Perhaps;
@@ -300,7 +301,8 @@ impl Media {
         waiting
     }
 
-    fn take(&mut self, incoming: Incoming) -> Waiting {
+    /// Reads a batch of what TCP connections and sockets of single endpoints have brought.
+    fn read_queue(&mut self, incoming: Incoming) -> Waiting {
         let now = Instant::now();
         let mut next = Some(incoming);
         let mut left = BATCH;
