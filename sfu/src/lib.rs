@@ -11,8 +11,8 @@
 //!      permit? -> layer? -> numbers and payload type rewritten -> str0m (SRTP, RTX, pacing off) -> sendmmsg, UDP GSO
 //! ```
 //!
-//! A thread that has read leaves its sockets alone for 2 ms. Packets that come meanwhile are handled together: a
-//! viewer's connection is asked once for all of its packets, and those pass the kernel as one.
+//! A thread that has read all that waited leaves its sockets alone for 2 ms. Packets that come meanwhile are handled
+//! together: a viewer's connection is asked once for all of its packets, and those pass the kernel as one.
 //!
 //! One connection for each stream: a client offers, either to send a stream or to receive one. All state on a packet's
 //! way is owned by one thread; the only lock is the router's, taken for commands and at an endpoint's end.
@@ -54,6 +54,7 @@ mod room;
 mod router;
 pub mod sdp;
 mod shell;
+mod sync;
 mod track;
 pub mod worker;
 

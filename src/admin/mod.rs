@@ -5,7 +5,7 @@ mod readiness;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,12 +24,12 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::config;
+use crate::http::accept::Connections;
 use crate::http::bearer::authorization;
 use crate::http::body::{BoundedBody, answered};
 use crate::http::write_timeout::WriteTimeout;
 use crate::ids::Secret;
-use crate::rate_limit::account::{Account, Accounts, Bounds, Full, Held};
-use crate::rate_limit::address::ClientAddr;
+use crate::rate_limit::account::{Account, Accounts, Bounds, Client, Full, Held};
 
 pub use pull::router as pull_router;
 use readiness::readyz;
@@ -50,8 +50,6 @@ const BOUNDS: Bounds = Bounds {
 const CLIENT_TIME: Duration = Duration::from_secs(30);
 /// Largest request body.
 const BODY_BYTES: u64 = 64 * 1024;
-/// After an accept that failed for want of something.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
 /// How often histograms are folded, so that they don't grow while nobody scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -69,6 +67,9 @@ impl From<&config::Admin> for AdminSettings {
         Self { listen: admin.listen, token: admin.token.clone() }
     }
 }
+
+/// Sets the gauges that nobody sets until they are asked for.
+pub type Sampler = Arc<dyn Fn() + Send + Sync>;
 
 /// The reason why the admin listener can't open.
 #[derive(Debug, thiserror::Error)]
@@ -108,35 +109,40 @@ impl Admin {
         self.address
     }
 
-    /// Serves until `end`, so through the drain too. `more`: further routes, behind the same rules.
+    /// Serves until `end`, so through the drain too. `sample` is called before each answer of `/metrics`. `more`: further
+    /// routes, behind the same rules.
     pub async fn serve(
         self,
         readiness: ReadinessSource,
         metrics: PrometheusHandle,
+        sample: Sampler,
         more: Router,
         end: CancellationToken,
     ) -> io::Result<()> {
         // It may have been made in another runtime, whose driver must not be waited for.
         let listener = TcpListener::from_std(self.listener.into_std()?)?;
+        let connections = Connections::new(listener, metrics::counter!("confgate_admin_accept_errors_total"))?;
         let gate = Gate { token: self.token, beyond_loopback: !self.address.ip().to_canonical().is_loopback() };
-        let router = routes(readiness, metrics.clone()).merge(more).layer(from_fn_with_state(Arc::new(gate), admit));
+        let router =
+            routes(readiness, metrics.clone(), sample).merge(more).layer(from_fn_with_state(Arc::new(gate), admit));
         tokio::select! {
             () = end.cancelled() => {}
-            () = accept(listener, router, end.clone()) => {}
+            () = accept(connections, router, end.clone()) => {}
             () = upkeep(metrics) => {}
         }
         Ok(())
     }
 }
 
-fn routes(readiness: ReadinessSource, metrics: PrometheusHandle) -> Router {
+fn routes(readiness: ReadinessSource, metrics: PrometheusHandle, sample: Sampler) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(move || async move { readyz(&readiness()) }))
-        .route("/metrics", get(move || async move { prometheus_text(&metrics) }))
+        .route("/metrics", get(move || async move { prometheus_text(&metrics, &sample) }))
 }
 
-fn prometheus_text(metrics: &PrometheusHandle) -> Response {
+fn prometheus_text(metrics: &PrometheusHandle, sample: &Sampler) -> Response {
+    sample();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()).into_response()
 }
 
@@ -169,23 +175,16 @@ async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> R
     next.run(request).await
 }
 
-async fn accept(listener: TcpListener, router: Router, end: CancellationToken) {
+async fn accept(mut connections: Connections, router: Router, end: CancellationToken) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let accounts = Accounts::new(BOUNDS);
     loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "the admin listener can't accept connections");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-                continue;
-            }
-        };
+        let (stream, peer) = connections.next().await;
         let Ok(slot) = slots.clone().try_acquire_owned() else {
             refused("limit");
             continue;
         };
-        let account = match accounts.connect(peer.ip()) {
+        let account = match accounts.connect(peer) {
             Ok(account) => account,
             Err(full) => {
                 refused(if full == Full::Rate { "rate" } else { "block" });
@@ -208,15 +207,16 @@ fn refused(reason: &'static str) {
 
 async fn handle_connection(
     stream: TcpStream,
-    peer: SocketAddr,
+    peer: IpAddr,
     account: Arc<Account>,
     router: Router,
 ) -> hyper::Result<()> {
     let service = service_fn(move |request| {
-        let (router, held) = (router.clone(), Arc::new(Held::nothing(account.clone())));
+        let (router, account) = (router.clone(), account.clone());
+        let held = Arc::new(Held::nothing(account.clone()));
         let bound = |body| BoundedBody::new(body, BODY_BYTES, CLIENT_TIME).counting(held, 0);
         let handle = async move |mut request: Request| {
-            request.extensions_mut().insert(ClientAddr(peer.ip().to_canonical()));
+            request.extensions_mut().insert(Client { address: peer, account });
             router.oneshot(request).await.unwrap_or_else(|never| match never {})
         };
         async move { Ok::<_, Infallible>(answered(request, bound, handle).await) }
@@ -247,7 +247,7 @@ mod tests {
         let source: ReadinessSource = Arc::new(|| ready(Phase::Serving));
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let more = Router::new().route("/rest-api/pull/pull", post(|| async { "pulled" }));
-        routes(source, metrics).merge(more).layer(from_fn_with_state(Arc::new(gate), admit))
+        routes(source, metrics, Arc::new(|| {})).merge(more).layer(from_fn_with_state(Arc::new(gate), admit))
     }
 
     async fn status(router: &Router, path: &str, header: Option<(&str, &str)>) -> u16 {
@@ -308,7 +308,7 @@ mod tests {
         let source: ReadinessSource = Arc::new(|| ready(Phase::Draining));
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let end = CancellationToken::new();
-        let serving = tokio::spawn(admin.serve(source, metrics, Router::new(), end.clone()));
+        let serving = tokio::spawn(admin.serve(source, metrics, Arc::new(|| {}), Router::new(), end.clone()));
         let mut stream = TcpStream::connect(address).await.expect("connected");
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.expect("written");
         let mut answer = String::new();

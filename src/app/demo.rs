@@ -20,7 +20,7 @@ pub struct Demo {
     /// The store.
     pub store: Store,
     /// Logins, links and guests.
-    pub entry: AuthService,
+    pub auth: AuthService,
     /// Requests to the EIM.
     pub calls: Requests,
 }
@@ -31,15 +31,15 @@ pub async fn prepare(demo: &Demo) -> Result<(), Failure> {
     let password = demo.store.get_or_create("demo.password", || random_text(PASSWORD)).await?;
     make_user(demo, &admin, &password).await.map_err(to_failure)?;
     let conf = conference(demo, &admin).await.map_err(to_failure)?;
-    let chair = demo.entry.create_link(&conf, LinkTerms::chair(), &admin).await.map_err(to_failure)?;
-    let guest = demo.entry.create_link(&conf, LinkTerms::guest(), &admin).await.map_err(to_failure)?;
+    let chair = demo.auth.create_link(&conf, LinkTerms::chair(), &admin).await.map_err(to_failure)?;
+    let guest = demo.auth.create_link(&conf, LinkTerms::guest(), &admin).await.map_err(to_failure)?;
     let text = format!(
         "confgate is running. A demo conference is open:\n\n  chair: {}\n  guest: {}\n\nTo make your own, sign in at \
          {}\n  user: {ADMIN}\n  password: {password}\n\nThe certificate is self-signed: a browser asks once whether to \
          trust it.",
         chair.url,
         guest.url,
-        demo.entry.home()
+        demo.auth.home()
     );
     print(text).map_err(|error| format!("the links could not be printed on stdout: {error}").into())
 }
@@ -57,7 +57,7 @@ async fn make_user(demo: &Demo, admin: &UserId, password: &str) -> Result<(), Re
 async fn conference(demo: &Demo, admin: &UserId) -> Result<ConfId, Refusal> {
     let known = demo.store.setting("demo.conference").await.map_err(Refusal::from)?;
     if let Some(conf) = known.as_deref().and_then(ConfId::parse)
-        && demo.entry.conference(&conf).await.is_ok_and(|c| c.state != ENDED)
+        && demo.auth.conference(&conf).await.is_ok_and(|c| c.state != ENDED)
     {
         return Ok(conf);
     }

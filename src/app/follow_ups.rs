@@ -15,7 +15,7 @@ use crate::refusal::Reason;
 
 /// How often the store is tried while something waits for it.
 const RETRY: Duration = Duration::from_millis(500);
-/// Happenings that wait for the store, some MiB: an hour of it away at three kicks or ends a second. At one more the
+/// Lifecycle events that wait for the store, some MiB: an hour of it away at three kicks or ends a second. At one more the
 /// oldest is given up.
 const WAITING_MAX: usize = 10_000;
 
@@ -23,7 +23,7 @@ const WAITING_MAX: usize = 10_000;
 type Waiting = (ConfId, LifecycleEvent, Moment);
 
 /// Ends with the conferences.
-pub(super) async fn take(mut events: mpsc::Receiver<(ConfId, LifecycleEvent)>, entry: AuthService) {
+pub(super) async fn take(mut events: mpsc::Receiver<(ConfId, LifecycleEvent)>, auth: AuthService) {
     let mut waiting: VecDeque<Waiting> = VecDeque::new();
     let mut tick = interval(RETRY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -33,20 +33,20 @@ pub(super) async fn take(mut events: mpsc::Receiver<(ConfId, LifecycleEvent)>, e
                 let Some((conf, event)) = next else { return };
                 let next = (conf, event, Moment::now());
                 // In their order: a kick before the conference's end.
-                if !waiting.is_empty() || !is_done(&entry, &next).await {
+                if !waiting.is_empty() || !is_done(&auth, &next).await {
                     wait(&mut waiting, next);
                 }
             }
             _ = tick.tick(), if !waiting.is_empty() => {
                 while let Some(first) = waiting.front() {
-                    if !is_done(&entry, first).await {
+                    if !is_done(&auth, first).await {
                         break;
                     }
                     waiting.pop_front();
                 }
             }
         }
-        metrics::gauge!("confgate_happenings_for_store").set(waiting.len() as f64);
+        metrics::gauge!("confgate_lifecycle_events_unsaved").set(waiting.len() as f64);
     }
 }
 
@@ -60,8 +60,8 @@ fn wait(waiting: &mut VecDeque<Waiting>, next: Waiting) {
 }
 
 /// Whether there is nothing more to do about it.
-async fn is_done(entry: &AuthService, (conf, event, at): &Waiting) -> bool {
-    match entry.carry_out(conf, event, *at).await {
+async fn is_done(auth: &AuthService, (conf, event, at): &Waiting) -> bool {
+    match auth.carry_out(conf, event, *at).await {
         Ok(()) => true,
         Err(refusal) if refusal.is(Reason::StoreUnavailable) => false,
         Err(refusal) => {

@@ -15,6 +15,7 @@ use crate::conference::Conferences;
 use crate::eim::Eim;
 use crate::health::Health;
 use crate::http::HttpServer;
+use crate::rate_limit::account::Accounts;
 
 pub(super) async fn serve_http(
     http: HttpServer,
@@ -31,13 +32,15 @@ pub(super) async fn serve_admin(
     admin: Admin,
     readiness: ReadinessSource,
     metrics: PrometheusHandle,
+    accounts: Accounts,
     more: Router,
     hard: CancellationToken,
 ) -> Result<(), Failure> {
+    let sample = Arc::new(move || metrics::gauge!("confgate_held_bytes").set(accounts.held_bytes() as f64));
     let (tell, ended) = oneshot::channel();
     std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let served = runtime.and_then(|runtime| runtime.block_on(admin.serve(readiness, metrics, more, hard)));
+        let served = runtime.and_then(|runtime| runtime.block_on(admin.serve(readiness, metrics, sample, more, hard)));
         // Nobody waits any more where the process ends at once.
         tell.send(served).ok();
     })?;

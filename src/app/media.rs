@@ -51,10 +51,10 @@ pub(super) fn embedded(
     let mut local = Local { router: Router::new(), links: HashMap::new(), pulls: Router::new() };
     for node in config.callgw.nodes.iter().filter(|node| node.is_local()) {
         let secret = node.secret.as_ref().unwrap_or(own_secret);
-        let (router, pulls, Ends { orders, news }) = process.start(node, secret, lifecycle)?;
+        let (router, pulls, Ends { orders, messages }) = process.start(node, secret, lifecycle)?;
         local.router = local.router.merge(router);
         local.pulls = local.pulls.merge(pulls);
-        local.links.insert(node.id.clone(), Embedded { commands: orders, news });
+        local.links.insert(node.id.clone(), Embedded { commands: orders, messages });
     }
     Ok(local)
 }
@@ -78,7 +78,7 @@ pub async fn serve_media(config: Config) -> Result<Outcome, Failure> {
     let (router, pulls, _ends) = process.start(node, secret, &mut lifecycle)?;
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
     let ready = media_readiness(soft.clone());
-    lifecycle.wire("admin", serve_admin(admin, ready, metrics, pulls, hard.clone()));
+    lifecycle.wire("admin", serve_admin(admin, ready, metrics, http.accounts(), pulls, hard.clone()));
     lifecycle.listener("http", serve_http(http, router, soft, hard));
     tracing::info!(http = %http_address, admin = %admin_address, node = node.id, "listening");
     Ok(lifecycle.run().await)

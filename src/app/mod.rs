@@ -75,7 +75,7 @@ async fn run(
 
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
     let ready = parts.readiness(soft.clone());
-    lifecycle.wire("admin", serve_admin(admin, ready, metrics, routers.pulls, hard.clone()));
+    lifecycle.wire("admin", serve_admin(admin, ready, metrics, http.accounts(), routers.pulls, hard.clone()));
     let router = parts.router(soft.clone())?.merge(routers.call_gateway);
     lifecycle.listener("http", serve_http(http, router, soft, hard.clone()));
     tracing::info!(http = %http_address, admin = %admin_address, "listening");

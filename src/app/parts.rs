@@ -43,7 +43,7 @@ pub(super) struct Parts {
     pub calls: Requests,
     pub conferences: Conferences,
     pub sockets: Sockets,
-    pub entry: AuthService,
+    pub auth: AuthService,
     pub pool: Pool,
     pub placement: Placement,
     /// How each part is whose trouble sockets are told of.
@@ -81,15 +81,15 @@ impl Parts {
         let calls = Requests::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
         let (node, generation) = (config.node.id.clone(), first_generation(&store).await?);
         let limits = Limits::from(&*config);
-        let (conferences, news) = Conferences::new(calls.clone(), limits, node, generation, tracker.clone());
+        let (conferences, receivers) = Conferences::new(calls.clone(), limits, node, generation, tracker.clone());
         let sockets = Sockets::new(conferences.clone());
         let Secrets { keys, sealer, first } = Secrets::load(&config.auth, &store).await?;
         let web_address = config.http.web_address(http);
         let own_url = web_address.replacen("https://", "wss://", 1);
-        let entry =
+        let auth =
             AuthService::new(config.clone(), web_address, keys, sealer, store.clone(), calls.clone(), eim.clone());
 
-        let local = media::embedded(&config, http, &first, &operators(&entry), lifecycle)?;
+        let local = media::embedded(&config, http, &first, &operators(&auth), lifecycle)?;
         let around = Context { node: &config.node.id, secret: &first, own_url, embedded: local.links };
         let pool = Pool::start(&config.callgw, around, &tracker, &lifecycle.hard())?;
         let (placement, placing) = Placement::new(pool.clone(), store.clone());
@@ -97,7 +97,7 @@ impl Parts {
         let (tell_store, store_health) = watch::channel(Health::up());
         let (tell_gateways, gateways_health) = watch::channel(Health::up());
         let health = [("eim", eim.health()), ("store", store_health.clone()), ("callgw", gateways_health)];
-        let ends = Ends { inbound, conferences: news, placement: placing, tell_store, tell_gateways };
+        let ends = Ends { inbound, conferences: receivers, placement: placing, tell_store, tell_gateways };
         let routers = Routers { call_gateway: local.router, pulls: local.pulls };
         let parts = Self {
             config,
@@ -107,7 +107,7 @@ impl Parts {
             calls,
             conferences,
             sockets,
-            entry,
+            auth,
             pool,
             placement,
             health,
@@ -128,19 +128,19 @@ impl Parts {
         let parts = self.of_rpc(draining);
         let rpc = Arc::new(Rpc::new(&parts)?);
         let authorization = parts.authorization();
-        let rpc::Parts { config, schema, entry, sockets, calls, eim, budget, rates, .. } = parts;
+        let rpc::Parts { config, schema, auth, sockets, calls, eim, budget, rates, .. } = parts;
         let (base, body_bytes) = (config.http.base_path.as_str().to_owned(), config.limits.body_bytes);
         let sockets = Arc::new(EventSockets {
             rpc: rpc.clone(),
             config,
-            entry: entry.clone(),
+            auth: auth.clone(),
             sockets,
             calls,
             eim,
             authorization,
             health: self.health.clone(),
         });
-        Ok(routes::router(Handles { rpc, sockets, entry, budget, rates, schema, body_bytes }, &base))
+        Ok(routes::router(Handles { rpc, sockets, auth, budget, rates, schema, body_bytes }, &base))
     }
 
     /// The parts that JSON-RPC's methods work with.
@@ -148,7 +148,7 @@ impl Parts {
         rpc::Parts {
             config: self.config.clone(),
             schema: self.schema.clone(),
-            entry: self.entry.clone(),
+            auth: self.auth.clone(),
             conferences: self.conferences.clone(),
             sockets: self.sockets.clone(),
             calls: self.calls.clone(),
@@ -164,9 +164,9 @@ impl Parts {
 }
 
 /// Whether an access token is an operator's.
-fn operators(entry: &AuthService) -> Operators {
-    let entry = entry.clone();
-    Arc::new(move |token| entry.authenticate(token).is_ok_and(|caller| caller.can(Scope::Operator)))
+fn operators(auth: &AuthService) -> Operators {
+    let auth = auth.clone();
+    Arc::new(move |token| auth.authenticate(token).is_ok_and(|caller| caller.can(Scope::Operator)))
 }
 
 /// Sockets are numbered over restarts. The date alone would not do: the clock may have been set back meanwhile.

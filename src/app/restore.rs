@@ -15,13 +15,13 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// The work that needs all parts running; then there is nothing more to do until the end.
 pub(super) async fn after_start(parts: Parts, demonstrate: bool, hard: CancellationToken) -> Result<(), Failure> {
-    let Parts { conferences, entry, store, calls, .. } = parts;
+    let Parts { conferences, auth, store, calls, .. } = parts;
     let generation = conferences.next_generation();
     let restoring = async {
         // Seats don't wait for sessions: each moment later, more have come for whom the EIM must be told again.
-        tokio::join!(restore_sessions(&entry), restore_seats(&conferences, generation));
+        tokio::join!(restore_sessions(&auth), restore_seats(&conferences, generation));
         if demonstrate {
-            demo::prepare(&Demo { store, entry, calls }).await?;
+            demo::prepare(&Demo { store, auth, calls }).await?;
         }
         Ok::<(), Failure>(())
     };
@@ -33,8 +33,8 @@ pub(super) async fn after_start(parts: Parts, demonstrate: bool, hard: Cancellat
 }
 
 /// The EIM may come up later.
-async fn restore_sessions(entry: &AuthService) {
-    while let Err(refusal) = entry.restore_sessions().await {
+async fn restore_sessions(auth: &AuthService) {
+    while let Err(refusal) = auth.restore_sessions().await {
         tracing::info!(key = refusal.key(), "users' sessions can't be opened again yet");
         tokio::time::sleep(RETRY).await;
     }

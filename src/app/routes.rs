@@ -1,12 +1,13 @@
 //! The HTTP routes: JSON-RPC, the event socket's upgrade, the guest page and what belongs to it.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
+use axum::{Extension, Router};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use serde_json::Value;
@@ -16,15 +17,16 @@ use crate::auth::AuthService;
 use crate::http::bearer::{authorization, presented_token, query};
 use crate::http::body::{OwnBytes, body_of, bounded_body};
 use crate::http::ws::socket::UpgradeResult;
-use crate::rate_limit::account::Account;
-use crate::rate_limit::address::ClientAddr;
+use crate::rate_limit::account::Client;
 use crate::rate_limit::budget::Budget;
 use crate::refusal::{Kind, Reason, Refusal};
 use crate::rpc::event_socket::{self, EventSockets};
-use crate::rpc::{Act, Context, Rates, Rpc};
+use crate::rpc::{Act, Context, Rates, Reply, Rpc};
 use crate::schema::Schema;
 
 const COOKIE_NAME: &str = "confgate_device";
+/// Headers of an answer, those that the listener adds included.
+const HEADERS: usize = 8;
 /// A browser keeps its name for a year.
 const COOKIE_AGE_S: u32 = 31_536_000;
 /// When to try again where an address block has as many sockets as one may.
@@ -37,7 +39,7 @@ pub struct Handles {
     /// The open event sockets.
     pub sockets: Arc<EventSockets>,
     /// Logins, links and guests.
-    pub entry: AuthService,
+    pub auth: AuthService,
     /// The budget of each address block.
     pub budget: Arc<Budget>,
     /// The users' rates.
@@ -75,15 +77,15 @@ pub fn router(handles: Handles, base: &str) -> Router {
 
 impl Site {
     /// Counts one request. `Some`: the address is over its budget, and that is the answer.
-    fn over_budget(&self, address: ClientAddr) -> Option<Response> {
-        self.handles.budget.take(address.0).err().map(too_many)
+    fn over_budget(&self, address: IpAddr) -> Option<Response> {
+        self.handles.budget.take(address).err().map(too_many)
     }
 
     fn device(&self, headers: &HeaderMap) -> Option<String> {
         let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let (_, value) = pairs.find(|(name, _)| *name == COOKIE_NAME)?;
-        self.handles.entry.device(value)
+        self.handles.auth.device(value)
     }
 
     fn set_cookie(&self, headers: &mut HeaderMap, value: &str) {
@@ -96,24 +98,18 @@ impl Site {
     }
 }
 
-async fn jsonrpc(State(site): State<Arc<Site>>, request: Request) -> Response {
-    let Some(address) = request.extensions().get::<ClientAddr>().copied() else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    if let Some(response) = site.over_budget(address) {
+async fn jsonrpc(State(site): State<Arc<Site>>, Extension(client): Extension<Client>, request: Request) -> Response {
+    if let Some(response) = site.over_budget(client.address) {
         return response;
     }
-    let Some(account) = request.extensions().get::<Arc<Account>>().cloned() else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
     let (head, body) = request.into_parts();
     let body = match bounded_body(body, site.handles.body_bytes).await {
         Ok(body) => body,
         Err(error) => return error.into_response(),
     };
     let context = Context {
-        address: address.0,
-        account: &account,
+        address: client.address,
+        account: &client.account,
         token: authorization(&head.headers),
         device: site.device(&head.headers),
         socket: None,
@@ -122,26 +118,24 @@ async fn jsonrpc(State(site): State<Arc<Site>>, request: Request) -> Response {
     let Some(reply) = site.handles.rpc.answer(&context, &body).await else {
         return StatusCode::NO_CONTENT.into_response();
     };
-    let own = (reply.own_len() < reply.len()).then_some(OwnBytes(reply.own_len()));
-    let mut response = json_response(body_of(reply.into_pieces()));
-    if let Some(own) = own {
-        response.extensions_mut().insert(own);
-    }
+    let mut response = reply_response(reply);
     if let Some(cookie) = context.set_device.into_inner().unwrap_or_else(PoisonError::into_inner) {
         site.set_cookie(response.headers_mut(), &cookie);
     }
     response
 }
 
-async fn websck(State(site): State<Arc<Site>>, upgrade: UpgradeResult, request: Request) -> Response {
-    let Some(address) = request.extensions().get::<ClientAddr>().copied() else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    if let Some(response) = site.over_budget(address) {
+async fn websck(
+    State(site): State<Arc<Site>>,
+    Extension(client): Extension<Client>,
+    upgrade: UpgradeResult,
+    request: Request,
+) -> Response {
+    if let Some(response) = site.over_budget(client.address) {
         return response;
     }
     let (headers, uri) = (request.headers(), request.uri());
-    let caller = match presented_token(headers, uri).map(|token| site.handles.entry.authenticate(&token)) {
+    let caller = match presented_token(headers, uri).map(|token| site.handles.auth.authenticate(&token)) {
         Some(Ok(caller)) => caller,
         Some(Err(refusal)) => return refused(StatusCode::UNAUTHORIZED, &refusal),
         None => return refused(StatusCode::UNAUTHORIZED, &Refusal::unauthenticated()),
@@ -158,11 +152,9 @@ async fn websck(State(site): State<Arc<Site>>, upgrade: UpgradeResult, request: 
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
-    let Some(account) = request.extensions().get::<Arc<Account>>() else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    let Ok(slot) = account.socket() else { return too_many(SOCKETS_RETRY_MS) };
-    let opening = event_socket::Opening { caller, address: address.0, device: site.device(headers), positions, slot };
+    let Ok(slot) = client.account.socket() else { return too_many(SOCKETS_RETRY_MS) };
+    let opening =
+        event_socket::Opening { caller, address: client.address, device: site.device(headers), positions, slot };
     let sockets = site.handles.sockets.clone();
     upgrade.accept("confgate", site.handles.body_bytes, move |socket| sockets.serve(socket, opening))
 }
@@ -176,14 +168,11 @@ fn link_of<'u>(uri: &'u Uri, base: &str) -> &'u str {
     uri.path().strip_prefix(base).unwrap_or_default()
 }
 
-async fn conference(State(site): State<Arc<Site>>, request: Request) -> Response {
-    let Some(address) = request.extensions().get::<ClientAddr>().copied() else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    if let Some(response) = site.over_budget(address) {
+async fn conference(State(site): State<Arc<Site>>, Extension(client): Extension<Client>, request: Request) -> Response {
+    if let Some(response) = site.over_budget(client.address) {
         return response;
     }
-    match site.handles.entry.page(link_of(request.uri(), &site.base), address.0).await {
+    match site.handles.auth.page(link_of(request.uri(), &site.base), client.address).await {
         Ok(page) => {
             let mut response = json_response(serde_json::to_vec(&page).expect("a page has string keys").into());
             give_device(&site, request.headers(), &mut response);
@@ -201,7 +190,7 @@ async fn conference(State(site): State<Arc<Site>>, request: Request) -> Response
 /// Gives a browser without a name one.
 fn give_device(site: &Site, headers: &HeaderMap, response: &mut Response) {
     if site.device(headers).is_none() {
-        site.set_cookie(response.headers_mut(), &site.handles.entry.new_device().1);
+        site.set_cookie(response.headers_mut(), &site.handles.auth.new_device().1);
     }
 }
 
@@ -216,8 +205,19 @@ fn too_many(wait_ms: u64) -> Response {
     (StatusCode::TOO_MANY_REQUESTS, headers, refusal.to_json().to_string()).into_response()
 }
 
+fn reply_response(reply: Reply) -> Response {
+    let own = reply.own_len();
+    if own == reply.len() {
+        return json_response(reply.into_bytes().into());
+    }
+    let mut response = json_response(body_of(reply.into_pieces()));
+    response.extensions_mut().insert(OwnBytes(own));
+    response
+}
+
 fn json_response(body: Body) -> Response {
     let mut response = Response::new(body);
+    response.headers_mut().reserve(HEADERS);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -40,16 +40,16 @@ const GOING_AWAY: Duration = Duration::from_secs(2);
 
 /// Starts them all.
 pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
-    let Parts { config, store, conferences, sockets, entry, pool, tracker, .. } = parts;
-    let Ends { inbound, conferences: news, placement, tell_store, tell_gateways } = ends;
+    let Parts { config, store, conferences, sockets, auth, pool, tracker, .. } = parts;
+    let Ends { inbound, conferences: receivers, placement, tell_store, tell_gateways } = ends;
     lifecycle.work("store", watch_store(store.clone(), tell_store));
-    let handing_on = handle_inbound(inbound, conferences.clone(), sockets.clone(), entry.clone(), tracker.clone());
+    let handing_on = handle_inbound(inbound, conferences.clone(), sockets.clone(), auth.clone(), tracker.clone());
     lifecycle.work("events", handing_on);
-    lifecycle.work("happenings", follow_ups::take(news.lifecycle_events, entry.clone()));
-    lifecycle.work("placement", placement.run(news.rights, conferences.clone()));
-    lifecycle.work("ended families", poll_ended(entry.clone()));
-    lifecycle.work("revocations", revoke(entry.clone(), pool.clone()));
-    lifecycle.work("collector", collect(entry.clone(), conferences.clone(), config.limits.guest_idle));
+    lifecycle.work("lifecycle_events", follow_ups::take(receivers.lifecycle_events, auth.clone()));
+    lifecycle.work("placement", placement.run(receivers.permissions, conferences.clone()));
+    lifecycle.work("ended families", poll_ended(auth.clone()));
+    lifecycle.work("revocations", revoke(auth.clone(), pool.clone()));
+    lifecycle.work("collector", collect(auth.clone(), conferences.clone(), config.limits.guest_idle));
     lifecycle.work("gateways", watch_gateways(pool.clone(), tell_gateways));
     for (part, health) in parts.health.clone() {
         lifecycle.work("health", notify_health(part, health, sockets.clone()));
@@ -57,16 +57,16 @@ pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
     lifecycle.listener("sockets", drain_sockets(sockets.clone(), lifecycle.soft(), config.limits.drain));
 }
 
-/// Hands the EIM's news to those whom it concerns.
+/// Dispatches the EIM's events.
 async fn handle_inbound(
     mut inbound: mpsc::Receiver<Inbound>,
     conferences: Conferences,
     sockets: Sockets,
-    entry: AuthService,
+    auth: AuthService,
     tracker: TaskTracker,
 ) {
-    while let Some(news) = inbound.recv().await {
-        match news {
+    while let Some(event) = inbound.recv().await {
+        match event {
             Inbound::Event { to, event } => {
                 if let (Change::Created(made), Some(user)) = (&event.change, to) {
                     let own = ConferenceRef { conf_id: made.conf_id.clone(), call: made.call.is_some() };
@@ -85,9 +85,9 @@ async fn handle_inbound(
             }
             Inbound::Down | Inbound::SessionDown(_) => {}
             Inbound::WebAddress { conf_id, role, reply } => {
-                let entry = entry.clone();
+                let auth = auth.clone();
                 tracker.spawn(async move {
-                    let made = entry.web_address(&conf_id, role).await;
+                    let made = auth.web_address(&conf_id, role).await;
                     // The EIM may have stopped waiting.
                     let _ = reply.send(made.ok().map(|link| WebAddress { url: link.url, code: link.code }));
                 });
@@ -96,14 +96,14 @@ async fn handle_inbound(
     }
 }
 
-async fn poll_ended(entry: AuthService) {
+async fn poll_ended(auth: AuthService) {
     let mut tick = interval(ENDED_POLL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut since = 0;
     loop {
         tick.tick().await;
         let now = date_ms();
-        if entry.poll_ended(since).await.is_ok() {
+        if auth.poll_ended(since).await.is_ok() {
             // A moment of overlap: another node's clock or commit may be a little behind.
             since = now.saturating_sub(5000);
         }
@@ -112,14 +112,14 @@ async fn poll_ended(entry: AuthService) {
 
 /// Tells call gateways which logins are over: their tokens end with them. A node whose control link has opened is told
 /// all that ended lately.
-async fn revoke(entry: AuthService, pool: Pool) {
-    let (mut ended, mut changes) = (entry.ended_families(), pool.changes());
+async fn revoke(auth: AuthService, pool: Pool) {
+    let (mut ended, mut changes) = (auth.ended_families(), pool.changes());
     let (mut openings, mut is_behind) = (HashMap::<String, u64>::new(), true);
     loop {
         for node in pool.reports() {
             let known = openings.insert(node.id.clone(), node.status.openings);
             if is_behind || known != Some(node.status.openings) {
-                entry.all_ended().chunks(REVOKED_AT_ONCE).for_each(|families| pool.revoke_at(&node.id, families));
+                auth.all_ended().chunks(REVOKED_AT_ONCE).for_each(|families| pool.revoke_at(&node.id, families));
             }
         }
         is_behind = tokio::select! {
@@ -136,12 +136,12 @@ async fn revoke(entry: AuthService, pool: Pool) {
     }
 }
 
-async fn collect(entry: AuthService, conferences: Conferences, guest_idle: Duration) {
+async fn collect(auth: AuthService, conferences: Conferences, guest_idle: Duration) {
     let mut tick = interval((guest_idle / 4).clamp(COLLECT.0, COLLECT.1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if let Err(refusal) = entry.collect_due(&conferences).await {
+        if let Err(refusal) = auth.collect_due(&conferences).await {
             tracing::debug!(key = refusal.key(), "collecting");
         }
     }

@@ -70,6 +70,8 @@ pub(super) fn shared(mut response: Response) -> Response {
     response
 }
 
+/// For the five kinds of files that the page has. `mime_guess` would bring a table of all kinds, and names no character
+/// set.
 fn content_type(name: &str) -> &'static str {
     match name.rsplit_once('.').map(|(_, ending)| ending) {
         Some("js") => "text/javascript; charset=utf-8",

@@ -92,7 +92,7 @@ struct Inner {
     /// Ended families and when they were; kept as long as an access token of theirs could live, by either clock: one that
     /// has expired by the wall clock serves again where that is set back.
     ended: RwLock<HashMap<String, Now>>,
-    ended_news: broadcast::Sender<EndedLogin>,
+    ended_logins: broadcast::Sender<EndedLogin>,
     /// Held for writing by who looks what others have ended, so that nobody hears less than what it ended by.
     ending: tokio::sync::RwLock<()>,
 }
@@ -111,7 +111,7 @@ impl AuthService {
         let limits = Limits::new(&config.limits);
         let under_way = config.eim.under_way;
         let look_ups = Shares::new(under_way / LOOK_UPS_ONE_IN.0, under_way / LOOK_UPS_ONE_IN.1);
-        let (ended_news, _) = broadcast::channel(ENDED_QUEUE);
+        let (ended_logins, _) = broadcast::channel(ENDED_QUEUE);
         Self(Arc::new(Inner {
             config,
             web_address,
@@ -126,7 +126,7 @@ impl AuthService {
             look_ups,
             verified: Verified::default(),
             ended: RwLock::default(),
-            ended_news,
+            ended_logins,
             ending: tokio::sync::RwLock::default(),
         }))
     }
@@ -168,7 +168,7 @@ impl AuthService {
 
     /// Families as they end: a socket of one of them is closed.
     pub fn ended_families(&self) -> broadcast::Receiver<EndedLogin> {
-        self.0.ended_news.subscribe()
+        self.0.ended_logins.subscribe()
     }
 
     /// All that have ended as far as a token of theirs could still live.
@@ -216,10 +216,10 @@ impl AuthService {
         for family in families {
             if ended.insert(family.clone(), now).is_none() {
                 // Nobody listens while no socket is open.
-                let _ = self.0.ended_news.send(EndedLogin { family, by });
+                let _ = self.0.ended_logins.send(EndedLogin { family, by });
             }
         }
-        metrics::gauge!("confgate_ended_families_waiting").set(self.0.ended_news.len() as f64);
+        metrics::gauge!("confgate_ended_families_waiting").set(self.0.ended_logins.len() as f64);
     }
 
     /// Learns which families other nodes have ended, or this one before it was started anew.

@@ -12,7 +12,7 @@ use super::persistence::{self, Write};
 use super::room::{Cause, Room};
 use super::stanza_error::StanzaError;
 use crate::clock::{Moment, Now};
-use crate::event::{CallData, CallEvent, CallMode, CallNews, Role};
+use crate::event::{CallData, CallEvent, CallMode, CallStep, Role};
 use crate::ids::{CallId, ConfId, UserId};
 use crate::refusal::Reason;
 
@@ -71,7 +71,7 @@ impl Call {
         if self.count(Party::Ringing) > 0 { self.rings_until.min(self.ends_by) } else { self.ends_by }
     }
 
-    fn event(&self, news: CallNews, date: u64, actor: Option<&UserId>) -> CallEvent {
+    fn event(&self, step: CallStep, date: u64, actor: Option<&UserId>) -> CallEvent {
         let data = CallData {
             call_id: self.call_id.clone(),
             conf_id: self.conf_id.clone(),
@@ -83,19 +83,19 @@ impl Call {
             reason: None,
             ring_ms: None,
         };
-        CallEvent { conf_id: self.conf_id.clone(), time: date, news, actor: actor.cloned(), data }
+        CallEvent { conf_id: self.conf_id.clone(), time: date, step, actor: actor.cloned(), data }
     }
 
     /// The notice that tells a callee that it rings.
     pub fn incoming(&self, now: Now, callee: &UserId) -> CallNotice {
-        let mut event = self.event(CallNews::Incoming, now.date, Some(&self.from));
+        let mut event = self.event(CallStep::Incoming, now.date, Some(&self.from));
         event.data.ring_ms = Some(self.rings_until.since(now.moment).as_millis() as u64);
         CallNotice { event, to: BTreeSet::from([callee.clone()]) }
     }
 
     /// A notice about one of the call's parties: told to them, and to the members in the call.
-    fn about(&self, news: CallNews, cause: (Now, Option<&UserId>), user: &UserId, reason: Option<&str>) -> CallNotice {
-        let mut event = self.event(news, cause.0.date, cause.1);
+    fn about(&self, step: CallStep, cause: (Now, Option<&UserId>), user: &UserId, reason: Option<&str>) -> CallNotice {
+        let mut event = self.event(step, cause.0.date, cause.1);
         event.data.user_id = Some(user.clone());
         event.data.reason = reason.map(str::to_owned);
         CallNotice { event, to: self.of(Party::In).chain([user]).cloned().collect() }
@@ -103,13 +103,13 @@ impl Call {
 
     /// Somebody in a call already isn't told of another one.
     pub fn busy(&self, now: Now, user: &UserId) -> CallNotice {
-        let mut news = self.about(CallNews::Declined, (now, None), user, Some("busy"));
-        news.to.remove(user);
-        news
+        let mut notice = self.about(CallStep::Declined, (now, None), user, Some("busy"));
+        notice.to.remove(user);
+        notice
     }
 
     /// Takes over from the roster who is in. Answers who has just gone, too.
-    fn follow_roster(&mut self, room: &Room, cause: &Cause<'_>, news: &mut Vec<CallNotice>) -> Vec<UserId> {
+    fn follow_roster(&mut self, room: &Room, cause: &Cause<'_>, notices: &mut Vec<CallNotice>) -> Vec<UserId> {
         let mut left = Vec::new();
         for user in self.parties.keys().cloned().collect::<Vec<_>>() {
             let before = self.parties[&user];
@@ -117,7 +117,7 @@ impl Call {
                 (Party::Ringing | Party::Out, true) => {
                     self.parties.insert(user.clone(), Party::In);
                     self.answered |= user != self.from;
-                    news.push(self.about(CallNews::Answered, (cause.now, cause.actor), &user, None));
+                    notices.push(self.about(CallStep::Answered, (cause.now, cause.actor), &user, None));
                 }
                 (Party::In, false) => {
                     self.parties.insert(user.clone(), Party::Out);
@@ -129,13 +129,13 @@ impl Call {
         left
     }
 
-    fn follow_time(&mut self, cause: &Cause<'_>, news: &mut Vec<CallNotice>) {
+    fn follow_time(&mut self, cause: &Cause<'_>, notices: &mut Vec<CallNotice>) {
         if cause.now.moment < self.rings_until {
             return;
         }
         for user in self.of(Party::Ringing).cloned().collect::<Vec<_>>() {
             self.parties.insert(user.clone(), Party::Out);
-            news.push(self.about(CallNews::Missed, (cause.now, None), &user, None));
+            notices.push(self.about(CallStep::Missed, (cause.now, None), &user, None));
         }
     }
 
@@ -160,13 +160,13 @@ impl Call {
     /// The last word, for everybody: whoever had declined, missed it or hung up could have come in until now.
     /// `gone`: whose going it follows from, and how they went.
     fn end_notice(&self, end: &End, cause: &Cause<'_>, gone: Option<(&UserId, &'static str)>) -> Option<CallNotice> {
-        let (news, reason) = match end {
+        let (step, reason) = match end {
             End::NoticeSent => return None,
             // To hang up unanswered is to give up.
-            End::Cancelled => (CallNews::Cancelled, gone.map(|(_, why)| why).filter(|why| *why != "hangup")),
-            End::Ended(reason) => (CallNews::Ended, Some(*reason)),
+            End::Cancelled => (CallStep::Cancelled, gone.map(|(_, why)| why).filter(|why| *why != "hangup")),
+            End::Ended(reason) => (CallStep::Ended, Some(*reason)),
         };
-        let mut event = self.event(news, cause.now.date, cause.actor);
+        let mut event = self.event(step, cause.now.date, cause.actor);
         event.data.user_id = gone.map(|(user, _)| user.clone());
         event.data.reason = reason.map(str::to_owned);
         Some(CallNotice { event, to: self.parties.keys().cloned().collect() })
@@ -234,18 +234,18 @@ impl Calls {
         }
         let Some(mut call) = self.take(id) else { return Ok(Vec::new()) };
         call.parties.insert(user.clone(), Party::Out);
-        let news = call.about(CallNews::Declined, (now, Some(user)), user, reason);
+        let notice = call.about(CallStep::Declined, (now, Some(user)), user, reason);
         self.insert(call);
-        Ok(vec![news])
+        Ok(vec![notice])
     }
 
     /// Draws the conclusions from what the conference is now, and what time it is.
     pub fn follow(&mut self, id: &CallId, room: &mut Room, cause: &Cause<'_>) -> Vec<CallNotice> {
         let Some(mut call) = self.take(id) else { return Vec::new() };
         let before = call.clone();
-        let mut news = Vec::new();
-        let left = call.follow_roster(room, cause, &mut news);
-        call.follow_time(cause, &mut news);
+        let mut notices = Vec::new();
+        let left = call.follow_roster(room, cause, &mut notices);
+        call.follow_time(cause, &mut notices);
         // At the conference's own end they all go, and none of them is the reason.
         let gone = left.last().filter(|_| !room.is_over());
         let why = gone.map(|user| match cause.actor {
@@ -255,7 +255,7 @@ impl Calls {
         });
         match call.verdict(room.is_over(), cause.now.moment, why) {
             Some(end) => {
-                news.extend(call.end_notice(&end, cause, gone.zip(why)));
+                notices.extend(call.end_notice(&end, cause, gone.zip(why)));
                 self.writes.push(Write::delete(persistence::CALL, id.to_string()));
                 room.end(cause);
             }
@@ -264,7 +264,7 @@ impl Calls {
                 if call == before { self.put(call) } else { self.insert(call) }
             }
         }
-        news
+        notices
     }
 
     pub fn next_due(&self) -> Option<Moment> {

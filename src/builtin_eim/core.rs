@@ -335,10 +335,10 @@ impl Eim {
         let result = operation(room, &cause);
         room.admit_waiting(&cause);
         let call = room.roster.conference.call.as_ref().map(|call| call.call_id.clone());
-        let news = call.map_or_else(Vec::new, |call| self.calls.follow(&call, room, &cause));
+        let notices = call.map_or_else(Vec::new, |call| self.calls.follow(&call, room, &cause));
         self.calls.take_writes(&mut context.writes);
         self.publish_changes(context, id);
-        self.send_call_notices(context, news);
+        self.send_call_notices(context, notices);
         result
     }
 

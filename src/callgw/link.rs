@@ -67,7 +67,7 @@ pub struct Embedded {
     /// Commands for the node.
     pub commands: mpsc::Sender<ToNode>,
     /// Reports of the node.
-    pub news: mpsc::Receiver<FromNode>,
+    pub messages: mpsc::Receiver<FromNode>,
 }
 
 /// The reason why there is no link.
@@ -192,10 +192,10 @@ async fn serve(
 }
 
 /// Listens to the embedded node until it or the process ends; its commands go to it directly.
-pub async fn listen(node: Arc<Node>, mut news: mpsc::Receiver<FromNode>, stop: CancellationToken) {
+pub async fn listen(node: Arc<Node>, mut messages: mpsc::Receiver<FromNode>, stop: CancellationToken) {
     let listen = async {
         let mut greeted = false;
-        while let Some(said) = news.recv().await {
+        while let Some(said) = messages.recv().await {
             node.on_message(&said);
             if !std::mem::replace(&mut greeted, true) {
                 node.opened();

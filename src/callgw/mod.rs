@@ -338,9 +338,9 @@ impl Starting<'_> {
             let silence = self.link_config.silence();
             Arc::new(Node::new(config, url, self.context.secret, silence, commands, self.changed.clone()))
         };
-        if let Some(Embedded { commands, news }) = embedded {
+        if let Some(Embedded { commands, messages }) = embedded {
             let node = make(commands);
-            self.tracker.spawn(link::listen(node.clone(), news, self.stop.clone()));
+            self.tracker.spawn(link::listen(node.clone(), messages, self.stop.clone()));
             return Some(node);
         }
         let (commands, queued) = mpsc::channel(QUEUE);

@@ -46,10 +46,10 @@ async fn until(pool: &Pool, is_so: impl Fn(&NodeStatus) -> bool) {
 #[tokio::test]
 async fn the_embedded_node_is_at_this_gateways_own_address_while_it_speaks() {
     let (commands, mut told) = mpsc::channel(2);
-    let (say, news) = mpsc::channel(2);
+    let (say, messages) = mpsc::channel(2);
     let stop = CancellationToken::new();
     let nodes = vec![configured("builtin", NodeKind::Builtin, None)];
-    let pool = start(nodes, Some(Embedded { commands, news }), &stop);
+    let pool = start(nodes, Some(Embedded { commands, messages }), &stop);
     assert_eq!(pool.addresses(None), Vec::<&str>::new(), "it hasn't said anything");
     pool.send_command("builtin", close("early"));
 
@@ -73,10 +73,10 @@ async fn the_embedded_node_is_at_this_gateways_own_address_while_it_speaks() {
 #[tokio::test]
 async fn a_node_that_drains_is_offered_to_those_only_who_are_there() {
     let (commands, _told) = mpsc::channel(2);
-    let (say, news) = mpsc::channel(2);
+    let (say, messages) = mpsc::channel(2);
     let stop = CancellationToken::new();
     let nodes = vec![configured("builtin", NodeKind::Builtin, None)];
-    let pool = start(nodes, Some(Embedded { commands, news }), &stop);
+    let pool = start(nodes, Some(Embedded { commands, messages }), &stop);
     say.send(load(true)).await.unwrap();
     until(&pool, NodeStatus::is_up).await;
     assert_eq!(pool.addresses(None), Vec::<&str>::new());
@@ -89,9 +89,10 @@ async fn a_node_that_drains_is_offered_to_those_only_who_are_there() {
 #[tokio::test]
 async fn a_member_counts_where_they_were_sent_last_until_they_leave() {
     let (commands, _told) = mpsc::channel(2);
-    let (say, news) = mpsc::channel(2);
+    let (say, messages) = mpsc::channel(2);
     let stop = CancellationToken::new();
-    let pool = start(vec![configured("builtin", NodeKind::Builtin, None)], Some(Embedded { commands, news }), &stop);
+    let pool =
+        start(vec![configured("builtin", NodeKind::Builtin, None)], Some(Embedded { commands, messages }), &stop);
     say.send(load(false)).await.unwrap();
     until(&pool, NodeStatus::is_up).await;
     let (conf, user) = (ConfId::parse("c1").unwrap(), UserId::parse("u1").unwrap());

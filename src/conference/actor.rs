@@ -19,7 +19,7 @@ use crate::ids::{ConfId, UserId};
 use crate::refusal::{Kind, Refusal};
 
 use super::core::{Core, Effect, EimRequest, Failure, MediaPermissions, Start};
-use super::{Conferences, LIFECYCLE_EVENTS, MAILBOX, RIGHTS};
+use super::{Conferences, LIFECYCLE_EVENTS, MAILBOX, MEDIA_PERMISSIONS};
 
 /// How often graces and retries are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -65,7 +65,7 @@ pub fn spawn(registry: Conferences, conf: ConfId) -> Arc<Handle> {
     let (sender, receiver) = mpsc::channel(MAILBOX);
     let tracker = registry.0.tracker.clone();
     let core = Core::new(conf, registry.0.limits, Moment::now().ms());
-    let actor = Actor { core, registry, sockets: HashMap::new(), asks: JoinSet::new(), receiver };
+    let actor = Actor { core, registry, sockets: HashMap::new(), requests: JoinSet::new(), receiver };
     tracker.spawn(actor.run());
     Arc::new(Handle(sender))
 }
@@ -83,7 +83,7 @@ struct Actor {
     registry: Conferences,
     sockets: HashMap<UserId, (u64, Outbox)>,
     /// Requests to the EIM under way: at most one for each user and one for the roster.
-    asks: JoinSet<EimReply>,
+    requests: JoinSet<EimReply>,
     receiver: mpsc::Receiver<Command>,
 }
 
@@ -98,7 +98,7 @@ impl Actor {
                     Some(command) => self.command(command),
                     None => return,
                 },
-                Some(told) = self.asks.join_next() => match told {
+                Some(told) = self.requests.join_next() => match told {
                     Ok(told) => self.on_eim_reply(told),
                     Err(error) => {
                         Refusal::fault(error);
@@ -111,7 +111,7 @@ impl Actor {
                     if ticked.since(before) > LATE {
                         self.core.stalled(now);
                     }
-                    let idle = self.core.is_idle(now) && self.asks.is_empty();
+                    let idle = self.core.is_idle(now) && self.requests.is_empty();
                     if idle && self.registry.retire(self.core.conf_id(), || !self.receiver.is_empty()) {
                         self.grant(MediaPermissions::Unfollowed).await;
                         return;
@@ -193,29 +193,29 @@ impl Actor {
                     self.sockets.remove(&user);
                 }
             }
-            Effect::EimRequest(ask) => {
+            Effect::EimRequest(request) => {
                 let calls = self.registry.0.calls.clone();
                 let (conf, node) = (self.core.conf_id().clone(), self.registry.0.node.clone());
-                self.asks.spawn(async move { perform(ask, &calls, &conf, &node).await });
+                self.requests.spawn(async move { perform(request, &calls, &conf, &node).await });
             }
-            Effect::Grant(rights) => self.grant(rights).await,
+            Effect::Grant(permissions) => self.grant(permissions).await,
             Effect::Tell(event) => {
                 let told = (self.core.conf_id().clone(), event);
                 let lifecycle_events = &self.registry.0.lifecycle_events;
-                metrics::gauge!("confgate_happenings_waiting")
+                metrics::gauge!("confgate_lifecycle_events_waiting")
                     .set((LIFECYCLE_EVENTS - lifecycle_events.capacity()) as f64);
                 if lifecycle_events.send(told).await.is_err() {
-                    tracing::debug!("a happening after the stop");
+                    tracing::debug!("a lifecycle event after the stop");
                 }
             }
         }
     }
 
-    async fn grant(&self, rights: MediaPermissions) {
-        let queue = &self.registry.0.rights;
-        metrics::gauge!("confgate_rights_waiting").set((RIGHTS - queue.capacity()) as f64);
-        if queue.send((self.core.conf_id().clone(), rights)).await.is_err() {
-            tracing::debug!("rights granted after the stop");
+    async fn grant(&self, permissions: MediaPermissions) {
+        let queue = &self.registry.0.permissions;
+        metrics::gauge!("confgate_media_permissions_waiting").set((MEDIA_PERMISSIONS - queue.capacity()) as f64);
+        if queue.send((self.core.conf_id().clone(), permissions)).await.is_err() {
+            tracing::debug!("media permissions after the stop");
         }
     }
 
@@ -224,9 +224,9 @@ impl Actor {
     }
 }
 
-async fn perform(ask: EimRequest, calls: &Requests, conf: &ConfId, node: &str) -> EimReply {
+async fn perform(request: EimRequest, calls: &Requests, conf: &ConfId, node: &str) -> EimReply {
     let base = |user: &UserId, generation: u64| json!({"confId": conf, "userId": user, "node": node, "generation": generation});
-    match ask {
+    match request {
         EimRequest::Subscribe { user, generation } => {
             let answer = calls.as_user("eim.subscribe", &user, &object(base(&user, generation))).await;
             // A member that isn't admitted is told of themselves only; the log needs the whole.

@@ -377,7 +377,7 @@ impl Core {
             return out;
         }
         let before: Vec<(UserId, bool)> = self.listeners.iter().map(|(u, l)| (u.clone(), l.full)).collect();
-        let rights = self.rights(&event);
+        let permissions = self.permissions(&event);
         let log = self.log.as_mut().expect("checked above");
         match log.apply(event.clone()) {
             Applied::Repeat => return out,
@@ -389,7 +389,7 @@ impl Core {
             Applied::New => {}
         }
         // Before anything else that the event leads to: who was muted is not to be heard a moment longer.
-        out.extend(rights.map(Effect::Grant));
+        out.extend(permissions.map(Effect::Grant));
         for (user, was_full) in before {
             self.pass_on(&user, was_full, &event, &mut out);
         }
@@ -410,7 +410,7 @@ impl Core {
     }
 
     /// The change of permissions by the event, which isn't yet applied.
-    fn rights(&self, event: &Event) -> Option<MediaPermissions> {
+    fn permissions(&self, event: &Event) -> Option<MediaPermissions> {
         match &event.change {
             Change::MemberJoined(m) => Some(member_right(m)),
             Change::MemberUpdated(m) => {

@@ -89,8 +89,8 @@ fn frames(effects: &[Effect], id: &str) -> Vec<(String, Value)> {
     effects.iter().filter_map(frame).collect()
 }
 
-fn asks(effects: &[Effect]) -> Vec<&EimRequest> {
-    effects.iter().filter_map(|e| if let Effect::EimRequest(ask) = e { Some(ask) } else { None }).collect()
+fn requests(effects: &[Effect]) -> Vec<&EimRequest> {
+    effects.iter().filter_map(|e| if let Effect::EimRequest(request) = e { Some(request) } else { None }).collect()
 }
 
 #[test]
@@ -98,15 +98,15 @@ fn reconnect_before_the_start_was_sent_is_reported_again() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     let out = core.away_since_restart(&user("a"), 0, 0);
-    assert_eq!(asks(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
+    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
 
     // Also where the answer to their subscription is still on its way.
     let mut core = self::core();
     core.attach(user("a"), 1, Start::Snapshot, 0);
     assert_eq!(core.away_since_restart(&user("a"), 0, 0), []);
     let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
-    assert_eq!(asks(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
-    assert_eq!(asks(&core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0)), [] as [&EimRequest; 0]);
+    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
+    assert_eq!(requests(&core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0)), [] as [&EimRequest; 0]);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_new_socket_is_subscribed_and_gets_a_snapshot() {
     let truth = Truth::new(&["a", "b"]);
     let mut core = core();
     let out = core.attach(user("a"), 1, Start::Snapshot, 0);
-    assert_eq!(asks(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
+    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
     let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
     let [(method, params)] = &frames(&out, "a")[..] else { panic!("one frame") };
     assert_eq!(method, "conference.snapshot");
@@ -158,7 +158,7 @@ fn a_session_that_comes_up_is_its_users_concern_alone() {
     let truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);
     let out = core.session_up(&user("a"));
-    assert_eq!(asks(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
+    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
     assert!(core.session_up(&user("newcomer")).is_empty());
 }
 
@@ -212,7 +212,7 @@ fn a_gap_is_closed_by_a_fresh_roster_for_everybody() {
     truth.event(Change::MemberJoined(member("b", 5)));
     let later = truth.event(Change::MemberJoined(member("c", 6)));
     let out = core.event(later, 0);
-    assert_eq!(asks(&out), [&EimRequest::Snapshot]);
+    assert_eq!(requests(&out), [&EimRequest::Snapshot]);
     assert!(frames(&out, "a").is_empty());
     let out = core.told_snapshot(Ok(truth.0.clone()), 0);
     assert_eq!(frames(&out, "a").len(), 1);
@@ -237,12 +237,12 @@ fn a_closed_socket_is_away_at_once_and_gone_after_the_grace() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     let out = core.detach(&user("a"), 1, 1000);
-    assert_eq!(asks(&out), [&EimRequest::Unsubscribe { user: user("a"), generation: 1, linger_ms: 60_000 }]);
+    assert_eq!(requests(&out), [&EimRequest::Unsubscribe { user: user("a"), generation: 1, linger_ms: 60_000 }]);
     core.told_presence(&user("a"), Ok(()), 1000);
-    assert_eq!(asks(&core.tick(20_999)), [&EimRequest::Snapshot], "nobody hears events any more");
+    assert_eq!(requests(&core.tick(20_999)), [&EimRequest::Snapshot], "nobody hears events any more");
     core.told_snapshot(Ok(truth.0.clone()), 20_999);
     let out = core.tick(21_000);
-    assert_eq!(asks(&out), [&EimRequest::Gone { user: user("a"), generation: 1, keep_ms: 40_000 }]);
+    assert_eq!(requests(&out), [&EimRequest::Gone { user: user("a"), generation: 1, keep_ms: 40_000 }]);
     core.told_presence(&user("a"), Ok(()), 21_000);
     assert!(!core.is_idle(60_999));
     assert!(core.is_idle(61_000));
@@ -255,7 +255,7 @@ fn a_member_who_is_away_has_a_fresh_grace_after_a_stall_of_this_process() {
     core.detach(&user("a"), 1, 1000);
     core.told_presence(&user("a"), Ok(()), 1000);
     core.stalled(100_000);
-    let gone = |out: &[Effect]| asks(out).iter().any(|ask| matches!(ask, EimRequest::Gone { .. }));
+    let gone = |out: &[Effect]| requests(out).iter().any(|request| matches!(request, EimRequest::Gone { .. }));
     assert!(!gone(&core.tick(100_000)) && !gone(&core.tick(119_999)));
     assert!(gone(&core.tick(120_000)));
 }
@@ -266,9 +266,9 @@ fn member_back_within_the_grace_is_never_gone() {
     let mut core = attached(&truth, &["a"]);
     core.detach(&user("a"), 1, 0);
     let out = core.attach(user("a"), 2, Start::Snapshot, 10);
-    assert_eq!(asks(&out), Vec::<&EimRequest>::new(), "one request at a time, so that none overtakes another");
+    assert_eq!(requests(&out), Vec::<&EimRequest>::new(), "one request at a time, so that none overtakes another");
     let out = core.told_presence(&user("a"), Ok(()), 20);
-    assert_eq!(asks(&out), [&EimRequest::Subscribe { user: user("a"), generation: 2 }]);
+    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 2 }]);
     core.told_subscribe(&user("a"), Ok(truth.0.clone()), 30);
     assert_eq!(core.tick(1_000_000), []);
 }
@@ -278,11 +278,11 @@ fn member_that_joins_without_a_socket_is_away() {
     let truth = Truth::new(&["a"]);
     let mut core = core();
     let out = core.joined(&user("a"), 5, 0);
-    assert_eq!(asks(&out), [&EimRequest::Away { user: user("a"), generation: 5 }, &EimRequest::Snapshot]);
+    assert_eq!(requests(&out), [&EimRequest::Away { user: user("a"), generation: 5 }, &EimRequest::Snapshot]);
     core.told_presence(&user("a"), Ok(()), 0);
     core.told_snapshot(Ok(truth.0.clone()), 19_999);
     core.follow_at = u64::MAX;
-    assert!(matches!(asks(&core.tick(20_000))[..], [EimRequest::Gone { .. }]));
+    assert!(matches!(requests(&core.tick(20_000))[..], [EimRequest::Gone { .. }]));
 }
 
 #[test]
@@ -293,13 +293,13 @@ fn refused_subscriber_is_subscribed_once_it_has_joined() {
     core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
     core.event(truth.event(Change::MemberJoined(member("b", 9))), 0);
     assert_eq!(
-        asks(&core.attach(user("b"), 1, Start::Snapshot, 0)),
+        requests(&core.attach(user("b"), 1, Start::Snapshot, 0)),
         [&EimRequest::Subscribe { user: user("b"), generation: 1 }]
     );
     let out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0);
     assert_eq!(frames(&out, "b")[0].0, "conference.snapshot");
     assert_eq!(core.attach(user("b"), 1, Start::Snapshot, 0), [], "who listens already goes on listening");
-    assert!(matches!(asks(&core.detach(&user("b"), 1, 0))[..], [EimRequest::Unsubscribe { .. }]));
+    assert!(matches!(requests(&core.detach(&user("b"), 1, 0))[..], [EimRequest::Unsubscribe { .. }]));
 }
 
 #[test]
@@ -310,12 +310,12 @@ fn subscription_refused_by_the_eim_is_requested_anew_for_an_admitted_member() {
         core.attach(user("b"), 1, Start::Snapshot, 0);
         core.event(truth.event(Change::MemberJoined(member("b", 9))), 0);
         assert_eq!(
-            asks(&core.attach(user("b"), generation, Start::Snapshot, 0)),
+            requests(&core.attach(user("b"), generation, Start::Snapshot, 0)),
             [] as [&EimRequest; 0],
             "one request at a time"
         );
         let out = core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
-        assert_eq!(asks(&out), [&EimRequest::Subscribe { user: user("b"), generation }]);
+        assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("b"), generation }]);
         let out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0);
         assert_eq!(frames(&out, "b").last().expect("a frame").0, "conference.snapshot");
         let left = Change::MemberLeft(Left { user_id: user("b"), reason: LeftReason::Kicked });
@@ -346,12 +346,12 @@ fn answer_from_before_a_removal_does_not_answer_a_later_request() {
     core.detach(&user("b"), 1, 0);
     core.event(truth.event(Change::MemberLeft(Left { user_id: user("b"), reason: LeftReason::Kicked })), 0);
     core.event(truth.event(Change::MemberJoined(member("b", 9))), 0);
-    assert_eq!(asks(&core.joined(&user("b"), 2, 0)), [] as [&EimRequest; 0], "none may overtake the one under way");
-    assert_eq!(asks(&core.tick(20_000)), [] as [&EimRequest; 0]);
+    assert_eq!(requests(&core.joined(&user("b"), 2, 0)), [] as [&EimRequest; 0], "none may overtake the one under way");
+    assert_eq!(requests(&core.tick(20_000)), [] as [&EimRequest; 0]);
     let out = core.told_presence(&user("b"), Ok(()), 20_000);
-    assert!(matches!(asks(&out)[..], [EimRequest::Gone { generation: 2, .. }]), "{out:?}");
+    assert!(matches!(requests(&out)[..], [EimRequest::Gone { generation: 2, .. }]), "{out:?}");
     core.told_presence(&user("b"), Err(Failure::Unreachable), 20_000);
-    assert!(matches!(asks(&core.tick(20_000 + RETRY_MS))[..], [EimRequest::Gone { generation: 2, .. }]));
+    assert!(matches!(requests(&core.tick(20_000 + RETRY_MS))[..], [EimRequest::Gone { generation: 2, .. }]));
 }
 
 #[test]
@@ -411,7 +411,7 @@ fn a_kicked_guest_hears_of_it_is_closed_and_reported() {
 
 /// The permissions that call gateways are to enforce.
 fn granted(effects: &[Effect]) -> Vec<&MediaPermissions> {
-    effects.iter().filter_map(|e| if let Effect::Grant(rights) = e { Some(rights) } else { None }).collect()
+    effects.iter().filter_map(|e| if let Effect::Grant(permissions) = e { Some(permissions) } else { None }).collect()
 }
 
 #[test]
@@ -437,12 +437,12 @@ fn right(member: &Member) -> Right {
 fn while_nobody_listens_the_roster_of_a_conference_that_has_media_is_looked_at() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = core();
-    assert_eq!(asks(&core.place(&user("a"), 5)), [&EimRequest::Snapshot], "at once");
+    assert_eq!(requests(&core.place(&user("a"), 5)), [&EimRequest::Snapshot], "at once");
     let out = core.told_snapshot(Ok(truth.0.clone()), 5);
     let (a, b) = (right(&member("a", 0)), right(&member("b", 1)));
     assert_eq!(granted(&out), [&MediaPermissions::All(vec![(user("a"), a), (user("b"), b)])]);
     assert_eq!(core.tick(5 + FOLLOW_MS - 1), []);
-    assert_eq!(asks(&core.tick(5 + FOLLOW_MS)), [&EimRequest::Snapshot]);
+    assert_eq!(requests(&core.tick(5 + FOLLOW_MS)), [&EimRequest::Snapshot]);
     truth.event(Change::MemberLeft(Left { user_id: user("a"), reason: LeftReason::Kicked }));
     let out = core.told_snapshot(Ok(truth.0.clone()), 5 + FOLLOW_MS);
     assert_eq!(granted(&out), [&MediaPermissions::All(vec![(user("b"), b)])]);
@@ -624,7 +624,7 @@ fn a_user_who_is_refused_for_another_reason_hears_nothing_and_may_come_again() {
     out.extend(core.tick(RETRY_MS));
     assert_eq!(frames(&out, "b"), []);
     out = core.attach(user("b"), 1, Start::Snapshot, RETRY_MS);
-    assert_eq!(asks(&out), [&EimRequest::Subscribe { user: user("b"), generation: 1 }]);
+    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("b"), generation: 1 }]);
     core.event(truth.event(Change::MemberJoined(member("b", 1))), RETRY_MS);
     out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), RETRY_MS);
     assert_eq!(frames(&out, "b")[0].0, "conference.snapshot");
@@ -662,12 +662,12 @@ fn while_the_eim_is_away_nothing_is_lost_and_everything_is_asked_again() {
     core.detach(&user("b"), 1, 0);
     core.told_presence(&user("b"), Err(Failure::Unreachable), 0);
     assert_eq!(core.tick(RETRY_MS - 1), []);
-    assert!(matches!(asks(&core.tick(RETRY_MS))[..], [EimRequest::Unsubscribe { .. }]));
+    assert!(matches!(requests(&core.tick(RETRY_MS))[..], [EimRequest::Unsubscribe { .. }]));
     core.told_presence(&user("b"), Ok(()), RETRY_MS);
     truth.event(Change::MemberUpdated(member("b", 1)));
     let out = core.link_up(RETRY_MS);
-    assert!(asks(&out).contains(&&EimRequest::Subscribe { user: user("a"), generation: 1 }));
-    assert!(asks(&out).contains(&&EimRequest::Snapshot));
+    assert!(requests(&out).contains(&&EimRequest::Subscribe { user: user("a"), generation: 1 }));
+    assert!(requests(&out).contains(&&EimRequest::Snapshot));
     core.told_subscribe(&user("a"), Ok(truth.0.clone()), RETRY_MS);
     let out = core.told_snapshot(Ok(truth.0.clone()), RETRY_MS);
     assert!(frames(&out, "a").len() <= 1, "told at most once what was missed");
@@ -698,15 +698,16 @@ fn looking(truth: &Truth, users: &[&str]) -> Core {
 fn an_eim_that_counts_anew_is_subscribed_to_again() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = looking(&truth, &["a", "b"]);
-    assert_eq!(asks(&core.tick(999)), [] as [&EimRequest; 0]);
-    assert_eq!(asks(&core.tick(1000)), [&EimRequest::Look]);
-    assert_eq!(asks(&core.tick(5000)), [] as [&EimRequest; 0], "one at a time");
+    assert_eq!(requests(&core.tick(999)), [] as [&EimRequest; 0]);
+    assert_eq!(requests(&core.tick(1000)), [&EimRequest::Look]);
+    assert_eq!(requests(&core.tick(5000)), [] as [&EimRequest; 0], "one at a time");
     assert_eq!(core.told_look(Ok(truth.0.clone()), 1100), [], "nothing has changed");
-    assert_eq!(asks(&core.tick(2100)), [&EimRequest::Look]);
+    assert_eq!(requests(&core.tick(2100)), [&EimRequest::Look]);
     (truth.0.epoch, truth.0.seq) = ("e2".into(), 1);
     let out = core.told_look(Ok(truth.0.clone()), 2200);
     assert_eq!(frames(&out, "a")[0].1["reason"], "epoch");
-    let subscribed = asks(&out).into_iter().filter(|ask| matches!(ask, EimRequest::Subscribe { .. })).count();
+    let subscribed =
+        requests(&out).into_iter().filter(|request| matches!(request, EimRequest::Subscribe { .. })).count();
     assert_eq!(subscribed, 2);
 }
 
@@ -719,13 +720,13 @@ fn events_that_never_come_are_subscribed_to_again() {
     // They may only be on their way.
     assert_eq!(core.told_look(Ok(truth.0.clone()), 1100), []);
     core.event(missed, 1200);
-    assert_eq!(asks(&core.tick(1100 + CATCH_UP_MS)), [] as [&EimRequest; 0]);
+    assert_eq!(requests(&core.tick(1100 + CATCH_UP_MS)), [] as [&EimRequest; 0]);
     core.tick(2100);
     truth.event(Change::MemberJoined(member("c", 10)));
     core.told_look(Ok(truth.0.clone()), 2200);
     let out = core.tick(2200 + CATCH_UP_MS);
     assert_eq!(frames(&out, "a")[0].0, "conference.snapshot");
-    assert!(matches!(asks(&out)[..], [EimRequest::Subscribe { .. }]), "{out:?}");
+    assert!(matches!(requests(&out)[..], [EimRequest::Subscribe { .. }]), "{out:?}");
 }
 
 #[test]
@@ -734,11 +735,11 @@ fn a_refused_subscription_is_told_and_asked_for_until_it_is_granted() {
     let mut core = looking(&truth, &[]);
     core.attach(user("a"), 1, Start::Snapshot, 0);
     assert_eq!(core.told_subscribe(&user("a"), Err(Failure::Unwilling), 0), [], "it may have been a moment's");
-    assert!(matches!(asks(&core.tick(RETRY_MS))[..], [EimRequest::Subscribe { .. }]));
+    assert!(matches!(requests(&core.tick(RETRY_MS))[..], [EimRequest::Subscribe { .. }]));
     let out = core.told_subscribe(&user("a"), Err(Failure::Unwilling), RETRY_MS);
     assert_eq!(frames(&out, "a"), [("degraded".into(), serde_json::json!({"part": "events", "since": RETRY_MS}))]);
     assert!(core.is_refused());
-    assert!(matches!(asks(&core.tick(2 * RETRY_MS))[..], [EimRequest::Subscribe { .. }]));
+    assert!(matches!(requests(&core.tick(2 * RETRY_MS))[..], [EimRequest::Subscribe { .. }]));
     assert_eq!(core.told_subscribe(&user("a"), Err(Failure::Unwilling), 2 * RETRY_MS), [], "said once");
     core.tick(3 * RETRY_MS);
     let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 3 * RETRY_MS);

@@ -5,12 +5,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::core::{Core, Effect, EimRequest, Failure, Limits, MediaPermissions, Right, Start};
 use super::log::Position;
 use crate::builtin_eim::{Eim, Settings};
 use crate::eim::convert;
+use crate::eim::requests::object;
 use crate::event::{Change, Event, Member, Roster};
 use crate::ids::{ConfId, UserId};
 use crate::refusal::Refusal;
@@ -76,7 +77,7 @@ struct World {
     conf: ConfId,
     core: Core,
     clients: HashMap<UserId, Client>,
-    asks: VecDeque<EimRequest>,
+    requests: VecDeque<EimRequest>,
     /// The tracks that call gateways forward for each user, by the commands they got.
     granted: HashMap<UserId, Right>,
     connected: bool,
@@ -86,10 +87,6 @@ struct World {
 
 fn user(n: usize) -> UserId {
     UserId::parse(&format!("u{n}")).unwrap()
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    value.as_object().cloned().unwrap_or_default()
 }
 
 impl World {
@@ -111,7 +108,7 @@ impl World {
             conf,
             core,
             clients,
-            asks: VecDeque::new(),
+            requests: VecDeque::new(),
             granted: HashMap::new(),
             connected: true,
             generation: 0,
@@ -148,8 +145,8 @@ impl World {
                         *client = Client::default();
                     }
                 }
-                Effect::EimRequest(ask) => self.asks.push_back(ask),
-                Effect::Grant(rights) => self.grant(rights),
+                Effect::EimRequest(request) => self.requests.push_back(request),
+                Effect::Grant(permissions) => self.grant(permissions),
                 Effect::Tell(_) => {}
             }
         }
@@ -160,8 +157,8 @@ impl World {
         }
     }
 
-    fn grant(&mut self, rights: MediaPermissions) {
-        match rights {
+    fn grant(&mut self, permissions: MediaPermissions) {
+        match permissions {
             MediaPermissions::All(members) => self.granted = members.into_iter().collect(),
             MediaPermissions::Member { user, right } => drop(self.granted.insert(user, right)),
             MediaPermissions::Gone { user, .. } => drop(self.granted.remove(&user)),
@@ -256,7 +253,7 @@ impl World {
     }
 
     fn answer_eim(&mut self) {
-        let Some(ask) = self.asks.pop_front() else { return };
+        let Some(ask) = self.requests.pop_front() else { return };
         let up = self.connected;
         let failed = |refusal: Refusal| match refusal.kind {
             crate::refusal::Kind::NotFound | crate::refusal::Kind::NotOpen => Failure::NoConference,
@@ -334,7 +331,7 @@ impl World {
     fn run_to_rest(&mut self) {
         self.reconnect();
         for _ in 0..200 {
-            while !self.asks.is_empty() {
+            while !self.requests.is_empty() {
                 self.answer_eim();
             }
             self.pass(100);

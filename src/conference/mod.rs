@@ -33,8 +33,8 @@ use actor::{Command, Handle};
 const MAILBOX: usize = 1024;
 /// How many lifecycle events wait to be carried out.
 pub const LIFECYCLE_EVENTS: usize = 1024;
-/// How many changes of rights wait to be passed to call gateways; when they are full, conferences wait.
-const RIGHTS: usize = 1024;
+/// How many changes of permissions wait to be passed to call gateways; when they are full, conferences wait.
+const MEDIA_PERMISSIONS: usize = 1024;
 
 /// A conference of somebody's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ struct Inner {
     limits: Limits,
     node: String,
     lifecycle_events: mpsc::Sender<(ConfId, LifecycleEvent)>,
-    rights: mpsc::Sender<(ConfId, MediaPermissions)>,
+    permissions: mpsc::Sender<(ConfId, MediaPermissions)>,
     /// Grows over restarts too.
     generations: AtomicU64,
     tracker: TaskTracker,
@@ -80,7 +80,7 @@ pub struct EventReceivers {
     /// Events whose consequences are carried out elsewhere.
     pub lifecycle_events: mpsc::Receiver<(ConfId, LifecycleEvent)>,
     /// Changes of members' permissions.
-    pub rights: mpsc::Receiver<(ConfId, MediaPermissions)>,
+    pub permissions: mpsc::Receiver<(ConfId, MediaPermissions)>,
 }
 
 impl Conferences {
@@ -93,12 +93,12 @@ impl Conferences {
         tracker: TaskTracker,
     ) -> (Self, EventReceivers) {
         let (lifecycle_events, carried_out) = mpsc::channel(LIFECYCLE_EVENTS);
-        let (rights, granted) = mpsc::channel(RIGHTS);
+        let (permissions, granted) = mpsc::channel(MEDIA_PERMISSIONS);
         let generations = AtomicU64::new(generation);
         let actors = Mutex::default();
         let refused = Mutex::default();
-        let inner = Inner { actors, calls, limits, node, lifecycle_events, rights, generations, tracker, refused };
-        (Self(Arc::new(inner)), EventReceivers { lifecycle_events: carried_out, rights: granted })
+        let inner = Inner { actors, calls, limits, node, lifecycle_events, permissions, generations, tracker, refused };
+        (Self(Arc::new(inner)), EventReceivers { lifecycle_events: carried_out, permissions: granted })
     }
 
     /// The next generation of a socket or of a presence: greater than all before, also than those before a restart.
@@ -142,7 +142,7 @@ impl Conferences {
     /// Something happened whose consequences are to be carried out elsewhere, later than now.
     pub async fn retry_later(&self, conf: &ConfId, event: LifecycleEvent) {
         if self.0.lifecycle_events.send((conf.clone(), event)).await.is_err() {
-            tracing::debug!("a happening after the stop");
+            tracing::debug!("a lifecycle event after the stop");
         }
     }
 

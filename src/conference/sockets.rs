@@ -118,7 +118,7 @@ impl Sockets {
         if event.is_last() {
             live.attached.remove(&event.conf_id);
         }
-        live.socket.outbox.send(notification(event.news.name(), &event.data).into());
+        live.socket.outbox.send(notification(event.step.name(), &event.data).into());
     }
 
     /// The link to the EIM is back, or, where each user has one, the user's.

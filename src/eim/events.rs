@@ -13,7 +13,7 @@ use crate::ids::{ConfId, UserId};
 /// Events that may wait for their consumer. Beyond, the link stops reading: see [`Outbox`].
 pub const INBOUND_MAX: usize = 4096;
 
-/// News from the EIM. In order for each link; `Up` precedes everything of a connection, `Down` follows it.
+/// An event from the EIM. In order for each link; `Up` precedes everything of a connection, `Down` follows it.
 #[derive(Debug)]
 pub enum Inbound {
     /// A conference's event. `to`: whom it was sent to, if they are a user of the EIM.
@@ -121,12 +121,12 @@ impl Outbox {
     }
 
     /// Queues an event.
-    pub fn push(&mut self, news: Inbound) {
+    pub fn push(&mut self, event: Inbound) {
         if !self.waiting.is_empty() {
-            self.waiting.push_back(news);
-        } else if let Err(mpsc::error::TrySendError::Full(news)) = self.to.try_send(news) {
+            self.waiting.push_back(event);
+        } else if let Err(mpsc::error::TrySendError::Full(event)) = self.to.try_send(event) {
             metrics::counter!("confgate_eim_inbound_stalls_total").increment(1);
-            self.waiting.push_back(news);
+            self.waiting.push_back(event);
         }
         self.depth.set((self.to.max_capacity() - self.to.capacity()) as f64);
     }
@@ -145,9 +145,9 @@ impl Outbox {
         self.push_if(self.announce.down());
     }
 
-    fn push_if(&mut self, news: Option<Inbound>) {
-        if let Some(news) = news {
-            self.push(news);
+    fn push_if(&mut self, event: Option<Inbound>) {
+        if let Some(event) = event {
+            self.push(event);
         }
     }
 
@@ -158,8 +158,8 @@ impl Outbox {
         }
         match self.to.reserve().await {
             Ok(room) => {
-                if let Some(news) = self.waiting.pop_front() {
-                    room.send(news);
+                if let Some(event) = self.waiting.pop_front() {
+                    room.send(event);
                 }
             }
             // Nobody listens any more: the program is stopping.
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     fn kinds(inbound: &mut mpsc::Receiver<Inbound>) -> String {
-        let kind = |news| match news {
+        let kind = |event| match event {
             Inbound::Up => 'U',
             Inbound::Down => 'D',
             _ => 'e',

@@ -16,6 +16,7 @@ pub mod settings;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smol_str::SmolStr;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -70,9 +71,9 @@ enum Callers {
 
 /// The addresses that a caller wrote, to be put back into the answer.
 struct OriginalAddresses {
-    from: String,
-    to: Option<String>,
-    id: Option<String>,
+    from: SmolStr,
+    to: Option<SmolStr>,
+    id: Option<SmolStr>,
 }
 
 impl Eim {
@@ -144,10 +145,9 @@ impl Eim {
     ///
     /// The caller has made sure that `from` is absent or the user's own.
     pub async fn request_as(&self, user: &UserId, mut iq: Stanza, timeout: Duration) -> Result<Stanza, EimError> {
-        let from = iq.attr("from").map(str::to_owned);
-        let to = iq.attr("to").map(str::to_owned);
-        let id = iq.attr("id").map(str::to_owned);
-        let written = OriginalAddresses { from: from.clone().unwrap_or_else(|| self.0.addresses.own(user)), to, id };
+        let [from, to, id] = ["from", "to", "id"].map(|name| iq.attr(name).map(SmolStr::from));
+        let own = || self.0.addresses.own(user).into();
+        let written = OriginalAddresses { from: from.clone().unwrap_or_else(own), to, id };
         let guard = Some(self.guard(user)?);
         let answer = match &self.0.callers {
             Callers::Component(link) => {

@@ -36,7 +36,7 @@ pub struct CallOf {
 
 /// A step of a call. In JSON the event's `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CallNews {
+pub enum CallStep {
     /// The user is called.
     #[serde(rename = "call.incoming")]
     Incoming,
@@ -57,7 +57,7 @@ pub enum CallNews {
     Ended,
 }
 
-impl CallNews {
+impl CallStep {
     /// As it stands in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -71,7 +71,7 @@ impl CallNews {
     }
 }
 
-/// News of a call as the EIM sends it to a user, as JSON. It has no number: a call is short, and what it leaves behind
+/// A call's event as the EIM sends it to a user, as JSON. It has no number: a call is short, and what it leaves behind
 /// is its conference's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,7 +82,7 @@ pub struct CallEvent {
     pub time: u64,
     /// The step.
     #[serde(rename = "type")]
-    pub news: CallNews,
+    pub step: CallStep,
     /// The user whose request it follows from; `None`: time, or a lost connection.
     pub actor: Option<UserId>,
     /// The call's data.
@@ -120,10 +120,10 @@ pub struct CallData {
 impl CallEvent {
     /// Whether the call is over with it.
     pub fn is_last(&self) -> bool {
-        match self.news {
-            CallNews::Incoming | CallNews::Answered => false,
-            CallNews::Declined | CallNews::Missed => self.data.mode == CallMode::P2p,
-            CallNews::Cancelled | CallNews::Ended => true,
+        match self.step {
+            CallStep::Incoming | CallStep::Answered => false,
+            CallStep::Declined | CallStep::Missed => self.data.mode == CallMode::P2p,
+            CallStep::Cancelled | CallStep::Ended => true,
         }
     }
 }

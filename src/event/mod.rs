@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::ids::{ConfId, UserId};
 use crate::precis::display_name;
 
-pub use call::{CallData, CallEvent, CallMode, CallNews, CallOf};
+pub use call::{CallData, CallEvent, CallMode, CallOf, CallStep};
 
 /// `state` of a conference that is open.
 pub const OPEN: u8 = 0;

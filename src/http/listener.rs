@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
@@ -12,17 +11,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::HttpSettings;
+use super::accept::Connections;
 use super::connection::ConnectionServer;
 use super::guard::{Guard, GuardError};
 use super::service::ServiceState;
 use super::slot::{Slot, refused, refused_by};
 use super::tls::{Tls, TlsError};
-use crate::clock::backoff::Backoff;
 use crate::rate_limit::account::Accounts;
-
-/// Waits after an accept that failed for want of something (files, memory): the first, and the longest.
-const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
-const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// The reason why the listener can't start.
 #[derive(Debug, thiserror::Error)]
@@ -41,12 +36,13 @@ pub enum ListenError {
 
 /// The listening socket with all that it needs to serve.
 pub struct HttpServer {
-    listener: TcpListener,
+    connections: Connections,
     address: SocketAddr,
     settings: HttpSettings,
     guard: Guard,
     tls: Tls,
     slots: Arc<Semaphore>,
+    accounts: Accounts,
 }
 
 impl HttpServer {
@@ -57,10 +53,18 @@ impl HttpServer {
         let listen = |source| ListenError::Listen { listen: settings.listen.clone(), source };
         let listener = TcpListener::bind(&settings.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        let errors = metrics::counter!("confgate_http_accept_errors_total");
+        let connections = Connections::new(listener, errors).map_err(listen)?;
         // Only now: who can't have the address makes no certificate either.
         let tls = Tls::load(settings.certificate.files()?)?;
         let slots = Arc::new(Semaphore::new(settings.connections as usize));
-        Ok(Self { listener, address, settings, guard, tls, slots })
+        let accounts = Accounts::new(settings.bounds);
+        Ok(Self { connections, address, settings, guard, tls, slots, accounts })
+    }
+
+    /// The accounts of its clients.
+    pub fn accounts(&self) -> Accounts {
+        self.accounts.clone()
     }
 
     /// The address.
@@ -71,8 +75,7 @@ impl HttpServer {
     /// Serves `router` until `soft`; then takes no more connections and returns when the requests under way are
     /// answered and every socket, upgraded ones too, is closed, or at `hard`.
     pub async fn serve(self, router: Router, soft: CancellationToken, hard: CancellationToken) {
-        let Self { listener, settings, guard, tls, slots, .. } = self;
-        let accounts = Accounts::new(settings.bounds);
+        let Self { connections, settings, guard, tls, slots, accounts, .. } = self;
         let answers = Arc::new(ServiceState {
             router,
             guard,
@@ -84,11 +87,11 @@ impl HttpServer {
             responses: ["1xx", "2xx", "3xx", "4xx", "5xx"]
                 .map(|class| metrics::counter!("confgate_http_responses_total", "class" => class)),
         });
-        let household = Arc::new(ConnectionServer::new(tls, answers, settings.admission.clone(), settings.timeouts));
-        let entrance = Acceptor { settings, accounts, slots, household, soft, hard, connections: TaskTracker::new() };
+        let server = Arc::new(ConnectionServer::new(tls, answers, settings.admission.clone(), settings.timeouts));
+        let acceptor = Acceptor { settings, accounts, slots, server, soft, hard, tasks: TaskTracker::new() };
         tokio::select! {
-            () = entrance.accept(listener) => entrance.drain().await,
-            () = entrance.household.tls.watch(entrance.settings.timeouts.certificate_check) => {}
+            () = acceptor.accept(connections) => acceptor.drain().await,
+            () = acceptor.server.tls.watch(acceptor.settings.timeouts.certificate_check) => {}
         }
     }
 }
@@ -97,30 +100,17 @@ struct Acceptor {
     settings: HttpSettings,
     accounts: Accounts,
     slots: Arc<Semaphore>,
-    household: Arc<ConnectionServer>,
+    server: Arc<ConnectionServer>,
     soft: CancellationToken,
     hard: CancellationToken,
-    connections: TaskTracker,
+    tasks: TaskTracker,
 }
 
 impl Acceptor {
     /// Until the soft stop; with its return the listening socket is closed, and who comes later is told so at once.
-    async fn accept(&self, listener: TcpListener) {
-        let mut backoff = Backoff::new(ACCEPT_BACKOFF_MIN, ACCEPT_BACKOFF_MAX);
-        while let Some(accepted) = self.soft.run_until_cancelled(listener.accept()).await {
-            match accepted {
-                Ok((stream, peer)) => {
-                    backoff.reset();
-                    self.admit(stream, peer.ip().to_canonical());
-                }
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => {
-                    metrics::counter!("confgate_http_accept_errors_total").increment(1);
-                    let pause = backoff.pause(false, rand::random());
-                    tracing::warn!(%error, wait_ms = pause.as_millis() as u64, "can't accept connections");
-                    self.soft.run_until_cancelled(tokio::time::sleep(pause)).await;
-                }
-            }
+    async fn accept(&self, mut connections: Connections) {
+        while let Some((stream, peer)) = self.soft.run_until_cancelled(connections.next()).await {
+            self.admit(stream, peer);
         }
     }
 
@@ -148,23 +138,17 @@ impl Acceptor {
             }
         };
         let slot = Slot::new(permit);
-        let serving = self.household.clone().serve(stream, peer, account, slot, self.soft.clone(), self.hard.clone());
-        self.connections.spawn(serving);
+        let serving = self.server.clone().serve(stream, peer, account, slot, self.soft.clone(), self.hard.clone());
+        self.tasks.spawn(serving);
     }
 
     async fn drain(&self) {
-        self.connections.close();
+        self.tasks.close();
         let closed = async {
-            self.connections.wait().await;
+            self.tasks.wait().await;
             // Upgraded sockets have left their connection's task: all are closed when all slots are back.
             let _all = self.slots.acquire_many(self.settings.connections).await;
         };
         self.hard.run_until_cancelled(closed).await;
     }
-}
-
-/// Errors that concern the one connection which was about to be accepted (accept(2)); the next may be well.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, PermissionDenied};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | PermissionDenied)
 }

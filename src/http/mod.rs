@@ -7,6 +7,7 @@
 //!
 //! Each connection is one task, tracked by [`HttpServer::serve`]; each open socket, upgraded ones too, holds one slot.
 
+pub mod accept;
 mod activity;
 pub mod bearer;
 pub mod body;

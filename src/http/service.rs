@@ -6,6 +6,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use futures_util::future::{Either, ready};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use tower::Service;
@@ -16,8 +18,7 @@ use super::guard::{Guard, OriginCheck};
 use super::networks::{Admission, Networks};
 use super::response_body;
 use crate::http::body::{BodyRefused, BoundedBody, answered};
-use crate::rate_limit::account::{Account, Accounts, Held};
-use crate::rate_limit::address::ClientAddr;
+use crate::rate_limit::account::{Account, Accounts, Client, Held};
 
 /// Bytes that a request takes besides its head and its body: its task, and the head of its response.
 const REQUEST_BYTES: usize = 4096;
@@ -52,12 +53,13 @@ impl Caller {
     pub async fn respond(&self, request: Request<Incoming>) -> Response {
         let under_way = self.activity.begin_request();
         let answers = &*self.answers;
-        let client = client_address(self.address, request.headers(), &answers.trusted_proxies);
-        let (account, admitted) = match client == self.address {
+        let address = client_address(self.address, request.headers(), &answers.trusted_proxies);
+        let (account, admitted) = match address == self.address {
             true => (self.account.clone(), true),
-            false => (answers.accounts.behind_proxy(client), answers.admission.admits(client)),
+            false => (answers.accounts.behind_proxy(address), answers.admission.admits(address)),
         };
         let held = Arc::new(Held::nothing(account.clone()));
+        let client = Client { address, account };
         let verdict = answers.guard.check(&request);
         let asks_upgrade = request.method() == Method::CONNECT;
         let declared = request.body().size_hint().upper().filter(|size| *size <= BODY_AHEAD_BYTES);
@@ -67,8 +69,8 @@ impl Caller {
         let handle = async |request: Request<Body>| match verdict {
             _ if held.hold(REQUEST_BYTES + head_bytes(&request) + ahead).is_err() => no_room(),
             _ if !admitted => (StatusCode::FORBIDDEN, "this network is not allowed").into_response(),
-            OriginCheck::Own | OriginCheck::Cors(_) => self.pass(request, client, account).await,
-            OriginCheck::Preflight(_) => self.preflight(request, client, account).await,
+            OriginCheck::Own | OriginCheck::Cors(_) => self.pass(request, client).await,
+            OriginCheck::Preflight(_) => Box::pin(self.preflight(request, client)).await,
             OriginCheck::Foreign => (StatusCode::FORBIDDEN, "this origin is not allowed").into_response(),
             OriginCheck::NoHost => (StatusCode::BAD_REQUEST, "one Host header is required").into_response(),
         };
@@ -88,22 +90,19 @@ impl Caller {
     }
 
     /// An address that answers `OPTIONS` itself may say more than the guard does: what it accepts.
-    async fn preflight(&self, request: Request<Body>, client: IpAddr, account: Arc<Account>) -> Response {
-        let response = self.pass(request, client, account).await;
+    async fn preflight(&self, request: Request<Body>, client: Client) -> Response {
+        let response = self.pass(request, client).await;
         if response.status() == StatusCode::NO_CONTENT { response } else { StatusCode::NO_CONTENT.into_response() }
     }
 
-    async fn pass(&self, mut request: Request<Body>, client: IpAddr, account: Arc<Account>) -> Response {
+    fn pass(&self, mut request: Request<Body>, client: Client) -> impl Future<Output = Response> + use<> {
         let answers = &*self.answers;
         if request.body().size_hint().lower() > answers.body_bytes {
-            return BodyRefused::TooLarge.into_response();
+            return Either::Left(ready(BodyRefused::TooLarge.into_response()));
         }
-        request.extensions_mut().insert(ClientAddr(client));
-        request.extensions_mut().insert(account);
-        match answers.router.clone().call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
+        request.extensions_mut().insert(client);
+        let answer = answers.router.clone().call(request);
+        Either::Right(answer.map(|answer| answer.unwrap_or_else(|never| match never {})))
     }
 }
 

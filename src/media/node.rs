@@ -80,7 +80,7 @@ pub struct Ends {
     /// Orders for the node.
     pub orders: mpsc::Sender<ToNode>,
     /// Reports of the node.
-    pub news: mpsc::Receiver<FromNode>,
+    pub messages: mpsc::Receiver<FromNode>,
 }
 
 /// The node's task, ready to run.
@@ -185,10 +185,10 @@ impl Node {
         let Backend { media, notices } = backend;
         let (to_mailbox, mailbox) = mpsc::channel(MAILBOX);
         let (to_orders, orders) = mpsc::channel(node_protocol::QUEUE);
-        let (to_news, news) = mpsc::channel(node_protocol::QUEUE);
+        let (to_gateway, messages) = mpsc::channel(node_protocol::QUEUE);
         let first = Status { load: load(&media, 0.0, false), deadline_ms: None };
         let (status, reports) = watch::channel(first);
-        tokio::spawn(report_to(to_news, reports.clone()));
+        tokio::spawn(report_to(to_gateway, reports.clone()));
         let node = Self {
             calls: CallDispatcher::new(settings.group.clone(), settings.pairs.clone()),
             settings,
@@ -203,7 +203,7 @@ impl Node {
             status,
         };
         let handle = Media { mailbox: to_mailbox, sockets: Arc::default(), status: reports };
-        (node, handle, Ends { orders: to_orders, news })
+        (node, handle, Ends { orders: to_orders, messages })
     }
 
     /// Runs to the soft stop and through the drain: until nobody is left, or the drain's time is over, or `hard`.
@@ -419,7 +419,7 @@ fn load(media: &Carrier, rooms: f64, draining: bool) -> FromNode {
 
 impl Status {
     /// The messages by which a link reports this status after an earlier one, `told`.
-    pub fn news(&self, told: Option<&Status>) -> impl Iterator<Item = FromNode> + use<> {
+    pub fn changes_since(&self, told: Option<&Status>) -> impl Iterator<Item = FromNode> + use<> {
         let known = told.and_then(|told| told.deadline_ms);
         let draining = self.deadline_ms.filter(|_| known.is_none());
         draining.map(|deadline_ms| FromNode::Draining { deadline_ms }).into_iter().chain([self.load.clone()])
@@ -427,12 +427,12 @@ impl Status {
 }
 
 /// The link to the gateway in this process: it ends with the node, or when nobody listens.
-async fn report_to(news: mpsc::Sender<FromNode>, mut status: watch::Receiver<Status>) {
+async fn report_to(gateway: mpsc::Sender<FromNode>, mut status: watch::Receiver<Status>) {
     let mut told = None;
     loop {
         let now = status.borrow_and_update().clone();
-        for report in now.news(told.as_ref()) {
-            if news.send(report).await.is_err() {
+        for report in now.changes_since(told.as_ref()) {
+            if gateway.send(report).await.is_err() {
                 return;
             }
         }

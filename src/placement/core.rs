@@ -129,9 +129,9 @@ type Effects = Vec<Effect>;
 
 impl Core {
     /// Handles a change of what members may send.
-    pub fn granted(&mut self, conf: ConfId, rights: MediaPermissions, now: impl Into<Now>) -> Effects {
+    pub fn granted(&mut self, conf: ConfId, permissions: MediaPermissions, now: impl Into<Now>) -> Effects {
         let (mut out, Now { date, moment }) = (Vec::new(), now.into());
-        match rights {
+        match permissions {
             MediaPermissions::Over => {
                 self.ended(&conf, moment, &mut out);
                 return out;
@@ -144,7 +144,7 @@ impl Core {
         }
         let is_new = !self.rooms.contains_key(&conf);
         let room = self.rooms.entry(conf.clone()).or_default();
-        match rights {
+        match permissions {
             MediaPermissions::All(members) => room.replace(&conf, members, date, &mut out),
             MediaPermissions::Member { user, right } => room.admit(&conf, user, right, &mut out),
             MediaPermissions::Gone { user, at, sent_away } => {

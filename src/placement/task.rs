@@ -78,7 +78,7 @@ impl Task {
     }
 
     /// Runs until the conferences are gone.
-    pub async fn run(mut self, mut rights: mpsc::Receiver<(ConfId, MediaPermissions)>, conferences: Conferences) {
+    pub async fn run(mut self, mut permissions: mpsc::Receiver<(ConfId, MediaPermissions)>, conferences: Conferences) {
         let (mut tick, mut poll) = (interval(TICK), interval(POLL));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -88,8 +88,8 @@ impl Task {
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let effects = tokio::select! {
-                granted = rights.recv() => match granted {
-                    Some((conf, rights)) => self.core.granted(conf, rights, Now::read()),
+                granted = permissions.recv() => match granted {
+                    Some((conf, permissions)) => self.core.granted(conf, permissions, Now::read()),
                     None => return,
                 },
                 Some((conf, allocation)) = self.placed.recv() => self.core.placed(&conf, allocation),

@@ -61,7 +61,6 @@ struct Accounting {
     bytes: AtomicUsize,
     /// Those who hold something.
     blocks: Mutex<HashMap<AddressBlock, Weak<Block>>>,
-    held: metrics::Gauge,
 }
 
 struct Block {
@@ -76,6 +75,16 @@ struct Block {
     handshake: AsyncMutex<()>,
 }
 
+/// The client that asks: a request extension, set by the listener for every request.
+#[derive(Clone)]
+pub struct Client {
+    /// The socket's own address, or the one that a trusted proxy names. An IPv4 address mapped into IPv6 is always
+    /// written as IPv4.
+    pub address: IpAddr,
+    /// Its connection's account.
+    pub account: Arc<Account>,
+}
+
 /// One connection's: open for as long as the connection is.
 pub struct Account {
     block: Arc<Block>,
@@ -88,9 +97,13 @@ pub struct Account {
 impl Accounts {
     /// No connections yet.
     pub fn new(bounds: Bounds) -> Self {
-        let held = metrics::gauge!("confgate_held_bytes");
         let opened = Budget::per_minute(bounds.connects_per_minute);
-        Self(Arc::new(Accounting { bounds, opened, bytes: AtomicUsize::new(0), blocks: Mutex::default(), held }))
+        Self(Arc::new(Accounting { bounds, opened, bytes: AtomicUsize::new(0), blocks: Mutex::default() }))
+    }
+
+    /// Bytes held by all clients now.
+    pub fn held_bytes(&self) -> usize {
+        self.0.bytes.load(Relaxed)
     }
 
     /// One more connection from that address.
@@ -202,7 +215,6 @@ impl Account {
             block.bytes.fetch_sub(bytes, Relaxed);
             return Err(refused(Full::Process));
         }
-        books.held.increment(bytes as f64);
         Ok(())
     }
 
@@ -211,7 +223,6 @@ impl Account {
         self.bytes.fetch_sub(bytes, Relaxed);
         self.block.bytes.fetch_sub(bytes, Relaxed);
         books.bytes.fetch_sub(bytes, Relaxed);
-        books.held.decrement(bytes as f64);
     }
 }
 

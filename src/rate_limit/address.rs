@@ -3,11 +3,6 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The client's address, a request extension set by the server for every request: the socket's own, or what a trusted
-/// proxy said. An IPv4 address mapped into IPv6 is always written as IPv4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ClientAddr(pub IpAddr);
-
 /// Addresses that count as one caller: whoever has one of them has the others for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AddressBlock(IpAddr, u8);

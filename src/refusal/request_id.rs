@@ -13,8 +13,8 @@ tokio::task_local! {
 }
 
 /// Does the work as one request: under an id of its own.
-pub async fn request<T>(work: impl Future<Output = T>) -> T {
-    CURRENT.scope(OnceCell::new(), work).await
+pub fn request<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    CURRENT.scope(OnceCell::new(), work)
 }
 
 /// The id of the request that this task is answering.

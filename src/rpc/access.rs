@@ -17,7 +17,7 @@ use super::context::{Params, conf_id};
 #[derive(Clone)]
 pub struct Authorization {
     pub(super) conferences: Conferences,
-    pub(super) entry: AuthService,
+    pub(super) auth: AuthService,
     pub(super) calls: Requests,
     pub(super) eim: Eim,
 }
@@ -67,7 +67,7 @@ impl Authorization {
         }
         let member = match self.conferences.roster(conf).await {
             Some(roster) => roster.member(&caller.user_id).cloned(),
-            None => self.entry.member(conf, &caller.user_id).await?,
+            None => self.auth.member(conf, &caller.user_id).await?,
         };
         if member.is_some_and(|member| member.role == Role::Chair) {
             return Ok(());
@@ -80,14 +80,14 @@ impl Authorization {
         if let Some(roster) = self.conferences.roster(conf).await {
             return Ok(roster.conference.clone());
         }
-        self.entry.conference_within(Some(self.eim.guard(&caller.user_id)?), conf).await
+        self.auth.conference_within(Some(self.eim.guard(&caller.user_id)?), conf).await
     }
 
     /// Refuses who was sent out of the conference. Its chair is stopped by its end alone, and no chair by the bar of a
     /// browser in which somebody was a guest as well.
     pub(super) async fn may_enter(&self, caller: &Caller, device: Option<&str>, conf: &ConfId) -> Result<(), Refusal> {
         let device = device.filter(|_| !caller.chairs);
-        let barred = self.entry.check_not_banned(conf, Some(&caller.user_id), device).await;
+        let barred = self.auth.check_not_banned(conf, Some(&caller.user_id), device).await;
         match barred {
             Err(refusal) if refusal.kind == Kind::Forbidden => {
                 let is_chair = self.conference(caller, conf).await?.chair == caller.user_id;

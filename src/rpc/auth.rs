@@ -46,15 +46,15 @@ impl FailedLogins {
 
 /// Their parts.
 pub(super) struct AuthMethods {
-    entry: AuthService,
+    auth: AuthService,
     failed_logins: FailedLogins,
     admission: Admission,
 }
 
 impl AuthMethods {
     /// The methods with their handles.
-    pub fn new(entry: AuthService, admission: Admission) -> Self {
-        Self { entry, failed_logins: FailedLogins::default(), admission }
+    pub fn new(auth: AuthService, admission: Admission) -> Self {
+        Self { auth, failed_logins: FailedLogins::default(), admission }
     }
 
     pub(super) async fn login(&self, context: &Context<'_>, params: Params) -> Outcome {
@@ -78,7 +78,7 @@ impl AuthMethods {
         // Every browser has a name from its first login on: a kick bars it.
         let from = ClientOrigin { address: context.address, device: Some(self.device(context)) };
         let (kind, id) = grant.for_log();
-        let session = match self.entry.login(grant, &from).await {
+        let session = match self.auth.login(grant, &from).await {
             Ok(session) => session,
             Err(refusal) => {
                 self.failed_logins.note(kind, &id, context.address, &refusal);
@@ -86,7 +86,7 @@ impl AuthMethods {
             }
         };
         if let Some(socket) = context.socket {
-            let renewed = self.entry.authenticate(session.access_token.expose())?;
+            let renewed = self.auth.authenticate(session.access_token.expose())?;
             if renewed.user_id == socket.caller().user_id {
                 socket.renew(renewed);
             }
@@ -99,13 +99,13 @@ impl AuthMethods {
         if let Some(device) = &context.device {
             return device.clone();
         }
-        let (device, cookie) = self.entry.new_device();
+        let (device, cookie) = self.auth.new_device();
         *sync::lock(&context.set_device) = Some(cookie);
         device
     }
 
     pub(super) async fn logout(&self, caller: &Caller) -> Outcome {
-        self.entry.logout(caller).await?;
+        self.auth.logout(caller).await?;
         Ok(Value::Object(Map::new()))
     }
 }

@@ -73,8 +73,13 @@ impl Rpc {
         Some(if room.take(reply.len()) { reply } else { too_large(true) })
     }
 
-    async fn answer_entry(&self, context: &Context<'_>, entry: Entry<'_>, counted: bool) -> Option<Reply> {
-        request_id::request(self.answer_traced(context, entry, counted)).await
+    fn answer_entry(
+        &self,
+        context: &Context<'_>,
+        entry: Entry<'_>,
+        counted: bool,
+    ) -> impl Future<Output = Option<Reply>> {
+        request_id::request(self.answer_traced(context, entry, counted))
     }
 
     async fn answer_traced(&self, context: &Context<'_>, entry: Entry<'_>, counted: bool) -> Option<Reply> {

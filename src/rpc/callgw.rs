@@ -28,7 +28,7 @@ pub(super) struct CallgwMethods {
     /// The conferences.
     pub conferences: Conferences,
     /// Logins, links and guests.
-    pub entry: AuthService,
+    pub auth: AuthService,
     /// The checks of access.
     pub authorization: Authorization,
     /// `limits.drain_s`: how long a node is given where its operator names no deadline.
@@ -49,7 +49,7 @@ impl CallgwMethods {
         let followed = self.conferences.roster(conf).await;
         let member = match followed.and_then(|roster| roster.member(&caller.user_id).cloned()) {
             Some(member) => Some(member),
-            None => self.entry.member(conf, &caller.user_id).await?,
+            None => self.auth.member(conf, &caller.user_id).await?,
         };
         let member = member.filter(|m| m.state != MemberState::Waiting).ok_or_else(refused)?;
         Ok(member.role)

@@ -27,7 +27,7 @@ pub(super) struct ConferenceMethods {
     /// Requests to the EIM.
     pub calls: Requests,
     /// Logins, links and guests.
-    pub entry: AuthService,
+    pub auth: AuthService,
     /// The conferences.
     pub conferences: Conferences,
     /// The open event sockets.
@@ -46,7 +46,7 @@ impl ConferenceMethods {
     pub(super) async fn create(&self, method: &Method, caller: &Caller, params: &Params) -> Outcome {
         let mut result = self.calls.as_user_method(method, &caller.user_id, params).await?;
         let conf: ConfId = serde_json::from_value(result["confId"].clone()).map_err(Refusal::fault)?;
-        let link = self.entry.create_link(&conf, LinkTerms::guest(), &caller.user_id).await?;
+        let link = self.auth.create_link(&conf, LinkTerms::guest(), &caller.user_id).await?;
         result["link"] = serde_json::to_value(&link).map_err(Refusal::fault)?;
         if wants_qr(params) {
             result["link"]["qr"] = qr(&link.url)?.into();
@@ -130,7 +130,7 @@ impl ConferenceMethods {
 
     /// At once, or, as the EIM has done it already, as soon as the store can keep it.
     async fn follow_up(&self, conf: &ConfId, event: LifecycleEvent) {
-        if self.entry.carry_out(conf, &event, Moment::now()).await.is_err() {
+        if self.auth.carry_out(conf, &event, Moment::now()).await.is_err() {
             self.conferences.retry_later(conf, event).await;
         }
     }

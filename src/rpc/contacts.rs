@@ -14,7 +14,7 @@ pub(super) struct ContactsMethods {
     /// Requests to the EIM.
     pub calls: Requests,
     /// Logins, links and guests.
-    pub entry: AuthService,
+    pub auth: AuthService,
 }
 
 impl ContactsMethods {
@@ -27,7 +27,7 @@ impl ContactsMethods {
             return Ok(json!({"departments": []}));
         }
         let query = text(params, "query").unwrap_or_default().to_lowercase();
-        let members = match self.entry.members(conf, &caller.user_id).await {
+        let members = match self.auth.members(conf, &caller.user_id).await {
             // A caller that isn't in sees nobody.
             Err(refusal) if refusal.kind == Kind::Forbidden => Vec::new(),
             members => members?,

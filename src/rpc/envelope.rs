@@ -90,19 +90,18 @@ fn request(text: &[u8], strict: bool) -> Result<Request<'_>, Rejected<'_>> {
     };
     let id = match envelope.id {
         None => None,
-        Some(id) if is_id(id.get()) => Some(id),
+        Some(id) if is_id(id) => Some(id),
         Some(_) => {
             return Err(Rejected::new(None, "id must be a string of at most 256 bytes, an integer or null"));
         }
     };
-    match envelope.jsonrpc.map(|version| serde_json::from_str::<CowStr>(version.get())) {
-        Some(Ok(CowStr(version))) if version == "2.0" => {}
+    match envelope.jsonrpc.map(string) {
+        Some(Some(version)) if version == "2.0" => {}
         None if !strict => {}
         Some(_) | None => return Err(Rejected::new(id, "jsonrpc must be \"2.0\"")),
     }
-    let method: Cow<'_, str> = match envelope.method.map(|m| serde_json::from_str::<CowStr>(m.get())) {
-        Some(Ok(CowStr(method))) => method,
-        _ => return Err(Rejected::new(id, "method must be a string")),
+    let Some(method) = envelope.method.and_then(string) else {
+        return Err(Rejected::new(id, "method must be a string"));
     };
     if method.len() > METHOD_MAX {
         return Err(Rejected::new(id, "method is too long"));
@@ -113,8 +112,17 @@ fn request(text: &[u8], strict: bool) -> Result<Request<'_>, Rejected<'_>> {
     Ok(Request { id, method, params: envelope.params })
 }
 
-#[derive(Deserialize)]
-struct CowStr<'a>(#[serde(borrow)] Cow<'a, str>);
+/// The string that a value is. Without a backslash it says itself: the value is known to be JSON.
+fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Unescaped<'a>(#[serde(borrow)] Cow<'a, str>);
+
+    let quoted = value.get().strip_prefix('"')?;
+    if !quoted.as_bytes().contains(&b'\\') {
+        return quoted.strip_suffix('"').map(Cow::Borrowed);
+    }
+    serde_json::from_str(value.get()).ok().map(|Unescaped(text)| text)
+}
 
 impl<'a> Rejected<'a> {
     fn new(id: Option<&'a RawValue>, message: &'static str) -> Self {
@@ -131,10 +139,10 @@ fn ill_formed<'a>(text: &'a [u8], message: &'static str) -> Rejected<'a> {
 }
 
 /// A string, an integer of any length, or null.
-fn is_id(text: &str) -> bool {
-    match text.as_bytes() {
+fn is_id(value: &RawValue) -> bool {
+    match value.get().as_bytes() {
         b"null" => true,
-        [b'"', ..] => serde_json::from_str::<CowStr>(text).is_ok_and(|CowStr(id)| id.len() <= ID_MAX),
+        [b'"', ..] => string(value).is_some_and(|id| id.len() <= ID_MAX),
         [b'-', digits @ ..] | digits => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
     }
 }

@@ -18,7 +18,7 @@ const QR_SIDE: u32 = 240;
 /// Their parts.
 pub(super) struct LinkMethods {
     /// Logins, links and guests.
-    pub entry: AuthService,
+    pub auth: AuthService,
     /// The checks of access.
     pub authorization: Authorization,
 }
@@ -30,8 +30,8 @@ impl LinkMethods {
             return Err(Refusal::of(Reason::CallHasNoLinks));
         }
         let link = match params.get("legacy") {
-            Some(Value::Bool(true)) => self.entry.legacy_link(&conf, &caller.user_id).await?,
-            _ => self.entry.create_link(&conf, terms(params, date_ms())?, &caller.user_id).await?,
+            Some(Value::Bool(true)) => self.auth.legacy_link(&conf, &caller.user_id).await?,
+            _ => self.auth.create_link(&conf, terms(params, date_ms())?, &caller.user_id).await?,
         };
         let mut result = serde_json::to_value(&link).map_err(Refusal::fault)?;
         if wants_qr(params) {
@@ -41,12 +41,12 @@ impl LinkMethods {
     }
 
     pub(super) async fn revoke(&self, params: &Params) -> Outcome {
-        self.entry.revoke_link(&conf_id(params)?, text(params, "linkId").unwrap_or_default()).await?;
+        self.auth.revoke_link(&conf_id(params)?, text(params, "linkId").unwrap_or_default()).await?;
         Ok(Value::Object(Map::new()))
     }
 
     pub(super) async fn list(&self, params: &Params) -> Outcome {
-        Ok(json!({"links": self.entry.links(&conf_id(params)?).await?}))
+        Ok(json!({"links": self.auth.links(&conf_id(params)?).await?}))
     }
 }
 

@@ -60,7 +60,7 @@ pub struct Parts {
     /// The schema.
     pub schema: Arc<Schema>,
     /// Logins, links and guests.
-    pub entry: AuthService,
+    pub auth: AuthService,
     /// The conferences.
     pub conferences: Conferences,
     /// The open event sockets.
@@ -89,7 +89,7 @@ pub struct Rpc {
     unknown_methods: Counter,
     namespaces: Namespaces,
     authorization: Authorization,
-    entry: AuthService,
+    auth: AuthService,
     budget: Arc<Budget>,
     rates: Arc<Rates>,
     config: Arc<Config>,
@@ -109,7 +109,7 @@ impl Parts {
     pub fn authorization(&self) -> Authorization {
         Authorization {
             conferences: self.conferences.clone(),
-            entry: self.entry.clone(),
+            auth: self.auth.clone(),
             calls: self.calls.clone(),
             eim: self.eim.clone(),
         }
@@ -128,7 +128,7 @@ impl Parts {
     fn conference_methods(&self) -> conference::ConferenceMethods {
         conference::ConferenceMethods {
             calls: self.calls.clone(),
-            entry: self.entry.clone(),
+            auth: self.auth.clone(),
             conferences: self.conferences.clone(),
             sockets: self.sockets.clone(),
             store: self.store.clone(),
@@ -144,16 +144,16 @@ impl Parts {
             pool: self.pool.clone(),
             placement: self.placement.clone(),
             conferences: self.conferences.clone(),
-            entry: self.entry.clone(),
+            auth: self.auth.clone(),
             authorization: self.authorization(),
             drain: self.config.limits.drain,
         }
     }
 
     fn namespaces(&self) -> Namespaces {
-        let (entry, calls, admission) = (&self.entry, &self.calls, Admission(self.draining.clone()));
+        let (auth, calls, admission) = (&self.auth, &self.calls, Admission(self.draining.clone()));
         Namespaces {
-            auth: auth::AuthMethods::new(entry.clone(), admission.clone()),
+            auth: auth::AuthMethods::new(auth.clone(), admission.clone()),
             call: call::CallMethods {
                 calls: calls.clone(),
                 conferences: self.conferences.clone(),
@@ -162,9 +162,9 @@ impl Parts {
             },
             callgw: self.callgw_methods(),
             conference: self.conference_methods(),
-            links: links::LinkMethods { entry: entry.clone(), authorization: self.authorization() },
+            links: links::LinkMethods { auth: auth.clone(), authorization: self.authorization() },
             config: config::ConfigMethods { config: self.config.clone(), pool: self.pool.clone() },
-            contacts: contacts::ContactsMethods { calls: calls.clone(), entry: entry.clone() },
+            contacts: contacts::ContactsMethods { calls: calls.clone(), auth: auth.clone() },
             user: users::UserMethods {
                 config: self.config.clone(),
                 calls: calls.clone(),
@@ -185,7 +185,7 @@ impl Rpc {
             unknown_methods: counters::unknown_methods(),
             namespaces: parts.namespaces(),
             authorization: parts.authorization(),
-            entry: parts.entry.clone(),
+            auth: parts.auth.clone(),
             budget: parts.budget.clone(),
             rates: parts.rates.clone(),
             config: parts.config.clone(),
@@ -237,8 +237,8 @@ impl Rpc {
             return Ok(None);
         }
         let caller = match (context.socket, context.token) {
-            (Some(socket), _) => Some(self.entry.still_valid(socket.caller())?),
-            (None, Some(token)) => Some(self.entry.authenticate(token)?),
+            (Some(socket), _) => Some(self.auth.still_valid(socket.caller())?),
+            (None, Some(token)) => Some(self.auth.authenticate(token)?),
             (None, None) => None,
         };
         if caller.is_none() && registered.method.access != Access::Open {

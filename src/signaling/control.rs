@@ -49,7 +49,7 @@ async fn report(mut status: watch::Receiver<Status>, outbox: &Outbox) {
     let mut told = None;
     loop {
         let now = status.borrow_and_update().clone();
-        for report in now.news(told.as_ref()) {
+        for report in now.changes_since(told.as_ref()) {
             outbox.send(serde_json::to_string(&report).expect("a report has string keys").into());
         }
         told = Some(now);

@@ -7,10 +7,10 @@ mod whip;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use axum::{Extension, Router};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
@@ -20,8 +20,7 @@ use crate::http::ws::pump::Pace;
 use crate::http::ws::socket::{UpgradeResult, WebSocket};
 use crate::media::message::MESSAGE_MAX;
 use crate::media::{ClientCredentials, Media, Tokens};
-use crate::rate_limit::account::{Account, SocketSlot};
-use crate::rate_limit::address::ClientAddr;
+use crate::rate_limit::account::{Client, SocketSlot};
 use crate::rate_limit::budget::Budget;
 use crate::refusal::Refusal;
 
@@ -94,7 +93,12 @@ pub fn router(media: Media, tokens: Tokens, settings: Settings, path: &str, own:
     router.with_state(Arc::new(Signal { media, node, tokens, settings, budget, sessions: whip::Sessions::new(path) }))
 }
 
-async fn client_socket(State(signal): State<Arc<Signal>>, upgrade: UpgradeResult, request: Request) -> Response {
+async fn client_socket(
+    State(signal): State<Arc<Signal>>,
+    Extension(client): Extension<Client>,
+    upgrade: UpgradeResult,
+    request: Request,
+) -> Response {
     if let Some(refused) = signal.over_budget(&request) {
         return refused;
     }
@@ -104,30 +108,32 @@ async fn client_socket(State(signal): State<Arc<Signal>>, upgrade: UpgradeResult
     if matches!(credentials, ClientCredentials::Refused) {
         return unauthorized();
     }
-    accept(upgrade, &request, move |socket, slot| client::serve(signal, socket, credentials, slot))
+    accept(upgrade, &client, move |socket, slot| client::serve(signal, socket, credentials, slot))
 }
 
-async fn control_link(State(signal): State<Arc<Signal>>, upgrade: UpgradeResult, request: Request) -> Response {
+async fn control_link(
+    State(signal): State<Arc<Signal>>,
+    Extension(client): Extension<Client>,
+    upgrade: UpgradeResult,
+    request: Request,
+) -> Response {
     if let Some(refused) = signal.over_budget(&request) {
         return refused;
     }
     let gateway = presented_token(request.headers(), request.uri()).and_then(|token| signal.tokens.gateway(&token));
     let Some(gateway) = gateway else { return unauthorized() };
-    accept(upgrade, &request, move |socket, slot| control::serve(signal, socket, gateway, slot))
+    accept(upgrade, &client, move |socket, slot| control::serve(signal, socket, gateway, slot))
 }
 
 fn accept<F>(
     upgrade: UpgradeResult,
-    request: &Request,
+    client: &Client,
     serve: impl FnOnce(WebSocket, SocketSlot) -> F + Send + 'static,
 ) -> Response
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let Some(account) = request.extensions().get::<Arc<Account>>() else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    let Ok(slot) = account.socket() else { return StatusCode::TOO_MANY_REQUESTS.into_response() };
+    let Ok(slot) = client.account.socket() else { return StatusCode::TOO_MANY_REQUESTS.into_response() };
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
@@ -144,9 +150,9 @@ fn unauthorized() -> Response {
 impl Signal {
     /// Counts one request. `Some`: that is the answer to it.
     fn over_budget(&self, request: &Request) -> Option<Response> {
-        let Some(address) = request.extensions().get::<ClientAddr>() else {
+        let Some(client) = request.extensions().get::<Client>() else {
             return Some(StatusCode::INTERNAL_SERVER_ERROR.into_response());
         };
-        self.budget.take(address.0).err().map(|_| StatusCode::TOO_MANY_REQUESTS.into_response())
+        self.budget.take(client.address).err().map(|_| StatusCode::TOO_MANY_REQUESTS.into_response())
     }
 }

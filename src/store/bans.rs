@@ -29,7 +29,7 @@ impl BanTarget<'_> {
 
 impl Store {
     /// Bans an account or a browser from a conference until then, or with `None` (a ban) for as long as
-    /// the conference lasts. Never shortens an earlier bar.
+    /// the conference lasts. Never shortens an earlier ban.
     ///
     /// # Errors
     /// A fault of the store.

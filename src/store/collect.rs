@@ -20,13 +20,13 @@ pub struct Collected {
     /// Refresh token families.
     pub families: u64,
     /// Bans.
-    pub bars: u64,
+    pub bans: u64,
     /// Entries of the audit.
     pub audit: u64,
 }
 
 impl Store {
-    /// Deletes what is of no more use: links revoked or expired 30 days ago, families ended or expired a day ago, bars
+    /// Deletes what is of no more use: links revoked or expired 30 days ago, families ended or expired a day ago, bans
     /// that ran out, and of the audit what is older or more than configured. Accounts are not deleted here but when the
     /// EIM has deleted them: see [`Store::due_accounts`]. In a transaction for each kind, so that others get between.
     ///
@@ -44,7 +44,7 @@ impl Store {
                     &[families, families],
                 )
                 .await?,
-            bars: self.delete("DELETE FROM bars WHERE barred_until <= ?", &[moment.ms()]).await?,
+            bans: self.delete("DELETE FROM bars WHERE barred_until <= ?", &[moment.ms()]).await?,
             audit: self.collect_audit(date).await?,
         })
     }
@@ -114,7 +114,7 @@ mod tests {
         store.ban(BanTarget::Device("banned"), &conf("c"), None).await.unwrap();
 
         let collected = store.collect(now).await.unwrap();
-        assert_eq!(collected, Collected { links: 1, families: 1, bars: 1, audit: 0 });
+        assert_eq!(collected, Collected { links: 1, families: 1, bans: 1, audit: 0 });
         assert_eq!(store.collect(now).await.unwrap(), Collected::default());
         assert_eq!(store.ended_since(0).await.unwrap(), [("ended-now".to_owned(), now)]);
         assert!(store.is_banned(BanTarget::Device("kicked"), &conf("c"), Moment::at(now)).await.unwrap());

@@ -5,7 +5,7 @@ use crate::ids::ConfId;
 
 impl Store {
     /// The conference has ended: in one step its links are revoked, its guests' families ended, their accounts due, its
-    /// bars lifted and its call gateway free. Returns the ids of the families ended by this call; a repeat ends none.
+    /// bans lifted and its call gateway free. Returns the ids of the families ended by this call; a repeat ends none.
     ///
     /// # Errors
     /// A fault of the store; then nothing of it has happened.

@@ -111,7 +111,21 @@ impl Part {
         a == b || self.prepared(a) == self.prepared(b)
     }
 
+    /// Whether it is allowed at the first look, as nearly all are: letters, digits and marks that are allowed everywhere.
+    fn is_usual(self, text: &str) -> bool {
+        let is_letter = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9');
+        let is_usual = |byte: u8| is_letter(byte) || matches!(byte, b'.' | b'-' | b'_' | b'%') && self != Self::Domain;
+        let label = |label: &[u8]| !label.is_empty() && label.iter().all(|byte| is_usual(*byte));
+        match self {
+            Self::Domain => text.as_bytes().split(|byte| *byte == b'.').all(label),
+            Self::Local | Self::Resource => label(text.as_bytes()),
+        }
+    }
+
     fn is_length_allowed(self, text: &str) -> bool {
+        if self.is_usual(text) {
+            return text.len() <= PART_MAX;
+        }
         let prepared = self.prepared(text);
         let is_sized = |part: &str| !part.is_empty() && part.len() <= PART_MAX;
         let allowed = |c: char| match self {

@@ -3,7 +3,7 @@
 use confgate::schema::Schema;
 use serde_json::{Value, json};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::rpc_shape::{assert_error_shape, assert_unharmed};
 use crate::support::call_gateway::{Node, probed};
 use crate::support::client::Client;
@@ -123,21 +123,26 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set(stage: &Stage) -> Self {
-        let chair = stage.chair().await;
-        let (conf, code) = stage.conference(&chair, json!({})).await;
-        let (_, other) = stage.conference(&chair, json!({})).await;
-        let guest = stage.guest(&code, "张三").await;
-        let stranger = stage.guest(&other, "李四").await;
-        let user = stage.login(login()).await;
+    async fn set(fixture: &Fixture) -> Self {
+        let chair = fixture.chair().await;
+        let (conf, code) = fixture.conference(&chair, json!({})).await;
+        let (_, other) = fixture.conference(&chair, json!({})).await;
+        let guest = fixture.guest(&code, "张三").await;
+        let stranger = fixture.guest(&other, "李四").await;
+        let user = fixture.login(login()).await;
         for member in [&chair, &guest] {
             member.rpc("conference.join", json!({ "confId": conf })).await.result();
         }
         let link = chair.rpc("conference.createLink", json!({ "confId": conf, "role": "guest" })).await.result();
         let link = link["linkId"].as_str().expect("a link has an id").to_owned();
         let guest_id = guest.user_id().to_owned();
-        let operator = stage.operator().await;
-        Self { callers: [stage.gateway.client(), guest, stranger, user, chair, operator], conf, guest: guest_id, link }
+        let operator = fixture.operator().await;
+        Self {
+            callers: [fixture.gateway.client(), guest, stranger, user, chair, operator],
+            conf,
+            guest: guest_id,
+            link,
+        }
     }
 
     fn filled(&self, params: &Value) -> Value {
@@ -159,9 +164,9 @@ fn came_to(answer: &Value) -> Cell {
 #[tokio::test]
 async fn every_method_is_done_for_those_who_may_and_refused_to_the_others() {
     let node = Node::start("a").await;
-    let stage = Stage::with(&node.section()).await;
-    probed(&stage.gateway, &[&node]).await;
-    let scene = Scene::set(&stage).await;
+    let fixture = Fixture::with(&node.section()).await;
+    probed(&fixture.gateway, &[&node]).await;
+    let scene = Scene::set(&fixture).await;
     let mut wrong = Vec::new();
     for Row { method, params, expected } in table() {
         for ((caller, who), expected) in scene.callers.iter().zip(CALLERS).zip(expected) {
@@ -172,18 +177,18 @@ async fn every_method_is_done_for_those_who_may_and_refused_to_the_others() {
         }
     }
     assert!(wrong.is_empty(), "{} cells differ:\n{}", wrong.len(), wrong.join("\n"));
-    assert_unharmed(&stage.gateway).await;
+    assert_unharmed(&fixture.gateway).await;
 }
 
 #[tokio::test]
 async fn a_chair_by_a_link_may_what_its_chair_may_there_and_else_what_a_guest_may() {
     let node = Node::start("a").await;
-    let stage = Stage::with(&node.section()).await;
-    probed(&stage.gateway, &[&node]).await;
-    let scene = Scene::set(&stage).await;
+    let fixture = Fixture::with(&node.section()).await;
+    probed(&fixture.gateway, &[&node]).await;
+    let scene = Scene::set(&fixture).await;
     let terms = json!({ "confId": scene.conf, "role": "chair" });
     let link = scene.callers[4].rpc("conference.createLink", terms).await.result();
-    let by_link = stage.guest(link["code"].as_str().expect("a link has a code"), "By a link").await;
+    let by_link = fixture.guest(link["code"].as_str().expect("a link has a code"), "By a link").await;
     by_link.rpc("conference.join", json!({ "confId": scene.conf })).await.result();
     let mut wrong = Vec::new();
     for Row { method, params, expected: [_, guest, _, user, chair, operator] } in table() {
@@ -211,8 +216,8 @@ fn every_method_of_the_schema_has_its_row_and_every_row_its_method() {
 
 #[tokio::test]
 async fn a_guest_is_shown_the_members_of_their_own_conference_and_nobody_else() {
-    let stage = Stage::embedded().await;
-    let scene = Scene::set(&stage).await;
+    let fixture = Fixture::embedded().await;
+    let scene = Scene::set(&fixture).await;
     let guest = &scene.callers[1];
     let users = guest.rpc("org.contacts.users", json!({})).await.result();
     let mut shown: Vec<&str> =

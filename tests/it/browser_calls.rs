@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde_json::{Value, json};
 
 use crate::browser_end_to_end::person::id;
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::browser::Browser;
 use crate::support::call_gateway::Trust;
 use crate::support::client::BASE;
@@ -106,14 +106,14 @@ pub struct Person {
 
 impl Person {
     /// `script` runs before the page's own.
-    pub async fn sign_in(stage: &Stage, user: &'static str, script: &str) -> Self {
-        Self::sign_in_at(Browser::start().await, stage, user, script).await
+    pub async fn sign_in(fixture: &Fixture, user: &'static str, script: &str) -> Self {
+        Self::sign_in_at(Browser::start().await, fixture, user, script).await
     }
 
-    async fn sign_in_at(browser: Browser, stage: &Stage, user: &'static str, script: &str) -> Self {
+    async fn sign_in_at(browser: Browser, fixture: &Fixture, user: &'static str, script: &str) -> Self {
         browser.watch_media().await;
         browser.run_before_pages(script).await;
-        browser.goto(&format!("https://{}{BASE}/", stage.gateway.http())).await;
+        browser.goto(&format!("https://{}{BASE}/", fixture.gateway.http())).await;
         browser.is_on("signIn").await;
         browser.fill(&id("user-id"), user).await;
         browser.fill(&id("password"), "their password").await;
@@ -136,18 +136,18 @@ impl Person {
 }
 
 /// Two who are in each other's address book, and a third who isn't here.
-async fn two(stage: &Stage, script: &str) -> (Person, Person) {
-    two_with(stage, &[], script).await
+async fn two(fixture: &Fixture, script: &str) -> (Person, Person) {
+    two_with(fixture, &[], script).await
 }
 
 /// The same in browsers with those flags.
-async fn two_with(stage: &Stage, flags: &[&str], script: &str) -> (Person, Person) {
-    let operator = stage.operator().await;
+async fn two_with(fixture: &Fixture, flags: &[&str], script: &str) -> (Person, Person) {
+    let operator = fixture.operator().await;
     for (user, name) in [("anna", "Anna Schmidt"), ("zhang", "张伟"), ("ben", "Ben")] {
         let account = json!({ "userId": user, "name": name, "password": "their password" });
         operator.rpc("org.user.createUser", account).await.result();
     }
-    let sign_in = async |user| Person::sign_in_at(Browser::with(flags).await, stage, user, script).await;
+    let sign_in = async |user| Person::sign_in_at(Browser::with(flags).await, fixture, user, script).await;
     tokio::join!(sign_in("anna"), sign_in("zhang"))
 }
 
@@ -187,12 +187,12 @@ async fn connection_counts(one: &Person, other: &Person) -> [Value; 2] {
 }
 
 /// The node's socket comes back; the connection that media flows on is the same.
-async fn a_lost_socket_is_not_noticed(stage: &Stage, anna: &Person, zhang: &Person) {
+async fn a_lost_socket_is_not_noticed(fixture: &Fixture, anna: &Person, zhang: &Person) {
     let connections = connection_counts(anna, zhang).await;
     let gone = "sockets.filter(each => each.url.endsWith('/callgw') && each.readyState === WebSocket.OPEN)[0].close()";
     zhang.browser.run(gone).await;
     zhang.browser.holds("sockets.filter(each => each.url.endsWith('/callgw')).length >= 2").await;
-    until_true("he is back", async || stage.gateway.metric("confgate_groupcall_members").await == Some(2.0)).await;
+    until_true("he is back", async || fixture.gateway.metric("confgate_groupcall_members").await == Some(2.0)).await;
     tokio::join!(anna.sees_and_hears(zhang), zhang.sees_and_hears(anna));
     expect_p2p(anna, zhang).await;
     assert_eq!(connection_counts(anna, zhang).await, connections);
@@ -200,13 +200,13 @@ async fn a_lost_socket_is_not_noticed(stage: &Stage, anna: &Person, zhang: &Pers
 
 #[tokio::test]
 async fn browser_media_goes_straight_and_through_the_node_when_it_must() {
-    let stage = Stage::with("[callgw]\nthreads = 1\n").await;
-    let (anna, zhang) = two(&stage, SOCKETS).await;
+    let fixture = Fixture::with("[callgw]\nthreads = 1\n").await;
+    let (anna, zhang) = two(&fixture, SOCKETS).await;
     call(&anna, &zhang).await;
     expect_p2p(&anna, &zhang).await;
     anna.browser.look_in_both_languages("call-on").await;
     expect_p2p(&anna, &zhang).await;
-    a_lost_socket_is_not_noticed(&stage, &anna, &zhang).await;
+    a_lost_socket_is_not_noticed(&fixture, &anna, &zhang).await;
 
     // A mute holds at the node, to which both go over.
     anna.browser.does_to(zhang.user, "mute").await;
@@ -214,7 +214,7 @@ async fn browser_media_goes_straight_and_through_the_node_when_it_must() {
     tokio::join!(anna.browser.sees_moving(zhang.user), zhang.sees_and_hears(&anna));
     anna.browser.hears_nothing(zhang.user, zhang.user).await;
     tokio::join!(anna.is_on_same_page(), zhang.is_on_same_page());
-    assert_eq!(stage.gateway.metric("confgate_groupcall_relayed_total").await, Some(2.0), "told to both");
+    assert_eq!(fixture.gateway.metric("confgate_groupcall_relayed_total").await, Some(2.0), "told to both");
 
     zhang.browser.press("leave").await;
     anna.browser.is_on("ended").await;
@@ -229,19 +229,19 @@ async fn browser_media_goes_straight_and_through_the_node_when_it_must() {
 }
 
 /// A node that goes on without the gateway, and may die alone.
-async fn node_apart() -> (Gateway, Stage, Trust) {
+async fn node_apart() -> (Gateway, Fixture, Trust) {
     let (trust, page) = (Trust::new(), Port::claim());
     let node = media_node("n1", &format!("https://{}", page.address()), &trust).await;
     let url = format!("wss://{}{BASE}/callgw", node.http());
     let section =
         format!("[[callgw.nodes]]\nid = \"n1\"\nkind = \"confgate\"\nurl = {url:?}\nsecret = {NODE_SECRET:?}\n");
     let http = format!("[http]\nlisten = \"{}\"\n", page.address());
-    let stage = Stage::with(&format!("{http}{section}{}", trust.section())).await;
-    (node, stage, trust)
+    let fixture = Fixture::with(&format!("{http}{section}{}", trust.section())).await;
+    (node, fixture, trust)
 }
 
-async fn refused_allocations(stage: &Stage) -> f64 {
-    let (_, metrics) = stage.gateway.admin_get("/metrics").await;
+async fn refused_allocations(fixture: &Fixture) -> f64 {
+    let (_, metrics) = fixture.gateway.admin_get("/metrics").await;
     let counts = |line: &str| line.contains("method=\"callgw.allocate\"") && line.contains("outcome=\"refused\"");
     let line = metrics.lines().find(|line| line.starts_with("confgate_rpc_requests_total") && counts(line));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
@@ -249,9 +249,9 @@ async fn refused_allocations(stage: &Stage) -> f64 {
 
 #[tokio::test]
 async fn browser_the_death_of_the_call_gateway_is_not_noticed_where_media_goes_straight() {
-    let (mut node, stage, _trust) = node_apart().await;
-    let (anna, zhang) = two(&stage, SOCKETS).await;
-    let chair = stage.chair().await;
+    let (mut node, fixture, _trust) = node_apart().await;
+    let (anna, zhang) = two(&fixture, SOCKETS).await;
+    let chair = fixture.chair().await;
     until_true("the node is offered", async || !chair.offered_gateways().await.is_empty()).await;
     call(&anna, &zhang).await;
     let connections = connection_counts(&anna, &zhang).await;
@@ -265,7 +265,7 @@ async fn browser_the_death_of_the_call_gateway_is_not_noticed_where_media_goes_s
         }
     };
     undisturbed().await;
-    let before = refused_allocations(&stage).await;
+    let before = refused_allocations(&fixture).await;
     node.kill();
     until_true("nobody is sent to it", async || chair.offered_gateways().await.is_empty()).await;
     for person in [&anna, &zhang] {
@@ -273,7 +273,7 @@ async fn browser_the_death_of_the_call_gateway_is_not_noticed_where_media_goes_s
         person.browser.holds(gone).await;
     }
     // Both have asked for another, in vain.
-    until_true("none is allocated", async || refused_allocations(&stage).await >= before + 2.0).await;
+    until_true("none is allocated", async || refused_allocations(&fixture).await >= before + 2.0).await;
     undisturbed().await;
 
     node.restart().await;
@@ -289,8 +289,8 @@ async fn browser_the_death_of_the_call_gateway_is_not_noticed_where_media_goes_s
 #[tokio::test]
 async fn browser_two_who_reach_only_the_turn_server_call_each_other_through_it_and_the_node() {
     let turn = Turn::start(IpAddr::V4(Ipv4Addr::LOCALHOST)).await;
-    let stage = Stage::with(&format!("[callgw]\nthreads = 1\n{}", turn.section())).await;
-    let (anna, zhang) = two_with(&stage, &[NO_UDP], NOTHING_DIRECT).await;
+    let fixture = Fixture::with(&format!("[callgw]\nthreads = 1\n{}", turn.section())).await;
+    let (anna, zhang) = two_with(&fixture, &[NO_UDP], NOTHING_DIRECT).await;
     call(&anna, &zhang).await;
     through_the_node(&anna, &zhang).await;
     for person in [&anna, &zhang] {
@@ -304,16 +304,16 @@ async fn browser_two_who_reach_only_the_turn_server_call_each_other_through_it_a
 
 #[tokio::test]
 async fn browser_media_goes_through_the_node_where_the_configuration_says_so() {
-    let stage = Stage::with("[callgw]\nthreads = 1\np2p = false\n").await;
-    let (anna, zhang) = two(&stage, "").await;
+    let fixture = Fixture::with("[callgw]\nthreads = 1\np2p = false\n").await;
+    let (anna, zhang) = two(&fixture, "").await;
     call(&anna, &zhang).await;
     through_the_node(&anna, &zhang).await;
 }
 
 #[tokio::test]
 async fn browser_media_goes_through_the_node_where_no_path_leads_straight() {
-    let stage = Stage::with("[callgw]\nthreads = 1\n").await;
-    let (anna, zhang) = two(&stage, NO_PATH).await;
+    let fixture = Fixture::with("[callgw]\nthreads = 1\n").await;
+    let (anna, zhang) = two(&fixture, NO_PATH).await;
     call(&anna, &zhang).await;
     through_the_node(&anna, &zhang).await;
     tokio::join!(anna.is_on_same_page(), zhang.is_on_same_page());
@@ -321,16 +321,16 @@ async fn browser_media_goes_through_the_node_where_no_path_leads_straight() {
 
 #[tokio::test]
 async fn browser_a_camera_that_opens_while_the_browsers_agree_is_seen() {
-    let stage = Stage::with("[callgw]\nthreads = 1\n").await;
-    let (anna, zhang) = two(&stage, CAMERA_MEANWHILE).await;
+    let fixture = Fixture::with("[callgw]\nthreads = 1\n").await;
+    let (anna, zhang) = two(&fixture, CAMERA_MEANWHILE).await;
     call(&anna, &zhang).await;
     expect_p2p(&anna, &zhang).await;
 }
 
 #[tokio::test]
 async fn browser_a_call_rings_and_is_declined_given_up_or_missed() {
-    let stage = Stage::with("[limits]\nring_ms = 10000\n").await;
-    let (anna, zhang) = two(&stage, "").await;
+    let fixture = Fixture::with("[limits]\nring_ms = 10000\n").await;
+    let (anna, zhang) = two(&fixture, "").await;
     anna.browser.look_in_both_languages("people").await;
     anna.browser.fill(&id("people-search"), "张").await;
     anna.browser.press("call-zhang").await;
@@ -360,16 +360,16 @@ async fn browser_a_call_rings_and_is_declined_given_up_or_missed() {
     anna.browser.press("call-accept").await;
     tokio::join!(anna.browser.is_on("conference"), zhang.browser.is_on("conference"));
     anna.browser.hears_sound(zhang.user).await;
-    let ben = Person::sign_in(&stage, "ben", "").await;
+    let ben = Person::sign_in(&fixture, "ben", "").await;
     ben.browser.press("call-anna").await;
     ben.browser.is_on("callOver").await;
     ben.browser.look("call-busy").await;
 }
 
 /// A page of this origin that speaks as Kurento's does.
-async fn kurento(stage: &Stage, name: &str) -> Browser {
+async fn kurento(fixture: &Fixture, name: &str) -> Browser {
     let browser = Browser::start().await;
-    browser.goto(&format!("https://{}{BASE}/", stage.gateway.http())).await;
+    browser.goto(&format!("https://{}{BASE}/", fixture.gateway.http())).await;
     browser.run(&KURENTO_PAGE.replace("NAME", &json!(name).to_string())).await;
     browser.holds("kurento.log.includes('registerResponse accepted')").await;
     browser
@@ -388,8 +388,8 @@ async fn decodes(browser: &Browser) {
 
 #[tokio::test]
 async fn browser_kurentos_own_page_calls_another_through_an_open_node() {
-    let stage = Stage::with("[callgw]\nthreads = 1\nopen = true\n").await;
-    let (anna, zhang) = tokio::join!(kurento(&stage, "Anna"), kurento(&stage, "张伟"));
+    let fixture = Fixture::with("[callgw]\nthreads = 1\nopen = true\n").await;
+    let (anna, zhang) = tokio::join!(kurento(&fixture, "Anna"), kurento(&fixture, "张伟"));
     for _ in 0..2 {
         anna.run("kurento.call('张伟')").await;
         tokio::join!(decodes(&anna), decodes(&zhang));

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::browser_calls::Person;
 use crate::browser_end_to_end::person::id;
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 
 /// Three people of the address book, two of them in a department.
 const PEOPLE: &str = r#"
@@ -27,8 +27,8 @@ password = "their password"
 department = "Sales 销售部"
 "#;
 
-async fn stage(more: &str) -> Stage {
-    Stage::with(&format!("{PEOPLE}{more}")).await
+async fn fixture(more: &str) -> Fixture {
+    Fixture::with(&format!("{PEOPLE}{more}")).await
 }
 
 /// Where the list of those who were called says so of one of them.
@@ -58,11 +58,11 @@ async fn all_see_and_hear_each_other(people: [&Person; 3]) {
 
 #[tokio::test]
 async fn several_are_called_who_declines_ends_nothing_and_late_ones_come_in() {
-    let stage = stage("[callgw]\nthreads = 1\n").await;
+    let fixture = fixture("[callgw]\nthreads = 1\n").await;
     let (anna, zhang, ben) = tokio::join!(
-        Person::sign_in(&stage, "anna", ""),
-        Person::sign_in(&stage, "zhang", ""),
-        Person::sign_in(&stage, "ben", "")
+        Person::sign_in(&fixture, "anna", ""),
+        Person::sign_in(&fixture, "zhang", ""),
+        Person::sign_in(&fixture, "ben", "")
     );
     anna.browser.press("choose-zhang").await;
     // Found by a search, and chosen beside the other.
@@ -117,8 +117,8 @@ async fn several_are_called_who_declines_ends_nothing_and_late_ones_come_in() {
 
 #[tokio::test]
 async fn a_department_is_called_and_the_caller_sees_what_became_of_each() {
-    let stage = stage("[limits]\nring_ms = 8000\n").await;
-    let (anna, zhang) = tokio::join!(Person::sign_in(&stage, "anna", ""), Person::sign_in(&stage, "zhang", ""));
+    let fixture = fixture("[limits]\nring_ms = 8000\n").await;
+    let (anna, zhang) = tokio::join!(Person::sign_in(&fixture, "anna", ""), Person::sign_in(&fixture, "zhang", ""));
     anna.browser.look_in_both_languages("people-groups").await;
     anna.browser.click(".department-open").await;
     anna.browser.has("person-ben", true).await;

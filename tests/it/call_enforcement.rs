@@ -7,8 +7,8 @@ use confgate::node_protocol::ToNode;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::call_failover::{Member, member, stage};
-use crate::fixture::Stage;
+use crate::call_failover::{Member, fixture, member};
+use crate::fixture::Fixture;
 use crate::support::call_gateway::{Node, Trust};
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;
@@ -43,10 +43,10 @@ fn expels(user: &str) -> impl Fn(&ToNode) -> bool {
 async fn mute_unmute_leave_kick_and_end_reach_the_node_at_once() {
     let trust = Trust::new();
     let node = Node::controlled("a", &trust).await;
-    let stage = stage(&trust, &[&node]).await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let (one, two) = (member(&stage, &code, &conf).await, member(&stage, &code, &conf).await);
+    let fixture = fixture(&trust, &[&node]).await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let (one, two) = (member(&fixture, &code, &conf).await, member(&fixture, &code, &conf).await);
     let (first, second) = (one.client.user_id(), two.client.user_id());
     node.hears("that the first may speak", permits(first, true)).await;
     node.hears("that the second may speak", permits(second, true)).await;
@@ -73,7 +73,7 @@ async fn mute_unmute_leave_kick_and_end_reach_the_node_at_once() {
     println!("a kick is at the node: {:?}", heard - asked);
     assert!(heard - asked < AT_ONCE);
 
-    let three = member(&stage, &code, &conf).await;
+    let three = member(&fixture, &code, &conf).await;
     assert_eq!(three.gateway, "a");
     chair.rpc("conference.end", json!({ "confId": conf })).await.result();
     node.hears("the end", |said| matches!(said, ToNode::CloseRoom { room } if room.as_str() == conf)).await;
@@ -83,12 +83,12 @@ async fn mute_unmute_leave_kick_and_end_reach_the_node_at_once() {
 async fn decisions_made_without_a_control_link_are_sent_when_it_opens() {
     let trust = Trust::new();
     let mut node = Node::controlled("a", &trust).await;
-    let stage = stage(&trust, &[&node]).await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let (over, over_code) = stage.conference(&chair, json!({})).await;
-    let (one, two) = (member(&stage, &code, &conf).await, member(&stage, &code, &conf).await);
-    let _three = member(&stage, &over_code, &over).await;
+    let fixture = fixture(&trust, &[&node]).await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let (over, over_code) = fixture.conference(&chair, json!({})).await;
+    let (one, two) = (member(&fixture, &code, &conf).await, member(&fixture, &code, &conf).await);
+    let _three = member(&fixture, &over_code, &over).await;
     node.hears("that the second may speak", permits(two.client.user_id(), true)).await;
 
     node.kill().await;
@@ -106,15 +106,15 @@ async fn decisions_made_without_a_control_link_are_sent_when_it_opens() {
 async fn a_gateway_that_starts_again_enforces_what_held_before() {
     let trust = Trust::new();
     let node = Node::controlled("a", &trust).await;
-    let mut stage = stage(&trust, &[&node]).await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let one = member(&stage, &code, &conf).await;
+    let mut fixture = fixture(&trust, &[&node]).await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let one = member(&fixture, &code, &conf).await;
     control(&chair, &conf, "mute", one.client.user_id()).await;
     node.hears("the mute", permits(one.client.user_id(), false)).await;
-    stage.gateway.kill();
+    fixture.gateway.kill();
     node.take_heard();
-    stage.gateway.restart().await;
+    fixture.gateway.restart().await;
     let _socket = one.client.resume_socket(one.socket.vanish()).await;
     node.hears("the mute again", permits(one.client.user_id(), false)).await;
 }
@@ -124,8 +124,8 @@ async fn a_node_that_cant_prove_who_it_is_hears_nothing_is_not_used_and_operator
     let trust = Trust::new();
     let node = Node::controlled("a", &trust).await;
     // Without `callgw.ca`, its self-signed certificate is nobody's.
-    let stage = Stage::with(&node.section()).await;
-    let operator = stage.operator().await;
+    let fixture = Fixture::with(&node.section()).await;
+    let operator = fixture.operator().await;
     let listed = async || operator.rpc("callgw.list", json!({})).await.result()["nodes"][0].clone();
     crate::support::wait::until_true("it is down, for that reason", async || {
         let listed = listed().await;
@@ -179,12 +179,12 @@ struct Watched {
 }
 
 impl Watched {
-    async fn open(stage: &Stage, node: &Client) -> Self {
-        let chair = stage.chair().await;
-        let (conf, code) = stage.conference(&chair, json!({})).await;
+    async fn open(fixture: &Fixture, node: &Client) -> Self {
+        let chair = fixture.chair().await;
+        let (conf, code) = fixture.conference(&chair, json!({})).await;
         let events = chair.open_socket().await;
         chair.rpc("conference.join", json!({ "confId": conf })).await.result();
-        let guest = member(stage, &code, &conf).await;
+        let guest = member(fixture, &code, &conf).await;
         for action in ["muteSelf", "closeCamera"] {
             does(&guest.client, &conf, action).await;
         }
@@ -227,13 +227,13 @@ impl Watched {
 
 #[tokio::test]
 async fn roster_is_enforced_at_the_node_both_ways() {
-    let stage = Stage::embedded().await;
-    let mut watched = Watched::open(&stage, &stage.gateway.client()).await;
+    let fixture = Fixture::embedded().await;
+    let mut watched = Watched::open(&fixture, &fixture.gateway.client()).await;
     watched.roster_is_enforced_both_ways().await;
 }
 
 /// A node in a process of its own, with a gateway that controls it.
-async fn remote(more: &str) -> (Gateway, Stage, Trust) {
+async fn remote(more: &str) -> (Gateway, Fixture, Trust) {
     let trust = Trust::new();
     let [cert, key] = trust.files();
     let own = format!("[node]\nid = \"m1\"\n[http]\ncert = {cert:?}\nkey = {key:?}\n");
@@ -244,29 +244,29 @@ async fn remote(more: &str) -> (Gateway, Stage, Trust) {
         "[[callgw.nodes]]\nid = \"m1\"\nkind = \"confgate\"\nurl = {url:?}\nsecret = {NODE_SECRET:?}\n{}",
         trust.hasty_section()
     );
-    let stage = Stage::with(&format!("{entry}{more}")).await;
-    let operator = stage.operator().await;
+    let fixture = Fixture::with(&format!("{entry}{more}")).await;
+    let operator = fixture.operator().await;
     until_true("the node reports", async || {
         operator.rpc("callgw.list", json!({})).await.result()["nodes"][0]["load"].is_number()
     })
     .await;
-    (node, stage, trust)
+    (node, fixture, trust)
 }
 
 #[tokio::test]
 async fn roster_is_enforced_at_a_separate_node() {
-    let (node, stage, _trust) = remote("").await;
-    let mut watched = Watched::open(&stage, &node.client()).await;
+    let (node, fixture, _trust) = remote("").await;
+    let mut watched = Watched::open(&fixture, &node.client()).await;
     watched.roster_is_enforced_both_ways().await;
 }
 
 #[tokio::test]
 async fn member_without_an_event_socket_leaves_the_node_after_the_grace() {
-    let stage = Stage::with("[limits]\ngrace_ms = 1500\n").await;
-    let (node, chair) = (stage.gateway.client(), stage.chair().await);
-    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let fixture = Fixture::with("[limits]\ngrace_ms = 1500\n").await;
+    let (node, chair) = (fixture.gateway.client(), fixture.chair().await);
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
     // Nobody of the conference has an event socket.
-    let guest = stage.guest(&code, "Invisible").await;
+    let guest = fixture.guest(&code, "Invisible").await;
     guest.rpc("conference.join", json!({ "confId": conf })).await.result();
     let begun = Instant::now();
     let (mut media, token) = enter(&node, &guest, &conf).await;
@@ -283,10 +283,10 @@ async fn member_without_an_event_socket_leaves_the_node_after_the_grace() {
 
 #[tokio::test]
 async fn chairs_decisions_reach_the_node_without_any_event_socket() {
-    let (node, stage, _trust) = remote("").await;
-    let (at_node, chair) = (node.client(), stage.chair().await);
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let (one, two) = (stage.guest(&code, "One").await, stage.guest(&code, "Two").await);
+    let (node, fixture, _trust) = remote("").await;
+    let (at_node, chair) = (node.client(), fixture.chair().await);
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let (one, two) = (fixture.guest(&code, "One").await, fixture.guest(&code, "Two").await);
     for guest in [&one, &two] {
         guest.rpc("conference.join", json!({ "confId": conf })).await.result();
     }
@@ -302,12 +302,12 @@ async fn chairs_decisions_reach_the_node_without_any_event_socket() {
 
 #[tokio::test]
 async fn a_kicked_guests_media_socket_is_closed_as_kicked_whether_or_not_anybody_listens() {
-    let (node, stage, _trust) = remote("").await;
-    let (at_node, chair) = (node.client(), stage.chair().await);
+    let (node, fixture, _trust) = remote("").await;
+    let (at_node, chair) = (node.client(), fixture.chair().await);
     for listening in [false, true] {
-        let (conf, code) = stage.conference(&chair, json!({})).await;
+        let (conf, code) = fixture.conference(&chair, json!({})).await;
         for _ in 0..6 {
-            let guest = stage.guest(&code, "Guest").await;
+            let guest = fixture.guest(&code, "Guest").await;
             let socket = if listening { Some(guest.open_socket().await) } else { None };
             guest.rpc("conference.join", json!({ "confId": conf })).await.result();
             let (mut media, token) = enter(&at_node, &guest, &conf).await;
@@ -322,11 +322,11 @@ async fn a_kicked_guests_media_socket_is_closed_as_kicked_whether_or_not_anybody
 
 #[tokio::test]
 async fn a_token_of_one_who_is_out_admits_nowhere_also_after_the_nodes_restart() {
-    let (mut node, stage, _trust) = remote("").await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let (mut node, fixture, _trust) = remote("").await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
     let _events = chair.open_socket().await;
-    let (kicked, stays) = (member(&stage, &code, &conf).await.client, member(&stage, &code, &conf).await);
+    let (kicked, stays) = (member(&fixture, &code, &conf).await.client, member(&fixture, &code, &conf).await);
     let allocate = async |client: &Client| {
         let given = client.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
         given["token"].as_str().expect("a token").to_owned()
@@ -351,9 +351,9 @@ async fn a_token_of_one_who_is_out_admits_nowhere_also_after_the_nodes_restart()
 
 #[tokio::test]
 async fn a_call_gateway_token_ends_with_the_login_that_it_was_given_for() {
-    let (node, stage, _trust) = remote("").await;
-    let (at_node, first, second) = (node.client(), stage.chair().await, stage.chair().await);
-    let (conf, _) = stage.conference(&first, json!({})).await;
+    let (node, fixture, _trust) = remote("").await;
+    let (at_node, first, second) = (node.client(), fixture.chair().await, fixture.chair().await);
+    let (conf, _) = fixture.conference(&first, json!({})).await;
     let _events = second.open_socket().await;
     second.rpc("conference.join", json!({ "confId": conf })).await.result();
     let (mut media, token) = enter(&at_node, &first, &conf).await;
@@ -370,12 +370,12 @@ async fn a_call_gateway_token_ends_with_the_login_that_it_was_given_for() {
 
 #[tokio::test]
 async fn a_token_of_a_former_role_admits_no_longer() {
-    let stage = Stage::embedded().await;
-    let (node, chair) = (stage.gateway.client(), stage.chair().await);
-    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let fixture = Fixture::embedded().await;
+    let (node, chair) = (fixture.gateway.client(), fixture.chair().await);
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
     let _events = chair.open_socket().await;
     chair.rpc("conference.join", json!({ "confId": conf })).await.result();
-    let guest = member(&stage, &code, &conf).await;
+    let guest = member(&fixture, &code, &conf).await;
     let given = guest.client.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
     let (mut chairs, _) = enter(&node, &chair, &conf).await;
     control(&chair, &conf, "setChair", guest.client.user_id()).await;

@@ -8,7 +8,7 @@ use confgate::node_protocol::{FromNode, ToNode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::fixture::{CLIENTS, Stage};
+use crate::fixture::{CLIENTS, Fixture};
 use crate::support::call_gateway::{Node, REPORT_INTERVAL, Trust, load, probed};
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
@@ -20,21 +20,21 @@ use crate::support::xmpp_server::{SECOND_COMPONENT, XmppServer};
 const SOON: Duration = Duration::from_secs(5);
 
 /// A gateway with these nodes, each linked.
-pub async fn stage(trust: &Trust, nodes: &[&Node]) -> Stage {
-    stage_with(&trust.hasty_section(), nodes).await
+pub async fn fixture(trust: &Trust, nodes: &[&Node]) -> Fixture {
+    fixture_with(&trust.hasty_section(), nodes).await
 }
 
-pub async fn stage_with(section: &str, nodes: &[&Node]) -> Stage {
+pub async fn fixture_with(section: &str, nodes: &[&Node]) -> Fixture {
     let sections: String = nodes.iter().map(|node| node.section()).collect();
-    let stage = Stage::with(&format!("{sections}{section}")).await;
-    probed(&stage.gateway, nodes).await;
-    linked(&stage, nodes.len()).await;
-    stage
+    let fixture = Fixture::with(&format!("{sections}{section}")).await;
+    probed(&fixture.gateway, nodes).await;
+    linked(&fixture, nodes.len()).await;
+    fixture
 }
 
 /// Waits until so many nodes report their load.
-async fn linked(stage: &Stage, count: usize) {
-    let operator = stage.operator().await;
+async fn linked(fixture: &Fixture, count: usize) {
+    let operator = fixture.operator().await;
     until_true("every node reports", async || {
         list(&operator).await.iter().filter(|node| node["load"].is_number()).count() == count
     })
@@ -57,8 +57,8 @@ pub struct Member {
     pub gateway: String,
 }
 
-pub async fn member(stage: &Stage, code: &str, conf: &str) -> Member {
-    let client = stage.guest(code, "Guest").await;
+pub async fn member(fixture: &Fixture, code: &str, conf: &str) -> Member {
+    let client = fixture.guest(code, "Guest").await;
     let mut socket = client.open_socket().await;
     let joined = client.rpc("conference.join", json!({ "confId": conf })).await.result();
     socket.wait_for("conference.snapshot").await;
@@ -79,15 +79,15 @@ async fn allocate(client: &Client, conf: &str) -> Value {
 async fn members_of_a_dead_node_are_told_and_moved_within_five_seconds() {
     let trust = Trust::new();
     let (mut a, mut b) = (Node::controlled("a", &trust).await, Node::controlled("b", &trust).await);
-    let stage = stage_with(&trust.section(), &[&a, &b]).await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let fixture = fixture_with(&trust.section(), &[&a, &b]).await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
     let mut members = Vec::new();
     for _ in 0..3 {
-        members.push(member(&stage, &code, &conf).await);
+        members.push(member(&fixture, &code, &conf).await);
     }
     chair.rpc("conference.update", json!({ "confId": conf, "lobby": true })).await.result();
-    let mut waiting = member(&stage, &code, &conf).await;
+    let mut waiting = member(&fixture, &code, &conf).await;
     assert_eq!(waiting.gateway, "", "who waits has none");
 
     let at = members[0].gateway.clone();
@@ -118,14 +118,14 @@ async fn the_conferences_of_a_dead_node_are_spread_over_the_others() {
     // All reports say that `b` is the better one: without a cap it would get them all.
     b.report(Some(load(0.0, false)));
     c.report(Some(load(0.4, false)));
-    let stage = stage(&trust, &[&dying, &b, &c]).await;
-    let (chair, operator) = (stage.chair().await, stage.operator().await);
+    let fixture = fixture(&trust, &[&dying, &b, &c]).await;
+    let (chair, operator) = (fixture.chair().await, fixture.operator().await);
     for id in ["b", "c"] {
         operator.rpc("callgw.drain", json!({ "gatewayId": id })).await.result();
     }
     let mut socket = chair.open_socket().await;
     for _ in 0..8 {
-        let (conf, _) = stage.conference(&chair, json!({})).await;
+        let (conf, _) = fixture.conference(&chair, json!({})).await;
         let joined = chair.rpc("conference.join", json!({ "confId": conf })).await.result();
         assert_eq!(joined["callGateway"]["gatewayId"], "a");
     }
@@ -151,8 +151,8 @@ async fn gateways_on_one_store_know_of_each_others_drains() {
         format!("[store]\nurl = {url:?}\n[node]\nid = \"{id}\"\n{}{}", node.section(), trust.hasty_section())
     };
     // A store has one built-in EIM at most, so theirs is at a server.
-    let one = Stage::component(XmppServer::prosody().await, &more("n1")).await;
-    let section = one.server.as_ref().expect("a stage on a server").component_section(SECOND_COMPONENT);
+    let one = Fixture::component(XmppServer::prosody().await, &more("n1")).await;
+    let section = one.server.as_ref().expect("a fixture on a server").component_section(SECOND_COMPONENT);
     // Provisioning is the first one's.
     let own: String =
         section.lines().filter(|line| !line.starts_with("admin_")).map(|line| format!("{line}\n")).collect();
@@ -175,9 +175,9 @@ async fn gateways_on_one_store_know_of_each_others_drains() {
 async fn a_node_that_holds_its_connections_and_says_nothing_is_dead() {
     let trust = Trust::new();
     let (mut a, mut b) = (Node::controlled("a", &trust).await, Node::controlled("b", &trust).await);
-    let stage = stage(&trust, &[&a, &b]).await;
-    let (conf, code) = stage.conference(&stage.chair().await, json!({})).await;
-    let mut member = member(&stage, &code, &conf).await;
+    let fixture = fixture(&trust, &[&a, &b]).await;
+    let (conf, code) = fixture.conference(&fixture.chair().await, json!({})).await;
+    let mut member = member(&fixture, &code, &conf).await;
     let at = member.gateway.clone();
     let (silent, other) = split(&at, &mut a, &mut b);
     silent.report(None);
@@ -188,7 +188,7 @@ async fn a_node_that_holds_its_connections_and_says_nothing_is_dead() {
     println!("a node fell silent: {took:?}, reports come every {REPORT_INTERVAL:?}");
     assert!(took > REPORT_INTERVAL && took < SOON, "it took {took:?}");
     silent.report(Some(load(0.1, false)));
-    let operator = stage.operator().await;
+    let operator = fixture.operator().await;
     until_true("it is back", async || listed(&operator, &at).await["healthy"] == true).await;
     assert_eq!(allocate(&member.client, &conf).await["gatewayId"], other.id, "the conference stays where it went");
 }
@@ -197,9 +197,9 @@ async fn a_node_that_holds_its_connections_and_says_nothing_is_dead() {
 async fn without_any_node_members_are_told_so_and_again_when_there_is_one() {
     let trust = Trust::new();
     let mut only = Node::controlled("only", &trust).await;
-    let stage = stage(&trust, &[&only]).await;
-    let (conf, code) = stage.conference(&stage.chair().await, json!({})).await;
-    let mut member = member(&stage, &code, &conf).await;
+    let fixture = fixture(&trust, &[&only]).await;
+    let (conf, code) = fixture.conference(&fixture.chair().await, json!({})).await;
+    let mut member = member(&fixture, &code, &conf).await;
     only.kill().await;
     let told = member.socket.wait_for("callgw.changed").await;
     assert_eq!(told, json!({ "confId": conf, "from": "only", "to": null, "reason": "down" }));
@@ -214,10 +214,10 @@ async fn without_any_node_members_are_told_so_and_again_when_there_is_one() {
 async fn a_drained_node_takes_no_new_conference_and_loses_its_own_at_the_deadline() {
     let trust = Trust::new();
     let (mut a, mut b) = (Node::controlled("a", &trust).await, Node::controlled("b", &trust).await);
-    let mut stage = stage(&trust, &[&a, &b]).await;
-    let (chair, operator) = (stage.chair().await, stage.operator().await);
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let first = member(&stage, &code, &conf).await;
+    let mut fixture = fixture(&trust, &[&a, &b]).await;
+    let (chair, operator) = (fixture.chair().await, fixture.operator().await);
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let first = member(&fixture, &code, &conf).await;
     let at = first.gateway.clone();
     let (old, other) = split(&at, &mut a, &mut b);
 
@@ -225,16 +225,16 @@ async fn a_drained_node_takes_no_new_conference_and_loses_its_own_at_the_deadlin
     let drained = operator.rpc("callgw.drain", json!({ "gatewayId": at, "deadlineMs": far })).await.result();
     assert_eq!(drained, json!({ "gatewayId": at, "draining": true, "deadlineMs": far }));
     for _ in 0..5 {
-        let (elsewhere, _) = stage.conference(&chair, json!({})).await;
+        let (elsewhere, _) = fixture.conference(&chair, json!({})).await;
         let joined = chair.rpc("conference.join", json!({ "confId": elsewhere })).await.result();
         assert_eq!(joined["callGateway"]["gatewayId"], other.id);
     }
     assert_eq!(allocate(&first.client, &conf).await["gatewayId"], at, "until the deadline they stay");
 
     // It outlives the gateway, and so does where the conference is.
-    stage.gateway.restart().await;
-    linked(&stage, 2).await;
-    let operator = stage.operator().await;
+    fixture.gateway.restart().await;
+    linked(&fixture, 2).await;
+    let operator = fixture.operator().await;
     until_true("the drain is known again", async || listed(&operator, &at).await["draining"] == true).await;
     let mut socket = first.client.resume_socket(first.socket.vanish()).await;
     socket.wait_for("conference.snapshot").await;
@@ -257,9 +257,9 @@ async fn a_drained_node_takes_no_new_conference_and_loses_its_own_at_the_deadlin
 async fn a_node_that_says_that_it_stops_is_left_before_it_does() {
     let trust = Trust::new();
     let (mut a, mut b) = (Node::controlled("a", &trust).await, Node::controlled("b", &trust).await);
-    let stage = stage(&trust, &[&a, &b]).await;
-    let (conf, code) = stage.conference(&stage.chair().await, json!({})).await;
-    let mut member = member(&stage, &code, &conf).await;
+    let fixture = fixture(&trust, &[&a, &b]).await;
+    let (conf, code) = fixture.conference(&fixture.chair().await, json!({})).await;
+    let mut member = member(&fixture, &code, &conf).await;
     let at = member.gateway.clone();
     let (stopping, other) = split(&at, &mut a, &mut b);
     stopping.report(Some(FromNode::Draining { deadline_ms: date_ms() + 30_000 }));
@@ -271,9 +271,9 @@ async fn a_node_that_says_that_it_stops_is_left_before_it_does() {
 async fn reports_of_several_members_move_a_conference_and_those_of_one_dont() {
     let trust = Trust::new();
     let (mut a, mut b) = (Node::controlled("a", &trust).await, Node::controlled("b", &trust).await);
-    let stage = stage(&trust, &[&a, &b]).await;
-    let (conf, code) = stage.conference(&stage.chair().await, json!({})).await;
-    let (one, mut two) = (member(&stage, &code, &conf).await, member(&stage, &code, &conf).await);
+    let fixture = fixture(&trust, &[&a, &b]).await;
+    let (conf, code) = fixture.conference(&fixture.chair().await, json!({})).await;
+    let (one, mut two) = (member(&fixture, &code, &conf).await, member(&fixture, &code, &conf).await);
     let at = one.gateway.clone();
     let (failing, other) = split(&at, &mut a, &mut b);
     let report = async |who: &Client| {
@@ -284,13 +284,13 @@ async fn reports_of_several_members_move_a_conference_and_those_of_one_dont() {
         report(&one.client).await.result();
         assert_eq!(allocate(&one.client, &conf).await["gatewayId"], at, "another try");
     }
-    let stranger = stage.chair().await;
+    let stranger = fixture.chair().await;
     report(&stranger).await.result();
     assert_eq!(allocate(&one.client, &conf).await["gatewayId"], at, "who was not sent there has no say");
     report(&two.client).await.result();
     let told = two.socket.wait_for("callgw.changed").await;
     assert_eq!(told, json!({ "confId": conf, "from": at, "to": other.id, "reason": "reported" }));
-    let operator = stage.operator().await;
+    let operator = fixture.operator().await;
     assert_eq!(listed(&operator, &at).await["healthy"], false);
 
     let mut refused = Value::Null;
@@ -306,10 +306,10 @@ async fn a_conference_goes_to_the_region_that_its_first_member_names() {
     let trust = Trust::new();
     let (eu, us) = (Node::in_region("a", "eu", &trust).await, Node::in_region("b", "us", &trust).await);
     eu.report(Some(load(0.8, false)));
-    let stage = stage(&trust, &[&eu, &us]).await;
-    let chair = stage.chair().await;
+    let fixture = fixture(&trust, &[&eu, &us]).await;
+    let chair = fixture.chair().await;
     for (region, expected) in [("eu", "a"), ("us", "b"), ("eu", "a"), ("nowhere", "b")] {
-        let (conf, _) = stage.conference(&chair, json!({})).await;
+        let (conf, _) = fixture.conference(&chair, json!({})).await;
         let joined = chair.rpc("conference.join", json!({ "confId": conf, "region": region })).await.result();
         assert_eq!(joined["callGateway"]["gatewayId"], expected, "{region}");
         let given = chair.rpc("callgw.allocate", json!({ "confId": conf, "region": "us" })).await.result();

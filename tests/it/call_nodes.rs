@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::call_failover::member;
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;
 use crate::support::media::{NODE_SECRET, builtin_node};
@@ -21,12 +21,12 @@ fn token(allocated: &Value) -> Option<&str> {
 
 #[tokio::test]
 async fn by_default_the_gateway_is_its_own_call_gateway_and_enforces_what_the_chair_says() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let guest = member(&stage, &code, &conf).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let guest = member(&fixture, &code, &conf).await;
     let given = allocate(&guest.client, &conf).await;
-    assert_eq!(given["url"], format!("wss://{}{BASE}/callgw", stage.gateway.http()));
+    assert_eq!(given["url"], format!("wss://{}{BASE}/callgw", fixture.gateway.http()));
     let user = guest.client.user_id();
     let mut media = guest.client.call_socket(token(&given)).await.expect("the token admits");
     media.join(&conf, user).await;
@@ -65,17 +65,17 @@ async fn members_of_a_dead_real_node_join_another_with_their_new_allocation() {
     }
     let ca = directory.path().join("nodes.pem");
     std::fs::write(&ca, trusted).expect("the directory is writable");
-    let stage = Stage::with(&format!("{config}[callgw]\nca = {ca:?}\nreport_interval_ms = 200\n")).await;
-    let operator = stage.operator().await;
+    let fixture = Fixture::with(&format!("{config}[callgw]\nca = {ca:?}\nreport_interval_ms = 200\n")).await;
+    let operator = fixture.operator().await;
     until_true("both nodes report", async || {
         let listed = operator.rpc("callgw.list", json!({})).await.result();
         listed["nodes"].as_array().is_some_and(|nodes| nodes.iter().all(|node| node["load"].is_number()))
     })
     .await;
 
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let mut guest = member(&stage, &code, &conf).await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let mut guest = member(&fixture, &code, &conf).await;
     let user = guest.client.user_id().to_owned();
     let given = allocate(&guest.client, &conf).await;
     nodes.sort_by_key(|(id, _)| *id != guest.gateway);

@@ -9,7 +9,7 @@ use confgate::token::{CallGatewayClaims, Kind, KindKeys};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::call_gateway::{Node, SECRET, probed};
 use crate::support::client::Client;
 use crate::support::wait::until_true;
@@ -17,11 +17,11 @@ use crate::support::wait::until_true;
 /// How soon a dead node is to be gone from the addresses.
 const SOON: Duration = Duration::from_secs(5);
 
-async fn stage(nodes: &[&Node]) -> Stage {
+async fn fixture(nodes: &[&Node]) -> Fixture {
     let sections: String = nodes.iter().map(|node| node.section()).collect();
-    let stage = Stage::with(&format!("{sections}[callgw]\nprobe_timeout_ms = 500")).await;
-    probed(&stage.gateway, nodes).await;
-    stage
+    let fixture = Fixture::with(&format!("{sections}[callgw]\nprobe_timeout_ms = 500")).await;
+    probed(&fixture.gateway, nodes).await;
+    fixture
 }
 
 async fn addresses(client: &Client) -> Vec<String> {
@@ -35,8 +35,8 @@ async fn allocate(client: &Client, conf: &str) -> Value {
     client.rpc("callgw.allocate", json!({ "confId": conf })).await.result()
 }
 
-async fn member(stage: &Stage, code: &str, conf: &str) -> Client {
-    let guest = stage.guest(code, "Guest").await;
+async fn member(fixture: &Fixture, code: &str, conf: &str) -> Client {
+    let guest = fixture.guest(code, "Guest").await;
     guest.rpc("conference.join", json!({ "confId": conf })).await.result();
     guest
 }
@@ -44,12 +44,12 @@ async fn member(stage: &Stage, code: &str, conf: &str) -> Client {
 #[tokio::test]
 async fn the_address_is_for_those_with_a_token() {
     let (a, b) = (Node::start("a").await, Node::start("b").await);
-    let stage = stage(&[&a, &b]).await;
-    let nobody = stage.gateway.client();
+    let fixture = fixture(&[&a, &b]).await;
+    let nobody = fixture.gateway.client();
     let params = json!({ "keys": ["serverName", "webrtcAddress", "auth.keys", "nothing"] });
     let told = nobody.rpc("config.getProperties", params).await.result();
     assert_eq!(told, json!({ "serverName": "ips3000" }));
-    let mut told = addresses(&stage.chair().await).await;
+    let mut told = addresses(&fixture.chair().await).await;
     told.sort();
     let mut all = [a.url(), b.url()];
     all.sort();
@@ -60,10 +60,10 @@ async fn the_address_is_for_those_with_a_token() {
 async fn an_allocation_names_a_living_node_and_what_admits_to_it() {
     let (a, b) = (Node::start("a").await, Node::start("b").await);
     let turn = "[callgw.turn]\nurls = [\"turn:127.0.0.1:3478\"]\nsecret = \"turn\"\nttl_s = 600\n";
-    let stage = Stage::with(&format!("{}{}{turn}", a.section(), b.section())).await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let guest = stage.guest(&code, "Guest").await;
+    let fixture = Fixture::with(&format!("{}{}{turn}", a.section(), b.section())).await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let guest = fixture.guest(&code, "Guest").await;
     guest.rpc("callgw.allocate", json!({ "confId": conf })).await.refused(-32003);
     until_true("a node is probed", async || !addresses(&chair).await.is_empty()).await;
     let joined = guest.rpc("conference.join", json!({ "confId": conf })).await.result();
@@ -94,15 +94,15 @@ async fn an_allocation_names_a_living_node_and_what_admits_to_it() {
 #[tokio::test]
 async fn a_conference_stays_on_its_node_until_the_node_dies() {
     let (mut a, mut b) = (Node::start("a").await, Node::start("b").await);
-    let stage = stage(&[&a, &b]).await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let first = member(&stage, &code, &conf).await;
+    let fixture = fixture(&[&a, &b]).await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let first = member(&fixture, &code, &conf).await;
     let given = allocate(&first, &conf).await;
     for _ in 0..5 {
-        assert_eq!(allocate(&member(&stage, &code, &conf).await, &conf).await["url"], given["url"]);
+        assert_eq!(allocate(&member(&fixture, &code, &conf).await, &conf).await["url"], given["url"]);
     }
-    let (elsewhere, _) = stage.conference(&chair, json!({})).await;
+    let (elsewhere, _) = fixture.conference(&chair, json!({})).await;
     chair.rpc("conference.join", json!({ "confId": elsewhere })).await.result();
     assert_ne!(allocate(&chair, &elsewhere).await["url"], given["url"], "another conference goes where there is less");
 
@@ -124,17 +124,17 @@ async fn a_conference_stays_on_its_node_until_the_node_dies() {
 #[tokio::test]
 async fn without_a_living_node_operators_alone_are_told_why() {
     let mut a = Node::start("a").await;
-    let stage = stage(&[&a]).await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let guest = member(&stage, &code, &conf).await;
+    let fixture = fixture(&[&a]).await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let guest = member(&fixture, &code, &conf).await;
     a.kill().await;
     until_true("it is gone", async || addresses(&guest).await.is_empty()).await;
     let refused = guest.rpc("callgw.allocate", json!({ "confId": conf })).await.refused(-32020);
     assert_eq!((&refused["data"]["key"], refused["data"].get("nodes")), (&json!("callgw.none"), None));
     guest.rpc("callgw.list", json!({})).await.refused(-32003);
 
-    let operator = stage.operator().await;
+    let operator = fixture.operator().await;
     let joined = operator.rpc("conference.join", json!({ "confId": conf })).await.result();
     assert_eq!(joined["callGateway"], Value::Null, "a conference is more than its media");
     let refused = operator.rpc("callgw.allocate", json!({ "confId": conf })).await.refused(-32020);

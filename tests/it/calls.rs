@@ -3,14 +3,14 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{CLIENTS, Stage};
+use crate::fixture::{CLIENTS, Fixture};
 use crate::support::client::{Answer, Client};
 use crate::support::event_socket::EventSocket;
 use crate::support::gateway::{Gateway, eim_with};
 use crate::support::wait::until_true;
 use crate::support::xmpp_server::{COMPONENT, SECOND_COMPONENT, XmppServer, on_each_server};
 
-/// A third person beside the stage's own.
+/// A third person beside the fixture's own.
 const BEN: &str = r#"
 [[auth.clients]]
 id = "ben"
@@ -24,16 +24,16 @@ const PATIENT: (&str, &str) = ("[limits]\nring_ms = 60000\n", "[limits]\nring_ms
 const HASTY: (&str, &str) = ("[limits]\nring_ms = 1500\n", "[limits]\nring_ms = 1500\ngrace_ms = 300\n");
 
 /// The two limits are the EIM's and the gateway's; embedded they are one process's, and the gateway's count.
-async fn embedded(limits: (&str, &str)) -> Stage {
-    Stage::with(&format!("{BEN}{}", limits.1)).await
+async fn embedded(limits: (&str, &str)) -> Fixture {
+    Fixture::with(&format!("{BEN}{}", limits.1)).await
 }
 
-async fn component(server: XmppServer, limits: (&str, &str)) -> Stage {
+async fn component(server: XmppServer, limits: (&str, &str)) -> Fixture {
     let section = server.component_section(COMPONENT);
     external(server, &section, limits).await
 }
 
-async fn sessions(server: XmppServer, limits: (&str, &str)) -> Stage {
+async fn sessions(server: XmppServer, limits: (&str, &str)) -> Fixture {
     let users = [("chair", "chair-password"), ("operator", "operator-password"), ("u1074304", "zhang-password")];
     for (user, password) in users.into_iter().chain([("ben", "ben-password")]) {
         server.register(user, password).await;
@@ -42,10 +42,10 @@ async fn sessions(server: XmppServer, limits: (&str, &str)) -> Stage {
     external(server, &section, limits).await
 }
 
-async fn external(server: XmppServer, section: &str, limits: (&str, &str)) -> Stage {
+async fn external(server: XmppServer, section: &str, limits: (&str, &str)) -> Fixture {
     let eim = eim_with(&format!("{}{}", server.eim_section(), limits.0)).await;
     let gateway = Gateway::with(&format!("{CLIENTS}\n{section}\n{BEN}{}", limits.1)).start().await;
-    Stage::of(gateway, eim, server)
+    Fixture::of(gateway, eim, server)
 }
 
 /// A test for each way to the EIM.
@@ -133,16 +133,16 @@ impl Phone {
     }
 }
 
-async fn three(stage: &Stage) -> [Phone; 3] {
+async fn three(fixture: &Fixture) -> [Phone; 3] {
     let login =
         |id: &str, secret: &str| json!({ "grantType": "client_credentials", "clientId": id, "clientSecret": secret });
-    let zhang = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
-    let ben = stage.login(login("ben", "ben's secret")).await;
-    [Phone::of(stage.chair().await).await, Phone::of(zhang).await, Phone::of(ben).await]
+    let zhang = fixture.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+    let ben = fixture.login(login("ben", "ben's secret")).await;
+    [Phone::of(fixture.chair().await).await, Phone::of(zhang).await, Phone::of(ben).await]
 }
 
-async fn somebody_is_called_and_answers(stage: Stage) {
-    let [mut chair, mut zhang, mut ben] = three(&stage).await;
+async fn somebody_is_called_and_answers(fixture: Fixture) {
+    let [mut chair, mut zhang, mut ben] = three(&fixture).await;
     // The caller is the user that is logged in, whatever the request says besides.
     let call = chair.start(json!({ "to": [zhang.id()], "from": ben.id(), "name": "周会" })).await;
     assert_eq!(call.mode, "p2p");
@@ -189,8 +189,8 @@ async fn somebody_is_called_and_answers(stage: Stage) {
     zhang.hears("incoming", &again).await;
 }
 
-async fn somebody_is_called_and_does_not_answer(stage: Stage) {
-    let [mut chair, mut zhang, _] = three(&stage).await;
+async fn somebody_is_called_and_does_not_answer(fixture: Fixture) {
+    let [mut chair, mut zhang, _] = three(&fixture).await;
     let call = chair.start(json!({ "to": [zhang.id()] })).await;
     zhang.hears("incoming", &call).await;
     let params = json!({ "callId": call.id, "reason": "稍后 <later>" });
@@ -227,8 +227,8 @@ async fn somebody_is_called_and_does_not_answer(stage: Stage) {
     .await;
 }
 
-async fn several_are_called_and_late_ones_come_in(stage: Stage) {
-    let [mut chair, mut zhang, mut ben] = three(&stage).await;
+async fn several_are_called_and_late_ones_come_in(fixture: Fixture) {
+    let [mut chair, mut zhang, mut ben] = three(&fixture).await;
     let call = chair.start(json!({ "to": [zhang.id(), ben.id()] })).await;
     assert_eq!(call.mode, "group");
     let rung = zhang.hears("incoming", &call).await;
@@ -254,8 +254,8 @@ async fn several_are_called_and_late_ones_come_in(stage: Stage) {
     chair.on("accept", &call).await.refused(-32004);
 }
 
-async fn nobody_answers_in_time(stage: Stage) {
-    let [mut chair, mut zhang, _] = three(&stage).await;
+async fn nobody_answers_in_time(fixture: Fixture) {
+    let [mut chair, mut zhang, _] = three(&fixture).await;
     let call = chair.start(json!({ "to": [zhang.id()] })).await;
     zhang.hears("incoming", &call).await;
     for phone in [&mut chair, &mut zhang] {
@@ -264,8 +264,8 @@ async fn nobody_answers_in_time(stage: Stage) {
     zhang.on("accept", &call).await.refused(-32004);
 }
 
-async fn a_caller_who_is_lost_rings_no_longer(stage: Stage) {
-    let [mut chair, mut zhang, mut ben] = three(&stage).await;
+async fn a_caller_who_is_lost_rings_no_longer(fixture: Fixture) {
+    let [mut chair, mut zhang, mut ben] = three(&fixture).await;
     let call = chair.start(json!({ "to": [zhang.id(), ben.id()] })).await;
     zhang.hears("incoming", &call).await;
     chair.socket.vanish();
@@ -313,8 +313,8 @@ on_each_server! {
 #[tokio::test]
 async fn number_of_calls_and_callees_is_bounded() {
     let bounds = "[limits]\ncalls = 3\ncalls_per_user = 2\ncall_callees = 2\n";
-    let stage = Stage::with(&format!("{BEN}{bounds}")).await;
-    let [mut chair, mut zhang, mut ben] = three(&stage).await;
+    let fixture = Fixture::with(&format!("{BEN}{bounds}")).await;
+    let [mut chair, mut zhang, mut ben] = three(&fixture).await;
     let refused = |answer: Answer| answer.refused(-32029)["data"]["key"].clone();
     let many = json!({ "to": ["u1", "u2", "u3"] });
     assert_eq!(refused(chair.socket.call("call.start", many).await), "call.tooManyCallees");

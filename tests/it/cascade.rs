@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::call_failover::{Member, member};
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::browser::Browser;
 use crate::support::call_gateway::Trust;
 use crate::support::client::{BASE, Client};
@@ -32,7 +32,7 @@ const IDS: [&str; 2] = ["m1", "m2"];
 
 /// A gateway, and two nodes that are soon full.
 struct Site {
-    stage: Stage,
+    fixture: Fixture,
     operator: Client,
     nodes: [Gateway; 2],
     page: SocketAddr,
@@ -51,9 +51,9 @@ impl Site {
             format!("[[callgw.nodes]]\nid = {id:?}\nkind = \"confgate\"\nurl = {url:?}\nsecret = {NODE_SECRET:?}\n")
         };
         let entries: String = IDS.into_iter().zip(&nodes).map(entry).collect();
-        let stage = Stage::with(&format!("[http]\nlisten = \"{page}\"\n{entries}{}", trust.section())).await;
-        let operator = stage.operator().await;
-        let site = Self { stage, operator, nodes, page, packets_per_s_max, _held: (trust, port) };
+        let fixture = Fixture::with(&format!("[http]\nlisten = \"{page}\"\n{entries}{}", trust.section())).await;
+        let operator = fixture.operator().await;
+        let site = Self { fixture, operator, nodes, page, packets_per_s_max, _held: (trust, port) };
         until_true("both nodes report", async || site.loads().await.iter().all(Option::is_some)).await;
         site
     }
@@ -163,7 +163,7 @@ async fn allocate(client: &Client, conf: &str) -> Value {
 
 impl Guest {
     async fn enter(site: &Site, code: &str, conf: &str) -> Self {
-        Self::connect(site, member(&site.stage, code, conf).await, conf).await
+        Self::connect(site, member(&site.fixture, code, conf).await, conf).await
     }
 
     /// Takes part where they are sent now.
@@ -213,7 +213,7 @@ async fn flows(guests: &mut [&mut Guest], seen: &mut [Peer], what: &str) {
 async fn at_the_other(site: &Site, code: &str, conf: &str, first: usize, noise: &Noise) -> Member {
     let mut known = None;
     for _ in 0..TRIES {
-        let one = member(&site.stage, code, conf).await;
+        let one = member(&site.fixture, code, conf).await;
         if one.gateway == IDS[1 - first] {
             return one;
         }
@@ -230,7 +230,7 @@ async fn at_the_other(site: &Site, code: &str, conf: &str, first: usize, noise: 
 
 /// Two at the node that was first, one at the other: the last to come is at the first again, which has room by then.
 async fn three_at_two_nodes(site: &Site, chair: &Client) -> (String, [Guest; 3], usize) {
-    let (conf, code) = site.stage.conference(chair, json!({})).await;
+    let (conf, code) = site.fixture.conference(chair, json!({})).await;
     let anna = Guest::enter(site, &code, &conf).await;
     let first = site.at(&anna.member.gateway);
     let noise = site.fill(first).await;
@@ -247,7 +247,7 @@ async fn three_at_two_nodes(site: &Site, chair: &Client) -> (String, [Guest; 3],
 #[tokio::test]
 async fn a_conference_that_outgrows_its_node_goes_on_at_two_and_each_stream_crosses_once() {
     let site = Site::start(2_000).await;
-    let chair = site.stage.chair().await;
+    let chair = site.fixture.chair().await;
     let (conf, [mut anna, mut ben, mut carl], first) = three_at_two_nodes(&site, &chair).await;
     let mut seen = all_watch_each_other(&mut [&mut anna, &mut ben, &mut carl]).await;
     flows(&mut [&mut anna, &mut ben, &mut carl], &mut seen, "everybody sees and hears everybody").await;
@@ -292,7 +292,7 @@ async fn a_conference_that_outgrows_its_node_goes_on_at_two_and_each_stream_cros
 #[tokio::test]
 async fn conference_is_whole_again_at_the_other_node_after_one_dies() {
     let mut site = Site::start(2_000).await;
-    let chair = site.stage.chair().await;
+    let chair = site.fixture.chair().await;
     let (conf, [mut anna, mut ben, mut carl], first) = three_at_two_nodes(&site, &chair).await;
     let mut seen = all_watch_each_other(&mut [&mut anna, &mut ben, &mut carl]).await;
     flows(&mut [&mut anna, &mut ben, &mut carl], &mut seen, "everybody sees and hears everybody").await;
@@ -315,7 +315,7 @@ async fn conference_is_whole_again_at_the_other_node_after_one_dies() {
 #[tokio::test]
 async fn members_of_a_drained_node_go_to_the_other() {
     let site = Site::start(2_000).await;
-    let chair = site.stage.chair().await;
+    let chair = site.fixture.chair().await;
     let (conf, [mut anna, mut ben, mut carl], first) = three_at_two_nodes(&site, &chair).await;
     let params = json!({ "gatewayId": IDS[1 - first], "deadlineMs": confgate::clock::date_ms() });
     site.operator.rpc("callgw.drain", params).await.result();
@@ -336,8 +336,8 @@ async fn members_of_a_drained_node_go_to_the_other() {
 #[tokio::test]
 async fn browser_people_on_two_nodes_see_and_hear_each_other() {
     let site = Site::start(4_000).await;
-    let chair = site.stage.chair().await;
-    let (conf, code) = site.stage.conference(&chair, json!({})).await;
+    let chair = site.fixture.chair().await;
+    let (conf, code) = site.fixture.conference(&chair, json!({})).await;
     let link = format!("https://{}{BASE}/conference/{code}", site.page);
     let anna = Person::enter(Browser::start().await, &link, "Anna Schmidt").await;
     until_true("she is at a node", async || site.members(0).await + site.members(1).await == 1.0).await;

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::fixture::{CLIENTS, Stage};
+use crate::fixture::{CLIENTS, Fixture};
 use crate::support::client::{BASE, Client};
 use crate::support::event_socket::EventSocket;
 use crate::support::gateway::Gateway;
@@ -64,7 +64,7 @@ fn library() -> PathBuf {
 }
 
 /// The embedded product with a wall clock of its own.
-async fn stage(clock: &WallClock) -> Stage {
+async fn fixture(clock: &WallClock) -> Fixture {
     let ms = |duration: Duration| duration.as_millis();
     let limits = format!(
         "[node]\nlease_ms = 1000\n[limits]\ngrace_ms = {}\nresume_window_ms = {}\nring_ms = {}\nguest_idle_ms = {}\nkick_s = {}\n\
@@ -77,7 +77,7 @@ async fn stage(clock: &WallClock) -> Stage {
     );
     let builder = Gateway::with(&format!("{CLIENTS}\n{limits}"));
     let builder = clock.environment().iter().fold(builder, |builder, (name, value)| builder.environment(name, value));
-    Stage::on(builder.start().await)
+    Fixture::on(builder.start().await)
 }
 
 /// A guest who is in, with a hand up and a place at the call gateway.
@@ -87,8 +87,8 @@ struct Guest {
 }
 
 impl Guest {
-    async fn enter(stage: &Stage, code: &str, conf: &str, name: &str) -> Self {
-        let client = stage.guest(code, name).await;
+    async fn enter(fixture: &Fixture, code: &str, conf: &str, name: &str) -> Self {
+        let client = fixture.guest(code, name).await;
         let mut socket = client.open_socket().await;
         let joined = socket.call("conference.join", json!({ "confId": conf })).await.result();
         assert_eq!(joined["member"]["state"], "joined");
@@ -134,19 +134,19 @@ async fn why_left(socket: &mut EventSocket, conf: &str, user: &str) -> Value {
 }
 
 /// Everything that takes a while begins, then the clock is set.
-async fn set_while_all_goes_on(stage: &Stage, clock: &WallClock, chair: &Client, offset: (&str, i64)) {
-    let (conf, code) = stage.conference(chair, json!({})).await;
+async fn set_while_all_goes_on(fixture: &Fixture, clock: &WallClock, chair: &Client, offset: (&str, i64)) {
+    let (conf, code) = fixture.conference(chair, json!({})).await;
     let mut chairs = chair.open_socket().await;
     chairs.call("conference.join", json!({ "confId": conf })).await.result();
     let [mut stays, lost, back] = [
-        Guest::enter(stage, &code, &conf, "Stays").await,
-        Guest::enter(stage, &code, &conf, "Lost").await,
-        Guest::enter(stage, &code, &conf, "Back").await,
+        Guest::enter(fixture, &code, &conf, "Stays").await,
+        Guest::enter(fixture, &code, &conf, "Lost").await,
+        Guest::enter(fixture, &code, &conf, "Back").await,
     ];
-    let kicked = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+    let kicked = fixture.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
     let mut phone = kicked.open_socket().await;
     phone.call("conference.join", json!({ "confId": conf })).await.result();
-    let idle = stage.guest(&code, "Idle").await;
+    let idle = fixture.guest(&code, "Idle").await;
     let began_idle = Instant::now();
     let kick = json!({ "confId": conf, "action": "kick", "userId": kicked.user_id() });
     chairs.call("conference.control", kick).await.result();
@@ -165,7 +165,7 @@ async fn set_while_all_goes_on(stage: &Stage, clock: &WallClock, chair: &Client,
 
     // Conferences without an end go on, new ones may begin.
     stays.socket.call("conference.members", json!({ "confId": conf })).await.result();
-    let newcomer = Guest::enter(stage, &code, &conf, "Newcomer").await;
+    let newcomer = Guest::enter(fixture, &code, &conf, "Newcomer").await;
     assert_eq!(chair.post(&json!({ "id": 1, "method": "conference.list" })).await.status, 200);
     let looked_up = chair.request(Method::POST, &format!("{BASE}/conference/{code}"), &[], "").await;
     assert_eq!((looked_up.status.as_u16(), &looked_up.json()["state"]), (200, &json!(0)));
@@ -200,7 +200,7 @@ async fn set_while_all_goes_on(stage: &Stage, clock: &WallClock, chair: &Client,
     .await;
     let heard: Vec<Value> = heard_by(&mut stays.socket, &conf).await;
     assert!(heard.iter().all(|said| said["method"] != "callgw.changed"), "{heard:?}");
-    let ready = stage.gateway.readyz().await;
+    let ready = fixture.gateway.readyz().await;
     assert!(!ready.to_string().contains("\"down\""), "{ready}");
     drop((newcomer, returned));
 }
@@ -227,25 +227,25 @@ async fn is_ended(guest: &Client) -> bool {
 #[tokio::test]
 async fn nobody_is_refused_moved_or_lost_when_the_wall_clock_is_set_and_durations_stay() {
     let clock = WallClock::new();
-    let mut stage = stage(&clock).await;
-    let chair = stage.chair().await;
+    let mut fixture = fixture(&clock).await;
+    let chair = fixture.chair().await;
     for offset in [("-1h", -3600), ("-3570", -3570), ("+30", 30)] {
-        set_while_all_goes_on(&stage, &clock, &chair, offset).await;
+        set_while_all_goes_on(&fixture, &clock, &chair, offset).await;
     }
-    let logs = stage.gateway.logs();
+    let logs = fixture.gateway.logs();
     for bad in ["another process runs", "could not be renewed", "panicked"] {
         assert!(!logs.contains(bad), "{bad}: {logs}");
     }
-    assert_eq!(stage.gateway.stop(PATIENCE).await.and_then(|status| status.code()), Some(0));
+    assert_eq!(fixture.gateway.stop(PATIENCE).await.and_then(|status| status.code()), Some(0));
 }
 
 #[tokio::test]
 async fn a_conference_starts_by_the_wall_clock_also_where_that_is_set() {
     let clock = WallClock::new();
-    let stage = stage(&clock).await;
-    let chair = stage.chair().await;
+    let fixture = fixture(&clock).await;
+    let chair = fixture.chair().await;
     let in_half_an_hour = confgate::clock::date_ms() + 1_800_000;
-    let (conf, _) = stage.conference(&chair, json!({ "startAt": in_half_an_hour })).await;
+    let (conf, _) = fixture.conference(&chair, json!({ "startAt": in_half_an_hour })).await;
     let state = async || chair.rpc("conference.get", json!({ "confId": conf })).await.result()["state"].clone();
     assert_eq!(state().await, 30);
     clock.set("+1h");
@@ -255,15 +255,15 @@ async fn a_conference_starts_by_the_wall_clock_also_where_that_is_set() {
 #[tokio::test]
 async fn seats_outlive_a_restart_and_a_clock_that_is_set_meanwhile() {
     let clock = WallClock::new();
-    let mut stage = stage(&clock).await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let mut fixture = fixture(&clock).await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
     chair.rpc("conference.join", json!({ "confId": conf })).await.result();
-    let guest = Guest::enter(&stage, &code, &conf, "Guest").await;
+    let guest = Guest::enter(&fixture, &code, &conf, "Guest").await;
     clock.set("-1h");
     is_set(&chair, &conf, -3600).await;
     let from = guest.socket.vanish();
-    stage.gateway.restart().await;
+    fixture.gateway.restart().await;
     let mut back = guest.client.resume_socket(from).await;
     let members = back.call("conference.members", json!({ "confId": conf })).await.result();
     let all = members["members"].as_array().expect("members");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::BASE;
 use crate::support::gateway::{Gateway, Printed};
 use crate::support::ports::Port;
@@ -79,12 +79,12 @@ async fn a_second_start_keeps_everything() {
 
 #[tokio::test]
 async fn nothing_that_was_acknowledged_is_lost_by_a_crash() {
-    let mut stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({ "password": "kept-word" })).await;
+    let mut fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({ "password": "kept-word" })).await;
     let mut socket = chair.open_socket().await;
     socket.call("conference.join", json!({ "confId": conf })).await.result();
-    let guest = stage.guest(&code, "Guest").await;
+    let guest = fixture.guest(&code, "Guest").await;
     guest.rpc("conference.join", json!({ "confId": conf })).await.result();
     let revoked = chair.rpc("conference.createLink", json!({ "confId": conf })).await.result();
     let params = json!({ "confId": conf, "linkId": revoked["linkId"] });
@@ -94,8 +94,8 @@ async fn nothing_that_was_acknowledged_is_lost_by_a_crash() {
     }
     chair.rpc("conference.control", json!({ "confId": conf, "action": "lock" })).await.result();
 
-    stage.gateway.kill();
-    stage.gateway.restart().await;
+    fixture.gateway.kill();
+    fixture.gateway.restart().await;
 
     let told = chair.rpc("conference.get", json!({ "confId": conf })).await.result();
     assert_eq!((&told["locked"], &told["password"]), (&json!(true), &json!("kept-word")));
@@ -105,7 +105,7 @@ async fn nothing_that_was_acknowledged_is_lost_by_a_crash() {
     let members = guest.rpc("conference.members", json!({ "confId": conf })).await.result();
     assert_eq!(members["members"].as_array().unwrap().len(), 2, "{members}");
     let by_revoked = json!({ "grantType": "conference_link", "link": revoked["code"], "name": "Late" });
-    assert!(stage.gateway.client().try_login(by_revoked).await.is_err());
+    assert!(fixture.gateway.client().try_login(by_revoked).await.is_err());
     // A member whose socket broke with the crash comes back into its seat.
     let mut socket = chair.resume_socket(socket.vanish()).await;
     socket.expect("hello").await;
@@ -115,25 +115,25 @@ async fn nothing_that_was_acknowledged_is_lost_by_a_crash() {
 
 #[tokio::test]
 async fn with_a_file_no_secret_is_printed() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    stage.conference(&chair, json!({})).await;
-    let logs = stage.gateway.logs();
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    fixture.conference(&chair, json!({})).await;
+    let logs = fixture.gateway.logs();
     assert!(!logs.contains("password") && !logs.contains("/conference/"), "{logs}");
 }
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    let mut stage = Stage::embedded().await;
-    let chair = stage.chair().await;
+    let mut fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
     let mut socket = chair.open_socket().await;
     socket.expect("hello").await;
-    stage.gateway.signal(Signal::TERM);
+    fixture.gateway.signal(Signal::TERM);
     socket.wait_for("goingAway").await;
     let refused = socket.call("conference.join", json!({ "confId": "any" })).await.refused(-32029);
     assert_eq!(refused["data"]["key"], "node.goingAway");
     let begun = Instant::now();
-    let status = stage.gateway.stop(PATIENCE).await.expect("it ends");
+    let status = fixture.gateway.stop(PATIENCE).await.expect("it ends");
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     assert_eq!(status.code(), Some(0), "it was asked to");
 }
@@ -199,11 +199,11 @@ async fn the_schemas_and_the_configuration_are_printed() {
     assert_eq!(address(&openrpc), format!("https://meet.example.org{BASE}/jsonrpc"));
     assert_eq!(asyncapi["servers"]["gateway"]["host"], "meet.example.org");
     assert_eq!(address(&printed(&["openrpc"])), format!("https://127.0.0.1:9092{BASE}/jsonrpc"));
-    let stage = Stage::embedded().await;
-    let own = stage.gateway.client().get(&format!("{BASE}/openrpc.json")).await.json();
-    assert_eq!(address(&own), format!("https://{}{BASE}/jsonrpc", stage.gateway.http()));
-    let stage = Stage::with(public).await;
-    let client = stage.gateway.client();
+    let fixture = Fixture::embedded().await;
+    let own = fixture.gateway.client().get(&format!("{BASE}/openrpc.json")).await.json();
+    assert_eq!(address(&own), format!("https://{}{BASE}/jsonrpc", fixture.gateway.http()));
+    let fixture = Fixture::with(public).await;
+    let client = fixture.gateway.client();
     assert_eq!(client.get(&format!("{BASE}/openrpc.json")).await.json(), openrpc);
     assert_eq!(client.get(&format!("{BASE}/asyncapi.json")).await.json(), asyncapi);
     assert_eq!(client.rpc("rpc.discover", json!({})).await.result(), openrpc);
@@ -242,11 +242,11 @@ async fn check_tries_every_part_and_says_which_fails() {
 
 #[tokio::test]
 async fn a_conference_is_made_from_the_command_line() {
-    let stage = Stage::embedded().await;
+    let fixture = Fixture::embedded().await;
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("secret"), "the chair's secret\n").unwrap();
-    let url = format!("https://{}{BASE}", stage.gateway.http());
-    let ca = stage.gateway.certificate();
+    let url = format!("https://{}{BASE}", fixture.gateway.http());
+    let ca = fixture.gateway.certificate();
     let ca = ca.to_str().unwrap();
     let create = |more: &[&str]| {
         let mut arguments = vec!["conference", "create", "--name", "Made by hand", "--url", &url];
@@ -258,7 +258,7 @@ async fn a_conference_is_made_from_the_command_line() {
     assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
     let link = stdout(&made).trim().to_owned();
     assert!(link.starts_with(&format!("{url}/conference/")), "{link}");
-    let guest = stage.guest(code_of(&link), "Guest").await;
+    let guest = fixture.guest(code_of(&link), "Guest").await;
     let conf = guest.login()["confId"].clone();
     let told = guest.rpc("conference.get", json!({ "confId": conf })).await.result();
     assert_eq!((&told["confName"], &told["lobby"]), (&json!("Made by hand"), &json!(true)));

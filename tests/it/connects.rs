@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::Client;
 use crate::support::cpu;
 use crate::support::livez::Livez;
@@ -58,12 +58,12 @@ fn flood(client: Client, counts: Arc<Counts>) -> thread::JoinHandle<()> {
 }
 
 /// How long nine of ten new connections with a request each take, one after the other.
-async fn typical_visit(stage: &Stage) -> Duration {
+async fn typical_visit(fixture: &Fixture) -> Duration {
     let mut waits = Vec::new();
     let begun = Instant::now();
     while begun.elapsed() < MEASURED {
         let visit = Instant::now();
-        let reply = stage.gateway.client().rpc("config.getProperties", json!({ "keys": ["serverName"] })).await;
+        let reply = fixture.gateway.client().rpc("config.getProperties", json!({ "keys": ["serverName"] })).await;
         reply.result();
         waits.push(visit.elapsed());
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -75,17 +75,17 @@ async fn typical_visit(stage: &Stage) -> Duration {
 #[tokio::test]
 async fn a_flood_of_connections_of_one_block_is_refused_before_tls_and_a_guest_of_another_notices_nothing() {
     let limits = format!("[limits]\nconnects_per_minute = {ALLOWED}");
-    let stage = Stage::quiet(&limits).await;
-    let quiet = typical_visit(&stage).await;
-    let (counts, hostile) = (Arc::<Counts>::default(), stage.gateway.client().from(ELSEWHERE));
+    let fixture = Fixture::quiet(&limits).await;
+    let quiet = typical_visit(&fixture).await;
+    let (counts, hostile) = (Arc::<Counts>::default(), fixture.gateway.client().from(ELSEWHERE));
     let begun = Instant::now();
     let attack = flood(hostile, counts.clone());
     until_true("the flood is beyond the rate", async || counts.refused.load(Relaxed) > 100).await;
-    let (since, used) = (steal::Since::now(), cpu::used(stage.gateway.pid()));
+    let (since, used) = (steal::Since::now(), cpu::used(fixture.gateway.pid()));
     let mut attacked = Duration::ZERO;
-    let measuring = async { attacked = typical_visit(&stage).await };
-    let livez = Livez::watch(stage.gateway.admin(), measuring).await;
-    let used = cpu::used(stage.gateway.pid()) - used;
+    let measuring = async { attacked = typical_visit(&fixture).await };
+    let livez = Livez::watch(fixture.gateway.admin(), measuring).await;
+    let used = cpu::used(fixture.gateway.pid()) - used;
     counts.over.store(true, Relaxed);
     attack.join().expect("the attack ends");
     let [handshakes, refused] = [&counts.handshakes, &counts.refused].map(|counter| counter.load(Relaxed));
@@ -100,14 +100,14 @@ async fn a_flood_of_connections_of_one_block_is_refused_before_tls_and_a_guest_o
     assert!(handshakes <= most, "{handshakes}, at most {most}");
     assert!(attacked <= quiet * 3 + NOISE, "{attacked:?}, quiet {quiet:?}");
     assert!(livez.typical() <= Duration::from_millis(100), "{livez:?}");
-    let counted = stage.gateway.metric("confgate_http_connections_refused_total").await;
+    let counted = fixture.gateway.metric("confgate_http_connections_refused_total").await;
     assert!(counted.is_some_and(|n| n >= 100.0), "{counted:?}");
 }
 
 #[tokio::test]
 async fn a_block_that_opened_connections_too_fast_is_let_in_again_as_time_goes_by() {
-    let stage = Stage::with("[limits]\nconnects_per_minute = 60").await;
-    let client = stage.gateway.client().from(ELSEWHERE);
+    let fixture = Fixture::with("[limits]\nconnects_per_minute = 60").await;
+    let client = fixture.gateway.client().from(ELSEWHERE);
     let mut open = Vec::new();
     while let Ok(stream) = client.connect("http/1.1").await {
         open.push(stream);

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::browser_end_to_end::person::id;
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::browser::Browser;
 use crate::support::client::{BASE, Client};
 use crate::support::wait::until_true;
@@ -30,16 +30,16 @@ struct Scene {
     conf: String,
     link: String,
     guest: Browser,
-    stage: Stage,
+    fixture: Fixture,
 }
 
 impl Scene {
     async fn start(limits: &str) -> Self {
-        let (stage, guest) = tokio::join!(Stage::with(limits), Browser::start());
-        let chair = stage.chair().await;
-        let (conf, code) = stage.conference(&chair, json!({})).await;
-        let link = format!("https://{}{BASE}/conference/{code}", stage.gateway.http());
-        Self { chair, conf, link, guest, stage }
+        let (fixture, guest) = tokio::join!(Fixture::with(limits), Browser::start());
+        let chair = fixture.chair().await;
+        let (conf, code) = fixture.conference(&chair, json!({})).await;
+        let link = format!("https://{}{BASE}/conference/{code}", fixture.gateway.http());
+        Self { chair, conf, link, guest, fixture }
     }
 
     async fn control(&self, action: &str, user: &str) {
@@ -259,14 +259,14 @@ async fn browser_what_was_chosen_at_the_door_comes_through_the_lobby_and_the_cha
 #[tokio::test]
 async fn browser_a_window_that_takes_over_opens_only_what_was_open() {
     let scene = Scene::start("").await;
-    let (stage, home) = (&scene.stage, &scene.guest);
+    let (fixture, home) = (&scene.fixture, &scene.guest);
     let account = json!({ "userId": "anna", "name": "Anna", "password": "their password" });
-    stage.operator().await.rpc("org.user.createUser", account).await.result();
-    let anna = stage.login(json!({ "grantType": "password", "userId": "anna", "password": "their password" })).await;
-    let (conf, _) = stage.conference(&anna, json!({})).await;
+    fixture.operator().await.rpc("org.user.createUser", account).await.result();
+    let anna = fixture.login(json!({ "grantType": "password", "userId": "anna", "password": "their password" })).await;
+    let (conf, _) = fixture.conference(&anna, json!({})).await;
     with_script(home, CAPTURED).await;
     let sign_in = async || {
-        home.goto(&format!("https://{}{BASE}/", stage.gateway.http())).await;
+        home.goto(&format!("https://{}{BASE}/", fixture.gateway.http())).await;
         home.is_on("signIn").await;
         home.fill(&id("user-id"), "anna").await;
         home.fill(&id("password"), "their password").await;

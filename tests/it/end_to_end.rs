@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
 use crate::support::xmpp_server::XmppServer;
@@ -34,15 +34,15 @@ impl Participant {
     }
 }
 
-pub async fn whole_story(stage: Stage) {
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
+pub async fn whole_story(fixture: Fixture) {
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
     let page =
-        stage.gateway.client().request(http::Method::POST, &format!("/gzbwclient/conference/{code}"), &[], "").await;
+        fixture.gateway.client().request(http::Method::POST, &format!("/gzbwclient/conference/{code}"), &[], "").await;
     assert_eq!(page.json(), json!({ "confId": conf, "confName": "周会 Weekly", "state": 0, "code": 200 }));
 
     let mut chair = Participant::enter(chair, &conf).await;
-    let mut guest = Participant::enter(stage.guest(&code, "张三").await, &conf).await;
+    let mut guest = Participant::enter(fixture.guest(&code, "张三").await, &conf).await;
     let guest_id = guest.client.user_id().to_owned();
     let seen = chair.socket.expect_event("member.joined").await;
     let seen = if seen["data"]["userId"] == guest_id.as_str() {
@@ -56,7 +56,7 @@ pub async fn whole_story(stage: Stage) {
     let mut guest = blip(&conf, &mut chair, guest).await;
 
     // A second guest is sent out, and stays out.
-    let mut rude = Participant::enter(stage.guest(&code, "Rude").await, &conf).await;
+    let mut rude = Participant::enter(fixture.guest(&code, "Rude").await, &conf).await;
     let rude_id = rude.client.user_id().to_owned();
     chair.control(&conf, "kick", Some(&rude_id)).await.result();
     assert_eq!(rude.socket.close_code().await, 4003);
@@ -64,7 +64,7 @@ pub async fn whole_story(stage: Stage) {
 
     chair.control(&conf, "lock", None).await.result();
     let params = json!({ "grantType": "conference_link", "link": code, "name": "Late" });
-    assert!(stage.gateway.client().try_login(params).await.is_err());
+    assert!(fixture.gateway.client().try_login(params).await.is_err());
 
     chair.control(&conf, "end", None).await.result();
     assert_eq!(guest.socket.close_code().await, 4004);
@@ -139,10 +139,10 @@ impl ParseUser for String {
 /// Nobody else of the conference is on this node, so that only the subscription that lingers brings what is missed.
 #[tokio::test]
 async fn returning_client_gets_exactly_the_missed_events() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let guest = stage.guest(&code, "Alone").await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let guest = fixture.guest(&code, "Alone").await;
     let mut socket = guest.open_socket().await;
     socket.wait_for("conference.snapshot").await;
     socket.call("conference.join", json!({ "confId": conf })).await.result();
@@ -159,10 +159,10 @@ async fn returning_client_gets_exactly_the_missed_events() {
 
 #[tokio::test]
 async fn a_waiting_guest_sees_themselves_only_and_everything_once_admitted() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({ "lobby": true })).await;
-    let guest = stage.guest(&code, "Knocking").await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({ "lobby": true })).await;
+    let guest = fixture.guest(&code, "Knocking").await;
     let mut socket = guest.open_socket().await;
     let joined = socket.call("conference.join", json!({ "confId": conf })).await.result();
     assert_eq!((joined["member"]["state"].as_str(), &joined["callGateway"]), (Some("waiting"), &json!(null)));
@@ -184,25 +184,25 @@ async fn a_waiting_guest_sees_themselves_only_and_everything_once_admitted() {
 
 #[tokio::test]
 async fn a_guest_walks_in_embedded() {
-    whole_story(Stage::embedded().await).await;
+    whole_story(Fixture::embedded().await).await;
 }
 
 #[tokio::test]
 async fn ejabberd_a_guest_walks_in_over_a_component() {
-    whole_story(Stage::component(XmppServer::ejabberd().await, "").await).await;
+    whole_story(Fixture::component(XmppServer::ejabberd().await, "").await).await;
 }
 
 #[tokio::test]
 async fn prosody_a_guest_walks_in_over_a_component() {
-    whole_story(Stage::component(XmppServer::prosody().await, "").await).await;
+    whole_story(Fixture::component(XmppServer::prosody().await, "").await).await;
 }
 
 #[tokio::test]
 async fn ejabberd_a_guest_walks_in_over_sessions() {
-    whole_story(Stage::c2s(XmppServer::ejabberd().await, "starttls", "").await).await;
+    whole_story(Fixture::c2s(XmppServer::ejabberd().await, "starttls", "").await).await;
 }
 
 #[tokio::test]
 async fn prosody_a_guest_walks_in_over_sessions() {
-    whole_story(Stage::c2s(XmppServer::prosody().await, "starttls", "").await).await;
+    whole_story(Fixture::c2s(XmppServer::prosody().await, "starttls", "").await).await;
 }

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
 use crate::support::wait::until_true;
 
 /// The chair's one socket, in two conferences.
-async fn in_two(stage: &Stage, chair: &Client) -> (EventSocket, [(String, String); 2]) {
-    let both = [stage.conference(chair, json!({})).await, stage.conference(chair, json!({})).await];
+async fn in_two(fixture: &Fixture, chair: &Client) -> (EventSocket, [(String, String); 2]) {
+    let both = [fixture.conference(chair, json!({})).await, fixture.conference(chair, json!({})).await];
     let mut socket = chair.open_socket().await;
     for (conf, _) in &both {
         socket.call("conference.join", json!({ "confId": conf })).await.result();
@@ -32,10 +32,10 @@ async fn heard_until(socket: &mut EventSocket, conf: &str, kind: &str) -> Vec<Va
 
 #[tokio::test]
 async fn the_end_of_one_conference_leaves_a_users_socket_in_the_other() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (mut socket, [(over, code), (other, _)]) = in_two(&stage, &chair).await;
-    let guest = stage.guest(&code, "Guest").await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (mut socket, [(over, code), (other, _)]) = in_two(&fixture, &chair).await;
+    let guest = fixture.guest(&code, "Guest").await;
     let mut guests = guest.open_socket().await;
     guests.call("conference.join", json!({ "confId": over })).await.result();
 
@@ -51,10 +51,10 @@ async fn the_end_of_one_conference_leaves_a_users_socket_in_the_other() {
 
 #[tokio::test]
 async fn a_user_who_is_kicked_from_one_conference_goes_on_in_the_other() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let user = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
-    let both = [stage.conference(&chair, json!({})).await.0, stage.conference(&chair, json!({})).await.0];
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let user = fixture.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+    let both = [fixture.conference(&chair, json!({})).await.0, fixture.conference(&chair, json!({})).await.0];
     let mut socket = user.open_socket().await;
     for conf in &both {
         chair.rpc("conference.join", json!({ "confId": conf })).await.result();
@@ -76,12 +76,12 @@ async fn a_user_who_is_kicked_from_one_conference_goes_on_in_the_other() {
 
 #[tokio::test]
 async fn a_user_who_is_kicked_in_the_moment_of_coming_in_is_told_so() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let user = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let user = fixture.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
     let (mut chairs, mut users) = (chair.open_socket().await, user.open_socket().await);
     for _ in 0..12 {
-        let (conf, _) = stage.conference(&chair, json!({})).await;
+        let (conf, _) = fixture.conference(&chair, json!({})).await;
         chairs.call("conference.join", json!({ "confId": conf })).await.result();
         let kick = json!({ "confId": conf, "action": "kick", "userId": user.user_id() });
         tokio::join!(
@@ -98,10 +98,10 @@ async fn a_user_who_is_kicked_in_the_moment_of_coming_in_is_told_so() {
 
 #[tokio::test]
 async fn a_user_who_is_denied_in_one_lobby_goes_on_elsewhere() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let user = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
-    let (conf, _) = stage.conference(&chair, json!({ "lobby": true })).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let user = fixture.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+    let (conf, _) = fixture.conference(&chair, json!({ "lobby": true })).await;
     let mut socket = user.open_socket().await;
     socket.call("conference.join", json!({ "confId": conf })).await.result();
     socket.wait_for("conference.snapshot").await;
@@ -120,25 +120,25 @@ async fn answered_and_closed(socket: &mut EventSocket, method: &str, params: Val
 
 #[tokio::test]
 async fn request_that_closes_its_own_socket_is_answered_first() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, _) = stage.conference(&chair, json!({})).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, _) = fixture.conference(&chair, json!({})).await;
     let link = chair.rpc("conference.createLink", json!({ "confId": conf, "role": "chair" })).await.result();
     let code = link["code"].as_str().unwrap();
 
-    let second = stage.guest(code, "Second chair").await;
+    let second = fixture.guest(code, "Second chair").await;
     let mut socket = second.open_socket().await;
     socket.call("conference.join", json!({ "confId": conf })).await.result();
     answered_and_closed(&mut socket, "auth.http.logout", json!({}), 4001).await;
 
-    let third = stage.guest(code, "Third chair").await;
+    let third = fixture.guest(code, "Third chair").await;
     let mut socket = third.open_socket().await;
     socket.call("conference.join", json!({ "confId": conf })).await.result();
     answered_and_closed(&mut socket, "conference.end", json!({ "confId": conf }), 4004).await;
 
-    let (conf, _) = stage.conference(&chair, json!({})).await;
+    let (conf, _) = fixture.conference(&chair, json!({})).await;
     let link = chair.rpc("conference.createLink", json!({ "confId": conf, "role": "chair" })).await.result();
-    let fourth = stage.guest(link["code"].as_str().unwrap(), "Fourth chair").await;
+    let fourth = fixture.guest(link["code"].as_str().unwrap(), "Fourth chair").await;
     let mut socket = fourth.open_socket().await;
     socket.call("conference.join", json!({ "confId": conf })).await.result();
     let end = json!({ "confId": conf, "action": "end" });

@@ -5,16 +5,16 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::chaos::ChaosProxy;
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
 use crate::support::wait::until_true;
 use crate::support::xmpp_server::{COMPONENT, XmppServer};
 
-/// A stage whose link to the XMPP server goes through a proxy, and a conference on it.
+/// A fixture whose link to the XMPP server goes through a proxy, and a conference on it.
 struct Scene {
-    stage: Stage,
+    fixture: Fixture,
     link: ChaosProxy,
     conf: String,
     chair: Client,
@@ -30,13 +30,13 @@ impl Scene {
         let through = format!("\nport = {}\n", link.address().port());
         let section = section.replace(&format!("\nport = {}\n", door.port()), &through);
         assert!(section.contains(&through), "{section}");
-        let stage = Stage::external(server, &format!("{section}{more}"), "").await;
-        let chair = stage.chair().await;
-        let (conf, _) = stage.conference(&chair, json!({})).await;
+        let fixture = Fixture::external(server, &format!("{section}{more}"), "").await;
+        let chair = fixture.chair().await;
+        let (conf, _) = fixture.conference(&chair, json!({})).await;
         let mut socket = chair.open_socket().await;
         socket.call("conference.join", json!({ "confId": conf })).await.result();
         socket.wait_for("conference.snapshot").await;
-        Self { stage, link, conf, chair, socket }
+        Self { fixture, link, conf, chair, socket }
     }
 
     async fn members(&self) -> (crate::support::client::Answer, Duration) {
@@ -63,7 +63,7 @@ async fn prosody_the_eims_link_is_cut_sockets_stay_open_and_hear_of_it() {
     let (answer, took) = scene.members().await;
     assert_eq!(answer.refused(-32010)["data"]["sent"], false);
     seconds(0.9..2.0, took, "-32010 after eim.wait_ms of 1 s");
-    let readiness = scene.stage.gateway.readyz().await;
+    let readiness = scene.fixture.gateway.readyz().await;
     assert_eq!(readiness["state"], "ready", "the rest goes on: {readiness}");
     let told = scene.chair.rpc("config.getProperties", json!({ "keys": ["serverName"] })).await.result();
     assert!(told["serverName"].is_string());
@@ -85,7 +85,7 @@ async fn prosody_a_request_under_way_when_the_link_is_cut_may_have_arrived() {
     let asked = scene.members();
     let cutting = async {
         until_true("the request is under way", async || {
-            scene.stage.gateway.metric("confgate_eim_requests_under_way").await == Some(1.0)
+            scene.fixture.gateway.metric("confgate_eim_requests_under_way").await == Some(1.0)
         })
         .await;
         scene.link.cut();
@@ -110,18 +110,18 @@ async fn prosody_an_eim_that_says_nothing_is_a_timeout_and_the_socket_stays() {
 
 #[tokio::test]
 async fn the_gateway_crashes_and_is_started_again_nobody_has_left() {
-    let mut stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let guest = stage.guest(&code, "Guest").await;
+    let mut fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let guest = fixture.guest(&code, "Guest").await;
     let mut socket = guest.open_socket().await;
     socket.call("conference.join", json!({ "confId": conf })).await.result();
     socket.wait_for("conference.snapshot").await;
     let killed = Instant::now();
-    stage.gateway.kill();
+    fixture.gateway.kill();
     assert_eq!(socket.close_code().await, 1006);
     seconds(0.0..1.0, killed.elapsed(), "the socket's end after a crash");
-    stage.gateway.restart().await;
+    fixture.gateway.restart().await;
     let mut socket = guest.resume_socket(socket.vanish()).await;
     socket.expect("hello").await;
     let mut state = Value::Null;

@@ -1,6 +1,6 @@
-//! Where the product's stories are played: the embedded default, and real XMPP servers in both link modes.
+//! The running products that tests share: the embedded default, and gateways on real XMPP servers in both link modes.
 
-#![allow(dead_code, reason = "a stage offers more than each story plays on")]
+#![allow(dead_code, reason = "not every test needs all of it")]
 
 use serde_json::{Value, json};
 
@@ -9,10 +9,10 @@ use crate::support::gateway::{Eim, Gateway};
 use crate::support::xmpp_server::{COMPONENT, XmppServer};
 
 /// A running product and who may create conferences on it.
-pub struct Stage {
+pub struct Fixture {
     pub gateway: Gateway,
     chair: Value,
-    // Held so that they live as long as the stage.
+    // Held so that they live as long as the fixture.
     _eim: Option<Eim>,
     pub server: Option<XmppServer>,
 }
@@ -41,7 +41,7 @@ networks = ["127.0.0.0/8"]
 password = "zhang-password"
 "#;
 
-impl Stage {
+impl Fixture {
     /// Everything in one process.
     pub async fn embedded() -> Self {
         Self::with("").await

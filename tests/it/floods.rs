@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, timeout};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::Client;
 use crate::support::cpu;
 use crate::support::livez::Livez;
@@ -90,35 +90,35 @@ async fn until_cut(client: &Client, flood: &Flood) -> Option<Ended> {
 }
 
 /// Each of the floods in turn, from a thread of its own, beside somebody who looks at `/livez` and somebody who asks.
-async fn are_survived(stage: &Stage, floods: Vec<Flood>) {
-    let warnings = || stage.gateway.logs().matches(" WARN ").count();
+async fn are_survived(fixture: &Fixture, floods: Vec<Flood>) {
+    let warnings = || fixture.gateway.logs().matches(" WARN ").count();
     let before_all = warnings();
     for flood in floods {
-        let (client, name) = (stage.gateway.client().from(ELSEWHERE), flood.name);
+        let (client, name) = (fixture.gateway.client().from(ELSEWHERE), flood.name);
         let (before, used, since) =
-            (resident(stage.gateway.pid()), cpu::used(stage.gateway.pid()), steal::Since::now());
+            (resident(fixture.gateway.pid()), cpu::used(fixture.gateway.pid()), steal::Since::now());
         let flooding = thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(until_cut(&client, &flood))
         });
         let mut most = before;
-        let visitor = stage.gateway.client();
+        let visitor = fixture.gateway.client();
         let watching = async {
             while !flooding.is_finished() {
                 let reply = timeout(Duration::from_secs(5), visitor.get("/gzbwclient/docs")).await;
                 assert!(reply.is_ok_and(|reply| reply.status == 200), "{name}: nobody else notices");
-                most = most.max(resident(stage.gateway.pid()));
+                most = most.max(resident(fixture.gateway.pid()));
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let livez = Livez::watch(stage.gateway.admin(), watching).await;
+        let livez = Livez::watch(fixture.gateway.admin(), watching).await;
         let ended = flooding.join().expect("it runs");
         println!(
             "{name}: {} bytes in {:?}, +{} KiB, CPU {:?}, livez {:?}, {:.1} % taken by others",
             ended.as_ref().map_or(0, |ended| ended.bytes),
             ended.as_ref().map(|ended| ended.took),
             most.saturating_sub(before) / 1024,
-            cpu::used(stage.gateway.pid()) - used,
+            cpu::used(fixture.gateway.pid()) - used,
             livez.typical(),
             since.stolen(),
         );
@@ -127,5 +127,5 @@ async fn are_survived(stage: &Stage, floods: Vec<Flood>) {
         assert!(most.saturating_sub(before) <= MEMORY, "{name}: {} bytes more", most - before);
         assert!(livez.typical() <= LIVEZ, "{name}: {livez:?}");
     }
-    assert_eq!(warnings(), before_all, "no flood floods the log: {}", stage.gateway.logs());
+    assert_eq!(warnings(), before_all, "no flood floods the log: {}", fixture.gateway.logs());
 }

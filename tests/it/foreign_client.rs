@@ -3,24 +3,25 @@
 use std::fmt::Debug;
 use std::net::SocketAddr;
 
+use confgate::eim::requests::object;
 use jsonrpsee_core::client::{ClientT, Error, Subscription, SubscriptionClientT};
 use jsonrpsee_core::params::BatchRequestBuilder;
 use jsonrpsee_http_client::types::{Id, Request};
 use jsonrpsee_http_client::{HeaderMap, HeaderValue, HttpClientBuilder};
 use jsonrpsee_ws_client::WsClientBuilder;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::BASE;
 use crate::support::wait::PATIENCE;
 
 /// A way to the gateway for clients without TLS of their own.
-async fn tunnel(stage: &Stage) -> SocketAddr {
+async fn tunnel(fixture: &Fixture) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
-    let gateway = stage.gateway.client();
+    let gateway = fixture.gateway.client();
     tokio::spawn(async move {
         while let Ok((mut plain, _)) = listener.accept().await {
             let mut secured = gateway.connect("http/1.1").await.expect("the gateway accepts");
@@ -28,13 +29,6 @@ async fn tunnel(stage: &Stage) -> SocketAddr {
         }
     });
     address
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        other => panic!("not an object: {other}"),
-    }
 }
 
 fn bearing(token: &str) -> HeaderMap {
@@ -61,8 +55,8 @@ async fn next(subscription: &mut Subscription<Value>) -> Value {
 
 #[tokio::test]
 async fn jsonrpsees_http_client_logs_in_calls_and_is_refused() {
-    let stage = Stage::embedded().await;
-    let url = format!("http://{}{BASE}/jsonrpc", tunnel(&stage).await);
+    let fixture = Fixture::embedded().await;
+    let url = format!("http://{}{BASE}/jsonrpc", tunnel(&fixture).await);
     let nobody = HttpClientBuilder::default().build(&url).expect("an address");
     let refusal = refused(nobody.request::<Value, _>("conference.list", object(json!({}))).await);
     assert_eq!((refusal.0, &refusal.1["key"]), (-32001, &json!("auth.required")));
@@ -92,10 +86,10 @@ async fn jsonrpsees_http_client_logs_in_calls_and_is_refused() {
 
 #[tokio::test]
 async fn jsonrpsees_socket_client_calls_and_hears_events() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
     let made = chair.rpc("conference.create", json!({ "name": "Weekly" })).await.result();
-    let url = format!("ws://{}{BASE}/websck", tunnel(&stage).await);
+    let url = format!("ws://{}{BASE}/websck", tunnel(&fixture).await);
     let headers = bearing(chair.token().expect("a token"));
     let socket = WsClientBuilder::default().set_headers(headers).build(&url).await.expect("the socket opens");
     let mut snapshots = socket.subscribe_to_method("conference.snapshot").await.expect("a subscription");

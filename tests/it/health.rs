@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::call_gateway::Trust;
 use crate::support::gateway::Gateway;
 use crate::support::media::{NODE_SECRET, builtin_node, flows};
@@ -49,13 +49,13 @@ async fn check_refuses_what_serve_refuses() {
 
 #[tokio::test]
 async fn every_metric_says_what_it_is_and_requests_are_timed() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let guest = stage.guest(&code, "Guest").await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let guest = fixture.guest(&code, "Guest").await;
     guest.rpc("conference.join", json!({ "confId": conf })).await.result();
     guest.rpc("no.such.method", json!({})).await.refused(-32601);
-    let (_, text) = stage.gateway.admin_get("/metrics").await;
+    let (_, text) = fixture.gateway.admin_get("/metrics").await;
     let named = |prefix: &str| -> BTreeSet<String> {
         let of = text.lines().filter_map(|line| line.strip_prefix(prefix)?.split(' ').next().map(str::to_owned));
         of.collect()
@@ -75,11 +75,11 @@ async fn every_metric_says_what_it_is_and_requests_are_timed() {
 
 #[tokio::test]
 async fn a_refusals_trace_id_is_in_the_log() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
     let refused = chair.rpc("conference.get", json!({ "confId": "none" })).await.refused(-32004);
     let id = refused["data"]["traceId"].as_str().expect("a trace id").to_owned();
-    let line = stage.gateway.logged(&id).await;
+    let line = fixture.gateway.logged(&id).await;
     assert!(line.contains("conference.get") && line.contains("conference.notFound"), "{line}");
     // Each of a batch has its own.
     let batch = json!([
@@ -90,7 +90,7 @@ async fn a_refusals_trace_id_is_in_the_log() {
     let ids: BTreeSet<&str> = replies.as_array().expect("a list").iter().filter_map(trace_id).collect();
     assert_eq!(ids.len(), 2, "{replies}");
     for id in ids {
-        stage.gateway.logged(id).await;
+        fixture.gateway.logged(id).await;
     }
 }
 
@@ -100,8 +100,8 @@ fn trace_id(reply: &Value) -> Option<&str> {
 
 #[tokio::test]
 async fn a_failed_login_is_logged_with_block_and_id_and_nothing_secret() {
-    let stage = Stage::embedded().await;
-    let client = stage.gateway.client();
+    let fixture = Fixture::embedded().await;
+    let client = fixture.gateway.client();
     for params in [
         json!({ "grantType": "password", "userId": "somebody", "password": "hush-1" }),
         json!({ "grantType": "client_credentials", "clientId": "someone", "clientSecret": "hush-2" }),
@@ -110,11 +110,11 @@ async fn a_failed_login_is_logged_with_block_and_id_and_nothing_secret() {
         assert!(client.try_login(params).await.is_err());
     }
     for word in ["somebody", "someone"] {
-        let line = stage.gateway.logged(word).await;
+        let line = fixture.gateway.logged(word).await;
         assert!(line.contains("a login failed") && line.contains("127.0.0.0/24"), "{line}");
     }
-    stage.gateway.logged("conference_link").await;
-    assert!(!stage.gateway.logs().contains("hush"), "{}", stage.gateway.logs());
+    fixture.gateway.logged("conference_link").await;
+    assert!(!fixture.gateway.logs().contains("hush"), "{}", fixture.gateway.logs());
 }
 
 #[tokio::test]
@@ -204,8 +204,8 @@ async fn a_node_full_of_connections_says_so_and_the_next_one_is_taken() {
         format!("[[callgw.nodes]]\nid = {id:?}\nkind = \"confgate\"\nurl = {url:?}\nsecret = {NODE_SECRET:?}\n")
     };
     let entries: String = nodes.iter().map(entry).collect();
-    let stage = Stage::with(&format!("{entries}{}", trust.hasty_section())).await;
-    let operator = stage.operator().await;
+    let fixture = Fixture::with(&format!("{entries}{}", trust.hasty_section())).await;
+    let operator = fixture.operator().await;
     let load = async |id: &str| {
         let listed = operator.rpc("callgw.list", json!({})).await.result();
         let nodes = listed["nodes"].as_array().expect("a list").clone();
@@ -220,10 +220,10 @@ async fn a_node_full_of_connections_says_so_and_the_next_one_is_taken() {
     let (mut sends, mut sees) = (sender.publish("sender").await, viewer.watch("sender").await);
     flows(&mut sends, &mut sees).await;
     until_true("it is said to be full", async || load("m1").await.is_some_and(|load| load >= 1.0)).await;
-    let chair = stage.chair().await;
+    let chair = fixture.chair().await;
     for _ in 0..10 {
-        let (conf, code) = stage.conference(&chair, json!({})).await;
-        let guest = stage.guest(&code, "Guest").await;
+        let (conf, code) = fixture.conference(&chair, json!({})).await;
+        let guest = fixture.guest(&code, "Guest").await;
         guest.rpc("conference.join", json!({ "confId": conf })).await.result();
         let given = guest.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
         assert_eq!(given["gatewayId"], "m2", "{given}");

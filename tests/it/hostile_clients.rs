@@ -10,7 +10,7 @@ use confgate::app::memory::block_bytes;
 use confgate::config::Limits;
 use serde_json::json;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::livez::Livez;
 use crate::support::memory::resident;
 use crate::support::steal;
@@ -30,23 +30,23 @@ async fn five_hundred_hostile_connections_at_each_entrance_harm_nobody() {
          connections_per_block = {CONNECTIONS}\nconnects_per_minute = 1000000\nsockets_per_block = {CONNECTIONS}\n\
          socket_pings_per_minute = 10000000"
     );
-    let stage = Stage::quiet(&limits).await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let mut members = Members::enter(&stage, chair, &conf, &code, MEMBERS).await;
+    let fixture = Fixture::quiet(&limits).await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let mut members = Members::enter(&fixture, chair, &conf, &code, MEMBERS).await;
     let quiet = members.slowest_of_a_hundred(for_each).await;
-    let before = resident(stage.gateway.pid());
+    let before = resident(fixture.gateway.pid());
     let bound = block_bytes(&Limits {
         connections_per_block: CONNECTIONS,
         sockets_per_block: CONNECTIONS,
         ..Limits::default()
     });
     for entrance in ENTRANCES {
-        let attack = Attack::begin(&stage, entrance, CONNECTIONS).await;
+        let attack = Attack::begin(&fixture, entrance, CONNECTIONS).await;
         let (mut attacked, since) = (Duration::ZERO, steal::Since::now());
         let measuring = async { attacked = members.slowest_of_a_hundred(for_each).await };
-        let livez = Livez::watch(stage.gateway.admin(), measuring).await;
-        let taken = resident(stage.gateway.pid()).saturating_sub(before);
+        let livez = Livez::watch(fixture.gateway.admin(), measuring).await;
+        let taken = resident(fixture.gateway.pid()).saturating_sub(before);
         println!(
             "{entrance:?}: {} of {CONNECTIONS} connected, {} MiB taken, IQ {attacked:?} (quiet {quiet:?}), livez {:?}, \
              {:.1} % of the machine taken by others",

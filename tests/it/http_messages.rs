@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::{BASE, Client};
 use crate::support::wait::PATIENCE;
 
@@ -33,8 +33,8 @@ fn last() -> String {
 
 #[tokio::test]
 async fn a_request_whose_length_is_ambiguous_is_refused() {
-    let stage = Stage::embedded().await;
-    let client = stage.gateway.client();
+    let fixture = Fixture::embedded().await;
+    let client = fixture.gateway.client();
     let length = CALL.len();
     let well_formed = post(&format!("Content-Length: {length}"), CALL) + &last();
     assert_eq!(statuses(&client, &well_formed).await, [200, 200], "the same connection serves the next request");
@@ -57,8 +57,8 @@ async fn a_request_whose_length_is_ambiguous_is_refused() {
 
 #[tokio::test]
 async fn a_chunked_body_ends_where_its_last_chunk_says() {
-    let stage = Stage::embedded().await;
-    let client = stage.gateway.client();
+    let fixture = Fixture::embedded().await;
+    let client = fixture.gateway.client();
     let chunked = |text: &str| format!("{:x}\r\n{text}\r\n0\r\n\r\n", text.len());
     let both = post("Content-Length: 4\r\nTransfer-Encoding: chunked", &chunked(CALL)) + &last();
     // RFC 9112 section 6.3: Transfer-Encoding is the one that holds; the connection may be closed after the answer.
@@ -125,8 +125,8 @@ async fn http2_answers(client: &Client, more: &[(&str, &str)], body: &str) -> bo
 
 #[tokio::test]
 async fn an_http2_request_with_fields_of_http1_or_a_wrong_length_is_refused() {
-    let stage = Stage::embedded().await;
-    let client = stage.gateway.client();
+    let fixture = Fixture::embedded().await;
+    let client = fixture.gateway.client();
     let length = CALL.len().to_string();
     assert!(http2_answers(&client, &[], CALL).await);
     assert!(http2_answers(&client, &[("content-length", &length)], CALL).await);
@@ -145,8 +145,8 @@ async fn an_http2_request_with_fields_of_http1_or_a_wrong_length_is_refused() {
 
 #[tokio::test]
 async fn a_connection_without_tls_gets_no_http_answer() {
-    let stage = Stage::embedded().await;
-    let mut stream = TcpStream::connect(stage.gateway.http()).await.expect("the gateway listens");
+    let fixture = Fixture::embedded().await;
+    let mut stream = TcpStream::connect(fixture.gateway.http()).await.expect("the gateway listens");
     stream.write_all(last().as_bytes()).await.expect("it reads");
     let mut answer = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("closed at once");
@@ -157,8 +157,8 @@ async fn a_connection_without_tls_gets_no_http_answer() {
 
 #[tokio::test]
 async fn only_the_pages_own_files_are_served_and_only_by_their_methods() {
-    let stage = Stage::embedded().await;
-    let client = stage.gateway.client();
+    let fixture = Fixture::embedded().await;
+    let client = fixture.gateway.client();
     assert_eq!(client.get(&format!("{BASE}/assets/base.css")).await.status, StatusCode::OK);
     for path in [
         "/assets/",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::json;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::certificate::Certificate;
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;
@@ -17,9 +17,9 @@ const SERVER_NAME: &str = r#"{"id":1,"method":"config.getProperties","params":{"
 async fn a_foreign_page_is_refused_for_calls_and_sockets_alike() {
     let config =
         "[http]\nallowed_origins = [\"https://intranet.example.org\"]\npublic_url = \"https://meet.example.org\"";
-    let stage = Stage::with(config).await;
-    let chair = stage.chair().await;
-    let own = format!("https://{}", stage.gateway.http());
+    let fixture = Fixture::with(config).await;
+    let chair = fixture.chair().await;
+    let own = format!("https://{}", fixture.gateway.http());
     let offer = format!("confgate, bearer.{}", chair.token().unwrap());
     for (origin, allowed) in [
         (own.as_str(), true),
@@ -48,8 +48,8 @@ async fn a_foreign_page_is_refused_for_calls_and_sockets_alike() {
 
 #[tokio::test]
 async fn every_answer_carries_the_security_headers() {
-    let stage = Stage::with("[http]\nallowed_origins = [\"https://intranet.example.org\"]").await;
-    let client = stage.gateway.client();
+    let fixture = Fixture::with("[http]\nallowed_origins = [\"https://intranet.example.org\"]").await;
+    let client = fixture.gateway.client();
     for path in ["/", "/docs", "/openrpc.json", "/asyncapi.json", "/conference/x", "/assets/base.css", "/nothing"] {
         let reply = client.get(&format!("{BASE}{path}")).await;
         assert_eq!(reply.status, if path == "/nothing" { 404 } else { 200 }, "{path}");
@@ -68,8 +68,8 @@ async fn every_answer_carries_the_security_headers() {
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_413() {
-    let stage = Stage::with("[limits]\nbody_bytes = 2048").await;
-    let client = stage.gateway.client();
+    let fixture = Fixture::with("[limits]\nbody_bytes = 2048").await;
+    let client = fixture.gateway.client();
     let padded = |bytes: usize| format!("{SERVER_NAME}{}", " ".repeat(bytes - SERVER_NAME.len()));
     assert_eq!(client.raw(padded(2048), &[]).await.status, 200);
     assert_eq!(client.raw(padded(2049), &[]).await.status, 413);
@@ -78,20 +78,20 @@ async fn a_body_beyond_the_limit_is_413() {
 
 #[tokio::test]
 async fn a_certificate_that_changes_is_served_without_a_restart() {
-    let stage = Stage::embedded().await;
-    stage.gateway.client().raw(SERVER_NAME, &[]).await;
-    Certificate::for_names(&["localhost", "127.0.0.1"]).write(&stage.gateway.directory().join("certs"));
+    let fixture = Fixture::embedded().await;
+    fixture.gateway.client().raw(SERVER_NAME, &[]).await;
+    Certificate::for_names(&["localhost", "127.0.0.1"]).write(&fixture.gateway.directory().join("certs"));
     until_true("the new certificate is served", async || {
-        let request = http::Request::post(format!("{BASE}/jsonrpc")).header("host", stage.gateway.http().to_string());
+        let request = http::Request::post(format!("{BASE}/jsonrpc")).header("host", fixture.gateway.http().to_string());
         let request = request.body(http_body_util::Full::from(SERVER_NAME)).unwrap();
         // A client of its own trusts the file as it is now.
-        stage.gateway.client().exchange(request).await.is_ok()
+        fixture.gateway.client().exchange(request).await.is_ok()
     })
     .await;
     // One half of a pair is no certificate: what was good stays.
-    std::fs::write(stage.gateway.directory().join("certs/key.pem"), "nonsense").unwrap();
-    stage.gateway.logged("certificate").await;
-    assert_eq!(stage.gateway.client().raw(SERVER_NAME, &[]).await.status, 200);
+    std::fs::write(fixture.gateway.directory().join("certs/key.pem"), "nonsense").unwrap();
+    fixture.gateway.logged("certificate").await;
+    assert_eq!(fixture.gateway.client().raw(SERVER_NAME, &[]).await.status, 200);
 }
 
 async fn is_let_in(client: &Client) -> bool {
@@ -123,7 +123,7 @@ async fn may_guess(client: &Client, forwarded: &str) -> bool {
 #[tokio::test]
 async fn a_clients_address_is_believed_from_a_trusted_proxy_only() {
     let limits = "[limits]\nguesses_per_minute = 2\n";
-    let trusting = Stage::with(&format!("[http]\ntrusted_proxies = [\"127.0.0.1\"]\n{limits}")).await;
+    let trusting = Fixture::with(&format!("[http]\ntrusted_proxies = [\"127.0.0.1\"]\n{limits}")).await;
     let client = trusting.gateway.client();
     for (address, answered) in [("192.0.2.1", true), ("192.0.2.1", true), ("192.0.2.1", false), ("198.51.100.1", true)]
     {
@@ -132,7 +132,7 @@ async fn a_clients_address_is_believed_from_a_trusted_proxy_only() {
     // An entry that a client writes in front of the proxy's own entry is not believed.
     assert!(!may_guess(&client, "203.0.113.9, 192.0.2.1").await);
 
-    let plain = Stage::with(limits).await;
+    let plain = Fixture::with(limits).await;
     let client = plain.gateway.client();
     let addresses = ["192.0.2.1", "198.51.100.1", "203.0.113.1"];
     let mut answered = Vec::new();
@@ -144,8 +144,8 @@ async fn a_clients_address_is_believed_from_a_trusted_proxy_only() {
 
 #[tokio::test]
 async fn an_address_over_its_budget_is_told_when_to_come_back() {
-    let stage = Stage::with("[limits]\nrequests_per_minute = 5").await;
-    let client = stage.gateway.client();
+    let fixture = Fixture::with("[limits]\nrequests_per_minute = 5").await;
+    let client = fixture.gateway.client();
     let mut last = client.raw(SERVER_NAME, &[]).await;
     for _ in 0..5 {
         last = client.raw(SERVER_NAME, &[]).await;
@@ -158,10 +158,10 @@ async fn an_address_over_its_budget_is_told_when_to_come_back() {
 
 #[tokio::test]
 async fn nothing_secret_is_logged() {
-    let stage = Stage::with("[log]\nfilter = \"trace\"").await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({ "password": "very-secret-word" })).await;
-    let guest = stage.guest(&code, "Guest").await;
+    let fixture = Fixture::with("[log]\nfilter = \"trace\"").await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({ "password": "very-secret-word" })).await;
+    let guest = fixture.guest(&code, "Guest").await;
     guest.rpc("conference.join", json!({ "confId": conf })).await.result();
     guest.rpc("conference.sendMessage", json!({ "confId": conf, "text": "between-us-only" })).await.result();
     let token = guest.token().unwrap();
@@ -169,8 +169,8 @@ async fn nothing_secret_is_logged() {
         guest.upgrade(&format!("token={token}"), &[]).await.unwrap_or_else(|refused| panic!("{refused:?}"));
     socket.expect("hello").await;
     socket.next_notification(Duration::from_secs(5)).await.expect("a snapshot comes");
-    stage.gateway.client().request(Method::POST, &format!("{BASE}/conference/{code}"), &[], "").await;
-    let logs = stage.gateway.logs();
+    fixture.gateway.client().request(Method::POST, &format!("{BASE}/conference/{code}"), &[], "").await;
+    let logs = fixture.gateway.logs();
     let refresh = guest.login()["refreshToken"].as_str().unwrap();
     for secret in ["very-secret-word", "between-us-only", token, refresh, &code, "the chair's secret"] {
         let line = logs.lines().find(|line| line.contains(secret));

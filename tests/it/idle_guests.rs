@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::Client;
 use crate::support::wait::until_true;
 use crate::support::xmpp_server::XmppServer;
@@ -19,18 +19,18 @@ async fn join(guest: &Client, conf: &str) -> Value {
 
 #[tokio::test]
 async fn guests_who_log_in_and_never_join_give_their_places_back() {
-    let stage = Stage::with("[limits]\nguests_per_link = 3\nguest_idle_ms = 3000").await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let fixture = Fixture::with("[limits]\nguests_per_link = 3\nguest_idle_ms = 3000").await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
     let [silent, refreshing, listening] = [
-        stage.guest(&code, "Silent").await,
-        stage.guest(&code, "Refreshing").await,
-        stage.guest(&code, "Listening").await,
+        fixture.guest(&code, "Silent").await,
+        fixture.guest(&code, "Refreshing").await,
+        fixture.guest(&code, "Listening").await,
     ];
     let mut socket = listening.open_socket().await;
     let refreshing = refreshing.refreshed().await;
     let login = json!({ "grantType": "conference_link", "link": code, "name": "Later" });
-    let full = stage.gateway.client().try_login(login.clone()).await.err().expect("the link is full");
+    let full = fixture.gateway.client().try_login(login.clone()).await.err().expect("the link is full");
     assert_eq!(full.refused(-32029)["data"]["key"], "link.full");
 
     assert_eq!(socket.close_code().await, 4001);
@@ -41,7 +41,7 @@ async fn guests_who_log_in_and_never_join_give_their_places_back() {
         assert_eq!(refused.refused(-32001)["data"]["key"], "auth.ended");
     }
     for name in ["One", "Two", "Three"] {
-        join(&stage.guest(&code, name).await, &conf).await;
+        join(&fixture.guest(&code, name).await, &conf).await;
     }
     let links = chair.rpc("conference.listLinks", json!({ "confId": conf })).await.result();
     assert_eq!(links["links"][0]["uses"], 6, "what was used stays used");
@@ -50,24 +50,24 @@ async fn guests_who_log_in_and_never_join_give_their_places_back() {
 #[tokio::test]
 async fn an_account_stays_while_its_guest_is_in_waits_or_may_come_back_and_not_much_longer() {
     let limits = "[limits]\nguest_idle_ms = 300\ngrace_ms = 100\nresume_window_ms = 8000";
-    let stage = Stage::with(limits).await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let fixture = Fixture::with(limits).await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
     join(&chair, &conf).await;
     let _chairs_socket = chair.open_socket().await;
-    let [inside, away] = [stage.guest(&code, "Inside").await, stage.guest(&code, "Away").await];
+    let [inside, away] = [fixture.guest(&code, "Inside").await, fixture.guest(&code, "Away").await];
     let (_socket, gone) = (inside.open_socket().await, away.open_socket().await);
     for guest in [&inside, &away] {
         assert_eq!(join(guest, &conf).await["state"], "joined");
     }
     chair.rpc("conference.update", json!({ "confId": conf, "lobby": true })).await.result();
-    let waiting = stage.guest(&code, "Waiting").await;
+    let waiting = fixture.guest(&code, "Waiting").await;
     let _waiters_socket = waiting.open_socket().await;
     assert_eq!(join(&waiting, &conf).await["state"], "waiting");
 
     // One who never joins is the clock.
     let left_off = gone.vanish();
-    let idle = stage.guest(&code, "Idle").await;
+    let idle = fixture.guest(&code, "Idle").await;
     until_true("the idle account has ended", async || is_refused(&idle).await).await;
     for guest in [&inside, &waiting, &away] {
         assert!(!is_refused(guest).await);
@@ -83,21 +83,21 @@ async fn an_account_stays_while_its_guest_is_in_waits_or_may_come_back_and_not_m
 
 #[tokio::test]
 async fn idle_accounts_of_before_a_crash_are_ended() {
-    let mut stage = Stage::with("[limits]\nguests_per_link = 1\nguest_idle_ms = 1000").await;
-    let chair = stage.chair().await;
-    let (_, code) = stage.conference(&chair, json!({})).await;
-    let idle = stage.guest(&code, "Idle").await;
-    stage.gateway.restart().await;
+    let mut fixture = Fixture::with("[limits]\nguests_per_link = 1\nguest_idle_ms = 1000").await;
+    let chair = fixture.chair().await;
+    let (_, code) = fixture.conference(&chair, json!({})).await;
+    let idle = fixture.guest(&code, "Idle").await;
+    fixture.gateway.restart().await;
     until_true("the account has ended", async || is_refused(&idle).await).await;
-    stage.guest(&code, "Next").await;
+    fixture.guest(&code, "Next").await;
 }
 
 async fn an_idle_guests_account_is_removed_from_the_server(server: XmppServer) {
-    let stage = Stage::c2s(server, "starttls", "[limits]\nguest_idle_ms = 500").await;
-    let chair = stage.chair().await;
-    let (_, code) = stage.conference(&chair, json!({})).await;
-    let idle = stage.guest(&code, "Idle").await;
-    let server = stage.server.as_ref().expect("a real one");
+    let fixture = Fixture::c2s(server, "starttls", "[limits]\nguest_idle_ms = 500").await;
+    let chair = fixture.chair().await;
+    let (_, code) = fixture.conference(&chair, json!({})).await;
+    let idle = fixture.guest(&code, "Idle").await;
+    let server = fixture.server.as_ref().expect("a real one");
     until_true("the account is removed", async || !has_account(server, idle.user_id()).await).await;
     assert!(is_refused(&idle).await);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::{BASE, Client};
 use crate::support::event_socket::EventSocket;
 use crate::support::janus::{Janus, media_address};
@@ -14,7 +14,7 @@ use crate::support::wait::until_true;
 /// A conference whose call gateway is a Janus.
 struct Scene {
     janus: Janus,
-    stage: Stage,
+    fixture: Fixture,
     conf: String,
     chair: Client,
     guests: [Client; 2],
@@ -25,10 +25,10 @@ struct Scene {
 impl Scene {
     async fn open() -> Self {
         let janus = Janus::start().await;
-        let stage = Stage::with(&janus.node("j1")).await;
-        let chair = stage.chair().await;
-        let (conf, code) = stage.conference(&chair, json!({})).await;
-        let guests = [stage.guest(&code, "One").await, stage.guest(&code, "Two").await];
+        let fixture = Fixture::with(&janus.node("j1")).await;
+        let chair = fixture.chair().await;
+        let (conf, code) = fixture.conference(&chair, json!({})).await;
+        let guests = [fixture.guest(&code, "One").await, fixture.guest(&code, "Two").await];
         let mut events = Vec::new();
         for member in [&chair, &guests[0], &guests[1]] {
             let mut socket = member.open_socket().await;
@@ -37,7 +37,7 @@ impl Scene {
             events.push(socket);
         }
         until_true("Janus is offered", async || chair.offered_gateways().await.ends_with("/callgw/at/j1")).await;
-        Self { janus, stage, conf, chair, guests, _events: events }
+        Self { janus, fixture, conf, chair, guests, _events: events }
     }
 
     fn members(&self) -> [&Client; 3] {
@@ -123,7 +123,7 @@ async fn a_janus_that_dies_is_left_for_the_next_node_and_taken_again_when_it_is_
     assert_eq!(refused["data"]["key"], "callgw.none", "{refused}");
     scene.janus.start_again().await;
     until_true("it is offered again", async || scene.chair.offered_gateways().await.ends_with("/callgw/at/j1")).await;
-    assert!(scene.stage.gateway.metric("confgate_janus_up").await == Some(1.0));
+    assert!(scene.fixture.gateway.metric("confgate_janus_up").await == Some(1.0));
 }
 
 #[tokio::test]
@@ -153,8 +153,8 @@ async fn a_check_opens_a_session_with_janus_and_says_why_it_cant() {
 async fn other_clients_of_a_janus_count_as_its_load() {
     let janus = Janus::start().await;
     let node = janus.counted_node("j1");
-    let stage = Stage::with(&format!("[callgw]\nconnections = 100\nreport_interval_ms = 200\n{node}")).await;
-    let operator = stage.operator().await;
+    let fixture = Fixture::with(&format!("[callgw]\nconnections = 100\nreport_interval_ms = 200\n{node}")).await;
+    let operator = fixture.operator().await;
     let load = async || {
         let listed = operator.rpc("callgw.list", json!({})).await.result();
         listed["nodes"][0]["load"].as_f64().unwrap_or_default()

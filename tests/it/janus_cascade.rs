@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::call_failover::{Member, member};
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::browser::Browser;
 use crate::support::chaos::ChaosProxy;
 use crate::support::client::{BASE, Client};
@@ -22,7 +22,7 @@ const TURNS: usize = 20;
 
 /// A gateway in front of two, which it speaks to over those links and counts by their Admin API.
 struct Site {
-    stage: Stage,
+    fixture: Fixture,
     operator: Client,
     januses: [Janus; 2],
     apis: [ChaosProxy; 2],
@@ -39,9 +39,9 @@ impl Site {
         // The one is sent to where its API is, the other at an address of its own.
         let nodes = format!("{one}{other}rtp_address = \"{}\"\n", media_address());
         let callgw = format!("[callgw]\nconnections = {CONNECTIONS}\n");
-        let stage = Stage::with(&format!("{callgw}{nodes}")).await;
-        let operator = stage.operator().await;
-        let site = Self { stage, operator, januses, apis };
+        let fixture = Fixture::with(&format!("{callgw}{nodes}")).await;
+        let operator = fixture.operator().await;
+        let site = Self { fixture, operator, januses, apis };
         until_true("both report", async || site.loads().await.iter().all(Option::is_some)).await;
         site
     }
@@ -59,7 +59,7 @@ impl Site {
     }
 
     async fn links(&self) -> Option<f64> {
-        self.stage.gateway.metric("confgate_pull_links").await
+        self.fixture.gateway.metric("confgate_pull_links").await
     }
 
     /// Streams that each takes from the other.
@@ -82,7 +82,7 @@ struct Guest {
 
 impl Guest {
     async fn enter(site: &Site, code: &str, conf: &str) -> Self {
-        Self::connect(member(&site.stage, code, conf).await, conf).await
+        Self::connect(member(&site.fixture, code, conf).await, conf).await
     }
 
     /// Takes part where they are sent now.
@@ -139,8 +139,8 @@ async fn falls_silent(sends: &mut Peer, sees: &mut Peer) {
 #[tokio::test]
 async fn a_conference_that_outgrows_its_janus_goes_on_at_two_that_send_each_other_its_streams() {
     let site = Site::start().await;
-    let chair = site.stage.chair().await;
-    let (conf, code) = site.stage.conference(&chair, json!({})).await;
+    let chair = site.fixture.chair().await;
+    let (conf, code) = site.fixture.conference(&chair, json!({})).await;
     let (mut anna, mut ben, _others) = one_at_each(&site, &code, &conf).await;
     let [_at_anna, mut at_ben] = see_each_other(&mut anna, &mut ben).await;
     let mut carl = Guest::enter(&site, &code, &conf).await;
@@ -184,8 +184,8 @@ async fn a_conference_that_outgrows_its_janus_goes_on_at_two_that_send_each_othe
 #[tokio::test]
 async fn a_janus_whose_link_was_cut_has_nothing_left_of_before_and_its_streams_come_again() {
     let mut site = Site::start().await;
-    let chair = site.stage.chair().await;
-    let (conf, code) = site.stage.conference(&chair, json!({})).await;
+    let chair = site.fixture.chair().await;
+    let (conf, code) = site.fixture.conference(&chair, json!({})).await;
     let (mut anna, mut ben, _others) = one_at_each(&site, &code, &conf).await;
     let _seen = see_each_other(&mut anna, &mut ben).await;
 
@@ -202,15 +202,15 @@ async fn a_janus_whose_link_was_cut_has_nothing_left_of_before_and_its_streams_c
     flows(&mut ben.sends, &mut at_anna).await;
     until_true("each stream crosses once", async || site.crossing() == [1, 1]).await;
 
-    site.stage.gateway.stop(PATIENCE).await.expect("it stops");
+    site.fixture.gateway.stop(PATIENCE).await.expect("it stops");
     until_true("a gateway that stops leaves nothing", async || site.crossing() == [0, 0]).await;
 }
 
 #[tokio::test]
 async fn conference_is_whole_again_at_the_other_janus_after_one_dies() {
     let mut site = Site::start().await;
-    let chair = site.stage.chair().await;
-    let (conf, code) = site.stage.conference(&chair, json!({})).await;
+    let chair = site.fixture.chair().await;
+    let (conf, code) = site.fixture.conference(&chair, json!({})).await;
     let (mut anna, mut ben, others) = one_at_each(&site, &code, &conf).await;
     let mut at_ben = ben.watch(&anna.user).await;
     flows(&mut anna.sends, &mut at_ben).await;
@@ -232,11 +232,11 @@ async fn conference_is_whole_again_at_the_other_janus_after_one_dies() {
 #[tokio::test]
 async fn browser_people_on_two_januses_see_and_hear_each_other() {
     let site = Site::start().await;
-    let chair = site.stage.chair().await;
-    let (conf, code) = site.stage.conference(&chair, json!({})).await;
-    let link = format!("https://{}{BASE}/conference/{code}", site.stage.gateway.http());
+    let chair = site.fixture.chair().await;
+    let (conf, code) = site.fixture.conference(&chair, json!({})).await;
+    let link = format!("https://{}{BASE}/conference/{code}", site.fixture.gateway.http());
     let anna = Person::enter(Browser::start().await, &link, "Anna Schmidt").await;
-    let scout = member(&site.stage, &code, &conf).await;
+    let scout = member(&site.fixture, &code, &conf).await;
     let first = at(&scout.gateway);
     scout.client.rpc("conference.leave", json!({ "confId": conf })).await.result();
     let _others = site.fill(first).await;

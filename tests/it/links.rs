@@ -7,7 +7,7 @@ use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::{Answer, BASE, Client, Reply};
 use crate::support::wait::until_true;
 use crate::support::xmpp_server::XmppServer;
@@ -17,19 +17,19 @@ const AWKWARD: &str = "a?b>~~ÿÿ?>1";
 const HOUR_MS: u64 = 3_600_000;
 
 /// The request of the guest page: `POST {base}/conference/{code}`.
-async fn post(stage: &Stage, code: &str) -> Reply {
-    stage.gateway.client().request(Method::POST, &format!("{BASE}/conference/{code}"), &[], "").await
+async fn post(fixture: &Fixture, code: &str) -> Reply {
+    fixture.gateway.client().request(Method::POST, &format!("{BASE}/conference/{code}"), &[], "").await
 }
 
 /// Its answer, which always comes with 200.
-async fn page(stage: &Stage, code: &str) -> Value {
-    let reply = post(stage, code).await;
+async fn page(fixture: &Fixture, code: &str) -> Value {
+    let reply = post(fixture, code).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.json()
 }
 
-async fn state(stage: &Stage, code: &str) -> i64 {
-    page(stage, code).await["state"].as_i64().expect("a page has a state")
+async fn state(fixture: &Fixture, code: &str) -> i64 {
+    page(fixture, code).await["state"].as_i64().expect("a page has a state")
 }
 
 fn unknown() -> Value {
@@ -55,8 +55,8 @@ fn by_link(code: &str) -> Value {
 }
 
 /// The refusal of a login by that code.
-async fn turned_away(stage: &Stage, code: &str) -> Answer {
-    stage.gateway.client().try_login(by_link(code)).await.err().expect("the login is refused")
+async fn turned_away(fixture: &Fixture, code: &str) -> Answer {
+    fixture.gateway.client().try_login(by_link(code)).await.err().expect("the login is refused")
 }
 
 fn key(answer: &Answer) -> String {
@@ -65,84 +65,84 @@ fn key(answer: &Answer) -> String {
 
 #[tokio::test]
 async fn a_legacy_code_is_read_in_both_alphabets_padded_or_not_and_with_its_slashes_encoded() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, _) = stage.conference(&chair, json!({ "password": AWKWARD })).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, _) = fixture.conference(&chair, json!({ "password": AWKWARD })).await;
     let expected = json!({ "confId": conf, "confName": "周会 Weekly", "state": 0, "code": 200 });
     let standard = STANDARD.encode(AWKWARD);
     assert!(standard.contains('+') && standard.contains('/') && standard.ends_with('='), "{standard}");
     let forms = [standard, STANDARD_NO_PAD.encode(AWKWARD), URL_SAFE.encode(AWKWARD), URL_SAFE_NO_PAD.encode(AWKWARD)];
     for form in forms {
         let code = format!("Ab9z{form}");
-        assert_eq!(page(&stage, &code).await, expected, "{code}");
+        assert_eq!(page(&fixture, &code).await, expected, "{code}");
         let encoded = utf8_percent_encode(&code, NON_ALPHANUMERIC).to_string();
-        assert_eq!(page(&stage, &encoded).await, expected, "{encoded}");
-        assert_eq!(stage.guest(&code, "Guest").await.login()["confId"], conf.as_str());
+        assert_eq!(page(&fixture, &encoded).await, expected, "{encoded}");
+        assert_eq!(fixture.guest(&code, "Guest").await.login()["confId"], conf.as_str());
     }
 }
 
 #[tokio::test]
 async fn a_link_made_for_the_seeds_apps_is_url_safe_and_unpadded() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, _) = stage.conference(&chair, json!({ "password": AWKWARD })).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, _) = fixture.conference(&chair, json!({ "password": AWKWARD })).await;
     let made = link(&chair, &conf, json!({ "legacy": true })).await;
     let code = made["code"].as_str().expect("a link has a code");
     assert_eq!(code[4..], URL_SAFE_NO_PAD.encode(AWKWARD));
     assert!(code[..4].bytes().all(|b| b.is_ascii_alphanumeric()), "{code}");
     assert!(made["url"].as_str().unwrap().ends_with(&format!("{BASE}/conference/{code}")));
     assert_eq!(made.get("linkId"), None);
-    stage.guest(code, "Guest").await;
+    fixture.guest(code, "Guest").await;
     let terms = json!({ "confId": conf, "legacy": true, "role": "chair" });
     chair.rpc("conference.createLink", terms).await.refused(-32602);
-    let (other, _) = stage.conference(&chair, json!({ "password": "1234" })).await;
-    let guest = stage.guest(code, "Guest").await;
+    let (other, _) = fixture.conference(&chair, json!({ "password": "1234" })).await;
+    let guest = fixture.guest(code, "Guest").await;
     guest.rpc("conference.createLink", json!({ "confId": other, "legacy": true })).await.refused(-32004);
     guest.rpc("conference.createLink", json!({ "confId": conf, "legacy": true })).await.refused(-32003);
 }
 
 #[tokio::test]
 async fn a_link_tells_its_conferences_state_before_during_and_after_it() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
     let later = json!({ "password": "tomorrow-1", "startAt": date_ms() + 24 * HOUR_MS });
-    let (conf, signed) = stage.conference(&chair, later).await;
+    let (conf, signed) = fixture.conference(&chair, later).await;
     let told = |state: u8| json!({ "confId": conf, "confName": "周会 Weekly", "state": state, "code": 200 });
     let codes = [signed, legacy("tomorrow-1"), "tomorrow-1".to_owned()];
     for code in &codes {
-        assert_eq!(page(&stage, code).await, told(30), "{code}");
-        assert_eq!(turned_away(&stage, code).await.refused(-32006)["data"]["state"], 30);
+        assert_eq!(page(&fixture, code).await, told(30), "{code}");
+        assert_eq!(turned_away(&fixture, code).await.refused(-32006)["data"]["state"], 30);
     }
     // The chair who comes starts it.
     chair.rpc("conference.join", json!({ "confId": conf })).await.result();
     for code in &codes {
-        assert_eq!(page(&stage, code).await, told(0), "{code}");
+        assert_eq!(page(&fixture, code).await, told(0), "{code}");
     }
     chair.rpc("conference.end", json!({ "confId": conf })).await.result();
     for code in &codes {
-        assert_eq!(page(&stage, code).await, told(31), "{code}");
-        assert_eq!(turned_away(&stage, code).await.refused(-32006)["data"]["state"], 31);
+        assert_eq!(page(&fixture, code).await, told(31), "{code}");
+        assert_eq!(turned_away(&fixture, code).await.refused(-32006)["data"]["state"], 31);
     }
 }
 
 #[tokio::test]
 async fn a_code_that_leads_nowhere_is_unknown_however_ill_formed_it_is() {
-    let stage = Stage::embedded().await;
+    let fixture = Fixture::embedded().await;
     let long = "x".repeat(4000);
     let codes =
         ["12345678", "xY7a!!!!", "xY7a/w==", "~", "~a.b.c", "~~~", "%ff%fe", "%00", "a/b/c", "%E4%BC%9A", &long];
     for code in codes {
-        assert_eq!(page(&stage, code).await, unknown(), "{code}");
+        assert_eq!(page(&fixture, code).await, unknown(), "{code}");
     }
-    let refused = turned_away(&stage, "12345678").await.refused(-32004);
+    let refused = turned_away(&fixture, "12345678").await.refused(-32004);
     assert_eq!(refused["data"]["state"], 32);
 }
 
 #[tokio::test]
 async fn a_link_leads_where_it_led_whatever_mail_and_chat_hang_on_it() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, signed) = stage.conference(&chair, json!({ "password": AWKWARD })).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, signed) = fixture.conference(&chair, json!({ "password": AWKWARD })).await;
     let token = signed.strip_prefix('~').expect("it is signed");
     let legacy = format!("Ab9z{}", STANDARD.encode(AWKWARD));
     let paths = [
@@ -160,7 +160,7 @@ async fn a_link_leads_where_it_led_whatever_mail_and_chat_hang_on_it() {
         format!("{}%E3%80%82", utf8_percent_encode(&legacy, NON_ALPHANUMERIC)),
     ];
     for path in &paths {
-        let page = page(&stage, path).await;
+        let page = page(&fixture, path).await;
         assert_eq!((&page["confId"], &page["state"]), (&json!(conf), &json!(0)), "{path}");
     }
     let around = [
@@ -175,7 +175,7 @@ async fn a_link_leads_where_it_led_whatever_mail_and_chat_hang_on_it() {
     for path in &paths {
         for (before, after) in around {
             let link = format!("{before}{BASE}/conference/{path}{after}");
-            let login = stage.gateway.client().try_login(by_link(&link)).await;
+            let login = fixture.gateway.client().try_login(by_link(&link)).await;
             let login = login.unwrap_or_else(|refusal| panic!("{link}: {}", refusal.0));
             assert_eq!(login.login()["confId"], conf.as_str(), "{link}");
             login.rpc("auth.http.logout", json!({})).await.result();
@@ -185,20 +185,20 @@ async fn a_link_leads_where_it_led_whatever_mail_and_chat_hang_on_it() {
 
 #[tokio::test]
 async fn every_password_that_a_conference_may_have_opens_its_link() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
     let passwords =
         ["회".repeat(64), "😀".repeat(64), "x".repeat(64), "ends in a stop.".to_owned(), "is it? #1".to_owned()];
     for password in passwords {
-        let (conf, _) = stage.conference(&chair, json!({ "password": password })).await;
+        let (conf, _) = fixture.conference(&chair, json!({ "password": password })).await;
         let made = link(&chair, &conf, json!({ "legacy": true })).await;
         let code = made["code"].as_str().expect("a link has a code");
         let raw = utf8_percent_encode(&password, NON_ALPHANUMERIC).to_string();
         for path in [code, &legacy(&password), &raw] {
-            assert_eq!(page(&stage, path).await["confId"], conf.as_str(), "{path}");
+            assert_eq!(page(&fixture, path).await["confId"], conf.as_str(), "{path}");
         }
         for text in [code, made["url"].as_str().expect("a link has an address"), &password] {
-            assert_eq!(stage.guest(text, "Guest").await.login()["confId"], conf.as_str(), "{text}");
+            assert_eq!(fixture.guest(text, "Guest").await.login()["confId"], conf.as_str(), "{text}");
         }
     }
     let long = json!({ "name": "x", "password": "x".repeat(65) });
@@ -207,87 +207,87 @@ async fn every_password_that_a_conference_may_have_opens_its_link() {
 
 #[tokio::test]
 async fn code_is_tried_as_written_before_it_is_trimmed() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (with, _) = stage.conference(&chair, json!({ "password": "secret." })).await;
-    let (without, _) = stage.conference(&chair, json!({ "password": "secret" })).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (with, _) = fixture.conference(&chair, json!({ "password": "secret." })).await;
+    let (without, _) = fixture.conference(&chair, json!({ "password": "secret" })).await;
     for (text, conf) in [("secret.", &with), ("secret", &without), ("secret。", &without), (" secret. ", &with)] {
         let encoded = utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        assert_eq!(page(&stage, &encoded).await["confId"], conf.as_str(), "{text}");
-        assert_eq!(stage.guest(text, "Guest").await.login()["confId"], conf.as_str(), "{text}");
+        assert_eq!(page(&fixture, &encoded).await["confId"], conf.as_str(), "{text}");
+        assert_eq!(fixture.guest(text, "Guest").await.login()["confId"], conf.as_str(), "{text}");
     }
 }
 
 #[tokio::test]
 async fn a_password_is_the_same_composed_or_not_and_with_whatever_blank() {
-    let stage = Stage::with("[[eim.users]]\nuser_id = \"zoe\"\nname = \"Zoë\"\npassword = \"Zoë 1\"").await;
-    let chair = stage.chair().await;
-    let (conf, _) = stage.conference(&chair, json!({ "password": "Zoë 会" })).await;
+    let fixture = Fixture::with("[[eim.users]]\nuser_id = \"zoe\"\nname = \"Zoë\"\npassword = \"Zoë 1\"").await;
+    let chair = fixture.chair().await;
+    let (conf, _) = fixture.conference(&chair, json!({ "password": "Zoë 会" })).await;
     for written in ["Zoe\u{308} 会", "Zoë\u{3000}会", "Zoe\u{308}\u{A0}会"] {
         for code in [legacy(written), utf8_percent_encode(written, NON_ALPHANUMERIC).to_string()] {
-            assert_eq!(page(&stage, &code).await["confId"], conf.as_str(), "{code}");
+            assert_eq!(page(&fixture, &code).await["confId"], conf.as_str(), "{code}");
         }
-        stage.guest(written, "Guest").await;
+        fixture.guest(written, "Guest").await;
     }
     let again = json!({ "name": "Other", "password": "Zoe\u{308}\u{3000}会" });
     chair.rpc("conference.create", again).await.refused(-32005);
     for written in ["Zoë 1", "Zoe\u{308} 1", "Zoë\u{3000}1"] {
-        stage.gateway.client().login_password("zoe", written).await;
+        fixture.gateway.client().login_password("zoe", written).await;
     }
 }
 
 #[tokio::test]
 async fn no_code_at_all_is_one_that_leads_nowhere() {
-    let stage = Stage::embedded().await;
-    assert_eq!(page(&stage, "").await, unknown());
-    assert_eq!(page(&stage, "%20").await, unknown());
+    let fixture = Fixture::embedded().await;
+    assert_eq!(page(&fixture, "").await, unknown());
+    assert_eq!(page(&fixture, "%20").await, unknown());
 }
 
 #[tokio::test]
 async fn the_raw_password_serves_unless_it_is_turned_off() {
     for (config, found) in [("", true), ("[auth]\nraw_password = false", false)] {
-        let stage = Stage::with(config).await;
-        let chair = stage.chair().await;
-        stage.conference(&chair, json!({ "password": "open sesame" })).await;
-        assert_eq!(state(&stage, "open%20sesame").await == 0, found);
-        assert_eq!(stage.gateway.client().try_login(by_link("open sesame")).await.is_ok(), found);
-        assert_eq!(state(&stage, &legacy("open sesame")).await, 0, "a legacy code is another thing");
+        let fixture = Fixture::with(config).await;
+        let chair = fixture.chair().await;
+        fixture.conference(&chair, json!({ "password": "open sesame" })).await;
+        assert_eq!(state(&fixture, "open%20sesame").await == 0, found);
+        assert_eq!(fixture.gateway.client().try_login(by_link("open sesame")).await.is_ok(), found);
+        assert_eq!(state(&fixture, &legacy("open sesame")).await, 0, "a legacy code is another thing");
     }
 }
 
 #[tokio::test]
 async fn a_signed_link_holds_its_terms() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, _) = stage.conference(&chair, json!({})).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, _) = fixture.conference(&chair, json!({})).await;
 
     let expired = code(&chair, &conf, json!({ "expiresAt": date_ms() + 1500 })).await;
-    until_true("the link has expired", async || page(&stage, &expired).await == unknown()).await;
-    assert_eq!(key(&turned_away(&stage, &expired).await), "link.expired");
+    until_true("the link has expired", async || page(&fixture, &expired).await == unknown()).await;
+    assert_eq!(key(&turned_away(&fixture, &expired).await), "link.expired");
 
     let early = code(&chair, &conf, json!({ "notBefore": date_ms() + HOUR_MS })).await;
-    assert_eq!(state(&stage, &early).await, 30);
-    assert_eq!(turned_away(&stage, &early).await.refused(-32006)["data"]["state"], 30);
+    assert_eq!(state(&fixture, &early).await, 30);
+    assert_eq!(turned_away(&fixture, &early).await.refused(-32006)["data"]["state"], 30);
 
     let revoked = link(&chair, &conf, json!({})).await;
     let revoked_code = revoked["code"].as_str().unwrap();
-    assert_eq!(state(&stage, revoked_code).await, 0);
+    assert_eq!(state(&fixture, revoked_code).await, 0);
     let params = json!({ "confId": conf, "linkId": revoked["linkId"] });
     chair.rpc("conference.revokeLink", params).await.result();
-    assert_eq!(page(&stage, revoked_code).await, unknown());
-    assert_eq!(key(&turned_away(&stage, revoked_code).await), "link.revoked");
+    assert_eq!(page(&fixture, revoked_code).await, unknown());
+    assert_eq!(key(&turned_away(&fixture, revoked_code).await), "link.revoked");
 
     let forged = format!("{}x", code(&chair, &conf, json!({})).await);
-    assert_eq!(page(&stage, &forged).await, unknown());
+    assert_eq!(page(&fixture, &forged).await, unknown());
 }
 
 #[tokio::test]
 async fn a_chairs_link_makes_its_bearer_a_chair_and_nothing_beyond_the_conference() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, guest_code) = stage.conference(&chair, json!({ "startAt": date_ms() + HOUR_MS })).await;
-    let (other, _) = stage.conference(&chair, json!({})).await;
-    let bearer = stage.guest(&code(&chair, &conf, json!({ "role": "chair" })).await, "Boss").await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, guest_code) = fixture.conference(&chair, json!({ "startAt": date_ms() + HOUR_MS })).await;
+    let (other, _) = fixture.conference(&chair, json!({})).await;
+    let bearer = fixture.guest(&code(&chair, &conf, json!({ "role": "chair" })).await, "Boss").await;
     let terms = json!({ "confId": conf, "role": "guest" });
     bearer.rpc("conference.createLink", terms.clone()).await.result();
     let joined = bearer.rpc("conference.join", json!({ "confId": conf })).await.result();
@@ -302,16 +302,16 @@ async fn a_chairs_link_makes_its_bearer_a_chair_and_nothing_beyond_the_conferenc
     ] {
         assert!(bearer.rpc(method, params).await.0.get("error").is_some(), "{method}");
     }
-    assert_eq!(state(&stage, &guest_code).await, 0, "the chair who comes starts it");
+    assert_eq!(state(&fixture, &guest_code).await, 0, "the chair who comes starts it");
     bearer.rpc("conference.control", json!({ "confId": conf, "action": "lock" })).await.result();
     bearer.rpc("conference.control", json!({ "confId": other, "action": "lock" })).await.refused(-32004);
 }
 
 #[tokio::test]
 async fn a_name_of_which_nothing_can_be_seen_is_refused_wherever_one_is_given() {
-    let stage = Stage::embedded().await;
-    let (chair, operator) = (stage.chair().await, stage.operator().await);
-    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let fixture = Fixture::embedded().await;
+    let (chair, operator) = (fixture.chair().await, fixture.operator().await);
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
     let unseen = [
         "\u{200B}",
         "\u{3164}",
@@ -325,14 +325,14 @@ async fn a_name_of_which_nothing_can_be_seen_is_refused_wherever_one_is_given() 
     ];
     for name in unseen {
         let login = json!({ "grantType": "conference_link", "link": code, "name": name });
-        let refused = stage.gateway.client().try_login(login).await.err().expect("a refusal").refused(-32602);
+        let refused = fixture.gateway.client().try_login(login).await.err().expect("a refusal").refused(-32602);
         assert_eq!(refused["data"]["errors"][0]["path"], "name", "{name:?}");
         chair.rpc("conference.create", json!({ "name": name })).await.refused(-32602);
         chair.rpc("conference.update", json!({ "confId": conf, "name": name })).await.refused(-32602);
         operator.rpc("org.user.createUser", json!({ "name": name })).await.refused(-32602);
         chair.rpc("conference.join", json!({ "confId": conf, "name": name })).await.refused(-32602);
     }
-    let guest = stage.guest(&code, "An\u{202E}na \u{200B}👩\u{200D}💻\u{2069}").await;
+    let guest = fixture.guest(&code, "An\u{202E}na \u{200B}👩\u{200D}💻\u{2069}").await;
     assert_eq!(guest.login()["name"], "Anna 👩\u{200D}💻");
     let joined = guest.rpc("conference.join", json!({ "confId": conf })).await.result();
     assert_eq!(joined["member"]["name"], "Anna 👩\u{200D}💻");
@@ -346,40 +346,40 @@ mod two_with_a_chairs_link_and_the_chair_rule_side_by_side_each_in_a_seat_of_the
 
     #[tokio::test]
     async fn embedded() {
-        they_rule_side_by_side(Stage::embedded().await).await;
+        they_rule_side_by_side(Fixture::embedded().await).await;
     }
 
     #[tokio::test]
     async fn ejabberd_component() {
-        they_rule_side_by_side(Stage::component(XmppServer::ejabberd().await, "").await).await;
+        they_rule_side_by_side(Fixture::component(XmppServer::ejabberd().await, "").await).await;
     }
 
     #[tokio::test]
     async fn prosody_component() {
-        they_rule_side_by_side(Stage::component(XmppServer::prosody().await, "").await).await;
+        they_rule_side_by_side(Fixture::component(XmppServer::prosody().await, "").await).await;
     }
 
     #[tokio::test]
     async fn ejabberd_sessions() {
-        they_rule_side_by_side(Stage::c2s(XmppServer::ejabberd().await, "starttls", "").await).await;
+        they_rule_side_by_side(Fixture::c2s(XmppServer::ejabberd().await, "starttls", "").await).await;
     }
 
     #[tokio::test]
     async fn prosody_sessions() {
-        they_rule_side_by_side(Stage::c2s(XmppServer::prosody().await, "starttls", "").await).await;
+        they_rule_side_by_side(Fixture::c2s(XmppServer::prosody().await, "starttls", "").await).await;
     }
 }
 
-async fn they_rule_side_by_side(stage: Stage) {
-    let chair = stage.chair().await;
-    let (conf, _) = stage.conference(&chair, json!({})).await;
+async fn they_rule_side_by_side(fixture: Fixture) {
+    let chair = fixture.chair().await;
+    let (conf, _) = fixture.conference(&chair, json!({})).await;
     let code = code(&chair, &conf, json!({ "role": "chair" })).await;
     let mut app = chair.open_socket().await;
     app.call("conference.join", json!({ "confId": conf })).await.result();
     let mut sockets = Vec::new();
     let mut users = vec![chair.user_id().to_owned()];
     for name in ["One", "Two"] {
-        let bearer = stage.guest(&code, name).await;
+        let bearer = fixture.guest(&code, name).await;
         let mut socket = bearer.open_socket().await;
         let joined = socket.call("conference.join", json!({ "confId": conf })).await.result();
         assert_eq!((&joined["member"]["name"], &joined["member"]["role"]), (&json!(name), &json!("chair")));
@@ -406,9 +406,9 @@ async fn they_rule_side_by_side(stage: Stage) {
 
 #[tokio::test]
 async fn a_use_is_one_successful_login_and_nothing_else() {
-    let stage = Stage::with("[limits]\nguests_per_link = 2").await;
-    let chair = stage.chair().await;
-    let (conf, _) = stage.conference(&chair, json!({})).await;
+    let fixture = Fixture::with("[limits]\nguests_per_link = 2").await;
+    let chair = fixture.chair().await;
+    let (conf, _) = fixture.conference(&chair, json!({})).await;
     let made = link(&chair, &conf, json!({ "maxUses": 3 })).await;
     let code = made["code"].as_str().unwrap();
     let uses = async || {
@@ -417,10 +417,10 @@ async fn a_use_is_one_successful_login_and_nothing_else() {
         links.find(|l| l["linkId"] == made["linkId"]).expect("the link is listed")["uses"].as_u64().unwrap()
     };
 
-    let guest = stage.guest(code, "Guest").await;
+    let guest = fixture.guest(code, "Guest").await;
     assert_eq!(uses().await, 1);
     // Looking, refreshing, joining, and a socket that breaks and resumes use nothing.
-    assert_eq!(state(&stage, code).await, 0);
+    assert_eq!(state(&fixture, code).await, 0);
     let guest = guest.refreshed().await;
     let mut socket = guest.open_socket().await;
     socket.call("conference.join", json!({ "confId": conf })).await.result();
@@ -430,31 +430,31 @@ async fn a_use_is_one_successful_login_and_nothing_else() {
     assert_eq!(uses().await, 1);
 
     // Two live accounts are all that the link may have: the third login fails and gives its use back.
-    stage.guest(code, "Second").await;
-    let full = turned_away(&stage, code).await;
+    fixture.guest(code, "Second").await;
+    let full = turned_away(&fixture, code).await;
     assert_eq!((key(&full), uses().await), ("link.full".into(), 2));
     assert!(full.refused(-32029)["data"]["retryAfterMs"].as_u64().is_some());
     // A guest that leaves for good makes room.
     guest.rpc("auth.http.logout", json!({})).await.result();
-    let third = stage.guest(code, "Third").await;
+    let third = fixture.guest(code, "Third").await;
     third.rpc("auth.http.logout", json!({})).await.result();
-    assert_eq!((key(&turned_away(&stage, code).await), uses().await), ("link.exhausted".into(), 3));
+    assert_eq!((key(&turned_away(&fixture, code).await), uses().await), ("link.exhausted".into(), 3));
 }
 
 #[tokio::test]
 async fn a_password_is_one_live_conferences_own() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (first, _) = stage.conference(&chair, json!({ "password": "20260101" })).await;
-    let operator = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (first, _) = fixture.conference(&chair, json!({ "password": "20260101" })).await;
+    let operator = fixture.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
     let again = json!({ "name": "Other", "password": "20260101" });
     let refused = operator.rpc("conference.create", again.clone()).await.refused(-32005);
     assert!(!refused.to_string().contains(&first), "whose it is, is not said: {refused}");
 
     chair.rpc("conference.end", json!({ "confId": first })).await.result();
-    assert_eq!(page(&stage, &legacy("20260101")).await["confId"], first.as_str(), "ended, and no other has it");
+    assert_eq!(page(&fixture, &legacy("20260101")).await["confId"], first.as_str(), "ended, and no other has it");
     let second = operator.rpc("conference.create", again).await.result();
-    assert_eq!(page(&stage, &legacy("20260101")).await["confId"], second["confId"], "one that goes on comes first");
+    assert_eq!(page(&fixture, &legacy("20260101")).await["confId"], second["confId"], "one that goes on comes first");
     let made = operator.rpc("conference.create", json!({ "name": "Third" })).await.result();
     let password = made["password"].as_str().expect("the chair is told the password");
     assert!(password.len() >= 8 && password.bytes().all(|b| b.is_ascii_digit()), "{password}");
@@ -462,55 +462,55 @@ async fn a_password_is_one_live_conferences_own() {
 
 #[tokio::test]
 async fn twenty_wrong_guesses_a_minute_are_enough_and_a_signed_link_works_meanwhile() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (_, signed) = stage.conference(&chair, json!({ "password": "right-one" })).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (_, signed) = fixture.conference(&chair, json!({ "password": "right-one" })).await;
     // Right ones are no guesses.
     for _ in 0..25 {
-        assert_eq!(state(&stage, &legacy("right-one")).await, 0);
+        assert_eq!(state(&fixture, &legacy("right-one")).await, 0);
     }
     for guess in 0..20 {
-        assert_eq!(page(&stage, &legacy(&format!("wrong-{guess}"))).await, unknown());
+        assert_eq!(page(&fixture, &legacy(&format!("wrong-{guess}"))).await, unknown());
     }
-    let refused = post(&stage, &legacy("wrong-20")).await;
+    let refused = post(&fixture, &legacy("wrong-20")).await;
     assert_eq!(refused.status, 429);
     let wait: u64 = refused.header("retry-after").parse().expect("Retry-After in seconds");
     assert!((1..=60).contains(&wait), "{wait}");
-    let login = turned_away(&stage, &legacy("wrong-21")).await.refused(-32029);
+    let login = turned_away(&fixture, &legacy("wrong-21")).await.refused(-32029);
     assert!((1..=60_000).contains(&login["data"]["retryAfterMs"].as_u64().unwrap()), "{login}");
 
-    assert_eq!(state(&stage, &signed).await, 0);
-    stage.guest(&signed, "Guest").await;
+    assert_eq!(state(&fixture, &signed).await, 0);
+    fixture.guest(&signed, "Guest").await;
 }
 
 #[tokio::test]
 async fn text_that_cannot_be_a_password_is_no_guess() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, signed) = stage.conference(&chair, json!({ "password": "right-one" })).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, signed) = fixture.conference(&chair, json!({ "password": "right-one" })).await;
     let expired = code(&chair, &conf, json!({ "expiresAt": date_ms() + 1000 })).await;
-    until_true("the link has expired", async || page(&stage, &expired).await == unknown()).await;
+    until_true("the link has expired", async || page(&fixture, &expired).await == unknown()).await;
     let long = "x".repeat(200);
     let visits = [format!("{signed}x"), format!("{signed}."), expired, "~a.b.c".into(), "~".into(), "abc".into(), long];
     for code in visits {
         for _ in 0..25 {
-            assert_eq!(post(&stage, &code).await.status, 200, "{code}");
+            assert_eq!(post(&fixture, &code).await.status, 200, "{code}");
         }
     }
-    assert_eq!(page(&stage, &legacy("wrong-one")).await, unknown());
-    assert_eq!(state(&stage, &legacy("right-one")).await, 0);
+    assert_eq!(page(&fixture, &legacy("wrong-one")).await, unknown());
+    assert_eq!(state(&fixture, &legacy("right-one")).await, 0);
 }
 
 #[tokio::test]
 async fn guesses_from_everywhere_slow_newcomers_and_lock_nobody_out() {
     let config =
         "[http]\ntrusted_proxies = [\"127.0.0.1/32\"]\n[limits]\nguesses_total_per_minute = 20\nslow_login_ms = 400";
-    let stage = Stage::with(config).await;
-    let chair = stage.chair().await;
-    stage.conference(&chair, json!({ "password": "right-one" })).await;
+    let fixture = Fixture::with(config).await;
+    let chair = fixture.chair().await;
+    fixture.conference(&chair, json!({ "password": "right-one" })).await;
     let visit = async |address: &str, code: &str| {
         let path = format!("{BASE}/conference/{code}");
-        stage.gateway.client().request(Method::POST, &path, &[("x-forwarded-for", address)], "").await
+        fixture.gateway.client().request(Method::POST, &path, &[("x-forwarded-for", address)], "").await
     };
     for n in 0..20 {
         let guess = visit(&format!("198.51.{n}.1"), &legacy(&format!("wrong-{n}"))).await;
@@ -529,9 +529,9 @@ async fn guesses_from_everywhere_slow_newcomers_and_lock_nobody_out() {
 
 #[tokio::test]
 async fn times_in_seconds_or_already_over_are_refused_by_name() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, _) = stage.conference(&chair, json!({})).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, _) = fixture.conference(&chair, json!({})).await;
     let now = date_ms();
     let (seconds, hour) = (now / 1000 + 3600, now + HOUR_MS);
     let link = |terms: Value| ("conference.createLink", terms);
@@ -560,10 +560,10 @@ async fn link_made(chair: &Client, conf: &str, terms: Value) {
 }
 
 /// Logs in with that device cookie, if any: the reply and the cookie that it sets.
-async fn login_in_browser(stage: &Stage, code: &str, cookie: Option<&str>) -> (Answer, Option<String>) {
+async fn login_in_browser(fixture: &Fixture, code: &str, cookie: Option<&str>) -> (Answer, Option<String>) {
     let body = json!({ "id": 1, "method": "auth.http.login", "params": by_link(code) }).to_string();
     let headers: Vec<(&str, &str)> = cookie.map(|cookie| ("cookie", cookie)).into_iter().collect();
-    let reply = stage.gateway.client().raw(body, &headers).await;
+    let reply = fixture.gateway.client().raw(body, &headers).await;
     let set = reply.header("set-cookie").to_owned();
     if set.is_empty() {
         return (reply.answer(), None);
@@ -575,10 +575,10 @@ async fn login_in_browser(stage: &Stage, code: &str, cookie: Option<&str>) -> (A
 }
 
 /// Comes in with a browser of its own and is sent out by that action: the browser's cookie.
-async fn sent_out(stage: &Stage, chair: &Client, conf: &str, code: &str, action: &str) -> String {
-    let (login, cookie) = login_in_browser(stage, code, None).await;
+async fn sent_out(fixture: &Fixture, chair: &Client, conf: &str, code: &str, action: &str) -> String {
+    let (login, cookie) = login_in_browser(fixture, code, None).await;
     let login = login.result();
-    let guest = stage.gateway.client().bearing(login["accessToken"].as_str().unwrap());
+    let guest = fixture.gateway.client().bearing(login["accessToken"].as_str().unwrap());
     guest.rpc("conference.join", json!({ "confId": conf })).await.result();
     let params = json!({ "confId": conf, "action": action, "userId": login["userId"] });
     chair.rpc("conference.control", params).await.result();
@@ -588,52 +588,52 @@ async fn sent_out(stage: &Stage, chair: &Client, conf: &str, code: &str, action:
 
 #[tokio::test]
 async fn a_kick_bars_the_browser_for_a_while_and_a_ban_for_the_conference() {
-    let stage = Stage::with("[limits]\nkick_s = 0").await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let kicked = sent_out(&stage, &chair, &conf, &code, "kick").await;
-    login_in_browser(&stage, &code, Some(&kicked)).await.0.result();
-    let banned = sent_out(&stage, &chair, &conf, &code, "ban").await;
-    let (refused, _) = login_in_browser(&stage, &code, Some(&banned)).await;
+    let fixture = Fixture::with("[limits]\nkick_s = 0").await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let kicked = sent_out(&fixture, &chair, &conf, &code, "kick").await;
+    login_in_browser(&fixture, &code, Some(&kicked)).await.0.result();
+    let banned = sent_out(&fixture, &chair, &conf, &code, "ban").await;
+    let (refused, _) = login_in_browser(&fixture, &code, Some(&banned)).await;
     assert_eq!((refused.refused(-32003)["code"].as_i64(), key(&refused)), (Some(-32003), "conference.banned".into()));
     // Another browser may, and so may this one elsewhere.
-    login_in_browser(&stage, &code, None).await.0.result();
-    let (_, other) = stage.conference(&chair, json!({})).await;
-    login_in_browser(&stage, &other, Some(&banned)).await.0.result();
+    login_in_browser(&fixture, &code, None).await.0.result();
+    let (_, other) = fixture.conference(&chair, json!({})).await;
+    login_in_browser(&fixture, &other, Some(&banned)).await.0.result();
 }
 
 #[tokio::test]
 async fn a_kicked_browser_is_turned_away_and_a_forged_cookie_is_nobodys() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let kicked = sent_out(&stage, &chair, &conf, &code, "kick").await;
-    let (refused, cookie) = login_in_browser(&stage, &code, Some(&kicked)).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let kicked = sent_out(&fixture, &chair, &conf, &code, "kick").await;
+    let (refused, cookie) = login_in_browser(&fixture, &code, Some(&kicked)).await;
     assert_eq!((key(&refused), cookie), ("conference.banned".into(), None));
     let forged = format!("{kicked}x");
-    let (login, cookie) = login_in_browser(&stage, &code, Some(&forged)).await;
+    let (login, cookie) = login_in_browser(&fixture, &code, Some(&forged)).await;
     login.result();
     assert!(cookie.is_some(), "a cookie that isn't ours is replaced");
 }
 
 #[tokio::test]
 async fn checks_come_in_order_link_banned_started_locked_full_lobby() {
-    let stage = Stage::with("[limits]\nconference_members = 2").await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({ "startAt": date_ms() + HOUR_MS })).await;
+    let fixture = Fixture::with("[limits]\nconference_members = 2").await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({ "startAt": date_ms() + HOUR_MS })).await;
     let control = async |action: &str, user: Value| {
         let params = json!({ "confId": conf, "action": action, "userId": user });
         chair.rpc("conference.control", params).await.result();
     };
     let enter = async |cookie: Option<&str>| -> Answer {
-        let (login, _) = login_in_browser(&stage, &code, cookie).await;
+        let (login, _) = login_in_browser(&fixture, &code, cookie).await;
         let Some(token) = login.0["result"]["accessToken"].as_str() else { return login };
-        let guest = stage.gateway.client().bearing(token);
+        let guest = fixture.gateway.client().bearing(token);
         guest.rpc("conference.join", json!({ "confId": conf })).await
     };
     assert_eq!(enter(None).await.refused(-32006)["data"]["state"], 30, "not started comes before full and lobby");
     chair.rpc("conference.join", json!({ "confId": conf })).await.result();
-    let banned = sent_out(&stage, &chair, &conf, &code, "ban").await;
+    let banned = sent_out(&fixture, &chair, &conf, &code, "ban").await;
 
     chair.rpc("conference.update", json!({ "confId": conf, "lobby": true })).await.result();
     let waiting = enter(None).await.result();
@@ -643,19 +643,19 @@ async fn checks_come_in_order_link_banned_started_locked_full_lobby() {
     control("lock", Value::Null).await;
     assert_eq!(key(&enter(None).await), "conference.locked", "locked comes before full");
     assert_eq!(key(&enter(Some(&banned)).await), "conference.banned", "banned comes before locked");
-    let (login, _) = login_in_browser(&stage, "xY7aMTIzNDU2", Some(&banned)).await;
+    let (login, _) = login_in_browser(&fixture, "xY7aMTIzNDU2", Some(&banned)).await;
     assert_eq!(login.refused(-32004)["data"]["state"], 32, "the link comes before all");
 }
 
 /// A user of the EIM who logs in with that device cookie, if any; and the cookie that is set.
-async fn user_in_browser(stage: &Stage, cookie: Option<&str>) -> (Client, Option<String>) {
+async fn user_in_browser(fixture: &Fixture, cookie: Option<&str>) -> (Client, Option<String>) {
     let params = json!({ "grantType": "client_credentials", "clientId": "u1074304" });
     let body = json!({ "id": 1, "method": "auth.http.login", "params": params }).to_string();
     let headers: Vec<(&str, &str)> = cookie.map(|cookie| ("cookie", cookie)).into_iter().collect();
-    let reply = stage.gateway.client().raw(body, &headers).await;
+    let reply = fixture.gateway.client().raw(body, &headers).await;
     let cookie = reply.header("set-cookie").split(';').next().filter(|cookie| !cookie.is_empty()).map(str::to_owned);
     let login = reply.answer().result();
-    (stage.gateway.client().bearing(login["accessToken"].as_str().expect("a token")), cookie)
+    (fixture.gateway.client().bearing(login["accessToken"].as_str().expect("a token")), cookie)
 }
 
 /// The key of the refusal of each way into the conference.
@@ -681,11 +681,11 @@ async fn is_kept_out(user: &Client, conf: &str) {
 
 #[tokio::test]
 async fn a_kicked_user_of_the_eim_stays_out_of_that_conference_by_account_and_by_browser() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let (other, other_code) = stage.conference(&chair, json!({})).await;
-    let (user, cookie) = user_in_browser(&stage, None).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let (other, other_code) = fixture.conference(&chair, json!({})).await;
+    let (user, cookie) = user_in_browser(&fixture, None).await;
     let cookie = cookie.expect("every browser is given a name");
     for conf in [&conf, &other] {
         user.rpc("conference.join", json!({ "confId": conf })).await.result();
@@ -693,44 +693,44 @@ async fn a_kicked_user_of_the_eim_stays_out_of_that_conference_by_account_and_by
     let out = json!({ "confId": conf, "action": "kick", "userId": "u1074304" });
     chair.rpc("conference.control", out).await.result();
     is_kept_out(&user, &conf).await;
-    is_kept_out(&user_in_browser(&stage, None).await.0, &conf).await;
+    is_kept_out(&user_in_browser(&fixture, None).await.0, &conf).await;
     // Not by the guests' link in the same browser either; others of the same office come in.
-    let (refused, _) = login_in_browser(&stage, &code, Some(&cookie)).await;
+    let (refused, _) = login_in_browser(&fixture, &code, Some(&cookie)).await;
     assert_eq!((refused.refused(-32003)["code"].as_i64(), key(&refused)), (Some(-32003), "conference.banned".into()));
-    login_in_browser(&stage, &code, None).await.0.result();
+    login_in_browser(&fixture, &code, None).await.0.result();
     // A conference that is forbidden here does not exist elsewhere.
     user.rpc("conference.members", json!({ "confId": other })).await.result();
-    login_in_browser(&stage, &other_code, Some(&cookie)).await.0.result();
+    login_in_browser(&fixture, &other_code, Some(&cookie)).await.0.result();
 }
 
 #[tokio::test]
 async fn a_kick_ends_with_its_time_and_a_ban_with_the_conference() {
-    let stage = Stage::with("[limits]\nkick_s = 0").await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let (user, cookie) = user_in_browser(&stage, None).await;
+    let fixture = Fixture::with("[limits]\nkick_s = 0").await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let (user, cookie) = user_in_browser(&fixture, None).await;
     for action in ["kick", "ban"] {
         user.rpc("conference.join", json!({ "confId": conf })).await.result();
         let out = json!({ "confId": conf, "action": action, "userId": "u1074304" });
         chair.rpc("conference.control", out).await.result();
     }
     is_kept_out(&user, &conf).await;
-    let (refused, _) = login_in_browser(&stage, &code, cookie.as_deref()).await;
+    let (refused, _) = login_in_browser(&fixture, &code, cookie.as_deref()).await;
     assert_eq!(key(&refused), "conference.banned");
 }
 
 #[tokio::test]
 async fn a_chair_who_sends_out_a_guest_of_their_own_browser_is_not_barred() {
-    let stage = Stage::embedded().await;
-    let (user, cookie) = user_in_browser(&stage, None).await;
+    let fixture = Fixture::embedded().await;
+    let (user, cookie) = user_in_browser(&fixture, None).await;
     let cookie = cookie.expect("every browser is given a name");
-    let (conf, code) = stage.conference(&user, json!({})).await;
-    let (login, _) = login_in_browser(&stage, &code, Some(&cookie)).await;
-    let guest = stage.gateway.client().bearing(login.result()["accessToken"].as_str().expect("a token"));
+    let (conf, code) = fixture.conference(&user, json!({})).await;
+    let (login, _) = login_in_browser(&fixture, &code, Some(&cookie)).await;
+    let guest = fixture.gateway.client().bearing(login.result()["accessToken"].as_str().expect("a token"));
     guest.rpc("conference.join", json!({ "confId": conf })).await.result();
     let out = json!({ "confId": conf, "action": "kick", "userId": login.result()["userId"] });
     user.rpc("conference.control", out).await.result();
     let body = json!({ "id": 1, "method": "conference.join", "params": { "confId": conf } }).to_string();
     user.raw(body, &[("cookie", &cookie)]).await.answer().result();
-    assert_eq!(key(&login_in_browser(&stage, &code, Some(&cookie)).await.0), "conference.banned", "the guest is");
+    assert_eq!(key(&login_in_browser(&fixture, &code, Some(&cookie)).await.0), "conference.banned", "the guest is");
 }

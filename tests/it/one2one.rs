@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;
 use crate::support::media::{CallSocket, Peer, SOME, builtin_node, call, claims, control_token, signed, token};
@@ -278,9 +278,9 @@ async fn at_the_node(member: &Client, conf: &str) -> (String, CallSocket) {
 #[tokio::test]
 async fn call_mode_is_allocated_and_a_mute_moves_p2p_media_to_the_node() {
     for p2p in [true, false] {
-        let stage = Stage::with(&format!("[callgw]\np2p = {p2p}\n")).await;
-        let chair = stage.chair().await;
-        let zhang = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+        let fixture = Fixture::with(&format!("[callgw]\np2p = {p2p}\n")).await;
+        let chair = fixture.chair().await;
+        let zhang = fixture.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
         let _sockets = (chair.open_socket().await, zhang.open_socket().await);
         let started = chair.rpc("call.start", json!({ "to": [zhang.user_id()] })).await.result();
         let conf = started["confId"].as_str().expect("a call has a conference");

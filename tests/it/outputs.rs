@@ -10,7 +10,7 @@ use http::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::plain_http::get;
 use crate::support::ports::Port;
 use crate::support::wait::{PATIENCE, until};
@@ -79,13 +79,13 @@ async fn a_log_that_nobody_takes_stops_nothing() {
 
 #[tokio::test]
 async fn a_stop_under_load_warns_of_nothing() {
-    let mut stage = Stage::with("[limits]\ndrain_s = 10\n").await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let mut fixture = Fixture::with("[limits]\ndrain_s = 10\n").await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
     let mut load = tokio::task::JoinSet::new();
     let mut sockets = Vec::new();
     for n in 0..8 {
-        let guest = stage.guest(&code, &format!("Guest {n}")).await;
+        let guest = fixture.guest(&code, &format!("Guest {n}")).await;
         let mut socket = guest.open_socket().await;
         socket.call("conference.join", json!({ "confId": conf })).await.result();
         sockets.push(socket);
@@ -113,10 +113,10 @@ async fn a_stop_under_load_warns_of_nothing() {
         });
     }
     sockets[0].expect_event("member.updated").await;
-    let status = stage.gateway.stop(Duration::from_secs(20)).await.expect("it stops");
+    let status = fixture.gateway.stop(Duration::from_secs(20)).await.expect("it stops");
     assert_eq!(status.code(), Some(0));
     let answered: u64 = load.join_all().await.into_iter().sum();
-    let log = stage.gateway.logs();
+    let log = fixture.gateway.logs();
     assert!(answered > 0 && log.contains("stopping"), "{answered}\n{log}");
     let loud: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR ")).collect();
     assert_eq!(loud, Vec::<&str>::new());

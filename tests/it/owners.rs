@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::fixture::{CLIENTS, Stage};
+use crate::fixture::{CLIENTS, Fixture};
 use crate::support::gateway::Gateway;
 use crate::support::ports::Port;
 use crate::support::process::Process;
@@ -94,21 +94,21 @@ async fn after_a_kill_it_starts_again_at_once() {
 
 #[tokio::test]
 async fn two_built_in_eims_on_one_store_are_refused() {
-    let stage = Stage::embedded().await;
-    let file = stage.gateway.directory().join("data/confgate.db").display().to_string();
+    let fixture = Fixture::embedded().await;
+    let file = fixture.gateway.directory().join("data/confgate.db").display().to_string();
     let config = format!("{CLIENTS}\n[node]\nid = \"node2\"\n[store]\nurl = \"sqlite:{file}\"\n");
     let (status, said) = Gateway::with(&config).fail().await;
     assert_eq!(status.code(), Some(1), "{said}");
-    for word in ["built-in EIM", &format!("process {}", stage.gateway.pid()), "a store of its own"] {
+    for word in ["built-in EIM", &format!("process {}", fixture.gateway.pid()), "a store of its own"] {
         assert!(said.contains(word), "{word} is missing in: {said}");
     }
     let eim = format!(
         "[store]\nurl = \"sqlite:{file}\"\n[eim]\nmode = \"component\"\nhost = \"127.0.0.1\"\nsecret = \"s\"\n"
     );
-    std::fs::write(stage.gateway.directory().join("eim.toml"), eim).unwrap();
-    let (code, said) = told(stage.gateway.directory(), &["eim", "--config", "eim.toml"], &[]).await;
+    std::fs::write(fixture.gateway.directory().join("eim.toml"), eim).unwrap();
+    let (code, said) = told(fixture.gateway.directory(), &["eim", "--config", "eim.toml"], &[]).await;
     assert_eq!((code, said.contains("built-in EIM")), (Some(1), true), "{said}");
-    stage.chair().await;
+    fixture.chair().await;
 }
 
 #[tokio::test]
@@ -134,20 +134,20 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[tokio::test]
 async fn after_a_clean_stop_one_file_holds_all() {
-    let mut stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, _) = stage.conference(&chair, json!({})).await;
+    let mut fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, _) = fixture.conference(&chair, json!({})).await;
     let mut socket = chair.open_socket().await;
     socket.expect("hello").await;
-    let data = stage.gateway.directory().join("data");
+    let data = fixture.gateway.directory().join("data");
     assert!(names(&data).len() > 1, "while it runs there is a log: {:?}", names(&data));
-    assert_eq!(stage.gateway.stop(PATIENCE).await.and_then(|status| status.code()), Some(0));
+    assert_eq!(fixture.gateway.stop(PATIENCE).await.and_then(|status| status.code()), Some(0));
     assert_eq!(names(&data), ["confgate.db"]);
     let alone = std::fs::read(data.join("confgate.db")).unwrap();
     std::fs::remove_dir_all(&data).unwrap();
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("confgate.db"), alone).unwrap();
-    stage.gateway.restart().await;
+    fixture.gateway.restart().await;
     chair.rpc("conference.get", json!({ "confId": conf })).await.result();
 }
 
@@ -169,18 +169,18 @@ fn shell(folder: &Path, script: &str) {
 async fn backup_and_restore_work_as_the_documentation_says() {
     let [back_up, restore] = &commands("Backup and restore")[..] else { panic!("two blocks of commands") };
     for cleanly in [true, false] {
-        let mut stage = Stage::embedded().await;
-        let chair = stage.chair().await;
-        let (kept, _) = stage.conference(&chair, json!({})).await;
-        shell(stage.gateway.directory(), back_up);
-        let (later, _) = stage.conference(&chair, json!({})).await;
+        let mut fixture = Fixture::embedded().await;
+        let chair = fixture.chair().await;
+        let (kept, _) = fixture.conference(&chair, json!({})).await;
+        shell(fixture.gateway.directory(), back_up);
+        let (later, _) = fixture.conference(&chair, json!({})).await;
         match cleanly {
-            true => drop(stage.gateway.stop(PATIENCE).await.expect("it stops")),
-            false => stage.gateway.kill(),
+            true => drop(fixture.gateway.stop(PATIENCE).await.expect("it stops")),
+            false => fixture.gateway.kill(),
         }
-        shell(stage.gateway.directory(), restore);
-        stage.gateway.restart().await;
-        let chair = stage.chair().await;
+        shell(fixture.gateway.directory(), restore);
+        fixture.gateway.restart().await;
+        let chair = fixture.chair().await;
         chair.rpc("conference.get", json!({ "confId": kept })).await.result();
         chair.rpc("conference.get", json!({ "confId": later })).await.refused(-32004);
     }

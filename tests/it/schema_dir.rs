@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::end_to_end::whole_story;
-use crate::fixture::{CLIENTS, Stage};
+use crate::fixture::{CLIENTS, Fixture};
 use crate::support::component::Component;
 use crate::support::gateway::{Builder, Gateway, eim_with};
 use crate::support::wait::until_true;
@@ -86,7 +86,7 @@ async fn the_whole_story_in_another_dialect(server: XmppServer) {
     let interpreter = interpreter(Component::of(&server, DIALECT).await);
     let section = server.component_section(COMPONENT);
     let gateway = Gateway::with(&format!("{CLIENTS}\n{section}schema_dir = \"schema\"\n"));
-    whole_story(Stage::of(in_the_dialect(gateway).start().await, eim, server)).await;
+    whole_story(Fixture::of(in_the_dialect(gateway).start().await, eim, server)).await;
     interpreter.abort();
 }
 

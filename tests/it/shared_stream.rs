@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::c2s::C2s;
 use crate::support::client::{Answer, Client};
 use crate::support::component::Component;
@@ -48,11 +48,11 @@ fn forgeries(conf: &str) -> Vec<String> {
     all
 }
 
-async fn nobody_speaks_as_another(stage: Stage) {
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let guest = stage.guest(&code, "Guest").await;
-    let before = connects(&stage.gateway).await;
+async fn nobody_speaks_as_another(fixture: Fixture) {
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let guest = fixture.guest(&code, "Guest").await;
+    let before = connects(&fixture.gateway).await;
     for text in forgeries(&conf) {
         process(&guest, &text).await.refused(-32602);
     }
@@ -87,22 +87,22 @@ async fn nobody_speaks_as_another(stage: Stage) {
     }
     let got = chair.rpc("conference.get", json!({ "confId": conf })).await.result();
     assert_eq!(got["state"], 0, "the conference goes on");
-    assert_eq!(connects(&stage.gateway).await, before, "a link was cut");
+    assert_eq!(connects(&fixture.gateway).await, before, "a link was cut");
 }
 
 #[tokio::test]
 async fn embedded_nobody_speaks_as_another() {
-    nobody_speaks_as_another(Stage::embedded().await).await;
+    nobody_speaks_as_another(Fixture::embedded().await).await;
 }
 
 #[tokio::test]
 async fn ejabberd_nobody_speaks_as_another() {
-    nobody_speaks_as_another(Stage::component(XmppServer::ejabberd().await, "").await).await;
+    nobody_speaks_as_another(Fixture::component(XmppServer::ejabberd().await, "").await).await;
 }
 
 #[tokio::test]
 async fn prosody_nobody_speaks_as_another() {
-    nobody_speaks_as_another(Stage::component(XmppServer::prosody().await, "").await).await;
+    nobody_speaks_as_another(Fixture::component(XmppServer::prosody().await, "").await).await;
 }
 
 /// Stanzas that are larger or deeper than a link keeps, once a server has written them: contents, and attributes

@@ -6,7 +6,7 @@ use confgate::store::Store;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::Client;
 use crate::support::component::Component;
 use crate::support::gateway::Gateway;
@@ -43,13 +43,13 @@ fn done(answers: &[Value], keys: &[&str]) -> usize {
 
 #[tokio::test]
 async fn a_guest_who_floods_a_conference_is_slowed_and_told_and_quick_clicks_are_not() {
-    let mut stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let mut fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
     chair.rpc("conference.join", json!({ "confId": conf })).await.result();
     chair.rpc("conference.control", json!({ "confId": conf, "action": "lock" })).await.result();
     chair.rpc("conference.control", json!({ "confId": conf, "action": "unlock" })).await.result();
-    let [calm, wild] = [stage.guest(&code, "Calm").await, stage.guest(&code, "Wild").await];
+    let [calm, wild] = [fixture.guest(&code, "Calm").await, fixture.guest(&code, "Wild").await];
     for guest in [&calm, &wild] {
         guest.rpc("conference.join", json!({ "confId": conf })).await.result();
     }
@@ -74,16 +74,16 @@ async fn a_guest_who_floods_a_conference_is_slowed_and_told_and_quick_clicks_are
     let tried = flood(&calm, "conference.control", hand("lock"), 8).await;
     assert!(tried.iter().all(|answer| answer["error"]["data"]["key"] == "conference.chairOnly"), "{:?}", tried[0]);
     chair.rpc("conference.end", json!({ "confId": conf })).await.result();
-    let kept = audit(&mut stage, &conf).await;
+    let kept = audit(&mut fixture, &conf).await;
     let of_chair: Vec<&str> = kept.iter().filter(|(_, outcome)| outcome == "done").map(|(a, _)| a.as_str()).collect();
     assert_eq!(of_chair, ["end", "unlock", "lock"]);
     assert_eq!(kept.iter().filter(|(_, outcome)| outcome != "done").count(), 200);
 }
 
 /// The conference's audit, newest first: actions with their outcomes. The gateway is stopped for it.
-async fn audit(stage: &mut Stage, conf: &str) -> Vec<(String, String)> {
-    assert!(stage.gateway.stop(PATIENCE).await.is_some(), "it stops");
-    let file = stage.gateway.directory().join("data/confgate.db");
+async fn audit(fixture: &mut Fixture, conf: &str) -> Vec<(String, String)> {
+    assert!(fixture.gateway.stop(PATIENCE).await.is_some(), "it stops");
+    let file = fixture.gateway.directory().join("data/confgate.db");
     let url = Secret::new(format!("sqlite:{}", file.display()));
     let store = Store::open(&config::Store { url, ..config::Store::default() }).await.expect("the store opens");
     let conf = ConfId::parse(conf).expect("it is an id");
@@ -93,23 +93,23 @@ async fn audit(stage: &mut Stage, conf: &str) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn one_user_cannot_make_all_conferences_there_may_be() {
-    let stage = Stage::with("[limits]\nconferences_per_user = 30\nconference_creates_per_minute = 60").await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::with("[limits]\nconferences_per_user = 30\nconference_creates_per_minute = 60").await;
+    let chair = fixture.chair().await;
     let made = flood(&chair, "conference.create", json!({ "name": "x" }), 4).await;
     assert_eq!(done(&made, &["conference.tooManyOfUser", "rpc.tooFast"]), 30);
     let keys: Vec<&Value> = made.iter().map(|answer| &answer["error"]["data"]["key"]).collect();
     assert!(keys.contains(&&json!("rpc.tooFast")) && keys.contains(&&json!("conference.tooManyOfUser")));
-    let other = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+    let other = fixture.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
     other.rpc("conference.create", json!({ "name": "y" })).await.result();
 }
 
 #[tokio::test]
 async fn one_conference_is_not_flooded_by_many_guests_together() {
-    let stage = Stage::with("[limits]\nconference_acts_per_minute = 20").await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let (quiet, quiet_code) = stage.conference(&chair, json!({})).await;
-    let guests = join_all((0..4).map(|n| stage.guest(&code, if n == 0 { "A" } else { "B" })));
+    let fixture = Fixture::with("[limits]\nconference_acts_per_minute = 20").await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let (quiet, quiet_code) = fixture.conference(&chair, json!({})).await;
+    let guests = join_all((0..4).map(|n| fixture.guest(&code, if n == 0 { "A" } else { "B" })));
     let mut done_in_all = 0;
     for guest in guests.await {
         guest.rpc("conference.join", json!({ "confId": conf })).await;
@@ -120,7 +120,7 @@ async fn one_conference_is_not_flooded_by_many_guests_together() {
     assert!(done_in_all <= 30, "{done_in_all}");
     // The chair's orders go through, and other conferences are not concerned.
     chair.rpc("conference.control", json!({ "confId": conf, "action": "muteAll" })).await.result();
-    let elsewhere = stage.guest(&quiet_code, "C").await;
+    let elsewhere = fixture.guest(&quiet_code, "C").await;
     elsewhere.rpc("conference.join", json!({ "confId": quiet })).await.result();
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::{BASE, Client};
 use crate::support::event_socket::EventSocket;
 use crate::support::follower::Follower;
@@ -23,7 +23,7 @@ use crate::support::wait::{PATIENCE, until_true};
 
 /// A conference with its chair in it, on a socket.
 struct Room {
-    stage: Stage,
+    fixture: Fixture,
     conf: String,
     code: String,
     chair: Client,
@@ -32,17 +32,17 @@ struct Room {
 
 impl Room {
     async fn open(config: &str, terms: Value) -> Self {
-        let stage = Stage::with(config).await;
-        let chair = stage.chair().await;
-        let (conf, code) = stage.conference(&chair, terms).await;
+        let fixture = Fixture::with(config).await;
+        let chair = fixture.chair().await;
+        let (conf, code) = fixture.conference(&chair, terms).await;
         let mut socket = chair.open_socket().await;
         socket.call("conference.join", json!({ "confId": conf })).await.result();
         socket.wait_for("conference.snapshot").await;
-        Self { stage, conf, code, chair, socket }
+        Self { fixture, conf, code, chair, socket }
     }
 
     async fn guest(&self, name: &str) -> Client {
-        self.stage.guest(&self.code, name).await
+        self.fixture.guest(&self.code, name).await
     }
 
     /// A guest who is in, on a socket that has had its snapshot.
@@ -101,8 +101,8 @@ fn names(list: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn the_chairs_open_socket_hears_that_their_conference_was_made_in_place_of_a_snapshot() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
     let mut socket = chair.open_socket().await;
     socket.expect("hello").await;
     // By a request beside the socket, and over it.
@@ -129,12 +129,12 @@ async fn the_chairs_open_socket_hears_that_their_conference_was_made_in_place_of
 
 #[tokio::test]
 async fn a_socket_opens_by_any_of_its_tokens_and_says_hello_first() {
-    let stage = Stage::with("[node]\nid = \"n7\"").await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::with("[node]\nid = \"n7\"").await;
+    let chair = fixture.chair().await;
     let token = chair.token().unwrap().to_owned();
     let (bearer, offer) = (format!("Bearer {token}"), format!("confgate, bearer.{token}"));
     let hello = json!({ "node": "n7", "heartbeatMs": 10_000, "resumeWindowMs": 60_000 });
-    let nobody = stage.gateway.client();
+    let nobody = fixture.gateway.client();
     for (query, headers, selected) in [
         (format!("token={token}"), vec![], ""),
         (String::new(), vec![("authorization", bearer.as_str())], ""),
@@ -151,18 +151,18 @@ async fn a_socket_opens_by_any_of_its_tokens_and_says_hello_first() {
         socket.call("config.getProperties", json!({ "keys": ["serverName"] })).await.result()["serverName"],
         "ips3000"
     );
-    assert!(!stage.gateway.logs().contains(&token), "a token must not be logged");
+    assert!(!fixture.gateway.logs().contains(&token), "a token must not be logged");
 }
 
 #[tokio::test]
 async fn an_upgrade_without_a_valid_token_is_401() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
     let refresh = chair.login()["refreshToken"].as_str().unwrap().to_owned();
-    let ended = stage.chair().await;
+    let ended = fixture.chair().await;
     ended.rpc("auth.http.logout", json!({})).await.result();
     for token in ["", "nonsense", "a.b.c", &refresh, ended.token().unwrap()] {
-        let refused = stage.gateway.client().upgrade(&format!("token={token}"), &[]).await.err().expect("refused");
+        let refused = fixture.gateway.client().upgrade(&format!("token={token}"), &[]).await.err().expect("refused");
         assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (401, &json!(-32001)), "{token}");
         let offer = format!("confgate, bearer.{token}");
         let refused =
@@ -430,7 +430,7 @@ async fn a_socket_that_never_reads_is_closed_as_too_slow_and_slows_nobody() {
     let mut slowest = Duration::ZERO;
     let deadline = Instant::now() + PATIENCE;
     // Until the kernel's buffers are full too.
-    while room.stage.gateway.metric("confgate_socket_lagged_total").await.unwrap_or_default() == 0.0 {
+    while room.fixture.gateway.metric("confgate_socket_lagged_total").await.unwrap_or_default() == 0.0 {
         assert!(Instant::now() < deadline, "never noticed");
         for _ in 0..50 {
             let said = Instant::now();
@@ -482,10 +482,10 @@ async fn a_socket_that_answers_no_pings_is_closed_and_one_that_does_is_not() {
 
 #[tokio::test]
 async fn a_token_is_said_to_expire_and_renewed_on_the_socket_or_the_socket_ends_with_it() {
-    let stage = Stage::with("[auth]\naccess_ttl_s = 3").await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::with("[auth]\naccess_ttl_s = 3").await;
+    let chair = fixture.chair().await;
     let mut renewing = chair.open_socket().await;
-    let mut expiring = stage.operator().await.open_socket().await;
+    let mut expiring = fixture.operator().await.open_socket().await;
     for socket in [&mut renewing, &mut expiring] {
         socket.expect("hello").await;
         let deadline = socket.expect("auth.expiring").await["deadlineMs"].as_u64().unwrap();
@@ -507,18 +507,18 @@ async fn a_token_is_said_to_expire_and_renewed_on_the_socket_or_the_socket_ends_
 async fn going_away_is_said_first_and_the_program_ends_as_asked() {
     let mut room = Room::open("", json!({})).await;
     let begun = date_ms();
-    room.stage.gateway.signal(rustix::process::Signal::TERM);
+    room.fixture.gateway.signal(rustix::process::Signal::TERM);
     let deadline = room.socket.wait_for("goingAway").await["deadlineMs"].as_u64().unwrap();
     assert!(deadline >= begun && deadline <= begun + 30_000);
     assert_eq!(room.socket.close_code().await, 1001);
-    let status = room.stage.gateway.stop(PATIENCE).await.expect("it ends");
+    let status = room.fixture.gateway.stop(PATIENCE).await.expect("it ends");
     assert_eq!(status.code(), Some(0));
 }
 
 #[tokio::test]
 async fn a_socket_whose_upgrade_is_under_way_at_the_stop_is_sent_away_and_holds_nothing_up() {
-    let mut stage = Stage::with("[limits]\ndrain_s = 60\n").await;
-    let chair = stage.chair().await;
+    let mut fixture = Fixture::with("[limits]\ndrain_s = 60\n").await;
+    let chair = fixture.chair().await;
     let mut stream = chair.connect("http/1.1").await.expect("the gateway listens");
     let head = format!(
         "GET {BASE}/websck HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -530,8 +530,8 @@ async fn a_socket_whose_upgrade_is_under_way_at_the_stop_is_sent_away_and_holds_
     stream.write_all(head.as_bytes()).await.expect("the connection is open");
     // The head's beginning has come by the time that something sent later is answered.
     chair.rpc("conference.list", json!({})).await.result();
-    stage.gateway.signal(rustix::process::Signal::TERM);
-    until_true("it drains", async || stage.gateway.readyz().await["state"] == "draining").await;
+    fixture.gateway.signal(rustix::process::Signal::TERM);
+    until_true("it drains", async || fixture.gateway.readyz().await["state"] == "draining").await;
 
     stream.write_all(b"\r\n").await.expect("the connection is open still");
     let mut answer = Vec::new();
@@ -549,7 +549,11 @@ async fn a_socket_whose_upgrade_is_under_way_at_the_stop_is_sent_away_and_holds_
     };
     assert_eq!(tokio::time::timeout(PATIENCE, closed).await.expect("it is closed"), 1001);
     drop(socket);
-    assert_eq!(stage.gateway.exit(PATIENCE).await.and_then(|status| status.code()), Some(0), "before the drain's end");
+    assert_eq!(
+        fixture.gateway.exit(PATIENCE).await.and_then(|status| status.code()),
+        Some(0),
+        "before the drain's end"
+    );
 }
 
 /// Guests who come, go, act and are cut at random, with a fixed seed for each run.

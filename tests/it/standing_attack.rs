@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::hostile_clients::members::Members;
 use crate::support::media::flows;
 use crate::support::ports::Port;
@@ -38,17 +38,17 @@ fn is_well(logs: &str) {
 async fn nonsense_at_every_entrance_at_once_is_noticed_by_no_member() {
     let media = [Port::claim(), Port::claim()];
     let [udp, tcp] = [&media[0], &media[1]].map(Port::address);
-    let stage = Stage::with(&format!(
+    let fixture = Fixture::with(&format!(
         "[callgw]\nudp_listen = \"{udp}\"\ntcp_listen = \"{tcp}\"\n[limits]\njoins_per_minute = 100000\n\
          connects_per_minute = 1000000"
     ))
     .await;
-    let chair = stage.chair().await;
-    let hostile = hostile(&stage, udp, tcp).await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let mut seen = stage.guest(&code, "Seen").await;
+    let chair = fixture.chair().await;
+    let hostile = hostile(&fixture, udp, tcp).await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let mut seen = fixture.guest(&code, "Seen").await;
     let mut calls = Vec::new();
-    for person in [&mut seen, &mut stage.guest(&code, "Sees").await] {
+    for person in [&mut seen, &mut fixture.guest(&code, "Sees").await] {
         person.rpc("conference.join", json!({ "confId": conf })).await.result();
         for action in ["unmuteSelf", "openCamera"] {
             person.rpc("conference.control", json!({ "confId": conf, "action": action })).await.result();
@@ -66,7 +66,7 @@ async fn nonsense_at_every_entrance_at_once_is_noticed_by_no_member() {
         reading.spawn(async move { while call.next(longest).await.is_some() {} });
         reading.spawn(async move { while events.next_notification(longest).await.is_some() {} });
     }
-    let members = Members::enter(&stage, chair, &conf, &code, MEMBERS).await;
+    let members = Members::enter(&fixture, chair, &conf, &code, MEMBERS).await;
 
     let attack = Nonsense::begin(hostile);
     let end = Instant::now() + time();
@@ -82,14 +82,14 @@ async fn nonsense_at_every_entrance_at_once_is_noticed_by_no_member() {
     assert!(!crate::support::long() || heard * 10 >= sent * 8, "{heard} of {sent} packets of sound arrived");
     assert!(reading.try_join_next().is_none(), "their sockets stay open");
     members.have_heard_everything().await;
-    is_well(&stage.gateway.logs());
+    is_well(&fixture.gateway.logs());
 }
 
 /// Where nonsense goes, and a guest of another conference whose tokens it shows.
-async fn hostile(stage: &Stage, udp: std::net::SocketAddr, tcp: std::net::SocketAddr) -> Targets {
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({ "name": "Hostile" })).await;
-    let client = stage.gateway.client().from(ELSEWHERE);
+async fn hostile(fixture: &Fixture, udp: std::net::SocketAddr, tcp: std::net::SocketAddr) -> Targets {
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({ "name": "Hostile" })).await;
+    let client = fixture.gateway.client().from(ELSEWHERE);
     let guest = client.login_link(&code, "Hostile").await;
     guest.rpc("conference.join", json!({ "confId": conf })).await.result();
     let given = guest.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
@@ -98,7 +98,7 @@ async fn hostile(stage: &Stage, udp: std::net::SocketAddr, tcp: std::net::Socket
         session_token: given["token"].as_str().expect("a token").to_owned(),
         client: Arc::new(client),
         conf,
-        admin: stage.gateway.admin(),
+        admin: fixture.gateway.admin(),
         udp,
         tcp,
     }
@@ -118,12 +118,12 @@ const STANZAS: [&str; 7] = [
 #[tokio::test]
 async fn prosody_stanzas_of_an_account_that_never_stop_are_noticed_by_no_member() {
     let server = XmppServer::prosody().await;
-    let stage = Stage::component(server, "[limits]\njoins_per_minute = 100000").await;
-    let server = stage.server.as_ref().expect("a stage on a server");
+    let fixture = Fixture::component(server, "[limits]\njoins_per_minute = 100000").await;
+    let server = fixture.server.as_ref().expect("a fixture on a server");
     server.register("mallory", "password").await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let members = Members::enter(&stage, chair, &conf, &code, MEMBERS).await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let members = Members::enter(&fixture, chair, &conf, &code, MEMBERS).await;
     let mut session = server.login("mallory", "password").await;
     let end = Instant::now() + time();
     let deep = format!("<message to='{{to}}'>{}{}</message>", "<a>".repeat(40), "</a>".repeat(40));
@@ -143,5 +143,5 @@ async fn prosody_stanzas_of_an_account_that_never_stop_are_noticed_by_no_member(
     }
     println!("{sent} stanzas");
     members.have_heard_everything().await;
-    is_well(&stage.gateway.logs());
+    is_well(&fixture.gateway.logs());
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::browser::Browser;
 use crate::support::client::BASE;
 use crate::support::gateway::Gateway;
@@ -30,10 +30,10 @@ async fn browser_firefox_and_chromium_see_and_hear_each_other_in_the_embedded_de
 #[tokio::test]
 async fn browser_firefox_and_chromium_see_and_hear_each_other_on_janus() {
     let janus = Janus::start().await;
-    let stage = Stage::with(&janus.node("j1")).await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::with(&janus.node("j1")).await;
+    let chair = fixture.chair().await;
     until_true("Janus is offered", async || chair.offered_gateways().await.ends_with("/callgw/at/j1")).await;
-    let (_, code) = stage.conference(&chair, json!({})).await;
-    let link = format!("https://{}{BASE}/conference/{code}", stage.gateway.http());
+    let (_, code) = fixture.conference(&chair, json!({})).await;
+    let link = format!("https://{}{BASE}/conference/{code}", fixture.gateway.http());
     see_and_hear_each_other([&link, &link]).await;
 }

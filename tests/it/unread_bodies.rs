@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::BASE;
 
 /// Requests on one connection.
@@ -28,13 +28,13 @@ fn curl(version: &str, ca: &str, arguments: &[&str], url: &str) -> Vec<(u16, u32
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unread_body_costs_no_connection_on_any_route() {
-    let stage = Stage::with("[limits]\nguesses_per_minute = 50\n").await;
-    let chair = stage.chair().await;
-    let (_, code) = stage.conference(&chair, json!({})).await;
-    let http = format!("https://{}", stage.gateway.http());
-    let admin = format!("http://{}", stage.gateway.admin());
-    let ca = stage.gateway.certificate().display().to_string();
-    let large = stage.gateway.directory().join("large");
+    let fixture = Fixture::with("[limits]\nguesses_per_minute = 50\n").await;
+    let chair = fixture.chair().await;
+    let (_, code) = fixture.conference(&chair, json!({})).await;
+    let http = format!("https://{}", fixture.gateway.http());
+    let admin = format!("http://{}", fixture.gateway.admin());
+    let ca = fixture.gateway.certificate().display().to_string();
+    let large = fixture.gateway.directory().join("large");
     std::fs::write(&large, vec![b'x'; 300 * 1024]).unwrap();
     let large = format!("@{}", large.display());
     let page = format!("{http}{BASE}/conference/{code}");

@@ -7,7 +7,7 @@ use confgate::clock::date_ms;
 use serde_json::json;
 
 use crate::browser_end_to_end::person::id;
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::browser::Browser;
 use crate::support::call_gateway::Trust;
 use crate::support::client::BASE;
@@ -286,9 +286,10 @@ async fn browser_when_a_call_gateway_dies_all_are_on_the_other_soon_and_no_pictu
         format!("[[callgw.nodes]]\nid = \"n{id}\"\nkind = \"confgate\"\nurl = {url:?}\nsecret = {NODE_SECRET:?}\n")
     };
     let sections: String = nodes.iter().enumerate().map(section).collect();
-    let stage = Stage::with(&format!("[http]\nlisten = \"{}\"\n{sections}{}", page.address(), trust.section())).await;
-    let chair = stage.chair().await;
-    let (_, code) = stage.conference(&chair, json!({})).await;
+    let fixture =
+        Fixture::with(&format!("[http]\nlisten = \"{}\"\n{sections}{}", page.address(), trust.section())).await;
+    let chair = fixture.chair().await;
+    let (_, code) = fixture.conference(&chair, json!({})).await;
     let link = format!("{origin}{BASE}/conference/{code}");
     let round = Round::of([link.clone(), link]).await;
     round.all_see_and_hear_each_other().await;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::browser::Browser;
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::Gateway;
@@ -29,9 +29,9 @@ async fn three(flags: &[&str]) -> [Browser; 3] {
 }
 
 /// Into a new conference, for one and for the others: all are guests.
-async fn links(stage: &Stage, chair: &Client) -> [String; 2] {
-    let (_, code) = stage.conference(chair, json!({})).await;
-    let link = format!("https://{}{BASE}/conference/{code}", stage.gateway.http());
+async fn links(fixture: &Fixture, chair: &Client) -> [String; 2] {
+    let (_, code) = fixture.conference(chair, json!({})).await;
+    let link = format!("https://{}{BASE}/conference/{code}", fixture.gateway.http());
     [link.clone(), link]
 }
 
@@ -52,8 +52,8 @@ async fn browser_people_without_udp_see_and_hear_each_other_over_tcp() {
 #[tokio::test]
 async fn browser_people_who_reach_only_the_turn_server_see_and_hear_each_other() {
     let turn = Turn::start(IpAddr::V4(Ipv4Addr::LOCALHOST)).await;
-    let stage = Stage::with(&turn.section()).await;
-    let links = links(&stage, &stage.chair().await).await;
+    let fixture = Fixture::with(&turn.section()).await;
+    let links = links(&fixture, &fixture.chair().await).await;
     let browsers = three(&[NO_UDP]).await;
     for browser in &browsers {
         browser.run_before_pages(NOTHING_DIRECT).await;
@@ -72,10 +72,10 @@ async fn browser_people_who_reach_only_the_turn_server_see_and_hear_each_other()
 #[tokio::test]
 async fn browser_three_people_on_janus_see_and_hear_each_other() {
     let janus = Janus::start().await;
-    let stage = Stage::with(&janus.node("j1")).await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::with(&janus.node("j1")).await;
+    let chair = fixture.chair().await;
     until_true("Janus is offered", async || chair.offered_gateways().await.ends_with("/callgw/at/j1")).await;
-    let round = Round::with(three(&[]).await, links(&stage, &chair).await).await;
+    let round = Round::with(three(&[]).await, links(&fixture, &chair).await).await;
     round.all_see_and_hear_each_other().await;
     round.assert_quiet_consoles().await;
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::browser::Browser;
 use crate::support::call_gateway::Trust;
 use crate::support::client::{BASE, Client};
@@ -16,7 +16,7 @@ use crate::webrtc_browsers::Person;
 /// A conference whose call gateway is a WHIP server.
 struct Scene {
     server: Gateway,
-    stage: Stage,
+    fixture: Fixture,
     conf: String,
     chair: Client,
     guest: Client,
@@ -34,10 +34,10 @@ impl Scene {
             builtin_node("m1")
         ));
         let server = server.start().await;
-        let stage = Stage::with(&format!("{}{}", behind(&server), trust.hasty_section())).await;
-        let chair = stage.chair().await;
-        let (conf, code) = stage.conference(&chair, json!({})).await;
-        let guest = stage.guest(&code, "One").await;
+        let fixture = Fixture::with(&format!("{}{}", behind(&server), trust.hasty_section())).await;
+        let chair = fixture.chair().await;
+        let (conf, code) = fixture.conference(&chair, json!({})).await;
+        let guest = fixture.guest(&code, "One").await;
         let mut events = Vec::new();
         for member in [&chair, &guest] {
             let mut socket = member.open_socket().await;
@@ -46,7 +46,7 @@ impl Scene {
             events.push(socket);
         }
         until_true("the server is offered", async || chair.offered_gateways().await.ends_with("/callgw/at/w1")).await;
-        Self { server, stage, conf, chair, guest, _trust: trust, _events: events }
+        Self { server, fixture, conf, chair, guest, _trust: trust, _events: events }
     }
 
     /// Enters the call as the page does: with what was allocated.
@@ -70,7 +70,7 @@ impl Scene {
         let params = json!({ "confId": self.conf, "role": "guest" });
         let made = self.chair.rpc("conference.createLink", params).await.result();
         let code = made["code"].as_str().unwrap_or_else(|| panic!("no code: {made}"));
-        format!("https://{}{BASE}/conference/{code}", self.stage.gateway.http())
+        format!("https://{}{BASE}/conference/{code}", self.fixture.gateway.http())
     }
 
     async fn at_the_server(&self) -> f64 {
@@ -148,7 +148,7 @@ async fn a_server_that_is_gone_is_offered_to_nobody() {
     refused.refused(-32020);
     scene.server.restart().await;
     until_true("it is offered again", async || !scene.chair.offered_gateways().await.is_empty()).await;
-    assert!(scene.stage.gateway.metric("confgate_whip_up").await.is_some());
+    assert!(scene.fixture.gateway.metric("confgate_whip_up").await.is_some());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::process::Command;
 use confgate::xmpp::xml::{Element, Stanza};
 use serde_json::json;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::c2s::C2s;
 use crate::support::client::Client;
 use crate::support::component::Component;
@@ -208,11 +208,11 @@ pub async fn has_account(server: &XmppServer, user: &str) -> bool {
 }
 
 /// A guest's login at the server lives as long as the guest: through a restart, and not beyond the conference.
-async fn accounts_come_and_go(mut stage: Stage) {
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let [one, other] = [stage.guest(&code, "One").await, stage.guest(&code, "Other").await];
-    let server = stage.server.as_ref().expect("a real one");
+async fn accounts_come_and_go(mut fixture: Fixture) {
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let [one, other] = [fixture.guest(&code, "One").await, fixture.guest(&code, "Other").await];
+    let server = fixture.server.as_ref().expect("a real one");
     for guest in [&one, &other] {
         assert!(has_account(server, guest.user_id()).await);
         guest.rpc("conference.join", json!({ "confId": conf })).await.result();
@@ -220,27 +220,27 @@ async fn accounts_come_and_go(mut stage: Stage) {
     one.rpc("auth.http.logout", json!({})).await.result();
     until_true("the account of a guest who left is removed", async || !has_account(server, one.user_id()).await).await;
 
-    stage.gateway.restart().await;
+    fixture.gateway.restart().await;
     until_true("a guest's session is opened again", async || {
         other.rpc("conference.members", json!({ "confId": conf })).await.0.get("result").is_some()
     })
     .await;
 
     // The conference ends while the gateway is away: said at the EIM by the chair, who has a session of their own.
-    let server = stage.server.as_ref().expect("a real one");
-    stage.gateway.kill();
+    let server = fixture.server.as_ref().expect("a real one");
+    fixture.gateway.kill();
     let mut session = server.login("chair", "chair-password").await;
     let end = format!("<jeExtension xmlns='je:x:client:conference'><end confId='{conf}'/></jeExtension>");
     let ended = session.ask(&format!("<iq type='set' id='end' to='jeconference.ips3000'>{end}</iq>"), "end").await;
     assert_eq!(ended.attr("type"), "result", "{}", ended.text);
     assert!(has_account(server, other.user_id()).await, "nobody was there to remove it");
-    stage.gateway.restart().await;
+    fixture.gateway.restart().await;
     until_true("what a crash left behind is collected", async || !has_account(server, other.user_id()).await).await;
 }
 
 #[tokio::test]
 async fn prosody_guests_accounts_come_and_go_with_them() {
-    accounts_come_and_go(Stage::c2s(XmppServer::prosody().await, "starttls", "").await).await;
+    accounts_come_and_go(Fixture::c2s(XmppServer::prosody().await, "starttls", "").await).await;
 }
 
 mod ejabberd {
@@ -248,6 +248,6 @@ mod ejabberd {
 
     #[tokio::test]
     async fn guests_accounts_come_and_go_with_them() {
-        accounts_come_and_go(Stage::c2s(XmppServer::ejabberd().await, "starttls", "").await).await;
+        accounts_come_and_go(Fixture::c2s(XmppServer::ejabberd().await, "starttls", "").await).await;
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use str0m::net::Protocol;
@@ -18,6 +18,7 @@ use crate::addresses::announced;
 use crate::config::Config;
 use crate::protocol::{Command, EndpointId, Load, Notice, Refusal};
 use crate::router::{Route, Router};
+use crate::sync::lock;
 use crate::worker::Worker;
 
 /// A media node. Its clones are the same node.
@@ -124,7 +125,7 @@ impl Node {
     /// When the thread has more to do than it takes: nothing has happened, try again later.
     pub fn send(&self, command: Command) -> Result<(), Full> {
         let inner = &*self.inner;
-        let mut router = inner.router.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut router = lock(&inner.router);
         let thread = match router.route(&command, inner.idlest()) {
             Route::Thread(thread) => thread,
             Route::TooMany => {
@@ -152,7 +153,7 @@ impl Node {
     pub fn load(&self) -> Load {
         let inner = &*self.inner;
         let fullest = inner.gauges.iter().map(|gauges| gauges.full_permille.load(Ordering::Relaxed)).max();
-        let rooms = inner.router.lock().unwrap_or_else(PoisonError::into_inner).rooms();
+        let rooms = lock(&inner.router).rooms();
         let rooms_share = rooms as f64 / inner.rooms_max.max(1) as f64;
         Load {
             packets_per_s: inner.gauges.iter().map(|gauges| gauges.packets_per_s.load(Ordering::Relaxed)).sum(),

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use crate::sync::lock;
 
 /// Blocks of addresses without a connection whose rate is remembered.
 const BLOCKS: usize = 4_096;
@@ -58,7 +60,7 @@ impl Slots {
 
     pub(crate) fn take(&self, of: IpAddr, now: Instant) -> Result<Slot, SlotRefused> {
         let of = block_of(of);
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = lock(&self.blocks);
         if blocks.len() >= self.max + BLOCKS {
             blocks.retain(|_, block| block.open > 0);
         }
@@ -78,7 +80,7 @@ impl Slots {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut blocks = self.slots.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = lock(&self.slots.blocks);
         if let Some(block) = blocks.get_mut(&self.of) {
             block.open -= 1;
         }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use str0m::net::Protocol;
@@ -17,6 +17,7 @@ use super::slots::{Slot, SlotRefused, Slots};
 use super::udp::canonical;
 use crate::demux::stun_fragment;
 use crate::router::Router;
+use crate::sync::lock;
 use crate::worker::Socket;
 
 /// Bytes of a frame: more than any packet of WebRTC.
@@ -69,7 +70,7 @@ async fn hand_over(
     let mut first = Vec::new();
     read_frame(&mut stream, &mut first).await?;
     let fragment = stun_fragment(&first)?;
-    let thread = router.lock().unwrap_or_else(PoisonError::into_inner).thread_of(&fragment)?;
+    let thread = lock(&router).thread_of(&fragment)?;
     let queue = queues.get(thread)?.upgrade()?;
     let stream = stream.into_std().ok()?;
     queue.try_send(Task::Tcp(Handover { stream, source, first, slot })).ok()

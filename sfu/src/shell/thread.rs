@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use str0m::net::Protocol;
@@ -20,6 +20,7 @@ use super::tcp::{self, Connections};
 use super::udp::{GsoSender, OutgoingDatagram, canonical, mapped};
 use crate::protocol::{Command, EndpointId, Notice, Refusal};
 use crate::router::Router;
+use crate::sync::lock;
 use crate::worker::{Datagram, Socket, Transmit, Worker};
 
 /// Datagrams read in a row before what they cause is sent.
@@ -205,12 +206,12 @@ impl Media {
         self.send();
         let routing = self.worker.take_routing();
         if !routing.is_empty() {
-            let mut router = self.router.lock().unwrap_or_else(PoisonError::into_inner);
-            for news in routing {
-                if let crate::worker::Routing::Ended { endpoint } = &news {
+            let mut router = lock(&self.router);
+            for change in routing {
+                if let crate::worker::Routing::Ended { endpoint } = &change {
                     self.own.close(*endpoint);
                 }
-                router.note(news);
+                router.note(change);
             }
         }
         while let Some(notice) = self.worker.poll_notice() {

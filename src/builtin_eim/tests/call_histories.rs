@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::world::{GATEWAY, World, via};
-use crate::event::CallNews;
+use crate::event::CallStep;
 
 /// One thing that somebody does. Numbers pick the user, the callees, the call, the node.
 #[derive(Debug, Clone)]
@@ -122,7 +122,7 @@ impl History {
             for event in self.world.rung(user) {
                 let key = (user, event.data.call_id.to_string());
                 let own = event.data.user_id.as_ref().is_some_and(|who| who.as_str() == user);
-                if event.news == CallNews::Incoming {
+                if event.step == CallStep::Incoming {
                     self.ringing.insert(key);
                 } else if own || event.is_last() {
                     self.ringing.remove(&key);

@@ -127,7 +127,7 @@ fn every_node_with_a_socket_of_a_callee_rings_and_stops() {
     world.call(&session("ben"), claim).unwrap();
     world.on_call("ben", "accept", &call).unwrap();
     for address in [via("ben"), second.to_owned(), session("ben")] {
-        let names: Vec<_> = world.rung_at(&address).iter().map(|e| e.news.name()).collect();
+        let names: Vec<_> = world.rung_at(&address).iter().map(|e| e.step.name()).collect();
         assert_eq!(names, ["call.incoming", "call.answered"], "{address}");
     }
 }

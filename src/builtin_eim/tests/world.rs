@@ -249,7 +249,7 @@ impl World {
         let told = self.rung(user).into_iter().map(|e| {
             let who = e.data.user_id.map(|user| format!("({user})")).unwrap_or_default();
             let why = e.data.reason.map(|reason| format!(":{reason}")).unwrap_or_default();
-            format!("{}{who}{why}", &e.news.name()["call.".len()..])
+            format!("{}{who}{why}", &e.step.name()["call.".len()..])
         });
         told.collect::<Vec<_>>().join(" ")
     }
@@ -288,7 +288,7 @@ pub fn refused(error: &Element) -> Refused {
     assert_eq!(condition.ns, "urn:ietf:params:xml:ns:xmpp-stanzas");
     let reason = error.child("reason").expect("every error has our reason");
     assert_eq!(reason.ns, "je:x:client:error");
-    (condition.name.clone(), reason.text())
+    (condition.name.to_string(), reason.text())
 }
 
 pub fn refusal<T: std::fmt::Debug>(result: Result<T, Refused>) -> String {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{from_iq, to_iq};
+use crate::eim::requests::object;
 use crate::event::Roster;
 use crate::refusal::{Kind, Refusal};
 use crate::schema::{Method, Schema, XIq};
@@ -22,13 +23,6 @@ fn entries() -> impl Iterator<Item = (&'static Method, &'static XIq)> {
 
 fn x_iq(json: Value) -> XIq {
     serde_json::from_value(json).expect("an x-iq")
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        other => panic!("not an object: {other}"),
-    }
 }
 
 /// One exchange of `rpc-schema/iq/*.iq`.

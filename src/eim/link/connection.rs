@@ -4,6 +4,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use smol_str::SmolStr;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -130,9 +131,9 @@ impl<'a> Connection<'a> {
         if reply.to.is_closed() {
             return;
         }
-        let to = stanza.attr("to").unwrap_or("").to_owned();
-        let id = self.under_way.add(&to, deadline, Waiter::Caller(reply));
-        stanza.set("id", &id);
+        let to = SmolStr::from(stanza.attr("to").unwrap_or_default());
+        let id = self.under_way.add(to.clone(), deadline, Waiter::Caller(reply));
+        stanza.set("id", id.clone());
         if !self.stream.queue(&stanza)
             && let Ok(Waiter::Caller(reply)) = self.under_way.answer(&id, Some(&to))
         {
@@ -264,7 +265,7 @@ impl<'a> Connection<'a> {
 
     fn ping(&mut self, now: Instant) {
         let domain = &self.state.settings.eim_domain;
-        let id = self.under_way.add(domain, now + self.state.settings.timing.timeout, Waiter::Ping(now));
+        let id = self.under_way.add(domain.as_str(), now + self.state.settings.timing.timeout, Waiter::Ping(now));
         let ping = Stanza::iq("get", Element::new("ping", "urn:xmpp:ping"));
         let ping = ping.with("from", &self.address).with("to", domain).with("id", id);
         // Both are of the configuration: where they can't be sent, the ping's deadline says that the link is of no use.

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use smol_str::{SmolStr, format_smolstr};
 use tokio::time::Instant;
 
 use crate::ids::random_text;
@@ -31,7 +32,7 @@ impl Stray {
 }
 
 struct Waiting<W> {
-    to: String,
+    to: SmolStr,
     deadline: Instant,
     waiter: W,
 }
@@ -54,11 +55,11 @@ impl<W> UnderWay<W> {
     }
 
     /// Registers a request to `to` (empty for none) and gives the id that it must bear.
-    pub fn add(&mut self, to: &str, deadline: Instant, waiter: W) -> String {
+    pub fn add(&mut self, to: impl Into<SmolStr>, deadline: Instant, waiter: W) -> SmolStr {
         self.last += 1;
-        self.table.insert(self.last, Waiting { to: to.to_owned(), deadline, waiter });
+        self.table.insert(self.last, Waiting { to: to.into(), deadline, waiter });
         self.deadlines.insert((deadline, self.last));
-        format!("{}{:x}", self.prefix, self.last)
+        format_smolstr!("{}{:x}", self.prefix, self.last)
     }
 
     /// Takes out the request that this answer belongs to.

@@ -31,16 +31,21 @@ pub async fn answered<F>(
 where
     F: Future<Output = Response>,
 {
-    if request.body().is_end_stream() {
-        return handle(request.map(axum::body::Body::new)).await;
-    }
     let http1 = request.version() <= Version::HTTP_11;
     let asks_first = request.headers().contains_key(header::EXPECT);
-    let (head, body) = request.into_parts();
-    let body = SharedBody::new(bound(body));
-    let rest = body.clone();
-    let mut response = handle(Request::from_parts(head, axum::body::Body::new(body))).await;
-    if !rest.discard(asks_first, DISCARD_WITHIN).await && http1 {
+    let mut rest = None;
+    // In one expression, so that this future has no room for a second request.
+    let mut response = handle(request.map(|body| {
+        if body.is_end_stream() {
+            return axum::body::Body::empty();
+        }
+        axum::body::Body::new(rest.insert(SharedBody::new(bound(body))).clone())
+    }))
+    .await;
+    if let Some(rest) = rest
+        && !rest.discard(asks_first, DISCARD_WITHIN).await
+        && http1
+    {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

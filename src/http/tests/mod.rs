@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::http::body::bounded_body;
 use crate::rate_limit::account::Bounds;
-use crate::rate_limit::address::ClientAddr;
+use crate::rate_limit::account::Client;
 
 /// Long enough for anything that is to happen, on a loaded machine.
 const SOON: Duration = Duration::from_secs(20);
@@ -163,7 +163,7 @@ fn rooms(waiting: Arc<Notify>, go_on: Arc<Notify>) -> Router {
         go_on.notified().await;
         "waited"
     };
-    let who = |Extension(ClientAddr(address)): Extension<ClientAddr>| async move { address.to_string() };
+    let who = |Extension(client): Extension<Client>| async move { client.address.to_string() };
     let length = |request: Request| async move {
         match bounded_body(request.into_body(), BODY_BYTES).await {
             Ok(body) => body.len().to_string().into_response(),

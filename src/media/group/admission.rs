@@ -15,7 +15,7 @@ use crate::token::CallGatewayClaims;
 /// Longest that a token can serve, in milliseconds: the most that `callgw.token_ttl_s` may be.
 const TOKEN_LIFE_MS: u64 = 86_400_000;
 /// Bans kept; at one more the oldest goes, whose tokens have most likely expired.
-const BARS: usize = 65_536;
+const BANS: usize = 65_536;
 
 /// An admitted client.
 pub(super) struct Admitted {
@@ -155,7 +155,7 @@ struct Ban {
 impl Bans {
     /// Bans the user's tokens, or everybody's, that were issued until then; what is over bars those to come, too.
     pub fn put(&mut self, room: ConfId, user: Option<UserId>, issued_until: u64, why: AdmissionError) {
-        if self.places.len() >= BARS {
+        if self.places.len() >= BANS {
             let oldest = self.places.iter().min_by_key(|(_, ban)| ban.issued_until).map(|(key, _)| key.clone());
             self.places.remove(&oldest.expect("a full table has an oldest"));
         }
@@ -169,7 +169,7 @@ impl Bans {
     /// Bans what was given out to these logins, whenever that was. `date`: of now, ms since 1970.
     pub fn revoke(&mut self, families: &[String], by: EndedBy, date: u64) {
         for family in families {
-            if self.families.len() >= BARS {
+            if self.families.len() >= BANS {
                 let oldest =
                     self.families.iter().min_by_key(|(_, (since, _))| *since).map(|(family, _)| family.clone());
                 self.families.remove(&oldest.expect("a full table has an oldest"));

@@ -235,7 +235,7 @@ impl Janus {
     }
 
     /// The speaker. The plugin tells it to every publisher of the room, so all reports but the first are repeats.
-    pub(super) fn news(&mut self, data: &Value) {
+    pub(super) fn on_event(&mut self, data: &Value) {
         let speaks = match data["videoroom"].as_str() {
             Some("talking") => true,
             Some("stopped-talking") => false,

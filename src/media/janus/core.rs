@@ -217,7 +217,7 @@ impl Janus {
             ServerMessage::Refused { transaction, code, reason } => self.refused(transaction, code, &reason),
             ServerMessage::Up { handle } => self.up(handle),
             ServerMessage::Down { handle, reason } => self.down(handle, &reason),
-            ServerMessage::News { data, .. } => self.news(&data),
+            ServerMessage::Event { data, .. } => self.on_event(&data),
             ServerMessage::Other => {}
         }
         std::mem::take(&mut self.out)

@@ -73,7 +73,7 @@ pub enum ServerMessage {
     /// It is over.
     Down { handle: Handle, reason: String },
     /// An event of the plugin for a handle.
-    News { handle: Handle, data: Value },
+    Event { handle: Handle, data: Value },
     /// A message that the driver ignores.
     Other,
 }
@@ -105,7 +105,7 @@ impl ServerMessage {
             ("webrtcup", _) => ServerMessage::Up { handle },
             ("hangup", _) => ServerMessage::Down { handle, reason: text_of(&message["reason"]) },
             ("detached", _) => ServerMessage::Down { handle, reason: "detached".into() },
-            ("event", None) => ServerMessage::News { handle, data },
+            ("event", None) => ServerMessage::Event { handle, data },
             _ => ServerMessage::Other,
         }
     }

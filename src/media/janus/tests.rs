@@ -344,7 +344,7 @@ fn nothing_that_janus_may_say_breaks_it() {
     for text in
         ["", "{", "[]", "{}", r#"{"janus":5}"#, r#"{"janus":"event"}"#, r#"{"janus":"success","transaction":"x"}"#]
     {
-        assert!(matches!(ServerMessage::read(text), ServerMessage::Other | ServerMessage::News { .. }), "{text}");
+        assert!(matches!(ServerMessage::read(text), ServerMessage::Other | ServerMessage::Event { .. }), "{text}");
     }
     let event = r#"{"janus":"event","sender":7,"transaction":"3","plugindata":{"data":{"error_code":428,"error":"No such feed"}}}"#;
     let refused = ServerMessage::Refused { transaction: 3, code: 428, reason: "No such feed".into() };
@@ -365,7 +365,7 @@ fn speaker_is_reported_on_change_only_despite_many_publishers() {
     let steps = [("talking", json!(feed)), ("stopped-talking", other), ("stopped-talking", json!(feed))];
     for (what, who) in steps {
         for handle in [20, 21] {
-            scene.on_message(ServerMessage::News {
+            scene.on_message(ServerMessage::Event {
                 handle,
                 data: json!({"videoroom": what, "room": number, "id": who}),
             });

@@ -39,7 +39,7 @@ pub struct EventSockets {
     /// The configuration.
     pub config: Arc<Config>,
     /// Logins, links and guests.
-    pub entry: AuthService,
+    pub auth: AuthService,
     /// The open event sockets.
     pub sockets: Sockets,
     /// Requests to the EIM.
@@ -73,13 +73,13 @@ impl EventSockets {
         let (caller, account) = (opening.caller.clone(), opening.slot.account());
         let (user, is_guest) = (caller.user_id.clone(), caller.is_guest());
         let (outbox, inbox) = outbox(limits.socket_queue_frames, limits.socket_queue_bytes, account);
-        let ended = self.entry.ended_families();
+        let ended = self.auth.ended_families();
         let Opened { generation, link_up } = self.sockets.open(&user, is_guest, &caller.family, outbox.clone());
         self.send_hello(&outbox);
         let session = Arc::new(SocketSession::new(caller, std::mem::take(&mut opening.positions)));
         let mut reader = SocketReader::new(&self, &session, &outbox, &opening);
         let device = opening.device.as_deref();
-        let is_ended = |caller: &Arc<Caller>| self.entry.still_valid(caller.clone()).is_err();
+        let is_ended = |caller: &Arc<Caller>| self.auth.still_valid(caller.clone()).is_err();
         // Only the pump ends; the others go on for as long as it does.
         let closing = tokio::select! {
             closing = pump::run(socket, inbox, opening.slot.account(), &mut reader, self.pace()) => Some(closing),

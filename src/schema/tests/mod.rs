@@ -4,19 +4,11 @@ mod documents;
 mod params;
 mod reasons;
 
-use serde_json::Map;
-
 use super::*;
+use crate::eim::requests::object;
 
 fn built_in() -> Schema {
     Schema::load(None).unwrap_or_else(|errors| panic!("{}", errors.join("\n")))
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        other => panic!("not an object: {other}"),
-    }
 }
 
 /// The paths that are told for the params, and nothing of the values.

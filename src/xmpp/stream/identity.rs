@@ -1,5 +1,7 @@
 //! From which addresses a stream speaks.
 
+use std::borrow::Cow;
+
 use crate::xmpp::jid::Jid;
 use crate::xmpp::xml::Stanza;
 
@@ -36,10 +38,12 @@ impl StreamIdentity {
     }
 }
 
-/// The address at one of the domains, if it is at one of them.
-fn own_address(from: &str, domains: &[String]) -> Option<String> {
+/// The address at one of the domains, in that domain's spelling, if it is at one of them.
+fn own_address<'a>(from: &'a str, domains: &[String]) -> Option<Cow<'a, str>> {
     let jid = Jid::parse(from)?;
-    domains.iter().find(|domain| jid.is_at(domain)).map(|domain| Jid { domain, ..jid }.to_string())
+    let domain = domains.iter().find(|domain| jid.is_at(domain))?;
+    let is_spelt_so = jid.domain == domain.as_str();
+    Some(if is_spelt_so { Cow::Borrowed(from) } else { Cow::Owned(Jid { domain, ..jid }.to_string()) })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use smol_str::SmolStr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::tls_client::Io;
@@ -78,7 +79,7 @@ pub struct XmppStream {
     unflushed: bool,
     voice: StreamIdentity,
     /// The prefixes that the peer's header declares.
-    declared: Vec<(String, String)>,
+    declared: Vec<(SmolStr, SmolStr)>,
 }
 
 impl XmppStream {
@@ -261,7 +262,7 @@ impl XmppStream {
     }
 }
 
-fn take_apart(frame: Frame<'_>, declared: &[(String, String)]) -> Result<Piece, StreamError> {
+fn take_apart(frame: Frame<'_>, declared: &[(SmolStr, SmolStr)]) -> Result<Piece, StreamError> {
     let incoming = match frame {
         Frame::Open(tag) => return Ok(Piece::Header(read::start_tag(tag)?)),
         Frame::Close => return Err(StreamError::Ended("closed".into())),
@@ -277,13 +278,13 @@ fn take_apart(frame: Frame<'_>, declared: &[(String, String)]) -> Result<Piece, 
 fn skipped(head: Head, why: XmlError) -> Incoming {
     let stanza = head.into_stanza();
     metrics::counter!("confgate_eim_stanzas_skipped_total").increment(1);
-    tracing::debug!(name = stanza.name, from = stanza.attr("from"), %why, "a stanza is skipped");
+    tracing::debug!(name = stanza.name.as_str(), from = stanza.attr("from"), %why, "a stanza is skipped");
     Incoming::Skipped(stanza)
 }
 
 /// A stream error's defined condition.
 fn condition(error: &Stanza) -> String {
-    error.payload().map_or_else(|| "undefined-condition".to_owned(), |c| c.name.clone())
+    error.payload().map_or_else(|| "undefined-condition".to_owned(), |c| c.name.to_string())
 }
 
 #[cfg(test)]

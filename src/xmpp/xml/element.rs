@@ -1,19 +1,22 @@
 //! A tree of elements, namespaces resolved.
 
+use smol_str::SmolStr;
+
 use super::read::{self, Source};
 use super::{Result, write};
 
-/// One element with its namespace resolved.
+/// One element with its namespace resolved. Its names and values are nearly always short: texts that need no memory of
+/// their own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Element {
     /// Local name.
-    pub name: String,
+    pub name: SmolStr,
     /// Namespace; empty for none.
-    pub ns: String,
+    pub ns: SmolStr,
     /// In order. A name in a namespace is written `{namespace}local`, one of XML's own as ever (`xml:lang`).
-    pub attrs: Vec<(String, String)>,
+    pub attrs: Vec<(SmolStr, SmolStr)>,
     /// The prefixes that are declared here, with their namespaces: content may refer to them.
-    pub declared: Vec<(String, String)>,
+    pub declared: Vec<(SmolStr, SmolStr)>,
     /// Children and texts, in order.
     pub nodes: Vec<Node>,
 }
@@ -44,7 +47,7 @@ impl Element {
     }
 
     /// Sets the attribute, in its old place if it was there.
-    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+    pub fn set(&mut self, name: &str, value: impl Into<SmolStr>) {
         match self.attrs.iter_mut().find(|(k, _)| k == name) {
             Some((_, old)) => *old = value.into(),
             None => self.attrs.push((name.into(), value.into())),
@@ -57,7 +60,7 @@ impl Element {
     }
 
     /// Sets an attribute.
-    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub fn with(mut self, name: &str, value: impl Into<SmolStr>) -> Self {
         self.set(name, value);
         self
     }

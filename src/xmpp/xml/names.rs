@@ -14,13 +14,19 @@ impl Names {
     /// A qualified name: one or two names with one colon between (Namespaces in XML 1.0 section 4).
     /// Gives the prefix, empty for none, and the local name.
     pub fn split(self, name: &str) -> Option<(&str, &str)> {
-        let (prefix, local) = name.split_once(':').map_or(("", name), |(prefix, local)| (prefix, local));
-        let has_prefix = local.len() < name.len();
+        let colon = name.bytes().position(|byte| byte == b':');
+        let (prefix, local) = colon.map_or(("", name), |at| (&name[..at], &name[at + 1..]));
+        let has_prefix = colon.is_some();
         (self.is_ncname(local) && (!has_prefix || self.is_ncname(prefix))).then_some((prefix, local))
     }
 
     /// A name without colon.
     fn is_ncname(self, text: &str) -> bool {
+        let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'_';
+        let is_usual = |byte: &u8| is_letter(byte) || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        if text.as_bytes().first().is_some_and(is_letter) && text.as_bytes().iter().all(is_usual) {
+            return true;
+        }
         let mut chars = text.chars();
         chars.next().is_some_and(|c| self.begins(c)) && chars.all(|c| self.begins(c) || self.goes_on(c))
     }

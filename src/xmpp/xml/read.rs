@@ -4,16 +4,19 @@ use std::borrow::Cow;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
+use smol_str::{SmolStr, format_smolstr};
 
 use super::names::Names;
 use super::{
     ATTRS_MAX, CONTENT_NS, DEPTH_MAX, Element, ILL_FORMED, Node, Result, SPACE, XmlError, are_xml_chars, is_xml_char,
+    leading,
 };
 
 const XML_NS: &str = "http://www.w3.org/XML/1998/namespace";
 const XMLNS_NS: &str = "http://www.w3.org/2000/xmlns/";
 /// The content namespaces of RFC 6120 section 4.8.3 and XEP-0114.
-const CONTENT: [&str; 3] = [CONTENT_NS, "jabber:component:accept", "jabber:server"];
+const CONTENTS: [&str; 3] = [CONTENT_NS, "jabber:component:accept", "jabber:server"];
+const CONTENT: SmolStr = SmolStr::new_static(CONTENT_NS);
 /// The names that may stand behind `xml:`. Prosody writes anything else so that its other components' streams break.
 const XML_ATTRS: [&str; 4] = ["lang", "space", "base", "id"];
 
@@ -24,7 +27,7 @@ pub(in crate::xmpp) enum Source<'a> {
     /// A caller's stanza. An undeclared namespace is the stanza's own.
     Caller,
     /// An element of a stream, whose header has declared these prefixes.
-    Stream(&'a [(String, String)]),
+    Stream(&'a [(SmolStr, SmolStr)]),
 }
 
 impl Source<'_> {
@@ -60,7 +63,9 @@ pub(in crate::xmpp) fn element(text: &str, source: &Source<'_>) -> Result<Elemen
                     return Err(XmlError("text around the element"));
                 }
             }
-            Event::Text(text) if text.contains("]]>") => return Err(ILL_FORMED),
+            Event::Text(text) if text.bytes().any(|byte| byte == b'>') && text.contains("]]>") => {
+                return Err(ILL_FORMED);
+            }
             Event::Text(text) => tree.text(&text.xml10_content()),
             Event::CData(_) | Event::GeneralRef(_) if outside => return Err(XmlError("text around the element")),
             Event::CData(text) => tree.text(&text.xml10_content()),
@@ -85,7 +90,7 @@ struct Tree<'s> {
     source: &'s Source<'s>,
     names: Names,
     /// Declarations in scope, the innermost last: how many elements are open around it, prefix, namespace.
-    scope: Vec<(usize, String, String)>,
+    scope: Vec<(usize, SmolStr, SmolStr)>,
     open: Vec<Element>,
     root: Option<Element>,
 }
@@ -98,49 +103,50 @@ impl Tree<'_> {
         if self.open.len() >= DEPTH_MAX {
             return Err(XmlError("too deep"));
         }
-        if !attributes_stand_apart(start) {
-            return Err(ILL_FORMED);
-        }
         let (prefix, local) = self.names.split(start.name().into_inner()).ok_or(NO_NAME)?;
-        let mut element = Element { name: local.to_owned(), ..Element::default() };
-        let mut attrs = Vec::new();
+        let mut element = Element { name: local.into(), ..Element::default() };
+        let (mut count, mut has_prefixes) = (0, false);
         for attr in start.attributes() {
             let attr = attr.map_err(|_| ILL_FORMED)?;
-            if attrs.len() >= ATTRS_MAX {
+            count += 1;
+            if count > ATTRS_MAX {
                 return Err(XmlError("too many attributes"));
             }
-            let name = attr.key.into_inner();
-            let value = attribute_value(&attr.value)?.into_owned();
+            let (name, value) = (attr.key.into_inner(), attribute_value(&attr.value)?.into());
+            if !stands_apart(name, start) {
+                return Err(ILL_FORMED);
+            }
             match self.names.split(name).ok_or(NO_NAME)? {
                 ("", "xmlns") => self.declare("", value, &mut element)?,
                 ("xmlns", prefix) => self.declare(prefix, value, &mut element)?,
-                (prefix, local) => {
-                    attrs.push((prefix, local, value));
-                    continue;
+                (prefix, _) => {
+                    has_prefixes |= !prefix.is_empty();
+                    element.attrs.push((name.into(), value));
                 }
             }
-            attrs.push(("xmlns", "", String::new()));
         }
-        element.ns = self.namespace(prefix)?.to_owned();
-        for (prefix, local, value) in attrs {
-            match prefix {
-                "" => element.attrs.push((local.to_owned(), value)),
-                "xmlns" => {}
-                "xml" if self.names == Names::Any || XML_ATTRS.contains(&local) => {
-                    element.attrs.push((format!("xml:{local}"), value));
-                }
-                "xml" => return Err(XmlError("an attribute that XML does not define")),
-                prefix => element.attrs.push((format!("{{{}}}{local}", self.namespace(prefix)?), value)),
-            }
-        }
-        if repeats_itself(&element.attrs) {
-            return Err(ILL_FORMED);
+        element.ns = self.namespace(prefix)?;
+        // An attribute may stand before the declaration of its prefix. Without prefixes the reader has found repeats.
+        if has_prefixes {
+            self.expand_names(&mut element.attrs)?;
         }
         self.open.push(element);
         Ok(())
     }
 
-    fn declare(&mut self, prefix: &str, value: String, element: &mut Element) -> Result<()> {
+    fn expand_names(&self, attrs: &mut [(SmolStr, SmolStr)]) -> Result<()> {
+        for (name, _) in attrs.iter_mut() {
+            match name.split_once(':') {
+                None => {}
+                Some(("xml", local)) if self.names == Names::Any || XML_ATTRS.contains(&local) => {}
+                Some(("xml", _)) => return Err(XmlError("an attribute that XML does not define")),
+                Some((prefix, local)) => *name = format_smolstr!("{{{}}}{local}", self.namespace(prefix)?),
+            }
+        }
+        if repeats_itself(attrs) { Err(ILL_FORMED) } else { Ok(()) }
+    }
+
+    fn declare(&mut self, prefix: &str, value: SmolStr, element: &mut Element) -> Result<()> {
         if !is_declaration(prefix, &value) {
             return Err(XmlError("a namespace declaration that is not allowed"));
         }
@@ -149,25 +155,25 @@ impl Tree<'_> {
             return Ok(());
         }
         let depth = self.open.len();
-        let is_content = depth == 0 && matches!(self.source, Source::Stream(_)) && CONTENT.contains(&value.as_str());
-        let ns = if is_content { CONTENT_NS.to_owned() } else { value };
+        let is_content = depth == 0 && matches!(self.source, Source::Stream(_)) && CONTENTS.contains(&value.as_str());
+        let ns = if is_content { CONTENT } else { value };
         if !prefix.is_empty() {
-            element.declared.push((prefix.to_owned(), ns.clone()));
+            element.declared.push((prefix.into(), ns.clone()));
         }
-        self.scope.push((depth, prefix.to_owned(), ns));
+        self.scope.push((depth, prefix.into(), ns));
         Ok(())
     }
 
-    fn namespace(&self, prefix: &str) -> Result<&str> {
+    fn namespace(&self, prefix: &str) -> Result<SmolStr> {
         if let Some((.., ns)) = self.scope.iter().rev().find(|(_, known, _)| known == prefix) {
-            return Ok(ns);
+            return Ok(ns.clone());
         }
         match (prefix, self.source) {
-            ("", Source::Document) => Ok(""),
-            ("", _) => Ok(CONTENT_NS),
+            ("", Source::Document) => Ok(SmolStr::default()),
+            ("", _) => Ok(CONTENT),
             (prefix, Source::Stream(declared)) => {
                 let found = declared.iter().find(|(known, _)| known == prefix);
-                found.map(|(_, ns)| ns.as_str()).ok_or(UNDECLARED)
+                found.map(|(_, ns)| ns.clone()).ok_or(UNDECLARED)
             }
             _ => Err(UNDECLARED),
         }
@@ -198,7 +204,7 @@ const NO_NAME: XmlError = XmlError("a name that is no XML name");
 const UNDECLARED: XmlError = XmlError("an undeclared namespace prefix");
 const UNKNOWN_ENTITY: XmlError = XmlError("an entity that is not one of the five");
 
-fn repeats_itself(attrs: &[(String, String)]) -> bool {
+fn repeats_itself(attrs: &[(SmolStr, SmolStr)]) -> bool {
     let mut names: Vec<&str> = attrs.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     names.windows(2).any(|pair| pair[0] == pair[1])
@@ -206,7 +212,7 @@ fn repeats_itself(attrs: &[(String, String)]) -> bool {
 
 /// The value that an attribute written so has (XML 1.0 sections 2.11 and 3.3.3).
 pub(in crate::xmpp) fn attribute_value(written: &str) -> Result<Cow<'_, str>> {
-    if !written.contains(['&', '<', '\t', '\r', '\n']) {
+    if leading(written, |byte| !matches!(byte, b'&' | b'<' | b'\t' | b'\r' | b'\n')) == written.len() {
         return Ok(Cow::Borrowed(written));
     }
     let (mut value, mut rest) = (String::with_capacity(written.len()), written);
@@ -247,19 +253,12 @@ fn resolve(name: &str) -> Result<char> {
     c.ok_or(XmlError("a character that XML does not allow"))
 }
 
-/// White space must follow an attribute's value (XML 1.0 production 40); the reader is lenient there, servers are not.
-fn attributes_stand_apart(tag: &str) -> bool {
-    let (mut quote, mut just_closed) = (None, false);
-    tag.bytes().all(|c| {
-        let apart = !just_closed || matches!(c, b' ' | b'\t' | b'\r' | b'\n');
-        just_closed = quote == Some(c);
-        quote = match quote {
-            Some(open) if open == c => None,
-            None if matches!(c, b'"' | b'\'') => Some(c),
-            open => open,
-        };
-        apart
-    })
+/// White space must stand before an attribute's name (XML 1.0 production 40); the reader is lenient there, servers are
+/// not. The name is a part of the tag.
+fn stands_apart(name: &str, tag: &str) -> bool {
+    let at = name.as_ptr().addr().wrapping_sub(tag.as_ptr().addr());
+    let before = tag.as_bytes().get(..at).and_then(<[u8]>::last);
+    before.is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
 }
 
 /// Whether a parser with namespaces takes the declaration. A prefix can't be undeclared, the reserved namespaces belong

@@ -2,12 +2,14 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::read::{self, Source};
-use super::{CONTENT_NS, Element, Result, write};
+use smol_str::SmolStr;
 
-/// `iq`, `message`, `presence`, or a stream-level element.
+use super::read::{self, Source};
+use super::{CONTENT_NS, Element, Node, Result, write};
+
+/// `iq`, `message`, `presence`, or a stream-level element. Boxed, because it is handed on from task to task.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stanza(Element);
+pub struct Stanza(Box<Element>);
 
 impl Deref for Stanza {
     type Target = Element;
@@ -25,14 +27,14 @@ impl DerefMut for Stanza {
 
 impl From<Element> for Stanza {
     fn from(element: Element) -> Self {
-        Self(element)
+        Self(Box::new(element))
     }
 }
 
 impl Stanza {
     /// A stanza without attributes.
     pub fn new(name: &str) -> Self {
-        Self(Element::new(name, CONTENT_NS))
+        Element::new(name, CONTENT_NS).into()
     }
 
     /// An IQ request.
@@ -43,18 +45,19 @@ impl Stanza {
     /// Reads a caller's text: exactly one element, nothing but white space around it, and nothing in it for which a
     /// server would end the stream that it is written to.
     pub fn parse(text: &str) -> Result<Self> {
-        read::element(text, &Source::Caller).map(Self)
+        read::element(text, &Source::Caller).map(Self::from)
     }
 
     /// Sets an attribute.
-    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub fn with(mut self, name: &str, value: impl Into<SmolStr>) -> Self {
         self.set(name, value);
         self
     }
 
     /// Adds a child.
-    pub fn with_child(self, child: Element) -> Self {
-        Self(self.0.with_child(child))
+    pub fn with_child(mut self, child: Element) -> Self {
+        self.nodes.push(Node::Element(child));
+        self
     }
 
     /// The first child element. `None` where there is none (an empty result).

@@ -4,7 +4,7 @@ use super::read::Source;
 use super::*;
 
 fn from_a_server(text: &str) -> Result<Element> {
-    read::element(text, &Source::Stream(&[("stream".to_owned(), "s".to_owned())]))
+    read::element(text, &Source::Stream(&[("stream".into(), "s".into())]))
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn stanza_is_rewritten_with_the_same_meaning() {
     let hidden = Stanza::parse(table[4].0).unwrap();
     assert_eq!(
         Stanza::parse(&hidden.to_xml()).unwrap().children().next().unwrap().children().next().unwrap().attrs,
-        [("{u}x".to_owned(), String::new()), ("{v}x".to_owned(), String::new())]
+        [("{u}x".into(), "".into()), ("{v}x".into(), "".into())]
     );
     let made = Stanza::new("iq").with("{u}a", "1").with("{u}b", "2").with("{v}a", "3");
     assert_eq!(made.to_xml(), r#"<iq xmlns:ns1="u" ns1:a="1" ns1:b="2" xmlns:ns2="v" ns2:a="3"/>"#);

@@ -1,6 +1,6 @@
 //! Text from a tree: the only place where XML is written that goes onto a stream.
 
-use super::{CONTENT_NS, Element, Node, is_xml_char};
+use super::{CONTENT_NS, Element, Node, is_xml_char, leading};
 
 /// Bytes that a server may add to an attribute in a namespace: a prefix of its own making, declared.
 const PREFIX_SIZE: usize = 32;
@@ -106,9 +106,10 @@ fn is_plain(byte: u8) -> bool {
 /// Appends the text, escaped. Characters that XML does not know become U+FFFD.
 fn escaped(out: &mut String, text: &str, in_attribute: bool) {
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {
-        out.push_str(&rest[..at]);
-        let mut chars = rest[at..].chars();
+    loop {
+        let (plain, behind) = rest.split_at(leading(rest, is_plain));
+        out.push_str(plain);
+        let mut chars = behind.chars();
         match chars.next() {
             Some('<') => out.push_str("&lt;"),
             Some('>') => out.push_str("&gt;"),
@@ -119,11 +120,10 @@ fn escaped(out: &mut String, text: &str, in_attribute: bool) {
             Some('\n') if in_attribute => out.push_str("&#xA;"),
             Some('\t') if in_attribute => out.push_str("&#x9;"),
             Some(c) => out.push(if is_xml_char(c) { c } else { '\u{FFFD}' }),
-            None => {}
+            None => return,
         }
         rest = chars.as_str();
     }
-    out.push_str(rest);
 }
 
 pub(super) fn largest_size(element: &Element, parent_ns: &str) -> usize {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Flood, LIMITS, are_survived};
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::BASE;
 
 /// Pieces of one write.
@@ -23,7 +23,7 @@ fn flood(name: &'static str, first: &str, again: &str) -> Flood {
 
 #[tokio::test]
 async fn endless_http1_input_is_cut_and_harms_nobody_else() {
-    let stage = Stage::quiet(LIMITS).await;
+    let fixture = Fixture::quiet(LIMITS).await;
     let chunked = format!("POST {BASE}/jsonrpc HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     let get = format!("GET {BASE}/openrpc.json HTTP/1.1\r\nHost: a\r\n\r\n");
     let slow = |flood: Flood| {
@@ -51,5 +51,5 @@ async fn endless_http1_input_is_cut_and_harms_nobody_else() {
         )),
         slow(flood("slow chunks", &chunked, "1\r\n \r\n")),
     ];
-    are_survived(&stage, floods).await;
+    are_survived(&fixture, floods).await;
 }

@@ -7,7 +7,7 @@ use super::frames::{
     PING, PRIORITY, RST_STREAM, WINDOW_UPDATE, frame, indexed, literal, opening, request, settings, stream,
 };
 use super::{Flood, LIMITS, are_survived};
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::BASE;
 
 /// Frames of one write: a client that wants to flood doesn't pay for a system call each.
@@ -43,7 +43,7 @@ fn window_update(of: u32, by: u32) -> Vec<u8> {
 
 #[tokio::test]
 async fn frames_that_carry_nothing_end_their_http2_connection_and_nobody_else_notices() {
-    let stage = Stage::quiet(LIMITS).await;
+    let fixture = Fixture::quiet(LIMITS).await;
     let ping = |flags| move |n: u32| frame(PING, flags, 0, &u64::from(n).to_be_bytes());
     let settings_of = |n: u32| settings(&[(INITIAL_WINDOW_SIZE, 65_535 + n % 2)]);
     let floods = vec![
@@ -60,12 +60,12 @@ async fn frames_that_carry_nothing_end_their_http2_connection_and_nobody_else_no
         Flood { reads: false, ..flood("pings whose answers aren't read", ping(0)) },
         Flood { reads: false, ..flood("settings whose answers aren't read", |_| settings(&[])) },
     ];
-    are_survived(&stage, floods).await;
+    are_survived(&fixture, floods).await;
 }
 
 #[tokio::test]
 async fn streams_that_are_opened_to_be_reset_end_their_http2_connection_and_nobody_else_notices() {
-    let stage = Stage::quiet(LIMITS).await;
+    let fixture = Fixture::quiet(LIMITS).await;
     let path = format!("{BASE}/openrpc.json");
     let reset_by_client = move |n: u32| [get(n, &path), reset(n, CANCEL)].concat();
     let reset_before_body = |n: u32| [post(n), reset(n, NO_ERROR)].concat();
@@ -80,12 +80,12 @@ async fn streams_that_are_opened_to_be_reset_end_their_http2_connection_and_nobo
         flood("streams beyond those at once", beyond_the_bound),
         flood("requests that are none", malformed),
     ];
-    are_survived(&stage, floods).await;
+    are_survived(&fixture, floods).await;
 }
 
 #[tokio::test]
 async fn heads_without_end_or_larger_than_they_look_end_their_http2_connection_and_nobody_else_notices() {
-    let stage = Stage::quiet(LIMITS).await;
+    let fixture = Fixture::quiet(LIMITS).await;
     let open_head = |flags: u8| frame(HEADERS, flags, stream(0), &request("GET", "/"));
     let more = |payload: Vec<u8>| move |_: u32| frame(CONTINUATION, 0, stream(0), &payload);
     let field = literal("x-more", &[b'x'; 8_000]);
@@ -117,12 +117,12 @@ async fn heads_without_end_or_larger_than_they_look_end_their_http2_connection_a
         flood("huge heads", huge),
         flood("huge trailers", trailers),
     ];
-    are_survived(&stage, floods).await;
+    are_survived(&fixture, floods).await;
 }
 
 #[tokio::test]
 async fn streams_that_stand_still_end_their_http2_connection_and_nobody_else_notices() {
-    let stage = Stage::quiet(LIMITS).await;
+    let fixture = Fixture::quiet(LIMITS).await;
     let path = format!("{BASE}/openrpc.json");
     let answers: Vec<u8> = (0..100).flat_map(|n| get(n, &path)).collect();
     let halves: Vec<u8> = (0..100).flat_map(|n| [post(n), frame(DATA, 0, stream(n), b"{")].concat()).collect();
@@ -154,5 +154,5 @@ async fn streams_that_stand_still_end_their_http2_connection_and_nobody_else_not
             ..slow(flood("answers that nobody reads", ping))
         },
     ];
-    are_survived(&stage, floods).await;
+    are_survived(&fixture, floods).await;
 }

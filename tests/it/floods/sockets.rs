@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Flood, LIMITS, are_survived};
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::BASE;
 
 /// Frames of one write.
@@ -31,8 +31,8 @@ fn opening(path: &str, protocols: &str, first: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn endless_socket_input_is_cut_and_harms_nobody_else() {
-    let stage = Stage::quiet(LIMITS).await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::quiet(LIMITS).await;
+    let chair = fixture.chair().await;
     let token = chair.token().expect("they are logged in");
     let protocols = format!("Sec-WebSocket-Protocol: confgate, bearer.{token}\r\n");
     let mut floods = Vec::new();
@@ -56,5 +56,5 @@ async fn endless_socket_input_is_cut_and_harms_nobody_else() {
             floods.push(flood("messages of one byte", b"", frame(TEXT | FIN, b" ")));
         }
     }
-    are_survived(&stage, floods).await;
+    are_survived(&fixture, floods).await;
 }

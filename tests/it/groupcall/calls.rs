@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{SOME, empty, node};
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::Client;
 use crate::support::media::{CallSocket, Peer, call, token};
 use crate::support::wait::until_true;
@@ -112,10 +112,10 @@ async fn on_the_phone(member: &Client, conf: &str) -> CallSocket {
 
 #[tokio::test]
 async fn by_default_a_conference_is_called_and_governed_without_anything_else() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let (anna, ben) = (stage.guest(&code, "Anna").await, stage.guest(&code, "Ben").await);
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let (anna, ben) = (fixture.guest(&code, "Anna").await, fixture.guest(&code, "Ben").await);
     // A member without an event socket has left after a while.
     let _sockets = (anna.open_socket().await, ben.open_socket().await);
     chair.rpc("conference.join", json!({ "confId": conf })).await.result();

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::{SOME, empty, node};
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::Client;
 use crate::support::http_session::{HttpSession, whep, whip};
 use crate::support::media::{CallSocket, Media, Peer, call, claims, control_token, flows, signed, token};
@@ -14,7 +14,7 @@ const CANDIDATE: &str = "a=mid:0\r\na=candidate:1 1 udp 2130706431 127.0.0.1 9 t
 const INTRANET: &str = "https://intranet.example.org";
 
 /// Ben is in the conference, and `obs` publishes to it over HTTP; ben has heard of it.
-async fn stage(client: &Client) -> (CallSocket, HttpSession) {
+async fn fixture(client: &Client) -> (CallSocket, HttpSession) {
     let mut ben = client.joined("n1", "c1", "ben").await;
     let obs = client.publish_over_http(&whip("c1"), &token("n1", "c1", "obs")).await;
     assert_eq!(ben.expect("newParticipantArrived").await["name"], "obs");
@@ -25,7 +25,7 @@ async fn stage(client: &Client) -> (CallSocket, HttpSession) {
 async fn the_members_see_and_hear_who_publishes_over_http_until_it_ends() {
     let gateway = node("").await;
     let client = gateway.client();
-    let (mut ben, mut obs) = stage(&client).await;
+    let (mut ben, mut obs) = fixture(&client).await;
     assert!(obs.location.starts_with(&format!("{}/~/", whip("c1"))), "{}", obs.location);
     assert!(obs.tag.starts_with('"') && obs.answer.contains("a=candidate:") && obs.answer.contains("a=recvonly"));
     let mut sees = ben.watch("obs").await;
@@ -46,7 +46,7 @@ async fn http_publisher_obeys_mute_expel_and_the_end() {
     let gateway = node("").await;
     let client = gateway.client();
     let mut link = client.control_link(&control_token("n1")).await.unwrap();
-    let (mut ben, mut obs) = stage(&client).await;
+    let (mut ben, mut obs) = fixture(&client).await;
     let mut sees = ben.watch("obs").await;
     flows(&mut obs.peer, &mut sees).await;
     link.send(json!({ "id": "permit", "room": "c1", "name": "obs", "audio": false, "video": true })).await;
@@ -76,7 +76,7 @@ async fn http_publisher_obeys_mute_expel_and_the_end() {
 async fn a_publisher_over_http_whose_path_is_lost_has_left() {
     let gateway = node("lost_timeout_ms = 300").await;
     let client = gateway.client();
-    let (mut ben, mut obs) = stage(&client).await;
+    let (mut ben, mut obs) = fixture(&client).await;
     let mut sees = ben.watch("obs").await;
     flows(&mut obs.peer, &mut sees).await;
     // Nobody moves the peer any more: it is as silent as one whose cable is out.
@@ -90,7 +90,7 @@ async fn http_viewer_sees_the_publisher_and_is_seen_by_nobody() {
     let client = gateway.client();
     let idle = client.offer(&whep("c1"), &token("n1", "c1", "v"), Peer::offer(Media::WATCHES)).await;
     assert_eq!((idle.status, idle.header("retry-after")), (StatusCode::CONFLICT, "2"));
-    let (mut ben, mut obs) = stage(&client).await;
+    let (mut ben, mut obs) = fixture(&client).await;
     let mut main = client.watch_over_http(&whep("c1"), &token("n1", "c1", "v1")).await;
     let mut named = client.watch_over_http(&format!("{}/obs", whep("c1")), &token("n1", "c1", "v2")).await;
     assert!(main.answer.contains("a=sendonly"));
@@ -138,7 +138,7 @@ async fn a_conferences_members_are_watched_over_http_too() {
 async fn candidates_trickle_and_ice_restarts_while_the_call_goes_on() {
     let gateway = node("").await;
     let client = gateway.client();
-    let (mut ben, mut obs) = stage(&client).await;
+    let (mut ben, mut obs) = fixture(&client).await;
     let mut sees = ben.watch("obs").await;
     flows(&mut obs.peer, &mut sees).await;
     let trickled = obs.patch(&client, Some(&obs.tag), CANDIDATE).await;
@@ -310,10 +310,10 @@ async fn offer_unfit_for_a_session_is_refused_and_leaves_nothing() {
 
 #[tokio::test]
 async fn allocated_token_serves_for_publishing_until_the_kick() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let camera = stage.guest(&code, "Camera").await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let camera = fixture.guest(&code, "Camera").await;
     let mut events = camera.open_socket().await;
     events.call("conference.join", json!({ "confId": conf })).await.result();
     let given = camera.rpc("callgw.allocate", json!({ "confId": conf })).await.result();

@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::{BASE, Client};
 use crate::support::wait::until_true;
 
@@ -78,12 +78,12 @@ struct Hostile {
 
 impl Attack {
     /// Returns when as many connections stand as there can be.
-    pub async fn begin(stage: &Stage, entrance: Target, connections: usize) -> Self {
+    pub async fn begin(fixture: &Fixture, entrance: Target, connections: usize) -> Self {
         let (standing, handshakes) = (Arc::<AtomicUsize>::default(), Arc::new(Semaphore::new(AT_ONCE)));
-        let tokens = if entrance == Target::EventSocketPings { tokens(stage).await } else { Vec::new() };
+        let tokens = if entrance == Target::EventSocketPings { tokens(fixture).await } else { Vec::new() };
         let connections = if tokens.is_empty() { connections } else { tokens.len() };
         let hostile = |n: usize| Hostile {
-            client: Arc::new(stage.gateway.client().from(ELSEWHERE)),
+            client: Arc::new(fixture.gateway.client().from(ELSEWHERE)),
             token: tokens.get(n).cloned(),
             handshakes: handshakes.clone(),
             standing: standing.clone(),
@@ -114,11 +114,11 @@ impl Attack {
 }
 
 /// Access tokens of guests of a conference of their own.
-async fn tokens(stage: &Stage) -> Vec<String> {
-    let operator = stage.chair().await;
-    let (_, code) = stage.conference(&operator, json!({ "name": "Hostile" })).await;
+async fn tokens(fixture: &Fixture) -> Vec<String> {
+    let operator = fixture.chair().await;
+    let (_, code) = fixture.conference(&operator, json!({ "name": "Hostile" })).await;
     let mut tokens = Vec::new();
-    let client = stage.gateway.client().from(ELSEWHERE);
+    let client = fixture.gateway.client().from(ELSEWHERE);
     for n in 0..ACCOUNTS {
         let guest = client.login_link(&code, &format!("Hostile {n}")).await;
         tokens.push(guest.token().expect("it has logged in").to_owned());

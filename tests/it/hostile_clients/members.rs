@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
 use crate::support::wait::PATIENCE;
@@ -30,13 +30,13 @@ pub struct Members {
 }
 
 impl Members {
-    pub async fn enter(stage: &Stage, chair: Client, conf: &str, code: &str, members: usize) -> Self {
+    pub async fn enter(fixture: &Fixture, chair: Client, conf: &str, code: &str, members: usize) -> Self {
         let (over, waits) = (watch::Sender::new(false), Arc::<Mutex<Vec<Duration>>>::default());
         let (mut listening, mut asking) = (Vec::new(), Vec::new());
         chair.rpc("conference.join", json!({ "confId": conf })).await.result();
         listening.push(tokio::spawn(listen(chair.open_socket().await)));
         for n in 0..members {
-            let member = stage.guest(code, &format!("Member {n}")).await;
+            let member = fixture.guest(code, &format!("Member {n}")).await;
             member.rpc("conference.join", json!({ "confId": conf })).await.result();
             member.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
             let mut socket = member.open_socket().await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::rpc_shape::assert_unharmed;
 use crate::support::gateway::Gateway;
 
@@ -10,8 +10,8 @@ const PASSWORD: &str = "p4ssw0rd-of-a-new-user";
 
 #[tokio::test]
 async fn a_user_is_made_with_the_members_of_the_original_interface_and_without_the_password() {
-    let stage = Stage::embedded().await;
-    let operator = stage.operator().await;
+    let fixture = Fixture::embedded().await;
+    let operator = fixture.operator().await;
     let before = confgate::clock::date_ms();
     let params = json!({
         "name": "张三", "userId": "u110001", "password": PASSWORD, "mobile": "13422821882", "email": "dyqx@126.com",
@@ -35,15 +35,15 @@ async fn a_user_is_made_with_the_members_of_the_original_interface_and_without_t
 
     operator.rpc("org.user.createUser", params).await.refused(-32005);
     // The account is one: its password is what was asked for, and the failed second try changed nothing.
-    let login = stage.gateway.client().login_password("u110001", PASSWORD).await;
+    let login = fixture.gateway.client().login_password("u110001", PASSWORD).await;
     assert_eq!(login.login()["name"], "张三");
-    assert_unharmed(&stage.gateway).await;
+    assert_unharmed(&fixture.gateway).await;
 }
 
 #[tokio::test]
 async fn a_user_without_an_id_gets_one_and_every_field_may_be_given() {
-    let stage = Stage::embedded().await;
-    let operator = stage.operator().await;
+    let fixture = Fixture::embedded().await;
+    let operator = fixture.operator().await;
     let only_name = operator.rpc("org.user.createUser", json!({ "name": "刘八" })).await.result();
     let id = only_name["userId"].as_str().expect("an id");
     let digits = id.strip_prefix('u').expect("u and digits");
@@ -66,15 +66,15 @@ async fn a_user_without_an_id_gets_one_and_every_field_may_be_given() {
     for bad in [json!({}), json!({ "name": "" }), json!({ "name": 5 }), json!({ "name": "a\u{0}b" })] {
         operator.rpc("org.user.createUser", bad).await.refused(-32602);
     }
-    assert_unharmed(&stage.gateway).await;
+    assert_unharmed(&fixture.gateway).await;
 }
 
 /// Everything secret that one evening brings forth.
-async fn use_every_secret(stage: &Stage) -> Vec<String> {
-    let (chair, operator) = (stage.chair().await, stage.operator().await);
+async fn use_every_secret(fixture: &Fixture) -> Vec<String> {
+    let (chair, operator) = (fixture.chair().await, fixture.operator().await);
     let conference_password = "20251234";
-    let (conf, code) = stage.conference(&chair, json!({ "password": conference_password })).await;
-    let guest = stage.guest(&code, "张三").await;
+    let (conf, code) = fixture.conference(&chair, json!({ "password": conference_password })).await;
+    let guest = fixture.guest(&code, "张三").await;
     let mut socket = guest.open_socket().await;
     let joined = socket.call("conference.join", json!({ "confId": conf })).await.result();
     let message = "a word between the two of us";
@@ -84,14 +84,14 @@ async fn use_every_secret(stage: &Stage) -> Vec<String> {
     let params = json!({ "name": "x", "userId": "u9", "password": PASSWORD });
     operator.rpc("org.user.createUser", params.clone()).await.result();
     operator.rpc("org.user.createUser", params).await.refused(-32005);
-    let user = stage.gateway.client().login_password("u9", PASSWORD).await.refreshed().await;
+    let user = fixture.gateway.client().login_password("u9", PASSWORD).await.refreshed().await;
     let wrong = "a-wrong-p4ssword";
     let params = json!({ "grantType": "password", "userId": "u9", "password": wrong });
-    assert!(stage.gateway.client().try_login(params).await.is_err());
-    let raw = stage.gateway.client().login_link(conference_password, "李四").await;
+    assert!(fixture.gateway.client().try_login(params).await.is_err());
+    let raw = fixture.gateway.client().login_link(conference_password, "李四").await;
     let page = format!("/gzbwclient/conference/{code}");
-    assert_eq!(stage.gateway.client().request(http::Method::POST, &page, &[], "").await.json()["state"], 0);
-    stage.gateway.client().bearing("not.a.token-at-all").rpc("conference.list", json!({})).await.refused(-32001);
+    assert_eq!(fixture.gateway.client().request(http::Method::POST, &page, &[], "").await.json()["state"], 0);
+    fixture.gateway.client().bearing("not.a.token-at-all").rpc("conference.list", json!({})).await.refused(-32001);
     let lock =
         json!({ "reqXml": format!("<iq to='jeprivacy.ips3000' type='get' id='1'><x xmlns='{PASSWORD}'/></iq>") });
     chair.rpc("org.user.processIQ", lock).await.result();
@@ -112,14 +112,14 @@ async fn use_every_secret(stage: &Stage) -> Vec<String> {
 #[tokio::test]
 async fn no_password_token_code_or_message_is_ever_logged() {
     for format in ["text", "json"] {
-        let stage = Stage::with(&format!("[log]\nformat = \"{format}\"\nfilter = \"trace\"\n")).await;
-        let secrets = use_every_secret(&stage).await;
-        let logs = stage.gateway.logs();
+        let fixture = Fixture::with(&format!("[log]\nformat = \"{format}\"\nfilter = \"trace\"\n")).await;
+        let secrets = use_every_secret(&fixture).await;
+        let logs = fixture.gateway.logs();
         for secret in secrets {
             assert!(secret.len() >= 8, "a secret that may stand anywhere by chance: {secret}");
             assert!(!logs.contains(&secret), "{secret} is in the log");
         }
-        assert_unharmed(&stage.gateway).await;
+        assert_unharmed(&fixture.gateway).await;
     }
 }
 

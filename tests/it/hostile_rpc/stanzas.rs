@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::rpc_shape::{assert_error_shape, assert_unharmed};
 use crate::support::client::{Answer, Client};
 
@@ -30,8 +30,8 @@ async fn xml(client: &Client, req_xml: &str) -> String {
 
 #[tokio::test]
 async fn anything_but_one_well_formed_iq_is_refused_by_path() {
-    let stage = Stage::embedded().await;
-    let user = stage.chair().await;
+    let fixture = Fixture::embedded().await;
+    let user = fixture.chair().await;
     let to = "to='jeprivacy.ips3000' type='get' id='1'";
     let child = "<x xmlns='urn:x'/>";
     let good = iq(to, child);
@@ -86,13 +86,13 @@ async fn anything_but_one_well_formed_iq_is_refused_by_path() {
         assert_eq!(error["data"]["errors"][0]["path"], "reqXml", "{error}");
     }
     assert!(xml(&user, &good).await.starts_with("<iq "));
-    assert_unharmed(&stage.gateway).await;
+    assert_unharmed(&fixture.gateway).await;
 }
 
 #[tokio::test]
 async fn nobody_speaks_for_another_unless_they_may() {
-    let stage = Stage::embedded().await;
-    let (user, operator) = (stage.chair().await, stage.operator().await);
+    let fixture = Fixture::embedded().await;
+    let (user, operator) = (fixture.chair().await, fixture.operator().await);
     let from = |from: &str| {
         let attrs = format!("from='{from}' to='jeprivacy.ips3000' type='get' id='1'");
         iq(&attrs, "<jeExtension xmlns='je:x:client:config'><getMainTabs/></jeExtension>")
@@ -117,15 +117,15 @@ async fn nobody_speaks_for_another_unless_they_may() {
     let answer = xml(&operator, &from("u1074304@ips3000/uc")).await;
     assert!(answer.contains("to=\"u1074304@ips3000/uc\""), "{answer}");
     ask(&operator, &from("chair@elsewhere/uc")).await.refused(-32003);
-    assert_unharmed(&stage.gateway).await;
+    assert_unharmed(&fixture.gateway).await;
 }
 
 #[tokio::test]
 async fn guests_reach_only_the_namespaces_and_destinations_that_are_theirs() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (_, code) = stage.conference(&chair, json!({})).await;
-    let guest = stage.guest(&code, "张三").await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (_, code) = fixture.conference(&chair, json!({})).await;
+    let guest = fixture.guest(&code, "张三").await;
     let tabs = "<jeExtension xmlns='je:x:client:config'><getMainTabs/></jeExtension>";
     let answer = xml(&guest, &get("jeprivacy.ips3000", tabs)).await;
     assert!(answer.contains("isNeedUpdate=\"true\""), "{answer}");
@@ -138,13 +138,13 @@ async fn guests_reach_only_the_namespaces_and_destinations_that_are_theirs() {
     // The prefix is a matter of taste; the namespace decides.
     let prefixed = "<c:command xmlns:c='http://jabber.org/protocol/commands' node='x'/>";
     ask(&chair, &get("jeprivacy.ips3000", prefixed)).await.refused(-32003);
-    assert_unharmed(&stage.gateway).await;
+    assert_unharmed(&fixture.gateway).await;
 }
 
 #[tokio::test]
 async fn an_error_of_the_eims_is_an_answer_under_the_callers_own_id() {
-    let stage = Stage::embedded().await;
-    let user = stage.chair().await;
+    let fixture = Fixture::embedded().await;
+    let user = fixture.chair().await;
     let asked = iq("to='jeprivacy.ips3000' type='get' id='a&amp;&lt;b&apos;&#x4F1A;'", "<x xmlns='urn:nothing'/>");
     let answer = xml(&user, &asked).await;
     let stanza = confgate::xmpp::xml::Stanza::parse(&answer).expect("the answer is a stanza");
@@ -156,13 +156,13 @@ async fn an_error_of_the_eims_is_an_answer_under_the_callers_own_id() {
         let params = json!({ "reqXml": asked, "timeoutMs": timeout });
         user.rpc("org.user.processIQ", params).await.refused(-32602);
     }
-    assert_unharmed(&stage.gateway).await;
+    assert_unharmed(&fixture.gateway).await;
 }
 
 #[tokio::test]
 async fn the_sample_of_the_original_interface_is_answered_as_it_is_printed_there() {
-    let stage = Stage::embedded().await;
-    let user = stage.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
+    let fixture = Fixture::embedded().await;
+    let user = fixture.login(json!({ "grantType": "client_credentials", "clientId": "u1074304" })).await;
     let sample = "<iq from=\"u1074304@ips3000/uc\" to=\"jeprivacy.ips3000\" type=\"get\" id=\"01\">\
                   <jeExtension xmlns=\"je:x:client:config\"> <getMainTabs/></jeExtension></iq>";
     let stanza = confgate::xmpp::xml::Element::parse(&xml(&user, sample).await).expect("the answer is XML");

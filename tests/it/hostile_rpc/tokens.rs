@@ -10,7 +10,7 @@ use confgate::token::{Access, Keys, Kind, KindKeys};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::fixture::Stage;
+use crate::fixture::Fixture;
 use crate::rpc_shape::{assert_error_shape, assert_unharmed};
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
@@ -23,8 +23,8 @@ const PROMISED: Duration = Duration::from_secs(1);
 const ALLOWANCE: Duration = Duration::from_secs(2);
 
 /// A gateway whose signing key the test knows.
-async fn stage() -> Stage {
-    Stage::with(&format!("[[auth.keys]]\nid = \"k1\"\nsecret = \"{KEY}\"\n")).await
+async fn fixture() -> Fixture {
+    Fixture::with(&format!("[[auth.keys]]\nid = \"k1\"\nsecret = \"{KEY}\"\n")).await
 }
 
 fn keys(id: &str, secret: &str) -> Keys {
@@ -67,9 +67,9 @@ async fn is_refused(client: &Client, token: &str, code: i64) {
 
 #[tokio::test]
 async fn a_token_that_is_not_signed_by_us_for_this_purpose_is_refused() {
-    let stage = stage().await;
-    let chair = stage.chair().await;
-    let nobody = stage.gateway.client();
+    let fixture = fixture().await;
+    let chair = fixture.chair().await;
+    let nobody = fixture.gateway.client();
     let token = chair.token().expect("the chair has logged in");
     assert_eq!(part(token, 0)["alg"], "HS256");
     let claims: Access = serde_json::from_value(part(token, 1)).expect("the claims of an access token");
@@ -105,7 +105,7 @@ async fn a_token_that_is_not_signed_by_us_for_this_purpose_is_refused() {
     // The key that forged them is the gateway's own: with nothing wrong, such a token is good.
     let good = nobody.bearing(&own.access.sign(&claims));
     good.rpc("conference.list", json!({})).await.result();
-    assert_unharmed(&stage.gateway).await;
+    assert_unharmed(&fixture.gateway).await;
 }
 
 /// Signed by the gateway's own key for access tokens, whatever the header and the claims are.
@@ -117,9 +117,9 @@ fn signed(head: &str, claims: &str) -> String {
 
 #[tokio::test]
 async fn a_well_signed_token_that_we_would_not_have_written_is_refused() {
-    let stage = stage().await;
-    let chair = stage.chair().await;
-    let nobody = stage.gateway.client();
+    let fixture = fixture().await;
+    let chair = fixture.chair().await;
+    let nobody = fixture.gateway.client();
     let claims = part(chair.token().expect("a token"), 1);
     let head = r#"{"alg":"HS256","typ":"JWT","kid":"k1"}"#;
     let with = |name: &str, value: Value| {
@@ -159,10 +159,10 @@ async fn a_well_signed_token_that_we_would_not_have_written_is_refused() {
 
 #[tokio::test]
 async fn a_token_of_one_kind_does_not_pass_for_another() {
-    let stage = stage().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let nobody = stage.gateway.client();
+    let fixture = fixture().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let nobody = fixture.gateway.client();
     let link = code.strip_prefix('~').expect("links are signed");
     is_refused(&nobody, link, -32001).await;
 
@@ -183,13 +183,13 @@ async fn a_token_of_one_kind_does_not_pass_for_another() {
     let params = json!({ "grantType": "refresh_token", "refreshToken": chair.token() });
     nobody.rpc("auth.http.login", params).await.refused(-32001);
     is_refused(&nobody, chair.login()["refreshToken"].as_str().expect("a refresh token"), -32001).await;
-    assert_unharmed(&stage.gateway).await;
+    assert_unharmed(&fixture.gateway).await;
 }
 
 #[tokio::test]
 async fn an_expired_token_is_told_from_a_wrong_one_and_its_socket_closes() {
-    let stage = Stage::with("[auth]\naccess_ttl_s = 1\n").await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::with("[auth]\naccess_ttl_s = 1\n").await;
+    let chair = fixture.chair().await;
     let mut socket = chair.open_socket().await;
     socket.expect("hello").await;
     socket.expect("auth.expiring").await;
@@ -217,44 +217,44 @@ async fn in_conference(client: &Client, conf: &str) -> EventSocket {
 
 #[tokio::test]
 async fn a_logout_ends_the_token_its_refresh_token_and_its_socket() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
-    let guest = stage.guest(&code, "张三").await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    let guest = fixture.guest(&code, "张三").await;
     for client in [&guest, &chair] {
         let socket = in_conference(client, &conf).await;
         let since = Instant::now();
         assert_eq!(client.rpc("auth.http.logout", json!({})).await.result(), json!({}));
         ends(client, socket, since, 4001).await;
     }
-    assert_unharmed(&stage.gateway).await;
+    assert_unharmed(&fixture.gateway).await;
 }
 
 #[tokio::test]
 async fn a_kick_and_a_ban_end_the_guests_token_and_socket() {
-    let stage = Stage::embedded().await;
-    let chair = stage.chair().await;
-    let (conf, code) = stage.conference(&chair, json!({})).await;
+    let fixture = Fixture::embedded().await;
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
     let _watching = in_conference(&chair, &conf).await;
     for action in ["kick", "ban"] {
-        let guest = stage.guest(&code, "张三").await;
+        let guest = fixture.guest(&code, "张三").await;
         let socket = in_conference(&guest, &conf).await;
         let since = Instant::now();
         let params = json!({ "confId": conf, "action": action, "userId": guest.user_id() });
         chair.rpc("conference.control", params).await.result();
         ends(&guest, socket, since, 4003).await;
     }
-    assert_unharmed(&stage.gateway).await;
+    assert_unharmed(&fixture.gateway).await;
 }
 
 #[tokio::test]
 async fn a_refresh_token_serves_once_and_a_second_use_ends_its_family() {
-    let stage = Stage::embedded().await;
-    let first = stage.chair().await;
+    let fixture = Fixture::embedded().await;
+    let first = fixture.chair().await;
     let second = first.refreshed().await;
     assert_ne!(first.login()["refreshToken"], second.login()["refreshToken"]);
     assert_eq!(first.user_id(), second.user_id());
-    let other_login = stage.chair().await;
+    let other_login = fixture.chair().await;
     let mut socket = second.open_socket().await;
     socket.expect("hello").await;
 
@@ -266,13 +266,13 @@ async fn a_refresh_token_serves_once_and_a_second_use_ends_its_family() {
     // Another login of the same user is another family.
     other_login.rpc("conference.list", json!({})).await.result();
     other_login.refreshed().await;
-    assert_unharmed(&stage.gateway).await;
+    assert_unharmed(&fixture.gateway).await;
 }
 
 #[tokio::test]
 async fn a_refresh_on_the_socket_keeps_it_open_beyond_the_first_token() {
-    let stage = Stage::with("[auth]\naccess_ttl_s = 2\n").await;
-    let chair = stage.chair().await;
+    let fixture = Fixture::with("[auth]\naccess_ttl_s = 2\n").await;
+    let chair = fixture.chair().await;
     let mut socket = chair.open_socket().await;
     socket.expect("hello").await;
     let params = json!({ "grantType": "refresh_token", "refreshToken": chair.login()["refreshToken"] });

@@ -84,7 +84,7 @@ fn forwarded_stream_is_watched_and_held_back_at_the_other_janus() {
         (&feed, &json!("0"), &json!(true))
     );
     let number = audio["body"]["room"].clone();
-    near.on_message(ServerMessage::News {
+    near.on_message(ServerMessage::Event {
         handle: 10,
         data: json!({"videoroom": "talking", "room": number, "id": feed}),
     });
