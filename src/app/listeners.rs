@@ -14,16 +14,16 @@ use crate::clock::date_ms;
 use crate::conference::Conferences;
 use crate::eim::Eim;
 use crate::health::Health;
-use crate::http::HttpServer;
+use crate::http::{Handler, HttpServer};
 use crate::rate_limit::account::Accounts;
 
 pub(super) async fn serve_http(
     http: HttpServer,
-    router: Router,
+    handler: Handler,
     soft: CancellationToken,
     hard: CancellationToken,
 ) -> Result<(), Failure> {
-    http.serve(router, soft, hard).await;
+    http.serve(handler, soft, hard).await;
     Ok(())
 }
 

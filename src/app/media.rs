@@ -13,7 +13,7 @@ use crate::admin::{self, Admin, AdminSettings};
 use crate::app::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::callgw::Embedded;
 use crate::config::{CallNode, Config, NodeKind};
-use crate::http::{Certificate, HttpServer, HttpSettings};
+use crate::http::{Certificate, HttpServer, HttpSettings, routed};
 use crate::ids::Secret;
 use crate::media::{Backend, Ends, Node, Settings, Tokens, pull};
 use crate::signaling::{self, Operators};
@@ -79,7 +79,7 @@ pub async fn serve_media(config: Config) -> Result<Outcome, Failure> {
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
     let ready = media_readiness(soft.clone());
     lifecycle.wire("admin", serve_admin(admin, ready, metrics, http.accounts(), pulls, hard.clone()));
-    lifecycle.listener("http", serve_http(http, router, soft, hard));
+    lifecycle.listener("http", serve_http(http, routed(router), soft, hard));
     tracing::info!(http = %http_address, admin = %admin_address, node = node.id, "listening");
     Ok(lifecycle.run().await)
 }

@@ -76,8 +76,8 @@ async fn run(
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
     let ready = parts.readiness(soft.clone());
     lifecycle.wire("admin", serve_admin(admin, ready, metrics, http.accounts(), routers.pulls, hard.clone()));
-    let router = parts.router(soft.clone())?.merge(routers.call_gateway);
-    lifecycle.listener("http", serve_http(http, router, soft, hard.clone()));
+    let handler = parts.handler(soft.clone(), routers.call_gateway)?;
+    lifecycle.listener("http", serve_http(http, handler, soft, hard.clone()));
     tracing::info!(http = %http_address, admin = %admin_address, "listening");
     lifecycle.wire("start", restore::after_start(parts, demonstrate, hard));
     Ok(lifecycle.run().await)

@@ -23,6 +23,7 @@ use crate::eim::Eim;
 use crate::eim::events::Inbound;
 use crate::eim::requests::Requests;
 use crate::health::Health;
+use crate::http::Handler;
 use crate::placement::{self, Placement};
 use crate::rate_limit::budget::Budget;
 use crate::rpc::event_socket::EventSockets;
@@ -123,8 +124,8 @@ impl Parts {
         gateway_readiness(store, eim, self.conferences.clone(), self.pool.clone(), soft)
     }
 
-    /// The routes, and what answers behind them.
-    pub(super) fn router(&self, draining: CancellationToken) -> Result<Router, Failure> {
+    /// The routes, those of the call gateway among them, and what answers behind them.
+    pub(super) fn handler(&self, draining: CancellationToken, call_gateway: Router) -> Result<Handler, Failure> {
         let parts = self.of_rpc(draining);
         let rpc = Arc::new(Rpc::new(&parts)?);
         let authorization = parts.authorization();
@@ -140,7 +141,8 @@ impl Parts {
             authorization,
             health: self.health.clone(),
         });
-        Ok(routes::router(Handles { rpc, sockets, auth, budget, rates, schema, body_bytes }, &base))
+        let handles = Handles { rpc, sockets, auth, budget, rates, schema, body_bytes };
+        Ok(routes::handler(handles, &base, call_gateway))
     }
 
     /// The parts that JSON-RPC's methods work with.

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, get};
 use axum::{Extension, Router};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde_json::Value;
 
 use crate::app::web_assets::{WebAssets, shared};
@@ -17,6 +17,7 @@ use crate::auth::AuthService;
 use crate::http::bearer::{authorization, presented_token, query};
 use crate::http::body::{OwnBytes, body_of, bounded_body};
 use crate::http::ws::socket::UpgradeResult;
+use crate::http::{Handler, routed};
 use crate::rate_limit::account::Client;
 use crate::rate_limit::budget::Budget;
 use crate::refusal::{Kind, Reason, Refusal};
@@ -57,22 +58,34 @@ struct Site {
     assets: WebAssets,
 }
 
-/// All of them, below the base path.
-pub fn router(handles: Handles, base: &str) -> Router {
-    let assets = WebAssets::load(base);
+/// All of them, below the base path, and `more`. What is asked most often is found without the router.
+pub fn handler(handles: Handles, base: &str, more: Router) -> Handler {
+    let site = Arc::new(Site { handles, base: base.to_owned(), assets: WebAssets::load(base) });
+    let (rpc_path, routed) = (format!("{base}/jsonrpc"), routed(router(site.clone()).merge(more)));
+    Arc::new(move |client, request| {
+        if request.method() == Method::POST && request.uri().path() == rpc_path {
+            return Box::pin(jsonrpc(site.clone(), client, request));
+        }
+        routed(client, request)
+    })
+}
+
+fn router(site: Arc<Site>) -> Router {
+    let base = site.base.clone();
     let at = |path: &str| format!("{base}{path}");
     Router::new()
-        .route(&at("/jsonrpc"), post(jsonrpc))
+        // All but posts, which don't come here.
+        .route(&at("/jsonrpc"), any((StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "POST")])))
         .route(&at("/websck"), any(websck))
         .route(&at("/conference/{*code}"), get(guest_page).post(conference))
         .route(&at("/conference/"), get(guest_page).post(conference))
-        .route(base, get(to_home))
+        .route(&base, get(to_home))
         .route(&at("/"), get(home))
         .route(&at("/docs"), get(docs))
         .route(&at("/openrpc.json"), get(openrpc))
         .route(&at("/asyncapi.json"), get(asyncapi))
         .route(&at("/assets/{*file}"), get(asset))
-        .with_state(Arc::new(Site { handles, base: base.to_owned(), assets }))
+        .with_state(site)
 }
 
 impl Site {
@@ -98,7 +111,7 @@ impl Site {
     }
 }
 
-async fn jsonrpc(State(site): State<Arc<Site>>, Extension(client): Extension<Client>, request: Request) -> Response {
+async fn jsonrpc(site: Arc<Site>, client: Client, request: Request) -> Response {
     if let Some(response) = site.over_budget(client.address) {
         return response;
     }

@@ -98,7 +98,7 @@ impl AuthService {
     /// A place among the look-ups under way.
     fn look_up_guard(&self, address: IpAddr) -> Result<Guard, Refusal> {
         let share = self.0.look_ups.take(&AddressBlock::host(address));
-        let share = share.ok_or_else(|| Refusal::too_many(Reason::EntryBusy, BUSY_RETRY_MS))?;
+        let share = share.map_err(|_| Refusal::too_many(Reason::EntryBusy, BUSY_RETRY_MS))?;
         Ok(Arc::new(share))
     }
 

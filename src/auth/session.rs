@@ -165,7 +165,7 @@ impl AuthService {
     /// [`AuthService::verify`], in the caller's turn: each costs the EIM a good part of a core for a moment.
     async fn prove(&self, user: &UserId, password: &Secret, address: IpAddr) -> Result<Option<String>, Refusal> {
         let busy = || Refusal::too_many(Reason::EntryBusy, BUSY_RETRY_MS);
-        let share = self.0.proofs.take(&AddressBlock::host(address)).ok_or_else(busy)?;
+        let share = self.0.proofs.take(&AddressBlock::host(address)).map_err(|_| busy())?;
         let _turn = timeout(self.0.config.eim.timeout, self.0.proving.acquire()).await.map_err(|_| busy())?;
         self.verify(user, password, Arc::new(share)).await
     }

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::health::Health;
 use crate::ids::{Secret, UserId};
-use crate::rate_limit::shares::Shares;
+use crate::rate_limit::shares::{NoPlace, Shares};
 use crate::xmpp::dial::InProcess;
 use crate::xmpp::xml::Stanza;
 use address_health::{AddressHealth, Asker, Look};
@@ -191,8 +191,11 @@ impl Eim {
 
     /// A place in the user's share of the requests under way.
     pub fn guard(&self, user: &UserId) -> Result<Guard, EimError> {
-        let share = self.0.shares.take(user).ok_or_else(|| {
-            let refused = EimError::TooManyOfUser;
+        let share = self.0.shares.take(user).map_err(|bound| {
+            let refused = match bound {
+                NoPlace::OfKey => EimError::TooManyOfUser,
+                NoPlace::AtAll => EimError::TooManyUnderWay,
+            };
             metrics::counter!("confgate_eim_requests_failed_total", "why" => refused.label()).increment(1);
             refused
         })?;

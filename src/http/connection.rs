@@ -21,6 +21,7 @@ use super::networks::Admission;
 use super::self_wake_guard::SelfWakeGuard;
 use super::service::{Caller, ServiceState};
 use super::slot::{Slot, refused, refused_by};
+use super::stop::SoftStop;
 use super::tls::Tls;
 use super::{Timeouts, proxy};
 use crate::http::write_timeout::WriteTimeout;
@@ -57,10 +58,9 @@ pub struct ConnectionServer {
     http2: hyper::server::conn::http2::Builder<TokioExecutor>,
 }
 
-/// The soft stop comes first. Each is a lock that all connections share at every poll, so only the next one due is
-/// looked at.
+/// The soft stop comes first; until then the hard one is not looked at.
 struct Stops {
-    soft: CancellationToken,
+    soft: SoftStop,
     hard: CancellationToken,
 }
 
@@ -123,7 +123,7 @@ impl ConnectionServer {
         peer: IpAddr,
         account: Option<Arc<Account>>,
         slot: Slot,
-        soft: CancellationToken,
+        soft: SoftStop,
         hard: CancellationToken,
     ) {
         if let Err(cut) = self.handle_connection(stream, peer, account, slot, Stops { soft, hard }).await {
@@ -144,7 +144,7 @@ impl ConnectionServer {
         let (address, account) = match account {
             Some(account) => (peer, account),
             None => {
-                let named = stops.soft.run_until_cancelled(self.behind_proxy(&mut stream, peer)).await;
+                let named = stops.soft.token().run_until_cancelled(self.behind_proxy(&mut stream, peer)).await;
                 let Some(Some(named)) = named.transpose()? else { return Ok(()) };
                 named
             }
@@ -152,7 +152,7 @@ impl ConnectionServer {
         let stream = WriteTimeout::new(stream, self.timeouts.write);
         let handshake = account.shake_hands(TlsAcceptor::from(self.tls.current()).accept(stream));
         let handshake = timeout(self.timeouts.tls_handshake, handshake);
-        let Some(done) = stops.soft.run_until_cancelled(handshake).await else { return Ok(()) };
+        let Some(done) = stops.soft.token().run_until_cancelled(handshake).await else { return Ok(()) };
         let tls = done.map_err(|_| ConnectionError::HandshakeTime)?.map_err(ConnectionError::Handshake)?;
         self.serve_http(tls, address, account, slot, &stops).await
     }
@@ -229,7 +229,7 @@ async fn drive<C: Connection>(
             done = poll_fn(|cx| rewoken.poll(cx, connection.as_mut())) => return done.map_err(|error| {
                 if activity.is_flooded() { ConnectionError::Flood } else { ConnectionError::Http(error) }
             }),
-            () = soft.cancelled(), if !ending => {
+            () = soft.begun(), if !ending => {
                 ending = true;
                 connection.as_mut().end_in_order();
             }

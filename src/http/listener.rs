@@ -4,7 +4,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +13,9 @@ use super::HttpSettings;
 use super::accept::Connections;
 use super::connection::ConnectionServer;
 use super::guard::{Guard, GuardError};
-use super::service::ServiceState;
+use super::service::{Handler, ServiceState};
 use super::slot::{Slot, refused, refused_by};
+use super::stop::SoftStop;
 use super::tls::{Tls, TlsError};
 use crate::rate_limit::account::Accounts;
 
@@ -72,12 +72,12 @@ impl HttpServer {
         self.address
     }
 
-    /// Serves `router` until `soft`; then takes no more connections and returns when the requests under way are
+    /// Has `handler` answer until `soft`; then takes no more connections and returns when the requests under way are
     /// answered and every socket, upgraded ones too, is closed, or at `hard`.
-    pub async fn serve(self, router: Router, soft: CancellationToken, hard: CancellationToken) {
+    pub async fn serve(self, handler: Handler, soft: CancellationToken, hard: CancellationToken) {
         let Self { connections, settings, guard, tls, slots, accounts, .. } = self;
         let answers = Arc::new(ServiceState {
-            router,
+            handler,
             guard,
             admission: settings.admission.clone(),
             trusted_proxies: settings.trusted_proxies.clone(),
@@ -88,8 +88,10 @@ impl HttpServer {
                 .map(|class| metrics::counter!("confgate_http_responses_total", "class" => class)),
         });
         let server = Arc::new(ConnectionServer::new(tls, answers, settings.admission.clone(), settings.timeouts));
-        let acceptor = Acceptor { settings, accounts, slots, server, soft, hard, tasks: TaskTracker::new() };
+        let (stop, tasks) = (SoftStop::default(), TaskTracker::new());
+        let acceptor = Acceptor { settings, accounts, slots, server, stop, hard, tasks };
         tokio::select! {
+            () = acceptor.stop.follow(&soft) => {}
             () = acceptor.accept(connections) => acceptor.drain().await,
             () = acceptor.server.tls.watch(acceptor.settings.timeouts.certificate_check) => {}
         }
@@ -101,7 +103,7 @@ struct Acceptor {
     accounts: Accounts,
     slots: Arc<Semaphore>,
     server: Arc<ConnectionServer>,
-    soft: CancellationToken,
+    stop: SoftStop,
     hard: CancellationToken,
     tasks: TaskTracker,
 }
@@ -109,7 +111,7 @@ struct Acceptor {
 impl Acceptor {
     /// Until the soft stop; with its return the listening socket is closed, and who comes later is told so at once.
     async fn accept(&self, mut connections: Connections) {
-        while let Some((stream, peer)) = self.soft.run_until_cancelled(connections.next()).await {
+        while let Some((stream, peer)) = self.stop.token().run_until_cancelled(connections.next()).await {
             self.admit(stream, peer);
         }
     }
@@ -138,7 +140,7 @@ impl Acceptor {
             }
         };
         let slot = Slot::new(permit);
-        let serving = self.server.clone().serve(stream, peer, account, slot, self.soft.clone(), self.hard.clone());
+        let serving = self.server.clone().serve(stream, peer, account, slot, self.stop.clone(), self.hard.clone());
         self.tasks.spawn(serving);
     }
 

@@ -1,4 +1,4 @@
-//! One request: the guard around the app's router.
+//! One request: the guard around the app's answers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use futures_util::future::{Either, ready};
+use futures_util::future::{BoxFuture, Either, ready};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use tower::Service;
@@ -26,9 +26,21 @@ const REQUEST_BYTES: usize = 4096;
 /// A declared body of at most so many bytes is counted with its head, before it comes.
 const BODY_AHEAD_BYTES: u64 = 16 * 1024;
 
+/// The answers to requests that the listener lets in.
+pub type Handler = Arc<dyn Fn(Client, Request<Body>) -> BoxFuture<'static, Response> + Send + Sync>;
+
+/// A router's answers; the client is an extension of the request.
+pub fn routed(router: Router) -> Handler {
+    Arc::new(move |client, mut request| {
+        request.extensions_mut().insert(client);
+        let answer = router.clone().call(request);
+        answer.map(|answer| answer.unwrap_or_else(|never| match never {})).boxed()
+    })
+}
+
 /// The state that all connections share; never changed after start.
 pub struct ServiceState {
-    pub router: Router,
+    pub handler: Handler,
     pub guard: Guard,
     pub admission: Admission,
     pub trusted_proxies: Networks,
@@ -95,14 +107,11 @@ impl Caller {
         if response.status() == StatusCode::NO_CONTENT { response } else { StatusCode::NO_CONTENT.into_response() }
     }
 
-    fn pass(&self, mut request: Request<Body>, client: Client) -> impl Future<Output = Response> + use<> {
-        let answers = &*self.answers;
-        if request.body().size_hint().lower() > answers.body_bytes {
+    fn pass(&self, request: Request<Body>, client: Client) -> impl Future<Output = Response> + use<> {
+        if request.body().size_hint().lower() > self.answers.body_bytes {
             return Either::Left(ready(BodyRefused::TooLarge.into_response()));
         }
-        request.extensions_mut().insert(client);
-        let answer = answers.router.clone().call(request);
-        Either::Right(answer.map(|answer| answer.unwrap_or_else(|never| match never {})))
+        Either::Right((self.answers.handler)(client, request))
     }
 }
 

@@ -28,6 +28,15 @@ struct Held<K> {
     by_key: HashMap<K, usize>,
 }
 
+/// The bound that leaves no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPlace {
+    /// The key has its share.
+    OfKey,
+    /// The whole is taken, but for what is kept for others.
+    AtAll,
+}
+
 /// One place, given back when it is dropped.
 pub struct Share<K: Eq + Hash> {
     key: K,
@@ -41,20 +50,26 @@ impl<K: Eq + Hash + Clone> Shares<K> {
         Self(Arc::new(Inner { whole: whole.max(1), each: each.max(1), held }))
     }
 
-    /// Takes a place for the key, if its share and the whole allow it.
-    pub fn take(&self, key: &K) -> Option<Share<K>> {
+    /// Takes a place for the key.
+    ///
+    /// # Errors
+    /// Its share, or the whole, doesn't allow it.
+    pub fn take(&self, key: &K) -> Result<Share<K>, NoPlace> {
         let inner = &self.0;
         let mut held = inner.lock();
         let own = held.by_key.get(key).copied().unwrap_or(0);
         let unreserved = inner.whole - inner.whole / RESERVE_ONE_IN;
         let holds_little = own < (inner.each / LITTLE_ONE_IN).max(1);
         let bound = if holds_little { inner.whole } else { unreserved };
-        if own >= inner.each || held.all >= bound {
-            return None;
+        if own >= inner.each {
+            return Err(NoPlace::OfKey);
+        }
+        if held.all >= bound {
+            return Err(NoPlace::AtAll);
         }
         held.all += 1;
         held.by_key.insert(key.clone(), own + 1);
-        Some(Share { key: key.clone(), of: Arc::clone(inner) })
+        Ok(Share { key: key.clone(), of: Arc::clone(inner) })
     }
 
     /// Whether the key holds a place now.
@@ -101,22 +116,24 @@ mod tests {
     #[test]
     fn one_key_gets_its_share_and_leaves_the_rest_to_others() {
         let shares = Shares::new(100, 10);
-        let held: Vec<_> = std::iter::from_fn(|| shares.take(&"greedy")).collect();
+        let held: Vec<_> = std::iter::from_fn(|| shares.take(&"greedy").ok()).collect();
         assert_eq!(held.len(), 10);
-        assert!(shares.take(&"other").is_some());
+        assert_eq!(shares.take(&"greedy").err(), Some(NoPlace::OfKey));
+        assert!(shares.take(&"other").is_ok());
         drop(held);
         assert_eq!(shares.held(), 0);
-        assert!(shares.take(&"greedy").is_some());
+        assert!(shares.take(&"greedy").is_ok());
     }
 
     #[test]
     fn many_greedy_keys_leave_places_for_one_who_holds_little() {
         let shares = Shares::new(64, 32);
         let tried = (0..3).flat_map(|key| std::iter::repeat_n(key, 40));
-        let held: Vec<_> = tried.filter_map(|key| shares.take(&key)).collect();
+        let held: Vec<_> = tried.filter_map(|key| shares.take(&key).ok()).collect();
         assert_eq!(held.len(), 48 + 2, "three quarters, and the last one's little");
-        let little: Vec<_> = std::iter::from_fn(|| shares.take(&99)).collect();
+        let little: Vec<_> = std::iter::from_fn(|| shares.take(&99).ok()).collect();
         assert_eq!(little.len(), 2, "a sixteenth of a share");
+        assert_eq!(shares.take(&99).err(), Some(NoPlace::AtAll), "nobody's own share is used up by it");
     }
 
     proptest! {
@@ -128,7 +145,7 @@ mod tests {
             let mut held: Vec<(usize, Share<usize>)> = Vec::new();
             for (takes, n) in steps {
                 if takes {
-                    held.extend(shares.take(&n).map(|share| (n, share)));
+                    held.extend(shares.take(&n).ok().map(|share| (n, share)));
                 } else if n < held.len() {
                     held.swap_remove(n);
                 }

@@ -125,7 +125,7 @@ async fn dialogues_of_small_limits_are_answered_as_they_are_written() {
 }
 
 /// Reasons that no dialogue can show, and the test that does.
-const ELSEWHERE: [(Reason, &str, &str); 16] = [
+const ELSEWHERE: [(Reason, &str, &str); 19] = [
     (Reason::TokenExpired, "tests/it/hostile_rpc/tokens.rs", "an_expired_token_is_told_from_a_wrong_one"),
     (Reason::SessionLost, "tests/it/eim_health.rs", "password_login_is_told_of_its_lost_session_after_a_restart"),
     (Reason::LinkExpired, "tests/it/links.rs", "a_signed_link_holds_its_terms"),
@@ -137,6 +137,13 @@ const ELSEWHERE: [(Reason, &str, &str); 16] = [
     (Reason::NoCallGateway, "tests/it/callgw.rs", "without_a_living_node_operators_alone_are_told_why"),
     (Reason::TooManyRequests, "tests/it/bounds.rs", "a_batchs_entries_count_as_requests"),
     (Reason::TooManyOfUser, "tests/it/shares.rs", "one_users_unanswered_requests_leave_room_for_others"),
+    (Reason::EntryBusy, "tests/it/shares.rs", "of_one_address_only_so_many_passwords_are_proved_at_once"),
+    (
+        Reason::EimBusy,
+        "tests/it/shares.rs",
+        "beyond_the_requests_that_the_gateway_may_have_under_way_all_are_told_to_wait",
+    ),
+    (Reason::TooManyLinks, "tests/it/links.rs", "a_conference_has_so_many_live_links_and_a_revoked_one_makes_room"),
     (Reason::TooManyReports, "tests/it/call_failover.rs", "reports_of_several_members_move_a_conference"),
     (Reason::GoingAway, "tests/it/commands.rs", "a_second_signal_ends_it_at_once"),
     (Reason::StoreUnavailable, "tests/it/full_disk.rs", "on_a_full_disk_writes_are_refused_for_now"),
@@ -145,11 +152,8 @@ const ELSEWHERE: [(Reason, &str, &str); 16] = [
 ];
 
 /// Reasons that no test brings about by a request, and what they take.
-const UNSHOWN: [(Reason, &str); 6] = [
+const UNSHOWN: [(Reason, &str); 3] = [
     (Reason::Internal, "a fault of ours: none is known"),
-    (Reason::EntryBusy, "more look-ups or checks of passwords under way at once than there may be"),
-    (Reason::EimBusy, "more requests to the EIM under way at once than there may be"),
-    (Reason::TooManyLinks, "as many links as a conference may have"),
     (Reason::PasswordNotFound, "an EIM whose conferences have no passwords"),
     (Reason::ConferenceUnknown, "an EIM that gives a conference the state of none"),
 ];

@@ -734,3 +734,25 @@ async fn a_chair_who_sends_out_a_guest_of_their_own_browser_is_not_barred() {
     user.raw(body, &[("cookie", &cookie)]).await.answer().result();
     assert_eq!(key(&login_in_browser(&fixture, &code, Some(&cookie)).await.0), "conference.banned", "the guest is");
 }
+
+#[tokio::test]
+async fn a_conference_has_so_many_live_links_and_a_revoked_one_makes_room() {
+    const LINKS: usize = 1000;
+    let fixture = Fixture::with("[limits]\norders_per_minute = 100000").await;
+    let chair = fixture.chair().await;
+    let (conf, _) = fixture.conference(&chair, json!({})).await;
+    let had = chair.rpc("conference.listLinks", json!({ "confId": conf })).await.result();
+    let had = had["links"].as_array().expect("links").len();
+    let one = |id: usize| json!({ "id": id, "method": "conference.createLink", "params": { "confId": conf } });
+    for from in (had..LINKS).step_by(50) {
+        let batch: Value = (from..LINKS.min(from + 50)).map(one).collect();
+        let made = chair.post(&batch).await.json();
+        assert!(made.as_array().expect("a batch").iter().all(|answer| answer["result"].is_object()), "{made}");
+    }
+    let refused = chair.rpc("conference.createLink", json!({ "confId": conf })).await;
+    assert_eq!(key(&refused), "link.tooMany");
+    let listed = chair.rpc("conference.listLinks", json!({ "confId": conf })).await.result();
+    let first = &listed["links"][0]["linkId"];
+    chair.rpc("conference.revokeLink", json!({ "confId": conf, "linkId": first })).await.result();
+    link(&chair, &conf, json!({})).await;
+}

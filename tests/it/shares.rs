@@ -156,6 +156,39 @@ on_each_server! {
     }
 }
 
+on_each_server! {
+    async fn beyond_the_requests_that_the_gateway_may_have_under_way_all_are_told_to_wait(server) {
+        server.register("greedy", "pass").await;
+        let mut silent = Component::of(server, SILENT).await;
+        let few = "under_way = 8\nunder_way_per_user = 100";
+        let section = server.component_section(COMPONENT).replace("[eim]", &format!("[eim]\n{few}"));
+        let gateway = Gateway::with(&format!("{section}{USERS}")).start().await;
+        let greedy = gateway.client().login_client("greedy", "s").await;
+        let iq = format!("<iq to='{SILENT}' type='get' id='1'><query xmlns='jabber:iq:version'/></iq>");
+        let requests = batch("org.user.processIQ", &json!({ "reqXml": iq, "timeoutMs": 2000 }), 50);
+        let reading = async { loop { silent.next().await; } };
+        let answers = tokio::select! {
+            answers = greedy.post(&requests) => answers.json(),
+            () = reading => unreachable!("the component goes on"),
+        };
+        let refused: Vec<&Value> =
+            answers.as_array().expect("a batch").iter().filter(|answer| answer["error"]["code"] == -32029).collect();
+        assert!((42..50).contains(&refused.len()), "{answers}");
+        assert_eq!(done(&refused.into_iter().cloned().collect::<Vec<_>>(), &["eim.busy"]), 0);
+    }
+}
+
+#[tokio::test]
+async fn of_one_address_only_so_many_passwords_are_proved_at_once() {
+    let fixture = Fixture::with("[limits]\nlogin_failures_per_minute = 1000").await;
+    let login = json!({ "grantType": "password", "userId": "admin", "password": "not the admin's" });
+    let tried = fixture.gateway.client().post(&batch("auth.http.login", &login, 50)).await.json();
+    let of =
+        |key: &str| tried.as_array().expect("a batch").iter().filter(|it| it["error"]["data"]["key"] == key).count();
+    assert!(of("entry.busy") > 0 && of("auth.failed") >= 32, "{tried}");
+    assert_eq!(of("entry.busy") + of("auth.failed"), 50, "{tried}");
+}
+
 async fn one_is_greedy(gateway: &Gateway) {
     let greedy = gateway.client().login_client("greedy", "s").await;
     let modest = gateway.client().login_client("modest", "s").await;

@@ -32,8 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::http::body::bounded_body;
-use crate::rate_limit::account::Bounds;
-use crate::rate_limit::account::Client;
+use crate::rate_limit::account::{Bounds, Client};
 
 /// Long enough for anything that is to happen, on a loaded machine.
 const SOON: Duration = Duration::from_secs(20);
@@ -93,7 +92,7 @@ impl TestServer {
         let (waiting, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let address = server.address();
         let router = rooms(waiting.clone(), go_on.clone());
-        let serving = tokio::spawn(server.serve(router, soft.clone(), hard.clone()));
+        let serving = tokio::spawn(server.serve(routed(router), soft.clone(), hard.clone()));
         Self { address, files, soft, hard, serving, waiting, go_on, dir }
     }
 
