@@ -77,8 +77,8 @@ async fn run(
     let ready = parts.readiness(soft.clone());
     lifecycle.wire("admin", serve_admin(admin, ready, metrics, http.accounts(), routers.pulls, hard.clone()));
     let handler = parts.handler(soft.clone(), routers.call_gateway)?;
-    lifecycle.listener("http", serve_http(http, handler, soft, hard.clone()));
+    lifecycle.listener("http", serve_http(http, handler, soft.clone(), hard.clone()));
     tracing::info!(http = %http_address, admin = %admin_address, "listening");
-    lifecycle.wire("start", restore::after_start(parts, demonstrate, hard));
+    lifecycle.wire("start", restore::after_start(parts, demonstrate, soft, hard));
     Ok(lifecycle.run().await)
 }

@@ -14,7 +14,12 @@ use crate::conference::Conferences;
 const RETRY: Duration = Duration::from_secs(2);
 
 /// The work that needs all parts running; then there is nothing more to do until the end.
-pub(super) async fn after_start(parts: Parts, demonstrate: bool, hard: CancellationToken) -> Result<(), Failure> {
+pub(super) async fn after_start(
+    parts: Parts,
+    demonstrate: bool,
+    soft: CancellationToken,
+    hard: CancellationToken,
+) -> Result<(), Failure> {
     let Parts { conferences, auth, store, calls, .. } = parts;
     let generation = conferences.next_generation();
     let restoring = async {
@@ -25,8 +30,11 @@ pub(super) async fn after_start(parts: Parts, demonstrate: bool, hard: Cancellat
         }
         Ok::<(), Failure>(())
     };
-    if let Some(outcome) = hard.run_until_cancelled(restoring).await {
-        outcome?;
+    match hard.run_until_cancelled(restoring).await {
+        // What it asks ends with the stop, maybe a moment before this does.
+        Some(Err(why)) if soft.is_cancelled() => tracing::debug!(%why, "stopped before all was prepared"),
+        Some(outcome) => outcome?,
+        None => {}
     }
     hard.cancelled().await;
     Ok(())
