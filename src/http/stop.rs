@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_waits_hears_of_the_stop_however_often_they_were_polled_before() {
+    async fn a_connection_that_was_polled_before_is_woken_by_the_stop() {
         let (stop, outer) = (SoftStop::default(), CancellationToken::new());
         let waiting = tokio::spawn({
             let stop = stop.clone();

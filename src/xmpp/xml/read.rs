@@ -15,7 +15,7 @@ use super::{
 const XML_NS: &str = "http://www.w3.org/XML/1998/namespace";
 const XMLNS_NS: &str = "http://www.w3.org/2000/xmlns/";
 /// The content namespaces of RFC 6120 section 4.8.3 and XEP-0114.
-const CONTENTS: [&str; 3] = [CONTENT_NS, "jabber:component:accept", "jabber:server"];
+const CONTENT_NAMESPACES: [&str; 3] = [CONTENT_NS, "jabber:component:accept", "jabber:server"];
 const CONTENT: SmolStr = SmolStr::new_static(CONTENT_NS);
 /// The names that may stand behind `xml:`. Prosody writes anything else so that its other components' streams break.
 const XML_ATTRS: [&str; 4] = ["lang", "space", "base", "id"];
@@ -155,7 +155,8 @@ impl Tree<'_> {
             return Ok(());
         }
         let depth = self.open.len();
-        let is_content = depth == 0 && matches!(self.source, Source::Stream(_)) && CONTENTS.contains(&value.as_str());
+        let is_content =
+            depth == 0 && matches!(self.source, Source::Stream(_)) && CONTENT_NAMESPACES.contains(&value.as_str());
         let ns = if is_content { CONTENT } else { value };
         if !prefix.is_empty() {
             element.declared.push((prefix.into(), ns.clone()));
