@@ -102,8 +102,8 @@ pub enum CascadeMethod {
 
 /// `true` is how a node said it that knew of one way; what this gateway doesn't know is none.
 fn cascade_method<'de, D: Deserializer<'de>>(value: D) -> Result<Option<CascadeMethod>, D::Error> {
-    let said = Value::deserialize(value)?;
-    Ok(if said == true { Some(CascadeMethod::Webrtc) } else { CascadeMethod::deserialize(said).ok() })
+    let method = Value::deserialize(value)?;
+    Ok(if method == true { Some(CascadeMethod::Webrtc) } else { CascadeMethod::deserialize(method).ok() })
 }
 
 /// From a node to each gateway.

@@ -55,8 +55,8 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn allowed(&self, stream: &StreamId) -> Allowed {
-        let unsaid = if self.overflowed { Allowed::NOTHING } else { Allowed::default() };
-        self.permits.get(stream).copied().unwrap_or(unsaid)
+        let unset = if self.overflowed { Allowed::NOTHING } else { Allowed::default() };
+        self.permits.get(stream).copied().unwrap_or(unset)
     }
 
     /// Remembered whether or not the stream is there already. Answers what is allowed then.

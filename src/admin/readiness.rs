@@ -75,11 +75,11 @@ fn part_json(part: &Part) -> Value {
         PartState::Up => "up",
         PartState::Down => "down",
     };
-    let mut told = json!({"part": part.name, "state": state, "since": part.since});
+    let mut entry = json!({"part": part.name, "state": state, "since": part.since});
     if !part.reason.is_empty() {
-        told["reason"] = part.reason.as_str().into();
+        entry["reason"] = part.reason.as_str().into();
     }
-    told
+    entry
 }
 
 #[cfg(test)]

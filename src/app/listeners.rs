@@ -37,12 +37,12 @@ pub(super) async fn serve_admin(
     hard: CancellationToken,
 ) -> Result<(), Failure> {
     let sample = Arc::new(move || metrics::gauge!("confgate_held_bytes").set(accounts.held_bytes() as f64));
-    let (tell, ended) = oneshot::channel();
+    let (on_end, ended) = oneshot::channel();
     std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let served = runtime.and_then(|runtime| runtime.block_on(admin.serve(readiness, metrics, sample, more, hard)));
         // Nobody waits any more where the process ends at once.
-        tell.send(served).ok();
+        on_end.send(served).ok();
     })?;
     Ok(ended.await??)
 }

@@ -109,20 +109,20 @@ mod tests {
     }
 
     /// The output when the events of `say` pass.
-    fn written(log: &Log, rust_log: Option<&str>, say: impl FnOnce()) -> String {
+    fn written(log: &Log, rust_log: Option<&str>, write: impl FnOnce()) -> String {
         let lines = Lines::default();
         let to = lines.clone();
         let subscriber = subscriber(log.format, filter(log, rust_log).0, false, move || to.clone());
-        tracing::subscriber::with_default(subscriber, say);
+        tracing::subscriber::with_default(subscriber, write);
         String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
     }
 
     #[test]
     fn rust_log_wins_over_the_configuration() {
-        let say = || tracing::debug!("detail");
-        assert!(!written(&Log::default(), None, say).contains("detail"));
-        assert!(!written(&Log::default(), Some(""), say).contains("detail"));
-        assert!(written(&Log::default(), Some("confgate=debug"), say).contains("detail"));
+        let write = || tracing::debug!("detail");
+        assert!(!written(&Log::default(), None, write).contains("detail"));
+        assert!(!written(&Log::default(), Some(""), write).contains("detail"));
+        assert!(written(&Log::default(), Some("confgate=debug"), write).contains("detail"));
         assert!(filter(&Log::default(), Some("info,=x=")).1.is_some());
     }
 

@@ -51,10 +51,10 @@ pub(super) fn embedded(
     let mut local = Local { router: Router::new(), links: HashMap::new(), pulls: Router::new() };
     for node in config.callgw.nodes.iter().filter(|node| node.is_local()) {
         let secret = node.secret.as_ref().unwrap_or(own_secret);
-        let (router, pulls, Ends { orders, messages }) = process.start(node, secret, lifecycle)?;
+        let (router, pulls, Ends { commands, messages }) = process.start(node, secret, lifecycle)?;
         local.router = local.router.merge(router);
         local.pulls = local.pulls.merge(pulls);
-        local.links.insert(node.id.clone(), Embedded { commands: orders, messages });
+        local.links.insert(node.id.clone(), Embedded { commands, messages });
     }
     Ok(local)
 }

@@ -59,8 +59,8 @@ pub(super) struct Ends {
     pub inbound: mpsc::Receiver<Inbound>,
     pub conferences: EventReceivers,
     pub placement: placement::Task,
-    pub tell_store: watch::Sender<Health>,
-    pub tell_gateways: watch::Sender<Health>,
+    pub store_health_sender: watch::Sender<Health>,
+    pub gateways_health_sender: watch::Sender<Health>,
 }
 
 /// The routes of this process's call gateway nodes.
@@ -95,10 +95,11 @@ impl Parts {
         let pool = Pool::start(&config.callgw, around, &tracker, &lifecycle.hard())?;
         let (placement, placing) = Placement::new(pool.clone(), store.clone());
 
-        let (tell_store, store_health) = watch::channel(Health::up());
-        let (tell_gateways, gateways_health) = watch::channel(Health::up());
+        let (store_health_sender, store_health) = watch::channel(Health::up());
+        let (gateways_health_sender, gateways_health) = watch::channel(Health::up());
         let health = [("eim", eim.health()), ("store", store_health.clone()), ("callgw", gateways_health)];
-        let ends = Ends { inbound, conferences: receivers, placement: placing, tell_store, tell_gateways };
+        let ends =
+            Ends { inbound, conferences: receivers, placement: placing, store_health_sender, gateways_health_sender };
         let routers = Routers { call_gateway: local.router, pulls: local.pulls };
         let parts = Self {
             config,

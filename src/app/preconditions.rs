@@ -26,31 +26,31 @@ impl Opened {
     /// Tries the whole list, and tells how each went. `None`: something fails. `trial`: what `serve` can do only once it
     /// holds the node's lease, and does then, is tried too, and so is what would make something where the addresses can't
     /// be had.
-    async fn of(config: &Config, trial: bool, tell: &mut impl FnMut(Line<'_>)) -> Option<Self> {
-        let mut told = |part, outcome: Result<String, String>| {
+    async fn of(config: &Config, trial: bool, report: &mut impl FnMut(Line<'_>)) -> Option<Self> {
+        let mut noted = |part, outcome: Result<String, String>| {
             let well = outcome.is_ok();
-            tell((part, outcome));
+            report((part, outcome));
             well
         };
         // Exclusive resources come first: a refused process has changed nothing.
         let claims = claims(config).map_err(|error| error.to_string());
-        let claims = opened("node", claims, |_| config.node.id.clone(), &mut told)?;
-        let http = opened("http.listen", try_http(config).await, |http| format!("at {}", http.address()), &mut told);
+        let claims = opened("node", claims, |_| config.node.id.clone(), &mut noted)?;
+        let http = opened("http.listen", try_http(config).await, |http| format!("at {}", http.address()), &mut noted);
         let admin = Admin::open(AdminSettings::from(&config.admin)).await.map_err(|error| error.to_string());
-        let admin = opened("admin.listen", admin, |admin| format!("at {}", admin.address()), &mut told);
-        let mut well = config.callgw.builtin().is_none() || told("media", media::settings::try_addresses(config));
+        let admin = opened("admin.listen", admin, |admin| format!("at {}", admin.address()), &mut noted);
+        let mut well = config.callgw.builtin().is_none() || noted("media", media::settings::try_addresses(config));
         let all = well && http.is_some() && admin.is_some();
         if !(trial || all) {
             return None;
         }
-        well &= told("certificate", try_certificate(config));
+        well &= noted("certificate", try_certificate(config));
         let store = Store::open(&config.store).await.map_err(|error| error.to_string());
-        let store = opened("database", store, |_| "open, migrated".to_owned(), &mut told);
+        let store = opened("database", store, |_| "open, migrated".to_owned(), &mut noted);
         if let Some(store) = store.as_ref().filter(|_| trial && config.eim.mode == EimMode::Builtin) {
             let loaded = load_builtin(config, store).await.map_err(|error| error.to_string());
-            well &= told("eim", loaded.map(|_| "built in".to_owned()));
+            well &= noted("eim", loaded.map(|_| "built in".to_owned()));
         }
-        well &= told("callgw.ca", check_pulls(config));
+        well &= noted("callgw.ca", check_pulls(config));
         Some(Self { claims, http: http?, admin: admin?, store: store? }).filter(|_| well)
     }
 
@@ -64,20 +64,20 @@ impl Opened {
 }
 
 /// For `confgate check`: tells the whole list, and lets go of what it opened. What a running gateway holds isn't tried.
-pub async fn preconditions(config: &Config, mut tell: impl FnMut(Line<'_>)) {
+pub async fn preconditions(config: &Config, mut report: impl FnMut(Line<'_>)) {
     let Some(by) = NodeLock::owner(&config.store, NodeRole::Node(&config.node.id)) else {
-        if let Some(opened) = Opened::of(config, true, &mut tell).await {
+        if let Some(opened) = Opened::of(config, true, &mut report).await {
             opened.store.close().await;
         }
         return;
     };
-    tell(("running", Ok(format!("{by}; its ports and its connections to the EIM aren't tried"))));
-    tell(("certificate", try_certificate(config)));
-    tell(("database", try_database(config).await));
+    report(("running", Ok(format!("{by}; its ports and its connections to the EIM aren't tried"))));
+    report(("certificate", try_certificate(config)));
+    report(("database", try_database(config).await));
     if config.eim.mode == EimMode::Builtin {
-        tell(("eim", Ok("built in".to_owned())));
+        report(("eim", Ok("built in".to_owned())));
     }
-    tell(("callgw.ca", check_pulls(config)));
+    report(("callgw.ca", check_pulls(config)));
 }
 
 /// This node's own name, and the built-in EIM's where it is this process's.
@@ -103,9 +103,9 @@ fn opened<T>(
     part: &'static str,
     outcome: Result<T, String>,
     seen: impl Fn(&T) -> String,
-    told: &mut impl FnMut(&'static str, Result<String, String>) -> bool,
+    noted: &mut impl FnMut(&'static str, Result<String, String>) -> bool,
 ) -> Option<T> {
-    told(part, outcome.as_ref().map(seen).map_err(Clone::clone));
+    noted(part, outcome.as_ref().map(seen).map_err(Clone::clone));
     outcome.ok()
 }
 

@@ -17,7 +17,7 @@ pub fn print(text: impl Display) -> io::Result<()> {
 
 /// Says on stderr what went wrong, if anybody reads it.
 pub fn complain(what: impl Display) {
-    let said = io::stderr().lock().write_all(format!("confgate: {what}\n").as_bytes());
+    let written = io::stderr().lock().write_all(format!("confgate: {what}\n").as_bytes());
     // There is nobody else to be told.
-    drop(said);
+    drop(written);
 }

@@ -41,8 +41,8 @@ const GOING_AWAY: Duration = Duration::from_secs(2);
 /// Starts them all.
 pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
     let Parts { config, store, conferences, sockets, auth, pool, tracker, .. } = parts;
-    let Ends { inbound, conferences: receivers, placement, tell_store, tell_gateways } = ends;
-    lifecycle.work("store", watch_store(store.clone(), tell_store));
+    let Ends { inbound, conferences: receivers, placement, store_health_sender, gateways_health_sender } = ends;
+    lifecycle.work("store", watch_store(store.clone(), store_health_sender));
     let handing_on = handle_inbound(inbound, conferences.clone(), sockets.clone(), auth.clone(), tracker.clone());
     lifecycle.work("events", handing_on);
     lifecycle.work("lifecycle_events", follow_ups::take(receivers.lifecycle_events, auth.clone()));
@@ -50,7 +50,7 @@ pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
     lifecycle.work("ended families", poll_ended(auth.clone()));
     lifecycle.work("revocations", revoke(auth.clone(), pool.clone()));
     lifecycle.work("collector", collect(auth.clone(), conferences.clone(), config.limits.guest_idle));
-    lifecycle.work("gateways", watch_gateways(pool.clone(), tell_gateways));
+    lifecycle.work("gateways", watch_gateways(pool.clone(), gateways_health_sender));
     for (part, health) in parts.health.clone() {
         lifecycle.work("health", notify_health(part, health, sockets.clone()));
     }
@@ -165,11 +165,11 @@ async fn notify_health(part: &'static str, mut health: watch::Receiver<Health>, 
 }
 
 /// Tells whether any call gateway can be used.
-async fn watch_gateways(pool: Pool, tell: watch::Sender<Health>) {
+async fn watch_gateways(pool: Pool, health: watch::Sender<Health>) {
     let mut changes = pool.changes();
     loop {
         let now = pool.trouble().map_or_else(Health::up, Health::down);
-        tell.send_if_modified(|known| known.turn(now));
+        health.send_if_modified(|known| known.turn(now));
         if changes.changed().await.is_err() {
             return;
         }
@@ -177,7 +177,7 @@ async fn watch_gateways(pool: Pool, tell: watch::Sender<Health>) {
 }
 
 /// Tries the store now and then, and tells how it is.
-async fn watch_store(store: Store, tell: watch::Sender<Health>) {
+async fn watch_store(store: Store, health: watch::Sender<Health>) {
     let mut tick = interval(STORE_CHECK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -186,8 +186,8 @@ async fn watch_store(store: Store, tell: watch::Sender<Health>) {
             Ok(()) => Health::up(),
             Err(error) => Health::down(error.to_string()),
         };
-        if tell.send_if_modified(|known| known.turn(now)) {
-            let now = tell.borrow();
+        if health.send_if_modified(|known| known.turn(now)) {
+            let now = health.borrow();
             match now.up {
                 true => tracing::info!("the store is up"),
                 false => tracing::warn!(why = now.why, "the store is down"),

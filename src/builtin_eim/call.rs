@@ -104,12 +104,12 @@ impl Eim {
             rings_until: context.now.moment.plus_ms(limits.ring_ms),
             ends_by: context.now.moment.plus_ms(limits.call_max_ms),
         };
-        let told = call.to.iter().map(|callee| match busy.contains(callee) {
+        let notices = call.to.iter().map(|callee| match busy.contains(callee) {
             true => call.busy(context.now, callee),
             false => call.incoming(context.now, callee),
         });
-        let told = told.collect();
-        (call, told)
+        let notices = notices.collect();
+        (call, notices)
     }
 
     /// The callees that the operation names, and the mode that follows: one callee makes a call between two.
@@ -244,7 +244,7 @@ impl Eim {
     ) -> Result<Element, StanzaError> {
         let claim = self.claim(args)?;
         let listener = CallSubscription { claim, address: user.address.clone() };
-        context.writes.push(self.listeners.subscribe(&user.id, listener, self.settings.limits.users)?);
+        context.writes.push(self.call_subscriptions.subscribe(&user.id, listener, self.settings.limits.users)?);
         for call in self.calls.ringing(&user.id) {
             let notice = call.incoming(context.now, &user.id);
             context.events.push(self.message_stanza(&notice).with("to", user.address.as_str()));
@@ -259,7 +259,7 @@ impl Eim {
         context: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let claim = self.claim(args)?;
-        context.writes.extend(self.listeners.unsubscribe(&user.id, &claim));
+        context.writes.extend(self.call_subscriptions.unsubscribe(&user.id, &claim));
         Ok(element("unwatch"))
     }
 
@@ -267,7 +267,7 @@ impl Eim {
     pub(super) fn send_call_notices(&self, context: &mut CallContext<'_>, notices: Vec<CallNotice>) {
         for notice in notices {
             let message = self.message_stanza(&notice);
-            let addresses = notice.to.iter().flat_map(|user| self.listeners.addresses(user));
+            let addresses = notice.to.iter().flat_map(|user| self.call_subscriptions.addresses(user));
             context.events.extend(addresses.map(|to| message.clone().with("to", to)));
         }
     }

@@ -126,7 +126,7 @@ impl Eim {
         self.directory.insert(room);
         self.publish_changes(context, &conf_id);
         // Nobody is subscribed to it yet: the chair's open sockets are told of it where they hear of calls.
-        let to = self.listeners.addresses(&user.id).into_iter().map(str::to_owned).collect();
+        let to = self.call_subscriptions.addresses(&user.id).into_iter().map(str::to_owned).collect();
         self.post(context, Posted { event, to });
         Ok(answer)
     }

@@ -119,7 +119,7 @@ pub struct Eim {
     /// How often each gateway node has been reset.
     pub(super) nodes: BTreeMap<String, u64>,
     pub(super) calls: Calls,
-    pub(super) listeners: CallSubscriptions,
+    pub(super) call_subscriptions: CallSubscriptions,
 }
 
 impl Eim {
@@ -132,7 +132,7 @@ impl Eim {
             people,
             nodes: BTreeMap::new(),
             calls: Calls::default(),
-            listeners: CallSubscriptions::default(),
+            call_subscriptions: CallSubscriptions::default(),
         }
     }
 
@@ -145,7 +145,7 @@ impl Eim {
         documents: impl IntoIterator<Item = (String, String, String)>,
     ) -> Result<Self, LoadError> {
         let (mut stored, mut users, mut nodes) = (Stored::default(), BTreeMap::new(), BTreeMap::new());
-        let (mut calls, mut listeners) = (Calls::default(), CallSubscriptions::default());
+        let (mut calls, mut call_subscriptions) = (Calls::default(), CallSubscriptions::default());
         for (kind, key, body) in documents {
             match kind.as_str() {
                 persistence::CONFERENCE => drop(stored.conferences.insert(key, body)),
@@ -157,13 +157,13 @@ impl Eim {
                     nodes.insert(key, resets);
                 }
                 persistence::CALL => calls.restore(persistence::read(persistence::CALL, &key, &body)?),
-                persistence::LISTENER => listeners.restore(&key, &body)?,
+                persistence::LISTENER => call_subscriptions.restore(&key, &body)?,
                 _ => return Err(LoadError { kind, key, why: "an unknown kind".into() }),
             }
         }
         let directory = Directory::load(stored, &settings.limits)?;
         let people = Accounts::load(&settings, &users)?;
-        Ok(Self { settings, directory, people, nodes, calls, listeners })
+        Ok(Self { settings, directory, people, nodes, calls, call_subscriptions })
     }
 
     /// This EIM with other documents.

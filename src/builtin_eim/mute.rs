@@ -38,7 +38,7 @@ impl Room {
     /// Asks a member to speak, who may do so from now on.
     pub fn ask_to_unmute(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
         self.need_member(user)?;
-        self.update_member(cause, user, ask);
+        self.update_member(cause, user, request_unmute);
         self.unsilence(user);
         Ok(())
     }
@@ -65,7 +65,7 @@ impl Room {
     pub fn unmute_all(&mut self, cause: &Cause<'_>) {
         self.set_policy(cause, MutePolicy::Free);
         for user in self.others() {
-            self.update_member(cause, &user, ask);
+            self.update_member(cause, &user, request_unmute);
         }
         self.lift_all(cause);
     }
@@ -142,7 +142,7 @@ fn lift(member: &mut Member) {
     }
 }
 
-fn ask(member: &mut Member) {
+fn request_unmute(member: &mut Member) {
     if member.audio != Audio::On {
         member.audio = Audio::Off;
         member.unmute_asked = true;

@@ -67,19 +67,23 @@ impl Room {
         cause: &Cause<'_>,
         user: &UserId,
         claim: Claim,
-        told: SocketState,
+        reported: SocketState,
     ) -> Result<(), StanzaError> {
         if self.is_over() {
-            return if told == SocketState::Online { Err(StanzaError::of(Reason::ConferenceEnded)) } else { Ok(()) };
+            return if reported == SocketState::Online {
+                Err(StanzaError::of(Reason::ConferenceEnded))
+            } else {
+                Ok(())
+            };
         }
         let known = self.knows(user);
-        if told == SocketState::Online && !known {
+        if reported == SocketState::Online && !known {
             return Err(StanzaError::of(Reason::MemberNotFound));
         }
-        if !known || !self.accepts(user, &claim, told == SocketState::Online) {
+        if !known || !self.accepts(user, &claim, reported == SocketState::Online) {
             return Ok(());
         }
-        match told {
+        match reported {
             SocketState::Online => {
                 self.arrive(cause, user);
                 let kept = self.presence.get(user).filter(|p| p.holder.node == claim.node);

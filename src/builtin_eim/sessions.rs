@@ -53,14 +53,14 @@ impl Eim {
 
     pub(super) fn presence(&mut self, args: Args<'_>, context: &mut CallContext<'_>) -> Result<Element, StanzaError> {
         let (id, user, claim) = (args.conf_id()?, args.need_user_id()?, self.claim(args)?);
-        let told = match args.need_text("state", 16)? {
+        let reported = match args.need_text("state", 16)? {
             "online" => SocketState::Online,
             "reconnecting" => SocketState::Reconnecting,
             "gone" => SocketState::Gone { keep_ms: args.number("keepMs")?.unwrap_or(0) },
             _ => return Err(StanzaError::argument("state")),
         };
         self.in_room(context, &id, None, |room, cause| {
-            room.update_socket(cause, &user, claim, told)?;
+            room.update_socket(cause, &user, claim, reported)?;
             Ok(element("presence"))
         })
     }
@@ -82,21 +82,21 @@ impl Eim {
         let claim = Claim { resets: before.resets + 1, ..before };
         context.writes.push(Write::put(persistence::NODE, claim.node.clone(), &claim.resets));
         self.nodes.insert(claim.node.clone(), claim.resets);
-        self.listeners.reset(&claim.node, claim.generation, &mut context.writes);
+        self.call_subscriptions.reset(&claim.node, claim.generation, &mut context.writes);
         let mut held = self.directory.held_by(&claim.node);
         held.extend(self.directory.held_by(UNCLAIMED));
         let mut answer = element("resetNode");
         let mut used = 0;
         for (conf, user) in held {
             used += SEAT_TAGS + conf.as_str().len() + user.as_str().len();
-            let told = used <= ANSWER_MAX;
+            let listed = used <= ANSWER_MAX;
             let claim = claim.clone();
             let seat = self.in_room(context, &conf, None, |room, cause| {
                 let has_place = room.reset(cause, &user, claim.clone());
-                if has_place && !told {
+                if has_place && !listed {
                     room.update_socket(cause, &user, claim, SocketState::Gone { keep_ms: UNTOLD_KEEP_MS })?;
                 }
-                Ok(has_place && told)
+                Ok(has_place && listed)
             })?;
             if seat {
                 let seat = element("seat").with("confId", conf.as_str()).with("userId", user.as_str());

@@ -128,15 +128,15 @@ impl NodeHealth {
         (self.load, self.unserving, self.draining, self.stops_at) = (None, None, false, None);
     }
 
-    pub fn on_message(&mut self, said: &FromNode, now: u64) {
+    pub fn on_message(&mut self, message: &FromNode, now: u64) {
         self.is_judged = true;
-        if let FromNode::Unserving { why } = said {
+        if let FromNode::Unserving { why } = message {
             // As if it were silent: its media may be back in a moment.
             self.unserving = Some(why.clone());
             return;
         }
         (self.control, self.unserving) = (Control::Alive(now), None);
-        match said {
+        match message {
             FromNode::Unserving { .. } => {}
             FromNode::Load { busiest, draining, cascades, .. } => {
                 // A node may say anything; a load that isn't a number is a full one.

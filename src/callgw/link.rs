@@ -163,8 +163,8 @@ async fn serve(
                 Ok(None) => return "closed".into(),
                 Ok(Some(Err(error))) => return error.to_string(),
                 Ok(Some(Ok(Message::Text(text)))) => match serde_json::from_str::<FromNode>(&text) {
-                    Ok(said) => {
-                        node.on_message(&said);
+                    Ok(message) => {
+                        node.on_message(&message);
                         // Its first report is its word that it takes commands.
                         if !std::mem::replace(&mut greeted, true) {
                             tracing::info!(gateway = node.id, "the control link is open");
@@ -195,8 +195,8 @@ async fn serve(
 pub async fn listen(node: Arc<Node>, mut messages: mpsc::Receiver<FromNode>, stop: CancellationToken) {
     let listen = async {
         let mut greeted = false;
-        while let Some(said) = messages.recv().await {
-            node.on_message(&said);
+        while let Some(message) = messages.recv().await {
+            node.on_message(&message);
             if !std::mem::replace(&mut greeted, true) {
                 node.opened();
             }

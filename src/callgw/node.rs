@@ -224,11 +224,11 @@ impl Node {
         self.change(|state, _| state.health.set_distrusted(why));
     }
 
-    pub fn on_message(&self, said: &FromNode) {
+    pub fn on_message(&self, message: &FromNode) {
         let (mut anew, mut leaves) = (false, false);
         self.change(|state, now| {
             let before = state.health.is_stopping();
-            state.health.on_message(said, now);
+            state.health.on_message(message, now);
             leaves = state.health.is_stopping() != before;
             anew = std::mem::take(&mut state.lost);
             state.openings += u64::from(anew);

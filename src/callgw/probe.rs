@@ -68,7 +68,7 @@ mod tests {
         let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
         let open = format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}Sec-WebSocket-Accept: ACCEPT\r\n\r\n");
         assert_eq!(probed(&open).await, Ok(()));
-        for (answer, said) in [
+        for (answer, expected) in [
             ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "404"),
             ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200"),
             ("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "502"),
@@ -78,7 +78,7 @@ mod tests {
             (&open.replace("ACCEPT", "bm90IGl0cyBhbnN3ZXI="), ""),
         ] {
             let why = probed(answer).await.expect_err(answer);
-            assert!(why.contains(said), "{why}");
+            assert!(why.contains(expected), "{why}");
         }
     }
 

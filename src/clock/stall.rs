@@ -48,15 +48,15 @@ mod tests {
     #[tokio::test]
     async fn the_time_of_a_stall_is_not_counted_as_another_ones_silence() {
         // Ready well after the limit, and well within a fresh one.
-        let (say, said) = tokio::sync::oneshot::channel();
-        let waiting = tokio::spawn(patience(LIMIT, said));
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let waiting = tokio::spawn(patience(LIMIT, receiver));
         tokio::task::yield_now().await;
         // The one thread of this test's runtime is kept from everything else.
         std::thread::sleep(LIMIT * 3);
         tokio::time::sleep(Duration::from_millis(1)).await;
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        say.send(7).expect("it still listens");
+        sender.send(7).expect("it still listens");
         assert_eq!(waiting.await.expect("no panic"), Ok(Ok(7)));
         assert!(patience(LIMIT, std::future::pending::<()>()).await.is_err(), "silence without a stall");
     }

@@ -31,11 +31,11 @@ pub enum Command {
     Joined { user: UserId, generation: u64 },
     Placed(UserId),
     Look,
-    Seat { user: UserId, generation: u64 },
+    AwaySinceRestart { user: UserId, generation: u64 },
     Event(Event),
     LinkUp,
     SessionUp(UserId),
-    TellMembers(Frame),
+    SendToMembers(Frame),
     Roster(oneshot::Sender<Option<Arc<Roster>>>),
 }
 
@@ -98,8 +98,8 @@ impl Actor {
                     Some(command) => self.command(command),
                     None => return,
                 },
-                Some(told) = self.requests.join_next() => match told {
-                    Ok(told) => self.on_eim_reply(told),
+                Some(reply) = self.requests.join_next() => match reply {
+                    Ok(reply) => self.on_eim_reply(reply),
                     Err(error) => {
                         Refusal::fault(error);
                         Vec::new()
@@ -150,11 +150,11 @@ impl Actor {
             Command::Joined { user, generation } => self.core.joined(&user, generation, now),
             Command::Placed(user) => self.core.place(&user, now),
             Command::Look => self.core.look_now(now),
-            Command::Seat { user, generation } => self.core.away_since_restart(&user, generation, now),
+            Command::AwaySinceRestart { user, generation } => self.core.away_since_restart(&user, generation, now),
             Command::Event(event) => self.core.event(event, now),
             Command::LinkUp => self.core.link_up(now),
             Command::SessionUp(user) => self.core.session_up(&user),
-            Command::TellMembers(frame) => self.core.send_to_members(&frame),
+            Command::SendToMembers(frame) => self.core.send_to_members(&frame),
             Command::Roster(reply) => {
                 let roster = self.core.roster().filter(|_| self.core.is_live());
                 // The requester may have gone meanwhile.
@@ -164,14 +164,14 @@ impl Actor {
         }
     }
 
-    fn on_eim_reply(&mut self, told: EimReply) -> Vec<Effect> {
+    fn on_eim_reply(&mut self, reply: EimReply) -> Vec<Effect> {
         let now = Moment::now().ms();
         self.core.set_date(clock::date_ms());
-        match told {
-            EimReply::Subscribe(user, answer) => self.core.told_subscribe(&user, answer, now),
-            EimReply::Presence(user, answer) => self.core.told_presence(&user, answer, now),
-            EimReply::Snapshot(answer) => self.core.told_snapshot(answer, now),
-            EimReply::Look(answer) => self.core.told_look(answer, now),
+        match reply {
+            EimReply::Subscribe(user, answer) => self.core.on_subscribe_reply(&user, answer, now),
+            EimReply::Presence(user, answer) => self.core.on_presence_reply(&user, answer, now),
+            EimReply::Snapshot(answer) => self.core.on_snapshot_reply(answer, now),
+            EimReply::Look(answer) => self.core.on_look_reply(answer, now),
         }
     }
 
@@ -199,12 +199,12 @@ impl Actor {
                 self.requests.spawn(async move { perform(request, &calls, &conf, &node).await });
             }
             Effect::Grant(permissions) => self.grant(permissions).await,
-            Effect::Tell(event) => {
-                let told = (self.core.conf_id().clone(), event);
+            Effect::Emit(event) => {
+                let emitted = (self.core.conf_id().clone(), event);
                 let lifecycle_events = &self.registry.0.lifecycle_events;
                 metrics::gauge!("confgate_lifecycle_events_waiting")
                     .set((LIFECYCLE_EVENTS - lifecycle_events.capacity()) as f64);
-                if lifecycle_events.send(told).await.is_err() {
+                if lifecycle_events.send(emitted).await.is_err() {
                     tracing::debug!("a lifecycle event after the stop");
                 }
             }

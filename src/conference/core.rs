@@ -72,7 +72,7 @@ pub enum Effect {
         generation: u64,
     },
     EimRequest(EimRequest),
-    Tell(LifecycleEvent),
+    Emit(LifecycleEvent),
     Grant(MediaPermissions),
 }
 
@@ -190,7 +190,7 @@ pub struct Core {
     date: Option<u64>,
     limits: Limits,
     log: Option<Log>,
-    listeners: HashMap<UserId, Subscriber>,
+    subscribers: HashMap<UserId, Subscriber>,
     presence: HashMap<UserId, Presence>,
     /// Events that wait for a fresh roster.
     held: Vec<Event>,
@@ -221,7 +221,7 @@ impl Core {
             date: None,
             limits,
             log: None,
-            listeners: HashMap::new(),
+            subscribers: HashMap::new(),
             presence: HashMap::new(),
             held: Vec::new(),
             syncing: None,
@@ -244,13 +244,13 @@ impl Core {
 
     /// Whether the roster follows the EIM's: somebody listens, or did a moment ago.
     pub fn is_live(&self) -> bool {
-        !self.listeners.is_empty() && self.syncing.is_none()
+        !self.subscribers.is_empty() && self.syncing.is_none()
     }
 
     /// A socket opened, or one that the EIM didn't let listen may now, or the conference was made while it was open.
     pub fn attach(&mut self, user: UserId, generation: u64, start: Start, now: u64) -> Effects {
         let mut out = Vec::new();
-        if self.listeners.get(&user).is_some_and(|l| l.generation == generation) {
+        if self.subscribers.get(&user).is_some_and(|l| l.generation == generation) {
             // They may have been let in just now, and what is being asked was asked before.
             if let Some(presence) = self.presence.get_mut(&user) {
                 presence.let_in = presence.asking.is_some();
@@ -259,7 +259,7 @@ impl Core {
         }
         self.idle_since = None;
         self.unseen.attached(&user);
-        self.listeners.insert(
+        self.subscribers.insert(
             user.clone(),
             Subscriber { generation, guest: false, pending: Some(start), full: false, refusals: 0 },
         );
@@ -269,8 +269,8 @@ impl Core {
 
     /// The socket that has just been attached is a guest's: it ends with its stay here.
     pub fn set_guest(&mut self, user: &UserId) {
-        if let Some(listener) = self.listeners.get_mut(user) {
-            listener.guest = true;
+        if let Some(subscriber) = self.subscribers.get_mut(user) {
+            subscriber.guest = true;
         }
     }
 
@@ -289,7 +289,7 @@ impl Core {
     }
 
     /// The EIM answered [`EimRequest::Snapshot`].
-    pub fn told_snapshot(&mut self, answer: Result<Roster, Failure>, now: u64) -> Effects {
+    pub fn on_snapshot_reply(&mut self, answer: Result<Roster, Failure>, now: u64) -> Effects {
         let mut out = Vec::new();
         match answer {
             Ok(roster) => {
@@ -300,7 +300,7 @@ impl Core {
                 self.fresh(roster, now, true, &mut out);
             }
             Err(Failure::NoConference) => {
-                let users: Vec<_> = self.listeners.keys().cloned().collect();
+                let users: Vec<_> = self.subscribers.keys().cloned().collect();
                 users.iter().for_each(|user| self.notify_over(user, &mut out));
                 self.end_conference(&mut out);
             }
@@ -342,7 +342,7 @@ impl Core {
         let Some(log) = &mut self.log else { return };
         if let Some(reason) = log.renew(roster) {
             self.grant_all(out);
-            let users: Vec<_> = self.listeners.keys().cloned().collect();
+            let users: Vec<_> = self.subscribers.keys().cloned().collect();
             for user in users {
                 self.send_snapshot(&user, reason, out);
             }
@@ -376,7 +376,7 @@ impl Core {
             self.held.push(event);
             return out;
         }
-        let before: Vec<(UserId, bool)> = self.listeners.iter().map(|(u, l)| (u.clone(), l.full)).collect();
+        let before: Vec<(UserId, bool)> = self.subscribers.iter().map(|(u, l)| (u.clone(), l.full)).collect();
         let permissions = self.permissions(&event);
         let log = self.log.as_mut().expect("checked above");
         match log.apply(event.clone()) {
@@ -435,10 +435,10 @@ impl Core {
     /// Says something to every member who listens: `frame` is no event, and has no number.
     pub fn send_to_members(&self, frame: &Frame) -> Effects {
         let is_member = |user: &UserId| self.roster().is_some_and(|roster| roster.member(user).is_some());
-        let members = self.listeners.iter().filter(|(user, _)| is_member(user));
-        let send = |(user, listener): (&UserId, &Subscriber)| Effect::Send {
+        let members = self.subscribers.iter().filter(|(user, _)| is_member(user));
+        let send = |(user, subscriber): (&UserId, &Subscriber)| Effect::Send {
             user: user.clone(),
-            generation: listener.generation,
+            generation: subscriber.generation,
             frame: frame.clone(),
         };
         members.map(send).collect()
@@ -461,7 +461,7 @@ impl Core {
     /// Looks at the roster, where nobody listens and what the EIM has decided is to be enforced all the same.
     fn follow(&mut self, now: u64, out: &mut Effects) {
         let is_needed = !(self.ended || self.placed.is_empty() && self.presence.is_empty());
-        if is_needed && self.listeners.is_empty() && self.syncing.is_none() && self.follow_at <= now {
+        if is_needed && self.subscribers.is_empty() && self.syncing.is_none() && self.follow_at <= now {
             self.resync(now, out);
         }
     }
@@ -474,8 +474,8 @@ impl Core {
 
     /// Gives a listener the event, or a snapshot if it has just come to see more or less.
     fn pass_on(&mut self, user: &UserId, was_full: bool, event: &Event, out: &mut Effects) {
-        let Some(listener) = self.listeners.get(user) else { return };
-        if listener.pending.is_some() {
+        let Some(subscriber) = self.subscribers.get(user) else { return };
+        if subscriber.pending.is_some() {
             return;
         }
         let is_full = self.sees_all(user);
@@ -487,7 +487,7 @@ impl Core {
         match &event.change {
             // A guest's socket says it by its close.
             Change::WaitingRemoved(gone)
-                if gone.user_id == *user && gone.reason == WaitingReason::Denied && !listener.guest =>
+                if gone.user_id == *user && gone.reason == WaitingReason::Denied && !subscriber.guest =>
             {
                 self.send_last(user, out);
             }
@@ -502,8 +502,8 @@ impl Core {
     }
 
     fn set_full(&mut self, user: &UserId, full: bool) {
-        if let Some(listener) = self.listeners.get_mut(user) {
-            listener.full = full;
+        if let Some(subscriber) = self.subscribers.get_mut(user) {
+            subscriber.full = full;
         }
     }
 
@@ -519,15 +519,15 @@ impl Core {
     }
 
     fn turn_away(&mut self, user: &UserId, banned: bool, why: Close, out: &mut Effects) {
-        let listener = self.listeners.remove(user);
+        let subscriber = self.subscribers.remove(user);
         self.forget(user);
-        if let Some(listener) = listener {
-            self.let_go(user.clone(), &listener, why, out);
+        if let Some(subscriber) = subscriber {
+            self.let_go(user.clone(), &subscriber, why, out);
         }
         if self.is_call() {
             return;
         }
-        out.push(Effect::Tell(LifecycleEvent::Removed { user: user.clone(), banned }));
+        out.push(Effect::Emit(LifecycleEvent::Removed { user: user.clone(), banned }));
     }
 
     fn end_conference(&mut self, out: &mut Effects) {
@@ -535,26 +535,26 @@ impl Core {
         self.placed.clear();
         let users: Vec<_> = self.presence.keys().cloned().collect();
         users.iter().for_each(|user| self.forget(user));
-        for (user, listener) in std::mem::take(&mut self.listeners) {
-            self.let_go(user, &listener, Close::Over, out);
+        for (user, subscriber) in std::mem::take(&mut self.subscribers) {
+            self.let_go(user, &subscriber, Close::Over, out);
         }
         self.idle_since = Some(0);
         out.push(Effect::Grant(MediaPermissions::Over));
-        out.push(Effect::Tell(LifecycleEvent::Ended));
+        out.push(Effect::Emit(LifecycleEvent::Ended));
     }
 
     /// The user is no subscriber any more. A guest has nothing else to do here; anybody else may be in other
     /// conferences.
-    fn let_go(&self, user: UserId, listener: &Subscriber, why: Close, out: &mut Effects) {
-        let generation = listener.generation;
-        let closes = listener.guest && !self.is_call();
+    fn let_go(&self, user: UserId, subscriber: &Subscriber, why: Close, out: &mut Effects) {
+        let generation = subscriber.generation;
+        let closes = subscriber.guest && !self.is_call();
         out.push(if closes { Effect::Close { user, generation, why } } else { Effect::Release { user, generation } });
     }
 
     /// Tells one whose socket stays that it is over, where no event will: the EIM has no word of it any more.
     fn notify_over(&self, user: &UserId, out: &mut Effects) {
-        let (Some(listener), Some(roster)) = (self.listeners.get(user), self.roster()) else { return };
-        if listener.guest || self.is_call() {
+        let (Some(subscriber), Some(roster)) = (self.subscribers.get(user), self.roster()) else { return };
+        if subscriber.guest || self.is_call() {
             return;
         }
         let mut roster = roster.clone();
@@ -562,7 +562,7 @@ impl Core {
         let full = self.sees_all(user);
         let text =
             if full { full_snapshot(&roster, Reason::Gap) } else { outside_snapshot(&roster, user, Reason::Gap) };
-        out.push(Effect::Send { user: user.clone(), generation: listener.generation, frame: text.into() });
+        out.push(Effect::Send { user: user.clone(), generation: subscriber.generation, frame: text.into() });
     }
 
     /// The first frames of a new listener: what it missed, a snapshot, or the creation.
@@ -570,9 +570,9 @@ impl Core {
         if self.log.is_none() {
             return;
         }
-        let Some(listener) = self.listeners.get_mut(user) else { return };
-        let Some(start) = listener.pending.take() else { return };
-        let generation = listener.generation;
+        let Some(subscriber) = self.subscribers.get_mut(user) else { return };
+        let Some(start) = subscriber.pending.take() else { return };
+        let generation = subscriber.generation;
         let full = self.sees_all(user);
         let Some(log) = &self.log else { return };
         if start == Start::Creation && log.roster().seq == CREATION {
@@ -602,23 +602,24 @@ impl Core {
         let full = self.sees_all(user);
         let Some(roster) = self.log.as_ref().map(Log::roster) else { return };
         let text = if full { full_snapshot(roster, reason) } else { outside_snapshot(roster, user, reason) };
-        let Some(listener) = self.listeners.get_mut(user) else { return };
-        listener.pending = None;
-        listener.full = full;
-        out.push(Effect::Send { user: user.clone(), generation: listener.generation, frame: text.into() });
+        let Some(subscriber) = self.subscribers.get_mut(user) else { return };
+        subscriber.pending = None;
+        subscriber.full = full;
+        out.push(Effect::Send { user: user.clone(), generation: subscriber.generation, frame: text.into() });
     }
 
     fn send_last(&self, user: &UserId, out: &mut Effects) {
-        let (Some(listener), Some(entry)) = (self.listeners.get(user), self.log.as_ref().and_then(Log::last)) else {
+        let (Some(subscriber), Some(entry)) = (self.subscribers.get(user), self.log.as_ref().and_then(Log::last))
+        else {
             return;
         };
-        out.push(Effect::Send { user: user.clone(), generation: listener.generation, frame: entry.frame.clone() });
+        out.push(Effect::Send { user: user.clone(), generation: subscriber.generation, frame: entry.frame.clone() });
     }
 
     /// Whether nobody has listened for as long as somebody could resume, and the EIM knows all that it should.
     pub fn is_idle(&self, now: u64) -> bool {
         let long_ago = self.idle_since.is_some_and(|since| now >= since + self.limits.window_ms);
-        let unused = self.listeners.is_empty() && self.presence.is_empty() && self.placed.is_empty();
+        let unused = self.subscribers.is_empty() && self.presence.is_empty() && self.placed.is_empty();
         unused && (long_ago || self.ended)
     }
 

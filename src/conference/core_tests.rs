@@ -72,7 +72,7 @@ fn attached(truth: &Truth, users: &[&str]) -> Core {
     let mut core = core();
     for id in users {
         core.attach(user(id), 1, Start::Snapshot, 0);
-        core.told_subscribe(&user(id), Ok(truth.0.clone()), 0);
+        core.on_subscribe_reply(&user(id), Ok(truth.0.clone()), 0);
     }
     core
 }
@@ -104,9 +104,9 @@ fn reconnect_before_the_start_was_sent_is_reported_again() {
     let mut core = self::core();
     core.attach(user("a"), 1, Start::Snapshot, 0);
     assert_eq!(core.away_since_restart(&user("a"), 0, 0), []);
-    let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
     assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
-    assert_eq!(requests(&core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0)), [] as [&EimRequest; 0]);
+    assert_eq!(requests(&core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0)), [] as [&EimRequest; 0]);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn the_end_of_a_call_closes_nobodys_socket() {
     let mut core = self::core();
     core.set_call();
     core.attach(user("a"), 1, Start::Snapshot, 0);
-    let out = core.told_subscribe(&user("a"), Err(Failure::NoConference), 0);
+    let out = core.on_subscribe_reply(&user("a"), Err(Failure::NoConference), 0);
     assert!(!out.iter().any(|e| matches!(e, Effect::Close { .. })), "{out:?}");
     assert!(core.is_idle(0));
 }
@@ -136,7 +136,7 @@ fn member_removed_from_a_call_keeps_socket_and_login() {
     let mut core = attached(&truth, &["a", "b"]);
     let kicked = Change::MemberLeft(Left { user_id: user("b"), reason: LeftReason::Kicked });
     let out = core.event(truth.event(kicked), 0);
-    assert!(!out.iter().any(|e| matches!(e, Effect::Close { .. } | Effect::Tell(_))), "{out:?}");
+    assert!(!out.iter().any(|e| matches!(e, Effect::Close { .. } | Effect::Emit(_))), "{out:?}");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_new_socket_is_subscribed_and_gets_a_snapshot() {
     let mut core = core();
     let out = core.attach(user("a"), 1, Start::Snapshot, 0);
     assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
-    let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
     let [(method, params)] = &frames(&out, "a")[..] else { panic!("one frame") };
     assert_eq!(method, "conference.snapshot");
     assert_eq!(params["reason"], "join");
@@ -182,8 +182,8 @@ fn a_resumed_socket_gets_the_missed_events_and_nothing_else() {
         core.event(truth.event(Change::MemberUpdated(member("b", at))), 0);
     }
     core.attach(user("a"), 2, Start::Since(Position { epoch: "e1".into(), seq: 11 }), 0);
-    core.told_presence(&user("a"), Ok(()), 0);
-    let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
+    core.on_presence_reply(&user("a"), Ok(()), 0);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
     let seqs: Vec<_> = frames(&out, "a").iter().map(|(_, p)| p["seq"].as_u64().unwrap()).collect();
     assert_eq!(seqs, [12, 13]);
 }
@@ -197,7 +197,7 @@ fn a_position_that_does_not_serve_gets_a_snapshot_with_the_reason() {
     }
     let mut reason = |generation, epoch: &str, seq| {
         core.attach(user("a"), generation, Start::Since(Position { epoch: epoch.into(), seq }), 0);
-        let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
+        let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
         frames(&out, "a")[0].1["reason"].as_str().unwrap().to_owned()
     };
     assert_eq!(reason(1, "other", 12), "epoch");
@@ -214,7 +214,7 @@ fn a_gap_is_closed_by_a_fresh_roster_for_everybody() {
     let out = core.event(later, 0);
     assert_eq!(requests(&out), [&EimRequest::Snapshot]);
     assert!(frames(&out, "a").is_empty());
-    let out = core.told_snapshot(Ok(truth.0.clone()), 0);
+    let out = core.on_snapshot_reply(Ok(truth.0.clone()), 0);
     assert_eq!(frames(&out, "a").len(), 1);
     assert_eq!(frames(&out, "a")[0].1["reason"], "gap");
     let out = core.event(truth.event(Change::MemberJoined(member("d", 7))), 0);
@@ -226,7 +226,7 @@ fn an_older_sockets_end_removes_nobody() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     core.attach(user("a"), 2, Start::Snapshot, 0);
-    core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
+    core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
     assert_eq!(core.detach(&user("a"), 1, 0), []);
     assert_eq!(core.tick(1_000_000), []);
     assert!(core.is_live());
@@ -238,12 +238,12 @@ fn a_closed_socket_is_away_at_once_and_gone_after_the_grace() {
     let mut core = attached(&truth, &["a"]);
     let out = core.detach(&user("a"), 1, 1000);
     assert_eq!(requests(&out), [&EimRequest::Unsubscribe { user: user("a"), generation: 1, linger_ms: 60_000 }]);
-    core.told_presence(&user("a"), Ok(()), 1000);
+    core.on_presence_reply(&user("a"), Ok(()), 1000);
     assert_eq!(requests(&core.tick(20_999)), [&EimRequest::Snapshot], "nobody hears events any more");
-    core.told_snapshot(Ok(truth.0.clone()), 20_999);
+    core.on_snapshot_reply(Ok(truth.0.clone()), 20_999);
     let out = core.tick(21_000);
     assert_eq!(requests(&out), [&EimRequest::Gone { user: user("a"), generation: 1, keep_ms: 40_000 }]);
-    core.told_presence(&user("a"), Ok(()), 21_000);
+    core.on_presence_reply(&user("a"), Ok(()), 21_000);
     assert!(!core.is_idle(60_999));
     assert!(core.is_idle(61_000));
 }
@@ -253,7 +253,7 @@ fn a_member_who_is_away_has_a_fresh_grace_after_a_stall_of_this_process() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     core.detach(&user("a"), 1, 1000);
-    core.told_presence(&user("a"), Ok(()), 1000);
+    core.on_presence_reply(&user("a"), Ok(()), 1000);
     core.stalled(100_000);
     let gone = |out: &[Effect]| requests(out).iter().any(|request| matches!(request, EimRequest::Gone { .. }));
     assert!(!gone(&core.tick(100_000)) && !gone(&core.tick(119_999)));
@@ -267,9 +267,9 @@ fn member_back_within_the_grace_is_never_gone() {
     core.detach(&user("a"), 1, 0);
     let out = core.attach(user("a"), 2, Start::Snapshot, 10);
     assert_eq!(requests(&out), Vec::<&EimRequest>::new(), "one request at a time, so that none overtakes another");
-    let out = core.told_presence(&user("a"), Ok(()), 20);
+    let out = core.on_presence_reply(&user("a"), Ok(()), 20);
     assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 2 }]);
-    core.told_subscribe(&user("a"), Ok(truth.0.clone()), 30);
+    core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 30);
     assert_eq!(core.tick(1_000_000), []);
 }
 
@@ -279,8 +279,8 @@ fn member_that_joins_without_a_socket_is_away() {
     let mut core = core();
     let out = core.joined(&user("a"), 5, 0);
     assert_eq!(requests(&out), [&EimRequest::Away { user: user("a"), generation: 5 }, &EimRequest::Snapshot]);
-    core.told_presence(&user("a"), Ok(()), 0);
-    core.told_snapshot(Ok(truth.0.clone()), 19_999);
+    core.on_presence_reply(&user("a"), Ok(()), 0);
+    core.on_snapshot_reply(Ok(truth.0.clone()), 19_999);
     core.follow_at = u64::MAX;
     assert!(matches!(requests(&core.tick(20_000))[..], [EimRequest::Gone { .. }]));
 }
@@ -290,13 +290,13 @@ fn refused_subscriber_is_subscribed_once_it_has_joined() {
     let mut truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     core.attach(user("b"), 1, Start::Snapshot, 0);
-    core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
+    core.on_subscribe_reply(&user("b"), Err(Failure::Refused), 0);
     core.event(truth.event(Change::MemberJoined(member("b", 9))), 0);
     assert_eq!(
         requests(&core.attach(user("b"), 1, Start::Snapshot, 0)),
         [&EimRequest::Subscribe { user: user("b"), generation: 1 }]
     );
-    let out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("b"), Ok(truth.0.clone()), 0);
     assert_eq!(frames(&out, "b")[0].0, "conference.snapshot");
     assert_eq!(core.attach(user("b"), 1, Start::Snapshot, 0), [], "who listens already goes on listening");
     assert!(matches!(requests(&core.detach(&user("b"), 1, 0))[..], [EimRequest::Unsubscribe { .. }]));
@@ -314,9 +314,9 @@ fn subscription_refused_by_the_eim_is_requested_anew_for_an_admitted_member() {
             [] as [&EimRequest; 0],
             "one request at a time"
         );
-        let out = core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
+        let out = core.on_subscribe_reply(&user("b"), Err(Failure::Refused), 0);
         assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("b"), generation }]);
-        let out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0);
+        let out = core.on_subscribe_reply(&user("b"), Ok(truth.0.clone()), 0);
         assert_eq!(frames(&out, "b").last().expect("a frame").0, "conference.snapshot");
         let left = Change::MemberLeft(Left { user_id: user("b"), reason: LeftReason::Kicked });
         core.event(truth.event(left), 0);
@@ -331,7 +331,7 @@ fn new_member_gets_a_roster_that_contains_it() {
         let joined = truth.event(Change::MemberJoined(member("b", 9)));
         core.attach(user("b"), 1, Start::Snapshot, 0);
         // The EIM's answer overtakes its event.
-        assert_eq!(frames(&core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0), "b"), []);
+        assert_eq!(frames(&core.on_subscribe_reply(&user("b"), Ok(truth.0.clone()), 0), "b"), []);
         let out = if comes_as_event { core.event(joined, 0) } else { core.tick(CATCH_UP_MS) };
         let snapshot = &frames(&out, "b")[0];
         assert_eq!((snapshot.0.as_str(), &snapshot.1["members"][1]["userId"]), ("conference.snapshot", &"b".into()));
@@ -348,9 +348,9 @@ fn answer_from_before_a_removal_does_not_answer_a_later_request() {
     core.event(truth.event(Change::MemberJoined(member("b", 9))), 0);
     assert_eq!(requests(&core.joined(&user("b"), 2, 0)), [] as [&EimRequest; 0], "none may overtake the one under way");
     assert_eq!(requests(&core.tick(20_000)), [] as [&EimRequest; 0]);
-    let out = core.told_presence(&user("b"), Ok(()), 20_000);
+    let out = core.on_presence_reply(&user("b"), Ok(()), 20_000);
     assert!(matches!(requests(&out)[..], [EimRequest::Gone { generation: 2, .. }]), "{out:?}");
-    core.told_presence(&user("b"), Err(Failure::Unreachable), 20_000);
+    core.on_presence_reply(&user("b"), Err(Failure::Unreachable), 20_000);
     assert!(matches!(requests(&core.tick(20_000 + RETRY_MS))[..], [EimRequest::Gone { generation: 2, .. }]));
 }
 
@@ -362,7 +362,7 @@ fn a_waiting_guest_sees_themselves_only_until_they_are_admitted() {
     truth.event(Change::WaitingAdded(guest.clone()));
     let mut core = attached(&truth, &["chair"]);
     core.attach(user("g"), 1, Start::Snapshot, 0);
-    let out = core.told_subscribe(&user("g"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("g"), Ok(truth.0.clone()), 0);
     let snapshot = &frames(&out, "g")[0].1;
     assert_eq!(snapshot["members"].as_array().unwrap().len(), 1);
     assert_eq!(snapshot["members"][0]["state"], "waiting");
@@ -387,12 +387,12 @@ fn admitted_member_gets_a_snapshot_instead_of_events() {
     let mut core = attached(&truth, &["chair", "g"]);
     let position = Position { epoch: "e1".into(), seq: truth.0.seq };
     core.detach(&user("g"), 1, 0);
-    core.told_presence(&user("g"), Ok(()), 0);
+    core.on_presence_reply(&user("g"), Ok(()), 0);
     let gone = WaitingRemoved { user_id: user("g"), reason: WaitingReason::Admitted };
     core.event(truth.event(Change::WaitingRemoved(gone)), 0);
     core.event(truth.event(Change::MemberJoined(member("g", 50))), 0);
     core.attach(user("g"), 2, Start::Since(position), 0);
-    let out = core.told_subscribe(&user("g"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("g"), Ok(truth.0.clone()), 0);
     assert_eq!(frames(&out, "g")[0].0, "conference.snapshot");
 }
 
@@ -405,7 +405,7 @@ fn a_kicked_guest_hears_of_it_is_closed_and_reported() {
     let out = core.event(truth.event(Change::MemberLeft(left)), 0);
     assert_eq!(frames(&out, "a")[0].1["data"]["reason"], "kicked");
     assert!(out.contains(&Effect::Close { user: user("a"), generation: 1, why: Close::Kicked }));
-    assert!(out.contains(&Effect::Tell(LifecycleEvent::Removed { user: user("a"), banned: false })));
+    assert!(out.contains(&Effect::Emit(LifecycleEvent::Removed { user: user("a"), banned: false })));
     assert_eq!(core.detach(&user("a"), 1, 0), [], "nothing is left to be told of them");
 }
 
@@ -438,19 +438,19 @@ fn while_nobody_listens_the_roster_of_a_conference_that_has_media_is_looked_at()
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = core();
     assert_eq!(requests(&core.place(&user("a"), 5)), [&EimRequest::Snapshot], "at once");
-    let out = core.told_snapshot(Ok(truth.0.clone()), 5);
+    let out = core.on_snapshot_reply(Ok(truth.0.clone()), 5);
     let (a, b) = (right(&member("a", 0)), right(&member("b", 1)));
     assert_eq!(granted(&out), [&MediaPermissions::All(vec![(user("a"), a), (user("b"), b)])]);
     assert_eq!(core.tick(5 + FOLLOW_MS - 1), []);
     assert_eq!(requests(&core.tick(5 + FOLLOW_MS)), [&EimRequest::Snapshot]);
     truth.event(Change::MemberLeft(Left { user_id: user("a"), reason: LeftReason::Kicked }));
-    let out = core.told_snapshot(Ok(truth.0.clone()), 5 + FOLLOW_MS);
+    let out = core.on_snapshot_reply(Ok(truth.0.clone()), 5 + FOLLOW_MS);
     assert_eq!(granted(&out), [&MediaPermissions::All(vec![(user("b"), b)])]);
     assert_eq!(core.tick(1_000_000), [], "who had a place is out");
     assert!(core.is_idle(1_000_000));
     core.place(&user("b"), 1_000_000);
     assert_eq!(core.place(&user("c"), 1_000_001), [], "not yet in what is asked for");
-    core.told_snapshot(Ok(truth.0.clone()), 1_000_002);
+    core.on_snapshot_reply(Ok(truth.0.clone()), 1_000_002);
     assert!(!core.is_idle(u64::MAX), "their places are followed");
 }
 
@@ -469,13 +469,13 @@ fn a_fresh_roster_says_anew_what_everybody_may() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = core();
     core.attach(user("a"), 1, Start::Snapshot, 0);
-    let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
     let (a, b) = (right(&member("a", 0)), right(&member("b", 1)));
     assert_eq!(granted(&out), [&MediaPermissions::All(vec![(user("a"), a), (user("b"), b)])]);
     // Missed.
     truth.event(Change::MemberUpdated(Member { audio: Audio::ForcedOff, ..member("b", 1) }));
     core.link_up(0);
-    let out = core.told_snapshot(Ok(truth.0.clone()), 0);
+    let out = core.on_snapshot_reply(Ok(truth.0.clone()), 0);
     assert_eq!(
         granted(&out),
         [&MediaPermissions::All(vec![(user("a"), a), (user("b"), Right { audio: Audio::ForcedOff, ..b })])]
@@ -507,7 +507,7 @@ fn the_end_closes_guests_sockets_and_lets_go_of_the_others() {
     assert!(out.contains(&Effect::Close { user: user("a"), generation: 1, why: Close::Over }));
     assert!(out.contains(&Effect::Release { user: user("b"), generation: 1 }));
     assert_eq!(out.iter().filter(|e| matches!(e, Effect::Close { .. } | Effect::Release { .. })).count(), 2);
-    assert!(out.contains(&Effect::Tell(LifecycleEvent::Ended)));
+    assert!(out.contains(&Effect::Emit(LifecycleEvent::Ended)));
     assert!(core.is_idle(1));
     assert_eq!(core.send_to_members(&"{}".into()), [], "nothing more of it reaches anybody");
 }
@@ -547,15 +547,15 @@ fn sent_away_before_the_first_frame(change: impl Fn() -> Change, guest: bool) ->
     // The event comes before the EIM's answer, where the conference is known here; after it; where it isn't known.
     let (mut truth, mut core) = coming(&["a"]);
     let mut first = core.event(truth.event(change()), 0);
-    first.extend(core.told_subscribe(&user("b"), refused(), 0));
+    first.extend(core.on_subscribe_reply(&user("b"), refused(), 0));
 
     let (mut truth, mut core) = coming(&["a"]);
-    let mut second = core.told_subscribe(&user("b"), refused(), 0);
+    let mut second = core.on_subscribe_reply(&user("b"), refused(), 0);
     second.extend(core.event(truth.event(change()), 0));
 
     let (mut truth, mut core) = coming(&[]);
     let mut third = core.event(truth.event(change()), 0);
-    third.extend(core.told_subscribe(&user("b"), refused(), 0));
+    third.extend(core.on_subscribe_reply(&user("b"), refused(), 0));
 
     // Before their socket is attached.
     let mut truth = Truth::new(&["a", "b"]);
@@ -565,7 +565,7 @@ fn sent_away_before_the_first_frame(change: impl Fn() -> Change, guest: bool) ->
     if guest {
         core.set_guest(&user("b"));
     }
-    fourth.extend(core.told_subscribe(&user("b"), refused(), 0));
+    fourth.extend(core.on_subscribe_reply(&user("b"), refused(), 0));
     [first, second, third, fourth]
 }
 
@@ -602,7 +602,7 @@ fn a_socket_that_resumes_from_another_position_gets_no_event_out_of_its_place() 
         let kicked = Change::MemberLeft(Left { user_id: user("b"), reason: LeftReason::Kicked });
         core.event(truth.event(kicked), 0);
         core.attach(user("b"), 1, Start::Since(Position { epoch: "e1".into(), seq }), 0);
-        let out = core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
+        let out = core.on_subscribe_reply(&user("b"), Err(Failure::Refused), 0);
         assert_eq!(!frames(&out, "b").is_empty(), comes_alone, "{seq}: {out:?}");
     }
 }
@@ -620,13 +620,13 @@ fn a_user_who_is_refused_for_another_reason_hears_nothing_and_may_come_again() {
     let mut truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     core.attach(user("b"), 1, Start::Snapshot, 0);
-    let mut out = core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
+    let mut out = core.on_subscribe_reply(&user("b"), Err(Failure::Refused), 0);
     out.extend(core.tick(RETRY_MS));
     assert_eq!(frames(&out, "b"), []);
     out = core.attach(user("b"), 1, Start::Snapshot, RETRY_MS);
     assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("b"), generation: 1 }]);
     core.event(truth.event(Change::MemberJoined(member("b", 1))), RETRY_MS);
-    out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), RETRY_MS);
+    out = core.on_subscribe_reply(&user("b"), Ok(truth.0.clone()), RETRY_MS);
     assert_eq!(frames(&out, "b")[0].0, "conference.snapshot");
 }
 
@@ -634,7 +634,7 @@ fn a_user_who_is_refused_for_another_reason_hears_nothing_and_may_come_again() {
 fn a_conference_whose_last_listener_was_refused_is_idle_in_the_end() {
     let mut core = core();
     core.attach(user("b"), 1, Start::Snapshot, 0);
-    core.told_subscribe(&user("b"), Err(Failure::Refused), 0);
+    core.on_subscribe_reply(&user("b"), Err(Failure::Refused), 0);
     core.tick(1);
     assert!(!core.is_idle(1) && core.is_idle(1 + LIMITS.window_ms));
 }
@@ -647,8 +647,8 @@ fn remaining_socket_is_told_of_an_end_without_an_event() {
         let mut core = attached(&truth, &["a"]);
         core.link_up(0);
         let out = match by_roster {
-            true => core.told_snapshot(Err(Failure::NoConference), 0),
-            false => core.told_subscribe(&user("a"), Err(Failure::NoConference), 0),
+            true => core.on_snapshot_reply(Err(Failure::NoConference), 0),
+            false => core.on_subscribe_reply(&user("a"), Err(Failure::NoConference), 0),
         };
         assert_eq!(frames(&out, "a")[0].1["conference"]["state"], ENDED, "{out:?}");
         assert!(out.contains(&Effect::Release { user: user("a"), generation: 1 }));
@@ -660,16 +660,16 @@ fn while_the_eim_is_away_nothing_is_lost_and_everything_is_asked_again() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);
     core.detach(&user("b"), 1, 0);
-    core.told_presence(&user("b"), Err(Failure::Unreachable), 0);
+    core.on_presence_reply(&user("b"), Err(Failure::Unreachable), 0);
     assert_eq!(core.tick(RETRY_MS - 1), []);
     assert!(matches!(requests(&core.tick(RETRY_MS))[..], [EimRequest::Unsubscribe { .. }]));
-    core.told_presence(&user("b"), Ok(()), RETRY_MS);
+    core.on_presence_reply(&user("b"), Ok(()), RETRY_MS);
     truth.event(Change::MemberUpdated(member("b", 1)));
     let out = core.link_up(RETRY_MS);
     assert!(requests(&out).contains(&&EimRequest::Subscribe { user: user("a"), generation: 1 }));
     assert!(requests(&out).contains(&&EimRequest::Snapshot));
-    core.told_subscribe(&user("a"), Ok(truth.0.clone()), RETRY_MS);
-    let out = core.told_snapshot(Ok(truth.0.clone()), RETRY_MS);
+    core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), RETRY_MS);
+    let out = core.on_snapshot_reply(Ok(truth.0.clone()), RETRY_MS);
     assert!(frames(&out, "a").len() <= 1, "told at most once what was missed");
 }
 
@@ -679,7 +679,7 @@ fn a_roster_that_another_stream_brings_early_waits_for_its_events() {
     let mut core = attached(&truth, &["a"]);
     let joined = truth.event(Change::MemberJoined(member("c", 9)));
     core.attach(user("b"), 1, Start::Snapshot, 0);
-    let out = core.told_subscribe(&user("b"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("b"), Ok(truth.0.clone()), 0);
     assert_eq!(frames(&out, "b")[0].1["seq"], 10);
     let out = core.event(joined, 10);
     assert_eq!((frames(&out, "a").len(), frames(&out, "b").len()), (1, 1));
@@ -701,10 +701,10 @@ fn an_eim_that_counts_anew_is_subscribed_to_again() {
     assert_eq!(requests(&core.tick(999)), [] as [&EimRequest; 0]);
     assert_eq!(requests(&core.tick(1000)), [&EimRequest::Look]);
     assert_eq!(requests(&core.tick(5000)), [] as [&EimRequest; 0], "one at a time");
-    assert_eq!(core.told_look(Ok(truth.0.clone()), 1100), [], "nothing has changed");
+    assert_eq!(core.on_look_reply(Ok(truth.0.clone()), 1100), [], "nothing has changed");
     assert_eq!(requests(&core.tick(2100)), [&EimRequest::Look]);
     (truth.0.epoch, truth.0.seq) = ("e2".into(), 1);
-    let out = core.told_look(Ok(truth.0.clone()), 2200);
+    let out = core.on_look_reply(Ok(truth.0.clone()), 2200);
     assert_eq!(frames(&out, "a")[0].1["reason"], "epoch");
     let subscribed =
         requests(&out).into_iter().filter(|request| matches!(request, EimRequest::Subscribe { .. })).count();
@@ -718,12 +718,12 @@ fn events_that_never_come_are_subscribed_to_again() {
     core.tick(1000);
     let missed = truth.event(Change::MemberJoined(member("b", 9)));
     // They may only be on their way.
-    assert_eq!(core.told_look(Ok(truth.0.clone()), 1100), []);
+    assert_eq!(core.on_look_reply(Ok(truth.0.clone()), 1100), []);
     core.event(missed, 1200);
     assert_eq!(requests(&core.tick(1100 + CATCH_UP_MS)), [] as [&EimRequest; 0]);
     core.tick(2100);
     truth.event(Change::MemberJoined(member("c", 10)));
-    core.told_look(Ok(truth.0.clone()), 2200);
+    core.on_look_reply(Ok(truth.0.clone()), 2200);
     let out = core.tick(2200 + CATCH_UP_MS);
     assert_eq!(frames(&out, "a")[0].0, "conference.snapshot");
     assert!(matches!(requests(&out)[..], [EimRequest::Subscribe { .. }]), "{out:?}");
@@ -734,15 +734,15 @@ fn a_refused_subscription_is_told_and_asked_for_until_it_is_granted() {
     let truth = Truth::new(&["a"]);
     let mut core = looking(&truth, &[]);
     core.attach(user("a"), 1, Start::Snapshot, 0);
-    assert_eq!(core.told_subscribe(&user("a"), Err(Failure::Unwilling), 0), [], "it may have been a moment's");
+    assert_eq!(core.on_subscribe_reply(&user("a"), Err(Failure::Unwilling), 0), [], "it may have been a moment's");
     assert!(matches!(requests(&core.tick(RETRY_MS))[..], [EimRequest::Subscribe { .. }]));
-    let out = core.told_subscribe(&user("a"), Err(Failure::Unwilling), RETRY_MS);
+    let out = core.on_subscribe_reply(&user("a"), Err(Failure::Unwilling), RETRY_MS);
     assert_eq!(frames(&out, "a"), [("degraded".into(), serde_json::json!({"part": "events", "since": RETRY_MS}))]);
     assert!(core.is_refused());
     assert!(matches!(requests(&core.tick(2 * RETRY_MS))[..], [EimRequest::Subscribe { .. }]));
-    assert_eq!(core.told_subscribe(&user("a"), Err(Failure::Unwilling), 2 * RETRY_MS), [], "said once");
+    assert_eq!(core.on_subscribe_reply(&user("a"), Err(Failure::Unwilling), 2 * RETRY_MS), [], "said once");
     core.tick(3 * RETRY_MS);
-    let out = core.told_subscribe(&user("a"), Ok(truth.0.clone()), 3 * RETRY_MS);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 3 * RETRY_MS);
     let told: Vec<String> = frames(&out, "a").into_iter().map(|(method, _)| method).collect();
     assert_eq!(told, ["restored", "conference.snapshot"]);
     assert!(!core.is_refused());
@@ -755,7 +755,7 @@ fn creator_gets_the_creation_event_instead_of_a_snapshot() {
     let chair = roster.conference.chair.clone();
     let mut core = self::core();
     core.attach(chair.clone(), 1, Start::Creation, 0);
-    let out = core.told_subscribe(&chair, Ok(roster.clone()), 7);
+    let out = core.on_subscribe_reply(&chair, Ok(roster.clone()), 7);
     let told = frames(&out, chair.as_str());
     assert_eq!((told.len(), told[0].0.as_str()), (1, "conference.event"));
     let event: Event = serde_json::from_value(told[0].1.clone()).unwrap();
@@ -766,7 +766,7 @@ fn creator_gets_the_creation_event_instead_of_a_snapshot() {
 
     let mut core = self::core();
     core.attach(chair.clone(), 1, Start::Creation, 0);
-    let out = core.told_subscribe(&chair, Ok(Roster { seq: 2, ..roster }), 7);
+    let out = core.on_subscribe_reply(&chair, Ok(Roster { seq: 2, ..roster }), 7);
     assert_eq!(frames(&out, chair.as_str())[0].0, "conference.snapshot", "more has happened in it");
 }
 
@@ -775,13 +775,13 @@ fn a_refused_roster_is_told_to_all_who_listen_until_it_is_granted() {
     let truth = Truth::new(&["a", "b"]);
     let mut core = looking(&truth, &["a", "b"]);
     core.link_up(0);
-    let out = core.told_snapshot(Err(Failure::Unwilling), 10);
+    let out = core.on_snapshot_reply(Err(Failure::Unwilling), 10);
     for id in ["a", "b"] {
         assert_eq!(frames(&out, id), [("degraded".into(), serde_json::json!({"part": "events", "since": 10}))]);
     }
     assert!(core.is_refused());
-    assert_eq!(core.told_snapshot(Err(Failure::Unwilling), 20), [], "said once");
-    let out = core.told_snapshot(Ok(truth.0.clone()), 30);
+    assert_eq!(core.on_snapshot_reply(Err(Failure::Unwilling), 20), [], "said once");
+    let out = core.on_snapshot_reply(Ok(truth.0.clone()), 30);
     assert_eq!(frames(&out, "a")[0].0, "restored");
     assert!(!core.is_refused());
 }

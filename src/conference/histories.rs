@@ -147,7 +147,7 @@ impl World {
                 }
                 Effect::EimRequest(request) => self.requests.push_back(request),
                 Effect::Grant(permissions) => self.grant(permissions),
-                Effect::Tell(_) => {}
+                Effect::Emit(_) => {}
             }
         }
         if let Some(roster) = self.core.roster() {
@@ -270,7 +270,7 @@ impl World {
                     }
                 }
                 let roster = answer.map(|value| serde_json::from_value(value).unwrap());
-                self.core.told_subscribe(user, roster, self.now)
+                self.core.on_subscribe_reply(user, roster, self.now)
             }
             EimRequest::Snapshot | EimRequest::Look => {
                 let answer = if up {
@@ -280,8 +280,8 @@ impl World {
                 };
                 let roster = answer.map(|value| serde_json::from_value(value).unwrap());
                 match ask {
-                    EimRequest::Look => self.core.told_look(roster, self.now),
-                    _ => self.core.told_snapshot(roster, self.now),
+                    EimRequest::Look => self.core.on_look_reply(roster, self.now),
+                    _ => self.core.on_snapshot_reply(roster, self.now),
                 }
             }
             EimRequest::Unsubscribe { user, generation, linger_ms } => {
@@ -292,7 +292,7 @@ impl World {
                 } else {
                     Err(Failure::Unreachable)
                 };
-                self.core.told_presence(user, answer.map(drop), self.now)
+                self.core.on_presence_reply(user, answer.map(drop), self.now)
             }
             EimRequest::Away { user, generation } | EimRequest::Gone { user, generation, .. } => {
                 let mut params = claim(generation);
@@ -304,7 +304,7 @@ impl World {
                 }
                 let answer =
                     if up { self.ask("eim.presence", None, params).map_err(failed) } else { Err(Failure::Unreachable) };
-                self.core.told_presence(user, answer.map(drop), self.now)
+                self.core.on_presence_reply(user, answer.map(drop), self.now)
             }
         };
         self.carry_out(effects);

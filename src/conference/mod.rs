@@ -156,7 +156,7 @@ impl Conferences {
     /// Says something beside the events to every member who listens here. Never waits: false where the conference is
     /// too busy to take it now.
     pub fn send_to_members(&self, conf: &ConfId, frame: Frame) -> bool {
-        self.existing(conf).is_none_or(|actor| actor.try_send(Command::TellMembers(frame)))
+        self.existing(conf).is_none_or(|actor| actor.try_send(Command::SendToMembers(frame)))
     }
 
     /// The link to the EIM is back.
@@ -191,7 +191,7 @@ impl Conferences {
         let seats = actor::reset_node(&self.0.calls, &self.0.node, generation).await?;
         let count = seats.len();
         for (conf, user) in seats {
-            self.actor(&conf).send(Command::Seat { user, generation }).await;
+            self.actor(&conf).send(Command::AwaySinceRestart { user, generation }).await;
         }
         Ok(count)
     }

@@ -37,13 +37,13 @@ pub(super) fn documented() -> impl Iterator<Item = Documented> {
             return None;
         }
         let line = line.trim_start_matches('#');
-        let said = std::mem::take(&mut prose).join(" ").trim().to_owned();
+        let text = std::mem::take(&mut prose).join(" ").trim().to_owned();
         if let Some(header) = line.strip_prefix('[') {
             section = header.trim_matches(['[', ']']).to_owned();
-            return Some(Documented { path: section.clone(), prose: said });
+            return Some(Documented { path: section.clone(), prose: text });
         }
         let key = line.split([' ', '=']).next().unwrap_or(line);
-        Some(Documented { path: format!("{section}.{key}"), prose: said })
+        Some(Documented { path: format!("{section}.{key}"), prose: text })
     })
 }
 

@@ -101,9 +101,9 @@ impl AddressHealth {
     /// Takes note of an answer from that address; whether it is the server's, because the address is away.
     /// `is_own`: the condition is one that the request's own entry knows the EIM to answer with.
     pub fn answered(&self, name: &str, answer: &Stanza, is_own: impl FnOnce(&str) -> bool) -> bool {
-        let says = says(answer, self.lock().nobody.as_ref(), is_own);
-        let away = matches!(says, AddressAnswer::Away(_));
-        self.note(name, says);
+        let answer_kind = interpret(answer, self.lock().nobody.as_ref(), is_own);
+        let away = matches!(answer_kind, AddressAnswer::Away(_));
+        self.note(name, answer_kind);
         away
     }
 
@@ -119,14 +119,14 @@ impl AddressHealth {
         Some(Health { since_ms, ..Health::down(why.join("; ")) })
     }
 
-    fn note(&self, name: &str, says: AddressAnswer) {
+    fn note(&self, name: &str, answer_kind: AddressAnswer) {
         let mut known = self.lock();
         let Some(address) = known.addresses.iter_mut().find(|known| same_address(&known.name, name)) else { return };
         address.missed = 0;
-        let here = says == AddressAnswer::Here;
+        let here = answer_kind == AddressAnswer::Here;
         let was = address.here.replace(here);
         address.has_answered |= here;
-        address.why = match says {
+        address.why = match answer_kind {
             AddressAnswer::Here => String::new(),
             AddressAnswer::Away(why) => why,
         };
@@ -188,7 +188,7 @@ impl Address {
 /// Judges an answer. A live entity that doesn't know the question says so by `service-unavailable` or
 /// `feature-not-implemented` (RFC 6120 sections 8.3.3.3 and 8.3.3.19); what only servers say, or what this server says
 /// of an address at which nobody is, means that the address is away.
-fn says(answer: &Stanza, nobody: Option<&StanzaError>, is_own: impl FnOnce(&str) -> bool) -> AddressAnswer {
+fn interpret(answer: &Stanza, nobody: Option<&StanzaError>, is_own: impl FnOnce(&str) -> bool) -> AddressAnswer {
     if answer.attr("type") != Some("error") {
         return AddressAnswer::Here;
     }
@@ -238,7 +238,7 @@ pub(super) struct Look {
     /// Of the link, or of the way into sessions.
     pub link: watch::Receiver<Health>,
     /// Of the EIM: the link's, and behind it the addresses'.
-    pub tell: watch::Sender<Health>,
+    pub health_sender: watch::Sender<Health>,
     pub inbound: mpsc::Sender<Inbound>,
 }
 
@@ -327,7 +327,7 @@ impl Look {
     fn publish(&self, link: Health) {
         let server = self.server.as_ref().map(|server| server.health().borrow().clone()).filter(|server| !server.up);
         let now = if link.up { server.or_else(|| self.health.trouble()).unwrap_or(link) } else { link };
-        self.tell.send_if_modified(|known| {
+        self.health_sender.send_if_modified(|known| {
             let changed = known.up != now.up || known.why != now.why;
             *known = now;
             changed
@@ -362,7 +362,7 @@ pub(super) async fn check(
             }
         }
         let outcome = match answer {
-            Ok(answer) => match says(&answer, nobody.as_ref(), |_| false) {
+            Ok(answer) => match interpret(&answer, nobody.as_ref(), |_| false) {
                 AddressAnswer::Here => Ok("answers".to_owned()),
                 AddressAnswer::Away(why) => Err(format!("is away: {why}")),
             },
@@ -402,7 +402,7 @@ mod tests {
         // As ejabberd says it where it may not look for other servers.
         let denied = error("auth", "forbidden", &text("Access denied by service policy"));
         let nobody = StanzaError::of(&denied);
-        let says = |answer: &Stanza| says(answer, Some(&nobody), |_| false);
+        let answer_kind = |answer: &Stanza| interpret(answer, Some(&nobody), |_| false);
         let away = [
             denied.clone(),
             error("cancel", "remote-server-not-found", ""),
@@ -412,7 +412,7 @@ mod tests {
             error("wait", "recipient-unavailable", ""),
         ];
         for answer in &away {
-            assert_ne!(says(answer), AddressAnswer::Here, "{}", answer.to_xml());
+            assert_ne!(answer_kind(answer), AddressAnswer::Here, "{}", answer.to_xml());
         }
         let here = [
             Stanza::parse("<iq type='result' id='1'/>").unwrap(),
@@ -424,7 +424,7 @@ mod tests {
             error("cancel", "item-not-found", ""),
         ];
         for answer in &here {
-            assert_eq!(says(answer), AddressAnswer::Here, "{}", answer.to_xml());
+            assert_eq!(answer_kind(answer), AddressAnswer::Here, "{}", answer.to_xml());
         }
     }
 

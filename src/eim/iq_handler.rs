@@ -177,7 +177,7 @@ mod tests {
         Peers::new("ips3000", ["jeconference.ips3000".to_owned()])
     }
 
-    fn ask(kind: &str, from: &str, payload: &str) -> Stanza {
+    fn iq_of(kind: &str, from: &str, payload: &str) -> Stanza {
         let text = format!("<iq type='{kind}' id='7' from='{from}' to='webconf.ips3000'>{payload}</iq>");
         Stanza::parse(&text).unwrap()
     }
@@ -203,7 +203,7 @@ mod tests {
             ("get", "<a/><b/>", "bad-request"),
         ];
         for (kind, payload, expected) in cases {
-            let reply = replied(&ask(kind, "somebody@else.where/x", payload));
+            let reply = replied(&iq_of(kind, "somebody@else.where/x", payload));
             assert_eq!(reply.attr("to"), Some("somebody@else.where/x"));
             assert_eq!((reply.attr("from"), reply.attr("id")), (Some("webconf.ips3000"), Some("7")));
             let is_it = reply.attr("type") == Some(expected) || reply.to_xml().contains(expected);
@@ -218,17 +218,17 @@ mod tests {
     fn only_the_eim_may_ask_for_a_web_address() {
         let payload =
             "<jeExtension xmlns='je:x:client:conference'><getWebAddress confId='c1' role='chair'/></jeExtension>";
-        let iq = ask("get", "jeconference.ips3000", payload);
+        let iq = iq_of("get", "jeconference.ips3000", payload);
         let conf_id = ConfId::parse("c1").unwrap();
         assert_eq!(handle(&iq, &peers()), IqAnswer::WebAddress { conf_id, role: Role::Chair });
         for from in ["u1@ips3000", "u1%ips3000@webconf.ips3000/uc", "rooms.ips3000", "evil.example"] {
-            assert!(replied(&ask("get", from, payload)).to_xml().contains("service-unavailable"));
+            assert!(replied(&iq_of("get", from, payload)).to_xml().contains("service-unavailable"));
         }
         let found = WebAddress { url: "https://x/conference/~a&b".into(), code: "~a&b".into() };
         let reply = web_address(&iq, Some(&found)).payload().cloned().unwrap();
         assert_eq!(reply.child("getWebAddress").and_then(|o| o.attr("url")), Some(found.url.as_str()));
         assert!(web_address(&iq, None).to_xml().contains("item-not-found"));
-        let without = ask(
+        let without = iq_of(
             "get",
             "jeconference.ips3000",
             "<jeExtension xmlns='je:x:client:conference'><getWebAddress/></jeExtension>",

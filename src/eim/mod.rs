@@ -115,7 +115,7 @@ impl Eim {
             (Callers::Sessions(sessions), None) => Asker::Sessions(sessions.clone()),
         };
         let address_health = AddressHealth::new(&config.asked_at);
-        let (tell, health) = watch::channel(link.borrow().clone());
+        let (health_sender, health) = watch::channel(link.borrow().clone());
         let every = Duration::from_millis(config.ping_interval_ms);
         let (domain, limit) = (config.domain.clone(), plan.timing.timeout);
         let c2s_server = match &callers {
@@ -130,7 +130,7 @@ impl Eim {
             every,
             limit,
             link,
-            tell,
+            health_sender,
             inbound: to,
         };
         tracker.spawn(async move { stop.run_until_cancelled(look.run()).await });

@@ -80,7 +80,7 @@ impl Provision {
             .with("sessionid", &form.session)
             .with("action", "cancel");
         // Its answer is ignored: the form was the purpose.
-        self.ask(cancel).await.map(|_| ()).or_else(|e| match e {
+        self.request(cancel).await.map(|_| ()).or_else(|e| match e {
             ProvisionError::Refused { .. } => Ok(()),
             e => Err(e),
         })
@@ -88,18 +88,18 @@ impl Provision {
 
     async fn begin(&self, node: &'static str) -> Result<Form, ProvisionError> {
         let execute = Element::new("command", COMMANDS_NS).with("node", node).with("action", "execute");
-        let command = self.ask(execute).await?;
+        let command = self.request(execute).await?;
         Form::of(node, &command).ok_or_else(|| refused(&command))
     }
 
     async fn submit(&self, form: &Form, value: impl Fn(&str) -> Option<String>) -> Result<(), ProvisionError> {
-        let command = self.ask(form.filled_in(value)).await?;
+        let command = self.request(form.filled_in(value)).await?;
         let note = command.children().find(|c| c.name == "note" && c.attr("type") == Some("error"));
         if command.attr("status") == Some("completed") && note.is_none() { Ok(()) } else { Err(refused(&command)) }
     }
 
     /// One step: the command element of the answer.
-    async fn ask(&self, command: Element) -> Result<Element, ProvisionError> {
+    async fn request(&self, command: Element) -> Result<Element, ProvisionError> {
         let iq = Stanza::iq("set", command).with("from", &self.from).with("to", &self.domain);
         let answer = self.link.request(iq, self.timeout).await?;
         if answer.attr("type") == Some("error") {

@@ -71,14 +71,14 @@ impl Requests {
         let label = crate::eim::iq_handler::defined_condition(condition);
         metrics::counter!("confgate_eim_own_requests_refused_total", "operation" => method.name.clone(), "condition" => label)
             .increment(1);
-        if let Some(unsaid) = self.refusals.permit_line() {
+        if let Some(suppressed) = self.refusals.permit_line() {
             let (operation, text) = (&method.name, word("text"));
             tracing::warn!(
                 address,
                 condition,
                 operation,
                 text,
-                unsaid,
+                suppressed,
                 "the EIM refuses what the gateway asks of its own accord"
             );
         }

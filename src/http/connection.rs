@@ -94,7 +94,7 @@ impl ConnectionServer {
         let mut http1 = hyper::server::conn::http1::Builder::new();
         http1
             .timer(TokioTimer::new())
-            .header_read_timeout(None) // ours tells a slow head from an idle connection
+            .header_read_timeout(None) // ours distinguishes a slow head from an idle connection
             .max_buf_size(MAX_BUFFER_BYTES)
             .max_header_size(MAX_HEAD_BYTES);
         let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -163,8 +163,8 @@ impl ConnectionServer {
         stream: &mut TcpStream,
         proxy: IpAddr,
     ) -> Result<Option<(IpAddr, Arc<Account>)>, ConnectionError> {
-        let said = timeout(self.timeouts.header, proxy::read(stream)).await;
-        let address = said.map_err(|_| ConnectionError::ProxyTime)?.map_err(ConnectionError::Proxy)?.unwrap_or(proxy);
+        let read = timeout(self.timeouts.header, proxy::read(stream)).await;
+        let address = read.map_err(|_| ConnectionError::ProxyTime)?.map_err(ConnectionError::Proxy)?.unwrap_or(proxy);
         let accounts = &self.answers.accounts;
         if address == proxy {
             return Ok(Some((proxy, accounts.behind_proxy(proxy))));

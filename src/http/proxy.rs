@@ -37,7 +37,7 @@ enum Source {
     V4,
     V6,
     /// The proxy speaks for itself (LOCAL), or for somebody without an IP address: the socket's address holds.
-    Unsaid,
+    Unspecified,
 }
 
 /// Reads the fixed part: which source follows, and in how many bytes.
@@ -51,11 +51,11 @@ fn parse_preamble(bytes: &[u8; PREAMBLE]) -> Result<(Source, usize), ProxyError>
     }
     let length = usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
     let (source, least) = match (command, family) {
-        (0, _) => (Source::Unsaid, 0),
+        (0, _) => (Source::Unspecified, 0),
         (1, 0x11) => (Source::V4, 12),
         (1, 0x21) => (Source::V6, 36),
-        (1, 0x00) => (Source::Unsaid, 0),
-        (1, 0x31) => (Source::Unsaid, 216),
+        (1, 0x00) => (Source::Unspecified, 0),
+        (1, 0x31) => (Source::Unspecified, 216),
         (1, other) => return Err(ProxyError::Family(other)),
         (other, _) => return Err(ProxyError::Command(other)),
     };
@@ -70,7 +70,7 @@ fn parse_source(source: Source, rest: &[u8]) -> Option<IpAddr> {
     match source {
         Source::V4 => rest.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets).into()),
         Source::V6 => rest.first_chunk::<16>().map(|octets| IpAddr::from(Ipv6Addr::from(*octets)).to_canonical()),
-        Source::Unsaid => None,
+        Source::Unspecified => None,
     }
 }
 
@@ -118,16 +118,16 @@ mod tests {
     #[test]
     fn a_proxy_that_speaks_for_itself_names_nobody() {
         for bytes in [preamble(0x20, 0x00, 0), preamble(0x20, 0x11, 12), preamble(0x21, 0x00, 0)] {
-            assert_eq!(parse_preamble(&bytes).map(|(source, _)| source), Ok(Source::Unsaid));
+            assert_eq!(parse_preamble(&bytes).map(|(source, _)| source), Ok(Source::Unspecified));
         }
-        assert_eq!(parse_source(Source::Unsaid, &[1; 12]), None);
+        assert_eq!(parse_source(Source::Unspecified, &[1; 12]), None);
     }
 
     #[test]
     fn a_hostile_header_is_refused() {
-        let mut unsigned = preamble(0x21, 0x11, 12);
-        unsigned[11] = b'!';
-        assert_eq!(parse_preamble(&unsigned), Err(ProxyError::Signature));
+        let mut without_signature = preamble(0x21, 0x11, 12);
+        without_signature[11] = b'!';
+        assert_eq!(parse_preamble(&without_signature), Err(ProxyError::Signature));
         assert_eq!(parse_preamble(&preamble(0x11, 0x11, 12)), Err(ProxyError::Version(1)));
         assert_eq!(parse_preamble(&preamble(0x22, 0x11, 12)), Err(ProxyError::Command(2)));
         assert_eq!(parse_preamble(&preamble(0x21, 0x12, 12)), Err(ProxyError::Family(0x12)));

@@ -510,20 +510,20 @@ mod tests {
 
     #[test]
     fn p2p_message_is_passed_on_unchanged_and_nothing_else() {
-        let said = r#"{"id":"signal","to":"ben","description":{"type":"offer","sdp":"v=0"},"more":1}"#;
-        let Ok(Message::Signal { to, signal }) = Message::read(said) else { panic!("it is a signal") };
+        let text = r#"{"id":"signal","to":"ben","description":{"type":"offer","sdp":"v=0"},"more":1}"#;
+        let Ok(Message::Signal { to, signal }) = Message::read(text) else { panic!("it is a signal") };
         let passed = Reply::Signal { from: "anna".into(), signal }.text();
         assert_eq!(to, "ben");
         assert_eq!(passed, r#"{"id":"signal","from":"anna","description":{"type":"offer","sdp":"v=0"}}"#);
-        let said = r#"{"id":"signal","to":"ben","candidate":null}"#;
-        assert!(matches!(Message::read(said), Ok(Message::Signal { signal: Signal::Candidate(None), .. })));
+        let text = r#"{"id":"signal","to":"ben","candidate":null}"#;
+        assert!(matches!(Message::read(text), Ok(Message::Signal { signal: Signal::Candidate(None), .. })));
         let long = format!(r#"{{"id":"signal","to":"b","candidate":{{"candidate":"{}"}}}}"#, "x".repeat(2000));
         let kind = r#"{"id":"signal","to":"ben","description":{"type":"rollback","sdp":""}}"#;
         for text in [r#"{"id":"signal","to":"ben"}"#, &long, kind] {
             assert_eq!(Message::read(text), Err(Unreadable), "{text}");
         }
-        let told = Reply::Mode { mode: CallMode::Group, reason: Some(Relayed::IceFailed) };
-        assert_eq!(told.text(), r#"{"id":"mode","mode":"group","reason":"iceFailed"}"#);
+        let reply = Reply::Mode { mode: CallMode::Group, reason: Some(Relayed::IceFailed) };
+        assert_eq!(reply.text(), r#"{"id":"mode","mode":"group","reason":"iceFailed"}"#);
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub struct Client {
 /// The node's ends that the gateway in this process holds: the same as a control link, without the wire.
 pub struct Ends {
     /// Orders for the node.
-    pub orders: mpsc::Sender<ToNode>,
+    pub commands: mpsc::Sender<ToNode>,
     /// Reports of the node.
     pub messages: mpsc::Receiver<FromNode>,
 }
@@ -91,7 +91,7 @@ pub struct Node {
     notices: mpsc::Receiver<Notice>,
     pulls: Pulls,
     mailbox: mpsc::Receiver<Event>,
-    orders: mpsc::Receiver<ToNode>,
+    commands: mpsc::Receiver<ToNode>,
     clients: HashMap<SocketId, ClientSink>,
     answers: AnswerCheck,
     /// Commands that the media had no room for, in order. While there are any, nothing more is taken on: what one
@@ -117,8 +117,8 @@ impl Media {
     }
 
     /// Passes on an order of a gateway's link.
-    pub async fn send_control(&self, order: ToNode) {
-        self.send_input(Input::Control(order)).await;
+    pub async fn send_control(&self, command: ToNode) {
+        self.send_input(Input::Control(command)).await;
     }
 
     /// Pulls a stream from another node; how far that has come.
@@ -127,20 +127,20 @@ impl Media {
     /// Why it isn't begun.
     pub async fn pull(&self, pull: Pull) -> Result<watch::Receiver<State>, pull::Refused> {
         let stopped = || pull::Refused::Dead("this node is stopping".into());
-        self.ask(|answer| pull::Request::Pull(pull, answer)).await.ok_or_else(stopped)?
+        self.request(|answer| pull::Request::Pull(pull, answer)).await.ok_or_else(stopped)?
     }
 
     /// The streams that are pulled by hand.
     pub async fn pulled(&self) -> Vec<pull::Pulled> {
-        self.ask(pull::Request::List).await.unwrap_or_default()
+        self.request(pull::Request::List).await.unwrap_or_default()
     }
 
     /// Ends a pull; `false`: there is none such.
     pub async fn terminate(&self, pull: Pull) -> bool {
-        self.ask(|answer| pull::Request::Terminate(pull, answer)).await.unwrap_or_default()
+        self.request(|answer| pull::Request::Terminate(pull, answer)).await.unwrap_or_default()
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> pull::Request) -> Option<T> {
+    async fn request<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> pull::Request) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.mailbox.send(Event::Pull(request(answer))).await.ok()?;
         answered.await.ok()
@@ -184,7 +184,7 @@ impl Node {
     pub fn start(settings: Settings, backend: Backend, pulls: pull::Settings) -> (Self, Media, Ends) {
         let Backend { media, notices } = backend;
         let (to_mailbox, mailbox) = mpsc::channel(MAILBOX);
-        let (to_orders, orders) = mpsc::channel(node_protocol::QUEUE);
+        let (to_commands, commands) = mpsc::channel(node_protocol::QUEUE);
         let (to_gateway, messages) = mpsc::channel(node_protocol::QUEUE);
         let first = Status { load: load(&media, 0.0, false), deadline_ms: None };
         let (status, reports) = watch::channel(first);
@@ -196,14 +196,14 @@ impl Node {
             notices,
             pulls: Pulls::new(pulls),
             mailbox,
-            orders,
+            commands,
             clients: HashMap::new(),
             answers: AnswerCheck::default(),
             backlog: VecDeque::new(),
             status,
         };
         let handle = Media { mailbox: to_mailbox, sockets: Arc::default(), status: reports };
-        (node, handle, Ends { orders: to_orders, messages })
+        (node, handle, Ends { commands: to_commands, messages })
     }
 
     /// Runs to the soft stop and through the drain: until nobody is left, or the drain's time is over, or `hard`.
@@ -224,8 +224,8 @@ impl Node {
                     None => return tracing::error!("the media threads have ended"),
                 },
                 Some(event) = self.mailbox.recv(), if ready => self.event(event),
-                said = self.pulls.next(), if ready => self.linked(said),
-                Some(order) = self.orders.recv(), if ready => self.take(Input::Control(order)),
+                report = self.pulls.next(), if ready => self.linked(report),
+                Some(command) = self.commands.recv(), if ready => self.take(Input::Control(command)),
                 () = tokio::time::sleep(RETRY), if !ready => self.retry(),
                 _ = tick.tick(), if ready => self.take(Input::Tick),
                 _ = report.tick() => self.report(None),
@@ -266,9 +266,9 @@ impl Node {
         self.take(Input::Notice(notice));
     }
 
-    fn linked(&mut self, said: LinkReport) {
-        match said {
-            LinkReport::Of(link, said) => self.take(Input::Linked(link, said)),
+    fn linked(&mut self, report: LinkReport) {
+        match report {
+            LinkReport::Of(link, report) => self.take(Input::Linked(link, report)),
             LinkReport::Over(link) => self.pulls.forget(link),
         }
     }
@@ -306,8 +306,8 @@ impl Node {
                 Output::Close(socket, why) => self.close(socket, why),
                 Output::Probe(socket) => self.probe(socket),
                 Output::Media(command) => self.command(command),
-                Output::Link(link, ask) => {
-                    if !self.pulls.ask(link, ask) {
+                Output::Link(link, command) => {
+                    if !self.pulls.send_command(link, command) {
                         self.take(Input::Linked(link, LinkEvent::Closed));
                     }
                 }
@@ -362,11 +362,11 @@ impl Node {
 
     /// Says at once what the next report would be too late for.
     fn report_a_jump(&mut self) {
-        let said = match &self.status.borrow().load {
+        let reported = match &self.status.borrow().load {
             FromNode::Load { busiest, .. } => *busiest,
             _ => return,
         };
-        if self.media.load().is_ok_and(|load| load.busiest >= said + JUMP) {
+        if self.media.load().is_ok_and(|load| load.busiest >= reported + JUMP) {
             self.report(None);
         }
     }
@@ -419,8 +419,8 @@ fn load(media: &Carrier, rooms: f64, draining: bool) -> FromNode {
 
 impl Status {
     /// The messages by which a link reports this status after an earlier one, `told`.
-    pub fn changes_since(&self, told: Option<&Status>) -> impl Iterator<Item = FromNode> + use<> {
-        let known = told.and_then(|told| told.deadline_ms);
+    pub fn changes_since(&self, reported: Option<&Status>) -> impl Iterator<Item = FromNode> + use<> {
+        let known = reported.and_then(|reported| reported.deadline_ms);
         let draining = self.deadline_ms.filter(|_| known.is_none());
         draining.map(|deadline_ms| FromNode::Draining { deadline_ms }).into_iter().chain([self.load.clone()])
     }
@@ -428,15 +428,15 @@ impl Status {
 
 /// The link to the gateway in this process: it ends with the node, or when nobody listens.
 async fn report_to(gateway: mpsc::Sender<FromNode>, mut status: watch::Receiver<Status>) {
-    let mut told = None;
+    let mut reported = None;
     loop {
         let now = status.borrow_and_update().clone();
-        for report in now.changes_since(told.as_ref()) {
+        for report in now.changes_since(reported.as_ref()) {
             if gateway.send(report).await.is_err() {
                 return;
             }
         }
-        told = Some(now);
+        reported = Some(now);
         if status.changed().await.is_err() {
             return;
         }

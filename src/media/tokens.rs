@@ -13,7 +13,7 @@ pub struct Tokens {
     gateway_id: String,
     clients: KindKeys,
     gateways: KindKeys,
-    pullers: KindKeys,
+    pull_keys: KindKeys,
 }
 
 impl Tokens {
@@ -23,8 +23,8 @@ impl Tokens {
         let keys = |kind| KindKeys::new(&[named(gateway_id)], kind);
         let (clients, gateways) = (keys(Kind::CallGateway), keys(Kind::Control));
         // A node that pulls may know the address only.
-        let pullers = KindKeys::new(&[named(gateway_id), named(PULLERS_KEY)], Kind::Pull);
-        Self { gateway_id: gateway_id.to_owned(), clients, gateways, pullers }
+        let pull_keys = KindKeys::new(&[named(gateway_id), named(PULLERS_KEY)], Kind::Pull);
+        Self { gateway_id: gateway_id.to_owned(), clients, gateways, pull_keys }
     }
 
     /// The id of the node that the tokens are for.
@@ -51,7 +51,7 @@ impl Tokens {
     }
 
     fn puller(&self, token: &str) -> Option<PullClaims> {
-        let claims = self.pullers.verify::<PullClaims>(token).ok()?;
+        let claims = self.pull_keys.verify::<PullClaims>(token).ok()?;
         let ours = claims.gateway_id.as_ref().is_none_or(|id| *id == self.gateway_id);
         (ours && serves(claims.exp)).then_some(claims)
     }

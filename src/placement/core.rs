@@ -38,7 +38,7 @@ pub enum Effect {
         at: Allocation,
         from: String,
     },
-    Tell {
+    Send {
         gateway: String,
         command: ToNode,
     },
@@ -196,8 +196,8 @@ impl Core {
         let Some(to) = nodes.first().filter(|_| before != nodes).cloned() else { return out };
         for from in &left {
             let reason = reason(&self.gateways, from);
-            let told = if std::mem::take(&mut room.stranded) { None } else { Some(from.clone()) };
-            out.push(Effect::Announce(conf.clone(), Change { from: told, to: Some(to.clone()), reason }));
+            let known_from = if std::mem::take(&mut room.stranded) { None } else { Some(from.clone()) };
+            out.push(Effect::Announce(conf.clone(), Change { from: known_from, to: Some(to.clone()), reason }));
             out.push(Effect::SendOn { gateway: from.clone(), conf: conf.clone(), to: to.clone() });
         }
         for gateway in nodes.iter().filter(|id| !before.contains(id)) {
@@ -252,7 +252,7 @@ impl Core {
             }
             for (conf, gateway, _) in self.over.iter().filter(|(_, gateway, _)| *gateway == opened.id) {
                 let command = ToNode::CloseRoom { room: conf.clone() };
-                out.push(Effect::Tell { gateway: gateway.clone(), command });
+                out.push(Effect::Send { gateway: gateway.clone(), command });
             }
         }
         out
@@ -310,7 +310,7 @@ impl Room {
 
     /// To each of its call gateways: any member may be at any.
     fn send_to_nodes(&self, command: &ToNode, out: &mut Effects) {
-        out.extend(self.nodes().map(|id| Effect::Tell { gateway: id.to_owned(), command: command.clone() }));
+        out.extend(self.nodes().map(|id| Effect::Send { gateway: id.to_owned(), command: command.clone() }));
     }
 
     /// All that holds.
@@ -320,7 +320,7 @@ impl Room {
             ToNode::Expel { room, name, issued_until }
         });
         let here = self.members.iter().map(|(user, right)| permit(conf, user.clone(), *right));
-        out.extend(gone.chain(here).map(|command| Effect::Tell { gateway: gateway.to_owned(), command }));
+        out.extend(gone.chain(here).map(|command| Effect::Send { gateway: gateway.to_owned(), command }));
     }
 
     /// Leaves a call gateway if it must; hears that it is back if it was given up.

@@ -44,12 +44,12 @@ fn permit(gateway: &str, name: &str, audio: bool) -> Effect {
     let closed = Closed { audio: false, video: true };
     let (room, name) = (conf(), user(name));
     let command = ToNode::Permit { room, name, audio, video: false, closed, role: Some(Role::Guest) };
-    Effect::Tell { gateway: gateway.to_owned(), command }
+    Effect::Send { gateway: gateway.to_owned(), command }
 }
 
 fn expel(gateway: &str, name: &str, issued_until: u64) -> Effect {
     let command = ToNode::Expel { room: conf(), name: user(name), issued_until };
-    Effect::Tell { gateway: gateway.to_owned(), command }
+    Effect::Send { gateway: gateway.to_owned(), command }
 }
 
 fn announce(from: Option<&str>, to: Option<&str>, reason: Reason) -> Effect {
@@ -84,7 +84,7 @@ fn a_mute_a_kick_and_the_end_reach_the_gateway_at_once() {
     assert_eq!(muted, [permit("a", "u1", false)]);
     let kicked = core.granted(conf(), MediaPermissions::Gone { user: user("u2"), at: 77, sent_away: true }, 0);
     assert_eq!(kicked, [expel("a", "u2", 77), Effect::Left(user("u2"))]);
-    let close = Effect::Tell { gateway: "a".into(), command: ToNode::CloseRoom { room: conf() } };
+    let close = Effect::Send { gateway: "a".into(), command: ToNode::CloseRoom { room: conf() } };
     assert_eq!(core.granted(conf(), MediaPermissions::Over, 0), [close, Effect::Left(user("u1"))]);
     assert_eq!(core.len(), 0);
 }
@@ -102,7 +102,7 @@ fn a_link_that_opens_hears_all_that_holds_on_that_gateway_and_no_other() {
     core.granted(conf(), member("u1", true), 0);
     assert_eq!(sorted(core.survey(opened(3))), [permit("a", "u1", true), permit("a", "u2", false)], "u1 is back");
     core.granted(conf(), MediaPermissions::Over, 9);
-    let close = Effect::Tell { gateway: "a".into(), command: ToNode::CloseRoom { room: conf() } };
+    let close = Effect::Send { gateway: "a".into(), command: ToNode::CloseRoom { room: conf() } };
     assert_eq!(core.survey(opened(4)), [close]);
 }
 
@@ -211,7 +211,7 @@ fn a_conference_that_grows_is_enforced_at_each_gateway_and_nobody_is_sent_away()
         sorted(opened),
         sorted(vec![permit("b", "u1", false), permit("b", "u2", false), cascade(&["a", "b"], &[])])
     );
-    let close = |id: &str| Effect::Tell { gateway: id.into(), command: ToNode::CloseRoom { room: conf() } };
+    let close = |id: &str| Effect::Send { gateway: id.into(), command: ToNode::CloseRoom { room: conf() } };
     assert_eq!(core.granted(conf(), MediaPermissions::Over, 0)[..2], [close("a"), close("b")]);
     assert_eq!(core.cascades(), []);
 }

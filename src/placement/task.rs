@@ -48,7 +48,7 @@ pub struct Task {
     store: Store,
     placed: mpsc::Receiver<(ConfId, Allocation)>,
     core: Core,
-    asks: JoinSet<Answer>,
+    queries: JoinSet<Answer>,
     /// Moves that wait for their turn: conference, from, members.
     moves: VecDeque<(ConfId, String, u64)>,
     moves_under_way: usize,
@@ -67,7 +67,7 @@ impl Task {
             store,
             placed,
             core: Core::default(),
-            asks: JoinSet::new(),
+            queries: JoinSet::new(),
             moves: VecDeque::new(),
             moves_under_way: 0,
             unlocated: Vec::new(),
@@ -94,7 +94,7 @@ impl Task {
                 },
                 Some((conf, allocation)) = self.placed.recv() => self.core.placed(&conf, allocation),
                 Ok(()) = changes.changed() => self.survey(),
-                Some(answer) = self.asks.join_next() => match answer {
+                Some(answer) = self.queries.join_next() => match answer {
                     Ok(answer) => self.answered(answer),
                     Err(error) => {
                         Refusal::fault(error);
@@ -170,7 +170,7 @@ impl Task {
             Effect::Locate(conf) => self.locate(conf),
             Effect::Move { conf, from, members } => self.moves.push_back((conf, from, members)),
             Effect::Leave { conf, at, from } => self.leave(conf, at, &from),
-            Effect::Tell { gateway, command } => self.pool.send_command(&gateway, command),
+            Effect::Send { gateway, command } => self.pool.send_command(&gateway, command),
             Effect::Cascade { conf, nodes, left } => self.cascade(&conf, &nodes, &left),
             Effect::SendOn { gateway, conf, to } => {
                 if let Some(url) = self.pool.address_of(&to) {
@@ -185,14 +185,14 @@ impl Task {
             Effect::Left(user) => self.pool.forget(&user),
             Effect::Release(conf) => {
                 let store = self.store.clone();
-                self.asks.spawn(async move { Answer::Released(store.release(&conf).await) });
+                self.queries.spawn(async move { Answer::Released(store.release(&conf).await) });
             }
         }
     }
 
     fn locate(&mut self, conf: ConfId) {
         let store = self.store.clone();
-        self.asks.spawn(async move {
+        self.queries.spawn(async move {
             let at = store.allocation(&conf).await;
             Answer::Located(conf, at)
         });
@@ -207,7 +207,7 @@ impl Task {
             if let Ok(to) = &to {
                 self.pool.note_assignment(to, members);
             }
-            self.asks.spawn(async move {
+            self.queries.spawn(async move {
                 let moved = match to {
                     Ok(to) => Some(store.assign(&conf, &to, Some(&from), Moment::now().ms()).await),
                     Err(_) => None,
@@ -222,7 +222,7 @@ impl Task {
         self.moves_under_way += 1;
         let store = self.store.clone();
         let nodes: Vec<String> = at.nodes().filter(|id| *id != from).map(str::to_owned).collect();
-        self.asks.spawn(async move {
+        self.queries.spawn(async move {
             let left = store.spread(&conf, &at, &nodes, Moment::now().ms()).await;
             Answer::Moved(conf, left.transpose())
         });
@@ -243,7 +243,7 @@ impl Task {
             return;
         }
         let (store, since, now) = (self.store.clone(), self.polled_until, Moment::now().ms());
-        self.asks.spawn(async move {
+        self.queries.spawn(async move {
             let asked = async {
                 let placed = store.allocations_since(since.saturating_sub(POLL_OVERLAP_MS)).await?;
                 Ok(Decided { drains: store.drains().await?, placed })

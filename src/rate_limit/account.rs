@@ -377,11 +377,11 @@ mod tests {
     #[tokio::test]
     async fn a_handshake_goes_on_whenever_its_peer_says_something() {
         let account = Accounts::new(BOUNDS).connect(ip("192.0.2.1")).unwrap();
-        let (said, mut heard) = tokio::sync::mpsc::channel(1);
-        let handshake = account.shake_hands(async { (heard.recv().await, heard.recv().await) });
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+        let handshake = account.shake_hands(async { (receiver.recv().await, receiver.recv().await) });
         let saying = async {
             for word in [1, 2] {
-                said.send(word).await.unwrap();
+                sender.send(word).await.unwrap();
                 tokio::task::yield_now().await;
             }
         };

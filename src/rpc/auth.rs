@@ -37,10 +37,10 @@ impl FailedLogins {
             return;
         }
         metrics::counter!("confgate_logins_failed_total", "grant" => grant).increment(1);
-        let Some(unsaid) = self.0.permit_line() else { return };
+        let Some(suppressed) = self.0.permit_line() else { return };
         let id: String = id.chars().take(ID_MAX).collect();
         let (block, key) = (AddressBlock::site(address), refusal.key());
-        tracing::warn!(grant, id, %block, key, unsaid, "a login failed");
+        tracing::warn!(grant, id, %block, key, suppressed, "a login failed");
     }
 }
 

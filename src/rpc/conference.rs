@@ -100,14 +100,14 @@ impl ConferenceMethods {
     /// Keeps who did what, or was refused it. What was done is done: that its record could not be kept is ours to know,
     /// not the chair's.
     async fn record(&self, caller: &Caller, conf: &ConfId, action: &str, target: Option<&str>, outcome: &Outcome) {
-        let said = outcome.as_ref().err().map_or(DONE, |refusal| refusal.key());
+        let recorded = outcome.as_ref().err().map_or(DONE, |refusal| refusal.key());
         let entry = AuditEntry {
             time: date_ms(),
             actor: Some(caller.user_id.clone()),
             conf_id: conf.clone(),
             action: action.to_owned(),
             target: target.map(str::to_owned),
-            outcome: said.to_owned(),
+            outcome: recorded.to_owned(),
         };
         if let Err(error) = self.store.append_audit(&entry).await {
             drop(Refusal::from(error));

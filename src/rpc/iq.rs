@@ -33,7 +33,7 @@ pub(super) fn read(req_xml: &str) -> Result<Stanza, Refusal> {
     if !matches!(content.as_slice(), [Node::Element(_)]) {
         return Err(refuse("an <iq> of type get or set has exactly one child"));
     }
-    if !iq.asks() {
+    if !iq.is_request() {
         return Err(refuse("type must be get or set"));
     }
     match iq.attr("to") {

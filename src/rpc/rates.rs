@@ -73,7 +73,7 @@ impl Act {
     }
 
     /// Whether everybody in the conference is told of it, so that many members' acts add up.
-    fn is_told_to_all(self) -> bool {
+    fn is_broadcast(self) -> bool {
         matches!(self, Self::Own | Self::Message)
     }
 }
@@ -143,7 +143,7 @@ impl Rates {
         let act = rule.act(caller, params);
         self.act(&caller.user_id, act)?;
         match conf_id(params) {
-            Ok(conf) if act.is_told_to_all() => self.told_to_all(&caller.user_id, act, &conf),
+            Ok(conf) if act.is_broadcast() => self.check_broadcast(&caller.user_id, act, &conf),
             _ => Ok(()),
         }
     }
@@ -158,7 +158,7 @@ impl Rates {
         })
     }
 
-    fn told_to_all(&self, user: &UserId, act: Act, conf: &ConfId) -> Result<(), Refusal> {
+    fn check_broadcast(&self, user: &UserId, act: Act, conf: &ConfId) -> Result<(), Refusal> {
         let mut inner = self.lock();
         let allowed = inner.by_conference.allow(conf, Moment::now());
         allowed.map_err(|wait| {
@@ -241,9 +241,9 @@ mod tests {
         let (c, d) = (ConfId::parse("c").unwrap(), ConfId::parse("d").unwrap());
         let users: Vec<UserId> = (0..6).map(|n| UserId::parse(&format!("u{n}")).unwrap()).collect();
         for user in &users[..5] {
-            rates.told_to_all(user, Act::Own, &c).unwrap();
+            rates.check_broadcast(user, Act::Own, &c).unwrap();
         }
-        assert_eq!(rates.told_to_all(&users[5], Act::Own, &c).unwrap_err().key(), "conference.tooBusy");
-        rates.told_to_all(&users[5], Act::Own, &d).unwrap();
+        assert_eq!(rates.check_broadcast(&users[5], Act::Own, &c).unwrap_err().key(), "conference.tooBusy");
+        rates.check_broadcast(&users[5], Act::Own, &d).unwrap();
     }
 }

@@ -1,5 +1,5 @@
 //! From a method's file to a [`Method`]: shape, access, conversion, schemas, examples. Everything that is wrong is
-//! told, not only the first.
+//! of_file, not only the first.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -53,7 +53,7 @@ impl<'a> Compiler<'a> {
         this
     }
 
-    /// `None` where something is wrong; it was told then.
+    /// `None` where something is wrong; it was of_file then.
     pub fn method(&self, file: &MethodFile, errors: &mut Vec<String>) -> Option<Method> {
         let before = errors.len();
         let shape = self.shape.as_ref()?;
@@ -62,13 +62,13 @@ impl<'a> Compiler<'a> {
         if errors.len() > before {
             return None;
         }
-        let mut told = Vec::new();
-        let method = self.build(&file.value, &mut told);
+        let mut of_file = Vec::new();
+        let method = self.build(&file.value, &mut of_file);
         if let Some(method) = &method {
-            rules(method, file.built_in, &mut told);
-            examples(method, &file.value, &mut told);
+            rules(method, file.built_in, &mut of_file);
+            examples(method, &file.value, &mut of_file);
         }
-        errors.extend(told.into_iter().map(|e| format!("{}: {e}", file.origin)));
+        errors.extend(of_file.into_iter().map(|e| format!("{}: {e}", file.origin)));
         method.filter(|_| errors.len() == before)
     }
 
@@ -82,7 +82,7 @@ impl<'a> Compiler<'a> {
             serde_json::from_value::<XIq>(value.clone()).map_err(|e| errors.push(format!("x-iq: {e}"))).ok()
         });
         let params = entries(file, "params").enumerate().filter_map(|(i, descriptor)| {
-            // One that is wrong was told; what refers to the param is still looked at.
+            // One that is wrong was of_file; what refers to the param is still looked at.
             let validator = self
                 .schema(&descriptor["schema"], &format!("params[{i}].schema"), errors)
                 .or_else(|| compile(&Value::Bool(true)).ok().map(Arc::new))?;

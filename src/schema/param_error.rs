@@ -5,7 +5,7 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::{Location, LocationSegment};
 use serde::Serialize;
 
-/// Most errors that are told of one value. More would help nobody and let a request grow its reply.
+/// Most errors that are explained of one value. More would help nobody and let a request grow its reply.
 const ERRORS_MAX: usize = 20;
 /// Longest message, in characters: a schema's pattern or a client's member name may stand in it.
 const MESSAGE_MAX: usize = 200;
@@ -34,30 +34,30 @@ impl ParamError {
 
 /// The errors of the value that stands at `root`, the deciding branch's where a value has alternatives.
 pub(super) fn explain<'a>(root: &str, errors: impl Iterator<Item = ValidationError<'a>>) -> Vec<ParamError> {
-    let mut told = Vec::new();
+    let mut explained = Vec::new();
     for error in errors {
-        collect_errors(root, &error, &mut told);
-        if told.len() >= ERRORS_MAX {
+        collect_errors(root, &error, &mut explained);
+        if explained.len() >= ERRORS_MAX {
             break;
         }
     }
-    told.truncate(ERRORS_MAX);
-    told
+    explained.truncate(ERRORS_MAX);
+    explained
 }
 
-fn collect_errors(root: &str, error: &ValidationError<'_>, told: &mut Vec<ParamError>) {
+fn collect_errors(root: &str, error: &ValidationError<'_>, explained: &mut Vec<ParamError>) {
     let path = path(root, error.instance_path());
     match error.kind() {
         ValidationErrorKind::Required { property } => {
-            told.push(ParamError::required(&member(&path, property.as_str().unwrap_or_default())));
+            explained.push(ParamError::required(&member(&path, property.as_str().unwrap_or_default())));
         }
         ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
             match meant(context) {
-                Some(branch) => branch.iter().for_each(|inner| collect_errors(root, inner, told)),
-                None => told.push(ParamError::new(&path, "fits none of the allowed forms")),
+                Some(branch) => branch.iter().for_each(|inner| collect_errors(root, inner, explained)),
+                None => explained.push(ParamError::new(&path, "fits none of the allowed forms")),
             }
         }
-        _ => told.push(ParamError::new(&path, &error.masked_with("the value").to_string())),
+        _ => explained.push(ParamError::new(&path, &error.masked_with("the value").to_string())),
     }
 }
 

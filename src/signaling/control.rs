@@ -16,9 +16,9 @@ use crate::rate_limit::account::SocketSlot;
 pub(super) async fn serve(signal: Arc<Signal>, socket: WebSocket, gateway: String, slot: SocketSlot) {
     tracing::info!(gateway, "a gateway's control link is open");
     let (outbox, inbox) = outbox(QUEUE, signal.settings.queue_bytes, slot.account());
-    let mut orders = Orders(&signal);
+    let mut commands = CommandReader(&signal);
     let farewell = tokio::select! {
-        farewell = pump::run(socket, inbox, slot.account(), &mut orders, signal.settings.pace) => Some(farewell),
+        farewell = pump::run(socket, inbox, slot.account(), &mut commands, signal.settings.pace) => Some(farewell),
         () = report(signal.media.status(), &outbox) => None,
     };
     tracing::info!(gateway, "a gateway's control link has ended");
@@ -27,9 +27,9 @@ pub(super) async fn serve(signal: Arc<Signal>, socket: WebSocket, gateway: Strin
     }
 }
 
-struct Orders<'a>(&'a Signal);
+struct CommandReader<'a>(&'a Signal);
 
-impl FrameHandler for Orders<'_> {
+impl FrameHandler for CommandReader<'_> {
     async fn on_frame(&mut self, heard: IncomingFrame) -> Result<(), Close> {
         let IncomingFrame::Text(text) = heard else { return Ok(()) };
         match serde_json::from_str::<ToNode>(&text) {
@@ -46,13 +46,13 @@ impl FrameHandler for Orders<'_> {
 
 /// Says how the node is, at once and whenever it is measured; ends the link when the node has stopped.
 async fn report(mut status: watch::Receiver<Status>, outbox: &Outbox) {
-    let mut told = None;
+    let mut reported = None;
     loop {
         let now = status.borrow_and_update().clone();
-        for report in now.changes_since(told.as_ref()) {
+        for report in now.changes_since(reported.as_ref()) {
             outbox.send(serde_json::to_string(&report).expect("a report has string keys").into());
         }
-        told = Some(now);
+        reported = Some(now);
         if status.changed().await.is_err() {
             outbox.close(Close::GoingAway);
             return std::future::pending().await;

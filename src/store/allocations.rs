@@ -111,10 +111,10 @@ impl Store {
         .bind(CHANGES_MAX)
         .fetch_all(read.on())
         .await?;
-        let told = |(conf, gateway_id, more, at): (String, String, String, i64)| {
+        let parsed = |(conf, gateway_id, more, at): (String, String, String, i64)| {
             Some((ConfId::parse(&conf)?, allocation(gateway_id, &more, at)))
         };
-        Ok(rows.into_iter().filter_map(told).collect())
+        Ok(rows.into_iter().filter_map(parsed).collect())
     }
 
     /// Forgets where the conference was, so that the next allocation is free.
@@ -198,12 +198,12 @@ mod tests {
                 tokio::spawn(async move { store.assign(&conf("c"), &format!("gw{i}"), None, 1).await.unwrap() })
             })
             .collect();
-        let mut told = Vec::new();
+        let mut results = Vec::new();
         for task in tasks {
-            told.push(task.await.unwrap());
+            results.push(task.await.unwrap());
         }
-        assert!(told.iter().all(|at| *at == told[0]), "{told:?}");
-        assert_eq!(store.allocation(&conf("c")).await.unwrap(), Some(told[0].clone()));
+        assert!(results.iter().all(|at| *at == results[0]), "{results:?}");
+        assert_eq!(store.allocation(&conf("c")).await.unwrap(), Some(results[0].clone()));
     }
 
     fn at(gateway_id: &str, assigned_at: u64) -> Allocation {

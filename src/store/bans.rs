@@ -60,7 +60,7 @@ impl Store {
     /// A fault of the store.
     pub async fn is_banned(&self, whom: BanTarget<'_>, conf: &ConfId, now: Moment) -> Result<bool, StoreError> {
         let mut read = self.read().await?;
-        let bar: Option<i64> = sqlx::query_scalar(
+        let banned: Option<i64> = sqlx::query_scalar(
             "SELECT 1 FROM bars WHERE device = ? AND conf_id = ? AND (barred_until IS NULL OR barred_until > ?)",
         )
         .bind(whom.key())
@@ -68,7 +68,7 @@ impl Store {
         .bind(to_ms(now))
         .fetch_optional(read.on())
         .await?;
-        Ok(bar.is_some())
+        Ok(banned.is_some())
     }
 }
 

@@ -122,7 +122,7 @@ pub struct CallGatewayClaims {
     pub sid: Option<String>,
     /// Of a gateway's own session, which it begins and ends for a member of its: no roster is needed there.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub vouched: bool,
+    pub without_roster: bool,
     /// Milliseconds since 1970: a kick refuses what was issued until then.
     #[serde(rename = "issuedMs")]
     pub issued_ms: u64,
@@ -136,8 +136,8 @@ impl CallGatewayClaims {
         let (typ, nonce, issued_ms) = (Kind::CallGateway.name().into(), random_text(16), date_ms());
         let exp = issued_ms / 1000 + ttl.as_secs();
         let (aud, mode, gateway_id) = (audience(), CallMode::Group, gateway_id.into());
-        let (flat, sid, vouched) = (false, None, false);
-        Self { typ, aud, gateway_id, conf_id, user_id, role, mode, flat, nonce, sid, vouched, issued_ms, exp }
+        let (flat, sid, without_roster) = (false, None, false);
+        Self { typ, aud, gateway_id, conf_id, user_id, role, mode, flat, nonce, sid, without_roster, issued_ms, exp }
     }
 
     /// For streams outside conferences.
@@ -146,8 +146,8 @@ impl CallGatewayClaims {
     }
 
     /// For a gateway's own session.
-    pub fn vouched(self) -> Self {
-        Self { vouched: true, ..self }
+    pub fn without_roster(self) -> Self {
+        Self { without_roster: true, ..self }
     }
 
     /// For the bearer of an access token of that refresh family.

@@ -93,6 +93,11 @@ const GUESSED_NAMES: &str = "\
     Patience Peer Permit Place pullers Reach Rewoken Rights Said said say settle Shown speak Standing straight \
     Strays Surroundings switchboard take_in tell Told told Unplaced unsigned Verdict vouch Way Written wss";
 
+/// Verbs of talking that no item, field, variable or parameter is called: they hide what a value is. Nor does a name
+/// begin with one (`told_subscribe`).
+const TALK: [&str; 12] =
+    ["ask", "ear", "ears", "greet", "hush", "said", "say", "says", "tell", "tells", "told", "vouched"];
+
 /// A source file and its code: without comments, and without the tests at its end.
 struct Source {
     /// From the repository's root.
@@ -408,6 +413,37 @@ fn every_path_on_the_architecture_page_exists() {
         }
     }
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// Code without its string literals.
+fn without_strings(code: &str) -> String {
+    let (mut kept, mut within, mut escaped) = (String::new(), false, false);
+    let mut before = ' ';
+    for c in code.chars() {
+        match c {
+            '"' if !escaped && (within || !['\'', '\\'].contains(&before)) => within = !within,
+            _ if !within => kept.push(c),
+            _ => {}
+        }
+        escaped = within && c == '\\' && !escaped;
+        before = c;
+    }
+    kept
+}
+
+#[test]
+fn no_value_is_named_by_a_verb_of_talking() {
+    let mut named = BTreeSet::new();
+    for source in sources("src").iter().chain(&sources("sfu/src")) {
+        let code = without_strings(&source.code);
+        let words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let wrong = words.filter(|word| {
+            let first = word.split('_').next().unwrap_or_default();
+            TALK.contains(word) || ["said", "tell", "told"].contains(&first)
+        });
+        named.extend(wrong.map(|word| format!("{}: {word}", source.path)));
+    }
+    assert!(named.is_empty(), "{named:#?}");
 }
 
 #[test]

@@ -168,9 +168,9 @@ impl Node {
         for place in 0..MEMBERS.len() {
             self.take(Input::Closed(self.sockets[place]));
         }
-        let census = self.calls.counts();
-        assert_eq!((census.members, self.calls.pairs()), (0, 0), "nobody is left");
-        assert_eq!((census.rooms, self.media.endpoints()), (0, 0), "and nothing of them");
+        let counts = self.calls.counts();
+        assert_eq!((counts.members, self.calls.pairs()), (0, 0), "nobody is left");
+        assert_eq!((counts.rooms, self.media.endpoints()), (0, 0), "and nothing of them");
     }
 }
 

@@ -85,7 +85,7 @@ impl Worker {
         {
             layer.throttle.want();
         }
-        if ask(publisher, now) {
+        if request_keyframe(publisher, now) {
             self.counts.keyframe_requests += 1;
             mark(&mut self.dirty, publisher);
         }
@@ -94,7 +94,7 @@ impl Worker {
     /// Asks for what was wanted too early.
     pub(super) fn ask_for_keyframes(&mut self, now: Instant) {
         for endpoint in self.endpoints.values_mut() {
-            if ask(endpoint, now) {
+            if request_keyframe(endpoint, now) {
                 self.counts.keyframe_requests += 1;
                 mark(&mut self.dirty, endpoint);
             }
@@ -131,7 +131,7 @@ fn write(
 }
 
 /// Sends the requests that are due to the publisher's encoder.
-fn ask(publisher: &mut Endpoint, now: Instant) -> bool {
+fn request_keyframe(publisher: &mut Endpoint, now: Instant) -> bool {
     let Some(role) = publisher.role.publisher_mut() else { return false };
     let Some(video) = &mut role.video else { return false };
     if !publisher.connected {

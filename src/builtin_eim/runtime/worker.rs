@@ -184,7 +184,7 @@ impl Worker {
             }
             Inbound::Stanza(stanza) => self.take_stanza(stanza, now, done, taken),
             Inbound::Skipped(stanza) => {
-                if stanza.asks() && (self.routes == Routes::ByRecipient || self.is_here(&stanza)) {
+                if stanza.is_request() && (self.routes == Routes::ByRecipient || self.is_here(&stanza)) {
                     done.stanzas.push(Envelope::answering(&stanza).error(&StanzaError::of(Reason::StanzaNotRead)));
                 }
             }
@@ -211,7 +211,7 @@ impl Worker {
             metrics::counter!("confgate_builtin_eim_stanzas_total", "outcome" => "dropped").increment(1);
         } else if self.links.contains_key(&domain_of(stanza.attr("to").unwrap_or_default())) {
             done.stanzas.push(stanza);
-        } else if stanza.asks() {
+        } else if stanza.is_request() {
             done.stanzas.push(Envelope::answering(&stanza).error(&StanzaError::of(Reason::AddressUnknown)));
         }
     }

@@ -26,7 +26,7 @@ pub async fn check(url: &str, ice: &IceServer, tls: &Tls) -> Result<String, Stri
     let server = Server::parse(url).ok_or("not an address of that kind")?;
     let mut connection = server.open(tls).await?;
     if !server.relays {
-        return match connection.ask(&Request::new(Method::Binding, None)).await? {
+        return match connection.request(&Request::new(Method::Binding, None)).await? {
             Answer::Success | Answer::Error { .. } => Ok("answers".to_owned()),
         };
     }
@@ -34,7 +34,7 @@ pub async fn check(url: &str, ice: &IceServer, tls: &Tls) -> Result<String, Stri
         username: ice.username.as_deref().unwrap_or_default(),
         password: ice.credential.as_deref().unwrap_or_default(),
     };
-    match connection.ask(&Request::new(Method::Allocate, None)).await? {
+    match connection.request(&Request::new(Method::Allocate, None)).await? {
         Answer::Success => Err("it relays for anybody: it asks for no credentials".to_owned()),
         Answer::Error { code: UNAUTHORIZED, challenge: Some(challenge), .. } => {
             connection.relay(&credentials, challenge).await
@@ -108,10 +108,10 @@ impl TurnConnection {
     /// Asks for a relay as members do, and gives it back.
     async fn relay(&mut self, credentials: &Credentials<'_>, mut challenge: Challenge) -> Result<String, String> {
         for _ in 0..TRIES {
-            match self.ask(&Request::new(Method::Allocate, Some((credentials, &challenge)))).await? {
+            match self.request(&Request::new(Method::Allocate, Some((credentials, &challenge)))).await? {
                 Answer::Success => {
                     // Where that is lost, it ends by itself within ten minutes.
-                    let _ = self.ask(&Request::new(Method::Refresh, Some((credentials, &challenge)))).await;
+                    let _ = self.request(&Request::new(Method::Refresh, Some((credentials, &challenge)))).await;
                     return Ok("gives a relay".to_owned());
                 }
                 Answer::Error { code: STALE_NONCE, challenge: Some(fresh), .. } => challenge = fresh,
@@ -126,7 +126,7 @@ impl TurnConnection {
         Err("it takes none of its own nonces".to_owned())
     }
 
-    async fn ask(&mut self, request: &Request) -> Result<Answer, String> {
+    async fn request(&mut self, request: &Request) -> Result<Answer, String> {
         let answer = match self {
             Self::Datagrams(socket) => by_datagrams(socket, request).await?,
             Self::Stream(stream) => in_time(by_stream(stream, request)).await??,

@@ -31,7 +31,7 @@ impl Look {
 
 impl Core {
     /// The EIM answered [`EimRequest::Look`].
-    pub fn told_look(&mut self, answer: Result<Roster, Failure>, now: u64) -> Effects {
+    pub fn on_look_reply(&mut self, answer: Result<Roster, Failure>, now: u64) -> Effects {
         let mut out = Vec::new();
         (self.look.asking, self.look.at) = (false, now + self.limits.look_ms);
         let Some(ours) = self.roster().filter(|_| self.syncing.is_none()) else { return out };
@@ -53,7 +53,7 @@ impl Core {
 
     pub(super) fn look(&mut self, now: u64, out: &mut Effects) {
         let due = now >= self.look.at && !self.look.asking && self.newer.is_none();
-        if due && !self.listeners.is_empty() && self.log.is_some() && self.syncing.is_none() {
+        if due && !self.subscribers.is_empty() && self.log.is_some() && self.syncing.is_none() {
             self.look.asking = true;
             out.push(Effect::EimRequest(EimRequest::Look));
         }
@@ -75,7 +75,7 @@ impl Core {
         let users: Vec<UserId> = self.presence.keys().cloned().collect();
         for user in users {
             if let Some(p) = self.presence.get_mut(&user).filter(|p| p.want == Want::Online) {
-                (p.told, p.undone) = (None, p.asking.is_some());
+                (p.reported, p.undone) = (None, p.asking.is_some());
                 self.reconcile(&user, out);
             }
         }
@@ -83,12 +83,12 @@ impl Core {
 
     /// The EIM refuses to let the user listen, for no reason of theirs: it is asked again, and they are told.
     pub(super) fn unwilling(&mut self, user: &UserId, now: u64, out: &mut Effects) {
-        let Some(listener) = self.listeners.get_mut(user) else { return };
-        listener.refusals += 1;
+        let Some(subscriber) = self.subscribers.get_mut(user) else { return };
+        subscriber.refusals += 1;
         let since = self.date.unwrap_or(now);
-        let wait = if listener.refusals < REFUSALS { RETRY_MS } else { self.limits.look_ms.max(RETRY_MS) };
-        if listener.refusals == REFUSALS {
-            out.push(listener.send_to_user(user, "degraded", &json!({"part": PART, "since": since})));
+        let wait = if subscriber.refusals < REFUSALS { RETRY_MS } else { self.limits.look_ms.max(RETRY_MS) };
+        if subscriber.refusals == REFUSALS {
+            out.push(subscriber.send_to_user(user, "degraded", &json!({"part": PART, "since": since})));
         }
         if let Some(p) = self.presence.get_mut(user) {
             p.retry_at = now + wait;
@@ -98,9 +98,9 @@ impl Core {
 
     /// The user is subscribed.
     pub(super) fn willing(&mut self, user: &UserId, out: &mut Effects) {
-        let Some(listener) = self.listeners.get_mut(user) else { return };
-        if std::mem::take(&mut listener.refusals) >= REFUSALS {
-            out.push(listener.send_to_user(user, "restored", &json!({"part": PART})));
+        let Some(subscriber) = self.subscribers.get_mut(user) else { return };
+        if std::mem::take(&mut subscriber.refusals) >= REFUSALS {
+            out.push(subscriber.send_to_user(user, "restored", &json!({"part": PART})));
         }
     }
 
@@ -120,14 +120,14 @@ impl Core {
 
     /// A user that is refused for themselves is told of that alone.
     fn notify_pending(&self, method: &str, params: &serde_json::Value, out: &mut Effects) {
-        let untold = self.listeners.iter().filter(|(_, listener)| listener.refusals < REFUSALS);
-        out.extend(untold.map(|(user, listener)| listener.send_to_user(user, method, params)));
+        let untold = self.subscribers.iter().filter(|(_, subscriber)| subscriber.refusals < REFUSALS);
+        out.extend(untold.map(|(user, subscriber)| subscriber.send_to_user(user, method, params)));
     }
 
     /// Whether the EIM refuses to let somebody listen who is here.
     pub fn is_refused(&self) -> bool {
-        self.look.refused && !self.listeners.is_empty()
-            || self.listeners.values().any(|listener| listener.refusals >= REFUSALS)
+        self.look.refused && !self.subscribers.is_empty()
+            || self.subscribers.values().any(|subscriber| subscriber.refusals >= REFUSALS)
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) enum Want {
 pub(super) struct Presence {
     pub(super) generation: u64,
     pub(super) want: Want,
-    pub(super) told: Option<(u64, Want)>,
+    pub(super) reported: Option<(u64, Want)>,
     pub(super) asking: Option<(u64, Want)>,
     /// The request under way may have been undone at the EIM meanwhile: it is sent again.
     pub(super) undone: bool,
@@ -36,11 +36,11 @@ impl Core {
     /// A socket closed. Of an older generation than the one that listens now: nothing.
     pub fn detach(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
         let mut out = Vec::new();
-        if self.listeners.get(user).is_none_or(|l| l.generation != generation) {
+        if self.subscribers.get(user).is_none_or(|l| l.generation != generation) {
             return out;
         }
-        self.listeners.remove(user);
-        if self.listeners.is_empty() {
+        self.subscribers.remove(user);
+        if self.subscribers.is_empty() {
             self.idle_since = Some(now);
         }
         if !self.ended {
@@ -52,7 +52,7 @@ impl Core {
     /// The user joined by a request. Without a socket they are away at once.
     pub fn joined(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
         let mut out = Vec::new();
-        if !self.listeners.contains_key(user) {
+        if !self.subscribers.contains_key(user) {
             self.want(user, generation, Want::Away, now, &mut out);
             out.extend(self.look_now(now));
         }
@@ -65,7 +65,7 @@ impl Core {
         let mut out = Vec::new();
         if let Some(known) = self.presence.get_mut(user) {
             if known.want == Want::Online {
-                known.told = None;
+                known.reported = None;
                 known.undone = known.asking.is_some();
                 self.reconcile(user, &mut out);
             }
@@ -74,7 +74,7 @@ impl Core {
         let presence = Presence {
             generation,
             want: Want::Away,
-            told: Some((generation, Want::Away)),
+            reported: Some((generation, Want::Away)),
             asking: None,
             undone: false,
             let_in: false,
@@ -90,7 +90,7 @@ impl Core {
         let presence = self.presence.entry(user.clone()).or_insert(Presence {
             generation,
             want,
-            told: None,
+            reported: None,
             asking: None,
             undone: false,
             let_in: false,
@@ -110,11 +110,11 @@ impl Core {
     pub(super) fn reconcile(&mut self, user: &UserId, out: &mut Effects) {
         let Some(p) = self.presence.get_mut(user) else { return };
         let wanted = (p.generation, p.want);
-        if p.asking.is_some() || p.told == Some(wanted) {
+        if p.asking.is_some() || p.reported == Some(wanted) {
             return;
         }
         let (name, generation) = (user.clone(), p.generation);
-        let ask = match p.want {
+        let request = match p.want {
             Want::Online => EimRequest::Subscribe { user: name, generation },
             Want::Away if p.subscribed => {
                 EimRequest::Unsubscribe { user: name, generation, linger_ms: self.limits.window_ms }
@@ -128,7 +128,7 @@ impl Core {
         };
         p.asking = Some(wanted);
         p.retry_at = 0;
-        out.push(Effect::EimRequest(ask));
+        out.push(Effect::EimRequest(request));
     }
 
     /// Nothing is to be told of the user any more. While something is being asked they are kept in mind: its answer must
@@ -141,7 +141,7 @@ impl Core {
     }
 
     /// The EIM answered [`EimRequest::Subscribe`] with the roster as it is now.
-    pub fn told_subscribe(&mut self, user: &UserId, answer: Result<Roster, Failure>, now: u64) -> Effects {
+    pub fn on_subscribe_reply(&mut self, user: &UserId, answer: Result<Roster, Failure>, now: u64) -> Effects {
         let mut out = Vec::new();
         let failure = answer.as_ref().err().copied();
         if let Ok(roster) = answer {
@@ -152,13 +152,13 @@ impl Core {
             self.fresh(roster, now, false, &mut out);
         }
         let counts = self.answered(user, failure, now, &mut out);
-        let generation = self.listeners.get(user).map(|l| l.generation);
+        let generation = self.subscribers.get(user).map(|l| l.generation);
         match (failure, generation) {
             (Some(Failure::NoConference), Some(_)) if self.is_call() => self.end_conference(&mut out),
             (Some(Failure::NoConference), Some(_)) => {
                 self.notify_over(user, &mut out);
-                if let Some(listener) = self.listeners.remove(user) {
-                    self.let_go(user.clone(), &listener, Close::Over, &mut out);
+                if let Some(subscriber) = self.subscribers.remove(user) {
+                    self.let_go(user.clone(), &subscriber, Close::Over, &mut out);
                 }
                 self.forget(user);
             }
@@ -186,13 +186,13 @@ impl Core {
     /// Greets those who waited for the roster that has come.
     pub(super) fn send_waiting_snapshot(&mut self, now: u64, out: &mut Effects) {
         let is_asked = |user: &UserId| self.presence.get(user).is_some_and(|p| p.asking.is_some());
-        let waiting = self.listeners.iter().filter(|(user, l)| l.pending.is_some() && !is_asked(user));
+        let waiting = self.subscribers.iter().filter(|(user, l)| l.pending.is_some() && !is_asked(user));
         let users: Vec<UserId> = waiting.map(|(user, _)| user.clone()).collect();
         users.iter().for_each(|user| self.send_first_snapshot(user, now, out));
     }
 
     /// The EIM answered [`EimRequest::Unsubscribe`], [`EimRequest::Away`] or [`EimRequest::Gone`].
-    pub fn told_presence(&mut self, user: &UserId, answer: Result<(), Failure>, now: u64) -> Effects {
+    pub fn on_presence_reply(&mut self, user: &UserId, answer: Result<(), Failure>, now: u64) -> Effects {
         let mut out = Vec::new();
         // An EIM that has no such operation will not have it later.
         let failure =
@@ -216,8 +216,8 @@ impl Core {
             p.retry_at = now + RETRY_MS;
             return asked == Some(wanted);
         }
-        p.told = asked.filter(|_| !undone);
-        if p.told == Some(wanted) {
+        p.reported = asked.filter(|_| !undone);
+        if p.reported == Some(wanted) {
             if p.want == Want::Gone {
                 self.presence.remove(user);
             }
@@ -246,7 +246,7 @@ impl Core {
         let mut out = Vec::new();
         if let Some(p) = self.presence.get_mut(user) {
             if p.want == Want::Online {
-                p.told = None;
+                p.reported = None;
             }
             self.reconcile(user, &mut out);
         }
@@ -264,7 +264,7 @@ impl Core {
     pub fn tick(&mut self, now: u64) -> Effects {
         let mut out = Vec::new();
         self.unseen.tick(now);
-        if self.listeners.is_empty() {
+        if self.subscribers.is_empty() {
             self.idle_since.get_or_insert(now);
         }
         let users: Vec<_> = self.presence.keys().cloned().collect();

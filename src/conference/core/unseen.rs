@@ -78,19 +78,19 @@ impl Core {
             }
             return;
         }
-        let Some(listener) = self.listeners.get(user) else {
+        let Some(subscriber) = self.subscribers.get(user) else {
             if self.unseen.sent_away.len() < UNSEEN_MAX {
                 self.unseen.sent_away.insert(user.clone(), SentAway { until: now + WAIT_MS, at, frame });
             }
             return;
         };
-        let generation = listener.generation;
-        let Some(start) = listener.pending.as_ref().filter(|_| !listener.guest) else { return };
+        let generation = subscriber.generation;
+        let Some(start) = subscriber.pending.as_ref().filter(|_| !subscriber.guest) else { return };
         if self.syncing.is_none() && self.log.as_ref().is_some_and(|log| log.is_next(event)) {
             return self.send_first_snapshot(user, now, out);
         }
         if is_at(start, &at) {
-            self.listeners.remove(user);
+            self.subscribers.remove(user);
             self.forget(user);
             send_frame(user, generation, frame, out);
         }
@@ -98,9 +98,9 @@ impl Core {
 
     /// The EIM doesn't let the user listen: perhaps because they have been sent away.
     pub(super) fn meet_refused(&mut self, user: &UserId, now: u64, out: &mut Effects) {
-        let Some(listener) = self.listeners.remove(user) else { return };
-        let Some(start) = listener.pending.filter(|_| !listener.guest) else { return };
-        let generation = listener.generation;
+        let Some(subscriber) = self.subscribers.remove(user) else { return };
+        let Some(start) = subscriber.pending.filter(|_| !subscriber.guest) else { return };
+        let generation = subscriber.generation;
         match self.unseen.sent_away.remove(user) {
             Some(sent) if is_at(&start, &sent.at) => send_frame(user, generation, sent.frame, out),
             None if self.unseen.refused.len() < UNSEEN_MAX => {

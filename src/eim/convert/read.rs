@@ -138,8 +138,8 @@ fn scalar(text: &str, form: &ValueForm) -> Result<Value, Unreadable> {
         ValueForm::Name => Ok(display_name::cleaned(text).into()),
         ValueForm::Integer => {
             let text = text.trim();
-            let unsigned = text.parse::<u64>().map(Value::from);
-            unsigned.or_else(|_| text.parse::<i64>().map(Value::from)).map_err(|_| unreadable("an integer"))
+            let positive = text.parse::<u64>().map(Value::from);
+            positive.or_else(|_| text.parse::<i64>().map(Value::from)).map_err(|_| unreadable("an integer"))
         }
         // XML Schema part 2, section 3.2.2.1.
         ValueForm::Boolean => match text.trim() {

@@ -152,7 +152,7 @@ impl<'a> Connection<'a> {
             ("iq", Some("result" | "error")) => self.take_answer(iq_handler::unreadable(stanza)),
             ("iq", _) if !self.is_for_us(&stanza) => drop_request(),
             ("iq", _) if is_whole => self.take_request(stanza),
-            ("iq", _) if stanza.asks() => self.reply(&iq_handler::not_read(&stanza)),
+            ("iq", _) if stanza.is_request() => self.reply(&iq_handler::not_read(&stanza)),
             ("message", _) if is_whole => self.take_message(&stanza),
             _ => {}
         }

@@ -246,7 +246,7 @@ impl Link {
         timeout: Duration,
     ) -> Result<Stanza, EimError> {
         let began = Instant::now();
-        let outcome = self.ask(guard, stanza, began, timeout).await;
+        let outcome = self.exchange(guard, stanza, began, timeout).await;
         match &outcome {
             Ok(_) => self.seconds.record(began.elapsed()),
             Err(e) => metrics::counter!("confgate_eim_requests_failed_total", "why" => e.label()).increment(1),
@@ -254,7 +254,7 @@ impl Link {
         outcome
     }
 
-    async fn ask(
+    async fn exchange(
         &self,
         guard: Option<Guard>,
         stanza: Stanza,

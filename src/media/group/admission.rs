@@ -24,7 +24,7 @@ pub(super) struct Admitted {
     pub name: MemberId,
     pub token: Option<Token>,
     /// Whether their media may go straight to another member.
-    pub straight: bool,
+    pub p2p: bool,
 }
 
 /// The part of the admitting token that is kept.
@@ -33,7 +33,7 @@ pub(in crate::media) struct Token {
     issued_ms: u64,
     pub nonce: String,
     family: Option<String>,
-    pub vouched: bool,
+    pub without_roster: bool,
 }
 
 impl Token {
@@ -42,7 +42,7 @@ impl Token {
             issued_ms: claims.issued_ms,
             nonce: claims.nonce.clone(),
             family: claims.sid.clone(),
-            vouched: claims.vouched,
+            without_roster: claims.without_roster,
         }
     }
 
@@ -99,7 +99,7 @@ impl Group {
         let room = space.room(room);
         if space == RoomNamespace::Conference {
             self.bans.check(claims)?;
-            if !claims.vouched {
+            if !claims.without_roster {
                 self.permits.admit(&room, claims)?;
             }
         }
@@ -108,8 +108,8 @@ impl Group {
             return Err(AdmissionError::Unauthorized);
         }
         let token = Some(Token::of(claims));
-        let straight = claims.mode == CallMode::P2p;
-        Ok(Admitted { space, room, name: name.into(), token, straight })
+        let p2p = claims.mode == CallMode::P2p;
+        Ok(Admitted { space, room, name: name.into(), token, p2p })
     }
 }
 
@@ -119,7 +119,7 @@ fn admit_openly(room: &str, name: &str) -> Result<Admitted, AdmissionError> {
         return Err(AdmissionError::Unauthorized);
     }
     let room = RoomNamespace::Open.room(room);
-    Ok(Admitted { space: RoomNamespace::Open, room, name: name.into(), token: None, straight: false })
+    Ok(Admitted { space: RoomNamespace::Open, room, name: name.into(), token: None, p2p: false })
 }
 
 /// Whether somebody without a token may be called so, or their room.

@@ -58,17 +58,17 @@ impl Group {
 
     /// Tells the media which tracks of the stream are forwarded: before the stream begins, and when that changes.
     pub(super) fn notify_forwarded(&mut self, id: &RoomId, stream: StreamId) {
-        let needs_roster = !self.is_by_hand(id, &stream) && !self.is_vouched(id, &stream.member);
-        let unsaid = if needs_roster { NOTHING_FORWARDED } else { (true, true) };
+        let needs_roster = !self.is_by_hand(id, &stream) && !self.needs_no_roster(id, &stream.member);
+        let unset = if needs_roster { NOTHING_FORWARDED } else { (true, true) };
         let forwarded = |permit: MemberPermissions| permit.forwarded(stream.source, self.limits.holds_tracks);
-        let (audio, video) = self.permits.get(id, &stream.member).map_or(unsaid, forwarded);
+        let (audio, video) = self.permits.get(id, &stream.member).map_or(unset, forwarded);
         self.media(Command::SetForwarding { room: id.clone(), stream, audio, video });
     }
 
     /// Whether another gateway begins and ends what is sent under that name.
-    fn is_vouched(&self, id: &RoomId, member: &MemberId) -> bool {
+    fn needs_no_roster(&self, id: &RoomId, member: &MemberId) -> bool {
         let member = self.rooms.get(id).and_then(|room| room.member(member));
-        member.and_then(|member| member.token.as_ref()).is_some_and(|token| token.vouched)
+        member.and_then(|member| member.token.as_ref()).is_some_and(|token| token.without_roster)
     }
 
     /// A member that has come in again since, by a later token, stays.

@@ -111,7 +111,7 @@ struct Page {
     /// Offers that wait for an answer, by stream.
     offered: BTreeMap<String, usize>,
     /// Whether media goes straight, as it was told.
-    straight: bool,
+    p2p: bool,
     relayed: bool,
     /// A session over HTTP, which sends nothing but its offers.
     session: bool,
@@ -200,7 +200,7 @@ impl World {
             Step::Leave(i) if self.pages[i].1.session => {}
             Step::Leave(i) => {
                 let page = &mut self.pages[i].1;
-                (page.room, page.asked, page.straight, page.relayed) = (None, None, false, false);
+                (page.room, page.asked, page.p2p, page.relayed) = (None, None, false, false);
                 page.holds.clear();
                 self.send(i, Ok(Message::LeaveRoom));
             }
@@ -333,9 +333,9 @@ impl World {
         }
     }
 
-    fn linked(&mut self, l: usize, said: LinkEvent) {
+    fn linked(&mut self, l: usize, event: LinkEvent) {
         if let Some(link) = self.links[l] {
-            self.take(Input::Linked(link, said));
+            self.take(Input::Linked(link, event));
         }
     }
 
@@ -471,9 +471,9 @@ impl World {
             let screens = |page: &Page| -> BTreeSet<String> {
                 page.holds.iter().filter(|name| name.contains('/')).cloned().collect()
             };
-            assert!(!page.straight || page.holds.len() <= 2, "more than two, from browser to browser");
+            assert!(!page.p2p || page.holds.len() <= 2, "more than two, from browser to browser");
             for other in same_room {
-                assert_eq!(page.straight, other.straight, "one way for both");
+                assert_eq!(page.p2p, other.p2p, "one way for both");
                 let foreign = |holds: BTreeSet<String>| -> BTreeSet<String> {
                     holds.into_iter().filter(|s| !s.starts_with(&page.name) && !s.starts_with(&other.name)).collect()
                 };
@@ -538,16 +538,16 @@ impl Page {
                 assert!(self.offered.contains_key(&name), "a candidate before the offer");
             }
             Reply::Signal { from, .. } => {
-                assert!(self.straight && from != self.name && self.holds.contains(&from), "a signal of {from}");
+                assert!(self.p2p && from != self.name && self.holds.contains(&from), "a signal of {from}");
             }
             Reply::Mode { mode, .. } => {
-                self.straight = mode == CallMode::P2p;
-                assert!(self.room.is_some() && !(self.straight && self.relayed), "straight again");
-                self.relayed |= !self.straight;
+                self.p2p = mode == CallMode::P2p;
+                assert!(self.room.is_some() && !(self.p2p && self.relayed), "straight again");
+                self.relayed |= !self.p2p;
             }
             Reply::Speaker { name } => assert!(name.is_none_or(|name| self.holds.contains(&name))),
             Reply::PreferCodec { .. } => {}
-            Reply::Enforce { audio, video } => assert!(!self.straight || audio && video, "enforced by nobody"),
+            Reply::Enforce { audio, video } => assert!(!self.p2p || audio && video, "enforced by nobody"),
             Reply::Moved { .. } | Reply::Error { .. } => {}
             others => panic!("no client's of a group call: {others:?}"),
         }

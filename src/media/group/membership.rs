@@ -64,9 +64,9 @@ impl Group {
     /// over HTTP may yet be refused by the media: the others are told of them when they are not.
     fn enter(&mut self, socket: SocketId, admitted: Admitted) {
         let by_session = self.is_session(socket);
-        let Admitted { space, room: id, name, token, straight } = admitted;
+        let Admitted { space, room: id, name, token, p2p } = admitted;
         self.yield_streams(&id, &name);
-        let room = self.rooms.entry(id.clone()).or_insert_with(|| Room::new(space, straight));
+        let room = self.rooms.entry(id.clone()).or_insert_with(|| Room::new(space, p2p));
         let elsewhere = room.remotes.iter().filter(|remote| remote.is_known()).map(|remote| remote.stream.clone());
         let existing = room.sent().chain(elsewhere).map(|stream| name_of(&stream)).collect();
         let speaker = room.speaker.clone();
@@ -84,7 +84,7 @@ impl Group {
             open.membership = Some(Membership { room, name, streams, watches: None, pulls: false });
         }
         if !by_session {
-            self.enter_straight(socket, &id, straight);
+            self.enter_p2p(socket, &id, p2p);
         }
         if let Some(speaker) = speaker {
             self.send(socket, Reply::Speaker { name: Some(speaker.to_string()) });
@@ -135,8 +135,8 @@ impl Group {
         // The screen first: it is the member's.
         gone.reverse();
         for stream in &gone {
-            let told = self.notified_sockets(id, stream, true);
-            self.unannounce(&told, stream);
+            let sockets = self.notified_sockets(id, stream, true);
+            self.unannounce(&sockets, stream);
             self.end_viewers(id, stream);
         }
         if spoke {

@@ -243,7 +243,7 @@ impl Group {
             Input::Notice(notice) => self.notice(notice),
             Input::Control(order) => self.order(now, order),
             Input::Alive(_) => {}
-            Input::Linked(link, said) => self.linked(link, said),
+            Input::Linked(link, event) => self.linked(link, event),
             Input::Drain => self.draining = true,
             Input::Stop => self.stop(),
             Input::Tick => self.tick(now),

@@ -11,7 +11,7 @@ use crate::media::message::{Relayed, Reply, Signal};
 
 impl Group {
     /// Tells a newcomer who may, and those who are there if it is over with that.
-    pub(super) fn enter_straight(&mut self, socket: SocketId, id: &RoomId, may: bool) {
+    pub(super) fn enter_p2p(&mut self, socket: SocketId, id: &RoomId, may: bool) {
         let room = self.rooms.get(id).expect("somebody has just entered it");
         let is_enforced = room.members.iter().any(|member| self.permits.unheld(id, &member.name) != (true, true));
         let reason = match room.members.len() {
@@ -21,13 +21,13 @@ impl Group {
             _ if room.remotes.iter().any(Remote::is_known) => Some(Relayed::Unable),
             _ => None,
         };
-        let was_straight = room.straight;
+        let was_p2p = room.p2p;
         if let Some(reason) = reason {
             self.relay_room(id, reason);
-        } else if was_straight {
+        } else if was_p2p {
             self.send(socket, Reply::Mode { mode: CallMode::P2p, reason: None });
         }
-        if may && !was_straight {
+        if may && !was_p2p {
             self.send(socket, Reply::Mode { mode: CallMode::Group, reason });
         }
     }
@@ -37,7 +37,7 @@ impl Group {
         let Some(membership) = self.membership(socket) else { return };
         let (from, room) =
             (membership.name.clone(), self.rooms.get(&membership.room).expect("a membership is in a room"));
-        let may = |other: &&Member| room.straight && other.camera && *other.name != *from;
+        let may = |other: &&Member| room.p2p && other.camera && *other.name != *from;
         let other = room.member(to).filter(may).map(|other| other.socket);
         if let Some(other) = other {
             self.send(other, Reply::Signal { from: from.to_string(), signal });
@@ -53,8 +53,8 @@ impl Group {
 
     /// From now on the room's media goes through the node.
     pub(super) fn relay_room(&mut self, id: &RoomId, reason: Relayed) {
-        let Some(room) = self.rooms.get_mut(id).filter(|room| room.straight) else { return };
-        room.straight = false;
+        let Some(room) = self.rooms.get_mut(id).filter(|room| room.p2p) else { return };
+        room.p2p = false;
         let all: Vec<SocketId> = room.members.iter().map(|member| member.socket).collect();
         self.send_to(&all, &Reply::Mode { mode: CallMode::Group, reason: Some(reason) });
     }

@@ -118,9 +118,9 @@ impl PulledStreams {
 }
 
 impl Group {
-    pub(super) fn linked(&mut self, id: LinkId, said: LinkEvent) {
+    pub(super) fn linked(&mut self, id: LinkId, event: LinkEvent) {
         let most = self.streams_of_a_room();
-        match said {
+        match event {
             LinkEvent::Opened { space, room, by_hand } => {
                 let room = space.room(room.as_str());
                 self.pulled_streams.rooms.insert(id, room.clone());
@@ -217,8 +217,8 @@ impl Group {
         let members: Vec<_> = room.members.iter().map(|member| member.socket).collect();
         self.pulled_streams.endpoints.remove(&gone.endpoint);
         if gone.is_known() {
-            let told = self.notified_sockets(id, stream, false);
-            self.unannounce(&told, stream);
+            let sockets = self.notified_sockets(id, stream, false);
+            self.unannounce(&sockets, stream);
             self.end_viewers(id, stream);
         }
         if spoke {
@@ -298,8 +298,8 @@ impl Group {
         }
         // Nobody carries signalling from node to node.
         self.relay_room(&id, Relayed::Unable);
-        let told = self.notified_sockets(&id, stream, false);
-        self.send_to(&told, &Reply::NewParticipantArrived { name: name_of(stream) });
+        let sockets = self.notified_sockets(&id, stream, false);
+        self.send_to(&sockets, &Reply::NewParticipantArrived { name: name_of(stream) });
     }
 
     /// The room is gone, and with it all that was received for it.

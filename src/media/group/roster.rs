@@ -19,7 +19,7 @@ pub(super) struct Room {
     /// As the members were told.
     pub speaker: Option<MemberId>,
     /// Whether the two members' media goes straight; once it doesn't, it does not again.
-    pub straight: bool,
+    pub p2p: bool,
 }
 
 pub(super) struct Member {
@@ -51,8 +51,8 @@ impl Member {
 }
 
 impl Room {
-    pub fn new(space: RoomNamespace, straight: bool) -> Self {
-        Self { space, members: Vec::new(), viewers: Vec::new(), remotes: Vec::new(), speaker: None, straight }
+    pub fn new(space: RoomNamespace, p2p: bool) -> Self {
+        Self { space, members: Vec::new(), viewers: Vec::new(), remotes: Vec::new(), speaker: None, p2p }
     }
 
     pub fn member(&self, name: &str) -> Option<&Member> {

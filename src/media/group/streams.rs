@@ -55,7 +55,7 @@ pub(super) struct Endpoint {
     pub stream: StreamId,
     publishes: bool,
     /// The client made no offer: the media is to.
-    asks: bool,
+    requests_offer: bool,
     pub answered: bool,
     /// A second offer waits for its answer.
     pub restarts: bool,
@@ -130,8 +130,9 @@ impl Group {
             self.media(Command::Close { endpoint });
         }
         let (stream, publishes, candidates) = (named.stream.clone(), named.own, early.len());
-        let (asks, answered, restarts, held) = (offer.is_empty(), false, false, Vec::new());
-        let opened = Endpoint { socket, stream, publishes, asks, answered, restarts, codecs, candidates, held };
+        let (requests_offer, answered, restarts, held) = (offer.is_empty(), false, false, Vec::new());
+        let opened =
+            Endpoint { socket, stream, publishes, requests_offer, answered, restarts, codecs, candidates, held };
         self.endpoints.insert(endpoint, opened);
         self.connect(endpoint, named, pulls, offer);
         for candidate in early {
@@ -231,10 +232,10 @@ impl Group {
                 self.node_candidate(endpoint, candidate);
             }
             Notice::Refused { endpoint, refusal } => {
-                let asks = self.endpoints.get(&endpoint).is_some_and(|endpoint| endpoint.asks);
+                let requests_offer = self.endpoints.get(&endpoint).is_some_and(|endpoint| endpoint.requests_offer);
                 let code = match refusal {
                     // Where the media answers, an offer is what is missing.
-                    Refusal::BadSdp if asks => Code::BadMessage,
+                    Refusal::BadSdp if requests_offer => Code::BadMessage,
                     Refusal::BadSdp => Code::BadSdp,
                     Refusal::PayloadTypes => Code::PayloadTypes,
                     Refusal::Overloaded => Code::Overloaded,

@@ -57,7 +57,7 @@ impl Janus {
         }
         self.take_place(&room, stream, Feed { id: feed, endpoint: id, up: false, tracks, sent: Vec::new() });
         self.busy.entry(number).or_default().requests += 1;
-        self.ask(Waiting::Added(id, number, feed), message::plugin(control, body, None));
+        self.request(Waiting::Added(id, number, feed), message::plugin(control, body, None));
     }
 
     /// The other node is told where to send.
@@ -91,7 +91,7 @@ impl Janus {
         let secret = &self.settings.secret;
         let body = json!({"request": "remove_remote_publisher", "room": number, "secret": secret, "id": feed});
         self.busy.entry(number).or_default().requests += 1;
-        self.ask(Waiting::Removed(number), message::plugin(control, body, None));
+        self.request(Waiting::Removed(number), message::plugin(control, body, None));
     }
 
     /// One of the requests about its remote publishers is answered.
@@ -108,7 +108,7 @@ impl Janus {
             busy.destroy = true;
         } else if let Some(control) = self.control {
             let destroy = message::destroy(number, &self.settings.secret);
-            self.ask(Waiting::Nothing, message::plugin(control, destroy, None));
+            self.request(Waiting::Nothing, message::plugin(control, destroy, None));
         }
     }
 
@@ -162,7 +162,7 @@ impl Janus {
             body["admin_key"] = key.as_str().into();
         }
         let Some(control) = self.control else { return };
-        self.ask(Waiting::Forwarded(id, number, feed), message::plugin(control, body, None));
+        self.request(Waiting::Forwarded(id, number, feed), message::plugin(control, body, None));
     }
 
     pub(super) fn forwarded(&mut self, id: EndpointId, number: u64, feed: u64) {
@@ -180,7 +180,7 @@ impl Janus {
             "request": "unpublish_remotely", "room": number, "secret": self.settings.secret, "publisher_id": feed,
             "remote_id": id.0.to_string(),
         });
-        self.ask(Waiting::Nothing, message::plugin(control, body, None));
+        self.request(Waiting::Nothing, message::plugin(control, body, None));
     }
 
     /// Removes what an ended connection leaves at Janus.

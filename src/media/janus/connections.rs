@@ -20,7 +20,7 @@ impl Janus {
     pub(super) fn attached(&mut self, id: EndpointId, handle: Handle) {
         let Some(endpoint) = self.endpoints.get_mut(&id).filter(|e| e.handle.is_none()) else {
             // Closed in the meantime.
-            return self.ask(Waiting::Nothing, message::detach(handle));
+            return self.request(Waiting::Nothing, message::detach(handle));
         };
         endpoint.handle = Some(handle);
         self.by_handle.insert(handle, id);
@@ -36,7 +36,7 @@ impl Janus {
             });
             let joined = Feed { id: feed, endpoint: id, up: false, tracks: Vec::new(), sent: Vec::new() };
             self.take_place(&room, stream, joined);
-            return self.ask(Waiting::Joined(id), message::plugin(handle, body, Some(("offer", &offer))));
+            return self.request(Waiting::Joined(id), message::plugin(handle, body, Some(("offer", &offer))));
         }
         let Some(feed) = self.rooms.get(&room).and_then(|room| room.live(&stream)).map(|feed| feed.id) else {
             return self.wait_again(id);
@@ -45,7 +45,7 @@ impl Janus {
             "request": "join", "ptype": "subscriber", "room": number, "pin": pin,
             "streams": [{"feed": feed}], "autoupdate": false,
         });
-        self.ask(Waiting::Offered(id), message::plugin(handle, body, None));
+        self.request(Waiting::Offered(id), message::plugin(handle, body, None));
     }
 
     pub(super) fn joined(&mut self, id: EndpointId, data: &Value, answer: String) {
@@ -108,7 +108,7 @@ impl Janus {
     pub(super) fn start(&mut self, id: EndpointId, answer: &str, mid: String) {
         let Some(handle) = self.endpoints.get(&id).and_then(|endpoint| endpoint.handle) else { return };
         let start = message::plugin(handle, json!({"request": "start"}), Some(("answer", answer)));
-        self.ask(Waiting::Nothing, start);
+        self.request(Waiting::Nothing, start);
         self.described(id, mid);
         let view = self.endpoints.get(&id).and_then(|endpoint| match &endpoint.part {
             MediaPart::Subscriber { view, .. } => *view,
@@ -132,7 +132,7 @@ impl Janus {
         match endpoint.handle.filter(|_| endpoint.described) {
             Some(handle) => {
                 let trickle = message::trickle(handle, &candidate, &endpoint.mid);
-                self.ask(Waiting::Nothing, trickle);
+                self.request(Waiting::Nothing, trickle);
             }
             None if endpoint.early.len() < CANDIDATES => endpoint.early.push(candidate),
             None => {}
@@ -189,7 +189,7 @@ impl Janus {
             Some(json!({"feed": feed.id, "mid": fits.mid, "sub_mid": own.mid}))
         };
         let streams: Vec<Value> = tracks.iter().filter_map(with).collect();
-        self.ask(Waiting::Nothing, message::plugin(handle, json!({"request": "switch", "streams": streams}), None));
+        self.request(Waiting::Nothing, message::plugin(handle, json!({"request": "switch", "streams": streams}), None));
     }
 
     pub(super) fn down(&mut self, handle: Handle, reason: &str) {
@@ -206,7 +206,7 @@ impl Janus {
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
         if let Some(handle) = endpoint.handle.take() {
             self.by_handle.remove(&handle);
-            self.ask(Waiting::Nothing, message::detach(handle));
+            self.request(Waiting::Nothing, message::detach(handle));
         }
     }
 
@@ -219,7 +219,7 @@ impl Janus {
         let streams: Vec<Value> = tracks.iter().filter(|track| track.is_video).map(of).collect();
         if let Some(handle) = endpoint.handle.filter(|_| endpoint.described && !streams.is_empty()) {
             let configure = json!({"request": "configure", "streams": streams});
-            self.ask(Waiting::Nothing, message::plugin(handle, configure, None));
+            self.request(Waiting::Nothing, message::plugin(handle, configure, None));
         }
     }
 
@@ -230,7 +230,7 @@ impl Janus {
                 "request": "moderate", "room": room, "secret": self.settings.secret,
                 "id": feed.id, "mid": track.mid, "mute": !permit.of(track),
             });
-            self.ask(Waiting::Nothing, message::plugin(control, body, None));
+            self.request(Waiting::Nothing, message::plugin(control, body, None));
         }
     }
 
@@ -249,7 +249,7 @@ impl Janus {
         if room.speaker != now {
             room.speaker.clone_from(&now);
             let notice = Notice::Speaker { room: id.clone(), member: now };
-            self.out.push(Output::Tell(notice));
+            self.out.push(Output::Notify(notice));
         }
     }
 }

@@ -19,8 +19,8 @@ const INVALID_SDP: i64 = 465;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    Ask(Request),
-    Tell(Notice),
+    Request(Request),
+    Notify(Notice),
 }
 
 #[derive(Debug, Clone)]
@@ -143,7 +143,7 @@ impl Janus {
     /// A session is there. `host`: where other Januses reach this one.
     pub fn connected(&mut self, now: u64, host: Option<IpAddr>) -> Vec<Output> {
         (self.now, self.host) = (now, host);
-        self.ask(Waiting::Control, message::attach());
+        self.request(Waiting::Control, message::attach());
         std::mem::take(&mut self.out)
     }
 
@@ -209,9 +209,9 @@ impl Janus {
         std::mem::take(&mut self.out)
     }
 
-    pub fn on_message(&mut self, now: u64, said: ServerMessage) -> Vec<Output> {
+    pub fn on_message(&mut self, now: u64, message: ServerMessage) -> Vec<Output> {
         self.now = now;
-        match said {
+        match message {
             ServerMessage::Made { transaction, id } => self.on_created(transaction, id),
             ServerMessage::Done { transaction, data, sdp } => self.done(transaction, &data, sdp),
             ServerMessage::Refused { transaction, code, reason } => self.refused(transaction, code, &reason),
@@ -266,7 +266,7 @@ impl Janus {
         let (Some(control), Some(room)) = (self.control, self.rooms.get(id)) else { return };
         let Settings { publishers, secret, admin_key, .. } = &self.settings;
         let create = message::create(room.number, *publishers, secret, admin_key.as_deref());
-        self.ask(Waiting::Room(id.clone()), message::plugin(control, create, None));
+        self.request(Waiting::Room(id.clone()), message::plugin(control, create, None));
     }
 
     /// Takes a connection on as soon as its room is there, and for who receives it the stream too.
@@ -281,7 +281,7 @@ impl Janus {
             MediaPart::Subscriber { .. } => {}
         }
         if endpoint.handle.is_none() {
-            self.ask(Waiting::Handle(id), message::attach());
+            self.request(Waiting::Handle(id), message::attach());
         }
     }
 
@@ -360,7 +360,7 @@ impl Janus {
         let Some(endpoint) = self.endpoints.remove(&id) else { return };
         if let Some(handle) = endpoint.handle {
             self.by_handle.remove(&handle);
-            self.ask(Waiting::Nothing, message::detach(handle));
+            self.request(Waiting::Nothing, message::detach(handle));
         }
         let Some(room) = self.rooms.get_mut(&endpoint.room) else { return };
         let number = room.number;
@@ -384,14 +384,14 @@ impl Janus {
         self.send_notice(Notice::Refused { endpoint, refusal });
     }
 
-    pub(super) fn ask(&mut self, waiting: Waiting, body: Value) {
+    pub(super) fn request(&mut self, waiting: Waiting, body: Value) {
         self.transaction += 1;
         self.waiting.insert(self.transaction, (waiting, self.now + self.settings.timeout_ms));
-        self.out.push(Output::Ask(Request { transaction: self.transaction, body }));
+        self.out.push(Output::Request(Request { transaction: self.transaction, body }));
     }
 
     pub(super) fn send_notice(&mut self, notice: Notice) {
-        self.out.push(Output::Tell(notice));
+        self.out.push(Output::Notify(notice));
     }
 
     pub(super) fn next_number(&mut self) -> u64 {

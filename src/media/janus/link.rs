@@ -100,24 +100,29 @@ impl JanusServer {
         let (room, secret) = (rand::rng().random_range(1..=NUMBER_MAX), random_text(32));
         let admin_key = self.admin_key.as_ref().map(Secret::expose);
         let create = message::plugin(handle, message::create(room, 1, &secret, admin_key), None);
-        let made = self.ask(&mut socket, Some(session), create).await;
+        let made = self.request(&mut socket, Some(session), create).await;
         made.map_err(|why| format!("it lets us make no room: {why}"))?;
         for last in [message::plugin(handle, message::destroy(room, &secret), None), message::detach(handle)] {
-            self.ask(&mut socket, Some(session), last).await?;
+            self.request(&mut socket, Some(session), last).await?;
         }
         Ok((socket, session))
     }
 
     /// The id of what is made.
     async fn make(&self, socket: &mut Socket, session: Option<u64>, body: Value) -> Result<u64, String> {
-        match self.ask(socket, session, body).await? {
+        match self.request(socket, session, body).await? {
             ServerMessage::Made { id, .. } => Ok(id),
             _ => Err("it doesn't say what it has made".into()),
         }
     }
 
     /// Asks, while nothing else is under way on the socket.
-    async fn ask(&self, socket: &mut Socket, session: Option<u64>, mut body: Value) -> Result<ServerMessage, String> {
+    async fn request(
+        &self,
+        socket: &mut Socket,
+        session: Option<u64>,
+        mut body: Value,
+    ) -> Result<ServerMessage, String> {
         if let Some(session) = session {
             body["session_id"] = session.into();
         }
@@ -127,9 +132,9 @@ impl JanusServer {
             match text.as_deref().map(ServerMessage::read) {
                 Some(ServerMessage::Refused { reason, .. }) => return Err(reason),
                 Some(
-                    said @ (ServerMessage::Made { transaction: 0, .. } | ServerMessage::Done { transaction: 0, .. }),
+                    message @ (ServerMessage::Made { transaction: 0, .. } | ServerMessage::Done { transaction: 0, .. }),
                 ) => {
-                    return Ok(said);
+                    return Ok(message);
                 }
                 _ => {}
             }
@@ -171,7 +176,7 @@ impl Driver {
     /// Starts the driver's task; the notices come out of the receiver.
     pub fn start(reach: JanusServer) -> (Self, mpsc::Receiver<Notice>) {
         let (commands, mailbox) = mpsc::channel(COMMANDS);
-        let (notices, told) = mpsc::channel(NOTICES);
+        let (notices, notify) = mpsc::channel(NOTICES);
         let status = Arc::new(LinkStatus {
             up: AtomicBool::new(false),
             endpoints: AtomicU64::new(0),
@@ -193,7 +198,7 @@ impl Driver {
         let core = Janus::new(settings, rand::rng().random());
         let task = Task { reach, core, mailbox, notices, status: status.clone(), session: 0 };
         let task = tokio::spawn(task.run());
-        (Self { commands, task, status, endpoints_max }, told)
+        (Self { commands, task, status, endpoints_max }, notify)
     }
 
     /// Until nothing is left at Janus, or `STOP` is over.
@@ -335,9 +340,9 @@ impl Task {
 
     async fn carry(&mut self, socket: &mut Socket, output: Output) -> Result<(), String> {
         match output {
-            Output::Ask(request) => self.send_request(socket, request.transaction, request.body).await,
-            told @ Output::Tell(_) => {
-                self.send_notice(told).await;
+            Output::Request(request) => self.send_request(socket, request.transaction, request.body).await,
+            notify @ Output::Notify(_) => {
+                self.send_notice(notify).await;
                 Ok(())
             }
         }
@@ -345,8 +350,8 @@ impl Task {
 
     async fn send_notice(&self, output: Output) {
         let notice = match output {
-            Output::Tell(notice) => notice,
-            Output::Ask(_) => return,
+            Output::Notify(notice) => notice,
+            Output::Request(_) => return,
         };
         self.gauge("confgate_janus_notices_waiting", (NOTICES - self.notices.capacity()) as f64);
         // Nobody listens: the node has stopped.

@@ -91,18 +91,18 @@ impl LoadPoll {
     }
 
     async fn handles(&self, socket: &mut Socket) -> Result<u64, String> {
-        let sessions = self.ask(socket, json!({"janus": "list_sessions"})).await?;
+        let sessions = self.request(socket, json!({"janus": "list_sessions"})).await?;
         let sessions = sessions["sessions"].as_array().cloned().ok_or("no list of sessions")?;
         let mut handles = sessions.len().saturating_sub(SESSIONS) as u64;
         for session in sessions.iter().take(SESSIONS) {
-            let asked = self.ask(socket, json!({"janus": "list_handles", "session_id": session})).await?;
+            let asked = self.request(socket, json!({"janus": "list_handles", "session_id": session})).await?;
             // One that has ended since has none.
             handles += asked["handles"].as_array().map_or(0, Vec::len) as u64;
         }
         Ok(handles)
     }
 
-    async fn ask(&self, socket: &mut Socket, mut body: Value) -> Result<Value, String> {
+    async fn request(&self, socket: &mut Socket, mut body: Value) -> Result<Value, String> {
         let transaction = crate::ids::random_text(12);
         body["transaction"] = transaction.as_str().into();
         body["admin_secret"] = self.secret.expose().into();

@@ -148,8 +148,8 @@ impl Scene {
     fn take(&mut self, outputs: Vec<Output>) {
         for output in outputs {
             match output {
-                Output::Ask(request) => self.asked.push((request.transaction, request.body)),
-                Output::Tell(notice) => self.told.push(notice),
+                Output::Request(request) => self.asked.push((request.transaction, request.body)),
+                Output::Notify(notice) => self.told.push(notice),
             }
         }
     }
@@ -159,8 +159,8 @@ impl Scene {
         self.take(out);
     }
 
-    fn on_message(&mut self, said: ServerMessage) {
-        let out = self.janus.on_message(0, said);
+    fn on_message(&mut self, message: ServerMessage) {
+        let out = self.janus.on_message(0, message);
         self.take(out);
     }
 

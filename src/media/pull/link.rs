@@ -88,8 +88,8 @@ pub(super) struct Link {
     pub wanted: Wanted,
     pub reach: Arc<PullLinkConfig>,
     pub state: watch::Sender<State>,
-    pub asks: mpsc::Receiver<LinkCommand>,
-    pub say: mpsc::Sender<LinkReport>,
+    pub commands: mpsc::Receiver<LinkCommand>,
+    pub reports: mpsc::Sender<LinkReport>,
     /// Streams that the other node has, by its names for them, and the nodes that each has come through.
     pub has: HashMap<String, Vec<String>>,
     /// The streams that failed, and when each is tried again.
@@ -127,7 +127,7 @@ impl Link {
             sleep(backoff.pause(false, rand::random())).await;
         }
         // The node has stopped: nobody needs to know.
-        self.say.send(LinkReport::Over(self.id)).await.ok();
+        self.reports.send(LinkReport::Over(self.id)).await.ok();
     }
 
     /// By hand: once it has flowed. For a conference: while the gateways send tokens.
@@ -177,7 +177,7 @@ impl Link {
         }
         self.has.clear();
         self.again.clear();
-        while self.asks.try_recv().is_ok() {}
+        while self.commands.try_recv().is_ok() {}
         let (space, room, by_hand) = (self.space(), self.room.clone(), self.is_by_hand());
         self.report(LinkEvent::Opened { space, room, by_hand }).await;
         for name in names {
@@ -192,8 +192,8 @@ impl Link {
                     Ok(message) => self.message(message).await,
                     Err(_) => Err(End::Lost(Refused::Dead("silent".into()))),
                 },
-                Some(ask) = self.asks.recv() => match self.on_command(ask) {
-                    Ok(Some(said)) => socket.send(Message::text(said.to_string())).await.map_err(End::from),
+                Some(command) = self.commands.recv() => match self.on_command(command) {
+                    Ok(Some(request)) => socket.send(Message::text(request.to_string())).await.map_err(End::from),
                     Ok(None) => Ok(()),
                     Err(end) => Err(end),
                 },
@@ -253,8 +253,8 @@ impl Link {
         self.failed(stream, code)
     }
 
-    fn on_command(&mut self, ask: LinkCommand) -> Result<Option<Value>, End> {
-        match ask {
+    fn on_command(&mut self, command: LinkCommand) -> Result<Option<Value>, End> {
+        match command {
             LinkCommand::Offer { stream, offer } => {
                 let sender = self.remote(&stream);
                 Ok(Some(json!({ "id": "receiveVideoFrom", "sender": sender, "sdpOffer": offer })))
@@ -293,9 +293,9 @@ impl Link {
         }
     }
 
-    async fn report(&self, said: LinkEvent) {
+    async fn report(&self, event: LinkEvent) {
         // The node has stopped: nobody needs to know.
-        self.say.send(LinkReport::Of(self.id, said)).await.ok();
+        self.reports.send(LinkReport::Of(self.id, event)).await.ok();
     }
 
     /// Where what it brings is here.

@@ -21,7 +21,7 @@ use self::link::{Link, Wanted};
 pub use self::targets::{Known, Named, Targets};
 
 /// Commands that may wait for a link: for all streams of a large conference.
-const ASKS: usize = 4096;
+const LINK_COMMANDS: usize = 4096;
 /// Reports of links that may wait for the node's task. When it is full, the links wait.
 const LINK_REPORTS: usize = 1024;
 /// Streams that are pulled by hand.
@@ -132,12 +132,12 @@ pub(super) struct Pulls {
     by_hand: BTreeMap<String, ByHand>,
     /// By the other node's id.
     cascades: HashMap<ConfId, BTreeMap<String, Cascade>>,
-    say: mpsc::Sender<LinkReport>,
-    said: mpsc::Receiver<LinkReport>,
+    reports: mpsc::Sender<LinkReport>,
+    received: mpsc::Receiver<LinkReport>,
 }
 
 struct Handle {
-    asks: mpsc::Sender<LinkCommand>,
+    commands: mpsc::Sender<LinkCommand>,
     task: JoinHandle<()>,
 }
 
@@ -169,26 +169,26 @@ struct Cascade {
 
 impl Pulls {
     pub fn new(Settings { reach, targets }: Settings) -> Self {
-        let (say, said) = mpsc::channel(LINK_REPORTS);
+        let (reports, received) = mpsc::channel(LINK_REPORTS);
         let (handles, by_hand, cascades) = (HashMap::new(), BTreeMap::new(), HashMap::new());
-        Self { reach: Arc::new(reach), targets, next: 0, handles, by_hand, cascades, say, said }
+        Self { reach: Arc::new(reach), targets, next: 0, handles, by_hand, cascades, reports, received }
     }
 
     /// The next report of a link. Reports of a link that is gone are dropped.
     pub async fn next(&mut self) -> LinkReport {
         loop {
-            let said = self.said.recv().await.expect("one sender is ours");
-            let (LinkReport::Of(link, _) | LinkReport::Over(link)) = &said;
+            let received = self.received.recv().await.expect("one sender is ours");
+            let (LinkReport::Of(link, _) | LinkReport::Over(link)) = &received;
             if self.handles.contains_key(link) {
-                return said;
+                return received;
             }
         }
     }
 
     /// Asks the link. Answers whether it is there: one that can't keep up is gone.
-    pub fn ask(&mut self, link: LinkId, ask: LinkCommand) -> bool {
+    pub fn send_command(&mut self, link: LinkId, command: LinkCommand) -> bool {
         let Some(handle) = self.handles.get(&link) else { return false };
-        if ask != LinkCommand::End && handle.asks.try_send(ask).is_ok() {
+        if command != LinkCommand::End && handle.commands.try_send(command).is_ok() {
             return true;
         }
         self.forget(link);
@@ -213,9 +213,9 @@ impl Pulls {
             if !kept.contains_key(&peer.gateway_id) {
                 let id = peer.gateway_id.clone();
                 tracing::info!(%conf, node = id, "the conference is at that call gateway too");
-                let (tell, told) = watch::channel(peer);
-                let link = self.start(conf.clone(), Wanted::All(told), watch::Sender::new(State::New));
-                kept.insert(id, Cascade { link, peer: tell });
+                let (wanted, now_wanted) = watch::channel(peer);
+                let link = self.start(conf.clone(), Wanted::All(now_wanted), watch::Sender::new(State::New));
+                kept.insert(id, Cascade { link, peer: wanted });
             }
         }
         if !kept.is_empty() {
@@ -278,13 +278,13 @@ impl Pulls {
     fn start(&mut self, room: ConfId, wanted: Wanted, state: watch::Sender<State>) -> LinkId {
         let id = LinkId(self.next);
         self.next += 1;
-        let (to_link, asks) = mpsc::channel(ASKS);
-        let (reach, say, has, again) = (Arc::clone(&self.reach), self.say.clone(), HashMap::new(), Vec::new());
+        let (to_link, commands) = mpsc::channel(LINK_COMMANDS);
+        let (reach, reports, has, again) = (Arc::clone(&self.reach), self.reports.clone(), HashMap::new(), Vec::new());
         let backoff = Backoff::new(reach.reconnect_min, reach.reconnect_max);
-        let link = Link { id, room, wanted, reach, state, asks, say, has, again, backoff };
+        let link = Link { id, room, wanted, reach, state, commands, reports, has, again, backoff };
         // Of all of the process's nodes.
         metrics::gauge!("confgate_pull_links").increment(1);
-        self.handles.insert(id, Handle { asks: to_link, task: tokio::spawn(link.run()) });
+        self.handles.insert(id, Handle { commands: to_link, task: tokio::spawn(link.run()) });
         id
     }
 }

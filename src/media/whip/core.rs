@@ -19,8 +19,8 @@ const AGAIN_MS: u64 = 300;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    Ask(EndpointId, Request),
-    Tell(Notice),
+    Request(EndpointId, Request),
+    Notify(Notice),
 }
 
 #[derive(Debug, Clone)]
@@ -205,13 +205,13 @@ impl Whip {
         endpoint.phase = Phase::Asked(Some(until));
         let (side, room, stream, viewer) =
             (endpoint.side, endpoint.room.clone(), endpoint.stream.clone(), endpoint.viewer.clone());
-        self.out.push(Output::Ask(id, Request::Begin { side, room, stream, viewer, offer }));
+        self.out.push(Output::Request(id, Request::Begin { side, room, stream, viewer, offer }));
     }
 
     fn begun(&mut self, id: EndpointId, Begun { answer, session }: Begun) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else {
             // Closed in the meantime: it is among those that end.
-            return self.out.push(Output::Ask(id, Request::End { session }));
+            return self.out.push(Output::Request(id, Request::End { session }));
         };
         let answer = sdp::completed(&answer, &endpoint.offer);
         let (side, sends) = (endpoint.side, endpoint.sends);
@@ -266,7 +266,7 @@ impl Whip {
         let fragment = head + &endpoint.candidates.drain(..).map(|candidate| named(&candidate)).collect::<String>();
         endpoint.trickling = true;
         let session = session.clone();
-        self.out.push(Output::Ask(id, Request::Trickle { session, fragment }));
+        self.out.push(Output::Request(id, Request::Trickle { session, fragment }));
     }
 
     fn permit(&mut self, key: Key, may: (bool, bool)) {
@@ -296,7 +296,7 @@ impl Whip {
         match endpoint.phase {
             Phase::Waiting { .. } => return,
             Phase::Asked(_) => {}
-            Phase::Open(session) => self.out.push(Output::Ask(id, Request::End { session })),
+            Phase::Open(session) => self.out.push(Output::Request(id, Request::End { session })),
         }
         self.ending.insert(id, (key.clone(), sent));
         if sent {
@@ -331,7 +331,7 @@ impl Whip {
     }
 
     fn send_notice(&mut self, notice: Notice) {
-        self.out.push(Output::Tell(notice));
+        self.out.push(Output::Notify(notice));
     }
 }
 

@@ -60,7 +60,7 @@ impl Driver {
     /// Starts the driver's task; the notices come out of the receiver.
     pub fn start(reach: WhipServer) -> (Self, mpsc::Receiver<Notice>) {
         let (commands, mailbox) = mpsc::channel(COMMANDS);
-        let (notices, told) = mpsc::channel(NOTICES);
+        let (notices, notified) = mpsc::channel(NOTICES);
         let probed = Mutex::new(Err("not yet probed".to_owned()));
         let status = Arc::new(DriverStatus { probed, endpoints: AtomicU64::new(0) });
         let endpoints_max = reach.endpoints_max;
@@ -68,7 +68,7 @@ impl Driver {
         let core = Whip::new(settings);
         let task = Task { reach: Arc::new(reach), core, notices, status: status.clone(), under_way: JoinSet::new() };
         let task = tokio::spawn(task.run(mailbox));
-        (Self { commands, task, status, endpoints_max }, told)
+        (Self { commands, task, status, endpoints_max }, notified)
     }
 
     /// # Errors
@@ -141,7 +141,7 @@ impl Task {
             self.status.endpoints.store(self.core.endpoints(), Ordering::Relaxed);
         }
         for output in self.core.stop() {
-            if let Output::Ask(..) = output {
+            if let Output::Request(..) = output {
                 self.carry(output).await;
             }
         }
@@ -150,12 +150,12 @@ impl Task {
 
     async fn carry(&mut self, output: Output) {
         match output {
-            Output::Ask(endpoint, request) => {
+            Output::Request(endpoint, request) => {
                 let reach = self.reach.clone();
                 self.under_way.spawn(async move { Outcome::Of(endpoint, reach.carry(request).await) });
             }
             // Nobody listens: the node has stopped.
-            Output::Tell(notice) => drop(self.notices.send(notice).await),
+            Output::Notify(notice) => drop(self.notices.send(notice).await),
         }
         metrics::gauge!("confgate_whip_requests_under_way").set(self.under_way.len() as f64);
     }

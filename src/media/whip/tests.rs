@@ -79,17 +79,17 @@ fn session(id: u64) -> Session {
 }
 
 fn ends(id: u64) -> Output {
-    Output::Ask(EndpointId(id), Request::End { session: session(id) })
+    Output::Request(EndpointId(id), Request::End { session: session(id) })
 }
 
 fn hung_up(id: u64) -> Output {
-    Output::Tell(Notice::Closed { endpoint: EndpointId(id), reason: Reason::Hangup })
+    Output::Notify(Notice::Closed { endpoint: EndpointId(id), reason: Reason::Hangup })
 }
 
 /// Which endpoints' offers are posted, and what in them is sent or received.
 fn posted(outputs: &[Output]) -> Vec<(u64, Side, String)> {
     let post = |output: &Output| match output {
-        Output::Ask(id, Request::Begin { side, offer, .. }) => {
+        Output::Request(id, Request::Begin { side, offer, .. }) => {
             let kinds: Vec<&str> =
                 ["audio", "video"].into_iter().filter(|k| offer.contains(&format!("m={k}"))).collect();
             Some((id.0, *side, kinds.join("+")))
@@ -105,7 +105,7 @@ fn a_viewer_is_asked_for_when_the_stream_has_begun() {
     assert_eq!(driver.subscribe(2), []);
     assert_eq!(posted(&driver.publish(1)), [(1, Side::Sends, "audio+video".into())]);
     let outputs = driver.begun(1);
-    assert!(matches!(&outputs[0], Output::Tell(Notice::Answer { endpoint: EndpointId(1), .. })), "{outputs:?}");
+    assert!(matches!(&outputs[0], Output::Notify(Notice::Answer { endpoint: EndpointId(1), .. })), "{outputs:?}");
     assert_eq!(posted(&outputs), [(2, Side::Receives, "audio+video".into())]);
     // The server may not know yet what it has just answered.
     assert_eq!(driver.failed(2, Failure::NotLive), []);
@@ -113,7 +113,7 @@ fn a_viewer_is_asked_for_when_the_stream_has_begun() {
     assert_eq!(posted(&driver.later(300)).len(), 1);
     driver.now += 1000;
     let refused = Notice::Refused { endpoint: EndpointId(2), refusal: Refusal::Unavailable };
-    assert_eq!(driver.failed(2, Failure::NotLive), [Output::Tell(refused)]);
+    assert_eq!(driver.failed(2, Failure::NotLive), [Output::Notify(refused)]);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn candidates_wait_for_the_session_and_for_each_other() {
         |driver: &mut Driver| driver.send(Command::Candidate { endpoint: EndpointId(1), candidate: CANDIDATE.into() });
     assert_eq!(trickle(&mut driver), []);
     let outputs = driver.begun(1);
-    let Some(Output::Ask(_, Request::Trickle { fragment, .. })) = outputs.get(1) else { panic!("{outputs:?}") };
+    let Some(Output::Request(_, Request::Trickle { fragment, .. })) = outputs.get(1) else { panic!("{outputs:?}") };
     assert!(fragment.starts_with("a=ice-ufrag:EsAw\r\na=ice-pwd:"), "{fragment}");
     assert!(fragment.ends_with(&format!("a=mid:a\r\na={CANDIDATE}\r\n")), "{fragment}");
     assert_eq!(trickle(&mut driver), [], "one request at a time");
@@ -147,14 +147,14 @@ fn a_muted_member_is_ended_at_the_server_and_comes_again_without_sound() {
     assert_eq!(driver.publish(3), [], "not while the one before is there");
     assert_eq!(posted(&driver.ended(1)), [(3, Side::Sends, "video".into())]);
     let outputs = driver.begun(3);
-    let Output::Tell(Notice::Answer { answer, .. }) = &outputs[0] else { panic!("{outputs:?}") };
+    let Output::Notify(Notice::Answer { answer, .. }) = &outputs[0] else { panic!("{outputs:?}") };
     assert!(answer.contains("m=audio 0 UDP/TLS/RTP/SAVPF 111\r\n") && !is_whole(answer), "{answer}");
     assert!(answer.find("m=audio") < answer.find("m=video"), "{answer}");
     assert_eq!(driver.permit(true, true), [ends(3), hung_up(3)], "who may speak again offers again");
     driver.permit(false, false);
     let refused = Notice::Refused { endpoint: EndpointId(4), refusal: Refusal::Unavailable };
     driver.publish(4);
-    assert_eq!(driver.ended(3), [Output::Tell(refused)], "nothing is left to send");
+    assert_eq!(driver.ended(3), [Output::Notify(refused)], "nothing is left to send");
 }
 
 #[test]
@@ -194,19 +194,19 @@ fn failures_are_told_for_what_they_are() {
     for (id, (failure, refusal)) in (1..).zip(failures) {
         driver.publish(id);
         let refused = Notice::Refused { endpoint: EndpointId(id), refusal };
-        assert_eq!(driver.failed(id, failure), [Output::Tell(refused)]);
+        assert_eq!(driver.failed(id, failure), [Output::Notify(refused)]);
     }
     for id in 11..15 {
         driver.subscribe(id);
     }
     let full = Notice::Refused { endpoint: EndpointId(15), refusal: Refusal::Overloaded };
-    assert_eq!(driver.subscribe(15), [Output::Tell(full)]);
+    assert_eq!(driver.subscribe(15), [Output::Notify(full)]);
     for command in [
         Command::Renegotiate { endpoint: EndpointId(20), offer: OFFER.into() },
         Command::Pull { room: "conf/c".into(), endpoint: EndpointId(20), stream: stream() },
     ] {
         let refused = Notice::Refused { endpoint: EndpointId(20), refusal: Refusal::Unavailable };
-        assert_eq!(driver.send(command), [Output::Tell(refused)]);
+        assert_eq!(driver.send(command), [Output::Notify(refused)]);
     }
 }
 

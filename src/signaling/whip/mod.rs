@@ -148,8 +148,8 @@ async fn begin_as(
     let user = claims.user_id.clone();
     let session = Session { claims: Box::new(claims.clone()), purpose, offer: offer.text().to_owned() };
     let place = signal.media.begin(session).await.ok_or(Refused::unavailable())?;
-    let (told, answer) = oneshot::channel();
-    let location = session::start(&signal, side, claims, offer, place, told);
+    let (reply, answer) = oneshot::channel();
+    let location = session::start(&signal, side, claims, offer, place, reply);
     let begun = answer.await.map_err(|_| Refused::unavailable())??;
     metrics::counter!("confgate_http_sessions_total", "protocol" => protocol(side)).increment(1);
     let mut response = (
@@ -172,13 +172,13 @@ async fn change(State(signal): State<Arc<Signal>>, Path(at): Path<(String, Strin
         return Ok(refused);
     }
     let (head, body) = request.into_parts();
-    let asks = signal.session(&head.headers, &at)?;
+    let requests = signal.session(&head.headers, &at)?;
     check_type(&head.headers, FRAGMENT)?;
     let condition = head.headers.get(IF_MATCH).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let fragment = text(body, FRAGMENT_MAX).await?;
     let (reply, done) = oneshot::channel();
     let gone = |_| Refused::gone();
-    asks.send(SessionRequest::Patch { condition, fragment, reply }).await.map_err(|_| Refused::gone())?;
+    requests.send(SessionRequest::Patch { condition, fragment, reply }).await.map_err(|_| Refused::gone())?;
     match done.await.map_err(gone)?? {
         None => Ok(StatusCode::NO_CONTENT.into_response()),
         Some(restarted) => {
@@ -192,9 +192,9 @@ async fn end(State(signal): State<Arc<Signal>>, Path(at): Path<(String, String)>
     if let Some(refused) = signal.over_budget(&request) {
         return Ok(refused);
     }
-    let asks = signal.session(request.headers(), &at)?;
+    let requests = signal.session(request.headers(), &at)?;
     let (reply, done) = oneshot::channel();
-    asks.send(SessionRequest::End(reply)).await.map_err(|_| Refused::gone())?;
+    requests.send(SessionRequest::End(reply)).await.map_err(|_| Refused::gone())?;
     // Gone by itself meanwhile is ended too.
     done.await.ok();
     Ok(StatusCode::OK.into_response())
@@ -218,14 +218,14 @@ impl Signal {
     fn session(&self, headers: &HeaderMap, (conf, name): &(String, String)) -> Result<SessionRequests, Refused> {
         let token = authorization(headers).ok_or(Refused::no_token())?;
         let found = self.sessions.find(name);
-        if let Some((begun, asks)) = &found
+        if let Some((begun, requests)) = &found
             && begun.flat
         {
             let is_theirs = (self.settings.operators)(token) && begun.conf_id.as_str() == conf;
-            return if is_theirs { Ok(asks.clone()) } else { Err(Refused::bad_token()) };
+            return if is_theirs { Ok(requests.clone()) } else { Err(Refused::bad_token()) };
         }
         let shown = self.tokens.once(token).ok_or(Refused::bad_token())?;
-        let (begun, asks) = found.ok_or(Refused::gone())?;
+        let (begun, requests) = found.ok_or(Refused::gone())?;
         if begun.conf_id.as_str() != conf {
             return Err(Refused::gone());
         }
@@ -233,7 +233,7 @@ impl Signal {
             return Err(Refused::other_room());
         }
         let serves = begun.nonce == shown.nonce || matches!(self.tokens.client(token), ClientCredentials::Claims(_));
-        if serves { Ok(asks) } else { Err(Refused::bad_token()) }
+        if serves { Ok(requests) } else { Err(Refused::bad_token()) }
     }
 }
 

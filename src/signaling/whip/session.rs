@@ -16,7 +16,7 @@ use crate::token::CallGatewayClaims;
 struct Task {
     client: Client,
     heard: mpsc::Receiver<SessionEvent>,
-    asked: mpsc::Receiver<SessionRequest>,
+    requests: mpsc::Receiver<SessionRequest>,
 }
 
 /// Starts the task of a session that has begun at the node, and says its address. `told` gets the node's answer.
@@ -26,15 +26,15 @@ pub(super) fn start(
     claims: CallGatewayClaims,
     offer: Offer,
     (client, heard): (Client, mpsc::Receiver<SessionEvent>),
-    told: oneshot::Sender<Result<Answered, Refused>>,
+    reply: oneshot::Sender<Result<Answered, Refused>>,
 ) -> String {
     let protocol = if claims.flat { OPEN } else { protocol(side) };
     let collection = format!("{}/{protocol}/{}", signal.sessions.path, claims.conf_id);
-    let (name, asked) = signal.sessions.open(claims);
+    let (name, requests) = signal.sessions.open(claims);
     let location = format!("{collection}/~/{name}");
-    let (signal, mut task) = (signal.clone(), Task { client, heard, asked });
+    let (signal, mut task) = (signal.clone(), Task { client, heard, requests });
     tokio::spawn(async move {
-        let ended = task.run(offer, side, told).await;
+        let ended = task.run(offer, side, reply).await;
         task.client.closed().await;
         signal.sessions.close(&name);
         if let Some(ended) = ended {
@@ -51,17 +51,17 @@ impl Task {
         &mut self,
         offer: Offer,
         side: Side,
-        told: oneshot::Sender<Result<Answered, Refused>>,
+        reply: oneshot::Sender<Result<Answered, Refused>>,
     ) -> Option<oneshot::Sender<()>> {
         let (mut session, stream) = match self.established(offer, side).await {
             Ok((session, stream, answer)) => {
                 let entity_tag = session.entity_tag();
                 // A client that has hung up meanwhile knows no address to end the session at.
-                told.send(Ok(Answered { answer, entity_tag })).ok()?;
+                reply.send(Ok(Answered { answer, entity_tag })).ok()?;
                 (session, stream)
             }
             Err(refused) => {
-                told.send(Err(refused)).ok();
+                reply.send(Err(refused)).ok();
                 return None;
             }
         };
@@ -72,7 +72,7 @@ impl Task {
                     Some(SessionEvent::Answered { .. }) => {}
                     Some(SessionEvent::Refused(_) | SessionEvent::Moved | SessionEvent::Closed) | None => return None,
                 },
-                ask = self.asked.recv() => match ask? {
+                request = self.requests.recv() => match request? {
                     SessionRequest::End(reply) => return Some(reply),
                     SessionRequest::Patch { condition, fragment, reply } => {
                         let done = self.patch(&mut session, &stream, condition.as_deref(), &fragment).await;

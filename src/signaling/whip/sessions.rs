@@ -11,7 +11,7 @@ use crate::sync;
 use crate::token::CallGatewayClaims;
 
 /// Requests that wait for one session; a further one waits with its client.
-const ASKS: usize = 4;
+const REQUESTS: usize = 4;
 /// Characters of a session's name: nobody guesses one (190 bits).
 const NAME: usize = 32;
 
@@ -45,12 +45,12 @@ impl Sessions {
 
     /// Its name, and what is asked of it.
     pub(super) fn open(&self, claims: CallGatewayClaims) -> (String, mpsc::Receiver<SessionRequest>) {
-        let (asks, asked) = mpsc::channel(ASKS);
+        let (sender, requests) = mpsc::channel(REQUESTS);
         let name = random_text(NAME);
         let mut open = self.table();
-        open.insert(name.clone(), (claims, asks));
+        open.insert(name.clone(), (claims, sender));
         metrics::gauge!("confgate_http_sessions").set(open.len() as f64);
-        (name, asked)
+        (name, requests)
     }
 
     pub(super) fn find(&self, name: &str) -> Option<(CallGatewayClaims, SessionRequests)> {

@@ -82,18 +82,18 @@ pub async fn bind(offer: Offer, resource: &str) -> Result<(XmppStream, String), 
     let wants_session = session.is_some_and(|f| f.child("optional").is_none());
     let mut stream = offer.stream;
     let bind = Element::new("bind", BIND_NS).with_child(Element::new("resource", BIND_NS).with_text(resource));
-    let answer = ask(&mut stream, "bind", bind).await?;
+    let answer = request(&mut stream, "bind", bind).await?;
     let bound = answer.payload().and_then(|b| b.child("jid").map(Element::text));
     let jid = bound.ok_or_else(|| ConnectError::Protocol("a binding without a JID".into()))?;
     if wants_session {
         // RFC 3921 section 3: servers from before 2011 carry nothing for a client that has not asked.
-        ask(&mut stream, "session", Element::new("session", SESSION_NS)).await?;
+        request(&mut stream, "session", Element::new("session", SESSION_NS)).await?;
     }
     Ok((stream, jid))
 }
 
 /// One request of the negotiation; nothing else may come in between.
-async fn ask(stream: &mut XmppStream, id: &str, payload: Element) -> Result<Stanza, ConnectError> {
+async fn request(stream: &mut XmppStream, id: &str, payload: Element) -> Result<Stanza, ConnectError> {
     stream.queue_element(&Stanza::iq("set", payload).with("id", id));
     let answer = stream.next().await?;
     if answer.attr("id") != Some(id) {

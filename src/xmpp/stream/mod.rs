@@ -343,7 +343,7 @@ mod tests {
                 stream.next_header().await.unwrap();
             }
             let Ok(Incoming::Skipped(iq)) = stream.incoming().await else { panic!("it is kept") };
-            assert!(iq.asks() && iq.nodes.is_empty());
+            assert!(iq.is_request() && iq.nodes.is_empty());
             assert_eq!(["id", "from", "to"].map(|name| iq.attr(name).unwrap()), ["1", "u@x/'", "y"]);
             assert_eq!(stream.next().await.unwrap().name, "c");
         }

@@ -66,7 +66,7 @@ impl Stanza {
     }
 
     /// Whether it is a request, which has to be answered (RFC 6120 section 8.2.3).
-    pub fn asks(&self) -> bool {
+    pub fn is_request(&self) -> bool {
         self.name == "iq" && matches!(self.attr("type"), Some("get" | "set"))
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CascadeMethod {
+enum LinkState {
     /// Bytes pass.
     Up,
     /// Connections stay open, are accepted too, and nothing passes: a network that swallows packets.
@@ -20,7 +20,7 @@ enum CascadeMethod {
 
 #[derive(Debug, Clone, Copy)]
 struct Link {
-    way: CascadeMethod,
+    state: LinkState,
     /// How often it was cut: a connection made before the last cut is gone, even if the link was mended at once.
     cuts: u64,
 }
@@ -36,7 +36,7 @@ impl ChaosProxy {
     pub async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
-        let (link, state) = watch::channel(Link { way: CascadeMethod::Up, cuts: 0 });
+        let (link, state) = watch::channel(Link { state: LinkState::Up, cuts: 0 });
         let acceptor = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 tokio::spawn(carry(near, server, state.clone()));
@@ -52,17 +52,17 @@ impl ChaosProxy {
 
     /// Closes all connections, and every new one until [`ChaosProxy::restore`].
     pub fn cut(&self) {
-        self.link.send_modify(|link| *link = Link { way: CascadeMethod::Cut, cuts: link.cuts + 1 });
+        self.link.send_modify(|link| *link = Link { state: LinkState::Cut, cuts: link.cuts + 1 });
     }
 
     /// Holds back every byte of both directions until [`ChaosProxy::restore`].
     pub fn stall(&self) {
-        self.link.send_modify(|link| link.way = CascadeMethod::Stalled);
+        self.link.send_modify(|link| link.state = LinkState::Stalled);
     }
 
     /// Bytes pass again, those held back first.
     pub fn restore(&self) {
-        self.link.send_modify(|link| link.way = CascadeMethod::Up);
+        self.link.send_modify(|link| link.state = LinkState::Up);
     }
 }
 
@@ -74,8 +74,8 @@ impl Drop for ChaosProxy {
 }
 
 async fn carry(near: TcpStream, server: SocketAddr, link: watch::Receiver<Link>) {
-    let Link { way, cuts } = *link.borrow();
-    if way == CascadeMethod::Cut {
+    let Link { state, cuts } = *link.borrow();
+    if state == LinkState::Cut {
         return;
     }
     let mut cut = link.clone();
@@ -88,7 +88,7 @@ async fn carry(near: TcpStream, server: SocketAddr, link: watch::Receiver<Link>)
 
 async fn both_ways(near: TcpStream, server: SocketAddr, mut link: watch::Receiver<Link>) {
     // A stalled network does not let a connection through either.
-    if link.wait_for(|link| link.way == CascadeMethod::Up).await.is_err() {
+    if link.wait_for(|link| link.state == LinkState::Up).await.is_err() {
         return;
     }
     let Ok(far) = TcpStream::connect(server).await else { return };
@@ -104,7 +104,7 @@ async fn both_ways(near: TcpStream, server: SocketAddr, mut link: watch::Receive
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut link: watch::Receiver<Link>) {
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(n) = from.read(&mut bytes).await {
-        if link.wait_for(|link| link.way == CascadeMethod::Up).await.is_err()
+        if link.wait_for(|link| link.state == LinkState::Up).await.is_err()
             || n == 0
             || to.write_all(&bytes[..n]).await.is_err()
         {

@@ -14,8 +14,8 @@ impl Node {
         self.join_with(socket, room, "n2", ClientCredentials::Pull(Box::new(claims)))
     }
 
-    fn linked(&mut self, said: LinkEvent) -> Vec<Output> {
-        self.take(Input::Linked(LINK, said))
+    fn linked(&mut self, event: LinkEvent) -> Vec<Output> {
+        self.take(Input::Linked(LINK, event))
     }
 
     fn link(&mut self, room: &str, by_hand: bool) {
@@ -207,10 +207,10 @@ fn a_pulled_stream_is_watched_over_http_as_long_as_it_is_there() {
 #[test]
 fn a_call_between_two_goes_through_the_node_where_the_other_is_at_another() {
     let mut node = Node::new();
-    let straight = |socket: u64, name: &str| between_two(claims("c", name, T0, &format!("nonce{socket}")));
+    let p2p = |socket: u64, name: &str| between_two(claims("c", name, T0, &format!("nonce{socket}")));
     let told = |mode, reason| Output::Send(SocketId(1), Reply::Mode { mode, reason });
     node.link("c", false);
-    let joined = node.join_with(1, "c", "ben", straight(1, "ben"));
+    let joined = node.join_with(1, "c", "ben", p2p(1, "ben"));
     assert_eq!(joined, [existing(1, &[]), told(CallMode::P2p, None)]);
     assert_eq!(node.linked(LinkEvent::Has(stream("anna"))), [pull(0, "anna")]);
     let through = told(CallMode::Group, Some(Relayed::Unable));
