@@ -390,6 +390,5 @@ fn wrapped(module: Module, payload: Element) -> Element {
 /// The answer, if a stream can carry it.
 fn bounded(envelope: Envelope, payload: Element) -> Stanza {
     let answer = envelope.clone().result(Some(payload));
-    let fits = answer.largest_size() <= SENT_MAX;
-    if fits { answer } else { envelope.error(&StanzaError::of(Reason::AnswerTooLarge)) }
+    if answer.fits(SENT_MAX) { answer } else { envelope.error(&StanzaError::of(Reason::AnswerTooLarge)) }
 }

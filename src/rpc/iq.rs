@@ -29,8 +29,8 @@ pub(super) fn read(req_xml: &str) -> Result<Stanza, Refusal> {
         return Err(refuse("the element must be an <iq>"));
     }
     let is_blank = |node: &Node| matches!(node, Node::Text(text) if text.trim_matches(SPACE).is_empty());
-    let content: Vec<&Node> = iq.nodes.iter().filter(|node| !is_blank(node)).collect();
-    if !matches!(content.as_slice(), [Node::Element(_)]) {
+    let mut content = iq.nodes.iter().filter(|node| !is_blank(node));
+    if !matches!((content.next(), content.next()), (Some(Node::Element(_)), None)) {
         return Err(refuse("an <iq> of type get or set has exactly one child"));
     }
     if !iq.is_request() {

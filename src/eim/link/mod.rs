@@ -264,7 +264,7 @@ impl Link {
         if stanza.attr("to").is_some_and(|to| Jid::parse(to).is_none()) {
             return Err(EimError::Unsendable("to is no address"));
         }
-        if stanza.largest_size() > SENT_MAX {
+        if !stanza.fits(SENT_MAX) {
             return Err(EimError::Unsendable("too large for one request to the EIM"));
         }
         let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| EimError::TooManyUnderWay)?;

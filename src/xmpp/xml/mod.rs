@@ -25,6 +25,11 @@ pub const STANZA_MAX: usize = 256 * 1024;
 pub const SENT_MAX: usize = STANZA_MAX - 8 * 1024;
 /// Deepest nesting of elements, the stanza itself counted.
 pub const DEPTH_MAX: usize = 32;
+/// Most bytes of namespaces that a stanza's elements and attributes repeat when each names its own: a text that declares
+/// a long one once and uses it often would become many times as long, in memory and when it is written.
+const REPEATED_MAX: usize = 4 * STANZA_MAX;
+/// Longest prefix of a namespace, in bytes. An attribute may be written with another prefix than it was read with.
+const PREFIX_MAX: usize = 64;
 /// Most attributes of one element, declarations of namespaces counted.
 const ATTRS_MAX: usize = 256;
 

@@ -8,8 +8,8 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::names::Names;
 use super::{
-    ATTRS_MAX, CONTENT_NS, DEPTH_MAX, Element, ILL_FORMED, Node, Result, SPACE, XmlError, are_xml_chars, is_xml_char,
-    leading,
+    ATTRS_MAX, CONTENT_NS, DEPTH_MAX, Element, ILL_FORMED, Node, PREFIX_MAX, REPEATED_MAX, Result, SPACE, XmlError,
+    are_xml_chars, is_xml_char, leading,
 };
 
 const XML_NS: &str = "http://www.w3.org/XML/1998/namespace";
@@ -46,7 +46,7 @@ pub(in crate::xmpp) fn element(text: &str, source: &Source<'_>) -> Result<Elemen
     if text.trim_start_matches(SPACE).starts_with(|c| c != '<') {
         return Err(XmlError("text around the element"));
     }
-    let mut tree = Tree { source, names: source.names(), scope: Vec::new(), open: Vec::new(), root: None };
+    let mut tree = Tree { source, names: source.names(), scope: Vec::new(), open: Vec::new(), root: None, repeated: 0 };
     let mut reader = Reader::from_str(text);
     loop {
         let event = reader.read_event().map_err(|_| ILL_FORMED)?;
@@ -93,6 +93,8 @@ struct Tree<'s> {
     scope: Vec<(usize, SmolStr, SmolStr)>,
     open: Vec<Element>,
     root: Option<Element>,
+    /// Bytes of namespaces that are repeated: see [`REPEATED_MAX`].
+    repeated: usize,
 }
 
 impl Tree<'_> {
@@ -126,6 +128,9 @@ impl Tree<'_> {
             }
         }
         element.ns = self.namespace(prefix)?;
+        if self.open.last().is_some_and(|parent| parent.ns != element.ns) {
+            self.repeat(element.ns.len())?;
+        }
         // An attribute may stand before the declaration of its prefix. Without prefixes the reader has found repeats.
         if has_prefixes {
             self.expand_names(&mut element.attrs)?;
@@ -134,19 +139,31 @@ impl Tree<'_> {
         Ok(())
     }
 
-    fn expand_names(&self, attrs: &mut [(SmolStr, SmolStr)]) -> Result<()> {
+    fn repeat(&mut self, bytes: usize) -> Result<()> {
+        self.repeated += bytes;
+        if self.repeated > REPEATED_MAX { Err(XmlError("namespaces that repeat too often")) } else { Ok(()) }
+    }
+
+    fn expand_names(&mut self, attrs: &mut [(SmolStr, SmolStr)]) -> Result<()> {
         for (name, _) in attrs.iter_mut() {
             match name.split_once(':') {
                 None => {}
                 Some(("xml", local)) if self.names == Names::Any || XML_ATTRS.contains(&local) => {}
                 Some(("xml", _)) => return Err(XmlError("an attribute that XML does not define")),
-                Some((prefix, local)) => *name = format_smolstr!("{{{}}}{local}", self.namespace(prefix)?),
+                Some((prefix, local)) => {
+                    let ns = self.namespace(prefix)?;
+                    self.repeat(ns.len())?;
+                    *name = format_smolstr!("{{{ns}}}{local}");
+                }
             }
         }
         if repeats_itself(attrs) { Err(ILL_FORMED) } else { Ok(()) }
     }
 
     fn declare(&mut self, prefix: &str, value: SmolStr, element: &mut Element) -> Result<()> {
+        if prefix.len() > PREFIX_MAX {
+            return Err(XmlError("a namespace prefix that is too long"));
+        }
         if !is_declaration(prefix, &value) {
             return Err(XmlError("a namespace declaration that is not allowed"));
         }

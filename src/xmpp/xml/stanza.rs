@@ -87,8 +87,8 @@ impl Stanza {
         out
     }
 
-    /// Most bytes that a server may make of the stanza: everything escaped that can be.
-    pub fn largest_size(&self) -> usize {
-        write::largest_size(&self.0, CONTENT_NS)
+    /// Whether a server makes at most that many bytes of the stanza, with everything escaped that can be.
+    pub fn fits(&self, max: usize) -> bool {
+        write::fits(&self.0, CONTENT_NS, max)
     }
 }

@@ -86,6 +86,26 @@ fn text_from_outside_is_refused_for_anything_that_would_break_the_shared_stream(
 }
 
 #[test]
+fn a_stanza_does_not_become_many_times_as_long_as_its_text() {
+    let long = "u".repeat(8000);
+    let (often, attributes) = ("<p:a/><b/>".repeat(2000), "<b p:c=''/>".repeat(2000));
+    let texts = [
+        format!("<iq xmlns:p='{long}'>{often}</iq>"),
+        format!("<iq xmlns:p='{long}'>{attributes}</iq>"),
+        format!("<iq xmlns:p='u' xmlns:{long}='u'>{attributes}</iq>"),
+    ];
+    for text in texts {
+        assert!(Stanza::parse(&text).is_err() && from_a_server(&text).is_err(), "{text:.40}");
+    }
+    let usual = r#"<x xmlns="http://jabber.org/protocol/disco#items" jid="a@b/c"/>"#.repeat(3000);
+    let stanza = Stanza::parse(&format!("<iq>{usual}</iq>")).unwrap();
+    assert_eq!(stanza.to_xml(), format!("<iq>{usual}</iq>"));
+    let prefixes = format!("<iq xmlns:p='u' xmlns:{}='u' p:a=''/>", "q".repeat(PREFIX_MAX));
+    let stanza = Stanza::parse(&prefixes).unwrap();
+    assert!(!stanza.fits(stanza.to_xml().len() - 1));
+}
+
+#[test]
 fn every_form_that_xml_allows_passes() {
     let good = [
         " <iq/>\n",
@@ -169,12 +189,15 @@ fn a_content_namespace_of_another_stream_is_ours() {
 }
 
 #[test]
-fn the_largest_size_is_never_below_what_is_written() {
-    let quotes =
-        Stanza::iq("set", Element::new("x", "y").with("a", "\"'&<>\n".repeat(100)).with_text("'\"\r".repeat(100)));
-    assert!(quotes.largest_size() >= 2 * 6 * 100 + 4 * 5 * 100 + 2 * 6 * 100 + 5 * 100);
+fn a_stanza_fits_where_a_server_may_escape_all_of_it_and_not_otherwise() {
+    let text = "\"'&<>\n".repeat(100);
+    let quotes = Stanza::iq("set", Element::new("x", "y").with("a", text).with_text("'\"\r".repeat(100)));
+    let escaped = 2 * 6 * 100 + 4 * 5 * 100 + 2 * 6 * 100 + 5 * 100;
+    assert!(!quotes.fits(escaped) && quotes.fits(escaped + 100), "names and marks are short here");
+    let plain = Stanza::iq("set", Element::new("x", "y").with_text("a".repeat(1000)));
+    assert!(plain.fits(1100) && !plain.fits(1000), "its text needs no escapes");
     for text in ["<iq/>", "<iq a='1'><b xmlns='c' xmlns:p='&quot;' p:d='e'>f</b></iq>"] {
         let stanza = Stanza::parse(text).unwrap();
-        assert!(stanza.largest_size() >= stanza.to_xml().len(), "{text}");
+        assert!(!stanza.fits(stanza.to_xml().len() - 1), "{text}");
     }
 }

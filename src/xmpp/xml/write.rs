@@ -1,9 +1,12 @@
 //! Text from a tree: the only place where XML is written that goes onto a stream.
 
-use super::{CONTENT_NS, Element, Node, is_xml_char, leading};
+use super::{CONTENT_NS, Element, Node, PREFIX_MAX, is_xml_char, leading};
 
-/// Bytes that a server may add to an attribute in a namespace: a prefix of its own making, declared.
-const PREFIX_SIZE: usize = 32;
+/// Most bytes of a prefix, ours or a server's, that an attribute in a namespace is written with, and of what declares it.
+const PREFIX_SIZE: usize = 2 * PREFIX_MAX + " xmlns:='':".len();
+
+/// Bytes of the longest escape, `&quot;` or `&apos;`.
+const ESCAPE_MAX: usize = 6;
 
 /// Prefixes and their namespaces, the innermost last.
 type Scope<'e> = Vec<(&'e str, &'e str)>;
@@ -126,29 +129,34 @@ fn escaped(out: &mut String, text: &str, in_attribute: bool) {
     }
 }
 
-pub(super) fn largest_size(element: &Element, parent_ns: &str) -> usize {
-    let mut size = 2 * element.name.len() + "<></>".len();
-    if element.ns != parent_ns {
-        size += " xmlns=''".len() + largest_text(&element.ns);
-    }
-    for (prefix, ns) in &element.declared {
-        size += " xmlns:=''".len() + prefix.len() + largest_text(ns);
-    }
-    for (name, value) in &element.attrs {
-        size += " =''".len() + largest_text(name) + largest_text(value);
-        size += if name.starts_with('{') { PREFIX_SIZE } else { 0 };
-    }
-    let content = element.nodes.iter().map(|node| match node {
-        Node::Element(child) => largest_size(child, &element.ns),
-        Node::Text(text) => largest_text(text),
-    });
-    size + content.sum::<usize>()
+/// Whether a server makes at most that many bytes of the element. Most are so small that no text needs to be looked at.
+pub(super) fn fits(element: &Element, parent_ns: &str, max: usize) -> bool {
+    size(element, parent_ns, |text| ESCAPE_MAX * text.len()) <= max || size(element, parent_ns, largest_text) <= max
 }
 
-/// Most bytes of the text once escaped: `&quot;` and `&apos;` are the longest escapes.
+fn size(element: &Element, parent_ns: &str, text_size: impl Fn(&str) -> usize + Copy) -> usize {
+    let mut bytes = 2 * element.name.len() + "<></>".len();
+    if element.ns != parent_ns {
+        bytes += " xmlns=''".len() + text_size(&element.ns);
+    }
+    for (prefix, ns) in &element.declared {
+        bytes += " xmlns:=''".len() + prefix.len() + text_size(ns);
+    }
+    for (name, value) in &element.attrs {
+        bytes += " =''".len() + text_size(name) + text_size(value);
+        bytes += if name.starts_with('{') { PREFIX_SIZE } else { 0 };
+    }
+    let content = element.nodes.iter().map(|node| match node {
+        Node::Element(child) => size(child, &element.ns, text_size),
+        Node::Text(text) => text_size(text),
+    });
+    bytes + content.sum::<usize>()
+}
+
+/// Most bytes of the text once escaped.
 fn largest_text(text: &str) -> usize {
     let size = |byte: u8| match byte {
-        b'"' | b'\'' => 6,
+        b'"' | b'\'' => ESCAPE_MAX,
         b'&' | b'<' | b'>' | b'\r' | b'\n' | b'\t' => 5,
         _ => 1,
     };
