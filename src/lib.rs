@@ -7,7 +7,7 @@
 //! | 4 roof | `app` (starts every part), `cli` |
 //! | 3 doors | `admin`, `rpc` (JSON-RPC and its event socket), `signaling` (the call gateway's sockets, WHIP, WHEP) |
 //! | 2 rooms | `conference` (registry, one actor each, a pure core, the open event sockets), `auth` (logins, links, guests), `placement` (conferences' call gateways) |
-//! | 1 wires | `store` (SQL), `eim` (link, conversion), `builtin_eim`, `callgw` (the pool), `media` (this process's call gateway node) |
+//! | 1 wires | `store` (SQL), `eim` (link, conversion, AMQP), `builtin_eim`, `callgw` (the pool), `media` (this process's call gateway node) |
 //! | 0 ground | `sync`, `clock`, `ids`, `health`, `precis`, `refusal`, `event`, `rate_limit`, `token`, `config`, `tls_client`, `schema`, `node_protocol`, `http` (listener, client, WebSockets), `xmpp` (XML, streams, negotiation) |
 //!
 //! All tasks, who starts them and what they own:
@@ -21,6 +21,8 @@
 //! | the built-in EIM's worker | `builtin_eim::runtime` | all of the built-in EIM's state |
 //! | the built-in EIM's links | `builtin_eim::runtime` | a stream each |
 //! | events | `app::serve` | the receiving end of a channel that leads up |
+//! | the broker's consumer | `app::serve` | the connection to the broker, the queue's bindings |
+//! | the broker's publisher | `app::serve_eim` | the connection to the broker, what it has not confirmed |
 //! | lifecycle events | `app::serve` | the receiving end of another, the events that the store could not keep yet |
 //! | ended families, revocations, collector, health, gateways, store, lease, clock | `app::serve` | nothing: they ask and tell at intervals |
 //! | a call gateway's probe | `callgw::Pool::start` | whether that gateway ever answered |

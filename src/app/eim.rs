@@ -9,6 +9,8 @@ use super::{Base, lease, log};
 use crate::app::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::builtin_eim::{self, runtime};
 use crate::config::{Config, EimMode};
+use crate::eim::amqp::Settings as BrokerSettings;
+use crate::eim::amqp::publisher::{Forget, Publisher};
 use crate::eim::settings::EimConfig;
 use crate::eim::{Eim, Inbound};
 use crate::ids::{Secret, random_text};
@@ -62,11 +64,26 @@ async fn run(config: &Config, store: &Store, mut lifecycle: Lifecycle) -> Result
     lifecycle.wire("clock", lease::keep_line(store.clone(), hard.clone()));
     let (eim, disk) = (load_builtin(config, store).await?, disk(store));
     let server = runtime::ComponentSettings::from(&config.eim);
+    let publisher = BrokerSettings::of(&config.events).map(|broker| {
+        let (sender, queue) = mpsc::channel(runtime::UNPUBLISHED_MAX);
+        let published = Publisher::run(broker, queue, forget(&disk), lifecycle.hard());
+        lifecycle.wire("publisher", async move {
+            published.await;
+            Ok(())
+        });
+        sender
+    });
     lifecycle.wire("eim", async move {
-        runtime::serve_components(eim, server, disk, hard).await;
+        runtime::serve_components(eim, server, disk, publisher, hard).await;
         Ok(())
     });
     Ok(lifecycle.run().await)
+}
+
+/// How publications are deleted that the broker has.
+fn forget(disk: &runtime::Disk) -> Forget {
+    let persist = Arc::clone(&disk.persist);
+    Arc::new(move |numbers| persist(numbers.into_iter().map(builtin_eim::Write::published).collect()))
 }
 
 /// The built-in EIM as it was left.

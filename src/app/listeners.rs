@@ -51,6 +51,7 @@ pub(super) async fn serve_admin(
 pub(super) fn gateway_readiness(
     store: watch::Receiver<Health>,
     eim: Eim,
+    broker: Option<watch::Receiver<Health>>,
     conferences: Conferences,
     pool: Pool,
     soft: CancellationToken,
@@ -64,10 +65,14 @@ pub(super) fn gateway_readiness(
             let now = address.here.map_or(PartState::Starting, state);
             parts.push(part(&format!("eim.{}", address.name), now, address.since_ms, address.why));
         }
-        let refused = conferences.refused_since();
-        let why = refused.map(|(_, conferences)| format!("subscriptions are refused in {conferences} conferences"));
-        let since = refused.map_or(started, |(since, _)| since);
-        parts.push(part("events", state(refused.is_none()), since, why.unwrap_or_default()));
+        let away = broker.as_ref().map(|broker| broker.borrow().clone()).filter(|broker| !broker.up);
+        let refused = conferences
+            .refused_since()
+            .map(|(since, conferences)| (since, format!("subscriptions are refused in {conferences} conferences")));
+        let down = away.map(|broker| (broker.since_ms, format!("the broker: {}", broker.why))).or(refused);
+        let is_up = down.is_none();
+        let (since, why) = down.unwrap_or((started, String::new()));
+        parts.push(part("events", state(is_up), since, why));
         for gateway in pool.reports() {
             let NodeStatus { since, reason, .. } = gateway.status;
             let up = gateway.status.fault.is_none();

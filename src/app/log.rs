@@ -81,12 +81,15 @@ where
 /// Libraries that speak with strangers, and warn of what those do wrong: as often as they do it.
 const OF_STRANGERS: [&str; 4] = ["h2", "hyper", "str0m", "dimpl"];
 
+/// Libraries whose errors are their caller's to log, once: they repeat them at each layer, and at a normal stop.
+const SILENT: [&str; 1] = ["lapin"];
+
 /// Below INFO libraries print headers, frames and statements: tokens and message text, which never appear in a log,
 /// whatever the filter asks for.
 fn may_be_heard(event: &Metadata<'_>) -> bool {
     let library = event.target().split("::").next().unwrap_or_default();
     let most = if OF_STRANGERS.contains(&library) { Level::ERROR } else { Level::INFO };
-    library == "confgate" || *event.level() <= most
+    library == "confgate" || *event.level() <= most && !SILENT.contains(&library)
 }
 
 #[cfg(test)]
@@ -133,6 +136,7 @@ mod tests {
             tracing::debug!(target: "h2::codec", "hush");
             tracing::debug!(target: "confgatemimic", "hush");
             tracing::info!(target: "sqlx::query", "slow");
+            tracing::error!(target: "lapin::io_loop", "hush: the connection ended");
             tracing::trace!("own");
         });
         assert!(!text.contains("hush"), "{text}");

@@ -20,6 +20,9 @@ use crate::conference::sockets::Sockets;
 use crate::conference::{Conferences, EventReceivers, Limits};
 use crate::config::{Config, Scope};
 use crate::eim::Eim;
+use crate::eim::amqp;
+use crate::eim::amqp::bindings::Bindings;
+use crate::eim::amqp::consumer::{Consumer, NOT_YET};
 use crate::eim::events::Inbound;
 use crate::eim::requests::Requests;
 use crate::health::Health;
@@ -48,8 +51,10 @@ pub(super) struct Parts {
     pub pool: Pool,
     pub placement: Placement,
     /// How each part is whose trouble sockets are told of.
-    pub health: [(&'static str, watch::Receiver<Health>); 3],
+    pub health: Vec<(&'static str, watch::Receiver<Health>)>,
     pub store_health: watch::Receiver<Health>,
+    /// Of the broker, where events come from one.
+    pub events_health: Option<watch::Receiver<Health>>,
     /// The tasks that answer requests of the EIM.
     pub tracker: TaskTracker,
 }
@@ -57,6 +62,8 @@ pub(super) struct Parts {
 /// The parts' event receivers and health senders: each is one task's.
 pub(super) struct Ends {
     pub inbound: mpsc::Receiver<Inbound>,
+    /// The broker's consumer, and what it delivers.
+    pub broker: Option<(Consumer, mpsc::Receiver<Inbound>)>,
     pub conferences: EventReceivers,
     pub placement: placement::Task,
     pub store_health_sender: watch::Sender<Health>,
@@ -82,7 +89,10 @@ impl Parts {
         let calls = Requests::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
         let (node, generation) = (config.node.id.clone(), first_generation(&store).await?);
         let limits = Limits::from(&*config);
-        let (conferences, receivers) = Conferences::new(calls.clone(), limits, node, generation, tracker.clone());
+        let broker = amqp::Settings::of(&config.events);
+        let bindings = broker.as_ref().map_or_else(Bindings::none, |broker| Bindings::new(broker.timeout));
+        let (conferences, receivers) =
+            Conferences::new(calls.clone(), limits, node, generation, bindings.clone(), tracker.clone());
         let sockets = Sockets::new(conferences.clone());
         let Secrets { keys, sealer, first } = Secrets::load(&config.auth, &store).await?;
         let web_address = config.http.web_address(http);
@@ -97,9 +107,18 @@ impl Parts {
 
         let (store_health_sender, store_health) = watch::channel(Health::up());
         let (gateways_health_sender, gateways_health) = watch::channel(Health::up());
-        let health = [("eim", eim.health()), ("store", store_health.clone()), ("callgw", gateways_health)];
-        let ends =
-            Ends { inbound, conferences: receivers, placement: placing, store_health_sender, gateways_health_sender };
+        let mut health = vec![("eim", eim.health()), ("store", store_health.clone()), ("callgw", gateways_health)];
+        let (events, broker_events) = consumer(broker, &config.node.id, bindings).unzip();
+        let (consumer, events_health) = events.unzip();
+        health.extend(events_health.clone().map(|events| ("events", events)));
+        let ends = Ends {
+            inbound,
+            broker: consumer.zip(broker_events),
+            conferences: receivers,
+            placement: placing,
+            store_health_sender,
+            gateways_health_sender,
+        };
         let routers = Routers { call_gateway: local.router, pulls: local.pulls };
         let parts = Self {
             config,
@@ -114,6 +133,7 @@ impl Parts {
             placement,
             health,
             store_health,
+            events_health,
             tracker,
         };
         Ok((parts, ends, routers))
@@ -122,7 +142,7 @@ impl Parts {
     /// The parts that `/readyz` names.
     pub(super) fn readiness(&self, soft: CancellationToken) -> ReadinessSource {
         let (store, eim) = (self.store_health.clone(), self.eim.clone());
-        gateway_readiness(store, eim, self.conferences.clone(), self.pool.clone(), soft)
+        gateway_readiness(store, eim, self.events_health.clone(), self.conferences.clone(), self.pool.clone(), soft)
     }
 
     /// The routes, those of the call gateway among them, and what answers behind them.
@@ -164,6 +184,16 @@ impl Parts {
             draining,
         }
     }
+}
+
+/// What comes from the broker, and how that is.
+type BrokerEnds = ((Consumer, watch::Receiver<Health>), mpsc::Receiver<Inbound>);
+
+fn consumer(settings: Option<amqp::Settings>, node: &str, bindings: Bindings) -> Option<BrokerEnds> {
+    let settings = settings?;
+    let (sender, inbound) = mpsc::channel(settings.prefetch.into());
+    let (health_sender, health) = watch::channel(Health::down(NOT_YET));
+    Some(((Consumer::new(settings, node, bindings, sender, health_sender), health), inbound))
 }
 
 /// Whether an access token is an operator's.

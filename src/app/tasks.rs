@@ -41,10 +41,15 @@ const GOING_AWAY: Duration = Duration::from_secs(2);
 /// Starts them all.
 pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
     let Parts { config, store, conferences, sockets, auth, pool, tracker, .. } = parts;
-    let Ends { inbound, conferences: receivers, placement, store_health_sender, gateways_health_sender } = ends;
+    let Ends { inbound, broker, conferences: receivers, placement, store_health_sender, gateways_health_sender } = ends;
     lifecycle.work("store", watch_store(store.clone(), store_health_sender));
     let handing_on = handle_inbound(inbound, conferences.clone(), sockets.clone(), auth.clone(), tracker.clone());
     lifecycle.work("events", handing_on);
+    if let Some((consumer, inbound)) = broker {
+        let handing_on = handle_inbound(inbound, conferences.clone(), sockets.clone(), auth.clone(), tracker.clone());
+        lifecycle.work("broker events", handing_on);
+        lifecycle.work("broker", consumer.run(lifecycle.hard()));
+    }
     lifecycle.work("lifecycle_events", follow_ups::take(receivers.lifecycle_events, auth.clone()));
     lifecycle.work("placement", placement.run(receivers.permissions, conferences.clone()));
     lifecycle.work("ended families", poll_ended(auth.clone()));
@@ -67,14 +72,14 @@ async fn handle_inbound(
 ) {
     while let Some(event) = inbound.recv().await {
         match event {
-            Inbound::Event { to, event } => {
+            Inbound::Event { to, event, receipt } => {
                 if let (Change::Created(made), Some(user)) = (&event.change, to) {
                     let own = ConferenceRef { conf_id: made.conf_id.clone(), call: made.call.is_some() };
                     sockets.created(&user, &own).await;
                 }
-                conferences.event(event).await;
+                conferences.event(event, receipt).await;
             }
-            Inbound::CallEvent { to, event } => sockets.send_call_event(&to, &event),
+            Inbound::CallEvent { to, event, .. } => sockets.send_call_event(&to, &event),
             Inbound::Up => {
                 sockets.link_up(None);
                 conferences.link_up().await;

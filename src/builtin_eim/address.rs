@@ -77,7 +77,7 @@ pub(super) fn gateway_of(address: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings::Limits;
+    use super::super::settings::{EventDelivery, Limits};
     use super::*;
 
     #[test]
@@ -87,6 +87,7 @@ mod tests {
             components: vec!["webconf.ips3000".into()],
             admin_domains: vec!["webconf-admin.ips3000".into()],
             users: Vec::new(),
+            event_delivery: EventDelivery::Headlines,
             limits: Limits::default(),
         };
         let user = |id: &str| Some(Sender::User(UserId::parse(id).unwrap()));

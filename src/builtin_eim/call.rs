@@ -10,6 +10,7 @@ use super::core::{CallContext, Eim};
 use super::dialect::{Args, Module, NAME_MAX};
 use super::events;
 use super::room::{Cause, Room};
+use super::settings::EventDelivery;
 use super::stanza_error::StanzaError;
 use crate::event::{CallMode, CallOf, Conference, MutePolicy, OPEN};
 use crate::ids::{CallId, ConfId, Secret, UserId};
@@ -20,6 +21,8 @@ use crate::xmpp::xml::{Element, Stanza};
 const REASON_MAX: usize = 64;
 /// As hard to guess as a conference's id.
 const CALL_ID_LEN: usize = CONF_ID_LEN;
+/// A publication of a call's event is told from the others of the same call by so much random text.
+const MESSAGE_ID_LEN: usize = 12;
 
 fn element(name: &str) -> Element {
     Element::new(name, Module::Call.ns())
@@ -245,9 +248,15 @@ impl Eim {
         let claim = self.claim(args)?;
         let listener = CallSubscription { claim, address: user.address.clone() };
         context.writes.push(self.call_subscriptions.subscribe(&user.id, listener, self.settings.limits.users)?);
-        for call in self.calls.ringing(&user.id) {
-            let notice = call.incoming(context.now, &user.id);
-            context.events.push(self.message_stanza(&notice).with("to", user.address.as_str()));
+        let ringing: Vec<CallNotice> =
+            self.calls.ringing(&user.id).map(|call| call.incoming(context.now, &user.id)).collect();
+        match self.settings.event_delivery {
+            EventDelivery::Headlines => {
+                let stanzas = ringing.iter().map(|notice| self.message_stanza(notice));
+                context.events.extend(stanzas.map(|stanza| stanza.with("to", user.address.as_str())));
+            }
+            // The broker knows users, not addresses: all nodes with a socket of the user get it again.
+            EventDelivery::Publications => self.publish_call_notices(context, ringing),
         }
         Ok(element("watch"))
     }
@@ -263,8 +272,11 @@ impl Eim {
         Ok(element("unwatch"))
     }
 
-    /// Sends each notice to all addresses of its users.
-    pub(super) fn send_call_notices(&self, context: &mut CallContext<'_>, notices: Vec<CallNotice>) {
+    /// Sends each notice to all addresses of its users, or publishes it for each of them.
+    pub(super) fn send_call_notices(&mut self, context: &mut CallContext<'_>, notices: Vec<CallNotice>) {
+        if self.settings.event_delivery == EventDelivery::Publications {
+            return self.publish_call_notices(context, notices);
+        }
         for notice in notices {
             let message = self.message_stanza(&notice);
             let addresses = notice.to.iter().flat_map(|user| self.call_subscriptions.addresses(user));
@@ -272,9 +284,19 @@ impl Eim {
         }
     }
 
+    fn publish_call_notices(&mut self, context: &mut CallContext<'_>, notices: Vec<CallNotice>) {
+        for CallNotice { event, to } in notices {
+            let body = events::json(&event);
+            for user in to {
+                let id = format!("{}/{}", event.data.call_id, context.text(MESSAGE_ID_LEN));
+                self.publish(context, events::user_key(&user, event.step.name()), id, body.clone());
+            }
+        }
+    }
+
     fn message_stanza(&self, notice: &CallNotice) -> Stanza {
         let from = format!("{}.{}", Module::Call.host(), self.settings.domain);
-        events::message_stanza(&from, serde_json::to_string(&notice.event).expect("an event is plain data"))
+        events::message_stanza(&from, events::json(&notice.event))
     }
 }
 

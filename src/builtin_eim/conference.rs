@@ -4,7 +4,9 @@ use super::address::{Caller, Visitor};
 use super::control::{Action, Command};
 use super::core::{CallContext, Eim};
 use super::dialect::{self, Args, NAME_MAX, PAGE_MAX, TEXT_MAX, element};
+use super::events;
 use super::room::{Cause, Posted, Room, message_number};
+use super::settings::EventDelivery;
 use super::stanza_error::StanzaError;
 use crate::event::{Change, Conference, ENDED, Event, Member, Message, MutePolicy, NOT_STARTED, OPEN, Role};
 use crate::ids::{ConfId, Secret};
@@ -125,10 +127,23 @@ impl Eim {
         };
         self.directory.insert(room);
         self.publish_changes(context, &conf_id);
-        // Nobody is subscribed to it yet: the chair's open sockets are told of it where they hear of calls.
-        let to = self.call_subscriptions.addresses(&user.id).into_iter().map(str::to_owned).collect();
-        self.post(context, Posted { event, to });
+        self.notify_chair(context, event);
         Ok(answer)
+    }
+
+    /// Nobody is subscribed to a new conference yet: its chair gets the event where the events of calls go.
+    fn notify_chair(&mut self, context: &mut CallContext<'_>, event: Event) {
+        let Some(chair) = event.actor.clone() else { return };
+        match self.settings.event_delivery {
+            EventDelivery::Headlines => {
+                let to = self.call_subscriptions.addresses(&chair).into_iter().map(str::to_owned).collect();
+                self.send_headlines(context, &Posted { event, to });
+            }
+            EventDelivery::Publications => {
+                let key = events::user_key(&chair, event.change.name());
+                self.publish(context, key, events::message_id(&event), events::json(&event));
+            }
+        }
     }
 
     /// Digits that no conference has as its password, if it can be had in a few tries one that none had before.

@@ -11,27 +11,30 @@ use super::call_subscriptions::CallSubscriptions;
 use super::calls::Calls;
 use super::dialect::Module;
 use super::directory::{Directory, Stored};
+use super::outbox::Outbox;
 use super::persistence::{self, LoadError, Write};
 use super::room::{Cause, Posted, Room};
-use super::settings::Settings;
+use super::settings::{EventDelivery, Settings};
 use super::stanza_error::{Envelope, StanzaError};
 use super::work::{Outcome, Work};
 use super::{events, menu, service};
 use crate::clock::Now;
-use crate::event::Role;
+use crate::event::{Publication, Role};
 use crate::ids::{ConfId, UserId};
 use crate::refusal::Reason;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::xml::{Element, SENT_MAX, Stanza};
 
-/// The effects of a stanza or of the passing of time. The writes must be durable before a stanza is sent; the stanzas
-/// are sent in their order: the answer, then events by number.
+/// The effects of a stanza or of the passing of time. The writes must be durable before anything is sent or published;
+/// the stanzas are sent in their order: the answer, then events by number.
 #[derive(Debug, Default)]
 pub struct Output {
     /// Stanzas to send, in order.
     pub stanzas: Vec<Stanza>,
     /// Writes that must be durable first.
     pub writes: Vec<Write>,
+    /// Events for the broker, in order; the writes have each of them too.
+    pub publications: Vec<Publication>,
     /// Work for other threads.
     pub jobs: Vec<Job>,
 }
@@ -77,16 +80,17 @@ pub(super) struct CallContext<'a> {
     pub events: Vec<Stanza>,
     /// Writes that must be durable first.
     pub writes: Vec<Write>,
+    pub publications: Vec<Publication>,
 }
 
 impl<'a> CallContext<'a> {
     fn new(now: Now, rng: &'a mut dyn Rng) -> Self {
-        Self { now, rng, events: Vec::new(), writes: Vec::new() }
+        Self { now, rng, events: Vec::new(), writes: Vec::new(), publications: Vec::new() }
     }
 
     fn output(self, answer: Option<Stanza>) -> Output {
         let stanzas = answer.into_iter().chain(self.events).collect();
-        Output { stanzas, writes: self.writes, jobs: Vec::new() }
+        Output { stanzas, writes: self.writes, publications: self.publications, jobs: Vec::new() }
     }
 
     /// Random decimal digits.
@@ -120,6 +124,7 @@ pub struct Eim {
     pub(super) nodes: BTreeMap<String, u64>,
     pub(super) calls: Calls,
     pub(super) call_subscriptions: CallSubscriptions,
+    outbox: Outbox,
 }
 
 impl Eim {
@@ -133,6 +138,7 @@ impl Eim {
             nodes: BTreeMap::new(),
             calls: Calls::default(),
             call_subscriptions: CallSubscriptions::default(),
+            outbox: Outbox::default(),
         }
     }
 
@@ -146,6 +152,7 @@ impl Eim {
     ) -> Result<Self, LoadError> {
         let (mut stored, mut users, mut nodes) = (Stored::default(), BTreeMap::new(), BTreeMap::new());
         let (mut calls, mut call_subscriptions) = (Calls::default(), CallSubscriptions::default());
+        let mut outbox = Outbox::default();
         for (kind, key, body) in documents {
             match kind.as_str() {
                 persistence::CONFERENCE => drop(stored.conferences.insert(key, body)),
@@ -158,20 +165,28 @@ impl Eim {
                 }
                 persistence::CALL => calls.restore(persistence::read(persistence::CALL, &key, &body)?),
                 persistence::LISTENER => call_subscriptions.restore(&key, &body)?,
+                persistence::OUTBOX => outbox.restore(&key, &body)?,
                 _ => return Err(LoadError { kind, key, why: "an unknown kind".into() }),
             }
         }
         let directory = Directory::load(stored, &settings.limits)?;
         let people = Accounts::load(&settings, &users)?;
-        Ok(Self { settings, directory, people, nodes, calls, call_subscriptions })
+        Ok(Self { settings, directory, people, nodes, calls, call_subscriptions, outbox })
     }
 
-    /// This EIM with other documents.
+    /// This EIM with other documents. Its publications go on by number.
     ///
     /// # Errors
     /// As for [`Eim::load`].
     pub fn reload(&self, documents: impl IntoIterator<Item = (String, String, String)>) -> Result<Self, LoadError> {
-        Self::load(self.settings.clone(), documents)
+        let mut eim = Self::load(self.settings.clone(), documents)?;
+        eim.outbox.continue_after(&self.outbox);
+        Ok(eim)
+    }
+
+    /// The publications that the documents had, in order: once. The broker may have some of them.
+    pub fn take_unpublished(&mut self) -> Vec<Publication> {
+        self.outbox.take()
     }
 
     /// Conferences that are not over.
@@ -349,9 +364,27 @@ impl Eim {
         }
     }
 
-    pub(super) fn post(&self, context: &mut CallContext<'_>, posted: Posted) {
+    fn post(&mut self, context: &mut CallContext<'_>, posted: Posted) {
+        match self.settings.event_delivery {
+            EventDelivery::Headlines => self.send_headlines(context, &posted),
+            EventDelivery::Publications => {
+                let key = events::conference_key(&posted.event.conf_id, posted.event.change.name());
+                let (id, body) = (events::message_id(&posted.event), events::json(&posted.event));
+                self.publish(context, key, id, body);
+            }
+        }
+    }
+
+    pub(super) fn send_headlines(&self, context: &mut CallContext<'_>, posted: &Posted) {
         let from = format!("{}.{}", Module::Conference.host(), self.settings.domain);
         context.events.extend(events::stanzas(&from, posted));
+    }
+
+    /// Keeps a publication together with the change that it follows from.
+    pub(super) fn publish(&mut self, context: &mut CallContext<'_>, key: String, message_id: String, body: String) {
+        let (publication, write) = self.outbox.add(key, message_id, body);
+        context.writes.push(write);
+        context.publications.push(publication);
     }
 
     fn pass_time(&mut self, context: &mut CallContext<'_>) {

@@ -1,20 +1,40 @@
-//! The stanza that tells an event.
+//! How an event leaves: as a headline for each address, or as one publication for the broker.
 
 use super::room::Posted;
+use crate::event::Event;
+use crate::ids::{ConfId, UserId};
 use crate::xmpp::xml::{Element, Stanza};
 
 /// Namespace of the element whose text is the event's JSON.
 const EVENT_NS: &str = "je:x:client:event";
 
 /// `<message type="headline"><event>JSON</event></message>`, one for each address.
-pub(super) fn stanzas(from: &str, posted: Posted) -> impl Iterator<Item = Stanza> {
-    let json = serde_json::to_string(&posted.event).expect("an event is plain data");
-    let message = message_stanza(from, json);
-    posted.to.into_iter().map(move |to| message.clone().with("to", to))
+pub(super) fn stanzas(from: &str, posted: &Posted) -> Vec<Stanza> {
+    if posted.to.is_empty() {
+        return Vec::new();
+    }
+    let message = message_stanza(from, json(&posted.event));
+    posted.to.iter().map(|to| message.clone().with("to", to.as_str())).collect()
 }
 
 /// A message without an address.
 pub(super) fn message_stanza(from: &str, json: String) -> Stanza {
     let message = Stanza::new("message").with("type", "headline").with("from", from);
     message.with_child(Element::new("event", EVENT_NS).with_text(json))
+}
+
+pub(super) fn json(event: &impl serde::Serialize) -> String {
+    serde_json::to_string(event).expect("an event is plain data")
+}
+
+pub(super) fn conference_key(conf: &ConfId, kind: &str) -> String {
+    format!("conf.{conf}.{kind}")
+}
+
+pub(super) fn user_key(user: &UserId, kind: &str) -> String {
+    format!("user.{user}.{kind}")
+}
+
+pub(super) fn message_id(event: &Event) -> String {
+    format!("{}/{}/{}", event.conf_id, event.epoch, event.seq)
 }

@@ -5,7 +5,8 @@
 //!
 //! A stanza's way: `core` asks `address` who speaks, an operation of `conference`, `call`, `sessions`, `org` or `contacts`
 //! checks it and changes a `room`, which says who is told of it; `calls` draws the conclusions for a call from its
-//! conference's roster; `events` writes the stanzas, `persistence` what is kept.
+//! conference's roster; `events` writes the stanzas or publications, `persistence` what is kept, `outbox` the publications
+//! that the broker doesn't have yet.
 
 mod account;
 mod accounts;
@@ -27,6 +28,7 @@ mod lifetime;
 mod menu;
 mod mute;
 mod org;
+mod outbox;
 mod password;
 mod persistence;
 mod presence;
@@ -43,4 +45,4 @@ mod tests;
 
 pub use self::core::{Done, Eim, Job, Output};
 pub use persistence::{LoadError, Write};
-pub use settings::{ConfiguredUser, Limits, Settings};
+pub use settings::{ConfiguredUser, EventDelivery, Limits, Settings};

@@ -9,6 +9,7 @@
 //! | `node` | node | how often a gateway node has been reset |
 //! | `call` | callId | a call that is not over |
 //! | `listener` | userId | where news of a user's calls go |
+//! | `outbox` | number | a publication that the broker hasn't confirmed; the number has 16 digits |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,7 @@ pub(super) const USER: &str = "user";
 pub(super) const NODE: &str = "node";
 pub(super) const CALL: &str = "call";
 pub(super) const LISTENER: &str = "listener";
+pub(super) const OUTBOX: &str = "outbox";
 
 /// One change to what is kept. All writes of one answer belong into one transaction, in their order.
 #[derive(Clone, PartialEq, Eq)]

@@ -38,7 +38,7 @@ enum RosterList {
     Waiting,
 }
 
-/// An event and the addresses that it goes to.
+/// An event and the addresses that it goes to as a headline: often none.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Posted {
     pub event: Event,
@@ -190,17 +190,15 @@ impl Room {
         let empty = self.is_open() && self.roster.members.is_empty();
         self.empty_since = empty.then(|| self.empty_since.unwrap_or(cause.now.moment));
         let to = self.audience(&change, cause.now.moment);
-        if !to.is_empty() {
-            let event = Event {
-                epoch: self.roster.epoch.clone(),
-                seq: self.roster.seq,
-                conf_id: self.id().clone(),
-                time: cause.now.date,
-                change,
-                actor: cause.actor.cloned(),
-            };
-            self.pending.events.push(Posted { event, to });
-        }
+        let event = Event {
+            epoch: self.roster.epoch.clone(),
+            seq: self.roster.seq,
+            conf_id: self.id().clone(),
+            time: cause.now.date,
+            change,
+            actor: cause.actor.cloned(),
+        };
+        self.pending.events.push(Posted { event, to });
     }
 
     /// Makes the change in the roster and in its mirror, unnumbered.

@@ -1,6 +1,6 @@
 //! The settings of the built-in EIM.
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, EventsMode};
 use crate::ids::Secret;
 
 /// A day in milliseconds.
@@ -17,8 +17,25 @@ pub struct Settings {
     pub admin_domains: Vec<String>,
     /// The part of the address book that stands in the configuration. It wins over a stored account of the same id.
     pub users: Vec<ConfiguredUser>,
+    /// How events leave.
+    pub event_delivery: EventDelivery,
     /// The bounds.
     pub limits: Limits,
+}
+
+/// How events leave the EIM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventDelivery {
+    /// As headlines, to those who are subscribed.
+    Headlines,
+    /// To the broker, once each.
+    Publications,
+}
+
+impl From<EventsMode> for EventDelivery {
+    fn from(mode: EventsMode) -> Self {
+        if mode == EventsMode::Amqp { Self::Publications } else { Self::Headlines }
+    }
 }
 
 impl From<&Config> for Settings {
@@ -28,6 +45,7 @@ impl From<&Config> for Settings {
             components: config.eim.trusted_components(),
             admin_domains: config.eim.provisioning_domain().into_iter().collect(),
             users: config.eim.users.iter().map(ConfiguredUser::from).collect(),
+            event_delivery: EventDelivery::from(config.events.mode),
             limits: Limits::from(&config.limits),
         }
     }

@@ -8,6 +8,7 @@ use std::io;
 use crate::app::print::print;
 use crate::clock::date_ms;
 use crate::config::{CallNode, Config, EimMode, NodeKind};
+use crate::eim::amqp;
 use crate::eim::settings::EimConfig;
 use crate::http::dial::Tls;
 use crate::ids::UserId;
@@ -36,6 +37,9 @@ pub async fn run(config: Config) -> io::Result<bool> {
         for probed in eim::probe(&settings, None, &clients(&config)).await {
             report.print_line(&probed.part, probed.outcome);
         }
+    }
+    if let Some(settings) = amqp::Settings::of(&config.events) {
+        report.print_line("events", amqp::try_broker(&settings).await);
     }
     for node in &config.callgw.nodes {
         let outcome = match node.kind {

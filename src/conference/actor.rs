@@ -11,6 +11,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::stall::LATE;
 use crate::clock::{self, Moment};
+use crate::eim::amqp::bindings::{Binding, Subject};
+use crate::eim::events::Receipt;
 use crate::eim::requests::{Requests, object};
 use crate::event::{Event, Roster};
 use crate::http::ws::Frame;
@@ -32,7 +34,7 @@ pub enum Command {
     Placed(UserId),
     Look,
     AwaySinceRestart { user: UserId, generation: u64 },
-    Event(Event),
+    Event(Event, Option<Receipt>),
     LinkUp,
     SessionUp(UserId),
     SendToMembers(Frame),
@@ -64,8 +66,10 @@ impl Handle {
 pub fn spawn(registry: Conferences, conf: ConfId) -> Arc<Handle> {
     let (sender, receiver) = mpsc::channel(MAILBOX);
     let tracker = registry.0.tracker.clone();
+    let binding = registry.0.bindings.hold(Subject::Conference(conf.clone()));
     let core = Core::new(conf, registry.0.limits, Moment::now().ms());
-    let actor = Actor { core, registry, sockets: HashMap::new(), requests: JoinSet::new(), receiver };
+    let (sockets, requests) = (HashMap::new(), JoinSet::new());
+    let actor = Actor { core, registry, sockets, requests, receiver, _binding: binding };
     tracker.spawn(actor.run());
     Arc::new(Handle(sender))
 }
@@ -85,6 +89,8 @@ struct Actor {
     /// Requests to the EIM under way: at most one for each user and one for the roster.
     requests: JoinSet<EimReply>,
     receiver: mpsc::Receiver<Command>,
+    /// Where a broker delivers the conference's events.
+    _binding: Option<Binding>,
 }
 
 impl Actor {
@@ -151,7 +157,7 @@ impl Actor {
             Command::Placed(user) => self.core.place(&user, now),
             Command::Look => self.core.look_now(now),
             Command::AwaySinceRestart { user, generation } => self.core.away_since_restart(&user, generation, now),
-            Command::Event(event) => self.core.event(event, now),
+            Command::Event(event, _receipt) => self.core.event(event, now),
             Command::LinkUp => self.core.link_up(now),
             Command::SessionUp(user) => self.core.session_up(&user),
             Command::SendToMembers(frame) => self.core.send_to_members(&frame),
@@ -196,7 +202,13 @@ impl Actor {
             Effect::EimRequest(request) => {
                 let calls = self.registry.0.calls.clone();
                 let (conf, node) = (self.core.conf_id().clone(), self.registry.0.node.clone());
-                self.requests.spawn(async move { perform(request, &calls, &conf, &node).await });
+                let bindings = self.registry.0.bindings.clone();
+                self.requests.spawn(async move {
+                    if request.reads_roster() {
+                        bindings.settled(&Subject::Conference(conf.clone())).await;
+                    }
+                    perform(request, &calls, &conf, &node).await
+                });
             }
             Effect::Grant(permissions) => self.grant(permissions).await,
             Effect::Emit(event) => {

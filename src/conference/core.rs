@@ -93,6 +93,13 @@ pub enum EimRequest {
     Look,
 }
 
+impl EimRequest {
+    /// Whether the answer is a roster, which the events after it go on from.
+    pub fn reads_roster(&self) -> bool {
+        matches!(self, Self::Subscribe { .. } | Self::Snapshot | Self::Look)
+    }
+}
+
 /// An event of a conference's life for the rest of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "a variant's sentence tells of its fields")]
@@ -355,9 +362,15 @@ impl Core {
         self.send_waiting_snapshot(now, out);
     }
 
+    /// Takes the events that came before the roster. To ask again at once for one that leaves a gap after it would have
+    /// no end where that event is no true one: whether something is missing is looked at in a moment.
     fn release_held(&mut self, now: u64, out: &mut Effects) {
         for event in std::mem::take(&mut self.held) {
-            out.extend(self.event(event, now));
+            if self.log.as_ref().is_some_and(|log| log.follows(&event)) {
+                out.extend(self.event(event, now));
+            } else {
+                self.look.hasten(now + RETRY_MS);
+            }
         }
     }
 

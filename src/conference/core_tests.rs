@@ -222,6 +222,24 @@ fn a_gap_is_closed_by_a_fresh_roster_for_everybody() {
 }
 
 #[test]
+fn an_event_that_no_roster_leads_to_has_it_read_once_and_looked_at_later() {
+    let mut truth = Truth::new(&["a"]);
+    let mut core = attached(&truth, &["a"]);
+    for (epoch, seq) in [("e1", u64::MAX), ("another", 1)] {
+        let joined = truth.0.clone();
+        let event = Event { epoch: epoch.into(), seq, ..truth.event(Change::MemberJoined(member("b", 5))) };
+        truth.0 = joined;
+        assert_eq!(requests(&core.event(event, 0)), [&EimRequest::Snapshot]);
+        assert_eq!(core.on_snapshot_reply(Ok(truth.0.clone()), 0), [], "nothing is new");
+    }
+    assert_eq!(requests(&core.tick(RETRY_MS - 1)), [] as [&EimRequest; 0]);
+    assert_eq!(requests(&core.tick(RETRY_MS)), [&EimRequest::Look]);
+    core.on_look_reply(Ok(truth.0.clone()), RETRY_MS);
+    let out = core.event(truth.event(Change::MemberJoined(member("d", 7))), RETRY_MS);
+    assert_eq!(frames(&out, "a").len(), 1, "true events go on");
+}
+
+#[test]
 fn an_older_sockets_end_removes_nobody() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);

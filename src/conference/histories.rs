@@ -96,6 +96,7 @@ impl World {
             components: vec!["webconf.ips3000".into()],
             admin_domains: vec!["webconf-admin.ips3000".into()],
             users: vec![],
+            event_delivery: crate::builtin_eim::EventDelivery::Headlines,
             limits: Default::default(),
         });
         let now = 1_000_000;

@@ -69,19 +69,16 @@ impl Log {
 
     /// Whether the event follows what is known.
     pub fn is_next(&self, event: &Event) -> bool {
-        event.epoch == self.roster.epoch && event.seq == self.roster.seq + 1
+        event.epoch == self.roster.epoch && event.seq.checked_sub(1) == Some(self.roster.seq)
     }
 
     /// Puts the event in its place, or says why it has none.
     pub fn apply(&mut self, event: Event) -> Applied {
-        if event.epoch != self.roster.epoch {
+        if !self.follows(&event) {
             return Applied::Gap;
         }
         if event.seq <= self.roster.seq {
             return Applied::Repeat;
-        }
-        if !self.is_next(&event) {
-            return Applied::Gap;
         }
         self.roster.apply(&event.change);
         self.roster.seq = event.seq;
@@ -92,6 +89,11 @@ impl Log {
             self.trimmed = true;
         }
         Applied::New
+    }
+
+    /// Whether nothing is missing before the event.
+    pub fn follows(&self, event: &Event) -> bool {
+        event.epoch == self.roster.epoch && (event.seq <= self.roster.seq || self.is_next(event))
     }
 
     /// The newest entry.

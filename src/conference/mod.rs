@@ -18,6 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::date_ms;
+use crate::eim::amqp::bindings::Bindings;
+use crate::eim::events::Receipt;
 use crate::eim::requests::Requests;
 use crate::event::{Event, Roster};
 use crate::http::ws::Frame;
@@ -65,6 +67,7 @@ struct Inner {
     calls: Requests,
     limits: Limits,
     node: String,
+    bindings: Bindings,
     lifecycle_events: mpsc::Sender<(ConfId, LifecycleEvent)>,
     permissions: mpsc::Sender<(ConfId, MediaPermissions)>,
     /// Grows over restarts too.
@@ -90,6 +93,7 @@ impl Conferences {
         limits: Limits,
         node: String,
         generation: u64,
+        bindings: Bindings,
         tracker: TaskTracker,
     ) -> (Self, EventReceivers) {
         let (lifecycle_events, carried_out) = mpsc::channel(LIFECYCLE_EVENTS);
@@ -97,7 +101,18 @@ impl Conferences {
         let generations = AtomicU64::new(generation);
         let actors = Mutex::default();
         let refused = Mutex::default();
-        let inner = Inner { actors, calls, limits, node, lifecycle_events, permissions, generations, tracker, refused };
+        let inner = Inner {
+            actors,
+            calls,
+            limits,
+            node,
+            bindings,
+            lifecycle_events,
+            permissions,
+            generations,
+            tracker,
+            refused,
+        };
         (Self(Arc::new(inner)), EventReceivers { lifecycle_events: carried_out, permissions: granted })
     }
 
@@ -146,10 +161,11 @@ impl Conferences {
         }
     }
 
-    /// An event from the EIM; for a conference that nobody here is in, nothing.
-    pub async fn event(&self, event: Event) {
+    /// An event from the EIM; for a conference that nobody here is in, nothing. The receipt is dropped once the event is
+    /// in the log.
+    pub async fn event(&self, event: Event, receipt: Option<Receipt>) {
         if let Some(actor) = self.existing(&event.conf_id) {
-            actor.send(Command::Event(event)).await;
+            actor.send(Command::Event(event, receipt)).await;
         }
     }
 
@@ -209,6 +225,11 @@ impl Conferences {
             (false, true) => drop(refused.remove(conf)),
             _ => {}
         }
+    }
+
+    /// What this node has the broker deliver.
+    pub fn bindings(&self) -> &Bindings {
+        &self.0.bindings
     }
 
     fn existing(&self, conf: &ConfId) -> Option<Arc<Handle>> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
 
 use crate::conference::{ConferenceRef, Conferences, Socket, Start, notification};
+use crate::eim::amqp::bindings::{Binding, Subject};
 use crate::event::CallEvent;
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::{Close, Outbox};
@@ -29,6 +30,8 @@ struct Live {
     family: String,
     attached: HashSet<ConfId>,
     link_up: Arc<Notify>,
+    /// Where a broker delivers the user's events.
+    _binding: Option<Binding>,
 }
 
 /// A socket that was registered.
@@ -50,7 +53,9 @@ impl Sockets {
         let generation = self.0.conferences.next_generation();
         let link_up = Arc::new(Notify::new());
         let socket = Socket { generation, guest, outbox };
-        let live = Live { socket, family: family.to_owned(), attached: HashSet::new(), link_up: link_up.clone() };
+        let _binding = self.0.conferences.bindings().hold(Subject::User(user.clone()));
+        let (family, attached) = (family.to_owned(), HashSet::new());
+        let live = Live { socket, family, attached, link_up: link_up.clone(), _binding };
         let mut all = self.lock();
         if let Some(why) = self.0.closed_for.get() {
             live.socket.outbox.close(*why);
@@ -60,6 +65,11 @@ impl Sockets {
         }
         metrics::gauge!("confgate_sockets").set(all.len() as f64);
         Opened { generation, link_up }
+    }
+
+    /// Waits until a broker, if there is one, delivers the user's events here.
+    pub async fn bound(&self, user: &UserId) {
+        self.0.conferences.bindings().settled(&Subject::User(user.clone())).await;
     }
 
     /// Lets the socket listen to the conference, unless it is no longer the user's. For one that listens already,

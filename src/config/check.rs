@@ -6,7 +6,7 @@ use std::fmt::Display;
 use toml::{Table, Value};
 
 use super::error::ConfigError;
-use super::{Auth, Callgw, Config, Eim, Http, Limits, Node, Range, Store, example};
+use super::{Auth, Callgw, Config, Eim, Events, Http, Limits, Node, Range, Store, example};
 
 /// Members without a default, by the list or table they stand in.
 pub(super) const REQUIRED: [(&str, &[&str]); 5] = [
@@ -18,8 +18,16 @@ pub(super) const REQUIRED: [(&str, &[&str]); 5] = [
 ];
 
 /// Every integer key that isn't bounded by its type alone.
-pub(super) const RANGES: [&[Range]; 7] =
-    [Http::RANGES, Node::RANGES, Store::RANGES, Auth::RANGES, Eim::RANGES, Callgw::RANGES, Limits::RANGES];
+pub(super) const RANGES: [&[Range]; 8] = [
+    Http::RANGES,
+    Node::RANGES,
+    Store::RANGES,
+    Auth::RANGES,
+    Eim::RANGES,
+    Events::RANGES,
+    Callgw::RANGES,
+    Limits::RANGES,
+];
 
 /// The errors found so far, over the table as it was written.
 pub(super) struct Findings<'a> {

@@ -1,4 +1,4 @@
-//! `[eim]` and `[events]`: the enterprise's XMPP server, and how its events arrive.
+//! `[eim]`: the enterprise's XMPP server.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -297,38 +297,6 @@ impl Eim {
         }
         if self.secret.as_ref().is_none_or(Secret::is_empty) {
             found.refuse("eim.secret", "the components' secret at the XMPP server");
-        }
-    }
-}
-
-/// `events.mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EventsMode {
-    /// From the built-in EIM, in this process.
-    Inproc,
-    /// Headlines on the XMPP link.
-    Xmpp,
-}
-
-/// The section `events`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Events {
-    /// Where it isn't set: `inproc` with the built-in EIM, `xmpp` with an external one.
-    pub mode: EventsMode,
-}
-
-impl Default for Events {
-    fn default() -> Self {
-        Self { mode: EventsMode::Inproc }
-    }
-}
-
-impl Events {
-    pub(super) fn check(&self, eim: EimMode, found: &mut Findings) {
-        if self.mode == EventsMode::Inproc && eim != EimMode::Builtin {
-            found.refuse("events.mode", "\"xmpp\", since eim.mode is not \"builtin\"");
         }
     }
 }

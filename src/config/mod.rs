@@ -9,6 +9,7 @@ mod check;
 mod eim;
 mod env;
 mod error;
+mod events;
 mod example;
 mod limits;
 mod server;
@@ -26,9 +27,10 @@ use toml::{Table, Value};
 pub use addresses::{BasePath, Origin, Url};
 pub use auth::{Auth, Client, Key, Scope};
 pub use callgw::{CallNode, Callgw, NodeKind, Turn};
-pub use eim::{Eim, EimMode, EimTls, EimUser, Events, EventsMode, JidScheme};
+pub use eim::{Eim, EimMode, EimTls, EimUser, JidScheme};
 pub use env::process_environment;
 pub use error::ConfigError;
+pub use events::{Events, EventsMode};
 pub use example::EXAMPLE;
 pub use limits::Limits;
 pub use server::{Admin, Durability, Http, Log, LogFormat, Node, Store};
@@ -78,8 +80,22 @@ impl Config {
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Vec<ConfigError>> {
+        let config = Self::read(path, environment)?;
+        let mode = Value::try_from(config.events.mode).expect("it has a name");
+        let table = Table::from_iter([("events".to_owned(), Table::from_iter([("mode".to_owned(), mode)]).into())]);
+        let variables = BTreeMap::new();
+        let mut found = check::Findings::new(&table, &variables);
+        config.events.check_gateway(config.eim.mode, &mut found);
+        found.into_result().map(|()| config)
+    }
+
+    /// What every command demands.
+    fn read(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<ConfigError>> {
         let table = match path {
-            Some(path) => read(path).map_err(|error| vec![error])?,
+            Some(path) => read_file(path).map_err(|error| vec![error])?,
             None => Table::new(),
         };
         Self::from_table(table, environment)
@@ -96,7 +112,7 @@ impl Config {
     ) -> Result<Self, Vec<ConfigError>> {
         let mode = ("CONFGATE_EIM__MODE".to_owned(), "builtin".to_owned());
         let config =
-            Self::load(path, environment.into_iter().filter(|(name, _)| *name != mode.0).chain([mode.clone()]))?;
+            Self::read(path, environment.into_iter().filter(|(name, _)| *name != mode.0).chain([mode.clone()]))?;
         let (table, variables) = (Table::new(), BTreeMap::new());
         let mut found = check::Findings::new(&table, &variables);
         config.eim.check_service(&mut found);
@@ -167,7 +183,7 @@ fn choose_events(table: &mut Table) {
     }
 }
 
-fn read(path: &Path) -> Result<Table, ConfigError> {
+fn read_file(path: &Path) -> Result<Table, ConfigError> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| ConfigError::file(path, &error.to_string()))?;
     file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(|error| ConfigError::file(path, &error.to_string()))?;

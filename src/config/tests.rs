@@ -265,8 +265,12 @@ fn dependent_keys_are_demanded_together() {
         ("[eim]\ncomponent = \"a.b\"\nadmin_domain = \"a.b\"", vec!["eim.admin_domain"]),
         ("[eim]\nreconnect_min_ms = 9\nreconnect_max_ms = 8", vec!["eim.reconnect_min_ms"]),
         ("[eim]\nmode = \"c2s\"\nhost = \"h\"\n[events]\nmode = \"inproc\"", vec!["events.mode"]),
-        ("[events]\nmode = \"amqp\"", vec!["events.mode"]),
-        ("[events]\nurl = \"amqp://h\"", vec!["events.url"]),
+        ("[events]\nurl = \"http://h\"", vec!["events.url"]),
+        ("[eim]\nmode = \"c2s\"\nhost = \"h\"\n[events]\nmode = \"amqp\"", vec!["events.url"]),
+        (
+            "[eim]\nmode = \"c2s\"\nhost = \"h\"\n[events]\nmode = \"amqp\"\nurl = \"http://h\"\nexchange = \"a b\"",
+            vec!["events.url", "events.exchange"],
+        ),
         (
             "[eim]\nmode = \"c2s\"\nhost = \"h\"\n[[auth.clients]]\nid = \"c\"\nsecret = \"s\"",
             vec!["auth.clients[0].password"],
@@ -299,6 +303,20 @@ fn dependent_keys_are_demanded_together() {
     for (text, expected) in cases {
         assert_eq!(refused_keys(text), expected, "{text}");
     }
+}
+
+#[test]
+fn a_broker_brings_events_to_a_gateway_of_an_external_eim_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("confgate.toml");
+    let text = "[events]\nmode = \"amqp\"\nurl = \"amqp://h\"\n[eim]\nhost = \"h\"\nsecret = \"s\"\n";
+    std::fs::write(&path, text).unwrap();
+    let refused = Config::load(Some(&path), []).unwrap_err();
+    let allowed = "events.mode = \"amqp\"; allowed: \"inproc\" or \"xmpp\", since eim.mode is \"builtin\"";
+    assert_eq!(refused.iter().map(ToString::to_string).collect::<Vec<_>>(), [allowed]);
+    assert!(Config::load_eim_service(Some(&path), []).is_ok());
+    let component = [("CONFGATE_EIM__MODE".to_owned(), "component".to_owned())];
+    assert!(Config::load(Some(&path), component).is_ok());
 }
 
 #[test]

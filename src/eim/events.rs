@@ -13,6 +13,27 @@ use crate::ids::{ConfId, UserId};
 /// Events that may wait for their consumer. Beyond, the link stops reading: see [`Outbox`].
 pub const INBOUND_MAX: usize = 4096;
 
+/// Acknowledges a delivery when it is dropped: by then its event is in the conference's log, or nobody here wants it.
+#[derive(Debug)]
+pub struct Receipt {
+    to: mpsc::UnboundedSender<u64>,
+    tag: u64,
+}
+
+impl Receipt {
+    /// `to` gets the delivery's tag. As many can be open as the broker delivers unacknowledged.
+    pub fn new(to: &mpsc::UnboundedSender<u64>, tag: u64) -> Self {
+        Self { to: to.clone(), tag }
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        // An error here: that connection is over, and the broker delivers the event again.
+        let _ = self.to.send(self.tag);
+    }
+}
+
 /// An event from the EIM. In order for each link; `Up` precedes everything of a connection, `Down` follows it.
 #[derive(Debug)]
 pub enum Inbound {
@@ -22,6 +43,8 @@ pub enum Inbound {
         to: Option<UserId>,
         /// The event.
         event: Event,
+        /// Of one that a broker delivered.
+        receipt: Option<Receipt>,
     },
     /// A call's event. It has no number.
     CallEvent {
@@ -29,6 +52,8 @@ pub enum Inbound {
         to: UserId,
         /// The event.
         event: CallEvent,
+        /// Of one that a broker delivered.
+        receipt: Option<Receipt>,
     },
     /// The EIM asks where a conference is joined. `None`: there is none. Dropped: the EIM is told of our fault.
     WebAddress {
@@ -57,11 +82,11 @@ impl Inbound {
     pub fn read(body: &str, to: &str, eim_domain: &str) -> Result<Self, serde_json::Error> {
         let to = user_at(to, eim_domain);
         let error = match serde_json::from_str(body) {
-            Ok(event) => return Ok(Self::Event { to, event }),
+            Ok(event) => return Ok(Self::Event { to, event, receipt: None }),
             Err(error) => error,
         };
         match (to, serde_json::from_str(body)) {
-            (Some(to), Ok(event)) => Ok(Self::CallEvent { to, event }),
+            (Some(to), Ok(event)) => Ok(Self::CallEvent { to, event, receipt: None }),
             _ => Err(error),
         }
     }
@@ -195,10 +220,12 @@ mod tests {
         let read = |body: &str, to: &str| Inbound::read(body, to, "ips3000");
         let user = UserId::parse("u1");
         let conference = read(MEMBER_LEFT, "u1%ips3000@webconf.ips3000/uc");
-        assert!(matches!(conference, Ok(Inbound::Event { to, event }) if to == user && event.seq == 7));
+        assert!(matches!(conference, Ok(Inbound::Event { to, event, .. }) if to == user && event.seq == 7));
         assert!(matches!(read(MEMBER_LEFT, "webconf.ips3000"), Ok(Inbound::Event { to: None, .. })));
         let call = read(CALL_ENDED, "u1@ips3000");
-        assert!(matches!(call, Ok(Inbound::CallEvent { to, event }) if Some(&to) == user.as_ref() && event.is_last()));
+        assert!(
+            matches!(call, Ok(Inbound::CallEvent { to, event, .. }) if Some(&to) == user.as_ref() && event.is_last())
+        );
         for unreadable in [CALL_ENDED, "", "{}", r#"{"type":"member.left"}"#] {
             assert!(read(unreadable, "webconf.ips3000").is_err(), "{unreadable}");
         }

@@ -2,6 +2,7 @@
 
 pub mod address_health;
 pub mod addresses;
+pub mod amqp;
 pub mod convert;
 pub mod events;
 pub mod iq_handler;

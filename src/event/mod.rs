@@ -1,6 +1,7 @@
 //! The vocabulary of a conference: what a snapshot and its numbered events say, and how one follows from the other.
 
 mod call;
+mod publication;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,6 +10,7 @@ use crate::ids::{ConfId, UserId};
 use crate::precis::display_name;
 
 pub use call::{CallData, CallEvent, CallMode, CallOf, CallStep};
+pub use publication::Publication;
 
 /// `state` of a conference that is open.
 pub const OPEN: u8 = 0;

@@ -19,6 +19,8 @@ impl Participant {
         let mut socket = client.open_socket().await;
         let hello = socket.expect("hello").await;
         assert_eq!((hello["heartbeatMs"].as_u64(), hello["resumeWindowMs"].as_u64()), (Some(10_000), Some(60_000)));
+        // From here on everything comes as an event.
+        socket.wait_for("conference.snapshot").await;
         let joined = socket.call("conference.join", json!({ "confId": conf })).await.result();
         assert_eq!(joined["confId"], conf);
         assert_eq!(joined["member"]["userId"], client.user_id());

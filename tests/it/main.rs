@@ -2,6 +2,7 @@
 //! it is linked once; each module is a subject, and `support` is the vocabulary they share.
 
 mod access;
+mod amqp;
 mod bounds;
 mod browser_calls;
 mod browser_end_to_end;

@@ -3,7 +3,8 @@
 //! One task, the worker, owns the [`Eim`]; each connection has a task that owns its stream. All stanzas go through the
 //! worker's mailbox and come out of it in the order in which they were handled, and only after the writes that they
 //! tell of are durable: whatever came in while one transaction was under way goes into the next. What can't be made
-//! durable is undone, by reading everything anew, and refused; reading goes on meanwhile.
+//! durable is undone, by reading everything anew, and refused; reading goes on meanwhile. Events for a broker go into a
+//! queue once they are durable; what the store still has of them at a start goes first.
 //!
 //! Two ways in: [`serve_in_process`] plays the server of XEP-0114 for the gateway's own links, [`serve_components`]
 //! connects a component for each of the EIM's addresses to a real XMPP server.
@@ -11,6 +12,7 @@
 mod components;
 mod disk;
 mod link;
+mod publisher_queue;
 mod server;
 mod worker;
 
@@ -25,9 +27,12 @@ use tokio_util::task::TaskTracker;
 
 use super::Eim;
 use crate::config;
+use crate::event::Publication;
 use crate::ids::Secret;
 use crate::xmpp::dial::Endpoint;
 pub use disk::{Disk, Persist, Recall};
+use publisher_queue::PublisherQueue;
+pub use publisher_queue::UNPUBLISHED_MAX;
 use worker::{Routes, Worker};
 
 /// The server that `confgate eim` connects to.
@@ -78,7 +83,7 @@ pub async fn serve_in_process(
     stop: CancellationToken,
 ) {
     let tracker = TaskTracker::new();
-    let (worker, inbox) = Worker::new(eim, Routes::ByRecipient, disk, tracker.clone());
+    let (worker, inbox) = Worker::new(eim, Routes::ByRecipient, disk, PublisherQueue::new(None), tracker.clone());
     tracker.spawn(server::accept(listener, Arc::new(secrets), inbox, tracker.clone(), stop.clone()));
     worker.run(stop).await;
     tracker.close();
@@ -88,10 +93,19 @@ pub async fn serve_in_process(
 /// Serves at the EIM's addresses on a real XMPP server until told to stop, and returns when everything under way is
 /// done. A connection that breaks or is refused is made again, with jittered pauses; what was to go over it meanwhile
 /// is lost, as on any XMPP server, and the gateways ask for a snapshot.
-pub async fn serve_components(eim: Eim, settings: ComponentSettings, disk: Disk, stop: CancellationToken) {
+///
+/// `publisher` gets the events of [`EventDelivery::Publications`](super::EventDelivery), each by its number, and deletes
+/// its document by [`Write::published`](super::Write::published). Its queue holds [`UNPUBLISHED_MAX`].
+pub async fn serve_components(
+    eim: Eim,
+    settings: ComponentSettings,
+    disk: Disk,
+    publisher: Option<mpsc::Sender<Publication>>,
+    stop: CancellationToken,
+) {
     let tracker = TaskTracker::new();
     let (addresses, domain): (Vec<String>, _) = (eim.module_addresses().collect(), eim.domain().to_owned());
-    let (worker, inbox) = Worker::new(eim, Routes::BySender, disk, tracker.clone());
+    let (worker, inbox) = Worker::new(eim, Routes::BySender, disk, PublisherQueue::new(publisher), tracker.clone());
     let endpoint = Endpoint::Tcp { host: settings.host.clone(), port: settings.port };
     for address in addresses {
         let component = components::Component::new(address, domain.clone(), endpoint.clone(), &settings);

@@ -1,14 +1,16 @@
 //! The shell's promises, over real streams.
 
+mod publications;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
 use super::*;
-use crate::builtin_eim::{Limits, Settings};
+use crate::builtin_eim::{EventDelivery, Limits, Settings};
 use crate::clock::date_ms;
 use crate::event::Event;
 use crate::xmpp::negotiate::{component_client, component_server};
@@ -25,6 +27,7 @@ fn settings() -> Settings {
         components: vec![CALLERS.into()],
         admin_domains: vec![ADMIN.into()],
         users: Vec::new(),
+        event_delivery: EventDelivery::Headlines,
         limits: Limits::default(),
     }
 }
@@ -36,6 +39,8 @@ struct Disk {
     commits: Arc<AtomicUsize>,
     /// Tries that fail before one succeeds.
     broken: Arc<AtomicUsize>,
+    /// Commits are made and reported as failed while it is true.
+    misreports: Arc<AtomicBool>,
     /// Commits wait while it is true.
     held: watch::Sender<bool>,
     begun: Arc<Notify>,
@@ -44,8 +49,8 @@ struct Disk {
 impl Disk {
     fn new() -> Self {
         let held = watch::Sender::new(false);
-        let (documents, commits, broken, begun) = Default::default();
-        Self { documents, commits, broken, held, begun }
+        let (documents, commits, broken, misreports, begun) = Default::default();
+        Self { documents, commits, broken, misreports, held, begun }
     }
 
     fn ways(&self) -> super::Disk {
@@ -81,7 +86,7 @@ impl Disk {
                 None => drop(documents.remove(&key)),
             }
         }
-        Ok(())
+        if self.misreports.load(Ordering::SeqCst) { Err("no answer".into()) } else { Ok(()) }
     }
 
     fn eim(&self) -> Eim {
@@ -315,7 +320,7 @@ async fn the_eims_addresses_are_components_of_a_server_and_come_back_after_a_cut
         reconnect_max: Duration::from_millis(5),
         keepalive: Duration::from_secs(60),
     };
-    let served = tokio::spawn(serve_components(Disk::new().eim(), settings, Disk::new().ways(), stop.clone()));
+    let served = tokio::spawn(serve_components(Disk::new().eim(), settings, Disk::new().ways(), None, stop.clone()));
     let mut streams = HashMap::new();
     while streams.len() < 5 {
         let (stream, domain) = server_side(&listener).await;

@@ -14,6 +14,7 @@ use super::super::address::domain_of;
 use super::super::stanza_error::{Envelope, StanzaError};
 use super::super::{Done, Eim, Job, Output, Write};
 use super::disk::{Disk, Kept};
+use super::publisher_queue::PublisherQueue;
 use crate::clock::Now;
 use crate::refusal::Reason;
 use crate::xmpp::xml::Stanza;
@@ -69,12 +70,13 @@ pub(super) struct LinkSender {
     pub cut: CancellationToken,
 }
 
-/// See the module. No lock: the EIM and the links' outlets are the worker's alone.
+/// See the module. No lock: the EIM and the links' ends are the worker's alone.
 pub(super) struct Worker {
     eim: Eim,
     routes: Routes,
     disk: Disk,
-    /// Nothing is changed until then, as changes can't be kept.
+    publisher: PublisherQueue,
+    /// Nothing is changed until then, as changes can't be kept or published.
     rest: Option<Instant>,
     /// Whether the last changes could not be kept.
     in_trouble: bool,
@@ -90,7 +92,13 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(eim: Eim, routes: Routes, disk: Disk, tracker: TaskTracker) -> (Self, mpsc::Sender<Inbound>) {
+    pub(super) fn new(
+        eim: Eim,
+        routes: Routes,
+        disk: Disk,
+        publisher: PublisherQueue,
+        tracker: TaskTracker,
+    ) -> (Self, mpsc::Sender<Inbound>) {
         let (own, inbox) = mpsc::channel(INBOX);
         let links = HashMap::new();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -102,6 +110,7 @@ impl Worker {
             eim,
             routes,
             disk,
+            publisher,
             rest,
             in_trouble,
             kept_at,
@@ -119,6 +128,7 @@ impl Worker {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
         let depth = metrics::gauge!("confgate_builtin_eim_inbox_stanzas");
+        self.take_restored(&stop).await;
         loop {
             let timer = self.timer();
             tokio::select! {
@@ -129,9 +139,7 @@ impl Worker {
             }
             depth.set((batch.len() + self.inbox.len()) as f64);
             let (mut done, mut taken) = (Output::default(), Taken::default());
-            if self.rest.is_some_and(|until| until <= Instant::now()) {
-                self.rest = None;
-            }
+            self.update_rest();
             let now = if self.rest.is_some() { self.kept_at } else { Now::read() };
             if self.rest.is_none() {
                 self.append(&mut done, now, |eim, now, rng| eim.tick(now, rng));
@@ -149,10 +157,32 @@ impl Worker {
                 }
                 Kept::Stopped => return,
             }
+            self.publisher.put(done.publications);
             self.send(done.stanzas);
             for job in done.jobs {
                 self.start(job);
             }
+        }
+    }
+
+    /// What an earlier process has not published goes to the publisher. Without one it is deleted: it would be out of
+    /// date when there is a broker again.
+    async fn take_restored(&mut self, stop: &CancellationToken) {
+        let restored = self.eim.take_unpublished();
+        if self.publisher.is_open() {
+            return self.publisher.put(restored);
+        }
+        let writes = restored.iter().map(|publication| Write::published(publication.number)).collect();
+        // Where it fails, the next start tries it again.
+        let _ = self.keep(writes, stop).await;
+    }
+
+    fn update_rest(&mut self) {
+        if self.rest.is_some_and(|until| until <= Instant::now()) {
+            self.rest = None;
+        }
+        if !self.publisher.has_room() {
+            self.rest = Some(Instant::now() + WRITE_RETRY_PAUSE);
         }
     }
 
@@ -167,6 +197,7 @@ impl Worker {
         let output = work(&mut self.eim, now, &mut rand::rng());
         done.stanzas.extend(output.stanzas);
         done.writes.extend(output.writes);
+        done.publications.extend(output.publications);
         done.jobs.extend(output.jobs);
     }
 
@@ -246,7 +277,11 @@ impl Worker {
             tracing::error!(why, "the built-in EIM's changes can't be kept: they are refused until they can");
         }
         match self.eim.reload(documents) {
-            Ok(eim) => self.eim = eim,
+            Ok(mut eim) => {
+                // Writes that seemed to fail may be durable: then their publications leave too.
+                self.publisher.put(eim.take_unpublished());
+                self.eim = eim;
+            }
             // It wrote them itself, and has read them before.
             Err(error) => tracing::error!(%error, "the built-in EIM's documents are not what it wrote"),
         }
@@ -257,6 +292,7 @@ impl Worker {
             self.take_stanza(stanza, self.kept_at, &mut done, &mut Taken::default());
         }
         done.writes.clear();
+        done.publications.clear();
         done
     }
 

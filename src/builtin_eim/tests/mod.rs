@@ -8,4 +8,5 @@ mod control;
 mod dialect;
 mod histories;
 mod presence;
+mod publications;
 mod world;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::builtin_eim::{ConfiguredUser, Eim, Limits, Output, Settings};
-use crate::event::{CallEvent, Conference, Event, Member, Message, Roster};
+use crate::builtin_eim::{ConfiguredUser, Eim, EventDelivery, Limits, Output, Settings, Write};
+use crate::event::{CallEvent, Conference, Event, Member, Message, Publication, Roster};
 use crate::ids::Secret;
 use crate::xmpp::xml::{Element, Stanza};
 
@@ -38,6 +38,8 @@ pub struct World {
     heard: BTreeMap<String, Vec<Event>>,
     /// News of calls by the address that they went to.
     rung: BTreeMap<String, Vec<CallEvent>>,
+    /// Publications that nobody has taken.
+    publications: Vec<Publication>,
 }
 
 pub fn settings() -> Settings {
@@ -58,15 +60,25 @@ pub fn settings() -> Settings {
             user("ben", "Ben", None, Some("sales")),
             user("cat", "Cat", None, Some("lab")),
         ],
+        event_delivery: EventDelivery::Headlines,
         limits: Limits { conference_members: 5, conferences: 50, users: 60, calls_per_user: 4, ..Limits::default() },
     }
 }
 
 impl World {
     pub fn new() -> Self {
-        let eim = Eim::new(settings());
+        Self::with(settings())
+    }
+
+    /// Events leave as publications.
+    pub fn publishing() -> Self {
+        Self::with(Settings { event_delivery: EventDelivery::Publications, ..settings() })
+    }
+
+    fn with(settings: Settings) -> Self {
         let (disk, heard, rung) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { eim, now: 1_000_000, rng: StdRng::seed_from_u64(7), disk, heard, rung }
+        let (rng, publications) = (StdRng::seed_from_u64(7), Vec::new());
+        Self { eim: Eim::new(settings), now: 1_000_000, rng, disk, heard, rung, publications }
     }
 
     pub fn operation(name: &str, attrs: &[(&str, &str)]) -> Element {
@@ -87,6 +99,10 @@ impl World {
 
     /// Keeps the writes, files the events, returns the answer, which is always first.
     fn take(&mut self, output: Output) -> Option<Stanza> {
+        let outbox = output.writes.iter().filter(|write| write.kind == "outbox");
+        let kept = outbox.map(|write| serde_json::from_str(write.body.as_deref().unwrap()).unwrap());
+        assert_eq!(kept.collect::<Vec<Publication>>(), output.publications, "kept with the change");
+        self.publications.extend(output.publications);
         for write in output.writes {
             let key = (write.kind.to_owned(), write.key);
             assert!(key.1.len() <= 160);
@@ -262,6 +278,22 @@ impl World {
     /// Types of the events that the address has heard since it was asked last, in their order.
     pub fn hear_types(&mut self, address: &str) -> String {
         self.events_at(address).iter().map(|e| e.change.name()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The publications since the last call.
+    pub fn publications(&mut self) -> Vec<Publication> {
+        std::mem::take(&mut self.publications)
+    }
+
+    /// Their routing keys.
+    pub fn published_keys(&mut self) -> Vec<String> {
+        self.publications().into_iter().map(|publication| publication.routing_key).collect()
+    }
+
+    /// The broker has confirmed it.
+    pub fn confirm(&mut self, publication: &Publication) {
+        let write = Write::published(publication.number);
+        assert!(self.disk.remove(&(write.kind.to_owned(), write.key)).is_some());
     }
 
     /// The EIM that the disk gives.

@@ -27,6 +27,11 @@ impl Look {
     pub(super) fn new(at: u64) -> Self {
         Self { at, asking: false, behind: false, refused: false }
     }
+
+    /// The EIM is asked then at the latest.
+    pub(super) fn hasten(&mut self, at: u64) {
+        self.at = self.at.min(at);
+    }
 }
 
 impl Core {

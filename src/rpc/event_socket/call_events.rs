@@ -18,6 +18,7 @@ const SUBSCRIBE_RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration:
 pub(super) async fn subscribe(from: &EventSockets, user: &UserId, generation: u64, link_up: &Notify) {
     let mut backoff = Backoff::new(SUBSCRIBE_RETRY.0, SUBSCRIBE_RETRY.1);
     loop {
+        from.sockets.bound(user).await;
         let asked = from.calls.as_user("eim.user.subscribe", user, &claim(from, generation)).await;
         match asked {
             Err(refusal) if refusal.is_retryable() => {

@@ -49,7 +49,7 @@ pub struct EventSockets {
     /// The checks of access.
     pub authorization: Authorization,
     /// The parts that sockets are told of: each part's name, and its health.
-    pub health: [(&'static str, watch::Receiver<Health>); 3],
+    pub health: Vec<(&'static str, watch::Receiver<Health>)>,
 }
 
 /// The opener of a socket, and the positions from where it resumes.

@@ -16,6 +16,7 @@ use crate::support::janus::Janus;
 use crate::support::media::{NODE_SECRET, builtin_node};
 use crate::support::ports::Port;
 use crate::support::process::Process;
+use crate::support::rabbitmq::RabbitMq;
 use crate::support::turn::Turn;
 use crate::support::wait::PATIENCE;
 use crate::support::xmpp_server::{COMPONENT, MODULES, XmppServer};
@@ -82,6 +83,7 @@ pub struct World {
     empty: XmppServer,
     /// One address of the EIM's is, and says nothing.
     mute: XmppServer,
+    broker: RabbitMq,
     trust: Trust,
     node: Gateway,
     janus: Janus,
@@ -98,6 +100,7 @@ impl World {
         Self {
             empty,
             mute,
+            broker: RabbitMq::start().await,
             node: Gateway::media(&node).start().await,
             trust,
             janus: Janus::start().await,
@@ -110,6 +113,7 @@ impl World {
             "EIM, as a component" => self.component(way).await,
             "EIM, by sessions" => self.sessions(way).await,
             "EIM's addresses" => self.addresses(way).await,
+            "broker" => self.broker(way).await,
             "store" => store(way).await,
             "call gateway" => self.node(way).await,
             "Janus" => self.janus(way).await,
@@ -135,6 +139,26 @@ impl World {
             "refusing" => scene(section.replace(COMPONENT, "elsewhere.ips3000")),
             "wrong secret" => scene(section.replace(door.secret, HUSH)),
             "without eim.secret" => scene(without(&section, "secret = \"secret-of")),
+            way => panic!("not {way}"),
+        }
+    }
+
+    async fn broker(&self, way: &str) -> Scene {
+        let section = without(&format!("{}{EIM_TIMES}", self.empty.component_section(COMPONENT)), "admin_");
+        let events = |url: &str| {
+            let times = "timeout_ms = 1000\nreconnect_min_ms = 50\nreconnect_max_ms = 400\n";
+            scene(format!("{section}[events]\nmode = \"amqp\"\n{times}{url}{CLIENT}"))
+        };
+        match way {
+            "absent" | "silent" | "refusing" => {
+                let (port, held) = broken(way).await;
+                events(&format!("url = \"amqp://confgate:pass@{}/%2F\"\n", port.address())).holding(port).holding(held)
+            }
+            "wrong password" => {
+                let url = self.broker.url().replace(&format!(":{}@", RabbitMq::PASSWORD), &format!(":{HUSH}@"));
+                events(&format!("url = {url:?}\n"))
+            }
+            "without events.url" => events(""),
             way => panic!("not {way}"),
         }
     }

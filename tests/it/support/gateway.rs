@@ -275,28 +275,51 @@ pub async fn eim_with(config: &str) -> Eim {
     let directory = tempfile::Builder::new().prefix("confgate-eim-").tempdir();
     let directory = directory.expect("the system's directory for temporary files is writable");
     std::fs::write(directory.path().join("confgate.toml"), config).expect("the directory is writable");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_confgate"));
-    command.args(["eim", "--config", "confgate.toml"]).current_dir(directory.path());
-    let mut process = Process::start("confgate eim", &mut command);
-    let connected = until(PATIENCE, async || {
-        let ended = process.exited();
-        assert!(ended.is_none(), "confgate eim ended: {ended:?}");
-        let lines = process.lines();
-        let modules = MODULES.iter().filter(|module| {
-            lines
-                .iter()
-                .any(|line| line.text.contains("the EIM's address is connected") && line.text.contains(**module))
-        });
-        (modules.count() == MODULES.len()).then_some(())
-    });
-    assert!(connected.await.is_some(), "the EIM's modules are not connected within {PATIENCE:?}");
-    Eim { process, _directory: directory }
+    let process = launch_eim(directory.path());
+    let mut eim = Eim { process, directory };
+    eim.ready().await;
+    eim
 }
 
 /// The built-in EIM as components of an XMPP server.
 pub struct Eim {
     pub process: Process,
-    _directory: TempDir,
+    directory: TempDir,
+}
+
+impl Eim {
+    /// Gone at once, as by a crash. Its store is kept.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again with what it stored.
+    pub async fn restart(&mut self) {
+        self.kill();
+        self.process = launch_eim(self.directory.path());
+        self.ready().await;
+    }
+
+    async fn ready(&mut self) {
+        let connected = until(PATIENCE, async || {
+            let ended = self.process.exited();
+            assert!(ended.is_none(), "confgate eim ended: {ended:?}");
+            let lines = self.process.lines();
+            let modules = MODULES.iter().filter(|module| {
+                lines
+                    .iter()
+                    .any(|line| line.text.contains("the EIM's address is connected") && line.text.contains(**module))
+            });
+            (modules.count() == MODULES.len()).then_some(())
+        });
+        assert!(connected.await.is_some(), "the EIM's modules are not connected within {PATIENCE:?}");
+    }
+}
+
+fn launch_eim(directory: &Path) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_confgate"));
+    command.args(["eim", "--config", "confgate.toml"]).current_dir(directory);
+    Process::start("confgate eim", &mut command)
 }
 
 fn section<'a>(config: &'a mut toml::Table, name: &str) -> &'a mut toml::Table {

@@ -31,6 +31,7 @@ pub mod plain_http;
 pub mod ports;
 pub mod process;
 pub mod prosody;
+pub mod rabbitmq;
 pub mod steal;
 pub mod turn;
 pub mod wait;
