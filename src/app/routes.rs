@@ -166,9 +166,10 @@ async fn websck(
         Err(rejection) => return rejection.into_response(),
     };
     let Ok(slot) = client.account.socket() else { return too_many(SOCKETS_RETRY_MS) };
-    let opening =
-        event_socket::Opening { caller, address: client.address, device: site.device(headers), positions, slot };
     let sockets = site.handles.sockets.clone();
+    let generation = sockets.next_generation();
+    let (address, device) = (client.address, site.device(headers));
+    let opening = event_socket::Opening { caller, address, device, positions, slot, generation };
     upgrade.accept("confgate", site.handles.body_bytes, move |socket| sockets.serve(socket, opening))
 }
 

@@ -29,17 +29,10 @@ struct Live {
     /// The refresh family that admitted it.
     family: String,
     attached: HashSet<ConfId>,
+    /// Told when the EIM may have forgotten the user's subscriptions.
     link_up: Arc<Notify>,
     /// Where a broker delivers the user's events.
     _binding: Option<Binding>,
-}
-
-/// A socket that was registered.
-pub struct Opened {
-    /// The socket's generation.
-    pub generation: u64,
-    /// Told when the EIM may have forgotten the user's subscriptions.
-    pub link_up: Arc<Notify>,
 }
 
 impl Sockets {
@@ -48,9 +41,14 @@ impl Sockets {
         Self(Arc::new(Inner { conferences, live: Mutex::default(), closed_for: OnceLock::new() }))
     }
 
-    /// Registers the user's socket, opened by a login of that refresh family; one that they had before is closed as taken over.
-    pub fn open(&self, user: &UserId, guest: bool, family: &str, outbox: Outbox) -> Opened {
-        let generation = self.0.conferences.next_generation();
+    /// The number of a socket that is being opened: greater than those of all before.
+    pub fn next_generation(&self) -> u64 {
+        self.0.conferences.next_generation()
+    }
+
+    /// Registers the user's socket, opened by a login of that refresh family. Of two the one whose opening was asked for
+    /// first is closed as taken over, whichever is registered first.
+    pub fn open(&self, user: &UserId, guest: bool, family: &str, generation: u64, outbox: Outbox) -> Arc<Notify> {
         let link_up = Arc::new(Notify::new());
         let socket = Socket { generation, guest, outbox };
         let _binding = self.0.conferences.bindings().hold(Subject::User(user.clone()));
@@ -60,11 +58,15 @@ impl Sockets {
         if let Some(why) = self.0.closed_for.get() {
             live.socket.outbox.close(*why);
         }
+        if all.get(user).is_some_and(|newer| newer.socket.generation > generation) {
+            live.socket.outbox.close(Close::TakenOver);
+            return link_up;
+        }
         if let Some(old) = all.insert(user.clone(), live) {
             old.socket.outbox.close(Close::TakenOver);
         }
         metrics::gauge!("confgate_sockets").set(all.len() as f64);
-        Opened { generation, link_up }
+        link_up
     }
 
     /// Waits until a broker, if there is one, delivers the user's events here.

@@ -36,7 +36,7 @@ async fn check_refuses_what_serve_refuses() {
         ("[events]\nmode = \"amqp\"\nurl = \"amqp://127.0.0.1\"\n", "events.mode"),
         ("[store]\nurl = \"mysql://127.0.0.1/confgate\"\n", "store.url"),
         ("[live]\ncallback_listen = \"127.0.0.1:0\"\n", "live is not available in this version"),
-        ("[events]\nexchange = \"x\"\n", "events.exchange is not available in this version"),
+        ("[events]\nnumbered = \"gateway\"\n", "events.numbered is not available in this version"),
     ] {
         let (code, said) = check(config).await;
         assert_eq!(code, Some(2), "{said}");

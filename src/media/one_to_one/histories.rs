@@ -300,6 +300,20 @@ impl World {
     }
 }
 
+#[test]
+fn whoever_asks_for_another_name_meanwhile_does_not_get_the_first_one_too() {
+    let mut world = World::new();
+    let [anna, carl] = [0, 2];
+    let steps = [Step::Open(4), Step::Open(2), Step::Register(2, carl, false), Step::Register(4, carl, false)];
+    steps.into_iter().for_each(|step| world.step(step));
+    // Not in the roster yet.
+    world.step(Step::Register(4, anna, true));
+    world.step(Step::Close(2));
+    world.step(Step::Permit(anna, false));
+    world.step(Step::Close(4));
+    assert!(world.pairs.registrations.is_empty());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -140,17 +140,21 @@ impl OneToOneCalls {
         }
     }
 
-    /// The name is free, and somebody waits for it.
+    /// The name is free, and somebody waits for it, unless they have asked for another since.
     pub(super) fn takes_over(&mut self, now: u64, challenge: Challenge, registration: Registration) {
-        let waits = self.has(challenge.by) && self.registration_of(challenge.by).is_none();
-        if waits {
+        let waits = |open: &Socket| open.registration.is_none() && open.wanted.is_none();
+        if self.sockets.get(&challenge.by).is_some_and(waits) {
             self.register_openly(now, challenge.by, &registration.name);
         }
     }
 
     fn assign_name(&mut self, socket: SocketId, registration: Registration, token: Option<Token>) {
         let Some(open) = self.sockets.get_mut(&socket) else { return };
-        (open.registration, open.token) = (Some(registration.clone()), token);
+        (open.token, open.wanted) = (token, None);
+        // A socket has one name: whatever led to a second one, the first is free again.
+        if let Some(former) = open.registration.replace(registration.clone()) {
+            self.registrations.remove(&former);
+        }
         self.registrations.insert(registration.clone(), socket);
         self.accepted(socket);
         let (audio, video) = self.unheld(&registration);

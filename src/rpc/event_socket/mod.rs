@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::auth::{AuthService, Caller};
-use crate::conference::sockets::{Opened, Sockets};
+use crate::conference::sockets::Sockets;
 use crate::conference::{Position, notification};
 use crate::config::Config;
 use crate::eim::Eim;
@@ -64,9 +64,16 @@ pub struct Opening {
     pub positions: Vec<(ConfId, Position)>,
     /// The slot that the socket holds.
     pub slot: SocketSlot,
+    /// The socket's number, given when it was asked for.
+    pub generation: u64,
 }
 
 impl EventSockets {
+    /// The number of a socket that is being opened.
+    pub fn next_generation(&self) -> u64 {
+        self.sockets.next_generation()
+    }
+
     /// Serves one socket to its end.
     pub async fn serve(self: Arc<Self>, socket: WebSocket, mut opening: Opening) {
         let limits = &self.config.limits;
@@ -74,7 +81,8 @@ impl EventSockets {
         let (user, is_guest) = (caller.user_id.clone(), caller.is_guest());
         let (outbox, inbox) = outbox(limits.socket_queue_frames, limits.socket_queue_bytes, account);
         let ended = self.auth.ended_families();
-        let Opened { generation, link_up } = self.sockets.open(&user, is_guest, &caller.family, outbox.clone());
+        let generation = opening.generation;
+        let link_up = self.sockets.open(&user, is_guest, &caller.family, generation, outbox.clone());
         self.send_hello(&outbox);
         let session = Arc::new(SocketSession::new(caller, std::mem::take(&mut opening.positions)));
         let mut reader = SocketReader::new(&self, &session, &outbox, &opening);

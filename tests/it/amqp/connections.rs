@@ -7,10 +7,11 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{events, part, state};
+use super::{NODE, Scene, enter, events, part, state, until_known};
 use crate::fixture::{CLIENTS, Fixture};
 use crate::support::certificate::Certificate;
 use crate::support::gateway::{Gateway, eim};
+use crate::support::ports::Port;
 use crate::support::rabbitmq::RabbitMq;
 use crate::support::wait::{PATIENCE, until};
 use crate::support::xmpp_server::{COMPONENT, XmppServer};
@@ -108,4 +109,30 @@ async fn attempts_at_a_broker_that_never_answers_leave_no_thread_and_no_handle()
     assert_eq!(gateway.admin_get("/readyz").await.0, 200);
     // Stopping doesn't wait for the broker.
     assert!(gateway.stop(Duration::from_secs(10)).await.is_some_and(|status| status.success()), "{}", gateway.logs());
+}
+
+#[tokio::test]
+async fn a_second_node_of_the_same_id_takes_nothing_from_the_first() {
+    let scene = Scene::start("").await;
+    // Another machine's: a store of its own, and no way to the EIM.
+    let mut away = component(&scene.server);
+    away.push_str("reconnect_min_ms = 50\n");
+    let port = Port::claim();
+    let away = away.replace(
+        &format!("port = {}\n", scene.server.door(COMPONENT).port.number()),
+        &format!("port = {}\n", port.number()),
+    );
+    let section = events(&scene.broker.url(), "");
+    let second = Gateway::with(&format!("{CLIENTS}\n{away}{section}[node]\nid = \"{NODE}\"\n")).start().await;
+    let why = until(PATIENCE, async || {
+        let why = part(&second.readyz().await, "events")["reason"].as_str()?.to_owned();
+        why.contains("in use").then_some(why)
+    });
+    assert!(why.await.is_some(), "{}", second.readyz().await);
+    let chair = scene.fixture.chair().await;
+    let (conf, _) = scene.fixture.conference(&chair, json!({})).await;
+    let mut socket = enter(&chair, &conf).await;
+    chair.rpc("conference.sendMessage", json!({ "confId": conf, "text": "here" })).await.result();
+    until_known(&mut socket, &conf, &["here"]).await;
+    state(scene.gateway(), "events", "up").await;
 }

@@ -19,6 +19,9 @@ use super::process::{self, Process};
 use super::wait::{PATIENCE, until};
 
 const USER: &str = "confgate";
+/// One whose name has to be escaped in a URL.
+const VHOST: &str = "eim/events";
+const VHOST_IN_URL: &str = "eim%2Fevents";
 /// The script that Debian's /usr/sbin/rabbitmq-server runs. That one insists on the user rabbitmq.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 /// The product's default exchange.
@@ -93,11 +96,11 @@ impl RabbitMq {
 
     /// The same by way of a [`super::chaos::ChaosProxy`].
     pub fn url_at(&self, address: SocketAddr) -> String {
-        format!("amqp://{USER}:{}@{address}/%2f", Self::PASSWORD)
+        format!("amqp://{USER}:{}@{address}/{VHOST_IN_URL}", Self::PASSWORD)
     }
 
     pub fn tls_url(&self) -> String {
-        format!("amqps://{USER}:{}@{}/%2f", Self::PASSWORD, self.tls.address())
+        format!("amqps://{USER}:{}@{}/{VHOST_IN_URL}", Self::PASSWORD, self.tls.address())
     }
 
     /// PEM; names localhost and 127.0.0.1.
@@ -253,8 +256,8 @@ spawn(fun() ->
     end,
     Binding = fun(Info) -> [proplists:get_value(Key, Info) || Key <- [source_name, destination_name, routing_key]] end,
     Topology = fun() ->
-        Queues = maps:from_list([Queue(Each) || Each <- rabbit_amqqueue:list(<<"/">>)]),
-        Bindings = [Binding(Each) || Each <- rabbit_binding:info_all(<<"/">>)],
+        Queues = maps:from_list([Queue(Each) || Each <- rabbit_amqqueue:list(<<"eim/events">>)]),
+        Bindings = [Binding(Each) || Each <- rabbit_binding:info_all(<<"eim/events">>)],
         rabbit_json:encode(#{queues => Queues, bindings => [Each || Each = [Source | _] <- Bindings, Source =/= <<>>]})
     end,
     Serve = fun Next() ->
@@ -293,7 +296,7 @@ fn configuration(directory: &Path, plain: &Port, tls: &Port) -> String {
     format!(
         "listeners.tcp.1 = {}\nlisteners.ssl.1 = {}\n\
          ssl_options.certfile = {}\nssl_options.keyfile = {}\nssl_options.verify = verify_none\n\
-         default_user = {USER}\ndefault_pass = {}\n\
+         default_vhost = {VHOST}\ndefault_user = {USER}\ndefault_pass = {}\n\
          log.file = false\nlog.console = true\nlog.console.level = warning\n\
          disk_free_limit.absolute = 50MB\n",
         plain.address(),

@@ -221,7 +221,7 @@ impl Client {
         }
         let codec = self.video_codec();
         let payload = match codec {
-            Codec::Vp8 => vp8_frame(keyframe, self.picture + 1_000 * layer as u16, size, w, h),
+            Codec::Vp8 => vp8_frame(keyframe, self.picture.wrapping_add(1_000 * layer as u16), size, w, h),
             Codec::H264 => vec![if keyframe { 0x65 } else { 0x41 }; size],
             codec => panic!("no frames of {codec:?} are made here"),
         };
@@ -253,7 +253,7 @@ impl Client {
 
     /// A frame on each layer, those asked for as key frames; half a frame's size, so that each is one packet.
     pub fn send_frames(&mut self, now: Instant) {
-        self.picture += 1;
+        self.picture = self.picture.wrapping_add(1);
         for (place, (bytes, size)) in LAYERS.into_iter().enumerate().take(self.layers.len().max(1)) {
             let keyframe = std::mem::take(&mut self.keyframe_due[place]);
             self.send_layer(place, keyframe, bytes, size, now);
