@@ -85,9 +85,10 @@ impl Events {
         if self.mode == EventsMode::Inproc && eim != EimMode::Builtin {
             found.refuse("events.mode", "\"xmpp\" or \"amqp\", since eim.mode is not \"builtin\"");
         }
-        let is_url = |url: &Secret| url.expose().parse::<AMQPUri>().is_ok();
+        // The library's reader takes an IPv6 address for localhost.
+        let is_url = |url: &Secret| !url.expose().contains('[') && url.expose().parse::<AMQPUri>().is_ok();
         if !self.url.as_ref().map_or(self.mode != EventsMode::Amqp, is_url) {
-            found.refuse("events.url", "amqp://user:password@host:port/vhost or amqps://...; mode \"amqp\" needs it");
+            found.refuse("events.url", "amqp://user:password@host:port/vhost or amqps://..., the host a name or an IPv4 address; mode \"amqp\" needs it");
         }
         if self.reconnect_min > self.reconnect_max {
             found.refuse("events.reconnect_min_ms", "at most events.reconnect_max_ms");

@@ -98,7 +98,7 @@ fn a_calls_events_are_published_to_each_user_whom_they_concern() {
 }
 
 #[test]
-fn what_is_unpublished_at_a_start_is_taken_once_in_order_and_numbers_go_on() {
+fn unpublished_events_are_taken_once_at_a_start_in_order_and_numbers_go_on() {
     let mut world = World::publishing();
     let conf = conference(&mut world);
     let published = world.publications();

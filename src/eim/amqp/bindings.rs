@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_needs_a_binding_waits_until_it_is_there() {
+    async fn a_request_waits_for_the_binding_that_it_needs() {
         let bindings = Bindings::new(Duration::from_secs(60));
         bindings.connected(false);
         let one = conference("1");

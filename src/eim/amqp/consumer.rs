@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_put_aside() {
+    fn an_unreadable_body_is_put_aside() {
         let large = format!("{LEFT}{}", " ".repeat(BODY_MAX));
         for body in ["", "{", "[]", "{\"type\":\"member.left\"}", "\u{FEFF}{}", &large] {
             assert!(read("conf.11234.member.left", body.as_bytes()).is_err(), "{body:.40}");

@@ -301,7 +301,7 @@ impl World {
 }
 
 #[test]
-fn whoever_asks_for_another_name_meanwhile_does_not_get_the_first_one_too() {
+fn a_socket_that_asks_for_another_name_meanwhile_does_not_get_the_first_one_too() {
     let mut world = World::new();
     let [anna, carl] = [0, 2];
     let steps = [Step::Open(4), Step::Open(2), Step::Register(2, carl, false), Step::Register(4, carl, false)];

@@ -68,7 +68,7 @@ async fn nothing_is_published_before_it_is_kept() {
 }
 
 #[tokio::test]
-async fn what_is_undone_is_not_published_and_what_came_before_is_not_published_again() {
+async fn undone_changes_are_not_published_and_earlier_ones_not_again() {
     let disk = Disk::new();
     let mut working = Working::start(&disk, 10).await;
     assert_eq!(working.create().await, "result");
@@ -94,7 +94,7 @@ async fn a_change_that_is_kept_though_the_store_reports_a_failure_is_published()
 }
 
 #[tokio::test]
-async fn what_was_not_confirmed_is_published_after_a_restart_first() {
+async fn unconfirmed_publications_leave_first_after_a_restart() {
     let disk = Disk::new();
     let mut working = Working::start(&disk, 10).await;
     assert_eq!(working.create().await, "result");
