@@ -51,7 +51,8 @@ pub async fn serve_eim(config: Config) -> Result<Outcome, Failure> {
     log::init(&config.log, std::env::var("RUST_LOG").ok().as_deref())?;
     let lifecycle = Lifecycle::new(config.limits.drain);
     lifecycle.listen_to_signals()?;
-    let _claim = NodeLock::take(&config.store, NodeRole::Eim, &format!("the XMPP server {}", config.eim.host()))?;
+    let at = format!("the XMPP server {}", config.eim.host());
+    let _claim = NodeLock::take(&config.store, NodeRole::Eim, &at).await?;
     let store = Store::open(&config.store).await?;
     let outcome = run(&config, &store, lifecycle).await;
     lease::close(&store).await;

@@ -33,7 +33,7 @@ impl Opened {
             well
         };
         // Exclusive resources come first: a refused process has changed nothing.
-        let claims = claims(config).map_err(|error| error.to_string());
+        let claims = claims(config).await.map_err(|error| error.to_string());
         let claims = opened("node", claims, |_| config.node.id.clone(), &mut noted)?;
         let http = opened("http.listen", try_http(config).await, |http| format!("at {}", http.address()), &mut noted);
         let admin = Admin::open(AdminSettings::from(&config.admin)).await.map_err(|error| error.to_string());
@@ -65,7 +65,7 @@ impl Opened {
 
 /// For `confgate check`: tells the whole list, and lets go of what it opened. What a running gateway holds isn't tried.
 pub async fn preconditions(config: &Config, mut report: impl FnMut(Line<'_>)) {
-    let Some(by) = NodeLock::owner(&config.store, NodeRole::Node(&config.node.id)) else {
+    let Some(by) = NodeLock::owner(&config.store, NodeRole::Node(&config.node.id)).await else {
         if let Some(opened) = Opened::of(config, true, &mut report).await {
             opened.store.close().await;
         }
@@ -81,11 +81,11 @@ pub async fn preconditions(config: &Config, mut report: impl FnMut(Line<'_>)) {
 }
 
 /// This node's own name, and the built-in EIM's where it is this process's.
-fn claims(config: &Config) -> Result<Vec<NodeLock>, StoreError> {
+async fn claims(config: &Config) -> Result<Vec<NodeLock>, StoreError> {
     let at = format!("https://{}", config.http.listen);
-    let mut claims = vec![NodeLock::take(&config.store, NodeRole::Node(&config.node.id), &at)?];
+    let mut claims = vec![NodeLock::take(&config.store, NodeRole::Node(&config.node.id), &at).await?];
     if config.eim.mode == EimMode::Builtin {
-        claims.push(NodeLock::take(&config.store, NodeRole::Eim, &at)?);
+        claims.push(NodeLock::take(&config.store, NodeRole::Eim, &at).await?);
     }
     Ok(claims)
 }

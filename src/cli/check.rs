@@ -30,7 +30,7 @@ pub async fn run(config: Config) -> io::Result<bool> {
     );
     app::preconditions(&config, |(part, outcome)| report.print_line(part, outcome)).await;
     // A running gateway's exclusive resources are not taken from it, not even for a moment.
-    let is_running = NodeLock::owner(&config.store, NodeRole::Node(&config.node.id)).is_some();
+    let is_running = NodeLock::owner(&config.store, NodeRole::Node(&config.node.id)).await.is_some();
     if config.eim.mode != EimMode::Builtin && !is_running {
         let asked_at = schema.map(|schema| schema.addresses(&config.eim.domain)).unwrap_or_default();
         let settings = EimConfig::from(&config.eim).asking_at(asked_at);

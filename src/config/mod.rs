@@ -13,6 +13,7 @@ mod events;
 mod example;
 mod limits;
 mod server;
+mod store;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -33,7 +34,8 @@ pub use error::ConfigError;
 pub use events::{Events, EventsMode};
 pub use example::EXAMPLE;
 pub use limits::Limits;
-pub use server::{Admin, Durability, Http, Log, LogFormat, Node, Store};
+pub use server::{Admin, Http, Log, LogFormat, Node};
+pub use store::{Database, Durability, MySqlUrl, Store, StoreTls};
 
 /// An integer key with the least and the most that it may be.
 type Range = (&'static str, u64, u64);

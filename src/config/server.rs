@@ -1,4 +1,4 @@
-//! The sections of the program itself: listeners, this node, the store, logs.
+//! The sections of the program itself: listeners, this node, logs.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -162,77 +162,6 @@ impl Default for Node {
 
 impl Node {
     pub(super) const RANGES: &[Range] = &[("node.lease_ms", 1000, HOUR_MS)];
-}
-
-/// The failures that a commit survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// The program's end, however sudden. A power failure may undo the last moments, never corrupt.
-    Process,
-    /// A power failure too, at the price of a disk flush for each commit.
-    Power,
-}
-
-/// `[store]`: the database.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Store {
-    /// `sqlite:PATH`. Held as a secret because a database's URL may carry a password.
-    pub url: Secret,
-    /// The failures that an acknowledged write survives. "process": the program's end, however sudden; a power failure
-    /// may undo the last moments, but never corrupts. "power": that too, at the price of a disk flush for each write.
-    pub durability: Durability,
-    /// Connections that read; one more writes.
-    pub readers: u32,
-    /// Requests waiting for a connection or using one; more are refused at once.
-    pub queue: u32,
-    /// How long a request waits for a connection, and a connection for another process's lock.
-    #[serde(rename = "wait_ms", with = "values::millis")]
-    pub wait: Duration,
-    /// How long the audit of control actions is kept.
-    #[serde(rename = "audit_keep_s", with = "values::seconds")]
-    pub audit_keep: Duration,
-    /// Most entries of that audit; the oldest go first. A quarter of them at most are of attempts that were refused.
-    pub audit_rows: u32,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            url: Secret::new("sqlite:data/confgate.db"),
-            durability: Durability::Process,
-            readers: 4,
-            queue: 1024,
-            wait: Duration::from_secs(5),
-            audit_keep: Duration::from_secs(90 * 86_400),
-            audit_rows: 100_000,
-        }
-    }
-}
-
-impl Store {
-    pub(super) const RANGES: &[Range] = &[
-        ("store.readers", 1, 64),
-        ("store.queue", 1, 1_000_000),
-        ("store.wait_ms", 1, HOUR_MS),
-        ("store.audit_keep_s", 1, 10 * 365 * 86_400),
-        ("store.audit_rows", 1, 100_000_000),
-    ];
-
-    /// The file behind `sqlite:PATH` or `sqlite://PATH`; `None` for any other kind of URL.
-    pub fn sqlite_path(&self) -> Option<PathBuf> {
-        let path = self.url.expose().strip_prefix("sqlite:")?;
-        let path = path.strip_prefix("//").unwrap_or(path);
-        let plain = !path.is_empty() && !path.contains(['?', '#']) && !path.contains(":memory:");
-        plain.then(|| PathBuf::from(path))
-    }
-
-    pub(super) fn check(&self, found: &mut Findings) {
-        if self.sqlite_path().is_none() {
-            found.refuse("store.url", "sqlite:PATH");
-        }
-    }
 }
 
 /// `log.format`.

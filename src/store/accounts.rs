@@ -1,5 +1,6 @@
 //! Temporary accounts of guests at the EIM: kept here until they are deleted there, also over a crash.
 
+use super::query::{query, query_scalar};
 use super::{Store, StoreError, Write, check_len, to_i64, to_ms, to_u64};
 use crate::clock::{Moment, Now};
 use crate::ids::{ConfId, ID_MAX, UserId};
@@ -47,16 +48,15 @@ impl Store {
         check_len("a link's id", account.link_id.as_deref().unwrap_or_default(), ID_MAX)?;
         check_len("a device's id", account.device.as_deref().unwrap_or_default(), ID_MAX)?;
         check_len("a guest's name", &account.name, 65_535)?;
-        let mut write = self.write().await?;
+        let mut write = self.write_in(account.link_id.as_deref().unwrap_or_default()).await?;
         if let (Some(most), Some(link_id)) = (per_link, &account.link_id) {
-            let others: i64 = sqlx::query_scalar(
-                "SELECT COUNT(*) FROM accounts WHERE link_id = ? AND expires_at > ? AND user_id <> ?",
-            )
-            .bind(link_id)
-            .bind(to_i64(now))
-            .bind(account.user_id.as_str())
-            .fetch_one(write.on())
-            .await?;
+            let others: i64 =
+                query_scalar("SELECT COUNT(*) FROM accounts WHERE link_id = ? AND expires_at > ? AND user_id <> ?")
+                    .bind(link_id)
+                    .bind(to_i64(now))
+                    .bind(account.user_id.as_str())
+                    .fetch_one(write.on())
+                    .await?;
             if others >= i64::from(most) {
                 return Ok(false);
             }
@@ -71,7 +71,7 @@ impl Store {
     pub async fn account(&self, user: &UserId) -> Result<Option<Account>, StoreError> {
         let mut read = self.read().await?;
         let row: Option<Row> =
-            sqlx::query_as(select!("WHERE user_id = ?")).bind(user.as_str()).fetch_optional(read.on()).await?;
+            query(select!("WHERE user_id = ?")).bind(user.as_str()).fetch_optional(read.on()).await?;
         row.map(from_row).transpose()
     }
 
@@ -81,7 +81,7 @@ impl Store {
     /// A fault of the store.
     pub async fn accounts_of(&self, conf: &ConfId, now: u64) -> Result<Vec<Account>, StoreError> {
         let mut read = self.read().await?;
-        let rows: Vec<Row> = sqlx::query_as(select!("WHERE conf_id = ? AND expires_at > ? ORDER BY user_id"))
+        let rows: Vec<Row> = query(select!("WHERE conf_id = ? AND expires_at > ? ORDER BY user_id"))
             .bind(conf.as_str())
             .bind(to_i64(now))
             .fetch_all(read.on())
@@ -95,7 +95,7 @@ impl Store {
     /// A fault of the store.
     pub async fn guests_of_link(&self, link_id: &str, now: u64) -> Result<u64, StoreError> {
         let mut read = self.read().await?;
-        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM accounts WHERE link_id = ? AND expires_at > ?")
+        let count: i64 = query_scalar("SELECT COUNT(*) FROM accounts WHERE link_id = ? AND expires_at > ?")
             .bind(link_id)
             .bind(to_i64(now))
             .fetch_one(read.on())
@@ -109,14 +109,14 @@ impl Store {
     /// A fault of the store.
     pub async fn extend_account(&self, user: &UserId, expires_at: u64, now: u64) -> Result<bool, StoreError> {
         let mut write = self.write().await?;
-        let done = sqlx::query("UPDATE accounts SET expires_at = ? WHERE user_id = ? AND expires_at > ?")
+        let done = query("UPDATE accounts SET expires_at = ? WHERE user_id = ? AND expires_at > ?")
             .bind(to_i64(expires_at))
             .bind(user.as_str())
             .bind(to_i64(now))
             .execute(write.on())
             .await?;
         write.commit().await?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 
     /// Accounts to delete at the EIM now: expired, or over with their conference or by [`Store::end_account`]. They stay
@@ -126,7 +126,7 @@ impl Store {
     /// A fault of the store.
     pub async fn due_accounts(&self, now: u64, most: u32) -> Result<Vec<Account>, StoreError> {
         let mut read = self.read().await?;
-        let rows: Vec<Row> = sqlx::query_as(select!("WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"))
+        let rows: Vec<Row> = query(select!("WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"))
             .bind(to_i64(now))
             .bind(i64::from(most))
             .fetch_all(read.on())
@@ -140,8 +140,7 @@ impl Store {
     /// A fault of the store.
     pub async fn live_accounts(&self, now: u64) -> Result<Vec<Account>, StoreError> {
         let mut read = self.read().await?;
-        let rows: Vec<Row> =
-            sqlx::query_as(select!("WHERE expires_at > ?")).bind(to_i64(now)).fetch_all(read.on()).await?;
+        let rows: Vec<Row> = query(select!("WHERE expires_at > ?")).bind(to_i64(now)).fetch_all(read.on()).await?;
         rows.into_iter().map(from_row).collect()
     }
 
@@ -151,7 +150,7 @@ impl Store {
     /// A fault of the store.
     pub async fn conferences_with_accounts(&self, now: u64) -> Result<Vec<ConfId>, StoreError> {
         let mut read = self.read().await?;
-        let ids: Vec<String> = sqlx::query_scalar("SELECT DISTINCT conf_id FROM accounts WHERE expires_at > ?")
+        let ids: Vec<String> = query_scalar("SELECT DISTINCT conf_id FROM accounts WHERE expires_at > ?")
             .bind(to_i64(now))
             .fetch_all(read.on())
             .await?;
@@ -165,7 +164,7 @@ impl Store {
     pub async fn keep_accounts(&self, users: &[UserId], idle_until: Moment) -> Result<(), StoreError> {
         let mut write = self.write().await?;
         for user in users {
-            sqlx::query("UPDATE accounts SET idle_until = ? WHERE user_id = ? AND idle_until < ?")
+            query("UPDATE accounts SET idle_until = ? WHERE user_id = ? AND idle_until < ?")
                 .bind(to_ms(idle_until))
                 .bind(user.as_str())
                 .bind(to_ms(idle_until))
@@ -183,7 +182,7 @@ impl Store {
         let now = now.into();
         let mut read = self.read().await?;
         let ids: Vec<String> =
-            sqlx::query_scalar("SELECT user_id FROM accounts WHERE conf_id = ? AND expires_at > ? AND idle_until <= ?")
+            query_scalar("SELECT user_id FROM accounts WHERE conf_id = ? AND expires_at > ? AND idle_until <= ?")
                 .bind(conf.as_str())
                 .bind(to_i64(now.date))
                 .bind(to_ms(now.moment))
@@ -198,13 +197,13 @@ impl Store {
     /// A fault of the store.
     pub async fn end_account(&self, user: &UserId, now: u64) -> Result<bool, StoreError> {
         let mut write = self.write().await?;
-        let done = sqlx::query("UPDATE accounts SET expires_at = 0 WHERE user_id = ? AND expires_at > ?")
+        let done = query("UPDATE accounts SET expires_at = 0 WHERE user_id = ? AND expires_at > ?")
             .bind(user.as_str())
             .bind(to_i64(now))
             .execute(write.on())
             .await?;
         write.commit().await?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 
     /// Forgets an account that the EIM no longer has.
@@ -213,16 +212,15 @@ impl Store {
     /// A fault of the store.
     pub async fn delete_account(&self, user: &UserId) -> Result<bool, StoreError> {
         let mut write = self.write().await?;
-        let done =
-            sqlx::query("DELETE FROM accounts WHERE user_id = ?").bind(user.as_str()).execute(write.on()).await?;
+        let done = query("DELETE FROM accounts WHERE user_id = ?").bind(user.as_str()).execute(write.on()).await?;
         write.commit().await?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 }
 
 /// Makes every account of the conference due.
 pub(super) async fn end_of_conference(write: &mut Write, conf: &ConfId, now: u64) -> Result<(), StoreError> {
-    sqlx::query("UPDATE accounts SET expires_at = 0 WHERE conf_id = ? AND expires_at > ?")
+    query("UPDATE accounts SET expires_at = 0 WHERE conf_id = ? AND expires_at > ?")
         .bind(conf.as_str())
         .bind(to_i64(now))
         .execute(write.on())
@@ -231,7 +229,7 @@ pub(super) async fn end_of_conference(write: &mut Write, conf: &ConfId, now: u64
 }
 
 async fn insert(write: &mut Write, account: &Account) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "REPLACE INTO accounts (user_id, conf_id, link_id, name, device, expires_at, idle_until, sealed_password) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )

@@ -3,8 +3,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::SqliteConnection;
-
+use super::query::{On, query};
 use super::{Store, StoreError, check_len, to_i64, to_u64};
 use crate::ids::{ConfId, ID_MAX};
 
@@ -48,7 +47,7 @@ impl Store {
         now: u64,
     ) -> Result<Allocation, StoreError> {
         check_len("a call gateway's id", gateway_id, ID_MAX)?;
-        let mut write = self.write().await?;
+        let mut write = self.write_in(conf.as_str()).await?;
         let at = find(conf, write.on()).await?;
         if let Some(at) = &at
             && Some(at.gateway_id.as_str()) != instead_of
@@ -76,7 +75,7 @@ impl Store {
         nodes: &[String],
         now: u64,
     ) -> Result<Option<Allocation>, StoreError> {
-        let mut write = self.write().await?;
+        let mut write = self.write_in(conf.as_str()).await?;
         let at = find(conf, write.on()).await?;
         let (Some((gateway_id, more)), Some(before)) = (nodes.split_first(), &at) else { return Ok(at) };
         if before != seen {
@@ -103,7 +102,7 @@ impl Store {
     /// A fault of the store.
     pub async fn allocations_since(&self, since: u64) -> Result<Vec<(ConfId, Allocation)>, StoreError> {
         let mut read = self.read().await?;
-        let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
+        let rows: Vec<(String, String, String, i64)> = query(
             "SELECT conf_id, gateway_id, more_ids, assigned_at FROM allocations WHERE assigned_at >= ? \
              ORDER BY assigned_at DESC LIMIT ?",
         )
@@ -123,7 +122,7 @@ impl Store {
     /// A fault of the store.
     pub async fn release(&self, conf: &ConfId) -> Result<(), StoreError> {
         let mut write = self.write().await?;
-        sqlx::query("DELETE FROM allocations WHERE conf_id = ?").bind(conf.as_str()).execute(write.on()).await?;
+        query("DELETE FROM allocations WHERE conf_id = ?").bind(conf.as_str()).execute(write.on()).await?;
         write.commit().await
     }
 
@@ -135,10 +134,10 @@ impl Store {
         check_len("a call gateway's id", gateway_id, ID_MAX)?;
         let mut write = self.write().await?;
         match leave_at {
-            Some(at) => sqlx::query("REPLACE INTO drains (gateway_id, leave_at) VALUES (?, ?)")
-                .bind(gateway_id)
-                .bind(to_i64(at)),
-            None => sqlx::query("DELETE FROM drains WHERE gateway_id = ?").bind(gateway_id),
+            Some(at) => {
+                query("REPLACE INTO drains (gateway_id, leave_at) VALUES (?, ?)").bind(gateway_id).bind(to_i64(at))
+            }
+            None => query("DELETE FROM drains WHERE gateway_id = ?").bind(gateway_id),
         }
         .execute(write.on())
         .await?;
@@ -151,23 +150,22 @@ impl Store {
     /// A fault of the store.
     pub async fn drains(&self) -> Result<HashMap<String, u64>, StoreError> {
         let mut read = self.read().await?;
-        let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT gateway_id, leave_at FROM drains").fetch_all(read.on()).await?;
+        let rows: Vec<(String, i64)> = query("SELECT gateway_id, leave_at FROM drains").fetch_all(read.on()).await?;
         Ok(rows.into_iter().map(|(id, at)| (id, to_u64(at))).collect())
     }
 }
 
-async fn find(conf: &ConfId, on: &mut SqliteConnection) -> Result<Option<Allocation>, StoreError> {
+async fn find(conf: &ConfId, on: On<'_>) -> Result<Option<Allocation>, StoreError> {
     let at: Option<(String, String, i64)> =
-        sqlx::query_as("SELECT gateway_id, more_ids, assigned_at FROM allocations WHERE conf_id = ?")
+        query("SELECT gateway_id, more_ids, assigned_at FROM allocations WHERE conf_id = ?")
             .bind(conf.as_str())
             .fetch_optional(on)
             .await?;
     Ok(at.map(|(gateway_id, more, at)| allocation(gateway_id, &more, at)))
 }
 
-async fn put(conf: &ConfId, at: &Allocation, on: &mut SqliteConnection) -> Result<(), StoreError> {
-    sqlx::query("REPLACE INTO allocations (conf_id, gateway_id, more_ids, assigned_at) VALUES (?, ?, ?, ?)")
+async fn put(conf: &ConfId, at: &Allocation, on: On<'_>) -> Result<(), StoreError> {
+    query("REPLACE INTO allocations (conf_id, gateway_id, more_ids, assigned_at) VALUES (?, ?, ?, ?)")
         .bind(conf.as_str())
         .bind(&at.gateway_id)
         .bind(at.more.join(SEPARATOR))

@@ -3,6 +3,7 @@
 //! Actions that were done and attempts that were refused are two kinds with bounds of their own, in each conference and
 //! in all: attempts don't displace actions, nor one conference's entries another's.
 
+use super::query::{query, query_scalar};
 use super::{Store, StoreError, Write, to_i64, to_u64};
 use crate::ids::{ConfId, UserId, random_text};
 
@@ -40,7 +41,7 @@ impl Store {
     pub async fn append_audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {
         let mut write = self.write().await?;
         make_room(&mut write, &entry.conf_id, entry.outcome == DONE).await?;
-        sqlx::query(
+        query(
             "INSERT INTO audit (entry_id, happened_at, actor, conf_id, action, target, outcome) \
              VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
@@ -62,7 +63,7 @@ impl Store {
     /// A fault of the store.
     pub async fn audit_of(&self, conf: &ConfId, most: u32) -> Result<Vec<AuditEntry>, StoreError> {
         let mut read = self.read().await?;
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = query(
             "SELECT happened_at, actor, conf_id, action, target, outcome FROM audit \
              WHERE conf_id = ? ORDER BY happened_at DESC LIMIT ?",
         )
@@ -77,7 +78,7 @@ impl Store {
 /// Deletes the conference's oldest entries of that kind, so that there is room for one more.
 async fn make_room(write: &mut Write, conf: &ConfId, is_done: bool) -> Result<(), StoreError> {
     let most = if is_done { DONE_PER_CONFERENCE } else { REFUSED_PER_CONFERENCE };
-    let surplus: Vec<String> = sqlx::query_scalar(
+    let surplus: Vec<String> = query_scalar(
         "SELECT entry_id FROM audit WHERE conf_id = ? AND (outcome = ?) = ? ORDER BY happened_at DESC LIMIT ? OFFSET ?",
     )
     .bind(conf.as_str())
@@ -88,7 +89,7 @@ async fn make_room(write: &mut Write, conf: &ConfId, is_done: bool) -> Result<()
     .fetch_all(write.on())
     .await?;
     for entry in surplus {
-        sqlx::query("DELETE FROM audit WHERE entry_id = ?").bind(entry).execute(write.on()).await?;
+        query("DELETE FROM audit WHERE entry_id = ?").bind(entry).execute(write.on()).await?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::query::{query, query_scalar};
 use super::{Store, StoreError, check_len, to_ms};
 use crate::clock::Moment;
 use crate::ids::{ConfId, ID_MAX, UserId};
@@ -36,18 +37,17 @@ impl Store {
     pub async fn ban(&self, whom: BanTarget<'_>, conf: &ConfId, until: Option<Moment>) -> Result<(), StoreError> {
         let device = whom.key();
         check_len("a device's id", &device, ID_MAX)?;
-        let mut write = self.write().await?;
-        let earlier: Option<(Option<i64>,)> =
-            sqlx::query_as("SELECT barred_until FROM bars WHERE device = ? AND conf_id = ?")
-                .bind(&device)
-                .bind(conf.as_str())
-                .fetch_optional(write.on())
-                .await?;
+        let mut write = self.write_in(&device).await?;
+        let earlier: Option<(Option<i64>,)> = query("SELECT barred_until FROM bars WHERE device = ? AND conf_id = ?")
+            .bind(&device)
+            .bind(conf.as_str())
+            .fetch_optional(write.on())
+            .await?;
         let until = match earlier {
             Some((earlier,)) => until.map(to_ms).zip(earlier).map(|(new, earlier)| new.max(earlier)),
             None => until.map(to_ms),
         };
-        sqlx::query("REPLACE INTO bars (device, conf_id, barred_until) VALUES (?, ?, ?)")
+        query("REPLACE INTO bars (device, conf_id, barred_until) VALUES (?, ?, ?)")
             .bind(&device)
             .bind(conf.as_str())
             .bind(until)
@@ -60,7 +60,7 @@ impl Store {
     /// A fault of the store.
     pub async fn is_banned(&self, whom: BanTarget<'_>, conf: &ConfId, now: Moment) -> Result<bool, StoreError> {
         let mut read = self.read().await?;
-        let banned: Option<i64> = sqlx::query_scalar(
+        let banned: Option<i64> = query_scalar(
             "SELECT 1 FROM bars WHERE device = ? AND conf_id = ? AND (barred_until IS NULL OR barred_until > ?)",
         )
         .bind(whom.key())

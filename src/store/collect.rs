@@ -1,5 +1,6 @@
 //! Deleting what has served its time.
 
+use super::query::{query, query_scalar};
 use super::{DONE, Store, StoreError, to_i64};
 use crate::clock::Now;
 
@@ -65,7 +66,7 @@ impl Store {
     /// When the newest entry of that kind happened that is one too many; 0 where none is.
     async fn audit_beyond(&self, is_done: bool, most: u32) -> Result<u64, StoreError> {
         let mut read = self.read().await?;
-        let beyond: Option<i64> = sqlx::query_scalar(
+        let beyond: Option<i64> = query_scalar(
             "SELECT happened_at FROM audit WHERE (outcome = ?) = ? ORDER BY happened_at DESC LIMIT 1 OFFSET ?",
         )
         .bind(DONE)
@@ -78,8 +79,8 @@ impl Store {
 
     async fn delete(&self, sql: &'static str, times: &[u64]) -> Result<u64, StoreError> {
         let mut write = self.write().await?;
-        let query = times.iter().fold(sqlx::query(sql), |query, time| query.bind(to_i64(*time)));
-        let deleted = query.execute(write.on()).await?.rows_affected();
+        let query = times.iter().fold(query(sql), |query, time| query.bind(to_i64(*time)));
+        let deleted = query.execute(write.on()).await?;
         write.commit().await?;
         Ok(deleted)
     }

@@ -1,5 +1,6 @@
 //! The end of a conference: its logins, accounts and links end with it.
 
+use super::query::query;
 use super::{Store, StoreError, accounts, refresh_token_families, to_i64};
 use crate::ids::ConfId;
 
@@ -13,13 +14,13 @@ impl Store {
         let mut write = self.write().await?;
         let ended = refresh_token_families::end_of_conference(&mut write, conf, now).await?;
         accounts::end_of_conference(&mut write, conf, now).await?;
-        sqlx::query("UPDATE links SET revoked_at = ? WHERE conf_id = ? AND revoked_at IS NULL")
+        query("UPDATE links SET revoked_at = ? WHERE conf_id = ? AND revoked_at IS NULL")
             .bind(to_i64(now))
             .bind(conf.as_str())
             .execute(write.on())
             .await?;
-        sqlx::query("DELETE FROM bars WHERE conf_id = ?").bind(conf.as_str()).execute(write.on()).await?;
-        sqlx::query("DELETE FROM allocations WHERE conf_id = ?").bind(conf.as_str()).execute(write.on()).await?;
+        query("DELETE FROM bars WHERE conf_id = ?").bind(conf.as_str()).execute(write.on()).await?;
+        query("DELETE FROM allocations WHERE conf_id = ?").bind(conf.as_str()).execute(write.on()).await?;
         write.commit().await?;
         Ok(ended)
     }

@@ -1,5 +1,6 @@
 //! Documents of the built-in EIM, which holds them in memory and writes each change through.
 
+use super::query::query;
 use super::{Store, StoreError, check_len};
 
 /// `(kind, key, body)`: kind up to 32 bytes, key up to 191.
@@ -14,8 +15,8 @@ impl Store {
     /// A fault of the store.
     pub async fn documents(&self) -> Result<Vec<Document>, StoreError> {
         let mut read = self.read().await?;
-        let all = sqlx::query_as("SELECT kind, doc_key, body FROM documents ORDER BY kind, doc_key");
-        Ok(all.fetch_all(read.on()).await?)
+        let all = query("SELECT kind, doc_key, body FROM documents ORDER BY kind, doc_key");
+        all.fetch_all(read.on()).await
     }
 
     /// Writes all changes, or none.
@@ -30,11 +31,11 @@ impl Store {
         let mut write = self.write().await?;
         for (kind, key, body) in changes {
             let change = match body {
-                Some(body) => sqlx::query("REPLACE INTO documents (kind, doc_key, body) VALUES (?, ?, ?)")
+                Some(body) => query("REPLACE INTO documents (kind, doc_key, body) VALUES (?, ?, ?)")
                     .bind(kind)
                     .bind(key)
                     .bind(body),
-                None => sqlx::query("DELETE FROM documents WHERE kind = ? AND doc_key = ?").bind(kind).bind(key),
+                None => query("DELETE FROM documents WHERE kind = ? AND doc_key = ?").bind(kind).bind(key),
             };
             change.execute(write.on()).await?;
         }

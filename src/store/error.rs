@@ -1,9 +1,12 @@
 //! The reason why the store could not do what it was asked.
 
-use std::path::Path;
+use std::fmt::Display;
 
 use sqlx::migrate::MigrateError;
+use sqlx::mysql::MySqlDatabaseError;
+use sqlx::sqlite::SqliteError;
 
+use super::node_lock::NodeRole;
 use crate::refusal::{Reason, Refusal};
 
 // https://www.sqlite.org/rescode.html
@@ -15,6 +18,37 @@ const CORRUPT: u32 = 11;
 const FULL: u32 = 13;
 const CANTOPEN: u32 = 14;
 const NOTADB: u32 = 26;
+
+// https://mariadb.com/kb/en/mariadb-error-codes/, the same numbers as MySQL's.
+const DISK_FULL: u16 = 1021;
+const CONNECTIONS: u16 = 1040;
+const DATABASE_DENIED: u16 = 1044;
+const DENIED: u16 = 1045;
+const UNKNOWN_DATABASE: u16 = 1049;
+const TABLE_FULL: u16 = 1114;
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+const DEADLOCK: u16 = 1213;
+const OPTION_PREVENTS: u16 = 1290;
+const READ_ONLY: [u16; 3] = [1792, 1836, OPTION_PREVENTS];
+/// A server that can't keep or answer anything now: the disk, connections, rights, a shutdown, a kill, read-only.
+const UNAVAILABLE: [u16; 16] = [
+    DISK_FULL,
+    1030,
+    CONNECTIONS,
+    DATABASE_DENIED,
+    DENIED,
+    UNKNOWN_DATABASE,
+    1053,
+    TABLE_FULL,
+    1142,
+    1203,
+    1226,
+    OPTION_PREVENTS,
+    1317,
+    1792,
+    1836,
+    1927,
+];
 
 /// A fault of the store. None is the fault of a request, save [`StoreError::TooLong`].
 #[derive(Debug, thiserror::Error)]
@@ -50,18 +84,26 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(super) fn open(path: &Path, reason: &str) -> Self {
-        Self::Open { path: path.display().to_string(), reason: reason.to_owned() }
+    pub(super) fn open(place: &dyn Display, reason: &str) -> Self {
+        Self::Open { path: place.to_string(), reason: reason.to_owned() }
+    }
+
+    pub(super) fn claimed(office: NodeRole<'_>, by: String) -> Self {
+        Self::Claimed { what: office.name(), by, advice: office.advice() }
     }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        match (&error, sqlite_code(&error)) {
-            (sqlx::Error::PoolTimedOut, _) | (_, Some(BUSY)) => Self::Busy,
-            (_, Some(CORRUPT | NOTADB)) => Self::Damaged("page"),
-            (sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Io(_), _)
-            | (_, Some(NOMEM | READONLY | IOERR | FULL | CANTOPEN)) => Self::Unavailable(error),
+        match (&error, sqlite_code(&error), mysql_number(&error)) {
+            (sqlx::Error::PoolTimedOut, ..) | (_, Some(BUSY), _) | (_, _, Some(LOCK_WAIT_TIMEOUT | DEADLOCK)) => {
+                Self::Busy
+            }
+            (_, Some(CORRUPT | NOTADB), _) => Self::Damaged("page"),
+            (sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Io(_), ..)
+            | (sqlx::Error::Tls(_) | sqlx::Error::Protocol(_), ..)
+            | (_, Some(NOMEM | READONLY | IOERR | FULL | CANTOPEN), _) => Self::Unavailable(error),
+            (_, _, Some(number)) if UNAVAILABLE.contains(&number) => Self::Unavailable(error),
             _ => Self::Database(error),
         }
     }
@@ -85,26 +127,46 @@ impl From<StoreError> for Refusal {
 
 /// SQLite's primary result code.
 fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    error.as_database_error()?.try_downcast_ref::<SqliteError>()?;
     let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(code & 0xff)
+}
+
+/// MySQL's error number.
+fn mysql_number(error: &sqlx::Error) -> Option<u16> {
+    Some(error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?.number())
 }
 
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     sqlite_code(error) == Some(BUSY)
 }
 
-/// The reason why the file could not be opened, in words an operator can act on.
+/// The reason why the database could not be opened, in words an operator can act on.
 pub(super) fn open_reason(error: &sqlx::Error) -> String {
-    if matches!(error, sqlx::Error::PoolTimedOut) {
-        return "another process holds it locked, or its disk is too slow, for longer than store.wait_ms".to_owned();
-    }
-    match sqlite_code(error) {
-        Some(BUSY) => "another process holds it locked".to_owned(),
-        Some(READONLY) => "the file or its folder may not be written".to_owned(),
-        Some(CORRUPT) => "the file is damaged".to_owned(),
-        Some(FULL) => "the disk is full".to_owned(),
-        Some(CANTOPEN) => "the file cannot be opened, or its folder may not be written".to_owned(),
-        Some(NOTADB) => "the file is not an SQLite database".to_owned(),
+    match (error, sqlite_code(error), mysql_number(error)) {
+        (sqlx::Error::PoolTimedOut, ..) => {
+            "it did not answer, or was locked by another process, for longer than store.wait_ms".to_owned()
+        }
+        (_, Some(BUSY), _) => "another process holds it locked".to_owned(),
+        (_, Some(READONLY), _) => "the file or its folder may not be written".to_owned(),
+        (_, Some(CORRUPT), _) => "the file is damaged".to_owned(),
+        (_, Some(FULL), _) => "the disk is full".to_owned(),
+        (_, Some(CANTOPEN), _) => "the file cannot be opened, or its folder may not be written".to_owned(),
+        (_, Some(NOTADB), _) => "the file is not an SQLite database".to_owned(),
+        (_, _, Some(number)) if READ_ONLY.contains(&number) => "the server is read-only".to_owned(),
+        (_, _, Some(DENIED)) => "the server refuses the user or the password of store.url".to_owned(),
+        (_, _, Some(DATABASE_DENIED)) => "the user of store.url has no right to the database".to_owned(),
+        (_, _, Some(UNKNOWN_DATABASE)) => "the server has no such database: create it".to_owned(),
+        (_, _, Some(CONNECTIONS)) => "the server has as many connections as it may".to_owned(),
+        // What sqlx is built without: its `rsa` crate leaks the key by timing (RUSTSEC-2023-0071).
+        (sqlx::Error::Configuration(why), ..) if why.to_string().contains("RSA") => {
+            "the user's caching_sha2_password is sent over TLS or a socket only: set store.tls = \"verify\", or ?socket= in \
+             store.url"
+                .to_owned()
+        }
+        (sqlx::Error::Tls(why), ..) => format!("no TLS: {why} (store.tls, store.ca)"),
+        (sqlx::Error::Configuration(why), ..) => why.to_string(),
+        (sqlx::Error::Io(why), ..) => why.to_string(),
         _ => error.to_string(),
     }
 }

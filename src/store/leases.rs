@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
-
-use super::{Store, StoreError, check_len, to_i64, to_ms, to_u64};
+use super::query::{On, query, query_scalar};
+use super::{Store, StoreError, Write, check_len, to_i64, to_ms, to_u64};
 use crate::clock::Moment;
 use crate::ids::ID_MAX;
 
@@ -28,19 +27,14 @@ impl Store {
     /// A fault of the store.
     pub async fn acquire_lease(&self, node_id: &str, now: Moment, ttl: Duration) -> Result<Lease, StoreError> {
         check_len("a node's id", node_id, ID_MAX)?;
-        let mut write = self.write().await?;
-        let before: Option<(i64, i64)> = sqlx::query_as("SELECT fence, expires_at FROM nodes WHERE node_id = ?")
+        let mut write = self.write_in(node_id).await?;
+        let before: Option<(i64, i64)> = query("SELECT fence, expires_at FROM nodes WHERE node_id = ?")
             .bind(node_id)
             .fetch_optional(write.on())
             .await?;
         let (last, expires_at) = before.unwrap_or_default();
         let fence = last + 1;
-        sqlx::query("REPLACE INTO nodes (node_id, fence, expires_at) VALUES (?, ?, ?)")
-            .bind(node_id)
-            .bind(fence)
-            .bind(deadline(now, ttl))
-            .execute(write.on())
-            .await?;
+        put(node_id, fence, deadline(now, ttl), &mut write).await?;
         write.commit().await?;
         Ok(Lease { node_id: node_id.to_owned(), fence: to_u64(fence), took_over: to_u64(expires_at) > now.ms() })
     }
@@ -55,7 +49,7 @@ impl Store {
     pub async fn renew_lease(&self, lease: &Lease, now: Moment, ttl: Duration) -> Result<(), StoreError> {
         let mut write = self.write().await?;
         demand(lease, write.on()).await?;
-        set_deadline(lease, deadline(now, ttl), write.on()).await?;
+        set_deadline(lease, deadline(now, ttl), &mut write).await?;
         write.commit().await
     }
 
@@ -73,26 +67,39 @@ impl Store {
     /// A fault of the store.
     pub async fn live_nodes(&self, now: Moment) -> Result<Vec<String>, StoreError> {
         let mut read = self.read().await?;
-        let live =
-            sqlx::query_scalar("SELECT node_id FROM nodes WHERE expires_at > ? ORDER BY node_id").bind(to_ms(now));
-        Ok(live.fetch_all(read.on()).await?)
+        let live = query_scalar("SELECT node_id FROM nodes WHERE expires_at > ? ORDER BY node_id").bind(to_ms(now));
+        live.fetch_all(read.on()).await
     }
 }
 
-/// Refuses a lease that is not the node's newest.
-pub(super) async fn demand(lease: &Lease, on: &mut SqliteConnection) -> Result<(), StoreError> {
-    let newest: Option<i64> =
-        sqlx::query_scalar("SELECT fence FROM nodes WHERE node_id = ?").bind(&lease.node_id).fetch_optional(on).await?;
-    if newest == Some(to_i64(lease.fence)) { Ok(()) } else { Err(StoreError::Fenced) }
+/// Refuses a lease that is not the node's newest. Where the node's row has an older number, or there is none, the
+/// database was restored from a backup: then this lease is the newest all the same.
+pub(super) async fn demand(lease: &Lease, on: On<'_>) -> Result<(), StoreError> {
+    // On a server the row stays as it is until this write is over.
+    let newest = match on.is_mysql() {
+        true => query_scalar("SELECT fence FROM nodes WHERE node_id = ? LOCK IN SHARE MODE"),
+        false => query_scalar("SELECT fence FROM nodes WHERE node_id = ?"),
+    };
+    let newest: Option<i64> = newest.bind(&lease.node_id).fetch_optional(on).await?;
+    if newest <= Some(to_i64(lease.fence)) { Ok(()) } else { Err(StoreError::Fenced) }
 }
 
-async fn set_deadline(lease: &Lease, deadline: i64, on: &mut SqliteConnection) -> Result<(), StoreError> {
-    sqlx::query("UPDATE nodes SET expires_at = ? WHERE node_id = ? AND fence = ?")
+async fn set_deadline(lease: &Lease, deadline: i64, write: &mut Write) -> Result<(), StoreError> {
+    let kept = query("UPDATE nodes SET fence = ?, expires_at = ? WHERE node_id = ?")
+        .bind(to_i64(lease.fence))
         .bind(deadline)
         .bind(&lease.node_id)
-        .bind(to_i64(lease.fence))
-        .execute(on)
+        .execute(write.on())
         .await?;
+    if kept == 0 {
+        put(&lease.node_id, to_i64(lease.fence), deadline, write).await?;
+    }
+    Ok(())
+}
+
+async fn put(node_id: &str, fence: i64, deadline: i64, write: &mut Write) -> Result<(), StoreError> {
+    let put = query("REPLACE INTO nodes (node_id, fence, expires_at) VALUES (?, ?, ?)");
+    put.bind(node_id).bind(fence).bind(deadline).execute(write.on()).await?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Links into conferences, and the counting of their uses.
 
+use super::query::{query, query_scalar};
 use super::{Store, StoreError, Write, check_len, to_i64, to_u64};
 use crate::event::Role;
 use crate::ids::{ConfId, ID_MAX, UserId};
@@ -68,8 +69,8 @@ impl Store {
     /// A fault of the store, an id in use included.
     pub async fn create_link(&self, link: &NewLink) -> Result<bool, StoreError> {
         check_len("a link's id", &link.link_id, ID_MAX)?;
-        let mut write = self.write().await?;
-        let live: i64 = sqlx::query_scalar(
+        let mut write = self.write_in(link.conf_id.as_str()).await?;
+        let live: i64 = query_scalar(
             "SELECT COUNT(*) FROM links WHERE conf_id = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)",
         )
             .bind(link.conf_id.as_str())
@@ -80,7 +81,7 @@ impl Store {
             return Ok(false);
         }
         forget_over(&mut write, &link.conf_id, link.created_at).await?;
-        sqlx::query(
+        query(
             "INSERT INTO links (link_id, conf_id, role, not_before, expires_at, max_uses, uses, created_by, created_at, \
              revoked_at) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, NULL)",
         )
@@ -102,7 +103,7 @@ impl Store {
     /// A fault of the store.
     pub async fn link(&self, link_id: &str) -> Result<Option<Link>, StoreError> {
         let mut read = self.read().await?;
-        let row: Option<Row> = sqlx::query_as(
+        let row: Option<Row> = query(
             "SELECT link_id, conf_id, role, not_before, expires_at, max_uses, uses, created_by, created_at, revoked_at \
              FROM links WHERE link_id = ?",
         )
@@ -118,7 +119,7 @@ impl Store {
     /// A fault of the store.
     pub async fn links_of(&self, conf_id: &ConfId) -> Result<Vec<Link>, StoreError> {
         let mut read = self.read().await?;
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = query(
             "SELECT link_id, conf_id, role, not_before, expires_at, max_uses, uses, created_by, created_at, revoked_at \
              FROM links WHERE conf_id = ? ORDER BY created_at, link_id",
         )
@@ -134,15 +135,14 @@ impl Store {
     /// A fault of the store.
     pub async fn revoke_link(&self, conf_id: &ConfId, link_id: &str, now: u64) -> Result<bool, StoreError> {
         let mut write = self.write().await?;
-        let done =
-            sqlx::query("UPDATE links SET revoked_at = ? WHERE link_id = ? AND conf_id = ? AND revoked_at IS NULL")
-                .bind(to_i64(now))
-                .bind(link_id)
-                .bind(conf_id.as_str())
-                .execute(write.on())
-                .await?;
+        let done = query("UPDATE links SET revoked_at = ? WHERE link_id = ? AND conf_id = ? AND revoked_at IS NULL")
+            .bind(to_i64(now))
+            .bind(link_id)
+            .bind(conf_id.as_str())
+            .execute(write.on())
+            .await?;
         write.commit().await?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 
     /// Spends one use, if the link is good: however many try at once, never more than `max_uses` succeed.
@@ -151,7 +151,7 @@ impl Store {
     /// A fault of the store; the use may then be spent or not.
     pub async fn use_link(&self, link_id: &str, now: u64) -> Result<LinkUse, StoreError> {
         let mut write = self.write().await?;
-        let spent = sqlx::query(
+        let spent = query(
             "UPDATE links SET uses = uses + 1 WHERE link_id = ? AND revoked_at IS NULL \
              AND (max_uses IS NULL OR uses < max_uses) \
              AND (not_before IS NULL OR not_before <= ?) AND (expires_at IS NULL OR expires_at > ?)",
@@ -162,7 +162,7 @@ impl Store {
         .execute(write.on())
         .await?;
         write.commit().await?;
-        if spent.rows_affected() == 1 {
+        if spent == 1 {
             return Ok(LinkUse::Counted);
         }
         Ok(self.link(link_id).await?.map_or(LinkUse::Unknown, |link| why_not(&link, now)))
@@ -174,7 +174,7 @@ impl Store {
     /// A fault of the store.
     pub async fn give_back_use(&self, link_id: &str) -> Result<(), StoreError> {
         let mut write = self.write().await?;
-        sqlx::query("UPDATE links SET uses = uses - 1 WHERE link_id = ? AND uses > 0")
+        query("UPDATE links SET uses = uses - 1 WHERE link_id = ? AND uses > 0")
             .bind(link_id)
             .execute(write.on())
             .await?;
@@ -184,7 +184,7 @@ impl Store {
 
 /// Of those that are revoked or expired as many are listed as may live; the others go, those that are over longest first.
 async fn forget_over(write: &mut Write, conf: &ConfId, now: u64) -> Result<(), StoreError> {
-    let surplus: Vec<String> = sqlx::query_scalar(
+    let surplus: Vec<String> = query_scalar(
         "SELECT link_id FROM links WHERE conf_id = ? AND (revoked_at IS NOT NULL OR expires_at <= ?) \
          ORDER BY COALESCE(revoked_at, expires_at) DESC LIMIT ? OFFSET ?",
     )
@@ -195,7 +195,7 @@ async fn forget_over(write: &mut Write, conf: &ConfId, now: u64) -> Result<(), S
     .fetch_all(write.on())
     .await?;
     for link in surplus {
-        sqlx::query("DELETE FROM links WHERE link_id = ?").bind(link).execute(write.on()).await?;
+        query("DELETE FROM links WHERE link_id = ?").bind(link).execute(write.on()).await?;
     }
     Ok(())
 }
@@ -323,7 +323,7 @@ pub(super) mod tests {
         let (store, _folder) = fresh().await;
         let mut write = store.write().await.unwrap();
         for n in 0..LINKS_PER_CONFERENCE {
-            sqlx::query("INSERT INTO links VALUES (?, 'c', 'guest', NULL, NULL, NULL, 0, 'u', 1, NULL)")
+            query("INSERT INTO links VALUES (?, 'c', 'guest', NULL, NULL, NULL, 0, 'u', 1, NULL)")
                 .bind(n.to_string())
                 .execute(write.on())
                 .await
@@ -342,7 +342,7 @@ pub(super) mod tests {
         let mut write = store.write().await.unwrap();
         for n in 0..2 * LINKS_PER_CONFERENCE {
             let revoked = (n % 2 == 0).then_some(n);
-            sqlx::query("INSERT INTO links VALUES (?, 'c', 'guest', NULL, ?, NULL, 0, 'u', 1, ?)")
+            query("INSERT INTO links VALUES (?, 'c', 'guest', NULL, ?, NULL, 0, 'u', 1, ?)")
                 .bind(n.to_string())
                 .bind(n)
                 .bind(revoked)
@@ -368,7 +368,7 @@ pub(super) mod tests {
         let (store, _folder) = fresh().await;
         let mut write = store.write().await.unwrap();
         for n in 0..LINKS_PER_CONFERENCE + 2 {
-            sqlx::query("INSERT INTO links VALUES (?, 'c', 'guest', NULL, NULL, NULL, 0, 'u', 1, ?)")
+            query("INSERT INTO links VALUES (?, 'c', 'guest', NULL, NULL, NULL, 0, 'u', 1, ?)")
                 .bind(n.to_string())
                 .bind(n)
                 .execute(write.on())

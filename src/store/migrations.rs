@@ -1,7 +1,7 @@
 //! The schema's steps, in the binary. A step that was ever released is never changed: a later one corrects it.
 
-use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 macro_rules! steps {
     ($($version:literal $name:literal,)*) => {
@@ -37,13 +37,52 @@ steps! {
     22 "0022_drains",
     23 "0023_allocations_more",
     24 "0024_accounts_idle",
+    40 "0040_write_scopes",
+    41 "0041_write_scopes_all",
 }
 
-pub(super) fn migrator() -> Migrator {
+/// What a MySQL server is told of each table: texts are compared byte by byte, as SQLite does.
+const MYSQL_TABLE: &str = " ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+
+pub(super) fn of_sqlite() -> Migrator {
+    migrator(|sql| sql.into_sql_str())
+}
+
+pub(super) fn of_mysql() -> Migrator {
+    migrator(|sql| match Trace::of(sql) {
+        Some(Trace::Table(_)) => AssertSqlSafe(format!("{}{MYSQL_TABLE}", sql.trim_end())).into_sql_str(),
+        _ => sql.into_sql_str(),
+    })
+}
+
+fn migrator(dialect: impl Fn(&'static str) -> SqlStr) -> Migrator {
     let step = |(version, name, sql): &(i64, &'static str, &'static str)| {
-        Migration::new(*version, (*name).into(), MigrationType::Simple, (*sql).into_sql_str(), false)
+        Migration::new(*version, (*name).into(), MigrationType::Simple, dialect(sql), false)
     };
     Migrator::with_migrations(STEPS.iter().map(step).collect())
+}
+
+/// What a step leaves in the schema.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Trace<'a> {
+    Table(&'a str),
+    Index { table: &'a str, index: &'a str },
+    Column { table: &'a str, column: &'a str },
+}
+
+impl<'a> Trace<'a> {
+    /// `None` where the statement changes rows only: such a one is undone when it is interrupted.
+    pub fn of(sql: &'a str) -> Option<Self> {
+        let words: Vec<&str> = sql.split_whitespace().take(6).collect();
+        match *words.as_slice() {
+            ["CREATE", "TABLE", table, ..] => Some(Self::Table(table)),
+            ["CREATE", "INDEX", index, "ON", table, ..] | ["CREATE", "UNIQUE", "INDEX", index, "ON", table] => {
+                Some(Self::Index { table, index })
+            }
+            ["ALTER", "TABLE", table, "ADD", "COLUMN", column] => Some(Self::Column { table, column }),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -63,5 +102,16 @@ mod tests {
             assert!(name.starts_with(&format!("{version:04}_")), "{name}");
             assert!(!sql.contains(';'), "{name}");
         }
+    }
+
+    #[test]
+    fn every_step_leaves_a_trace_or_changes_rows_only() {
+        for (_, name, sql) in STEPS {
+            assert!(Trace::of(sql).is_some() || sql.starts_with("REPLACE INTO "), "{name}");
+        }
+        let trace = |version: i64| STEPS.iter().find(|step| step.0 == version).and_then(|step| Trace::of(step.2));
+        assert_eq!(trace(2), Some(Trace::Table("links")));
+        assert_eq!(trace(3), Some(Trace::Index { table: "links", index: "links_by_conference" }));
+        assert_eq!(trace(24), Some(Trace::Column { table: "accounts", column: "idle_until" }));
     }
 }

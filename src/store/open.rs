@@ -1,4 +1,4 @@
-//! Opening the database: the file made private, WAL, the schema brought up to date.
+//! Opening the database: SQLite's file made private, WAL, the schema brought up to date.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -14,45 +14,65 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use tokio::sync::Semaphore;
 
 use super::error::{is_busy, migrate_reason, open_reason};
-use super::node_lock::database;
-use super::{Store, StoreError, migrations};
+use super::mysql::Pools;
+use super::node_lock::{database, own_path};
+use super::{Database, Store, StoreError, migrations};
 use crate::config::{self, Durability};
 
 impl Store {
-    /// Opens the file, making it (mode 0600) and its folder (0700) where they are not there, and brings its schema up
-    /// to date. Two processes may do so at once.
+    /// Opens the database and brings its schema up to date. SQLite's file is made (mode 0600) and its folder (0700)
+    /// where they are not there; a server's database must exist. Two processes may do so at once.
     ///
     /// # Errors
-    /// [`StoreError::Open`] with the path and what is wrong with it.
+    /// [`StoreError::Open`] with the path or the server, and what is wrong with it.
     pub async fn open(config: &config::Store) -> Result<Self, StoreError> {
-        let path = database(config)?;
         let store = Self::open_as_it_is(config).await?;
-        if let Err(error) = migrate(&store.writer).await {
+        let migrated = match &store.database {
+            Database::Sqlite { writer, .. } => migrate(writer).await.map_err(|error| migrate_reason(&error)),
+            Database::MySql(pools) => pools.migrate().await,
+        };
+        if let Err(why) = migrated {
             store.close().await;
-            return Err(StoreError::open(&path, &migrate_reason(&error)));
+            return Err(StoreError::open(&shown(config), &why));
         }
         Ok(store)
     }
 
-    /// As [`Store::open`], with whatever schema the file has.
+    /// As [`Store::open`], with whatever schema the database has.
     ///
     /// # Errors
     /// As for [`Store::open`].
     pub async fn open_as_it_is(config: &config::Store) -> Result<Self, StoreError> {
-        let path = database(config)?;
-        let refused = |reason: &str| StoreError::open(&path, reason);
-        make_private(&path).map_err(|error| refused(&error.to_string()))?;
-        let writer = open_writer(&path, config).await.map_err(|error| refused(&open_reason(&error)))?;
+        let database = match database(config)? {
+            config::Database::Sqlite(path) => open_file(&own_path(&path)?, config).await?,
+            config::Database::MySql(url) => Database::MySql(Pools::open(&url, config).await?),
+        };
         Ok(Self {
-            writer,
-            readers: readers(&path, config),
-            queue: Arc::new(Semaphore::new(config.queue as usize)),
+            database,
+            reads: Arc::new(Semaphore::new(config.queue as usize)),
+            writes: Arc::new(Semaphore::new(config.queue as usize)),
             audit_keep: config.audit_keep,
             audit_rows: config.audit_rows,
             lease: None,
             unwell: Arc::default(),
         })
     }
+}
+
+/// The database without its password.
+fn shown(config: &config::Store) -> String {
+    match config.database() {
+        Some(config::Database::Sqlite(path)) => path.display().to_string(),
+        Some(config::Database::MySql(url)) => url.shown(),
+        None => "store.url".to_owned(),
+    }
+}
+
+async fn open_file(path: &Path, config: &config::Store) -> Result<Database, StoreError> {
+    let refused = |reason: &str| StoreError::open(&path.display(), reason);
+    make_private(path).map_err(|error| refused(&error.to_string()))?;
+    let writer = open_writer(path, config).await.map_err(|error| refused(&open_reason(&error)))?;
+    Ok(Database::Sqlite { writer, readers: readers(path, config) })
 }
 
 /// SQLite would make the file readable by all; the files of its log take their mode from this one.
@@ -120,7 +140,7 @@ fn readers(path: &Path, config: &config::Store) -> SqlitePool {
 async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
     let mut whole = writer.begin_with("BEGIN IMMEDIATE").await?;
     // Not `run`: its future isn't Send (`Acquire` is not general enough), so nothing that opens a store could be spawned.
-    migrations::migrator().run_direct(None, &mut *whole, false).await?;
+    migrations::of_sqlite().run_direct(None, &mut *whole, false).await?;
     whole.commit().await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Refresh families: one login and all the tokens that come of it. An ended family is the revocation of its tokens.
 
+use super::query::{query, query_scalar};
 use super::{Store, StoreError, Write, check_len, to_i64, to_u64};
 use crate::ids::{ConfId, ID_MAX, UserId};
 
@@ -54,9 +55,9 @@ impl Store {
         check_len("a family's id", &family.family_id, ID_MAX)?;
         check_len("a refresh token's hash", &new.refresh_hash, 128)?;
         check_len("a family's client", family.client.as_deref().unwrap_or_default(), 65_535)?;
-        let mut write = self.write().await?;
+        let mut write = self.write_in(family.user_id.as_str()).await?;
         make_room(&mut write, &family.user_id, now).await?;
-        sqlx::query(
+        query(
             "INSERT INTO families (family_id, user_id, conf_id, client, refresh_hash, expires_at, ended_at) \
              VALUES (?, ?, ?, ?, ?, ?, NULL)",
         )
@@ -86,7 +87,7 @@ impl Store {
     ) -> Result<Rotation, StoreError> {
         check_len("a refresh token's hash", new_hash, 128)?;
         let mut write = self.write().await?;
-        let rotated = sqlx::query(
+        let rotated = query(
             "UPDATE families SET refresh_hash = ?, expires_at = ? \
              WHERE family_id = ? AND refresh_hash = ? AND ended_at IS NULL AND expires_at > ?",
         )
@@ -96,8 +97,7 @@ impl Store {
         .bind(old_hash)
         .bind(to_i64(now))
         .execute(write.on())
-        .await?
-        .rows_affected();
+        .await?;
         let Some(family) = live(&mut write, family_id, now).await? else {
             let was = was_newest(&mut write, family_id, old_hash).await?;
             return Ok(if was { Rotation::Over } else { Rotation::Gone });
@@ -115,7 +115,7 @@ impl Store {
     /// A fault of the store.
     pub async fn family(&self, family_id: &str, refresh_hash: &str, now: u64) -> Result<Option<Family>, StoreError> {
         let mut read = self.read().await?;
-        let row: Option<Row> = sqlx::query_as(
+        let row: Option<Row> = query(
             "SELECT family_id, user_id, conf_id, client, expires_at FROM families \
              WHERE family_id = ? AND refresh_hash = ? AND ended_at IS NULL AND expires_at > ?",
         )
@@ -145,7 +145,7 @@ impl Store {
     pub async fn end_families_of(&self, user: &UserId, conf: &ConfId, now: u64) -> Result<Vec<String>, StoreError> {
         let mut write = self.write().await?;
         let ids: Vec<String> =
-            sqlx::query_scalar("SELECT family_id FROM families WHERE user_id = ? AND conf_id = ? AND ended_at IS NULL")
+            query_scalar("SELECT family_id FROM families WHERE user_id = ? AND conf_id = ? AND ended_at IS NULL")
                 .bind(user.as_str())
                 .bind(conf.as_str())
                 .fetch_all(write.on())
@@ -163,7 +163,7 @@ impl Store {
     /// A fault of the store.
     pub async fn live_families(&self, user: &UserId, now: u64, most: u32) -> Result<Vec<Family>, StoreError> {
         let mut read = self.read().await?;
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = query(
             "SELECT family_id, user_id, conf_id, client, expires_at FROM families \
              WHERE user_id = ? AND ended_at IS NULL AND expires_at > ? ORDER BY expires_at DESC LIMIT ?",
         )
@@ -183,7 +183,7 @@ impl Store {
     pub async fn ended_since(&self, since: u64) -> Result<Vec<(String, u64)>, StoreError> {
         let mut read = self.read().await?;
         let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT family_id, ended_at FROM families WHERE ended_at >= ? ORDER BY ended_at")
+            query("SELECT family_id, ended_at FROM families WHERE ended_at >= ? ORDER BY ended_at")
                 .bind(to_i64(since))
                 .fetch_all(read.on())
                 .await?;
@@ -193,11 +193,11 @@ impl Store {
 
 /// Ends every family that is for the conference, and returns their ids.
 pub(super) async fn end_of_conference(write: &mut Write, conf: &ConfId, now: u64) -> Result<Vec<String>, StoreError> {
-    let ids = sqlx::query_scalar("SELECT family_id FROM families WHERE conf_id = ? AND ended_at IS NULL")
+    let ids = query_scalar("SELECT family_id FROM families WHERE conf_id = ? AND ended_at IS NULL")
         .bind(conf.as_str())
         .fetch_all(write.on())
         .await?;
-    sqlx::query("UPDATE families SET ended_at = ? WHERE conf_id = ? AND ended_at IS NULL")
+    query("UPDATE families SET ended_at = ? WHERE conf_id = ? AND ended_at IS NULL")
         .bind(to_i64(now))
         .bind(conf.as_str())
         .execute(write.on())
@@ -206,16 +206,16 @@ pub(super) async fn end_of_conference(write: &mut Write, conf: &ConfId, now: u64
 }
 
 async fn end(write: &mut Write, family_id: &str, now: u64) -> Result<bool, StoreError> {
-    let done = sqlx::query("UPDATE families SET ended_at = ? WHERE family_id = ? AND ended_at IS NULL")
+    let done = query("UPDATE families SET ended_at = ? WHERE family_id = ? AND ended_at IS NULL")
         .bind(to_i64(now))
         .bind(family_id)
         .execute(write.on())
         .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done == 1)
 }
 
 async fn live(write: &mut Write, family_id: &str, now: u64) -> Result<Option<Family>, StoreError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = query(
         "SELECT family_id, user_id, conf_id, client, expires_at FROM families \
          WHERE family_id = ? AND ended_at IS NULL AND expires_at > ?",
     )
@@ -227,7 +227,7 @@ async fn live(write: &mut Write, family_id: &str, now: u64) -> Result<Option<Fam
 }
 
 async fn was_newest(write: &mut Write, family_id: &str, hash: &str) -> Result<bool, StoreError> {
-    let found: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM families WHERE family_id = ? AND refresh_hash = ?")
+    let found: i64 = query_scalar("SELECT COUNT(*) FROM families WHERE family_id = ? AND refresh_hash = ?")
         .bind(family_id)
         .bind(hash)
         .fetch_one(write.on())
@@ -236,7 +236,7 @@ async fn was_newest(write: &mut Write, family_id: &str, hash: &str) -> Result<bo
 }
 
 async fn make_room(write: &mut Write, user: &UserId, now: u64) -> Result<(), StoreError> {
-    let oldest: Option<String> = sqlx::query_scalar(
+    let oldest: Option<String> = query_scalar(
         "SELECT family_id FROM families WHERE user_id = ? AND expires_at > ? AND ended_at IS NULL \
          ORDER BY expires_at DESC LIMIT 1 OFFSET ?",
     )
@@ -335,7 +335,7 @@ pub(super) mod tests {
         let (store, _folder) = fresh().await;
         let mut write = store.write().await.unwrap();
         for n in 0..FAMILIES_PER_USER {
-            sqlx::query("INSERT INTO families VALUES (?, 'u1', NULL, NULL, 'h', ?, NULL)")
+            query("INSERT INTO families VALUES (?, 'u1', NULL, NULL, 'h', ?, NULL)")
                 .bind(format!("f{n}"))
                 .bind(500 + n)
                 .execute(write.on())

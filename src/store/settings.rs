@@ -1,5 +1,6 @@
 //! Values made once and kept: a generated signing key, the demo conference.
 
+use super::query::{query, query_scalar};
 use super::{Store, StoreError, check_len};
 
 impl Store {
@@ -7,8 +8,8 @@ impl Store {
     /// A fault of the store.
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         let mut read = self.read().await?;
-        let value = sqlx::query_scalar("SELECT value FROM settings WHERE name = ?").bind(name);
-        Ok(value.fetch_optional(read.on()).await?)
+        let value = query_scalar("SELECT value FROM settings WHERE name = ?").bind(name);
+        value.fetch_optional(read.on()).await
     }
 
     /// Sets it, whatever it was.
@@ -17,7 +18,7 @@ impl Store {
     /// A fault of the store.
     pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
         let mut write = self.write().await?;
-        let set = sqlx::query("REPLACE INTO settings (name, value) VALUES (?, ?)").bind(name).bind(value);
+        let set = query("REPLACE INTO settings (name, value) VALUES (?, ?)").bind(name).bind(value);
         set.execute(write.on()).await?;
         write.commit().await
     }
@@ -40,20 +41,14 @@ impl Store {
     /// A fault of the store.
     pub async fn get_or_create(&self, name: &str, make: impl FnOnce() -> String + Send) -> Result<String, StoreError> {
         check_len("a setting's name", name, 64)?;
-        let mut write = self.write().await?;
-        let kept: Option<String> = sqlx::query_scalar("SELECT value FROM settings WHERE name = ?")
-            .bind(name)
-            .fetch_optional(write.on())
-            .await?;
+        let mut write = self.write_in(name).await?;
+        let kept: Option<String> =
+            query_scalar("SELECT value FROM settings WHERE name = ?").bind(name).fetch_optional(write.on()).await?;
         if let Some(kept) = kept {
             return Ok(kept);
         }
         let made = make();
-        sqlx::query("INSERT INTO settings (name, value) VALUES (?, ?)")
-            .bind(name)
-            .bind(&made)
-            .execute(write.on())
-            .await?;
+        query("INSERT INTO settings (name, value) VALUES (?, ?)").bind(name).bind(&made).execute(write.on()).await?;
         write.commit().await?;
         Ok(made)
     }

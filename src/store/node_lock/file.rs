@@ -1,4 +1,4 @@
-//! Exclusive ownership by one living process: a lock (flock(2)) on a file beside the database.
+//! A lock (flock(2)) on a file beside SQLite's.
 //!
 //! The system releases the lock when its owner ends, however it ends: a living owner is told from a dead one at once,
 //! without a clock, and a restart after a crash doesn't wait. SQLite with WAL serves the processes of one machine only,
@@ -9,74 +9,32 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::StoreError;
+use super::super::StoreError;
+use super::NodeRole;
 use crate::clock;
-use crate::config;
 
 /// Longest text that is read out of a lock's file, in bytes: one line of ours.
 const WORDS_MAX: u64 = 512;
 
-/// The parts of a store that only one process may be.
-#[derive(Debug, Clone, Copy)]
-pub enum NodeRole<'a> {
-    /// The node of that id.
-    Node(&'a str),
-    /// The built-in EIM, which holds its documents in memory.
-    Eim,
-}
-
-impl NodeRole<'_> {
-    fn file(self, database: &Path) -> PathBuf {
-        let ending = match self {
-            Self::Node(id) => format!("-node-{id}.lock"),
-            Self::Eim => "-eim.lock".to_owned(),
-        };
-        let mut name = database.as_os_str().to_owned();
-        name.push(ending);
-        PathBuf::from(name)
-    }
-
-    fn name(self) -> String {
-        match self {
-            Self::Node(id) => format!("node {id:?}"),
-            Self::Eim => "the built-in EIM".to_owned(),
-        }
-    }
-
-    fn advice(self) -> &'static str {
-        match self {
-            Self::Node(_) => "stop that process first, or give this one a store (store.url) and ports of its own",
-            Self::Eim => "a store has one built-in EIM: stop that process first, or give this one a store of its own",
-        }
-    }
-}
-
 /// Held as long as this process is what it has claimed to be.
 #[derive(Debug)]
-pub struct NodeLock {
+pub(super) struct FileLock {
     // Locked until it is closed.
     _file: File,
     path: PathBuf,
 }
 
-impl NodeLock {
+impl FileLock {
     /// Takes the office. Nothing else of the store is touched. `at`: where this process is to be found, for the words
     /// that another one is refused with.
-    ///
-    /// # Errors
-    /// [`StoreError::Claimed`] where a living process has it, by whom and since when; [`StoreError::Open`] where the
-    /// folder can't be written.
-    pub fn take(config: &config::Store, office: NodeRole<'_>, at: &str) -> Result<Self, StoreError> {
-        let path = office.file(&database(config)?);
-        let wrong = |error: io::Error| StoreError::open(&path, &format!("it cannot be locked: {error}"));
+    pub fn take(database: &Path, office: NodeRole<'_>, at: &str) -> Result<Self, StoreError> {
+        let path = path_of(&own_path(database)?, office);
+        let wrong = |error: io::Error| StoreError::open(&path.display(), &format!("it cannot be locked: {error}"));
         loop {
             let mut file = open(&path).map_err(wrong)?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let (what, by) = (office.name(), words(&mut file));
-                    return Err(StoreError::Claimed { what, by, advice: office.advice() });
-                }
+                Err(TryLockError::WouldBlock) => return Err(StoreError::claimed(office, words(&mut file))),
                 Err(TryLockError::Error(error)) => return Err(wrong(error)),
             }
             // An owner that ends removes the file: then this lock is on one that nobody else will find.
@@ -88,14 +46,14 @@ impl NodeLock {
     }
 
     /// The living process that has the office, in words.
-    pub fn owner(config: &config::Store, office: NodeRole<'_>) -> Option<String> {
-        let path = office.file(&database(config).ok()?);
+    pub fn owner(database: &Path, office: NodeRole<'_>) -> Option<String> {
+        let path = path_of(&own_path(database).ok()?, office);
         let mut file = File::open(path).ok()?;
         matches!(file.try_lock(), Err(TryLockError::WouldBlock)).then(|| words(&mut file))
     }
 }
 
-impl Drop for NodeLock {
+impl Drop for FileLock {
     /// While the lock is held: whoever has opened the file meanwhile notices.
     fn drop(&mut self) {
         if let Err(error) = fs::remove_file(&self.path) {
@@ -104,16 +62,25 @@ impl Drop for NodeLock {
     }
 }
 
+fn path_of(database: &Path, office: NodeRole<'_>) -> PathBuf {
+    let ending = match office {
+        NodeRole::Node(id) => format!("-node-{id}.lock"),
+        NodeRole::Eim => "-eim.lock".to_owned(),
+    };
+    let mut name = database.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
 /// The database's file by its one name: the folder made (mode 0700) where it is missing, links followed.
-pub(super) fn database(config: &config::Store) -> Result<PathBuf, StoreError> {
-    // The configuration's own check has refused any other URL.
-    let path = config.sqlite_path().ok_or_else(|| StoreError::open(Path::new("store.url"), "it is not sqlite:PATH"))?;
+pub(in super::super) fn own_path(path: &Path) -> Result<PathBuf, StoreError> {
     if let Ok(found) = path.canonicalize() {
         return Ok(found);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder).and_then(|()| folder.canonicalize());
-    let folder = made.map_err(|error| StoreError::open(&path, &format!("its folder cannot be made: {error}")))?;
+    let folder =
+        made.map_err(|error| StoreError::open(&path.display(), &format!("its folder cannot be made: {error}")))?;
     Ok(folder.join(path.file_name().unwrap_or_default()))
 }
 
@@ -145,45 +112,40 @@ fn words(file: &mut File) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Secret;
-
-    fn at(path: &Path) -> config::Store {
-        config::Store { url: Secret::new(format!("sqlite:{}", path.display())), ..config::Store::default() }
-    }
 
     #[test]
     fn an_office_has_one_living_owner_however_the_file_is_called() {
         let folder = tempfile::tempdir().unwrap();
-        let store = at(&folder.path().join("data/confgate.db"));
-        let claim = NodeLock::take(&store, NodeRole::Node("node1"), "127.0.0.1:9092").unwrap();
-        std::fs::write(folder.path().join("data/confgate.db"), "").unwrap();
+        let store = folder.path().join("data/confgate.db");
+        let claim = FileLock::take(&store, NodeRole::Node("node1"), "127.0.0.1:9092").unwrap();
+        std::fs::write(&store, "").unwrap();
         std::os::unix::fs::symlink(folder.path().join("data"), folder.path().join("other")).unwrap();
         std::os::unix::fs::symlink("data/confgate.db", folder.path().join("link.db")).unwrap();
         for name in ["data/confgate.db", "data/../data/confgate.db", "other/confgate.db", "link.db"] {
-            let other = at(&folder.path().join(name));
-            let refusal = NodeLock::take(&other, NodeRole::Node("node1"), "elsewhere").unwrap_err().to_string();
+            let other = folder.path().join(name);
+            let refusal = FileLock::take(&other, NodeRole::Node("node1"), "elsewhere").unwrap_err().to_string();
             let own = format!("process {}", std::process::id());
             for word in ["\"node1\"", &own, "since 20", "127.0.0.1:9092", "stop that process"] {
                 assert!(refusal.contains(word), "{name}: {word} is missing in: {refusal}");
             }
         }
-        assert!(NodeLock::owner(&store, NodeRole::Node("node1")).is_some_and(|words| words.contains("127.0.0.1:9092")));
-        let eim = NodeLock::take(&store, NodeRole::Eim, "here").unwrap();
-        NodeLock::take(&store, NodeRole::Node("node2"), "here").unwrap();
+        assert!(FileLock::owner(&store, NodeRole::Node("node1")).is_some_and(|words| words.contains("127.0.0.1:9092")));
+        let eim = FileLock::take(&store, NodeRole::Eim, "here").unwrap();
+        FileLock::take(&store, NodeRole::Node("node2"), "here").unwrap();
         drop((claim, eim));
-        assert_eq!(NodeLock::owner(&store, NodeRole::Node("node1")), None);
+        assert_eq!(FileLock::owner(&store, NodeRole::Node("node1")), None);
         let left: Vec<_> = std::fs::read_dir(folder.path().join("data")).unwrap().flatten().collect();
         assert_eq!(left.len(), 1, "an owner that ends leaves no lock's file: {left:?}");
-        NodeLock::take(&store, NodeRole::Node("node1"), "again").unwrap();
+        FileLock::take(&store, NodeRole::Node("node1"), "again").unwrap();
     }
 
     #[test]
     fn lock_of_a_killed_owner_is_free() {
         let folder = tempfile::tempdir().unwrap();
-        let store = at(&folder.path().join("confgate.db"));
+        let store = folder.path().join("confgate.db");
         let line = "node \"node1\", process 1, since 2026-01-01T00:00:00Z, at 127.0.0.1:9092\n";
         std::fs::write(folder.path().join("confgate.db-node-node1.lock"), line).unwrap();
-        assert_eq!(NodeLock::owner(&store, NodeRole::Node("node1")), None);
-        NodeLock::take(&store, NodeRole::Node("node1"), "here").unwrap();
+        assert_eq!(FileLock::owner(&store, NodeRole::Node("node1")), None);
+        FileLock::take(&store, NodeRole::Node("node1"), "here").unwrap();
     }
 }

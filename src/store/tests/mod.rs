@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::query::query;
 use super::*;
 use crate::config;
 use crate::ids::{ConfId, Secret, UserId};
@@ -38,6 +39,11 @@ pub(super) async fn after_a_crash(folder: &TempDir) -> (Store, TempDir) {
     }
     let store = Store::open(&settings(&copy.path().join("data/confgate.db"))).await.unwrap();
     (store, copy)
+}
+
+fn sqlite_writer(store: &Store) -> &SqlitePool {
+    let Database::Sqlite { writer, .. } = &store.database else { panic!("not SQLite") };
+    writer
 }
 
 async fn open_error(path: &Path) -> String {
@@ -140,7 +146,7 @@ async fn a_file_of_a_newer_confgate_is_refused_in_words() {
     let (store, folder) = fresh().await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                  VALUES (9999, 'later', TRUE, x'00', 0)";
-    sqlx::query(newer).execute(&store.writer).await.unwrap();
+    sqlx::query(newer).execute(sqlite_writer(&store)).await.unwrap();
     store.close().await;
     let error = open_error(&folder.path().join("data/confgate.db")).await;
     assert!(error.contains("made by a newer confgate (migration 9999"), "{error}");
@@ -180,7 +186,7 @@ async fn another_process_that_holds_the_file_is_waited_for_and_no_longer() {
 async fn a_write_that_is_dropped_is_undone() {
     let (store, _folder) = fresh().await;
     let mut write = store.write().await.unwrap();
-    sqlx::query("INSERT INTO settings (name, value) VALUES ('a', 'b')").execute(write.on()).await.unwrap();
+    query("INSERT INTO settings (name, value) VALUES ('a', 'b')").execute(write.on()).await.unwrap();
     drop(write);
     assert_eq!(store.setting("a").await.unwrap(), None);
 }
@@ -189,7 +195,7 @@ async fn a_write_that_is_dropped_is_undone() {
 async fn readers_cannot_write() {
     let (store, _folder) = fresh().await;
     let mut read = store.read().await.unwrap();
-    assert!(sqlx::query("DELETE FROM settings").execute(read.on()).await.is_err());
+    assert!(query("DELETE FROM settings").execute(read.on()).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

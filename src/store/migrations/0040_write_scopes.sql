@@ -1,0 +1,3 @@
+CREATE TABLE write_scopes (
+    slot BIGINT NOT NULL PRIMARY KEY
+)

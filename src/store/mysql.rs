@@ -1,0 +1,227 @@
+//! MySQL and MariaDB: connections and their sessions, the schema.
+//!
+//! A node that is stopped or cut off in a transaction must not stop the others for long: the server ends a session that
+//! sends nothing for [`SESSION_IDLE`], and with it the transaction and its locks. A connection whose answer didn't come in
+//! time, or was not waited for, is closed, so that nothing meets a late answer.
+
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, ConnectOptions, MySql, MySqlConnection, MySqlPool, raw_sql};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+
+use super::StoreError;
+use super::error::{migrate_reason, open_reason};
+use super::migrations::{self, Trace};
+use super::node_lock::lock_name;
+use crate::config::{self, MySqlUrl, StoreTls};
+
+/// How long the server lets a session live that sends nothing.
+const SESSION_IDLE: Duration = Duration::from_secs(15);
+/// How long a connection stays in the pool unused: less than the server lets it.
+const POOL_IDLE: Duration = Duration::from_secs(10);
+/// How long a start waits for another node that changes the schema.
+const MIGRATION_WAIT_S: i64 = 60;
+
+/// The connections, all to one database.
+#[derive(Clone)]
+pub(super) struct Pools {
+    pub readers: MySqlPool,
+    pub writers: MySqlPool,
+    /// The database's name.
+    database: String,
+    /// How long a statement may take.
+    wait: Duration,
+}
+
+/// A connection in use.
+pub(super) struct Held {
+    connection: PoolConnection<MySql>,
+    /// How long a statement may take.
+    pub wait: Duration,
+    is_waiting: bool,
+}
+
+impl Held {
+    /// The connection, for one statement.
+    pub fn start(&mut self) -> &mut MySqlConnection {
+        self.is_waiting = true;
+        &mut self.connection
+    }
+
+    /// To be called with the statement's outcome. Without it the connection is closed when it is dropped.
+    pub fn finish<T>(&mut self, outcome: Result<Result<T, sqlx::Error>, Elapsed>) -> Result<T, StoreError> {
+        let Ok(outcome) = outcome else { return Err(StoreError::Busy) };
+        self.is_waiting = false;
+        Ok(outcome?)
+    }
+
+    /// Runs a statement that has no values and no rows.
+    pub async fn run(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        let done = timeout(self.wait, raw_sql(sql).execute(self.start())).await;
+        self.finish(done).map(drop)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.is_waiting {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+impl Pools {
+    /// Connects, and so tries address, TLS, user and database.
+    pub async fn open(url: &MySqlUrl, config: &config::Store) -> Result<Self, StoreError> {
+        let options = options(url, config);
+        let writers = pool(config.writers, config).after_release(move |connection, _| {
+            // Ends what was begun and not committed. The server may be gone meanwhile.
+            Box::pin(async move {
+                let ended = timeout(POOL_IDLE, raw_sql("ROLLBACK").execute(connection)).await;
+                Ok(ended.is_ok_and(|ended| ended.is_ok()))
+            })
+        });
+        let pools = Self {
+            writers: writers.connect_lazy_with(options.clone()),
+            readers: pool(config.readers, config).connect_lazy_with(options.clone()),
+            database: url.database.clone(),
+            wait: config.wait,
+        };
+        // Not by the pool, which tries until its time is over, whatever the server answers.
+        let tried = timeout(config.wait, options.connect()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        tried.map_err(|error| StoreError::open(&url.shown(), &open_reason(&error)))?;
+        Ok(pools)
+    }
+
+    pub async fn read(&self) -> Result<Held, StoreError> {
+        Ok(Held { connection: self.readers.acquire().await?, wait: self.wait, is_waiting: false })
+    }
+
+    /// A connection in a new transaction.
+    pub async fn begin(&self) -> Result<Held, StoreError> {
+        let connection = self.writers.acquire().await?;
+        let mut held = Held { connection, wait: self.wait, is_waiting: false };
+        held.run("START TRANSACTION").await?;
+        Ok(held)
+    }
+
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writers.close().await;
+    }
+
+    /// Brings the schema up to date; one node at a time.
+    pub async fn migrate(&self) -> Result<(), String> {
+        let mut connection = self.writers.acquire().await.map_err(|error| open_reason(&error))?;
+        // The lock ends with the connection at the latest.
+        connection.close_on_drop();
+        let lock = lock_name(&self.database, "migration");
+        let granted: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(?, ?)")
+            .bind(&lock)
+            .bind(MIGRATION_WAIT_S)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(|error| open_reason(&error))?;
+        if granted != Some(1) {
+            return Err("another node changes its schema for longer than a minute".to_owned());
+        }
+        let mut migrator = migrations::of_mysql();
+        migrator.set_locking(false);
+        let outcome = run(&mut connection, &migrator).await.map_err(|error| migrate_reason(&error));
+        // Closed, not returned: its session is the lock's.
+        if let Err(error) = sqlx::query("SELECT RELEASE_LOCK(?)").bind(&lock).execute(&mut *connection).await {
+            tracing::debug!(%error, "the lock of the migration ends with its connection");
+        }
+        outcome
+    }
+}
+
+/// Runs the steps that are missing. A statement that changes a table can't be undone by MySQL, so a process that was
+/// killed may have left one done and not noted, or noted and not done.
+async fn run(connection: &mut MySqlConnection, migrator: &Migrator) -> Result<(), MigrateError> {
+    let is_ours = exists(connection, &Trace::Table("_sqlx_migrations")).await?;
+    if !is_ours && table_count(connection).await? > 0 {
+        let foreign = "it has tables that are not confgate's: give confgate a database of its own";
+        return Err(MigrateError::Execute(sqlx::Error::Configuration(foreign.into())));
+    }
+    connection.ensure_migrations_table(&migrator.table_name).await?;
+    if let Some(version) = connection.dirty_version(&migrator.table_name).await?
+        && let Some(step) = migrator.iter().find(|step| step.version == version)
+    {
+        let is_done = match Trace::of(step.sql.as_str()) {
+            Some(trace) => exists(connection, &trace).await?,
+            None => false,
+        };
+        tracing::info!(version, is_done, "a step of the schema was interrupted");
+        let noted = match is_done {
+            true => "UPDATE _sqlx_migrations SET success = TRUE WHERE version = ?",
+            false => "DELETE FROM _sqlx_migrations WHERE version = ?",
+        };
+        sqlx::query(noted).bind(version).execute(&mut *connection).await?;
+    }
+    migrator.run_direct(None, connection, false).await
+}
+
+async fn table_count(connection: &mut MySqlConnection) -> Result<i64, sqlx::Error> {
+    let count = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()";
+    sqlx::query_scalar(count).fetch_one(connection).await
+}
+
+async fn exists(connection: &mut MySqlConnection, trace: &Trace<'_>) -> Result<bool, sqlx::Error> {
+    let (place, table, name) = match trace {
+        Trace::Table(table) => ("tables WHERE table_name = ? AND table_name", *table, *table),
+        Trace::Index { table, index } => ("statistics WHERE table_name = ? AND index_name", *table, *index),
+        Trace::Column { table, column } => ("columns WHERE table_name = ? AND column_name", *table, *column),
+    };
+    let sql = format!("SELECT COUNT(*) FROM information_schema.{place} = ? AND table_schema = DATABASE()");
+    let found: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).bind(table).bind(name).fetch_one(connection).await?;
+    Ok(found > 0)
+}
+
+pub(super) fn options(url: &MySqlUrl, config: &config::Store) -> MySqlConnectOptions {
+    let tls = config.tls.unwrap_or(if url.is_local() { StoreTls::Off } else { StoreTls::Verify });
+    let mut options = MySqlConnectOptions::new()
+        .host(&url.host)
+        .port(url.port)
+        .username(&url.user)
+        .database(&url.database)
+        .ssl_mode(match tls {
+            StoreTls::Off => MySqlSslMode::Disabled,
+            StoreTls::Verify => MySqlSslMode::VerifyIdentity,
+        })
+        .disable_statement_logging();
+    if let Some(password) = &url.password {
+        options = options.password(password.expose());
+    }
+    if let Some(socket) = &url.socket {
+        options = options.socket(socket);
+    }
+    if let Some(ca) = &config.ca {
+        options = options.ssl_ca(ca);
+    }
+    options
+}
+
+fn pool(connections: u32, config: &config::Store) -> MySqlPoolOptions {
+    let lock_wait = config.wait.as_secs().max(1);
+    let idle = SESSION_IDLE.as_secs();
+    // A text that is too long is an error, and each statement sees what the others have committed.
+    let session = format!(
+        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = {lock_wait}, \
+         wait_timeout = {idle}; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+    );
+    MySqlPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(config.wait)
+        .idle_timeout(POOL_IDLE)
+        .max_lifetime(None)
+        .test_before_acquire(true)
+        .after_connect(move |connection, _| {
+            let session = session.clone();
+            Box::pin(async move { raw_sql(AssertSqlSafe(session)).execute(connection).await.map(drop) })
+        })
+}
