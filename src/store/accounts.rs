@@ -263,7 +263,7 @@ fn from_row(row: Row) -> Result<Account, StoreError> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::store::tests::{after_a_crash, conf, fresh, user};
+    use crate::store::tests::{Promises, after_a_crash, conf, fresh, promises, user};
 
     pub fn account(user_id: &str, conf_id: &str, link_id: &str, expires_at: u64) -> Account {
         Account {
@@ -350,4 +350,11 @@ pub(super) mod tests {
         assert!(!store.extend_account(&user("u1"), 300, 70).await.unwrap());
         assert_eq!(store.due_accounts(70, 10).await.unwrap().len(), 1);
     }
+
+    pub const ON_BOTH: Promises = promises![
+        a_link_has_no_more_live_guests_than_its_limit_however_many_come_at_once,
+        an_account_is_due_until_it_is_deleted_also_after_a_crash,
+        an_account_is_idle_when_its_guest_has_not_been_seen_for_long_also_after_a_crash,
+        an_account_that_is_over_cannot_be_extended,
+    ];
 }

@@ -181,11 +181,11 @@ fn allocation(gateway_id: String, more: &str, at: i64) -> Allocation {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::HashMap;
 
     use super::Allocation;
-    use crate::store::tests::{conf, fresh};
+    use crate::store::tests::{Promises, conf, fresh, promises};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn nodes_that_decide_at_once_agree() {
@@ -256,4 +256,12 @@ mod tests {
         store.drain("gw1", None).await.unwrap();
         assert_eq!(store.drains().await.unwrap(), HashMap::from([("gw2".into(), 20)]));
     }
+
+    pub const ON_BOTH: Promises = promises![
+        nodes_that_decide_at_once_agree,
+        a_conference_grows_and_shrinks_only_from_what_was_last_seen_of_it,
+        a_conference_moves_only_from_where_it_is_and_each_time_later,
+        other_nodes_learn_what_was_moved_since_they_looked,
+        a_drain_is_known_to_all_until_it_is_called_off,
+    ];
 }

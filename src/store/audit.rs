@@ -108,7 +108,7 @@ fn cut(text: &str, max: usize) -> &str {
 pub(super) mod tests {
     use super::*;
     use crate::refusal::Reason;
-    use crate::store::tests::{conf, fresh, user};
+    use crate::store::tests::{Promises, conf, fresh, promises, user};
 
     pub fn entry(time: u64, conf_id: &str) -> AuditEntry {
         AuditEntry {
@@ -146,4 +146,9 @@ pub(super) mod tests {
         assert_eq!(all.len(), 1 + REFUSED_PER_CONFERENCE as usize);
         assert_eq!(all.last(), Some(&entry(1, "c")));
     }
+
+    pub const ON_BOTH: Promises = promises![
+        entries_come_back_newest_first_and_none_is_lost_to_its_length,
+        attempts_that_were_refused_do_not_displace_what_was_done,
+    ];
 }

@@ -73,9 +73,9 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::store::tests::{conf, fresh, user};
+    use crate::store::tests::{Promises, conf, fresh, promises, user};
 
     const DEVICE: BanTarget<'_> = BanTarget::Device("device");
 
@@ -110,4 +110,10 @@ mod tests {
         }
         assert!(store.is_banned(DEVICE, &conf("c"), Moment::at(u64::MAX)).await.unwrap(), "the ban stands");
     }
+
+    pub const ON_BOTH: Promises = promises![
+        a_kick_bars_for_its_time_in_its_conference_alone,
+        an_accounts_bar_is_no_browsers_whatever_they_are_called,
+        a_later_kick_shortens_no_bar,
+    ];
 }

@@ -87,10 +87,10 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::clock::Moment;
-    use crate::store::tests::{conf, fresh};
+    use crate::store::tests::{Promises, conf, fresh, promises};
     use crate::store::{BanTarget, NewLink, Store, audit, links, refresh_token_families};
 
     #[tokio::test]
@@ -136,4 +136,7 @@ mod tests {
         assert_eq!(store.collect(59).await.unwrap().audit, 2);
         assert_eq!(times(store.audit_of(&conf("c"), 100).await.unwrap()), [10]);
     }
+
+    pub const ON_BOTH: Promises =
+        promises![expired_rows_are_deleted_and_nothing_else, the_audit_is_bounded_in_age_and_in_number,];
 }

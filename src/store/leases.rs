@@ -108,9 +108,9 @@ fn deadline(now: Moment, ttl: Duration) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::store::tests::fresh;
+    use crate::store::tests::{Promises, fresh, promises};
 
     const TTL: Duration = Duration::from_millis(100);
 
@@ -144,4 +144,9 @@ mod tests {
         let next = store.acquire_lease("node1", Moment::at(130), TTL).await.unwrap();
         assert_eq!((next.fence, next.took_over), (lease.fence + 1, false));
     }
+
+    pub const ON_BOTH: Promises = promises![
+        a_write_under_an_older_number_is_refused,
+        a_node_is_live_while_it_renews_and_its_numbers_are_never_used_again,
+    ];
 }

@@ -239,7 +239,7 @@ fn parse_role(text: &str) -> Option<Role> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::store::tests::{conf, fresh, user};
+    use crate::store::tests::{Promises, conf, fresh, promises, user};
 
     pub fn link(link_id: &str, conf_id: &str) -> NewLink {
         NewLink {
@@ -380,4 +380,14 @@ pub(super) mod tests {
         assert_eq!(store.links_of(&conf("c")).await.unwrap().len() as i64, LINKS_PER_CONFERENCE + 1);
         assert_eq!((store.link("0").await.unwrap(), store.link("1").await.unwrap()), (None, None));
     }
+
+    pub const ON_BOTH: Promises = promises![
+        of_fifty_at_once_only_max_uses_get_in,
+        a_use_given_back_can_be_spent_again,
+        a_link_that_is_no_good_says_why,
+        a_link_is_kept_as_it_was_made,
+        a_conference_has_a_bounded_number_of_links,
+        expired_links_make_room_and_of_those_that_are_over_the_latest_are_kept,
+        of_a_conferences_revoked_links_the_latest_are_kept,
+    ];
 }

@@ -260,7 +260,7 @@ fn from_row((family_id, user_id, conf_id, client, expires_at): Row) -> Result<Fa
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::store::tests::{after_a_crash, conf, fresh, user};
+    use crate::store::tests::{Promises, after_a_crash, conf, fresh, promises, user};
 
     pub fn family(family_id: &str, user_id: &str, conf_id: Option<&str>) -> NewFamily {
         let family = Family {
@@ -348,4 +348,12 @@ pub(super) mod tests {
         store.create_family(&family("one-more", "u1", None), 1).await.unwrap();
         assert_eq!(store.ended_since(0).await.unwrap(), [("f0".to_owned(), 1)]);
     }
+
+    pub const ON_BOTH: Promises = promises![
+        a_refresh_token_serves_once_and_its_reuse_ends_the_family,
+        of_many_that_use_a_refresh_token_at_once_one_succeeds,
+        an_expired_family_is_over_and_an_unknown_one_gone,
+        a_logout_ends_one_family_and_a_kick_those_for_the_conference,
+        a_user_has_a_bounded_number_of_live_families,
+    ];
 }

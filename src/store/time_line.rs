@@ -31,10 +31,10 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::clock::Moment;
-    use crate::store::tests::{after_a_crash, fresh};
+    use crate::store::tests::{Promises, after_a_crash, fresh, promises};
 
     #[tokio::test]
     async fn moments_that_are_kept_mean_the_same_in_the_next_process() {
@@ -54,4 +54,6 @@ mod tests {
         store.set_setting(LINE, "{}").await.unwrap();
         assert!(matches!(store.resume_time_line().await, Err(StoreError::Damaged("clock"))));
     }
+
+    pub const ON_BOTH: Promises = promises![moments_that_are_kept_mean_the_same_in_the_next_process,];
 }

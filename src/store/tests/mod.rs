@@ -1,5 +1,7 @@
 //! The store's promises as a whole; each domain's own stand beside it.
 
+mod mariadb;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -22,23 +24,53 @@ fn settings(path: &Path) -> config::Store {
     config::Store { url: Secret::new(format!("sqlite:{}", path.display())), ..config::Store::default() }
 }
 
-/// A new store and the folder that it lives in.
-pub(super) async fn fresh() -> (Store, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&settings(&folder.path().join("data/confgate.db"))).await.unwrap();
-    (store, folder)
+/// Where a test's store is: a file in a folder, or a database of a server.
+pub(super) struct Place {
+    folder: TempDir,
+    server: Option<config::Store>,
 }
 
-/// The store as a new process would find it if this one were killed now: its files as they are on disk.
-pub(super) async fn after_a_crash(folder: &TempDir) -> (Store, TempDir) {
-    let copy = tempfile::tempdir().unwrap();
+impl Place {
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Tests that hold on a server too, by their names.
+pub(super) type Promises = &'static [(&'static str, fn())];
+
+macro_rules! promises {
+    ($($name:ident,)*) => { &[$((stringify!($name), $name)),*] };
+}
+pub(super) use promises;
+
+/// A new store and the place where it lives.
+pub(super) async fn fresh() -> (Store, Place) {
+    let place = Place { folder: tempfile::tempdir().unwrap(), server: mariadb::new_database() };
+    let config = place.server.clone().unwrap_or_else(|| settings(&place.path().join("data/confgate.db")));
+    (Store::open(&config).await.unwrap(), place)
+}
+
+/// The store as a new process would find it if this one were killed now: the files as they are on disk, or the database
+/// as the server has it.
+pub(super) async fn after_a_crash(place: &Place) -> (Store, Place) {
+    let copy = Place { folder: tempfile::tempdir().unwrap(), server: place.server.clone() };
+    if let Some(config) = &copy.server {
+        return (Store::open(config).await.unwrap(), copy);
+    }
     std::fs::create_dir(copy.path().join("data")).unwrap();
-    for file in std::fs::read_dir(folder.path().join("data")).unwrap() {
+    for file in std::fs::read_dir(place.path().join("data")).unwrap() {
         let file = file.unwrap();
         std::fs::copy(file.path(), copy.path().join("data").join(file.file_name())).unwrap();
     }
     let store = Store::open(&settings(&copy.path().join("data/confgate.db"))).await.unwrap();
     (store, copy)
+}
+
+/// The store again, opened as it was.
+async fn another(place: &Place) -> Store {
+    let config = place.server.clone().unwrap_or_else(|| settings(&place.path().join("data/confgate.db")));
+    Store::open(&config).await.unwrap()
 }
 
 fn sqlite_writer(store: &Store) -> &SqlitePool {
@@ -67,7 +99,7 @@ async fn acknowledged_writes_survive_a_restart() {
     store.get_or_create("key", || "value".to_owned()).await.unwrap();
     store.close().await;
     assert!(store.check().await.is_err());
-    let again = Store::open(&settings(&folder.path().join("data/confgate.db"))).await.unwrap();
+    let again = another(&folder).await;
     assert_eq!(again.setting("key").await.unwrap().as_deref(), Some("value"));
 }
 
@@ -201,7 +233,7 @@ async fn readers_cannot_write() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_value_made_once_is_the_same_for_all() {
     let (store, folder) = fresh().await;
-    let other = Store::open(&settings(&folder.path().join("data/confgate.db"))).await.unwrap();
+    let other = another(&folder).await;
     let tasks: Vec<_> = (0..20)
         .map(|i| {
             let store = if i % 2 == 0 { store.clone() } else { other.clone() };
@@ -252,3 +284,13 @@ async fn the_end_of_a_conference_ends_all_that_was_for_it_and_nothing_else() {
     assert_eq!(store.allocation(&conf("over")).await.unwrap(), None);
     assert_eq!(store.allocation(&conf("goes-on")).await.unwrap().map(|at| at.gateway_id).as_deref(), Some("gw1"));
 }
+
+/// Those of these tests that hold on a server too.
+const ON_BOTH: Promises = promises![
+    acknowledged_writes_survive_a_crash,
+    acknowledged_writes_survive_a_restart,
+    a_write_that_is_dropped_is_undone,
+    a_value_made_once_is_the_same_for_all,
+    documents_are_written_all_or_none,
+    the_end_of_a_conference_ends_all_that_was_for_it_and_nothing_else,
+];

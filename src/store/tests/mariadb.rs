@@ -1,0 +1,139 @@
+//! The same tests on a MariaDB of their own.
+
+use std::cell::RefCell;
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::super::*;
+use super::Promises;
+use crate::config;
+use crate::ids::Secret;
+
+const ALL: &[Promises] = &[
+    super::ON_BOTH,
+    accounts::tests::ON_BOTH,
+    allocations::tests::ON_BOTH,
+    audit::tests::ON_BOTH,
+    bans::tests::ON_BOTH,
+    collect::tests::ON_BOTH,
+    leases::tests::ON_BOTH,
+    links::tests::ON_BOTH,
+    refresh_token_families::tests::ON_BOTH,
+    time_line::tests::ON_BOTH,
+];
+
+/// Tests of what only a file has.
+const OF_FILES: &[&str] = &[
+    "a_damaged_file_is_refused_in_words",
+    "a_file_of_a_newer_confgate_is_refused_in_words",
+    "a_file_that_is_no_database_is_refused_by_name_and_left_alone",
+    "a_file_that_may_not_be_written_is_refused_in_words",
+    "a_path_that_cannot_be_made_is_refused_in_words",
+    "another_process_that_holds_the_file_is_waited_for_and_no_longer",
+    "many_processes_may_open_a_new_file_at_once",
+    "readers_cannot_write",
+    "requests_beyond_the_queue_are_refused_at_once_and_those_in_it_after_the_wait",
+    "the_files_are_for_their_owner_alone",
+];
+
+/// Longer than a server needs to come up on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+thread_local! {
+    static SERVER: RefCell<Option<Rc<MariaDb>>> = const { RefCell::new(None) };
+}
+
+struct MariaDb {
+    process: Child,
+    folder: TempDir,
+    databases: RefCell<u32>,
+}
+
+impl MariaDb {
+    fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("confgate-maria-").tempdir().unwrap();
+        let (data, socket) = (folder.path().join("data"), folder.path().join("m.sock"));
+        let installed = Command::new("mariadb-install-db")
+            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--user=root"])
+            .arg(format!("--datadir={}", data.display()))
+            .stdout(Stdio::null())
+            .status()
+            .expect("MariaDB is installed");
+        assert!(installed.success());
+        let process = Command::new("mariadbd")
+            .args(["--no-defaults", "--user=root", "--skip-networking", "--skip-log-bin", "--performance-schema=OFF"])
+            .args(["--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M", "--innodb-flush-log-at-trx-commit=2"])
+            .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--socket={}", socket.display()))
+            .arg(format!("--log-error={}", folder.path().join("log").display()))
+            .spawn()
+            .unwrap();
+        let server = Self { process, folder, databases: RefCell::new(0) };
+        let begun = Instant::now();
+        while !server.run("SELECT 1") {
+            assert!(begun.elapsed() < PATIENCE, "MariaDB does not come up");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server
+    }
+
+    /// By the server's own client.
+    fn run(&self, sql: &str) -> bool {
+        let socket = format!("--socket={}", self.folder.path().join("m.sock").display());
+        let client = Command::new("mariadb").args(["--no-defaults", "--user=root", &socket, "-e", sql]).output();
+        client.is_ok_and(|done| done.status.success())
+    }
+
+    fn new_database(&self) -> config::Store {
+        let number = self.databases.replace_with(|number| *number + 1);
+        assert!(self.run(&format!("CREATE DATABASE t{number}")));
+        let socket = self.folder.path().join("m.sock");
+        let url = format!("mysql://root@localhost/t{number}?socket={}", socket.display());
+        config::Store { url: Secret::new(url), ..config::Store::default() }
+    }
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+/// A new database where this thread's tests run on a server.
+pub(super) fn new_database() -> Option<config::Store> {
+    SERVER.with_borrow(|server| server.as_ref().map(|server| server.new_database()))
+}
+
+#[test]
+fn the_store_keeps_its_promises_on_mariadb_too() {
+    SERVER.set(Some(Rc::new(MariaDb::start())));
+    for (name, promise) in ALL.concat() {
+        println!("{name}");
+        promise();
+    }
+    let server = SERVER.take().unwrap();
+    assert!(*server.databases.borrow() as usize >= ALL.concat().len(), "each made at least one database");
+}
+
+#[test]
+fn every_test_of_the_store_runs_on_both_databases_or_is_of_files_alone() {
+    let sources = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store")).unwrap();
+    let mut files: Vec<_> = sources.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+    files.push(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/tests/mod.rs").into());
+    let run: Vec<&str> = ALL.concat().iter().map(|(name, _)| *name).collect();
+    let mut found = 0;
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for test in text.split("#[tokio::test").skip(1) {
+            let name = test.split_once("async fn ").and_then(|(_, rest)| rest.split_once('(')).map(|(name, _)| name);
+            let name = name.unwrap();
+            assert!(run.contains(&name) != OF_FILES.contains(&name), "{name} in {}", path.display());
+            found += 1;
+        }
+    }
+    assert_eq!(found, run.len() + OF_FILES.len());
+}
