@@ -1,7 +1,8 @@
 //! The two clocks, and which is for what.
 //!
 //! *Dates* are for others: a token's end, a conference's beginning, when something was written. They come from the wall
-//! clock, which may be set at any moment. *Durations* are ours: limits, leases, graces, kept seats, back-offs, health.
+//! clock, which may be set at any moment; where several nodes share a database server, from that server's, so that they
+//! have one. *Durations* are ours: limits, leases, graces, kept seats, back-offs, health.
 //! They come from the monotonic clock, which nobody sets, also where the store keeps them: see [`TimeLine`]. The two are
 //! different types, and nothing else in the program reads either.
 
@@ -9,14 +10,32 @@ pub mod backoff;
 pub mod stall;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds since 1970, by the wall clock.
-#[expect(clippy::disallowed_methods, reason = "the only place where the program reads the wall clock")]
+/// Where the date is not this machine's but the database server's: that date less the process's age, in ms. All nodes
+/// of one server have one date then, however their machines' clocks are set.
+static SERVER_DATE_BEGINS_MS: AtomicI64 = AtomicI64::new(i64::MIN);
+
+/// Milliseconds since 1970: by the wall clock, or by the clock of the server that [`follow_server`] was told of.
 pub fn date_ms() -> u64 {
+    match SERVER_DATE_BEGINS_MS.load(Ordering::Relaxed) {
+        i64::MIN => wall_ms(),
+        begins => begins.saturating_add_unsigned(since_start_ms()).max(0) as u64,
+    }
+}
+
+/// Lets [`date_ms`] go by the server's clock, which shows that date now. Returns how far this machine's is ahead, in ms.
+pub fn follow_server(date: u64) -> i64 {
+    let begins = i64::try_from(date).unwrap_or_default().saturating_sub_unsigned(since_start_ms());
+    SERVER_DATE_BEGINS_MS.store(begins, Ordering::Relaxed);
+    i64::try_from(wall_ms()).unwrap_or_default().saturating_sub_unsigned(date)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the only place where the program reads the wall clock")]
+fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
 
@@ -58,7 +77,19 @@ impl TimeLine {
         let here = before.map_or(date, |line| line.at(date));
         LINE_BEGINS_MS.fetch_max(here.saturating_sub(since_start_ms()), Ordering::Relaxed);
     }
+
+    /// Lets this process's moments catch up with another's, which has kept this line, where they are behind it by more
+    /// than reading a clock over the network errs.
+    pub fn catch_up(self) {
+        let here = self.at(date_ms());
+        if here > Moment::now().0 + CATCH_UP_MS {
+            LINE_BEGINS_MS.fetch_max(here.saturating_sub(since_start_ms()), Ordering::Relaxed);
+        }
+    }
 }
+
+/// How far moments of two processes may be apart.
+const CATCH_UP_MS: u64 = 1000;
 
 fn since_start_ms() -> u64 {
     static BEGUN: OnceLock<Instant> = OnceLock::new();

@@ -28,9 +28,14 @@ impl Store {
     /// # Errors
     /// A fault of the store.
     pub async fn next_block(&self, name: &str, at_least: u64, block: u64) -> Result<u64, StoreError> {
-        let last = self.setting(name).await?.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+        let mut write = self.write_in(name).await?;
+        let last: Option<String> =
+            query_scalar("SELECT value FROM settings WHERE name = ?").bind(name).fetch_optional(write.on()).await?;
+        let last = last.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
         let first = at_least.max(last.saturating_add(block));
-        self.set_setting(name, &first.to_string()).await?;
+        let set = query("REPLACE INTO settings (name, value) VALUES (?, ?)").bind(name).bind(first.to_string());
+        set.execute(write.on()).await?;
+        write.commit().await?;
         Ok(first)
     }
 

@@ -1,10 +1,19 @@
 //! The time line of moments, kept so that the next process goes on with it: see [`TimeLine`].
 
-use super::{Store, StoreError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::query::query_scalar;
+use super::{Database, Store, StoreError};
+use crate::clock;
 use crate::clock::TimeLine;
 
 /// Under this name among the settings.
 const LINE: &str = "clock";
+/// A date that took longer to come is not taken: it may be wrong by as much.
+const DATE_WAIT: Duration = Duration::from_secs(1);
+/// How far a machine's clock may be from the server's before the log has it, in ms.
+const CLOCK_OFF_MS: u64 = 2000;
 
 impl Store {
     /// Lets this process's moments go on from those that the process before it has kept here.
@@ -12,21 +21,56 @@ impl Store {
     /// # Errors
     /// A fault of the store.
     pub async fn resume_time_line(&self) -> Result<(), StoreError> {
-        let kept = self.setting(LINE).await?;
-        let line =
-            kept.map(|text| serde_json::from_str(&text).map_err(|_| StoreError::Damaged("clock"))).transpose()?;
-        TimeLine::resume(line);
+        self.follow_clock().await?;
+        TimeLine::resume(self.kept_line().await?);
         self.keep_time_line().await
     }
 
     /// To be called at intervals: what is lost by a crash is the time since the last one, and only where the wall clock
-    /// was set back in it.
+    /// was set back in it. With a server, the nodes keep to one date and one time line by it.
     ///
     /// # Errors
     /// A fault of the store.
     pub async fn keep_time_line(&self) -> Result<(), StoreError> {
+        self.follow_clock().await?;
+        if let Database::MySql(_) = self.database
+            && let Some(line) = self.kept_line().await?
+        {
+            line.catch_up();
+        }
         let line = serde_json::to_string(&TimeLine::now()).expect("two numbers");
         self.set_setting(LINE, &line).await
+    }
+
+    async fn kept_line(&self) -> Result<Option<TimeLine>, StoreError> {
+        let kept = self.setting(LINE).await?;
+        kept.map(|text| serde_json::from_str(&text).map_err(|_| StoreError::Damaged("clock"))).transpose()
+    }
+
+    /// Sets the date by the server's clock, if there is a server.
+    async fn follow_clock(&self) -> Result<(), StoreError> {
+        static IS_OFF: AtomicBool = AtomicBool::new(false);
+        let Database::MySql(_) = self.database else { return Ok(()) };
+        let mut read = self.read().await?;
+        let begun = Instant::now();
+        let now = query_scalar("SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)");
+        let date: i64 = now.fetch_one(read.on()).await?;
+        let took = begun.elapsed();
+        if took > DATE_WAIT {
+            return Ok(());
+        }
+        let ahead_ms = clock::follow_server(super::to_u64(date).saturating_add(took.as_millis() as u64 / 2));
+        let is_off = ahead_ms.unsigned_abs() > CLOCK_OFF_MS;
+        if IS_OFF.swap(is_off, Ordering::Relaxed) != is_off {
+            match is_off {
+                true => tracing::warn!(
+                    ahead_ms,
+                    "this machine's clock differs from the database server's, which all nodes go by"
+                ),
+                false => tracing::info!("this machine's clock agrees with the database server's"),
+            }
+        }
+        Ok(())
     }
 }
 
