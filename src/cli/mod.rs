@@ -17,6 +17,7 @@ use crate::http::client::post_json;
 use crate::schema::Schema;
 
 pub mod check;
+mod store;
 
 /// Exit code for wrong arguments or configuration.
 const WRONG_USAGE: u8 = 2;
@@ -47,6 +48,9 @@ enum Command {
     Asyncapi(ConfigFile),
     /// Print the commented default configuration
     Config,
+    /// Work on databases that no process uses
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Work with conferences through a running gateway
     #[command(subcommand)]
     Conference(ConferenceCommand),
@@ -150,6 +154,10 @@ async fn perform(command: Command) -> ExitCode {
         Command::Openrpc(file) => print_schema(&file, Schema::openrpc),
         Command::Asyncapi(file) => print_schema(&file, Schema::asyncapi),
         Command::Config => printed(print(config::EXAMPLE.trim_end())),
+        Command::Store(store::StoreCommand::Copy(copy)) => match store::copy(&copy).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
         Command::Conference(ConferenceCommand::Create(create)) => match create_conference(&create).await {
             Ok(link) => printed(print(link)),
             Err(error) => failed(&error),

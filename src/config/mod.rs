@@ -103,6 +103,14 @@ impl Config {
         Self::from_table(table, environment)
     }
 
+    /// The section `store` of a file of any of the commands, by the file alone.
+    ///
+    /// # Errors
+    /// All that is wrong with the file; never empty.
+    pub fn load_store(path: &Path) -> Result<Store, Vec<ConfigError>> {
+        Ok(Self::read(Some(path), [])?.store)
+    }
+
     /// As [`Config::load`], for `confgate eim`: there the EIM is the built-in one whatever `eim.mode` says to the
     /// gateway, and an XMPP server and the components' secret are needed.
     ///

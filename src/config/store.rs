@@ -124,12 +124,8 @@ impl Store {
     }
 
     pub(super) fn check(&self, found: &mut Findings) {
-        let database = self.database();
-        if database.is_none() {
+        if self.database().is_none() {
             found.refuse("store.url", URL_FORMS);
-        }
-        if matches!(database, Some(Database::Sqlite(_))) && self.tls == Some(StoreTls::Verify) {
-            found.refuse("store.tls", "nothing with SQLite, which is a file");
         }
         if self.ca.is_some() && self.tls == Some(StoreTls::Off) {
             found.refuse("store.ca", "nothing with tls = \"off\"");

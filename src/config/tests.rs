@@ -199,7 +199,7 @@ fn an_unknown_key_or_section_is_refused_without_showing_its_value() {
 fn no_secret_is_ever_printed() {
     let text = r#"
         [store]
-        url = "mysql://me:hush@db/confgate"
+        url = "postgres://me:hush@db/confgate"
         [events]
         url = "http://me:hush@broker"
         [admin]
@@ -259,7 +259,7 @@ fn dependent_keys_are_demanded_together() {
         ("[http]\npublic_url = \"http://a\"", vec!["http.public_url"]),
         ("[http]\nbase_path = \"/call/x\"", vec!["http.base_path"]),
         ("[http]\nlisten = \"127.0.0.1:9093\"", vec!["admin.listen"]),
-        ("[store]\nurl = \"mysql://h/d\"", vec!["store.url"]),
+        ("[store]\nurl = \"postgres://h/d\"", vec!["store.url"]),
         ("[eim]\nmode = \"c2s\"", vec!["eim.host"]),
         ("[eim]\nmode = \"component\"\nhost = \"h\"\nsecret = \"s\"\nadmin_domain = \"a.b\"", vec!["eim.admin_secret"]),
         ("[eim]\ncomponent = \"a.b\"\nadmin_domain = \"a.b\"", vec!["eim.admin_domain"]),

@@ -6,7 +6,6 @@ use sqlx::migrate::MigrateError;
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::sqlite::SqliteError;
 
-use super::node_lock::NodeRole;
 use crate::refusal::{Reason, Refusal};
 
 // https://www.sqlite.org/rescode.html
@@ -86,10 +85,6 @@ pub enum StoreError {
 impl StoreError {
     pub(super) fn open(place: &dyn Display, reason: &str) -> Self {
         Self::Open { path: place.to_string(), reason: reason.to_owned() }
-    }
-
-    pub(super) fn claimed(office: NodeRole<'_>, by: String) -> Self {
-        Self::Claimed { what: office.name(), by, advice: office.advice() }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
+use sqlx::mysql::MySqlPoolOptions;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, MySql, MySqlConnection, MySqlPool, raw_sql};
 use tokio::time::error::Elapsed;
@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use super::StoreError;
 use super::error::{migrate_reason, open_reason};
 use super::migrations::{self, Trace};
-use super::node_lock::lock_name;
-use crate::config::{self, MySqlUrl, StoreTls};
+use super::server::{lock_name, options};
+use crate::config::{self, MySqlUrl};
 
 /// How long the server lets a session live that sends nothing.
 const SESSION_IDLE: Duration = Duration::from_secs(15);
@@ -180,30 +180,6 @@ async fn exists(connection: &mut MySqlConnection, trace: &Trace<'_>) -> Result<b
     let sql = format!("SELECT COUNT(*) FROM information_schema.{place} = ? AND table_schema = DATABASE()");
     let found: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).bind(table).bind(name).fetch_one(connection).await?;
     Ok(found > 0)
-}
-
-pub(super) fn options(url: &MySqlUrl, config: &config::Store) -> MySqlConnectOptions {
-    let tls = config.tls.unwrap_or(if url.is_local() { StoreTls::Off } else { StoreTls::Verify });
-    let mut options = MySqlConnectOptions::new()
-        .host(&url.host)
-        .port(url.port)
-        .username(&url.user)
-        .database(&url.database)
-        .ssl_mode(match tls {
-            StoreTls::Off => MySqlSslMode::Disabled,
-            StoreTls::Verify => MySqlSslMode::VerifyIdentity,
-        })
-        .disable_statement_logging();
-    if let Some(password) = &url.password {
-        options = options.password(password.expose());
-    }
-    if let Some(socket) = &url.socket {
-        options = options.socket(socket);
-    }
-    if let Some(ca) = &config.ca {
-        options = options.ssl_ca(ca);
-    }
-    options
 }
 
 fn pool(connections: u32, config: &config::Store) -> MySqlPoolOptions {

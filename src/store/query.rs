@@ -19,6 +19,16 @@ pub(super) enum Value {
     Text(Option<String>),
 }
 
+impl Value {
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Number(_) => 8,
+            Self::Text(text) => text.as_ref().map_or(1, String::len),
+        }
+    }
+}
+
 /// A row as a tuple of numbers and texts.
 pub(super) trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin {}
 impl<T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin> Row for T {}

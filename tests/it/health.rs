@@ -34,7 +34,7 @@ async fn check_refuses_what_serve_refuses() {
     }
     for (config, key) in [
         ("[events]\nmode = \"amqp\"\nurl = \"amqp://127.0.0.1\"\n", "events.mode"),
-        ("[store]\nurl = \"mysql://127.0.0.1/confgate\"\n", "store.url"),
+        ("[store]\nurl = \"postgres://127.0.0.1/confgate\"\n", "store.url"),
         ("[live]\ncallback_listen = \"127.0.0.1:0\"\n", "live is not available in this version"),
         ("[events]\nnumbered = \"gateway\"\n", "events.numbered is not available in this version"),
     ] {

@@ -34,7 +34,7 @@ impl FileLock {
             let mut file = open(&path).map_err(wrong)?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(StoreError::claimed(office, words(&mut file))),
+                Err(TryLockError::WouldBlock) => return Err(office.claimed(words(&mut file))),
                 Err(TryLockError::Error(error)) => return Err(wrong(error)),
             }
             // An owner that ends removes the file: then this lock is on one that nobody else will find.
@@ -45,12 +45,27 @@ impl FileLock {
         }
     }
 
+    /// A living process that has any office of the database, in words.
+    pub fn any_owner(database: &Path) -> Option<String> {
+        let path = own_path(database).ok()?;
+        let (folder, name) = (path.parent()?, path.file_name()?.to_str()?);
+        fs::read_dir(folder).ok()?.flatten().find_map(|entry| {
+            let other = entry.file_name();
+            let rest = other.to_str()?.strip_prefix(name)?;
+            (rest.starts_with('-') && rest.ends_with(".lock")).then(|| held_by(&entry.path())).flatten()
+        })
+    }
+
     /// The living process that has the office, in words.
     pub fn owner(database: &Path, office: NodeRole<'_>) -> Option<String> {
         let path = path_of(&own_path(database).ok()?, office);
-        let mut file = File::open(path).ok()?;
-        matches!(file.try_lock(), Err(TryLockError::WouldBlock)).then(|| words(&mut file))
+        held_by(&path)
     }
+}
+
+fn held_by(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    matches!(file.try_lock(), Err(TryLockError::WouldBlock)).then(|| words(&mut file))
 }
 
 impl Drop for FileLock {

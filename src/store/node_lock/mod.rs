@@ -8,7 +8,6 @@ use crate::config;
 use crate::config::Database;
 
 pub(super) use file::own_path;
-pub(super) use server::lock_name;
 
 /// The parts of a store that only one process may be.
 #[derive(Debug, Clone, Copy)]
@@ -20,14 +19,18 @@ pub enum NodeRole<'a> {
 }
 
 impl NodeRole<'_> {
-    pub(super) fn name(self) -> String {
+    fn name(self) -> String {
         match self {
             Self::Node(id) => format!("node {id:?}"),
             Self::Eim => "the built-in EIM".to_owned(),
         }
     }
 
-    pub(super) fn advice(self) -> &'static str {
+    fn claimed(self, by: String) -> StoreError {
+        StoreError::Claimed { what: self.name(), by, advice: self.advice() }
+    }
+
+    fn advice(self) -> &'static str {
         match self {
             Self::Node(_) => "stop that process first, or give this one a store (store.url) and ports of its own",
             Self::Eim => "a store has one built-in EIM: stop that process first, or give this one a store of its own",
@@ -58,6 +61,14 @@ impl NodeLock {
             Database::Sqlite(path) => Lock::File(file::FileLock::take(&path, office, at)?),
             Database::MySql(url) => Lock::Server(server::ServerLock::take(&url, config, office).await?),
         }))
+    }
+
+    /// A living process that uses the file, in words, whatever it is; of a server nothing is known that way.
+    pub fn any_owner(config: &config::Store) -> Option<String> {
+        match database(config).ok()? {
+            Database::Sqlite(path) => file::FileLock::any_owner(&path),
+            Database::MySql(_) => None,
+        }
     }
 
     /// The living process that has the office, in words.

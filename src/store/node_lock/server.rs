@@ -13,12 +13,11 @@ use tokio::time::timeout;
 
 use super::super::StoreError;
 use super::super::error::open_reason;
-use super::super::mysql::options;
+use super::super::server::{lock_name, options};
 use super::NodeRole;
 use crate::clock::backoff::Backoff;
 use crate::config;
 use crate::config::MySqlUrl;
-use aws_lc_rs::digest::{SHA256, digest};
 
 /// How often the server hears of the owner.
 const KEEP: Duration = Duration::from_secs(5);
@@ -45,7 +44,7 @@ impl ServerLock {
         let mut connection = connect(&options).await.map_err(wrong)?;
         if !get(&mut connection, &name).await.map_err(wrong)? {
             let by = holder(&mut connection, &name).await.ok().flatten();
-            return Err(StoreError::claimed(office, by.unwrap_or_else(|| "a process that has just ended".to_owned())));
+            return Err(office.claimed(by.unwrap_or_else(|| "a process that has just ended".to_owned())));
         }
         let keeper = tokio::spawn(keep(connection, options, name)).abort_handle();
         Ok(Self { keeper })
@@ -62,13 +61,6 @@ impl Drop for ServerLock {
     fn drop(&mut self) {
         self.keeper.abort();
     }
-}
-
-/// The lock's name at the server, which has one room for the names of all databases, of 64 characters at most.
-pub(in super::super) fn lock_name(database: &str, what: &str) -> String {
-    let hash = digest(&SHA256, format!("{database}\n{what}").as_bytes());
-    let hash: String = hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("confgate.{hash}")
 }
 
 /// Keeps the connection alive; without it takes the lock again as soon as the server is back. Who has taken it meanwhile

@@ -27,6 +27,7 @@ const ALL: &[Promises] = &[
 
 /// Tests of what only a file has.
 const OF_FILES: &[&str] = &[
+    "every_table_is_copied_or_left_for_a_reason",
     "a_damaged_file_is_refused_in_words",
     "a_file_of_a_newer_confgate_is_refused_in_words",
     "a_file_that_is_no_database_is_refused_by_name_and_left_alone",
@@ -117,6 +118,32 @@ fn the_store_keeps_its_promises_on_mariadb_too() {
     }
     let server = SERVER.take().unwrap();
     assert!(*server.databases.borrow() as usize >= ALL.concat().len(), "each made at least one database");
+}
+
+#[tokio::test]
+async fn a_file_is_copied_to_a_server_whole_and_once() {
+    let (file, place) = super::fresh().await;
+    let documents = (0..450).map(|n| ("user".to_owned(), format!("ключ {n}"), Some("тело ".repeat(n * 10)))).collect();
+    file.write_documents(documents).await.unwrap();
+    file.create_link(&links::tests::link("link", "c")).await.unwrap();
+    file.acquire_lease("node1", Moment::at(5), Duration::from_secs(1)).await.unwrap();
+    let server = MariaDb::start();
+    let to = Store::open(&server.new_database()).await.unwrap();
+    let mut seen = Vec::new();
+    assert_eq!(file.copy_to(&to, |progress| seen.push(progress)).await.unwrap(), 452);
+    assert!(seen.iter().any(|p| p.table == "documents" && 0 < p.done && p.done < p.of), "{seen:?}");
+    assert_eq!(seen.iter().rfind(|p| p.table == "documents").map(|p| (p.done, p.of)), Some((450, 450)));
+    let sorted = |mut all: Vec<Document>| {
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(to.documents().await.unwrap()), sorted(file.documents().await.unwrap()));
+    assert_eq!(to.link("link").await.unwrap(), file.link("link").await.unwrap());
+    assert_eq!(to.acquire_lease("node1", Moment::at(9), Duration::from_secs(1)).await.unwrap().fence, 2);
+    let again = file.copy_to(&to, |_| {}).await;
+    assert!(matches!(again, Err(CopyError::NotEmpty { table: "documents" })), "{again:?}");
+    assert!(matches!(to.copy_to(&file, |_| {}).await, Err(CopyError::Direction)));
+    drop(place);
 }
 
 #[test]

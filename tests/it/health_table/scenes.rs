@@ -266,7 +266,7 @@ async fn store(way: &str) -> Scene {
             scene(at(&path)).holding(holder)
         }
         "the disk is full" => Scene { then: no_room, ..scene(at(&path)) },
-        "of another kind" => scene(format!("[store]\nurl = \"mysql://127.0.0.1/confgate\"\n{CLIENT}")),
+        "of another kind" => scene(format!("[store]\nurl = \"postgres://127.0.0.1/confgate\"\n{CLIENT}")),
         way => panic!("not {way}"),
     };
     made.holding(folder)
