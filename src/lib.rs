@@ -25,6 +25,7 @@
 //! | the broker's publisher | `app::serve_eim` | the connection to the broker, what it has not confirmed |
 //! | lifecycle events | `app::serve` | the receiving end of another, the events that the store could not keep yet |
 //! | ended families, revocations, collector, health, gateways, store, lease, clock | `app::serve` | nothing: they ask and tell at intervals |
+//! | the lock of a node's name | `store::NodeLock::take`, with a database server | the connection that holds it |
 //! | a call gateway's probe | `callgw::Pool::start` | whether that gateway ever answered |
 //! | a call gateway's control link | `callgw::Pool::start` | the link, the commands that wait for it |
 //! | placement | `app::serve` | where this node's conferences have their media, what is enforced there |
