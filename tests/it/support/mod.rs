@@ -25,6 +25,7 @@ pub mod gateway;
 pub mod http_session;
 pub mod janus;
 pub mod livez;
+pub mod mariadb;
 pub mod media;
 pub mod memory;
 pub mod plain_http;

@@ -6,6 +6,7 @@ mod client;
 mod dialogue;
 mod event_socket;
 mod gateway;
+mod mariadb;
 mod process;
 mod tls_server;
 mod xmpp;
