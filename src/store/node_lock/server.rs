@@ -24,9 +24,7 @@ const KEEP: Duration = Duration::from_secs(5);
 /// How long the server waits for that.
 const SESSION_IDLE_S: u32 = 15;
 /// How long a lock is waited for: its last owner may just be ending.
-const RELEASE_WAIT_S: i64 = 2;
-/// How long the server may take to answer.
-const ANSWER: Duration = Duration::from_secs(10);
+const RELEASE_WAIT: Duration = Duration::from_secs(2);
 /// Between attempts to reach the server again.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
@@ -39,21 +37,22 @@ pub(super) struct ServerLock {
 impl ServerLock {
     /// Takes the office.
     pub async fn take(url: &MySqlUrl, config: &config::Store, office: NodeRole<'_>) -> Result<Self, StoreError> {
-        let (options, name) = (options(url, config), lock_name(&url.database, &office.name()));
+        let (server, name) = (Server::of(url, config), lock_name(&url.database, &office.name()));
         let wrong = |error: sqlx::Error| StoreError::open(&url.shown(), &open_reason(&error));
-        let mut connection = connect(&options).await.map_err(wrong)?;
-        if !get(&mut connection, &name).await.map_err(wrong)? {
-            let by = holder(&mut connection, &name).await.ok().flatten();
+        let mut connection = server.connect().await.map_err(wrong)?;
+        if !server.lock(&mut connection, &name).await.map_err(wrong)? {
+            let by = server.holder(&mut connection, &name).await.ok().flatten();
             return Err(office.claimed(by.unwrap_or_else(|| "a process that has just ended".to_owned())));
         }
-        let keeper = tokio::spawn(keep(connection, options, name)).abort_handle();
+        let keeper = tokio::spawn(keep(connection, server, name)).abort_handle();
         Ok(Self { keeper })
     }
 
     /// The living process that has the office, in words.
     pub async fn owner(url: &MySqlUrl, config: &config::Store, office: NodeRole<'_>) -> Option<String> {
-        let mut connection = connect(&options(url, config)).await.ok()?;
-        holder(&mut connection, &lock_name(&url.database, &office.name())).await.ok()?
+        let server = Server::of(url, config);
+        let mut connection = server.connect().await.ok()?;
+        server.holder(&mut connection, &lock_name(&url.database, &office.name())).await.ok()?
     }
 }
 
@@ -65,16 +64,16 @@ impl Drop for ServerLock {
 
 /// Keeps the connection alive; without it takes the lock again as soon as the server is back. Who has taken it meanwhile
 /// has taken the lease too, and this process ends by that.
-async fn keep(mut connection: MySqlConnection, options: MySqlConnectOptions, name: String) {
+async fn keep(mut connection: MySqlConnection, server: Server, name: String) {
     let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
     loop {
         tokio::time::sleep(KEEP).await;
-        if timeout(ANSWER, connection.ping()).await.is_ok_and(|answer| answer.is_ok()) {
+        if server.answer(Duration::ZERO, connection.ping()).await.is_ok() {
             continue;
         }
         loop {
-            if let Ok(mut next) = connect(&options).await
-                && get(&mut next, &name).await.unwrap_or(false)
+            if let Ok(mut next) = server.connect().await
+                && server.lock(&mut next, &name).await.unwrap_or(false)
             {
                 connection = next;
                 backoff.reset();
@@ -85,20 +84,45 @@ async fn keep(mut connection: MySqlConnection, options: MySqlConnectOptions, nam
     }
 }
 
-async fn connect(options: &MySqlConnectOptions) -> Result<MySqlConnection, sqlx::Error> {
-    let connecting = async {
-        let mut connection = options.connect().await?;
-        let idle = sqlx::query("SET SESSION wait_timeout = ?").bind(SESSION_IDLE_S);
-        idle.execute(&mut connection).await?;
-        Ok(connection)
-    };
-    timeout(ANSWER, connecting).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+/// The server, and how long it may take to answer.
+struct Server {
+    options: MySqlConnectOptions,
+    wait: Duration,
 }
 
-async fn get(connection: &mut MySqlConnection, name: &str) -> Result<bool, sqlx::Error> {
-    let granted = sqlx::query_scalar("SELECT GET_LOCK(?, ?)").bind(name).bind(RELEASE_WAIT_S).fetch_one(connection);
-    let granted: Option<i64> = timeout(ANSWER, granted).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-    Ok(granted == Some(1))
+impl Server {
+    fn of(url: &MySqlUrl, config: &config::Store) -> Self {
+        Self { options: options(url, config), wait: config.wait }
+    }
+
+    /// The answer, where it comes in time, or so much later.
+    async fn answer<T>(
+        &self,
+        later: Duration,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        timeout(self.wait + later, answer).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    }
+
+    async fn connect(&self) -> Result<MySqlConnection, sqlx::Error> {
+        let connecting = async {
+            let mut connection = self.options.connect().await?;
+            let idle = sqlx::query("SET SESSION wait_timeout = ?").bind(SESSION_IDLE_S);
+            idle.execute(&mut connection).await?;
+            Ok(connection)
+        };
+        self.answer(Duration::ZERO, connecting).await
+    }
+
+    async fn lock(&self, connection: &mut MySqlConnection, name: &str) -> Result<bool, sqlx::Error> {
+        let granted = sqlx::query_scalar("SELECT GET_LOCK(?, ?)").bind(name).bind(RELEASE_WAIT.as_secs());
+        let granted: Option<i64> = self.answer(RELEASE_WAIT, granted.fetch_one(connection)).await?;
+        Ok(granted == Some(1))
+    }
+
+    async fn holder(&self, connection: &mut MySqlConnection, name: &str) -> Result<Option<String>, sqlx::Error> {
+        self.answer(Duration::ZERO, holder(connection, name)).await
+    }
 }
 
 async fn holder(connection: &mut MySqlConnection, name: &str) -> Result<Option<String>, sqlx::Error> {
