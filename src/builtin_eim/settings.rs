@@ -43,7 +43,7 @@ impl From<&Config> for Settings {
         Self {
             domain: config.eim.domain.clone(),
             components: config.eim.trusted_components(),
-            admin_domains: config.eim.provisioning_domain().into_iter().collect(),
+            admin_domains: config.eim.trusted_admin_domains(),
             users: config.eim.users.iter().map(ConfiguredUser::from).collect(),
             event_delivery: EventDelivery::from(config.events.mode),
             limits: Limits::from(&config.limits),

@@ -142,6 +142,9 @@ pub struct Eim {
     /// Component domains that the built-in EIM lets speak for users. Empty: component alone.
     #[serde(deserialize_with = "values::domains")]
     pub components: Vec<String>,
+    /// Component domains that the built-in EIM lets provision, one for each gateway node. Empty: admin_domain alone.
+    #[serde(deserialize_with = "values::domains")]
+    pub admin_domains: Vec<String>,
     /// `[[eim.users]]`: the users of the built-in EIM.
     pub users: Vec<EimUser>,
 }
@@ -177,6 +180,7 @@ impl Default for Eim {
             guest_namespaces: vec!["je:x:client:config".to_owned()],
             guest_destinations: vec!["jeprivacy.{domain}".to_owned()],
             components: Vec::new(),
+            admin_domains: Vec::new(),
             users: Vec::new(),
         }
     }
@@ -213,6 +217,13 @@ impl Eim {
     /// Component domains whose `user%domain@component` addresses the built-in EIM believes.
     pub fn trusted_components(&self) -> Vec<String> {
         if self.components.is_empty() { vec![self.component_domain()] } else { self.components.clone() }
+    }
+
+    /// Domains in whose bare address the built-in EIM believes a gateway's own requests.
+    pub fn trusted_admin_domains(&self) -> Vec<String> {
+        let own = self.mode == EimMode::Builtin || self.admin_domains.is_empty();
+        let own = self.provisioning_domain().filter(|domain| own && !self.admin_domains.contains(domain));
+        self.admin_domains.iter().cloned().chain(own).collect()
     }
 
     /// `guest_destinations` with the domain filled in.
@@ -261,6 +272,10 @@ impl Eim {
                 "eim.admin_domain",
                 "a domain other than eim.component: the one that callers speak from holds no rights",
             );
+        }
+        let callers = self.trusted_components();
+        if self.admin_domains.iter().any(|domain| callers.contains(domain)) {
+            found.refuse("eim.admin_domains", "domains other than those of eim.components, which hold no rights");
         }
         if self.component_domain() == self.domain {
             found.refuse("eim.component", "a domain other than eim.domain");

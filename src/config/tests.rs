@@ -263,6 +263,8 @@ fn dependent_keys_are_demanded_together() {
         ("[eim]\nmode = \"c2s\"", vec!["eim.host"]),
         ("[eim]\nmode = \"component\"\nhost = \"h\"\nsecret = \"s\"\nadmin_domain = \"a.b\"", vec!["eim.admin_secret"]),
         ("[eim]\ncomponent = \"a.b\"\nadmin_domain = \"a.b\"", vec!["eim.admin_domain"]),
+        ("[eim]\ncomponents = [\"a.b\"]\nadmin_domains = [\"c.d\", \"a.b\"]", vec!["eim.admin_domains"]),
+        ("[eim]\nadmin_domains = [\"not a domain\"]", vec!["eim.admin_domains[0]"]),
         ("[eim]\nreconnect_min_ms = 9\nreconnect_max_ms = 8", vec!["eim.reconnect_min_ms"]),
         ("[eim]\nmode = \"c2s\"\nhost = \"h\"\n[events]\nmode = \"inproc\"", vec!["events.mode"]),
         ("[events]\nurl = \"http://h\"", vec!["events.url"]),
@@ -328,9 +330,13 @@ fn an_external_eim_sends_its_events_over_xmpp_unless_told_otherwise() {
     assert_eq!(config.eim.component_domain(), "webconf.corp.example");
     assert_eq!(config.eim.provisioning_domain(), None);
     assert_eq!(config.eim.trusted_components(), ["webconf.corp.example"]);
+    assert_eq!(config.eim.trusted_admin_domains(), Vec::<String>::new());
+    let nodes = load(&format!("{text}\nadmin_domains = [\"a-1.corp.example\", \"a-2.corp.example\"]"), &[]).unwrap();
+    assert_eq!(nodes.eim.trusted_admin_domains(), ["a-1.corp.example", "a-2.corp.example"]);
     assert_eq!(config.eim.guest_addresses(), ["jeprivacy.corp.example"]);
     assert_eq!((config.eim.port(), config.eim.session_port()), (5347, 5222));
     assert_eq!(Config::default().eim.provisioning_domain().as_deref(), Some("webconf-admin.ips3000"));
+    assert_eq!(Config::default().eim.trusted_admin_domains(), ["webconf-admin.ips3000"]);
 }
 
 #[test]

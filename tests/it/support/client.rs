@@ -137,6 +137,11 @@ impl Client {
         Self::at(self.server.clone())
     }
 
+    /// The other's login, which was at another node.
+    pub fn as_logged_in(&self, other: &Self) -> Self {
+        Self { login: other.login.clone(), ..self.stranger() }
+    }
+
     /// Bears a token that no login gave.
     pub fn bearing(&self, token: &str) -> Self {
         Self { login: Some(json!({ "accessToken": token })), ..self.stranger() }

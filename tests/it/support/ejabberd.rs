@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::xmpp_server::{ADMIN_COMPONENT, DOMAIN, Door, Flavor, Site};
+use super::xmpp_server::{ADMIN_COMPONENT, DOMAIN, Door, Flavor, SECOND_ADMIN_COMPONENT, Site, THIRD_ADMIN_COMPONENT};
 
 pub struct Ejabberd;
 
@@ -107,6 +107,8 @@ listen:
   admin:
     server:
       - "{ADMIN_COMPONENT}"
+      - "{SECOND_ADMIN_COMPONENT}"
+      - "{THIRD_ADMIN_COMPONENT}"
 access_rules:
   local:
     allow: all

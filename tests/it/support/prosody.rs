@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::xmpp_server::{ADMIN_COMPONENT, DOMAIN, Door, Flavor, Site};
+use super::xmpp_server::{ADMIN_COMPONENT, DOMAIN, Door, Flavor, SECOND_ADMIN_COMPONENT, Site, THIRD_ADMIN_COMPONENT};
 
 pub struct Prosody;
 
@@ -37,7 +37,7 @@ fn configuration(site: &Site) -> String {
         r#"pidfile = {pid:?}
 data_path = {data:?}
 log = {{ {{ levels = {{ min = "warn" }}, to = "console" }} }}
-admins = {{ "{ADMIN_COMPONENT}" }}
+admins = {{ "{ADMIN_COMPONENT}", "{SECOND_ADMIN_COMPONENT}", "{THIRD_ADMIN_COMPONENT}" }}
 interfaces = {{ "127.0.0.1" }}
 c2s_ports = {{ {c2s} }}
 c2s_direct_tls_ports = {{ {direct_tls} }}

@@ -22,8 +22,13 @@ pub const DOMAIN: &str = "ips3000";
 pub const COMPONENT: &str = "webconf.ips3000";
 /// A second gateway node's.
 pub const SECOND_COMPONENT: &str = "webconf-2.ips3000";
-/// The component for provisioning: the only one that the server gives an administrator's rights.
+/// The component for provisioning: with the second node's the only ones that the server gives an administrator's rights.
 pub const ADMIN_COMPONENT: &str = "webconf-admin.ips3000";
+/// A second gateway node's.
+pub const SECOND_ADMIN_COMPONENT: &str = "webconf-admin-2.ips3000";
+/// A third gateway node's two.
+pub const THIRD_COMPONENT: &str = "webconf-3.ips3000";
+pub const THIRD_ADMIN_COMPONENT: &str = "webconf-admin-3.ips3000";
 /// The EIM's modules.
 pub const MODULES: [&str; 5] =
     ["jeconference.ips3000", "jeprivacy.ips3000", "jeorg.ips3000", "jecontacts.ips3000", "jecall.ips3000"];
@@ -58,7 +63,7 @@ pub struct Site {
     directory: TempDir,
     pub c2s: Port,
     pub c2s_direct_tls: Port,
-    pub doors: [Door; 5],
+    pub doors: [Door; 8],
 }
 
 impl Site {
@@ -72,7 +77,10 @@ impl Site {
             doors: [
                 door("secret-of-webconf", &[COMPONENT]),
                 door("secret-of-webconf-2", &[SECOND_COMPONENT]),
+                door("secret-of-webconf-3", &[THIRD_COMPONENT]),
                 door("secret-of-webconf-admin", &[ADMIN_COMPONENT]),
+                door("secret-of-webconf-admin-2", &[SECOND_ADMIN_COMPONENT]),
+                door("secret-of-webconf-admin-3", &[THIRD_ADMIN_COMPONENT]),
                 door("secret-of-the-eim", &MODULES),
                 door("secret-of-acme", &[DIALECT]),
             ],
@@ -156,23 +164,29 @@ impl XmppServer {
     /// The same over a [`super::chaos::ChaosProxy`] to the component's door. Provisioning goes straight.
     pub fn component_section_via(&self, address: SocketAddr, component: &str) -> String {
         let (port, secret) = (address.port(), self.door(component).secret);
-        self.section(&format!(
-            "mode = \"component\"\nport = {port}\ncomponent = \"{component}\"\nsecret = \"{secret}\"\n"
-        ))
+        let admin = match component {
+            SECOND_COMPONENT => SECOND_ADMIN_COMPONENT,
+            THIRD_COMPONENT => THIRD_ADMIN_COMPONENT,
+            _ => ADMIN_COMPONENT,
+        };
+        self.section(
+            &format!("mode = \"component\"\nport = {port}\ncomponent = \"{component}\"\nsecret = \"{secret}\"\n"),
+            admin,
+        )
     }
 
     /// The `[eim]` section of a gateway that has a session for each user; `tls` is `off`, `starttls` or `direct`.
     pub fn c2s_section(&self, tls: &str) -> String {
         let port = if tls == "direct" { &self.site.c2s_direct_tls } else { &self.site.c2s };
         let (port, ca) = (port.number(), self.certificate());
-        self.section(&format!("mode = \"c2s\"\nport = {port}\ntls = \"{tls}\"\nca = {ca:?}\n"))
+        self.section(&format!("mode = \"c2s\"\nport = {port}\ntls = \"{tls}\"\nca = {ca:?}\n"), ADMIN_COMPONENT)
     }
 
-    fn section(&self, mode: &str) -> String {
-        let (admin, c2s) = (self.door(ADMIN_COMPONENT), self.site.c2s.number());
+    fn section(&self, mode: &str, admin_domain: &str) -> String {
+        let (admin, c2s) = (self.door(admin_domain), self.site.c2s.number());
         format!(
             "[eim]\ndomain = \"{DOMAIN}\"\nhost = \"127.0.0.1\"\nc2s_port = {c2s}\n{mode}\
-             admin_domain = \"{ADMIN_COMPONENT}\"\nadmin_port = {}\nadmin_secret = \"{}\"\n",
+             admin_domain = \"{admin_domain}\"\nadmin_port = {}\nadmin_secret = \"{}\"\n",
             admin.port.number(),
             admin.secret
         )
@@ -186,11 +200,10 @@ impl XmppServer {
     /// The same over a [`super::chaos::ChaosProxy`] to the modules' door.
     pub fn eim_section_via(&self, address: SocketAddr) -> String {
         let (port, secret) = (address.port(), self.door(MODULES[0]).secret);
-        let admin_secret = self.door(ADMIN_COMPONENT).secret;
         format!(
             "[eim]\nmode = \"component\"\ndomain = \"{DOMAIN}\"\nhost = \"127.0.0.1\"\nport = {port}\n\
-             secret = \"{secret}\"\nadmin_domain = \"{ADMIN_COMPONENT}\"\nadmin_secret = \"{admin_secret}\"\n\
-             components = [\"{COMPONENT}\", \"{SECOND_COMPONENT}\"]\n"
+             secret = \"{secret}\"\ncomponents = [\"{COMPONENT}\", \"{SECOND_COMPONENT}\", \"{THIRD_COMPONENT}\"]\n\
+             admin_domains = [\"{ADMIN_COMPONENT}\", \"{SECOND_ADMIN_COMPONENT}\", \"{THIRD_ADMIN_COMPONENT}\"]\n"
         )
     }
 
