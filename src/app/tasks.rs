@@ -18,6 +18,7 @@ use crate::auth::AuthService;
 use crate::callgw::Pool;
 use crate::clock::date_ms;
 use crate::conference::sockets::Sockets;
+use crate::conference::takeover::Takeover;
 use crate::conference::{ConferenceRef, Conferences, notification};
 use crate::eim::events::Inbound;
 use crate::eim::iq_handler::WebAddress;
@@ -53,6 +54,8 @@ pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
     lifecycle.work("lifecycle_events", follow_ups::take(receivers.lifecycle_events, auth.clone()));
     lifecycle.work("placement", placement.run(receivers.permissions, conferences.clone()));
     lifecycle.work("ended families", poll_ended(auth.clone()));
+    let takeover = Takeover::new(sockets.clone(), store.clone(), config.node.id.clone());
+    lifecycle.work("takeover", takeover.run());
     lifecycle.work("revocations", revoke(auth.clone(), pool.clone()));
     lifecycle.work("collector", collect(auth.clone(), conferences.clone(), config.limits.guest_idle));
     lifecycle.work("gateways", watch_gateways(pool.clone(), gateways_health_sender));

@@ -21,7 +21,7 @@ use crate::ids::{ConfId, UserId};
 use crate::refusal::{Kind, Refusal};
 
 use super::core::{Core, Effect, EimRequest, Failure, MediaPermissions, Start};
-use super::{Conferences, LIFECYCLE_EVENTS, MAILBOX, MEDIA_PERMISSIONS};
+use super::{Conferences, Ending, LIFECYCLE_EVENTS, MAILBOX, MEDIA_PERMISSIONS};
 
 /// How often graces and retries are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -29,7 +29,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// A command of signalling for the node. `room`, `endpoint` and `stream` name what it is about; `offer` is SDP.
 pub enum Command {
     Attach { user: UserId, guest: bool, generation: u64, start: Start, outbox: Outbox, call: bool },
-    Detach { user: UserId, generation: u64 },
+    Detach { user: UserId, generation: u64, how: Ending },
     Joined { user: UserId, generation: u64 },
     Placed(UserId),
     Look,
@@ -147,11 +147,11 @@ impl Actor {
                 }
                 effects
             }
-            Command::Detach { user, generation } => {
+            Command::Detach { user, generation, how } => {
                 if self.sockets.get(&user).is_some_and(|(g, _)| *g == generation) {
                     self.sockets.remove(&user);
                 }
-                self.core.detach(&user, generation, now)
+                self.core.detach(&user, generation, how, now)
             }
             Command::Joined { user, generation } => self.core.joined(&user, generation, now),
             Command::Placed(user) => self.core.place(&user, now),

@@ -1,5 +1,6 @@
 use serde_json::Value;
 
+use super::super::Ending;
 use super::*;
 use crate::event::*;
 
@@ -177,7 +178,7 @@ fn events_go_to_everybody_in_order_and_repeats_to_nobody() {
 fn a_resumed_socket_gets_the_missed_events_and_nothing_else() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);
-    core.detach(&user("a"), 1, 0);
+    core.detach(&user("a"), 1, Ending::Closed, 0);
     for at in 0..3 {
         core.event(truth.event(Change::MemberUpdated(member("b", at))), 0);
     }
@@ -245,7 +246,7 @@ fn an_older_sockets_end_removes_nobody() {
     let mut core = attached(&truth, &["a"]);
     core.attach(user("a"), 2, Start::Snapshot, 0);
     core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
-    assert_eq!(core.detach(&user("a"), 1, 0), []);
+    assert_eq!(core.detach(&user("a"), 1, Ending::Closed, 0), []);
     assert_eq!(core.tick(1_000_000), []);
     assert!(core.is_live());
 }
@@ -254,7 +255,7 @@ fn an_older_sockets_end_removes_nobody() {
 fn a_closed_socket_is_away_at_once_and_gone_after_the_grace() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
-    let out = core.detach(&user("a"), 1, 1000);
+    let out = core.detach(&user("a"), 1, Ending::Closed, 1000);
     assert_eq!(requests(&out), [&EimRequest::Unsubscribe { user: user("a"), generation: 1, linger_ms: 60_000 }]);
     core.on_presence_reply(&user("a"), Ok(()), 1000);
     assert_eq!(requests(&core.tick(20_999)), [&EimRequest::Snapshot], "nobody hears events any more");
@@ -270,7 +271,7 @@ fn a_closed_socket_is_away_at_once_and_gone_after_the_grace() {
 fn a_member_who_is_away_has_a_fresh_grace_after_a_stall_of_this_process() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
-    core.detach(&user("a"), 1, 1000);
+    core.detach(&user("a"), 1, Ending::Closed, 1000);
     core.on_presence_reply(&user("a"), Ok(()), 1000);
     core.stalled(100_000);
     let gone = |out: &[Effect]| requests(out).iter().any(|request| matches!(request, EimRequest::Gone { .. }));
@@ -282,7 +283,7 @@ fn a_member_who_is_away_has_a_fresh_grace_after_a_stall_of_this_process() {
 fn member_back_within_the_grace_is_never_gone() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
-    core.detach(&user("a"), 1, 0);
+    core.detach(&user("a"), 1, Ending::Closed, 0);
     let out = core.attach(user("a"), 2, Start::Snapshot, 10);
     assert_eq!(requests(&out), Vec::<&EimRequest>::new(), "one request at a time, so that none overtakes another");
     let out = core.on_presence_reply(&user("a"), Ok(()), 20);
@@ -317,7 +318,7 @@ fn refused_subscriber_is_subscribed_once_it_has_joined() {
     let out = core.on_subscribe_reply(&user("b"), Ok(truth.0.clone()), 0);
     assert_eq!(frames(&out, "b")[0].0, "conference.snapshot");
     assert_eq!(core.attach(user("b"), 1, Start::Snapshot, 0), [], "who listens already goes on listening");
-    assert!(matches!(requests(&core.detach(&user("b"), 1, 0))[..], [EimRequest::Unsubscribe { .. }]));
+    assert!(matches!(requests(&core.detach(&user("b"), 1, Ending::Closed, 0))[..], [EimRequest::Unsubscribe { .. }]));
 }
 
 #[test]
@@ -361,7 +362,7 @@ fn new_member_gets_a_roster_that_contains_it() {
 fn answer_from_before_a_removal_does_not_answer_a_later_request() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);
-    core.detach(&user("b"), 1, 0);
+    core.detach(&user("b"), 1, Ending::Closed, 0);
     core.event(truth.event(Change::MemberLeft(Left { user_id: user("b"), reason: LeftReason::Kicked })), 0);
     core.event(truth.event(Change::MemberJoined(member("b", 9))), 0);
     assert_eq!(requests(&core.joined(&user("b"), 2, 0)), [] as [&EimRequest; 0], "none may overtake the one under way");
@@ -404,7 +405,7 @@ fn admitted_member_gets_a_snapshot_instead_of_events() {
     truth.event(Change::WaitingAdded(guest));
     let mut core = attached(&truth, &["chair", "g"]);
     let position = Position { epoch: "e1".into(), seq: truth.0.seq };
-    core.detach(&user("g"), 1, 0);
+    core.detach(&user("g"), 1, Ending::Closed, 0);
     core.on_presence_reply(&user("g"), Ok(()), 0);
     let gone = WaitingRemoved { user_id: user("g"), reason: WaitingReason::Admitted };
     core.event(truth.event(Change::WaitingRemoved(gone)), 0);
@@ -424,7 +425,7 @@ fn a_kicked_guest_hears_of_it_is_closed_and_reported() {
     assert_eq!(frames(&out, "a")[0].1["data"]["reason"], "kicked");
     assert!(out.contains(&Effect::Close { user: user("a"), generation: 1, why: Close::Kicked }));
     assert!(out.contains(&Effect::Emit(LifecycleEvent::Removed { user: user("a"), banned: false })));
-    assert_eq!(core.detach(&user("a"), 1, 0), [], "nothing is left to be told of them");
+    assert_eq!(core.detach(&user("a"), 1, Ending::Closed, 0), [], "nothing is left to be told of them");
 }
 
 /// The permissions that call gateways are to enforce.
@@ -677,7 +678,7 @@ fn remaining_socket_is_told_of_an_end_without_an_event() {
 fn while_the_eim_is_away_nothing_is_lost_and_everything_is_asked_again() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);
-    core.detach(&user("b"), 1, 0);
+    core.detach(&user("b"), 1, Ending::Closed, 0);
     core.on_presence_reply(&user("b"), Err(Failure::Unreachable), 0);
     assert_eq!(core.tick(RETRY_MS - 1), []);
     assert!(matches!(requests(&core.tick(RETRY_MS))[..], [EimRequest::Unsubscribe { .. }]));
@@ -802,4 +803,14 @@ fn a_refused_roster_is_told_to_all_who_listen_until_it_is_granted() {
     let out = core.on_snapshot_reply(Ok(truth.0.clone()), 30);
     assert_eq!(frames(&out, "a")[0].0, "restored");
     assert!(!core.is_refused());
+}
+
+#[test]
+fn socket_that_was_taken_over_elsewhere_is_reported_when_the_other_node_had_its_time() {
+    let mut core = attached(&Truth::new(&["a", "b"]), &["a", "b"]);
+    assert_eq!(core.detach(&user("a"), 1, Ending::TakenOver, 1000), []);
+    assert_eq!(core.tick(1000 + 1999), []);
+    let out = core.tick(1000 + 2000);
+    let unsubscribe = EimRequest::Unsubscribe { user: user("a"), generation: 1, linger_ms: LIMITS.window_ms };
+    assert_eq!(requests(&out), [&unsubscribe]);
 }

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::Ending;
 use super::core::{Core, Effect, EimRequest, Failure, Limits, MediaPermissions, Right, Start};
 use super::log::Position;
 use crate::builtin_eim::{Eim, Settings};
@@ -248,7 +249,7 @@ impl World {
 
     fn close(&mut self, who: &UserId) {
         if let Some(generation) = self.clients.get_mut(who).unwrap().open.take() {
-            let effects = self.core.detach(who, generation, self.now);
+            let effects = self.core.detach(who, generation, Ending::Closed, self.now);
             self.carry_out(effects);
         }
     }

@@ -6,6 +6,7 @@ mod core;
 mod limits;
 mod log;
 pub mod sockets;
+pub mod takeover;
 
 #[cfg(test)]
 mod histories;
@@ -56,6 +57,15 @@ pub struct Socket {
     pub guest: bool,
     /// The socket's queue.
     pub outbox: Outbox,
+}
+
+/// How a socket came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The user has no socket now.
+    Closed,
+    /// The user has a later one at another node, which reports their presence from now on.
+    TakenOver,
 }
 
 /// The registry: hands out the conferences' mailboxes. Cloneable; owns the map, the tasks own their conferences.
@@ -129,9 +139,9 @@ impl Conferences {
     }
 
     /// The user's socket is gone. Of an older generation than the one that listens: nothing happens.
-    pub async fn detach(&self, conf: &ConfId, user: &UserId, generation: u64) {
+    pub async fn detach(&self, conf: &ConfId, user: &UserId, generation: u64, how: Ending) {
         if let Some(actor) = self.existing(conf) {
-            actor.send(Command::Detach { user: user.clone(), generation }).await;
+            actor.send(Command::Detach { user: user.clone(), generation, how }).await;
         }
     }
 

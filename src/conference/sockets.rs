@@ -1,11 +1,12 @@
-//! The event sockets open on this node: one for each user; a second one takes over.
+//! The event sockets open on this node: one for each user; a second one takes over, here or on another node.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::Notify;
 
-use crate::conference::{ConferenceRef, Conferences, Socket, Start, notification};
+use crate::clock::Moment;
+use crate::conference::{ConferenceRef, Conferences, Ending, Socket, Start, notification};
 use crate::eim::amqp::bindings::{Binding, Subject};
 use crate::event::CallEvent;
 use crate::http::ws::Frame;
@@ -19,13 +20,27 @@ pub struct Sockets(Arc<Inner>);
 
 struct Inner {
     conferences: Conferences,
-    live: Mutex<HashMap<UserId, Live>>,
+    open: Mutex<Open>,
+    /// Wakes the task that registers sockets for the other nodes.
+    opened: Notify,
     /// The reason why all were closed; set under the lock, so that none is registered past it.
     closed_for: OnceLock<Close>,
 }
 
+/// The registry's maps. Only open sockets are in them: their number is that of the connections at the most.
+#[derive(Default)]
+struct Open {
+    live: HashMap<UserId, Live>,
+    /// Those that no other node can know of yet: each user's generation, and when the socket was opened.
+    unregistered: HashMap<UserId, (u64, Moment)>,
+}
+
 struct Live {
     socket: Socket,
+    /// Its number among the sockets of all nodes, once it has one.
+    seq: Option<u64>,
+    /// Whether it was taken over by one of another node.
+    is_elsewhere: bool,
     /// The refresh family that admitted it.
     family: String,
     attached: HashSet<ConfId>,
@@ -38,7 +53,8 @@ struct Live {
 impl Sockets {
     /// No sockets yet.
     pub fn new(conferences: Conferences) -> Self {
-        Self(Arc::new(Inner { conferences, live: Mutex::default(), closed_for: OnceLock::new() }))
+        let (open, opened) = (Mutex::default(), Notify::new());
+        Self(Arc::new(Inner { conferences, open, opened, closed_for: OnceLock::new() }))
     }
 
     /// The number of a socket that is being opened: greater than those of all before.
@@ -53,19 +69,23 @@ impl Sockets {
         let socket = Socket { generation, guest, outbox };
         let _binding = self.0.conferences.bindings().hold(Subject::User(user.clone()));
         let (family, attached) = (family.to_owned(), HashSet::new());
-        let live = Live { socket, family, attached, link_up: link_up.clone(), _binding };
-        let mut all = self.lock();
+        let link = link_up.clone();
+        let live = Live { socket, seq: None, is_elsewhere: false, family, attached, link_up: link, _binding };
+        let mut open = self.lock();
         if let Some(why) = self.0.closed_for.get() {
             live.socket.outbox.close(*why);
         }
-        if all.get(user).is_some_and(|newer| newer.socket.generation > generation) {
+        if open.live.get(user).is_some_and(|newer| newer.socket.generation > generation) {
             live.socket.outbox.close(Close::TakenOver);
             return link_up;
         }
-        if let Some(old) = all.insert(user.clone(), live) {
+        if let Some(old) = open.live.insert(user.clone(), live) {
             old.socket.outbox.close(Close::TakenOver);
         }
-        metrics::gauge!("confgate_sockets").set(all.len() as f64);
+        open.unregistered.insert(user.clone(), (generation, Moment::now()));
+        open.measure();
+        drop(open);
+        self.0.opened.notify_one();
         link_up
     }
 
@@ -78,8 +98,9 @@ impl Sockets {
     /// nothing changes.
     pub async fn attach_at(&self, user: &UserId, generation: u64, conf: &ConferenceRef, start: Start) {
         let socket = {
-            let mut all = self.lock();
-            let Some(live) = all.get_mut(user).filter(|live| live.socket.generation == generation) else { return };
+            let mut open = self.lock();
+            let live = open.live.get_mut(user).filter(|live| live.socket.generation == generation);
+            let Some(live) = live else { return };
             live.attached.insert(conf.conf_id.clone());
             live.socket.clone()
         };
@@ -97,7 +118,7 @@ impl Sockets {
     }
 
     async fn attach_from(&self, user: &UserId, conf: &ConferenceRef, start: Start) -> bool {
-        let generation = self.lock().get(user).map(|live| live.socket.generation);
+        let generation = self.lock().live.get(user).map(|live| live.socket.generation);
         let Some(generation) = generation else { return false };
         self.attach_at(user, generation, conf, start).await;
         true
@@ -107,23 +128,62 @@ impl Sockets {
     /// whether it was the user's last.
     pub async fn closed(&self, user: &UserId, generation: u64) -> bool {
         let ended = {
-            let mut all = self.lock();
-            let is_last = all.get(user).is_some_and(|live| live.socket.generation == generation);
-            let ended = if is_last { all.remove(user) } else { None };
-            metrics::gauge!("confgate_sockets").set(all.len() as f64);
+            let mut open = self.lock();
+            let is_last = open.live.get(user).is_some_and(|live| live.socket.generation == generation);
+            let ended = if is_last { open.live.remove(user) } else { None };
+            if is_last {
+                open.unregistered.remove(user);
+            }
+            open.measure();
             ended
         };
-        let was_last = ended.is_some();
-        for conf in ended.into_iter().flat_map(|live| live.attached) {
-            self.0.conferences.detach(&conf, user, generation).await;
+        let Some(Live { is_elsewhere, attached, .. }) = ended else { return false };
+        let how = if is_elsewhere { Ending::TakenOver } else { Ending::Closed };
+        for conf in attached {
+            self.0.conferences.detach(&conf, user, generation, how).await;
         }
-        was_last
+        true
+    }
+
+    /// Waits until a socket was opened that is not yet registered.
+    pub async fn opened(&self) {
+        self.0.opened.notified().await;
+    }
+
+    /// Sockets that are not registered, at most so many: the user, the generation, and when it was opened.
+    pub fn unregistered(&self, most: usize) -> Vec<(UserId, u64, Moment)> {
+        let open = self.lock();
+        let some = open.unregistered.iter().take(most);
+        some.map(|(user, (generation, at))| (user.clone(), *generation, *at)).collect()
+    }
+
+    /// The socket was registered under that number; `None`: another node's was opened after it, and takes over.
+    pub fn registered(&self, user: &UserId, generation: u64, seq: Option<u64>) {
+        let mut open = self.lock();
+        if open.unregistered.get(user).is_some_and(|(newest, _)| *newest == generation) {
+            open.unregistered.remove(user);
+        }
+        if let Some(live) = open.live.get_mut(user).filter(|live| live.socket.generation == generation) {
+            live.seq = seq;
+            if seq.is_none() {
+                live.yield_to_other_node();
+            }
+        }
+        open.measure();
+    }
+
+    /// A socket of the user at another node was registered under that number: one here that was registered before it is
+    /// closed.
+    pub fn taken_over(&self, user: &UserId, seq: u64) {
+        if let Some(live) = self.lock().live.get_mut(user).filter(|live| live.seq.is_some_and(|own| own < seq)) {
+            live.yield_to_other_node();
+        }
     }
 
     /// Tells the user's socket, if they have one, what became of a call.
     pub fn send_call_event(&self, user: &UserId, event: &CallEvent) {
-        let mut all = self.lock();
-        let live = all.get_mut(user);
+        let mut open = self.lock();
+        let live = open.live.get_mut(user);
         let outcome = if live.is_some() { "told" } else { "nobody" };
         metrics::counter!("confgate_call_events_total", "outcome" => outcome).increment(1);
         let Some(live) = live else { return };
@@ -135,40 +195,54 @@ impl Sockets {
 
     /// The link to the EIM is back, or, where each user has one, the user's.
     pub fn link_up(&self, user: Option<&UserId>) {
-        let all = self.lock();
+        let open = self.lock();
         match user {
-            Some(user) => all.get(user).into_iter().for_each(|live| live.link_up.notify_one()),
-            None => all.values().for_each(|live| live.link_up.notify_one()),
+            Some(user) => open.live.get(user).into_iter().for_each(|live| live.link_up.notify_one()),
+            None => open.live.values().for_each(|live| live.link_up.notify_one()),
         }
     }
 
     /// Says the same to everybody.
     pub fn broadcast(&self, frame: &Frame) {
-        for live in self.lock().values() {
+        for live in self.lock().live.values() {
             live.socket.outbox.send(frame.clone());
         }
     }
 
     /// Closes every socket that the family admitted.
     pub fn close_family(&self, family: &str, why: Close) {
-        for live in self.lock().values().filter(|live| live.family == family) {
+        for live in self.lock().live.values().filter(|live| live.family == family) {
             live.socket.outbox.close(why);
         }
     }
 
     /// Closes all sockets, and each that is registered from then on.
     pub fn close_all(&self, why: Close) {
-        let all = self.lock();
+        let open = self.lock();
         self.0.closed_for.get_or_init(|| why);
-        all.values().for_each(|live| live.socket.outbox.close(why));
+        open.live.values().for_each(|live| live.socket.outbox.close(why));
     }
 
     /// Open sockets.
     pub fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().live.len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<UserId, Live>> {
-        sync::lock(&self.0.live)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
+        sync::lock(&self.0.open)
+    }
+}
+
+impl Open {
+    fn measure(&self) {
+        metrics::gauge!("confgate_sockets").set(self.live.len() as f64);
+        metrics::gauge!("confgate_sockets_unregistered").set(self.unregistered.len() as f64);
+    }
+}
+
+impl Live {
+    fn yield_to_other_node(&mut self) {
+        self.is_elsewhere = true;
+        self.socket.outbox.close(Close::TakenOver);
     }
 }

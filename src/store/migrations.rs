@@ -37,6 +37,9 @@ steps! {
     22 "0022_drains",
     23 "0023_allocations_more",
     24 "0024_accounts_idle",
+    25 "0025_open_sockets",
+    26 "0026_open_sockets_by_seq",
+    27 "0027_counters",
     40 "0040_write_scopes",
     41 "0041_write_scopes_all",
 }

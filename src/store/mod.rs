@@ -24,6 +24,7 @@ mod migrations;
 mod mysql;
 mod node_lock;
 mod open;
+mod open_sockets;
 mod query;
 mod refresh_token_families;
 mod server;
@@ -52,6 +53,7 @@ pub use error::StoreError;
 pub use leases::Lease;
 pub use links::{Link, LinkUse, NewLink};
 pub use node_lock::{NodeLock, NodeRole};
+pub use open_sockets::{OpenedSocket, RegisteredSocket};
 pub use refresh_token_families::{Family, NewFamily, Rotation};
 
 use query::{Connection, On, query_scalar};

@@ -2,6 +2,7 @@
 //! its own at a real XMPP server. Judged by clients with sockets on all of them.
 
 mod provisioning;
+mod takeover;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;

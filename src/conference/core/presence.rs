@@ -1,9 +1,14 @@
 //! Reports of each user's socket to the EIM, and its answers: wanted, asked, told.
 
+use super::super::Ending;
 use super::{Core, Effect, Effects, EimRequest, Failure, RETRY_MS};
 use crate::event::Roster;
 use crate::http::ws::send_queue::Close;
 use crate::ids::UserId;
+
+/// How long the node to which a user has gone may take to report their arrival: it waits for the client's first frame,
+/// and lists the user's conferences.
+const YIELD_MS: u64 = 2000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
@@ -34,7 +39,7 @@ pub(super) struct Presence {
 
 impl Core {
     /// A socket closed. Of an older generation than the one that listens now: nothing.
-    pub fn detach(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
+    pub fn detach(&mut self, user: &UserId, generation: u64, how: Ending, now: u64) -> Effects {
         let mut out = Vec::new();
         if self.subscribers.get(user).is_none_or(|l| l.generation != generation) {
             return out;
@@ -43,10 +48,22 @@ impl Core {
         if self.subscribers.is_empty() {
             self.idle_since = Some(now);
         }
-        if !self.ended {
-            self.want(user, generation, Want::Away, now, &mut out);
+        match how {
+            _ if self.ended => {}
+            Ending::Closed => self.want(user, generation, Want::Away, now, &mut out),
+            Ending::TakenOver => self.yield_presence(user, now),
         }
         out
+    }
+
+    /// Another node has the user's socket. That the one here is closed is reported once the other has had the time to
+    /// report its own: the EIM ignores it then, and where that socket has ended before it could, grace begins.
+    fn yield_presence(&mut self, user: &UserId, now: u64) {
+        if let Some(p) = self.presence.get_mut(user) {
+            p.want = Want::Away;
+            p.grace_until = now + self.limits.grace_ms;
+            p.retry_at = now + YIELD_MS;
+        }
     }
 
     /// The user joined by a request. Without a socket they are away at once.

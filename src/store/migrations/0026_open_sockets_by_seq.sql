@@ -1,0 +1,1 @@
+CREATE INDEX open_sockets_by_seq ON open_sockets (seq)
