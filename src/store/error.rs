@@ -63,7 +63,7 @@ pub enum StoreError {
     #[error("too many requests wait for the store")]
     Full,
     /// The database was locked for too long.
-    #[error("the store was busy for too long")]
+    #[error("the store was busy, or did not answer, for too long")]
     Busy,
     /// Another process has taken this node's lease: this one must stop.
     #[error("another process runs under this node's id")]
@@ -140,7 +140,7 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
 pub(super) fn open_reason(error: &sqlx::Error) -> String {
     match (error, sqlite_code(error), mysql_number(error)) {
         (sqlx::Error::PoolTimedOut, ..) => {
-            "it did not answer, or was locked by another process, for longer than store.wait_ms".to_owned()
+            "it did not answer, or another process holds it locked, for longer than store.wait_ms".to_owned()
         }
         (_, Some(BUSY), _) => "another process holds it locked".to_owned(),
         (_, Some(READONLY), _) => "the file or its folder may not be written".to_owned(),
@@ -161,6 +161,10 @@ pub(super) fn open_reason(error: &sqlx::Error) -> String {
         }
         (sqlx::Error::Tls(why), ..) => format!("no TLS: {why} (store.tls, store.ca)"),
         (sqlx::Error::Configuration(why), ..) => why.to_string(),
+        // Of rustls, which answers in the middle of the handshake.
+        (sqlx::Error::Io(why), ..) if why.to_string().contains("certificate") => {
+            format!("no TLS: {why} (store.tls, store.ca)")
+        }
         (sqlx::Error::Io(why), ..) => why.to_string(),
         _ => error.to_string(),
     }

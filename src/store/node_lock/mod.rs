@@ -3,6 +3,8 @@
 mod file;
 mod server;
 
+use std::fs::File;
+
 use super::StoreError;
 use crate::config;
 use crate::config::Database;
@@ -80,7 +82,12 @@ impl NodeLock {
     }
 }
 
-/// The configuration's own check has refused any other URL.
+/// The configuration's own check has refused any other URL. Without its file of authorities no server is asked.
 pub(super) fn database(config: &config::Store) -> Result<Database, StoreError> {
-    config.database().ok_or_else(|| StoreError::open(&"store.url", "it names no database"))
+    let database = config.database().ok_or_else(|| StoreError::open(&"store.url", "it names no database"))?;
+    if let (Database::MySql(url), Some(ca)) = (&database, &config.ca) {
+        let unreadable = |error| StoreError::open(&url.shown(), &format!("store.ca {}: {error}", ca.display()));
+        File::open(ca).map_err(unreadable)?;
+    }
+    Ok(database)
 }
