@@ -26,10 +26,10 @@ const KICK: Duration = Duration::from_secs(4);
 const LATE: Duration = Duration::from_millis(2500);
 
 /// The wall clock of one process.
-struct WallClock(TempDir);
+pub struct WallClock(TempDir);
 
 impl WallClock {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let clock = Self(tempfile::tempdir().expect("a folder"));
         clock.set("+0");
         clock
@@ -40,13 +40,13 @@ impl WallClock {
     }
 
     /// Sets it, as an offset from the true time. The file is replaced as a whole: it is read at any moment.
-    fn set(&self, offset: &str) {
+    pub fn set(&self, offset: &str) {
         let next = self.0.path().join("next");
         std::fs::write(&next, offset).expect("the folder is writable");
         std::fs::rename(next, self.file()).expect("the folder is writable");
     }
 
-    fn environment(&self) -> [(String, String); 4] {
+    pub fn environment(&self) -> [(String, String); 4] {
         [
             ("LD_PRELOAD", library().display().to_string()),
             ("FAKETIME_TIMESTAMP_FILE", self.file().display().to_string()),

@@ -45,6 +45,7 @@ mod idle_guests;
 mod janus;
 mod janus_cascade;
 mod links;
+mod mysql;
 mod nodes;
 mod one2one;
 mod outputs;

@@ -88,6 +88,11 @@ impl MariaDb {
         format!("mysql://{USER}:{}@{address}/{}", Self::PASSWORD_IN_URL, Self::DATABASE)
     }
 
+    /// Of another database: see [`MariaDb::database`].
+    pub fn url_of(&self, database: &str) -> String {
+        format!("mysql://{USER}:{}@{}/{database}", Self::PASSWORD_IN_URL, self.address())
+    }
+
     pub fn socket_url(&self) -> String {
         format!("{}?socket={}", self.url_at(([127, 0, 0, 1], 1).into()), self.socket().display())
     }
@@ -126,6 +131,11 @@ impl MariaDb {
         self.sql(&format!("SET GLOBAL read_only = {}", u8::from(is_on))).await;
     }
 
+    /// The same as `read_only(true)`, where nothing can be awaited.
+    pub fn turn_read_only(&mut self) {
+        run_to_its_end(self.command("mariadb", &["--execute=SET GLOBAL read_only = 1"]), "");
+    }
+
     /// Runs statements as the administrator: the rows, without a head, their columns apart by tabs.
     pub async fn sql(&self, statements: &str) -> String {
         self.client(Self::DATABASE, statements).await
@@ -151,9 +161,14 @@ impl MariaDb {
     }
 
     async fn tool(&self, program: &str, arguments: &[&str], input: &str) -> String {
+        run(self.command(program, arguments), input.to_owned()).await
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.arg("--no-defaults").arg("--user=root").arg(format!("--socket={}", self.socket().display()));
-        run(command.args(arguments), input).await
+        command.args(arguments);
+        command
     }
 
     /// Ready is: it greets.
@@ -187,7 +202,7 @@ async fn install(directory: &Path) {
         .current_dir(directory)
         .env("HOME", directory);
     process::unprivileged(&mut command, directory);
-    run(&mut command, "").await;
+    run(command, String::new()).await;
 }
 
 fn launch(directory: &Path, port: &Port, tls: bool) -> Process {
@@ -209,20 +224,20 @@ fn launch(directory: &Path, port: &Port, tls: bool) -> Process {
 }
 
 /// Runs it to its end, with that input: what it printed.
-async fn run(command: &mut Command, input: &str) -> String {
-    let shown = format!("{command:?}");
+async fn run(command: Command, input: String) -> String {
+    let run = move || run_to_its_end(command, &input);
+    tokio::task::spawn_blocking(run).await.expect("it is run to its end")
+}
+
+fn run_to_its_end(mut command: Command, input: &str) -> String {
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = child.unwrap_or_else(|e| panic!("{shown}: {e}; MariaDB is installed? (see tests/run)"));
-    let input = input.to_owned();
-    let finish = move || {
-        let mut pipe = child.stdin.take().expect("it is piped");
-        // One that has failed reads nothing more: its status says so.
-        let _ = pipe.write_all(input.as_bytes());
-        drop(pipe);
-        child.wait_with_output().expect("a child can be waited for")
-    };
-    let output = tokio::task::spawn_blocking(finish).await.expect("it is run to its end");
+    let mut child = child.unwrap_or_else(|e| panic!("{command:?}: {e}; is MariaDB installed (see tests/run)?"));
+    let mut pipe = child.stdin.take().expect("it is piped");
+    // One that has failed reads nothing more: its status says so.
+    let _ = pipe.write_all(input.as_bytes());
+    drop(pipe);
+    let output = child.wait_with_output().expect("a child can be waited for");
     let [printed, complained] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    assert!(output.status.success(), "{shown} failed: {complained}{printed}");
+    assert!(output.status.success(), "{command:?} failed: {complained}{printed}");
     printed.into_owned()
 }

@@ -1,0 +1,131 @@
+//! Two nodes on one database: set back to an old dump, and with wall clocks that are minutes apart.
+
+use serde_json::{Value, json};
+
+use super::store;
+use crate::clock_steps::WallClock;
+use crate::fixture::CLIENTS;
+use crate::support::client::Client;
+use crate::support::gateway::{Eim, Gateway, eim};
+use crate::support::mariadb::MariaDb;
+use crate::support::wait::{PATIENCE, until_true};
+use crate::support::xmpp_server::{COMPONENT, SECOND_COMPONENT, XmppServer};
+
+/// Two nodes whose EIM keeps a file of its own. They end in this order.
+struct Pair {
+    nodes: [Gateway; 2],
+    _eim: Eim,
+    _server: XmppServer,
+    database: MariaDb,
+}
+
+impl Pair {
+    /// The second one with that environment.
+    async fn start(environment: &[(String, String)]) -> Self {
+        let (server, database) = tokio::join!(XmppServer::prosody(), MariaDb::start());
+        let eim = eim(&server).await;
+        let node = |id: &str, section: &str| {
+            let store = store(&database.url());
+            Gateway::with(&format!("{CLIENTS}\n{section}{store}[node]\nid = {id:?}\nlease_ms = 1000\n"))
+        };
+        let second = server.component_section(SECOND_COMPONENT);
+        let second: String =
+            second.lines().filter(|line| !line.starts_with("admin_")).map(|line| format!("{line}\n")).collect();
+        let two = node("gw2", &second);
+        let two = environment.iter().fold(two, |node, (name, value)| node.environment(name, value));
+        let one = node("gw1", &server.component_section(COMPONENT)).start().await;
+        Self { nodes: [one, two.start().await], _eim: eim, _server: server, database }
+    }
+
+    /// Both renew their leases, and go on doing so.
+    async fn both_renew(&self) {
+        for id in ["gw1", "gw2"] {
+            let renewed =
+                async || self.database.number(&format!("SELECT expires_at FROM nodes WHERE node_id = '{id}'")).await;
+            for _ in 0..2 {
+                let before = renewed().await;
+                until_true("the lease is renewed", async || renewed().await > before).await;
+            }
+        }
+    }
+
+    async fn end_well(mut self) {
+        for node in &mut self.nodes {
+            assert!(node.stop(PATIENCE).await.is_some_and(|status| status.success()), "{}", node.logs());
+            assert!(!node.logs().contains("another process runs"), "{}", node.logs());
+        }
+    }
+}
+
+async fn chair(node: &Gateway) -> Client {
+    node.client().login_client("chair", "the chair's secret").await
+}
+
+async fn conference(chair: &Client) -> (String, String) {
+    let made = chair.rpc("conference.create", json!({ "name": "Weekly" })).await.result();
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    (text(&made["confId"]), text(&made["link"]["code"]))
+}
+
+async fn look(client: &Client) -> Value {
+    client.rpc("config.getProperties", json!({ "keys": [] })).await.0["error"].clone()
+}
+
+/// A refusal that says what the client has to do, and no fault of ours.
+fn is_proper(error: &Value, expected: &[i64]) {
+    assert!(error["code"].as_i64().is_some_and(|code| expected.contains(&code)), "{error}");
+}
+
+#[tokio::test]
+async fn nodes_go_on_when_the_database_is_set_back_to_yesterday_and_what_is_gone_is_refused_properly() {
+    let mut pair = Pair::start(&[]).await;
+    let chair = chair(&pair.nodes[0]).await;
+    let (conf, code) = conference(&chair).await;
+    let old = pair.nodes[1].client().login_link(&code, "Old").await;
+    let yesterday = pair.database.dump().await;
+    let link = chair.rpc("conference.createLink", json!({ "confId": conf })).await.result();
+    let new = pair.nodes[1].client().login_link(link["code"].as_str().expect("a code"), "New").await;
+    // Yesterday's number of this node is older than today's.
+    pair.nodes[0].restart().await;
+
+    pair.database.restore(&yesterday).await;
+    pair.both_renew().await;
+    assert_eq!(look(&old).await, Value::Null, "what was there yesterday serves");
+    assert_eq!(old.refreshed().await.user_id(), old.user_id());
+    // What was made since is gone; an access token serves without the database until it expires.
+    let joined = new.rpc("conference.join", json!({ "confId": conf })).await.0;
+    assert!(joined.get("result").is_some() || joined["error"]["code"] == -32001, "{joined}");
+    let refresh = json!({ "grantType": "refresh_token", "refreshToken": new.login()["refreshToken"] });
+    for node in &pair.nodes {
+        is_proper(&node.client().try_login(refresh.clone()).await.err().expect("it is gone").error(), &[-32001]);
+        let by_link = json!({ "grantType": "conference_link", "link": link["code"], "name": "Late" });
+        let refused = node.client().try_login(by_link).await.err().expect("it is gone").error();
+        is_proper(&refused, &[-32004, -32006]);
+        node.client().login_link(&code, "Today").await;
+    }
+    assert_eq!(pair.database.number("SELECT COUNT(*) FROM links").await, 1);
+    pair.end_well().await;
+}
+
+#[tokio::test]
+async fn nodes_whose_clocks_are_five_minutes_apart_share_links_logins_and_leases() {
+    let clock = WallClock::new();
+    clock.set("+300");
+    let pair = Pair::start(&clock.environment()).await;
+    pair.both_renew().await;
+    for (made_at, used_at) in [(0, 1), (1, 0)] {
+        let chair = chair(&pair.nodes[made_at]).await;
+        let (_, code) = conference(&chair).await;
+        let elsewhere = &pair.nodes[used_at];
+        let guest = elsewhere.client().login_link(&code, "Guest").await;
+        for (who, made_at) in [(&chair, made_at), (&guest, used_at)] {
+            let there = &pair.nodes[1 - made_at];
+            let token = who.token().expect("a client that is logged in has a token");
+            assert_eq!(look(&there.client().bearing(token)).await, Value::Null, "a login at {made_at}");
+        }
+        let refresh = json!({ "grantType": "refresh_token", "refreshToken": guest.login()["refreshToken"] });
+        pair.nodes[made_at].client().try_login(refresh).await.unwrap_or_else(|refusal| panic!("{}", refusal.0));
+    }
+    pair.both_renew().await;
+    pair.end_well().await;
+}
