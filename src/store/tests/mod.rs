@@ -202,6 +202,29 @@ async fn requests_beyond_the_queue_are_refused_at_once_and_those_in_it_after_the
 }
 
 #[tokio::test]
+async fn a_write_waits_behind_no_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data/confgate.db");
+    let config = config::Store { readers: 2, queue: 3, wait: Duration::from_millis(50), ..settings(&path) };
+    let store = Store::open(&config).await.unwrap();
+    // Each reading connection is in the middle of a read, and the last place is taken by one that waits.
+    let mut reads = [store.read().await.unwrap(), store.read().await.unwrap()];
+    for read in &mut reads {
+        query("BEGIN").execute(read.on()).await.unwrap();
+        query_scalar("SELECT COUNT(*) FROM settings").fetch_one::<i64>(read.on()).await.unwrap();
+    }
+    let (waits, beyond, written) = tokio::join!(store.read(), store.read(), store.set_setting("a", "b"));
+    assert!(matches!(waits, Err(StoreError::Busy)), "a third reading connection");
+    assert!(matches!(beyond, Err(StoreError::Full)), "a fourth place");
+    written.unwrap();
+    store.set_setting("a", "c").await.unwrap();
+    for mut read in reads {
+        query("COMMIT").execute(read.on()).await.unwrap();
+    }
+    assert_eq!(store.setting("a").await.unwrap().as_deref(), Some("c"));
+}
+
+#[tokio::test]
 async fn another_process_that_holds_the_file_is_waited_for_and_no_longer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data/confgate.db");
