@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,6 +14,7 @@ use crate::support::call_gateway::Trust;
 use crate::support::component::Component;
 use crate::support::gateway::Gateway;
 use crate::support::janus::Janus;
+use crate::support::mariadb::MariaDb;
 use crate::support::media::{NODE_SECRET, builtin_node};
 use crate::support::ports::Port;
 use crate::support::process::Process;
@@ -33,12 +35,12 @@ pub const HUSH: &str = "hush-hush-hush-hush";
 pub struct Scene {
     pub config: String,
     /// Done to the gateway once it runs.
-    pub then: fn(&Gateway),
+    pub then: Box<dyn Fn(&Gateway) + Send + Sync>,
     held: Vec<Box<dyn Any + Send>>,
 }
 
 fn scene(config: String) -> Scene {
-    Scene { config, then: |_| {}, held: Vec::new() }
+    Scene { config, then: Box::new(|_| {}), held: Vec::new() }
 }
 
 impl Scene {
@@ -84,6 +86,7 @@ pub struct World {
     /// One address of the EIM's is, and says nothing.
     mute: XmppServer,
     broker: RabbitMq,
+    database: MariaDb,
     trust: Trust,
     node: Gateway,
     janus: Janus,
@@ -101,6 +104,7 @@ impl World {
             empty,
             mute,
             broker: RabbitMq::start().await,
+            database: MariaDb::start().await,
             node: Gateway::media(&node).start().await,
             trust,
             janus: Janus::start().await,
@@ -115,6 +119,7 @@ impl World {
             "EIM's addresses" => self.addresses(way).await,
             "broker" => self.broker(way).await,
             "store" => store(way).await,
+            "store at a server" => self.server(way).await,
             "call gateway" => self.node(way).await,
             "Janus" => self.janus(way).await,
             "WHIP server" => {
@@ -159,6 +164,34 @@ impl World {
                 events(&format!("url = {url:?}\n"))
             }
             "without events.url" => events(""),
+            way => panic!("not {way}"),
+        }
+    }
+
+    async fn server(&self, way: &str) -> Scene {
+        let at = |url: &str| scene(format!("[store]\nwait_ms = 300\nurl = {url:?}\n{CLIENT}"));
+        match way {
+            "absent" | "silent" | "refusing" => {
+                let (port, held) = broken(way).await;
+                at(&self.database.url_at(port.address())).holding(port).holding(held)
+            }
+            "wrong password" => at(&self.database.url().replace(MariaDb::PASSWORD_IN_URL, HUSH)),
+            "unknown database" => {
+                self.database.sql("GRANT ALL ON unknown.* TO confgate@'%'").await;
+                at(&self.database.url_of("unknown"))
+            }
+            "without store.ca" => {
+                let Scene { config, .. } = at(&self.database.url());
+                scene(config.replace("[store]\n", "[store]\ntls = \"verify\"\n"))
+            }
+            "another program's database" => {
+                self.database.database("posts").await;
+                self.database.sql("CREATE TABLE posts.posts (id INT PRIMARY KEY)").await;
+                at(&self.database.url_of("posts"))
+            }
+            "gone while it runs" => own_server(at, MariaDb::cut).await,
+            "silent while it runs" => own_server(at, MariaDb::pause).await,
+            "read-only while it runs" => own_server(at, MariaDb::turn_read_only).await,
             way => panic!("not {way}"),
         }
     }
@@ -244,6 +277,14 @@ impl World {
     }
 }
 
+/// A database server that the rows don't share, and what is done to it while the gateway runs.
+async fn own_server(at: impl Fn(&str) -> Scene, then: fn(&mut MariaDb)) -> Scene {
+    let server = MariaDb::start().await;
+    let made = at(&server.url());
+    let server = Mutex::new(server);
+    Scene { then: Box::new(move |_| then(&mut server.lock().expect("it is held for a moment"))), ..made }
+}
+
 fn callgw(kind: &str, more: &str) -> String {
     format!("{CALLGW_TIMES}[[callgw.nodes]]\nid = \"broken\"\nkind = {kind:?}\n{more}{CLIENT}")
 }
@@ -265,7 +306,7 @@ async fn store(way: &str) -> Scene {
             holder.line(PATIENCE, |line| (line.text == "held").then_some(())).await.expect("it is locked");
             scene(at(&path)).holding(holder)
         }
-        "the disk is full" => Scene { then: no_room, ..scene(at(&path)) },
+        "the disk is full" => Scene { then: Box::new(no_room), ..scene(at(&path)) },
         "of another kind" => scene(format!("[store]\nurl = \"postgres://127.0.0.1/confgate\"\n{CLIENT}")),
         way => panic!("not {way}"),
     };
