@@ -23,6 +23,11 @@ fn bare(id: &str, store: &str) -> Builder {
     Gateway::with(&format!("{CLIENTS}\n{NO_EIM}{store}[node]\nid = {id:?}\n"))
 }
 
+/// A node with the EIM built in.
+fn whole(id: &str, store: &str) -> Builder {
+    Gateway::with(&format!("{CLIENTS}\n{store}[node]\nid = {id:?}\n"))
+}
+
 fn keeps_the_password(output: &str) {
     assert!(![MariaDb::PASSWORD, MariaDb::PASSWORD_IN_URL].iter().any(|secret| output.contains(secret)), "{output}");
 }

@@ -1,5 +1,7 @@
 //! Two nodes on one database: set back to an old dump, and with wall clocks that are minutes apart.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::store;
@@ -8,8 +10,12 @@ use crate::fixture::CLIENTS;
 use crate::support::client::Client;
 use crate::support::gateway::{Eim, Gateway, eim};
 use crate::support::mariadb::MariaDb;
-use crate::support::wait::{PATIENCE, until_true};
+use crate::support::wait::{PATIENCE, until, until_true};
 use crate::support::xmpp_server::{COMPONENT, SECOND_COMPONENT, XmppServer};
+
+const KICK: Duration = Duration::from_secs(6);
+/// How much later than that a bar may end: the machine is busy.
+const LATE: Duration = Duration::from_millis(2500);
 
 /// Two nodes whose EIM keeps a file of its own. They end in this order.
 struct Pair {
@@ -25,8 +31,9 @@ impl Pair {
         let (server, database) = tokio::join!(XmppServer::prosody(), MariaDb::start());
         let eim = eim(&server).await;
         let node = |id: &str, section: &str| {
+            let limits = format!("[limits]\nkick_s = {}\n", KICK.as_secs());
             let store = store(&database.url());
-            Gateway::with(&format!("{CLIENTS}\n{section}{store}[node]\nid = {id:?}\nlease_ms = 1000\n"))
+            Gateway::with(&format!("{CLIENTS}\n{section}{store}[node]\nid = {id:?}\nlease_ms = 1000\n{limits}"))
         };
         let second = server.component_section(SECOND_COMPONENT);
         let second: String =
@@ -127,5 +134,44 @@ async fn nodes_whose_clocks_are_five_minutes_apart_share_links_logins_and_leases
         pair.nodes[made_at].client().try_login(refresh).await.unwrap_or_else(|refusal| panic!("{}", refusal.0));
     }
     pair.both_renew().await;
+    pair.end_well().await;
+}
+
+/// How long the kick that the first client does bars the user of the second and third, who are at one node each.
+async fn bars(chair: &Client, conf: &str, users: [&Client; 2]) {
+    users[0].rpc("conference.join", json!({ "confId": conf })).await.result();
+    let kick = json!({ "confId": conf, "action": "kick", "userId": users[0].user_id() });
+    chair.rpc("conference.control", kick).await.result();
+    let begun = Instant::now();
+    let ended = async |user: &Client| {
+        let looked = async || {
+            let page = user.rpc("conference.join", json!({ "confId": conf })).await.0;
+            page.get("result").map(|_| begun.elapsed())
+        };
+        until(KICK + LATE, looked).await
+    };
+    let [here, there] = <[_; 2]>::from(tokio::join!(ended(users[0]), ended(users[1])));
+    for (place, lasted) in [("the first node", here), ("the second node", there)] {
+        // The bar began a moment before the test's clock did.
+        let early = Duration::from_millis(300);
+        assert!(lasted.is_some_and(|lasted| lasted + early >= KICK), "{place}: {lasted:?} instead of {KICK:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_kick_bars_as_long_at_a_node_whose_clock_is_five_minutes_ahead() {
+    let clock = WallClock::new();
+    clock.set("+300");
+    let pair = Pair::start(&clock.environment()).await;
+    let user = async |node: &Gateway| {
+        let open = json!({ "grantType": "client_credentials", "clientId": "u1074304" });
+        node.client().try_login(open).await.unwrap_or_else(|refusal| panic!("{}", refusal.0))
+    };
+    let users = [user(&pair.nodes[0]).await, user(&pair.nodes[1]).await];
+    for node in &pair.nodes {
+        let chair = chair(node).await;
+        let (conf, _) = conference(&chair).await;
+        bars(&chair, &conf, [&users[0], &users[1]]).await;
+    }
     pair.end_well().await;
 }

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::json;
 
-use super::{bare, store};
+use super::{bare, store, whole};
 use crate::support::mariadb::MariaDb;
 use crate::support::wait::{PATIENCE, until};
 
@@ -68,4 +69,25 @@ async fn a_node_that_stood_still_and_was_replaced_ends_itself_and_writes_nothing
     assert_eq!(database.number("SELECT fence FROM nodes WHERE node_id = 'n1'").await, fence);
     assert_eq!(second.admin_get("/readyz").await.0, 200);
     assert!(second.stop(PATIENCE).await.is_some_and(|status| status.success()), "{}", second.logs());
+}
+
+#[tokio::test]
+async fn a_built_in_eim_that_stood_still_and_was_replaced_ends_itself_and_writes_nothing() {
+    let database = MariaDb::start().await;
+    let store = store(&database.url());
+    let mut first = whole("n1", &store).start().await;
+    let (status, logs) = whole("n2", &store).fail().await;
+    assert!(status.code() == Some(1) && logs.contains("built-in EIM"), "{logs}");
+    first.signal(Signal::STOP);
+    let sessions = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'confgate'";
+    let ended = until(SESSION_ENDS, async || (database.number(sessions).await == 0).then_some(())).await;
+    assert!(ended.is_some(), "the server has ended no session within {SESSION_ENDS:?}");
+    let second = whole("n2", &store).start().await;
+    let client = second.client().login_client("chair", "the chair's secret").await;
+    let made = client.rpc("conference.create", json!({ "name": "At the second" })).await.result();
+    first.signal(Signal::CONT);
+    // Its EIM is the other process's now.
+    let status = first.exit(SESSION_ENDS).await.expect("it ends itself");
+    assert_eq!(status.code(), Some(1), "{}", first.logs());
+    client.rpc("conference.get", json!({ "confId": made["confId"] })).await.result();
 }
