@@ -25,6 +25,7 @@
 //! | the broker's publisher | `app::serve_eim` | the connection to the broker, what it has not confirmed |
 //! | lifecycle events | `app::serve` | the receiving end of another, the events that the store could not keep yet |
 //! | takeover | `app::serve` | the number up to which it has read of the other nodes' sockets |
+//! | failover | `app::serve` | since when the other nodes' leases were not renewed, whose members it inherits |
 //! | ended families, revocations, collector, health, gateways, store, lease, clock | `app::serve` | nothing: they ask and tell at intervals |
 //! | the lock of a node's name | `store::NodeLock::take`, with a database server | the connection that holds it |
 //! | a call gateway's probe | `callgw::Pool::start` | whether that gateway ever answered |

@@ -99,6 +99,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("confgate_media_endpoints", "Peer connections of a node."),
     ("confgate_media_packets_per_second", "Packets that a node forwards."),
     ("confgate_media_path_failures_total", "Peer connections that found no path, or lost theirs."),
+    ("confgate_nodes_inherited_total", "Gateway nodes that were gone and whose members this node has inherited."),
     ("confgate_one2one_calls", "Calls by Kurento's one-to-one messages, ringing or on."),
     ("confgate_placed_conferences", "Conferences that this node has placed at call gateways."),
     ("confgate_placements_waiting", "Placements that wait to be noted."),

@@ -15,7 +15,6 @@ use crate::admin::ReadinessSource;
 use crate::app::lifecycle::{Failure, Lifecycle};
 use crate::auth::{AuthService, Secrets};
 use crate::callgw::{Context, Pool};
-use crate::clock::date_ms;
 use crate::conference::sockets::Sockets;
 use crate::conference::{Conferences, EventReceivers, Limits};
 use crate::config::{Config, Scope};
@@ -34,9 +33,6 @@ use crate::rpc::{self, Rates, Rpc};
 use crate::schema::Schema;
 use crate::signaling::Operators;
 use crate::store::Store;
-
-/// More sockets than one process ever opens.
-const GENERATIONS: u64 = 1_000_000_000;
 
 /// Handles to all of them.
 pub(super) struct Parts {
@@ -87,7 +83,7 @@ impl Parts {
         let (eim, inbound) = eim::start(&base, lifecycle, &tracker).await?;
         let Base { config, schema, store } = base;
         let calls = Requests::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
-        let (node, generation) = (config.node.id.clone(), first_generation(&store).await?);
+        let (node, generation) = (config.node.id.clone(), store.next_generations().await?);
         let limits = Limits::from(&*config);
         let broker = amqp::Settings::of(&config.events);
         let bindings = broker.as_ref().map_or_else(Bindings::none, |broker| Bindings::new(broker.timeout));
@@ -200,9 +196,4 @@ fn consumer(settings: Option<amqp::Settings>, node: &str, bindings: Bindings) ->
 fn operators(auth: &AuthService) -> Operators {
     let auth = auth.clone();
     Arc::new(move |token| auth.authenticate(token).is_ok_and(|caller| caller.can(Scope::Operator)))
-}
-
-/// Sockets are numbered over restarts. The date alone would not do: the clock may have been set back meanwhile.
-async fn first_generation(store: &Store) -> Result<u64, Failure> {
-    Ok(store.next_block("generation", date_ms() * 1000, GENERATIONS).await?)
 }

@@ -21,10 +21,9 @@ pub(super) async fn after_start(
     hard: CancellationToken,
 ) -> Result<(), Failure> {
     let Parts { conferences, auth, store, calls, .. } = parts;
-    let generation = conferences.next_generation();
     let restoring = async {
         // Seats don't wait for sessions: each moment later, more have come for whom the EIM must be told again.
-        tokio::join!(restore_sessions(&auth), restore_seats(&conferences, generation));
+        tokio::join!(restore_sessions(&auth), restore_seats(&conferences));
         if demonstrate {
             demo::prepare(&Demo { store, auth, calls }).await?;
         }
@@ -48,9 +47,9 @@ async fn restore_sessions(auth: &AuthService) {
     }
 }
 
-async fn restore_seats(conferences: &Conferences, generation: u64) {
+async fn restore_seats(conferences: &Conferences) {
     loop {
-        match conferences.restore(generation).await {
+        match conferences.restore().await {
             Ok(0) => return,
             Ok(seats) => return tracing::info!(seats, "waiting for who was here before the start"),
             Err(refusal) => {

@@ -34,6 +34,8 @@ pub enum Command {
     Placed(UserId),
     Look,
     AwaySinceRestart { user: UserId, generation: u64 },
+    Inherit { user: UserId, generation: u64 },
+    IsReported { generation: u64, reply: oneshot::Sender<bool> },
     Event(Event, Option<Receipt>),
     LinkUp,
     SessionUp(UserId),
@@ -157,6 +159,12 @@ impl Actor {
             Command::Placed(user) => self.core.place(&user, now),
             Command::Look => self.core.look_now(now),
             Command::AwaySinceRestart { user, generation } => self.core.away_since_restart(&user, generation, now),
+            Command::Inherit { user, generation } => self.core.inherit(&user, generation, now),
+            Command::IsReported { generation, reply } => {
+                // The requester may have gone meanwhile.
+                let _ = reply.send(self.core.is_reported(generation));
+                Vec::new()
+            }
             Command::Event(event, _receipt) => self.core.event(event, now),
             Command::LinkUp => self.core.link_up(now),
             Command::SessionUp(user) => self.core.session_up(&user),

@@ -3,6 +3,8 @@
 
 mod actor;
 mod core;
+pub mod failover;
+mod lapses;
 mod limits;
 mod log;
 pub mod sockets;
@@ -11,7 +13,7 @@ pub mod takeover;
 #[cfg(test)]
 mod histories;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -26,6 +28,7 @@ use crate::event::{Event, Roster};
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
 use crate::ids::{ConfId, UserId};
+use crate::refusal::Refusal;
 use crate::sync;
 
 pub use self::core::{LifecycleEvent, Limits, MediaPermissions, Right, Start};
@@ -82,6 +85,8 @@ struct Inner {
     permissions: mpsc::Sender<(ConfId, MediaPermissions)>,
     /// Grows over restarts too.
     generations: AtomicU64,
+    /// Not greater than that of any socket of this process.
+    first_generation: u64,
     tracker: TaskTracker,
     /// Conferences to which the EIM refuses to let somebody listen, and since when (ms since 1970).
     refused: Mutex<HashMap<ConfId, u64>>,
@@ -120,6 +125,7 @@ impl Conferences {
             lifecycle_events,
             permissions,
             generations,
+            first_generation: generation,
             tracker,
             refused,
         };
@@ -211,15 +217,37 @@ impl Conferences {
         answer.await.ok().flatten()
     }
 
-    /// After a start: whoever was here before is away until they come back. `generation`: from before any socket was
-    /// opened, so that those who are back already stay so.
-    pub async fn restore(&self, generation: u64) -> Result<usize, crate::refusal::Refusal> {
+    /// After a start, or after another node has answered for this one's members: whoever was here before is away until
+    /// they come back. Those who are back already stay so.
+    pub async fn restore(&self) -> Result<usize, Refusal> {
+        let generation = self.0.first_generation;
         let seats = actor::reset_node(&self.0.calls, &self.0.node, generation).await?;
         let count = seats.len();
         for (conf, user) in seats {
             self.actor(&conf).send(Command::AwaySinceRestart { user, generation }).await;
         }
         Ok(count)
+    }
+
+    /// Another node is gone: its members are this node's, away until they come back anywhere. `generation`: greater than
+    /// all that either node has used. Answers the conferences that they are in.
+    async fn inherit(&self, node: &str, generation: u64) -> Result<HashSet<ConfId>, Refusal> {
+        self.0.generations.fetch_max(generation + 1, Ordering::Relaxed);
+        let seats = actor::reset_node(&self.0.calls, node, generation).await?;
+        let mut conferences = HashSet::new();
+        for (conf, user) in seats {
+            self.actor(&conf).send(Command::Inherit { user, generation }).await;
+            conferences.insert(conf);
+        }
+        Ok(conferences)
+    }
+
+    /// Whether the EIM knows of each presence of that generation in the conference.
+    async fn is_reported(&self, conf: &ConfId, generation: u64) -> bool {
+        let Some(actor) = self.existing(conf) else { return true };
+        let (reply, answer) = oneshot::channel();
+        actor.send(Command::IsReported { generation, reply }).await;
+        answer.await.unwrap_or(true)
     }
 
     /// Since when (ms since 1970) the EIM refuses to let somebody listen who is here, and in how many conferences.

@@ -99,7 +99,8 @@ impl Sockets {
     pub async fn attach_at(&self, user: &UserId, generation: u64, conf: &ConferenceRef, start: Start) {
         let socket = {
             let mut open = self.lock();
-            let live = open.live.get_mut(user).filter(|live| live.socket.generation == generation);
+            let live =
+                open.live.get_mut(user).filter(|live| live.socket.generation == generation && !live.is_elsewhere);
             let Some(live) = live else { return };
             live.attached.insert(conf.conf_id.clone());
             live.socket.clone()
@@ -124,6 +125,20 @@ impl Sockets {
         true
     }
 
+    /// Lets every socket listen to its conferences once more, where the EIM has refused it meanwhile for what another node
+    /// had reported.
+    pub async fn attach_again(&self) {
+        let mut all = Vec::new();
+        for (user, live) in &self.lock().live {
+            all.extend(live.attached.iter().map(|conf| (conf.clone(), user.clone(), live.socket.clone())));
+        }
+        for (conf_id, user, socket) in all {
+            // What is known to be a call stays one.
+            let conf = ConferenceRef { conf_id, call: false };
+            self.0.conferences.attach(&conf, &user, Start::Snapshot, socket).await;
+        }
+    }
+
     /// The socket has ended. One that was taken over removes nobody: its successor listens in its place. Answers
     /// whether it was the user's last.
     pub async fn closed(&self, user: &UserId, generation: u64) -> bool {
@@ -137,10 +152,9 @@ impl Sockets {
             open.measure();
             ended
         };
-        let Some(Live { is_elsewhere, attached, .. }) = ended else { return false };
-        let how = if is_elsewhere { Ending::TakenOver } else { Ending::Closed };
-        for conf in attached {
-            self.0.conferences.detach(&conf, user, generation, how).await;
+        let Some(live) = ended else { return false };
+        for conf in live.attached {
+            self.0.conferences.detach(&conf, user, generation, Ending::Closed).await;
         }
         true
     }
@@ -158,25 +172,43 @@ impl Sockets {
     }
 
     /// The socket was registered under that number; `None`: another node's was opened after it, and takes over.
-    pub fn registered(&self, user: &UserId, generation: u64, seq: Option<u64>) {
-        let mut open = self.lock();
-        if open.unregistered.get(user).is_some_and(|(newest, _)| *newest == generation) {
-            open.unregistered.remove(user);
-        }
-        if let Some(live) = open.live.get_mut(user).filter(|live| live.socket.generation == generation) {
-            live.seq = seq;
-            if seq.is_none() {
-                live.yield_to_other_node();
+    pub async fn registered(&self, user: &UserId, generation: u64, seq: Option<u64>) {
+        let is_older = {
+            let mut open = self.lock();
+            if open.unregistered.get(user).is_some_and(|(newest, _)| *newest == generation) {
+                open.unregistered.remove(user);
             }
+            open.measure();
+            let live = open.live.get_mut(user).filter(|live| live.socket.generation == generation);
+            live.is_some_and(|live| {
+                live.seq = seq;
+                seq.is_none()
+            })
+        };
+        if is_older {
+            self.yield_to_other_node(user, |live| live.socket.generation == generation).await;
         }
-        open.measure();
     }
 
     /// A socket of the user at another node was registered under that number: one here that was registered before it is
     /// closed.
-    pub fn taken_over(&self, user: &UserId, seq: u64) {
-        if let Some(live) = self.lock().live.get_mut(user).filter(|live| live.seq.is_some_and(|own| own < seq)) {
-            live.yield_to_other_node();
+    pub async fn taken_over(&self, user: &UserId, seq: u64) {
+        self.yield_to_other_node(user, |live| live.seq.is_some_and(|own| own < seq)).await;
+    }
+
+    /// At once, not when the socket has ended: until then nothing may be reported of it any more.
+    async fn yield_to_other_node(&self, user: &UserId, is_older: impl Fn(&Live) -> bool) {
+        let (generation, attached) = {
+            let mut open = self.lock();
+            let Some(live) = open.live.get_mut(user).filter(|live| !live.is_elsewhere && is_older(live)) else {
+                return;
+            };
+            live.is_elsewhere = true;
+            live.socket.outbox.close(Close::TakenOver);
+            (live.socket.generation, std::mem::take(&mut live.attached))
+        };
+        for conf in attached {
+            self.0.conferences.detach(&conf, user, generation, Ending::TakenOver).await;
         }
     }
 
@@ -237,12 +269,5 @@ impl Open {
     fn measure(&self) {
         metrics::gauge!("confgate_sockets").set(self.live.len() as f64);
         metrics::gauge!("confgate_sockets_unregistered").set(self.unregistered.len() as f64);
-    }
-}
-
-impl Live {
-    fn yield_to_other_node(&mut self) {
-        self.is_elsewhere = true;
-        self.socket.outbox.close(Close::TakenOver);
     }
 }

@@ -1,10 +1,11 @@
 //! Takeover between nodes: which sockets this node has opened is written into the store, and what the other nodes have
-//! written there is read from it. Many are written at once: while one transaction is under way, the next ones gather in
-//! the registry. A store that is away keeps no socket from opening; it is registered when the store is back.
+//! written there is read from it. Many are written at once: they gather in the registry
+//! for a moment. A store that is away keeps no socket from opening; it is registered when the store is back.
 
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::clock::Moment;
 use crate::conference::sockets::Sockets;
@@ -13,6 +14,8 @@ use crate::store::{OpenedSocket, Store, StoreError};
 
 /// How often the other nodes' sockets are read: a socket that was taken over is closed within a second.
 const POLL: Duration = Duration::from_millis(500);
+/// How long sockets gather before they are registered together: little of the second within which the old one is closed.
+const GATHER: Duration = Duration::from_millis(100);
 /// Most sockets registered in one transaction: a few ten milliseconds, in which nobody else writes.
 const REGISTERED_AT_ONCE: usize = 500;
 /// Most sockets read at once.
@@ -32,12 +35,15 @@ pub struct Takeover {
     node: String,
     /// The newest socket of all nodes that was looked at; `None`: none yet.
     read: Option<u64>,
+    /// The beginning of the last look at which everything was read.
+    caught_up: watch::Sender<Moment>,
 }
 
 impl Takeover {
-    /// `node`: this node's id.
-    pub fn new(sockets: Sockets, store: Store, node: String) -> Self {
-        Self { sockets, store, node, read: None }
+    /// `node`: this node's id. With it the moment at which all was read that the other nodes had registered.
+    pub fn new(sockets: Sockets, store: Store, node: String) -> (Self, watch::Receiver<Moment>) {
+        let (caught_up, moments) = watch::channel(Moment::NEVER);
+        (Self { sockets, store, node, read: None, caught_up }, moments)
     }
 
     /// Runs for ever.
@@ -46,7 +52,7 @@ impl Takeover {
         let mut is_away = false;
         loop {
             let outcome = tokio::select! {
-                () = self.sockets.opened(), if !is_away => self.register().await,
+                () = gathered(&self.sockets), if !is_away => self.register().await,
                 _ = poll.tick() => self.catch_up().await,
                 _ = collect.tick() => self.collect().await,
             };
@@ -61,15 +67,19 @@ impl Takeover {
 
     /// Registers what waits, and closes what was taken over.
     async fn catch_up(&mut self) -> Result<(), StoreError> {
+        let begun = Moment::now();
         self.register().await?;
         let mut since = self.start().await?;
         loop {
             let newer = self.store.sockets_since(since, READ_AT_ONCE).await?;
-            let Some(last) = newer.last() else { return Ok(()) };
+            let Some(last) = newer.last() else {
+                self.caught_up.send_replace(begun);
+                return Ok(());
+            };
             since = last.seq;
             for other in newer.iter().filter(|socket| socket.node_id != self.node) {
                 if let Some(user) = UserId::parse(&other.user_id) {
-                    self.sockets.taken_over(&user, other.seq);
+                    self.sockets.taken_over(&user, other.seq).await;
                 }
             }
             self.read = Some(since);
@@ -92,7 +102,7 @@ impl Takeover {
             let numbers = self.store.register_sockets(&self.node, &opened.collect::<Vec<_>>()).await?;
             metrics::counter!("confgate_socket_registrations_total").increment(1);
             for ((user, generation, _), seq) in waiting.iter().zip(numbers) {
-                self.sockets.registered(user, *generation, seq);
+                self.sockets.registered(user, *generation, seq).await;
             }
         }
     }
@@ -111,6 +121,12 @@ impl Takeover {
         let before = Moment::now().ms().saturating_sub(KEPT.as_millis() as u64);
         self.store.collect_sockets(Moment::at(before)).await.map(drop)
     }
+}
+
+/// A socket was opened, and others beside it.
+async fn gathered(sockets: &Sockets) {
+    sockets.opened().await;
+    sleep(GATHER).await;
 }
 
 fn ticks(every: Duration) -> Interval {

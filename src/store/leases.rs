@@ -34,7 +34,7 @@ impl Store {
             .await?;
         let (last, expires_at) = before.unwrap_or_default();
         let fence = last + 1;
-        put(node_id, fence, deadline(now, ttl), &mut write).await?;
+        put(node_id, fence, now, ttl, &mut write).await?;
         write.commit().await?;
         Ok(Lease { node_id: node_id.to_owned(), fence: to_u64(fence), took_over: to_u64(expires_at) > now.ms() })
     }
@@ -49,7 +49,7 @@ impl Store {
     pub async fn renew_lease(&self, lease: &Lease, now: Moment, ttl: Duration) -> Result<(), StoreError> {
         let mut write = self.write().await?;
         demand(lease, write.on()).await?;
-        set_deadline(lease, deadline(now, ttl), &mut write).await?;
+        set_deadline(lease, now, ttl, &mut write).await?;
         write.commit().await
     }
 
@@ -84,23 +84,34 @@ pub(super) async fn demand(lease: &Lease, on: On<'_>) -> Result<(), StoreError> 
     if newest <= Some(to_i64(lease.fence)) { Ok(()) } else { Err(StoreError::Fenced) }
 }
 
-async fn set_deadline(lease: &Lease, deadline: i64, write: &mut Write) -> Result<(), StoreError> {
-    let kept = query("UPDATE nodes SET fence = ?, expires_at = ? WHERE node_id = ?")
+async fn set_deadline(lease: &Lease, now: Moment, ttl: Duration, write: &mut Write) -> Result<(), StoreError> {
+    let kept = query("UPDATE nodes SET fence = ?, expires_at = ?, lease_ms = ? WHERE node_id = ?")
         .bind(to_i64(lease.fence))
-        .bind(deadline)
+        .bind(deadline(now, ttl))
+        .bind(lease_ms(ttl))
         .bind(&lease.node_id)
         .execute(write.on())
         .await?;
     if kept == 0 {
-        put(&lease.node_id, to_i64(lease.fence), deadline, write).await?;
+        put(&lease.node_id, to_i64(lease.fence), now, ttl, write).await?;
     }
     Ok(())
 }
 
-async fn put(node_id: &str, fence: i64, deadline: i64, write: &mut Write) -> Result<(), StoreError> {
-    let put = query("REPLACE INTO nodes (node_id, fence, expires_at) VALUES (?, ?, ?)");
-    put.bind(node_id).bind(fence).bind(deadline).execute(write.on()).await?;
+async fn put(node_id: &str, fence: i64, now: Moment, ttl: Duration, write: &mut Write) -> Result<(), StoreError> {
+    query("REPLACE INTO nodes (node_id, fence, expires_at, lease_ms) VALUES (?, ?, ?, ?)")
+        .bind(node_id)
+        .bind(fence)
+        .bind(deadline(now, ttl))
+        .bind(lease_ms(ttl))
+        .execute(write.on())
+        .await?;
     Ok(())
+}
+
+/// How long the others wait for the next renewal; 0: the node has released its lease.
+fn lease_ms(ttl: Duration) -> i64 {
+    i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn deadline(now: Moment, ttl: Duration) -> i64 {

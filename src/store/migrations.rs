@@ -40,6 +40,9 @@ steps! {
     25 "0025_open_sockets",
     26 "0026_open_sockets_by_seq",
     27 "0027_counters",
+    28 "0028_nodes_lease",
+    29 "0029_nodes_heir",
+    30 "0030_nodes_heir_fence",
     40 "0040_write_scopes",
     41 "0041_write_scopes_all",
 }

@@ -80,12 +80,8 @@ impl Core {
     /// meanwhile is told again: the EIM has just dropped their subscription.
     pub fn away_since_restart(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
         let mut out = Vec::new();
-        if let Some(known) = self.presence.get_mut(user) {
-            if known.want == Want::Online {
-                known.reported = None;
-                known.undone = known.asking.is_some();
-                self.reconcile(user, &mut out);
-            }
+        if self.presence.contains_key(user) {
+            self.report_online_again(user, &mut out);
             return out;
         }
         let presence = Presence {
@@ -101,6 +97,31 @@ impl Core {
         };
         self.presence.insert(user.clone(), presence);
         out
+    }
+
+    /// The user was at a node that is gone: they are away, and this node reports what becomes of them.
+    pub fn inherit(&mut self, user: &UserId, generation: u64, now: u64) -> Effects {
+        let mut out = Vec::new();
+        if !self.report_online_again(user, &mut out) {
+            self.want(user, generation, Want::Away, now, &mut out);
+            out.extend(self.look_now(now));
+        }
+        out
+    }
+
+    /// Whether nothing of that generation is left to be reported.
+    pub fn is_reported(&self, generation: u64) -> bool {
+        let mut own = self.presence.values().filter(|p| p.generation == generation && p.want != Want::Nothing);
+        own.all(|p| p.reported == Some((generation, p.want)))
+    }
+
+    /// The EIM has just taken the user for away; whether they have a socket here, which is reported once more.
+    fn report_online_again(&mut self, user: &UserId, out: &mut Effects) -> bool {
+        let Some(known) = self.presence.get_mut(user).filter(|p| p.want == Want::Online) else { return false };
+        known.reported = None;
+        known.undone = known.asking.is_some();
+        self.reconcile(user, out);
+        true
     }
 
     pub(super) fn want(&mut self, user: &UserId, generation: u64, want: Want, now: u64, out: &mut Effects) {
