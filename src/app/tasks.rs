@@ -30,6 +30,8 @@ use crate::store::Store;
 
 /// How often families that other nodes ended are asked for: an ended token is refused everywhere within a second.
 const ENDED_POLL: Duration = Duration::from_millis(500);
+/// How far another node's clock or commit may be behind: so much is read again each time.
+const CLOCKS_DIFFER_MS: u64 = 60_000;
 /// How often the store is tried.
 const STORE_CHECK: Duration = Duration::from_secs(1);
 /// How often, at the least and at the most, accounts that are over or idle are collected; between these, four times
@@ -115,8 +117,7 @@ async fn poll_ended(auth: AuthService) {
         tick.tick().await;
         let now = date_ms();
         if auth.poll_ended(since).await.is_ok() {
-            // A moment of overlap: another node's clock or commit may be a little behind.
-            since = now.saturating_sub(5000);
+            since = now.saturating_sub(CLOCKS_DIFFER_MS);
         }
     }
 }

@@ -210,7 +210,7 @@ impl AuthService {
     /// Ends the user's logins that are for that conference.
     async fn end_logins_of(&self, user: &UserId, conf: &ConfId, by: EndedBy) -> Result<(), Refusal> {
         let _ending = self.0.ending.read().await;
-        let families = self.0.store.end_families_of(user, conf, date_ms()).await.map_err(Refusal::from)?;
+        let families = self.0.store.end_families_of(user, conf, date_ms(), by).await.map_err(Refusal::from)?;
         self.announce(families, by);
         Ok(())
     }

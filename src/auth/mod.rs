@@ -225,8 +225,11 @@ impl AuthService {
     /// Learns which families other nodes have ended, or this one before it was started anew.
     pub async fn poll_ended(&self, since: u64) -> Result<(), Refusal> {
         let _nobody_is_ending_one = self.0.ending.write().await;
-        let ended = self.0.store.ended_since(since).await.map_err(Refusal::from)?;
-        self.announce(ended.into_iter().map(|(family, _)| family).collect(), EndedBy::Itself);
+        let ended = self.0.store.ends_since(since).await.map_err(Refusal::from)?;
+        for reason in [EndedBy::Itself, EndedBy::Kick, EndedBy::Conference] {
+            let families = ended.iter().filter(|(_, by)| *by == reason).map(|(family, _)| family.clone());
+            self.announce(families.collect(), reason);
+        }
         Ok(())
     }
 }

@@ -43,6 +43,7 @@ steps! {
     28 "0028_nodes_lease",
     29 "0029_nodes_heir",
     30 "0030_nodes_heir_fence",
+    31 "0031_families_ended_by",
     40 "0040_write_scopes",
     41 "0041_write_scopes_all",
 }

@@ -19,6 +19,7 @@ mod documents;
 pub mod encryption_at_rest;
 mod error;
 mod failover;
+mod family_ends;
 mod leases;
 mod links;
 mod migrations;

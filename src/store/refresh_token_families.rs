@@ -1,8 +1,9 @@
 //! Refresh families: one login and all the tokens that come of it. An ended family is the revocation of its tokens.
 
 use super::query::{query, query_scalar};
-use super::{Store, StoreError, Write, check_len, to_i64, to_u64};
+use super::{Store, StoreError, Write, check_len, family_ends, to_i64, to_u64};
 use crate::ids::{ConfId, ID_MAX, UserId};
+use crate::node_protocol::EndedBy;
 
 /// Live families of one user; beyond it the one that expires first is ended, so that a program which logs in for every
 /// request fills no disk.
@@ -138,11 +139,17 @@ impl Store {
         Ok(ended)
     }
 
-    /// Ends a user's families that are for that conference, and returns their ids.
+    /// Ends a user's families that are for that conference, for that reason, and returns their ids.
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn end_families_of(&self, user: &UserId, conf: &ConfId, now: u64) -> Result<Vec<String>, StoreError> {
+    pub async fn end_families_of(
+        &self,
+        user: &UserId,
+        conf: &ConfId,
+        now: u64,
+        by: EndedBy,
+    ) -> Result<Vec<String>, StoreError> {
         let mut write = self.write().await?;
         let ids: Vec<String> =
             query_scalar("SELECT family_id FROM families WHERE user_id = ? AND conf_id = ? AND ended_at IS NULL")
@@ -152,6 +159,7 @@ impl Store {
                 .await?;
         for family_id in &ids {
             end(&mut write, family_id, now).await?;
+            family_ends::set_reason(&mut write, family_id, by).await?;
         }
         write.commit().await?;
         Ok(ids)
@@ -197,8 +205,9 @@ pub(super) async fn end_of_conference(write: &mut Write, conf: &ConfId, now: u64
         .bind(conf.as_str())
         .fetch_all(write.on())
         .await?;
-    query("UPDATE families SET ended_at = ? WHERE conf_id = ? AND ended_at IS NULL")
+    query("UPDATE families SET ended_at = ?, ended_by = ? WHERE conf_id = ? AND ended_at IS NULL")
         .bind(to_i64(now))
+        .bind(family_ends::CONFERENCE)
         .bind(conf.as_str())
         .execute(write.on())
         .await?;
@@ -326,8 +335,11 @@ pub(super) mod tests {
         store.create_family(&family("other-user", "u2", Some("c")), 1).await.unwrap();
         assert!(store.end_family("a", 5).await.unwrap());
         assert!(!store.end_family("a", 6).await.unwrap());
-        assert_eq!(store.end_families_of(&user("u1"), &conf("c"), 7).await.unwrap(), ["b"]);
+        assert_eq!(store.end_families_of(&user("u1"), &conf("c"), 7, EndedBy::Kick).await.unwrap(), ["b"]);
         assert_eq!(store.ended_since(0).await.unwrap(), [("a".to_owned(), 5), ("b".to_owned(), 7)]);
+        store.conference_over(&conf("d"), 8).await.unwrap();
+        let reasons = [("a", EndedBy::Itself), ("b", EndedBy::Kick), ("other-conference", EndedBy::Conference)];
+        assert_eq!(store.ends_since(0).await.unwrap(), reasons.map(|(id, by)| (id.to_owned(), by)));
     }
 
     #[tokio::test]
@@ -335,7 +347,7 @@ pub(super) mod tests {
         let (store, _folder) = fresh().await;
         let mut write = store.write().await.unwrap();
         for n in 0..FAMILIES_PER_USER {
-            query("INSERT INTO families VALUES (?, 'u1', NULL, NULL, 'h', ?, NULL)")
+            query("INSERT INTO families VALUES (?, 'u1', NULL, NULL, 'h', ?, NULL, NULL)")
                 .bind(format!("f{n}"))
                 .bind(500 + n)
                 .execute(write.on())

@@ -1,6 +1,7 @@
 //! Several gateway nodes that share a store, an EIM and its users, as one: each is a process with component addresses of
 //! its own at a real XMPP server. Judged by clients with sockets on all of them.
 
+mod endings;
 mod failover;
 mod provisioning;
 mod takeover;

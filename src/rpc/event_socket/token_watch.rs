@@ -10,12 +10,14 @@ use crate::auth::{Caller, EndedLogin};
 use crate::clock::date_ms;
 use crate::conference::notification;
 use crate::http::ws::send_queue::{Close, Outbox};
+use crate::node_protocol::EndedBy;
 use crate::rpc::socket_session::SocketSession;
 
 /// How long before its deadline a token is said to expire, in milliseconds.
 const EXPIRING_MS: u64 = 60_000;
-/// How long a better reason than the token's end is waited for: half of the second within which the socket must close.
-const BETTER_REASON: Duration = Duration::from_millis(500);
+/// How long the conference's own word is waited for, an event or a close: a part of the second within which the socket must
+/// close, of which a node that reads of the end in the store has spent half.
+const OWN_WORD: Duration = Duration::from_millis(250);
 
 /// Ends the socket with its token: at the deadline, which a refresh moves, or at once when its family ends.
 pub(super) async fn watch_token(
@@ -49,13 +51,22 @@ pub(super) async fn watch_token(
                 if lagged && !is_ended(&current) {
                     continue;
                 }
-                if lagged || login.is_ok_and(|login| login.family == current.family) {
-                    // Requests are refused already. The conference's own word, kicked or over, comes first if it comes.
-                    tokio::time::sleep(BETTER_REASON).await;
-                    outbox.close(Close::Token);
+                let own = login.ok().filter(|login| login.family == current.family);
+                if lagged || own.is_some() {
+                    // Requests are refused already.
+                    tokio::time::sleep(OWN_WORD).await;
+                    outbox.close(own.map_or(Close::Token, |login| close_of(login.by)));
                     return std::future::pending().await;
                 }
             }
         }
+    }
+}
+
+fn close_of(by: EndedBy) -> Close {
+    match by {
+        EndedBy::Itself => Close::Token,
+        EndedBy::Kick => Close::Kicked,
+        EndedBy::Conference => Close::Over,
     }
 }
