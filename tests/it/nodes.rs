@@ -4,6 +4,7 @@
 mod endings;
 mod failover;
 mod provisioning;
+mod resume;
 mod takeover;
 
 use serde_json::{Value, json};
