@@ -1,9 +1,11 @@
 //! The trust of outgoing TLS connections, and in words why a connection isn't trusted.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use ::aws_lc_rs::digest::{SHA256, digest};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
@@ -18,11 +20,56 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
+/// The SHA-256 of a server's certificate (DER), as 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// Of the first certificate in a PEM file: the one that a server shows as its own.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn of_file(path: &Path) -> Result<Self, String> {
+        let wrong = |what: &dyn fmt::Display| format!("{}: {what}", path.display());
+        let mut chain = CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))?;
+        let own = chain.next().ok_or_else(|| wrong(&"no certificate in PEM form"))?;
+        own.map(|certificate| Self::of(&certificate)).map_err(|error| wrong(&error))
+    }
+
+    /// `None` where the text is not of that form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.bytes().all(is_digit) {
+            return None;
+        }
+        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    fn of(certificate: &CertificateDer<'_>) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, certificate).as_ref());
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// Certificates that are believed: authorities, and servers' own.
+#[derive(Clone)]
 pub struct Trust {
     roots: RootCertStore,
     /// Those of files: a server that shows one of them is believed, though it may also sign others.
     own: Vec<CertificateDer<'static>>,
+    /// A server that shows one of these is believed, whatever its names and dates.
+    pinned: Vec<Fingerprint>,
 }
 
 impl Trust {
@@ -30,12 +77,12 @@ impl Trust {
     pub fn system() -> Self {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Self { roots, own: Vec::new() }
+        Self { roots, own: Vec::new(), pinned: Vec::new() }
     }
 
     /// Nothing yet.
     pub fn nothing() -> Self {
-        Self { roots: RootCertStore::empty(), own: Vec::new() }
+        Self { roots: RootCertStore::empty(), own: Vec::new(), pinned: Vec::new() }
     }
 
     /// And the certificates of a PEM file: an authority's, or a server's own.
@@ -53,13 +100,20 @@ impl Trust {
         if self.own.len() == before { Err(wrong(&"no certificate in PEM form")) } else { Ok(self) }
     }
 
+    /// And the server with one of these certificates, for connections to that server only.
+    #[must_use]
+    pub fn and_pinned(mut self, pinned: &[Fingerprint]) -> Self {
+        self.pinned.extend(pinned);
+        self
+    }
+
     /// # Errors
     /// There is nothing to believe.
     pub fn client(self) -> Result<ClientConfig, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(self.roots), provider.clone()).build();
         let usual = usual.map_err(|_| "no trusted certificates on this system".to_owned())?;
-        let verifier = Arc::new(Verifier { usual, own: self.own });
+        let verifier = Arc::new(Verifier { usual, own: self.own, pinned: self.pinned });
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| error.to_string())?;
         Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
@@ -67,11 +121,12 @@ impl Trust {
 }
 
 /// As webpki verifies, but that a server may show a certificate that is also an authority's (CA:TRUE, as `openssl req
-/// -x509` makes them), if it is itself among those that are trusted by file.
+/// -x509` makes them), if it is itself among those that are trusted by file; and one that is pinned.
 #[derive(Debug)]
 struct Verifier {
     usual: Arc<WebPkiServerVerifier>,
     own: Vec<CertificateDer<'static>>,
+    pinned: Vec<Fingerprint>,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -83,6 +138,10 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        // That it has the key, the handshake's signature proves.
+        if self.pinned.contains(&Fingerprint::of(shown)) {
+            return Ok(ServerCertVerified::assertion());
+        }
         match self.usual.verify_server_cert(shown, intermediates, name, ocsp, now) {
             // webpki has looked at its dates before; to whom it belongs, the handshake's signature proves.
             Err(error) if is_authority(&error) && self.own.iter().any(|own| own == shown) => {
@@ -264,7 +323,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.pem");
         std::fs::write(&file, trusted.certificate.pem()).unwrap();
-        let client = Trust::nothing().and_file(&file).unwrap().client().unwrap();
+        met_by(server, Trust::nothing().and_file(&file).unwrap(), name).await
+    }
+
+    async fn met_by(server: &Server, trust: Trust, name: &str) -> Result<(), String> {
+        let client = trust.client().unwrap();
         let key = rustls::pki_types::PrivateKeyDer::try_from(server.key.serialize_der()).unwrap();
         let builder = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
@@ -290,6 +353,30 @@ mod tests {
         let (server, other) = (authority(|_| {}), authority(|_| {}));
         let why = met(&server, &other, "ips3000").await.unwrap_err();
         assert!(why.contains("CA:TRUE"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_pinned_certificate_is_believed_whatever_its_name_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cert.pem");
+        let (server, other, third) = (authority(|_| {}), authority(|_| {}), authority(|_| {}));
+        std::fs::write(&file, server.certificate.pem()).unwrap();
+        let pin = Fingerprint::of_file(&file).unwrap();
+        std::fs::write(&file, third.certificate.pem()).unwrap();
+        let pinning = || Trust::nothing().and_file(&file).unwrap().and_pinned(&[pin]);
+        assert_eq!(met_by(&server, pinning(), "192.0.2.7").await, Ok(()));
+        assert!(met_by(&other, pinning(), "ips3000").await.is_err());
+        assert_eq!(met_by(&third, pinning(), "ips3000").await, Ok(()), "trusted as without a pin");
+        assert!(met_by(&third, pinning(), "elsewhere").await.is_err());
+    }
+
+    #[test]
+    fn a_fingerprint_is_read_as_it_is_written() {
+        let text = "00ff".repeat(16);
+        assert_eq!(Fingerprint::parse(&text).unwrap().to_string(), text);
+        for wrong in ["", &text[1..], &text.to_uppercase(), &text.replace('f', "g"), &"é".repeat(32)] {
+            assert_eq!(Fingerprint::parse(wrong), None, "{wrong}");
+        }
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::tls_client::{self, Io, Trust};
+use crate::tls_client::{self, Fingerprint, Io, Trust};
 
 /// Bytes read at once. tungstenite's default, 128 KiB, is really touched on every connection.
 const READ_BUFFER: usize = 4096;
@@ -105,12 +105,32 @@ pub async fn stream(uri: &Uri, tls: &Tls) -> Result<Box<dyn Io>, DialError> {
 
 /// The certificates that outgoing connections trust. Cheap to clone.
 #[derive(Clone)]
-pub struct Tls(TlsConnector);
+pub struct Tls {
+    connector: TlsConnector,
+    /// What the connector was made of; `None` where it trusts any certificate.
+    trust: Option<Arc<Trust>>,
+}
 
 impl Tls {
     /// Trusts whom that connector trusts.
     pub fn of(connector: TlsConnector) -> Self {
-        Self(connector)
+        Self { connector, trust: None }
+    }
+
+    /// Trusts also the server that shows one of these certificates: for connections to that server only.
+    ///
+    /// # Errors
+    /// There is nothing to trust.
+    pub fn pinned(&self, pinned: &[Fingerprint]) -> Result<Self, String> {
+        match &self.trust {
+            Some(trust) if !pinned.is_empty() => Self::from_trust(Trust::clone(trust).and_pinned(pinned)),
+            _ => Ok(self.clone()),
+        }
+    }
+
+    fn from_trust(trust: Trust) -> Result<Self, String> {
+        let connector = TlsConnector::from(Arc::new(trust.clone().client()?));
+        Ok(Self { connector, trust: Some(Arc::new(trust)) })
     }
 
     /// Trusts what the system trusts, and the certificates in the PEM file `ca`: a node's own self-signed one serves.
@@ -134,12 +154,12 @@ impl Tls {
         for (key, path) in files {
             trust = trust.and_file(path).map_err(|why| format!("{key}: {why}"))?;
         }
-        Ok(Self(TlsConnector::from(Arc::new(trust.client()?))))
+        Self::from_trust(trust)
     }
 
     async fn connect(&self, host: &str, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
-        self.0.connect(name, stream).await
+        self.connector.connect(name, stream).await
     }
 }
 
