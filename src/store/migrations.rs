@@ -44,8 +44,9 @@ steps! {
     29 "0029_nodes_heir",
     30 "0030_nodes_heir_fence",
     31 "0031_families_ended_by",
-    40 "0040_write_scopes",
-    41 "0041_write_scopes_all",
+    32 "0032_call_gateways",
+    33 "0033_write_scopes",
+    34 "0034_write_scopes_all",
 }
 
 /// What a MySQL server is told of each table: texts are compared byte by byte, as SQLite does.

@@ -14,6 +14,7 @@ use crate::ids::Secret;
 
 const ALL: &[Promises] = &[
     super::ON_BOTH,
+    call_gateways::tests::ON_BOTH,
     failover::tests::ON_BOTH,
     open_sockets::tests::ON_BOTH,
     accounts::tests::ON_BOTH,
