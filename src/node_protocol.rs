@@ -88,6 +88,10 @@ pub struct RemoteNode {
     pub token: String,
     /// When the token expires, in ms since 1970.
     pub serves_until: u64,
+    /// The SHA-256 of certificates by which the node is known besides those that the puller trusts: 64 hexadecimal
+    /// digits each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<String>,
 }
 
 /// The method by which nodes of one conference send each other its streams.

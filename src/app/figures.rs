@@ -39,6 +39,8 @@ const FIGURES: &[(&str, &str)] = &[
     ("confgate_call_gateway_members", "Members that were sent to a call gateway and haven't left it."),
     ("confgate_call_gateway_reports_total", "Members' reports of trouble with call gateways."),
     ("confgate_call_gateway_up", "Whether a call gateway may be used: 1 or 0."),
+    ("confgate_call_gateways_registered", "Call gateways of other gateway nodes on the store that this one uses."),
+    ("confgate_call_gateways_withheld", "Whether no conference may be at this node's own call gateways: 1 or 0."),
     ("confgate_clients_stuck_total", "Connections cut because their client took nothing for too long."),
     ("confgate_conference_mailbox_commands", "Commands that wait at the conference that was spoken to last."),
     ("confgate_conferences", "Conferences whose people this node holds."),

@@ -36,6 +36,8 @@ struct Process<'a> {
     http: SocketAddr,
     drain: Duration,
     operators: Operators,
+    /// Nodes of other gateways that streams may be pulled from.
+    registered: pull::Registered,
 }
 
 /// The nodes of this process: the one whose media it carries, and those in front of other media servers.
@@ -44,10 +46,11 @@ pub(super) fn embedded(
     http: SocketAddr,
     own_secret: &Secret,
     operators: &Operators,
+    registered: pull::Registered,
     lifecycle: &mut Lifecycle,
 ) -> Result<Local, Failure> {
     let drain = EMBEDDED_DRAIN.min(config.limits.drain);
-    let process = Process { config, http, drain, operators: operators.clone() };
+    let process = Process { config, http, drain, operators: operators.clone(), registered };
     let mut local = Local { router: Router::new(), links: HashMap::new(), pulls: Router::new() };
     for node in config.callgw.nodes.iter().filter(|node| node.is_local()) {
         let secret = node.secret.as_ref().unwrap_or(own_secret);
@@ -74,7 +77,9 @@ pub async fn serve_media(config: Config) -> Result<Outcome, Failure> {
     // Gateways come over control links only.
     let admin_token = config.admin.token.clone();
     let operators: Operators = Arc::new(move |shown| admin_token.as_ref().is_some_and(|token| token.matches(shown)));
-    let process = Process { config: &config, http: http_address, drain: config.limits.drain, operators };
+    // The register is in the store, which a gateway has.
+    let registered = pull::Registered::default();
+    let process = Process { config: &config, http: http_address, drain: config.limits.drain, operators, registered };
     let (router, pulls, _ends) = process.start(node, secret, &mut lifecycle)?;
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
     let ready = media_readiness(soft.clone());
@@ -95,7 +100,7 @@ impl Process<'_> {
         let config = self.config;
         let path = format!("{}{}", config.http.base_path.as_str(), node.path());
         let certificate = Certificate::from(&config.http).files()?.cert;
-        let pulls = pull::Settings::new(config, node, secret, &certificate, &path)?;
+        let pulls = pull::Settings::new(config, node, secret, &certificate, &path, self.registered.clone())?;
         let settings = Settings::new(config, node, self.drain);
         let (task, media, ends) = Node::start(settings, Backend::start(config, node)?, pulls);
         if config.callgw.open {

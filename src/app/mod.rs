@@ -1,5 +1,6 @@
 //! The recipe: every part by name, in the order in which it is started.
 
+mod call_gateways;
 pub mod demo;
 mod eim;
 mod figures;
@@ -70,7 +71,7 @@ async fn run(
 ) -> Result<Outcome, Failure> {
     let (http_address, admin_address) = (http.address(), admin.address());
     let base = lease::hold(base, &mut lifecycle).await?;
-    let (parts, ends, routers) = Parts::start(base, http_address, &mut lifecycle).await?;
+    let (parts, ends, routers) = Parts::start(base, http_address, http.neighbours(), &mut lifecycle).await?;
     tasks::start(&parts, ends, &mut lifecycle);
 
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());

@@ -8,16 +8,17 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::call_gateways::{self, Routers};
 use super::listeners::gateway_readiness;
 use super::routes::{self, Handles};
-use super::{Base, eim, media};
+use super::{Base, eim};
 use crate::admin::ReadinessSource;
 use crate::app::lifecycle::{Failure, Lifecycle};
 use crate::auth::{AuthService, Secrets};
-use crate::callgw::{Context, Pool};
+use crate::callgw::Pool;
 use crate::conference::sockets::Sockets;
 use crate::conference::{Conferences, EventReceivers, Limits};
-use crate::config::{Config, Scope};
+use crate::config::Config;
 use crate::eim::Eim;
 use crate::eim::amqp;
 use crate::eim::amqp::bindings::Bindings;
@@ -25,13 +26,12 @@ use crate::eim::amqp::consumer::{Consumer, NOT_YET};
 use crate::eim::events::Inbound;
 use crate::eim::requests::Requests;
 use crate::health::Health;
-use crate::http::Handler;
+use crate::http::{Handler, Neighbours};
 use crate::placement::{self, Placement};
 use crate::rate_limit::budget::Budget;
 use crate::rpc::event_socket::EventSockets;
 use crate::rpc::{self, Rates, Rpc};
 use crate::schema::Schema;
-use crate::signaling::Operators;
 use crate::store::Store;
 
 /// Handles to all of them.
@@ -66,17 +66,11 @@ pub(super) struct Ends {
     pub gateways_health_sender: watch::Sender<Health>,
 }
 
-/// The routes of this process's call gateway nodes.
-pub(super) struct Routers {
-    pub call_gateway: Router,
-    /// The operators' listener has these.
-    pub pulls: Router,
-}
-
 impl Parts {
     pub(super) async fn start(
         base: Base,
         http: SocketAddr,
+        neighbours: Neighbours,
         lifecycle: &mut Lifecycle,
     ) -> Result<(Self, Ends, Routers), Failure> {
         let tracker = TaskTracker::new();
@@ -91,15 +85,12 @@ impl Parts {
             Conferences::new(calls.clone(), limits, node, generation, bindings.clone(), tracker.clone());
         let sockets = Sockets::new(conferences.clone());
         let Secrets { keys, sealer, first } = Secrets::load(&config.auth, &store).await?;
-        let web_address = config.http.web_address(http);
-        let own_url = web_address.replacen("https://", "wss://", 1);
-        let auth =
-            AuthService::new(config.clone(), web_address, keys, sealer, store.clone(), calls.clone(), eim.clone());
+        let (address, kept) = (config.http.web_address(http), store.clone());
+        let auth = AuthService::new(config.clone(), address, keys, sealer, kept, calls.clone(), eim.clone());
 
-        let local = media::embedded(&config, http, &first, &operators(&auth), lifecycle)?;
-        let around = Context { node: &config.node.id, secret: &first, own_url, embedded: local.links };
-        let pool = Pool::start(&config.callgw, around, &tracker, &lifecycle.hard())?;
-        let (placement, placing) = Placement::new(pool.clone(), store.clone());
+        let process = call_gateways::Process { http, neighbours, tracker: tracker.clone() };
+        let (pool, placement, placing, routers) =
+            call_gateways::start(&config, &first, &auth, &store, process, lifecycle).await?;
 
         let (store_health_sender, store_health) = watch::channel(Health::up());
         let (gateways_health_sender, gateways_health) = watch::channel(Health::up());
@@ -115,7 +106,6 @@ impl Parts {
             store_health_sender,
             gateways_health_sender,
         };
-        let routers = Routers { call_gateway: local.router, pulls: local.pulls };
         let parts = Self {
             config,
             schema,
@@ -190,10 +180,4 @@ fn consumer(settings: Option<amqp::Settings>, node: &str, bindings: Bindings) ->
     let (sender, inbound) = mpsc::channel(settings.prefetch.into());
     let (health_sender, health) = watch::channel(Health::down(NOT_YET));
     Some(((Consumer::new(settings, node, bindings, sender, health_sender), health), inbound))
-}
-
-/// Whether an access token is an operator's.
-fn operators(auth: &AuthService) -> Operators {
-    let auth = auth.clone();
-    Arc::new(move |token| auth.authenticate(token).is_ok_and(|caller| caller.can(Scope::Operator)))
 }

@@ -124,7 +124,8 @@ pub async fn try_once(node: &Node, config: &ControlLinkConfig) -> Result<(), Str
 async fn open(node: &Node, config: &ControlLinkConfig) -> Result<Socket, NoLink> {
     let uri = control_uri(&node.url).ok_or_else(|| NoLink::Refused("no control address".into()))?;
     let token = node.control_keys.sign(&ControlClaims::new(&node.id, &config.node, config.token_ttl));
-    dial::websocket(&uri, &bearer::offer(&token), &config.tls, FRAME_MAX).await.map_err(|error| match error {
+    let tls = config.tls.pinned(&node.pins()).map_err(NoLink::Failed)?;
+    dial::websocket(&uri, &bearer::offer(&token), &tls, FRAME_MAX).await.map_err(|error| match error {
         // A node that can't prove who it is gets no commands, and admits nobody without them.
         DialError::Tls(why) if tls_client::is_peers(&why) => {
             NoLink::Distrusted(format!("TLS: {}; see callgw.ca", tls_client::words(&why)))
@@ -206,14 +207,14 @@ pub async fn listen(node: Arc<Node>, mut messages: mpsc::Receiver<FromNode>, sto
     stop.run_until_cancelled(listen).await;
 }
 
-/// Lets silence be noticed.
-pub async fn watch(nodes: Vec<Arc<Node>>, report_interval: Duration, stop: CancellationToken) {
+/// Lets silence be noticed, of the nodes that there are then.
+pub async fn watch(nodes: impl Fn() -> Arc<Vec<Arc<Node>>>, report_interval: Duration, stop: CancellationToken) {
     let watch = async {
         let mut tick = interval((report_interval / 4).max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            nodes.iter().for_each(|node| node.tick());
+            nodes().iter().for_each(|node| node.tick());
         }
     };
     stop.run_until_cancelled(watch).await;

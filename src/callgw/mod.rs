@@ -7,12 +7,15 @@ mod link;
 mod node;
 mod probe;
 mod recent;
+mod registered;
+mod start;
 mod turn;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,18 +24,22 @@ use crate::clock::{Moment, date_ms};
 use crate::config::{self, NodeKind};
 use crate::event::{CallMode, Role};
 use crate::ids::{ConfId, Secret, UserId};
-use crate::node_protocol::{EndedBy, QUEUE, RemoteNode, ToNode};
+use crate::node_protocol::{EndedBy, RemoteNode, ToNode};
 use crate::rate_limit::limiter::{Limiter, Rate};
 use crate::sync;
+use crate::tls_client::Fingerprint;
 use crate::token::{CallGatewayClaims, PullClaims};
 
 use choice::Candidate;
-use node::Node;
+use node::{Changes, Node};
+use registered::{Change, RegisteredNodes};
+use start::Starter;
 
 pub use choice::{NoNodeAvailable, NodeChoice};
 pub use health::Fault;
 pub use link::Embedded;
 pub use node::NodeStatus;
+pub use registered::RegisteredNode;
 pub use turn::IceServer;
 
 /// Most users whose gateway is remembered: it only decides which address they are told first, and what is counted.
@@ -66,22 +73,37 @@ pub struct Context<'a> {
     pub own_url: String,
     /// The call gateways whose signalling is this process's, by their ids.
     pub embedded: HashMap<String, Embedded>,
+    /// How long a node that is no longer in the register is kept. After an outage of the store all leases have run out
+    /// until they are renewed.
+    pub grace: Duration,
 }
 
 /// The pool: a cloneable handle. Each node's state is written by its own tasks (a probe; for kinds `confgate` and
-/// `builtin` its control link) and read by everybody. No call waits.
+/// `builtin` its control link) and read by everybody. No call waits, but [`Pool::judged`].
 #[derive(Clone)]
 pub struct Pool(Arc<Inner>);
 
 struct Inner {
-    nodes: Vec<Arc<Node>>,
+    /// The configured nodes, then the registered ones.
+    nodes: ArcSwap<Vec<Arc<Node>>>,
+    /// Ids of the nodes whose signalling is this process's.
+    own: Vec<String>,
+    registered: Mutex<Registered>,
+    starter: Starter,
     token_ttl: Duration,
     region: Option<String>,
     turn: Option<config::Turn>,
     /// Where each user was sent last.
     last: Mutex<HashMap<UserId, String>>,
     complaints: Mutex<Limiter<UserId>>,
-    changed: watch::Sender<u64>,
+    /// What operators drain.
+    drains: Mutex<HashMap<String, u64>>,
+}
+
+/// The registered nodes, and what ends the tasks of each.
+struct Registered {
+    nodes: RegisteredNodes,
+    stops: HashMap<String, CancellationToken>,
 }
 
 impl Pool {
@@ -93,29 +115,105 @@ impl Pool {
         tracker: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, String> {
-        let link_config = link::ControlLinkConfig::new(config, context.node)?;
-        let mut starting = Starting { config, context, link_config, changed: watch::Sender::new(0), tracker, stop };
-        let nodes: Vec<Arc<Node>> = config.nodes.iter().filter_map(|node| starting.node(node)).collect();
-        tracker.spawn(link::watch(nodes.clone(), config.report_interval, stop.clone()));
-        let (turn, region) = (config.turn.clone(), config.region.clone());
-        let (token_ttl, last, changed) = (config.token_ttl, Mutex::default(), starting.changed);
-        let complaints = Mutex::new(Limiter::new(COMPLAINTS, REMEMBERED));
-        Ok(Self(Arc::new(Inner { nodes, token_ttl, region, turn, last, complaints, changed })))
+        let starter = Starter {
+            probe: (config.probe_interval, config.probe_timeout),
+            link_config: link::ControlLinkConfig::new(config, context.node)?,
+            changes: Changes::new(),
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+        };
+        let Context { secret, own_url, mut embedded, grace, .. } = context;
+        let own = embedded.keys().cloned().collect();
+        let start = |node| starter.configured(node, secret, &own_url, &mut embedded);
+        let nodes = config.nodes.iter().filter_map(start).collect();
+        let ids = config.nodes.iter().map(|node| node.id.clone());
+        let registered = Registered { nodes: RegisteredNodes::new(ids, grace), stops: HashMap::new() };
+        let pool = Self(Arc::new(Inner {
+            nodes: ArcSwap::new(Arc::new(nodes)),
+            own,
+            registered: Mutex::new(registered),
+            starter,
+            token_ttl: config.token_ttl,
+            region: config.region.clone(),
+            turn: config.turn.clone(),
+            last: Mutex::default(),
+            complaints: Mutex::new(Limiter::new(COMPLAINTS, REMEMBERED)),
+            drains: Mutex::default(),
+        }));
+        let watched = pool.clone();
+        tracker.spawn(link::watch(move || watched.nodes(), config.report_interval, stop.clone()));
+        Ok(pool)
+    }
+
+    /// The register of call gateways holds these of other gateway nodes now: the pool has them besides the configured
+    /// ones.
+    pub fn set_registered(&self, read: Vec<RegisteredNode>, now: Moment) {
+        let mut registered = sync::lock(&self.0.registered);
+        let changes = registered.nodes.merge(read, now);
+        metrics::gauge!("confgate_call_gateways_registered").set(registered.stops.len() as f64);
+        if changes.is_empty() {
+            return;
+        }
+        let mut nodes = Vec::clone(&self.nodes());
+        for change in changes {
+            match change {
+                Change::Repin(id, pins) => nodes.iter().filter(|n| n.id == id).for_each(|n| n.set_pins(pins.clone())),
+                Change::Remove(id) => registered.take_out(&id, &mut nodes),
+                Change::Add(node) | Change::Replace(node) => {
+                    registered.take_out(&node.id, &mut nodes);
+                    let stop = self.0.starter.stop.child_token();
+                    registered.stops.insert(node.id.clone(), stop.clone());
+                    let drained = sync::lock(&self.0.drains).get(&node.id).copied();
+                    let node = self.0.starter.registered(node, &stop);
+                    node.drain(drained);
+                    nodes.push(node);
+                }
+            }
+        }
+        metrics::gauge!("confgate_call_gateways_registered").set(registered.stops.len() as f64);
+        self.0.nodes.store(Arc::new(nodes));
+        drop(registered);
+        self.0.starter.changes.notify();
+    }
+
+    /// The registered nodes that the pool has.
+    pub fn registered(&self) -> Vec<RegisteredNode> {
+        sync::lock(&self.0.registered).nodes.iter().cloned().collect()
+    }
+
+    /// The certificates that this process shows: other nodes know its own call gateways by them.
+    pub fn set_own_pins(&self, pins: &[Fingerprint]) {
+        self.own().for_each(|node| node.set_pins(pins.to_vec()));
+    }
+
+    /// No conference may be at the nodes whose signalling is this process's, since the other gateway nodes on the store
+    /// can't use them, for that reason; or (`None`) they can.
+    pub fn withhold_own(&self, why: Option<&str>) {
+        self.own().for_each(|node| node.withhold(why));
+    }
+
+    /// Waits until it is known of each of these nodes how it is. A node is judged at the latest when its first probe has
+    /// ended.
+    pub async fn judged(&self, ids: &[&str]) {
+        let mut changes = self.changes();
+        let unjudged = |id: &&str| self.node(id).is_some_and(|node| !node.status().judged);
+        while ids.iter().any(unjudged) && changes.changed().await.is_ok() {}
     }
 
     /// The addresses of the nodes that members may be sent to, the better ones first; `first` leads if it lives.
-    pub fn addresses(&self, first: Option<&str>) -> Vec<&str> {
+    pub fn addresses(&self, first: Option<&str>) -> Vec<String> {
         let is_offered = |n: &&Arc<Node>| n.is_up() && (first == Some(n.id.as_str()) || !n.status().draining);
-        let mut live: Vec<(bool, f64, &str)> = (self.0.nodes.iter().filter(is_offered))
+        let nodes = self.nodes();
+        let mut live: Vec<(bool, f64, &str)> = (nodes.iter().filter(is_offered))
             .map(|n| (first != Some(n.id.as_str()), n.candidate().estimate(), n.url.as_str()))
             .collect();
         live.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-        live.into_iter().map(|(_, _, url)| url).collect()
+        live.into_iter().map(|(_, _, url)| url.to_owned()).collect()
     }
 
     /// The node's address, if it lives.
-    pub fn address_of(&self, id: &str) -> Option<&str> {
-        self.live(id).map(|n| n.url.as_str())
+    pub fn address_of(&self, id: &str) -> Option<String> {
+        self.live(id).map(|n| n.url.clone())
     }
 
     /// Whether that node is usable now.
@@ -137,7 +235,7 @@ impl Pool {
         region: Option<&str>,
     ) -> Result<NodeChoice, NoNodeAvailable> {
         let current = |id: &&'_ str| {
-            let status = self.node(id).map(Node::status);
+            let status = self.node(id).map(|node| node.status());
             let is_up = status.as_ref().is_some_and(NodeStatus::is_up);
             let must_leave = status.is_some_and(|status| status.must_leave(date_ms()));
             (is_up, must_leave)
@@ -156,7 +254,8 @@ impl Pool {
         let node = self.node(id)?;
         let claims = PullClaims::new(Some(id), conf.clone(), None, self.0.token_ttl);
         let (token, serves_until) = (node.pull_keys.sign(&claims), claims.exp.saturating_mul(1000));
-        Some(RemoteNode { gateway_id: id.to_owned(), url: node.url.clone(), token, serves_until })
+        let pins = node.pins().iter().map(ToString::to_string).collect();
+        Some(RemoteNode { gateway_id: id.to_owned(), url: node.url.clone(), token, serves_until, pins })
     }
 
     /// How long such tokens serve.
@@ -193,7 +292,7 @@ impl Pool {
 
     /// Tells every node that the login is over.
     pub fn revoke(&self, family: &str, by: EndedBy) {
-        for node in &self.0.nodes {
+        for node in self.nodes().iter() {
             node.send_command(ToNode::Revoke { families: vec![family.to_owned()], by });
         }
     }
@@ -215,7 +314,7 @@ impl Pool {
             let why = status.reason.filter(|_| status.judged && status.fault.is_some())?;
             Some(format!("{}: {why}", node.id))
         };
-        let nodes: Option<Vec<String>> = self.0.nodes.iter().map(down).collect();
+        let nodes: Option<Vec<String>> = self.nodes().iter().map(down).collect();
         nodes.filter(|nodes| !nodes.is_empty()).map(|nodes| nodes.join("; "))
     }
 
@@ -228,12 +327,12 @@ impl Pool {
             region: n.region.clone(),
             status: n.status(),
         };
-        self.0.nodes.iter().map(report).collect()
+        self.nodes().iter().map(report).collect()
     }
 
     /// Counts changes of what [`Pool::reports`] says that conferences must follow.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changed.subscribe()
+        self.0.starter.changes.subscribe()
     }
 
     /// Tells the node, if its control link is open; one that is closed, or too slow, makes [`NodeStatus::openings`] grow
@@ -246,7 +345,8 @@ impl Pool {
 
     /// An operator drains these nodes, each until its deadline (ms since 1970), and no others.
     pub fn drain_only(&self, drains: &HashMap<String, u64>) {
-        for node in &self.0.nodes {
+        sync::lock(&self.0.drains).clone_from(drains);
+        for node in self.nodes().iter() {
             node.drain(drains.get(&node.id).copied());
         }
     }
@@ -301,69 +401,35 @@ impl Pool {
     }
 
     fn candidates(&self) -> Vec<Candidate> {
-        self.0.nodes.iter().map(|node| node.candidate()).collect()
+        self.nodes().iter().map(|node| node.candidate()).collect()
     }
 
     fn last(&self) -> MutexGuard<'_, HashMap<UserId, String>> {
         sync::lock(&self.0.last)
     }
 
-    fn node(&self, id: &str) -> Option<&Node> {
-        self.0.nodes.iter().map(Arc::as_ref).find(|n| n.id == id)
+    fn nodes(&self) -> Arc<Vec<Arc<Node>>> {
+        self.0.nodes.load_full()
     }
 
-    fn live(&self, id: &str) -> Option<&Node> {
+    fn own(&self) -> impl Iterator<Item = Arc<Node>> {
+        self.0.own.iter().filter_map(|id| self.node(id))
+    }
+
+    fn node(&self, id: &str) -> Option<Arc<Node>> {
+        self.0.nodes.load().iter().find(|n| n.id == id).cloned()
+    }
+
+    fn live(&self, id: &str) -> Option<Arc<Node>> {
         self.node(id).filter(|n| n.is_up())
     }
 }
 
-/// The parts that a node is made of.
-struct Starting<'a> {
-    config: &'a config::Callgw,
-    context: Context<'a>,
-    link_config: link::ControlLinkConfig,
-    changed: watch::Sender<u64>,
-    tracker: &'a TaskTracker,
-    stop: &'a CancellationToken,
-}
-
-impl Starting<'_> {
-    /// The node with its tasks started. `None` where there is nothing that a member could be told: no address is
-    /// configured, and no media served in this process.
-    fn node(&mut self, config: &config::CallNode) -> Option<Arc<Node>> {
-        let embedded = self.context.embedded.remove(&config.id);
-        let own = embedded.is_some().then(|| format!("{}{}", self.context.own_url, config.path()));
-        let url = config.url.as_ref().map(ToString::to_string).or(own)?;
-        let make = |commands| {
-            let silence = self.link_config.silence();
-            Arc::new(Node::new(config, url, self.context.secret, silence, commands, self.changed.clone()))
-        };
-        if let Some(Embedded { commands, messages }) = embedded {
-            let node = make(commands);
-            self.tracker.spawn(link::listen(node.clone(), messages, self.stop.clone()));
-            return Some(node);
-        }
-        let (commands, queued) = mpsc::channel(QUEUE);
-        let node = make(commands);
-        let (every, timeout) = (self.config.probe_interval, self.config.probe_timeout);
-        self.tracker.spawn(probe_forever(node.clone(), every, timeout, self.stop.clone()));
-        if config.kind == NodeKind::Confgate {
-            self.tracker.spawn(link::run_forever(node.clone(), self.link_config.clone(), queued, self.stop.clone()));
-        }
-        Some(node)
-    }
-}
-
-async fn probe_forever(node: Arc<Node>, every: Duration, timeout: Duration, stop: CancellationToken) {
-    let prober = probe::Prober::new(&node.url);
-    loop {
-        if !node.is_controlled() {
-            node.on_probe(prober.probe(timeout).await);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = stop.cancelled() => return,
-        }
+impl Registered {
+    fn take_out(&mut self, id: &str, nodes: &mut Vec<Arc<Node>>) {
+        let Some(stop) = self.stops.remove(id) else { return };
+        stop.cancel();
+        nodes.extract_if(.., |node| node.id == id).for_each(|node| node.left());
     }
 }
 
@@ -380,7 +446,7 @@ pub async fn check(config: &config::Callgw, node: &config::CallNode, gateway: &s
     let link_config = link::ControlLinkConfig::new(config, gateway)?;
     let own_secret = node.secret.clone().unwrap_or_default();
     let (commands, _) = mpsc::channel(1);
-    let node = Node::new(node, url.to_string(), &own_secret, link_config.silence(), commands, watch::Sender::new(0));
+    let node = Node::new(node, url.to_string(), &own_secret, link_config.silence(), commands, Changes::new());
     link::try_once(&node, &link_config)
         .await
         .map_err(|why| format!("{url} lives, but there is no control link: {why}"))?;

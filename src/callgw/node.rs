@@ -1,6 +1,7 @@
 //! One call gateway node: as configured, with what is known of it now.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -10,6 +11,7 @@ use crate::config::{self, NodeKind};
 use crate::ids::{Secret, UserId};
 use crate::node_protocol::{FromNode, ToNode};
 use crate::sync;
+use crate::tls_client::Fingerprint;
 use crate::token::{Kind, KindKeys};
 
 use super::choice::{Candidate, FULL};
@@ -36,8 +38,34 @@ pub struct Node {
     /// To the task that keeps the control link, or to the embedded node itself.
     commands: mpsc::Sender<ToNode>,
     state: Mutex<State>,
-    /// Counts changes that matter beyond the node, of all nodes.
+    changes: Changes,
+}
+
+/// Counts of all nodes of a pool. Clones share them.
+#[derive(Clone)]
+pub struct Changes {
+    /// Changes that matter beyond a node.
     changed: watch::Sender<u64>,
+    /// Openings of control links: a node that takes another's place has been opened later than that one.
+    openings: Arc<AtomicU64>,
+}
+
+impl Changes {
+    pub fn new() -> Self {
+        Self { changed: watch::Sender::new(0), openings: Arc::default() }
+    }
+
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub fn notify(&self) {
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn next_opening(&self) -> u64 {
+        self.openings.fetch_add(1, Ordering::Relaxed) + 1
+    }
 }
 
 /// The public status of a node.
@@ -87,6 +115,10 @@ struct State {
     openings: u64,
     /// A command had no room in the queue: what holds must be said anew.
     lost: bool,
+    /// Certificates by which it is known besides those that this process trusts.
+    pins: Vec<Fingerprint>,
+    /// The reason why other gateways can't use it: then no conference may be there.
+    withheld: Option<String>,
 }
 
 impl Node {
@@ -97,7 +129,7 @@ impl Node {
         own_secret: &Secret,
         silence: Duration,
         commands: mpsc::Sender<ToNode>,
-        changed: watch::Sender<u64>,
+        changes: Changes,
     ) -> Self {
         let secret = config.secret.as_ref().unwrap_or(own_secret);
         let keys = |kind| KindKeys::new(&[(config.id.clone(), secret.clone())], kind);
@@ -111,6 +143,8 @@ impl Node {
             linked: false,
             openings: 0,
             lost: false,
+            pins: Vec::new(),
+            withheld: None,
         };
         Self {
             id: config.id.clone(),
@@ -122,7 +156,7 @@ impl Node {
             pull_keys: keys(Kind::Pull),
             commands,
             state: Mutex::new(state),
-            changed,
+            changes,
         }
     }
 
@@ -133,11 +167,11 @@ impl Node {
             judged: state.health.is_known(),
             fault: state.fault.as_ref().map(|(fault, _)| *fault),
             since: state.since,
-            reason: state.fault.as_ref().map(|(_, why)| why.clone()).or(uncontrolled),
+            reason: state.fault.as_ref().map(|(_, why)| why.clone()).or(state.withheld.clone()).or(uncontrolled),
             load: state.health.load().map(|load| load.busiest),
             members: state.members,
             draining: state.is_draining(),
-            leave_at: if state.health.is_stopping() { Some(0) } else { state.drain_until },
+            leave_at: if state.leaves_now() { Some(0) } else { state.drain_until },
             openings: state.openings,
         }
     }
@@ -153,7 +187,7 @@ impl Node {
 
     pub fn candidate(&self) -> Candidate {
         let (state, now) = (self.lock(), Moment::now().ms());
-        let draining = || state.is_draining().then(|| "draining".to_owned());
+        let draining = || state.withheld.clone().or_else(|| state.is_draining().then(|| "draining".to_owned()));
         let members = state.members as f64;
         let guess = FULL * members / (members + HALF_FULL);
         let report = state.health.load();
@@ -186,8 +220,33 @@ impl Node {
             tracing::info!(gateway = self.id, until, "an operator drains the call gateway, or no longer");
             state.drain_until = until;
             drop(state);
-            self.notify_changed();
+            self.changes.notify();
         }
+    }
+
+    /// Certificates by which it is known besides those that this process trusts.
+    pub fn pins(&self) -> Vec<Fingerprint> {
+        self.lock().pins.clone()
+    }
+
+    pub fn set_pins(&self, pins: Vec<Fingerprint>) {
+        self.lock().pins = pins;
+    }
+
+    /// Other gateways can't use it, for that reason, or (`None`) they can: see [`super::Pool::withhold_own`].
+    pub fn withhold(&self, why: Option<&str>) {
+        let mut state = self.lock();
+        if state.withheld.as_deref() != why {
+            state.withheld = why.map(str::to_owned);
+            drop(state);
+            self.changes.notify();
+        }
+    }
+
+    /// It is no longer in the pool.
+    pub fn left(&self) {
+        metrics::gauge!("confgate_call_gateway_up", "gateway" => self.id.clone()).set(0.0);
+        tracing::info!(gateway = self.id, "the call gateway is no longer in the register");
     }
 
     /// Puts the command in its queue. Where there is no link it isn't kept: what holds is said when one opens.
@@ -207,9 +266,9 @@ impl Node {
     pub fn opened(&self) {
         self.change(|state, _| {
             (state.linked, state.lost) = (true, false);
-            state.openings += 1;
+            state.openings = self.changes.next_opening();
         });
-        self.notify_changed();
+        self.changes.notify();
     }
 
     pub fn closed(&self) {
@@ -231,10 +290,12 @@ impl Node {
             state.health.on_message(message, now);
             leaves = state.health.is_stopping() != before;
             anew = std::mem::take(&mut state.lost);
-            state.openings += u64::from(anew);
+            if anew {
+                state.openings = self.changes.next_opening();
+            }
         });
         if anew || leaves {
-            self.notify_changed();
+            self.changes.notify();
         }
     }
 
@@ -274,12 +335,8 @@ impl Node {
         state.fault = fault;
         drop(state);
         if turned {
-            self.notify_changed();
+            self.changes.notify();
         }
-    }
-
-    fn notify_changed(&self) {
-        self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -289,6 +346,10 @@ impl Node {
 
 impl State {
     fn is_draining(&self) -> bool {
-        self.drain_until.is_some() || self.health.is_draining()
+        self.drain_until.is_some() || self.health.is_draining() || self.withheld.is_some()
+    }
+
+    fn leaves_now(&self) -> bool {
+        self.health.is_stopping() || self.withheld.is_some()
     }
 }

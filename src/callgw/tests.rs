@@ -15,7 +15,7 @@ fn start(nodes: Vec<CallNode>, embedded: Option<Embedded>, stop: &CancellationTo
     let config = config::Callgw { nodes, report_interval: INTERVAL, ..config::Callgw::default() };
     let own_url = "wss://meet.example.org/gzbwclient".to_owned();
     let embedded = embedded.map(|link| ("builtin".to_owned(), link)).into_iter().collect();
-    let around = Context { node: "n1", secret: &Secret::new("secret"), own_url, embedded };
+    let around = Context { node: "n1", secret: &Secret::new("secret"), own_url, embedded, grace: Duration::ZERO };
     Pool::start(&config, around, &TaskTracker::new(), stop).unwrap()
 }
 

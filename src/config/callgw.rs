@@ -10,7 +10,10 @@ use super::addresses::{BasePath, Url};
 use super::auth::SIGNING_SECRET_MIN;
 use super::check::Findings;
 use super::{DAY_S, HOUR_MS, Range, values};
-use crate::ids::Secret;
+use crate::ids::{ID_MAX, Secret};
+
+/// Longest `callgw.own_url`, in bytes: with a node's path behind it the register of call gateways must hold it.
+const URL_MAX: usize = 256;
 
 /// `callgw.nodes.kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +33,8 @@ pub enum NodeKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallNode {
-    /// Its name, which tokens carry.
-    #[serde(deserialize_with = "values::id")]
+    /// Its name, which tokens carry. Of kind "builtin" by default `node.id`: see [`Callgw::complete`].
+    #[serde(default, deserialize_with = "values::id")]
     pub id: String,
     /// "builtin": in this process; "confgate": another `confgate media`; "janus": Janus with its VideoRoom; "whip": any
     /// server with WHIP and WHEP.
@@ -106,6 +109,9 @@ impl Turn {
 pub struct Callgw {
     /// `[[callgw.nodes]]`: the call gateway nodes.
     pub nodes: Vec<CallNode>,
+    /// Where browsers and other nodes reach the call gateways of this process, and of no other. `None`:
+    /// `http.public_url`, else `http.listen`.
+    pub own_url: Option<Url>,
     /// Whether the built-in node admits callers without a token, into rooms apart from every conference's. For trying
     /// unmodified Kurento pages; leave it off otherwise.
     pub open: bool,
@@ -176,26 +182,9 @@ pub struct Callgw {
 
 impl Default for Callgw {
     fn default() -> Self {
-        let builtin = CallNode {
-            id: "builtin".to_owned(),
-            kind: NodeKind::Builtin,
-            url: None,
-            admin_url: None,
-            secret: None,
-            api_secret: None,
-            admin_key: None,
-            load_url: None,
-            admin_secret: None,
-            rtp_address: None,
-            whip_path: None,
-            whep_path: None,
-            bearer: None,
-            signer_id: None,
-            signer_secret: None,
-            region: None,
-        };
         Self {
-            nodes: vec![builtin],
+            nodes: vec![CallNode::new(String::new(), NodeKind::Builtin)],
+            own_url: None,
             open: false,
             udp_listen: None,
             tcp_listen: None,
@@ -257,6 +246,18 @@ impl Callgw {
         if builtin.count() > 1 {
             found.refuse("callgw.nodes", "at most one node of kind \"builtin\": it is this process");
         }
+        let is_own = |url: &Url| {
+            url.scheme() == "wss"
+                && url.uri().query().is_none()
+                && !names_every_address(url)
+                && url.as_str().len() <= URL_MAX
+        };
+        if self.region.as_ref().is_some_and(|region| region.len() > ID_MAX) {
+            found.refuse("callgw.region", "a text of at most 64 bytes");
+        }
+        if self.own_url.as_ref().is_some_and(|url| !is_own(url)) {
+            found.refuse("callgw.own_url", "wss://HOST[:PORT][/PATH], at most 256 bytes");
+        }
         if self.announce.iter().any(IpAddr::is_unspecified) {
             found.refuse("callgw.announce", "addresses that browsers can reach");
         }
@@ -273,9 +274,17 @@ impl Callgw {
         }
     }
 
-    /// A node's address that is a bare authority leads to where nodes serve: below the base path.
-    pub(super) fn complete(&mut self, base_path: &BasePath) {
+    /// A node's address that is a bare authority leads to where nodes serve: below the base path. A built-in node without
+    /// an id has this process's, and stands where this process does.
+    pub(super) fn complete(&mut self, base_path: &BasePath, node_id: &str) {
+        self.own_url = self.own_url.take().map(|url| url.at(base_path.as_str()));
         for node in &mut self.nodes {
+            if node.kind == NodeKind::Builtin && node.id.is_empty() {
+                node_id.clone_into(&mut node.id);
+            }
+            if node.kind == NodeKind::Builtin && node.region.is_none() {
+                node.region.clone_from(&self.region);
+            }
             let path = format!("{}{}", base_path.as_str(), node.path());
             node.url = node.url.take().map(|url| url.at(&path));
         }
@@ -301,6 +310,28 @@ impl Callgw {
 }
 
 impl CallNode {
+    /// A node of which nothing more is configured.
+    pub fn new(id: String, kind: NodeKind) -> Self {
+        Self {
+            id,
+            kind,
+            url: None,
+            admin_url: None,
+            secret: None,
+            api_secret: None,
+            admin_key: None,
+            load_url: None,
+            admin_secret: None,
+            rtp_address: None,
+            whip_path: None,
+            whep_path: None,
+            bearer: None,
+            signer_id: None,
+            signer_secret: None,
+            region: None,
+        }
+    }
+
     /// Whether its signalling is this process's.
     pub fn is_local(&self) -> bool {
         !matches!(self.kind, NodeKind::Confgate)
@@ -321,6 +352,12 @@ impl CallNode {
     }
 
     fn check(&self, at: &str, found: &mut Findings) {
+        if self.id.is_empty() && self.kind != NodeKind::Builtin {
+            found.refuse(&format!("{at}.id"), "[A-Za-z0-9_-]{1,64}; required unless kind is \"builtin\"");
+        }
+        if self.region.as_ref().is_some_and(|region| region.len() > ID_MAX) {
+            found.refuse(&format!("{at}.region"), "a text of at most 64 bytes");
+        }
         if self.url.as_ref().is_some_and(|url| !is_ws(url)) {
             found.refuse(&format!("{at}.url"), "ws(s)://HOST[:PORT][/PATH]");
         }
@@ -389,6 +426,11 @@ impl Turn {
             found.refuse("callgw.turn.secret", "the secret that the TURN server is configured with too");
         }
     }
+}
+
+/// Whether its host is 0.0.0.0 or [::], which nobody can reach.
+fn names_every_address(url: &Url) -> bool {
+    url.host().parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified())
 }
 
 fn is_ws(url: &Url) -> bool {

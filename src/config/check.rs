@@ -13,7 +13,7 @@ pub(super) const REQUIRED: [(&str, &[&str]); 5] = [
     ("auth.clients", &["id"]),
     ("auth.keys", &["id", "secret"]),
     ("eim.users", &["user_id", "name"]),
-    ("callgw.nodes", &["id", "kind"]),
+    ("callgw.nodes", &["kind"]),
     ("callgw.turn", &["urls", "secret"]),
 ];
 

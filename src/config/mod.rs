@@ -156,8 +156,8 @@ impl Config {
         choose_events(&mut table);
         match Value::Table(table).try_into::<Config>() {
             Ok(mut config) => {
+                config.callgw.complete(&config.http.base_path, &config.node.id);
                 config.check(&mut found);
-                config.callgw.complete(&config.http.base_path);
                 found.into_result().map(|()| config)
             }
             Err(error) => {

@@ -49,8 +49,10 @@ fn keys_of(config: &Config) -> BTreeSet<String> {
 
 #[test]
 fn the_example_is_the_default_configuration() {
-    assert_eq!(load(EXAMPLE, &[]).unwrap(), Config::default());
-    assert_eq!(load("", &[]).unwrap(), Config::default());
+    let mut default = Config::default();
+    default.callgw.complete(&default.http.base_path, &default.node.id);
+    assert_eq!(load(EXAMPLE, &[]).unwrap(), default);
+    assert_eq!(load("", &[]).unwrap(), default);
 }
 
 #[test]
@@ -73,6 +75,36 @@ fn the_example_states_the_ranges_that_are_checked() {
     for (key, least, most) in check::RANGES.into_iter().flatten() {
         let allowed = example::allowed(key).unwrap_or_default();
         assert!(allowed.starts_with(&format!("{least} to {most}")), "{key}: {allowed}");
+    }
+}
+
+#[test]
+fn the_built_in_call_gateway_is_called_as_its_node_and_stands_where_it_does() {
+    let of = |text: &str| {
+        let node = load(text, &[]).unwrap().callgw.nodes.remove(0);
+        (node.id, node.region)
+    };
+    assert_eq!(of("[node]\nid = \"b\""), ("b".into(), None));
+    assert_eq!(of("[node]\nid = \"b\"\n[callgw]\nregion = \"eu\""), ("b".into(), Some("eu".into())));
+    let own = "[node]\nid = \"b\"\n[[callgw.nodes]]\nkind = \"builtin\"\nregion = \"us\"";
+    assert_eq!(of(own), ("b".into(), Some("us".into())));
+    assert_eq!(of(&format!("{own}\nid = \"m\"")), ("m".into(), Some("us".into())));
+    let same = "[node]\nid = \"b\"\n[[callgw.nodes]]\nkind = \"builtin\"\n[[callgw.nodes]]\nid = \"b\"\n\
+                kind = \"confgate\"\nurl = \"wss://a\"\nsecret = \"a long random text\"";
+    assert_eq!(refused_keys(same), ["callgw.nodes[1].id"]);
+    assert_eq!(refused_keys("[[callgw.nodes]]\nkind = \"janus\"\nadmin_url = \"ws://a\""), ["callgw.nodes[0].id"]);
+}
+
+#[test]
+fn own_url_is_an_address_that_others_can_reach() {
+    let of = |url: &str| load(&format!("[callgw]\nown_url = {url:?}"), &[]);
+    let complete = |url: &str| of(url).unwrap().callgw.own_url.unwrap().to_string();
+    assert_eq!(complete("wss://n1.example.org"), "wss://n1.example.org/gzbwclient");
+    assert_eq!(complete("wss://[2001:db8::1]:9092/n1"), "wss://[2001:db8::1]:9092/n1");
+    let long = format!("wss://{}.example.org", "a".repeat(256));
+    for wrong in ["ws://n1.example.org", "https://n1", "n1", "wss://0.0.0.0:9092", "wss://[::]", "wss://n1/?x", &long] {
+        let keys: Vec<String> = of(wrong).unwrap_err().into_iter().map(|error| error.key).collect();
+        assert_eq!(keys, ["callgw.own_url"], "{wrong}");
     }
 }
 

@@ -1,5 +1,8 @@
 //! The origin rule, CORS, and the security headers that every answer carries.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version};
 
@@ -41,7 +44,7 @@ pub struct GuardError(String);
 /// The guard's decision about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OriginCheck<'a> {
-    /// No browser, or our own page.
+    /// No browser, our own page, or a socket of another gateway node's page.
     Own,
     /// A page of an allowed origin; its answer names that origin.
     Cors(&'a HeaderValue),
@@ -53,11 +56,58 @@ pub enum OriginCheck<'a> {
     NoHost,
 }
 
-/// Decides by configuration alone; holds no state.
+/// Decides by configuration, and by the other gateway nodes that there are then.
 pub struct Guard {
     own: Option<HeaderValue>,
     allowed: Vec<HeaderValue>,
+    neighbours: Neighbours,
+}
+
+/// The other gateway nodes whose call gateways our pages use, and whose pages use ours. Cloneable; written by the task
+/// that reads their register.
+#[derive(Clone)]
+pub struct Neighbours(Arc<NeighbourState>);
+
+struct NeighbourState {
+    /// Origins that may embed us, and those beside our own that our page connects to, by configuration.
+    embedders: Vec<String>,
+    connect: Vec<String>,
+    current: ArcSwap<Current>,
+}
+
+struct Current {
+    origins: Vec<HeaderValue>,
     content_security_policy: HeaderValue,
+}
+
+impl Neighbours {
+    fn new(embedders: Vec<String>, connect: Vec<String>) -> Result<Self, GuardError> {
+        let content_security_policy = header_value(&content_security_policy(&embedders, &connect))?;
+        let current = ArcSwap::from_pointee(Current { origins: Vec::new(), content_security_policy });
+        Ok(Self(Arc::new(NeighbourState { embedders, connect, current })))
+    }
+
+    /// There are these, and no others: the origins of their pages, and the addresses of their call gateways. What is
+    /// none is left out.
+    pub fn set<'a>(&self, origins: impl Iterator<Item = &'a str>, urls: impl Iterator<Item = &'a str>) {
+        let origins = origins.filter_map(|text| header_value(&parse_origin(text).ok()?).ok()).collect();
+        let mut connect = self.0.connect.clone();
+        for origin in urls.filter_map(|url| origin_of_url(url).ok()) {
+            if !connect.contains(&origin) {
+                connect.push(origin);
+            }
+        }
+        if let Ok(policy) = header_value(&content_security_policy(&self.0.embedders, &connect)) {
+            self.0.current.store(Arc::new(Current { origins, content_security_policy: policy }));
+        }
+    }
+
+    /// Whether a page of that origin opens a WebSocket: at our call gateways it shows a token.
+    fn opens_socket<B>(&self, origin: &HeaderValue, request: &Request<B>) -> bool {
+        // RFC 8441: over HTTP/2 it is CONNECT.
+        let is_upgrade = request.headers().contains_key(header::UPGRADE) || request.method() == Method::CONNECT;
+        is_upgrade && self.0.current.load().origins.contains(origin)
+    }
 }
 
 impl Guard {
@@ -69,12 +119,16 @@ impl Guard {
         let own = settings.public_url.as_deref().map(origin_of_url).transpose()?;
         let allowed = settings.allowed_origins.iter().map(|text| parse_origin(text)).collect::<Result<Vec<_>, _>>()?;
         let connect = settings.connect_urls.iter().map(|text| origin_of_url(text)).collect::<Result<Vec<_>, _>>()?;
-        let policy = content_security_policy(&allowed, &connect);
         Ok(Self {
             own: own.as_deref().map(header_value).transpose()?,
             allowed: allowed.iter().map(|origin| header_value(origin)).collect::<Result<_, _>>()?,
-            content_security_policy: header_value(&policy)?,
+            neighbours: Neighbours::new(allowed, connect)?,
         })
+    }
+
+    /// The other gateway nodes, to be set as they come and go.
+    pub fn neighbours(&self) -> Neighbours {
+        self.neighbours.clone()
     }
 
     /// Applies the origin rule.
@@ -92,6 +146,7 @@ impl Guard {
             return OriginCheck::Own;
         }
         match self.allowed.iter().find(|allowed| *allowed == origin) {
+            None if self.neighbours.opens_socket(origin, request) => OriginCheck::Own,
             None => OriginCheck::Foreign,
             Some(origin) if is_preflight(request) => OriginCheck::Preflight(origin),
             Some(origin) => OriginCheck::Cors(origin),
@@ -105,7 +160,9 @@ impl Guard {
         headers.insert(header::REFERRER_POLICY, NO_REFERRER);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         headers.insert(PERMISSIONS_POLICY, PERMISSIONS);
-        headers.entry(header::CONTENT_SECURITY_POLICY).or_insert_with(|| self.content_security_policy.clone());
+        headers
+            .entry(header::CONTENT_SECURITY_POLICY)
+            .or_insert_with(|| self.neighbours.0.current.load().content_security_policy.clone());
         if !self.allowed.is_empty() {
             headers.append(header::VARY, HeaderValue::from_static("origin"));
         }
@@ -237,6 +294,28 @@ mod tests {
         for (host, origin, verdict) in table {
             assert_eq!(guard.check(&request(host, *origin)), *verdict, "{host} {origin:?}");
         }
+    }
+
+    #[test]
+    fn a_page_of_another_gateway_node_opens_sockets_and_nothing_else_while_that_node_is_there() {
+        let guard = guard();
+        let page = "https://n2.example.org:9092";
+        let mut socket = request("a:9092", Some(page));
+        socket.headers_mut().insert("upgrade", HeaderValue::from_static("websocket"));
+        assert_eq!(guard.check(&socket), OriginCheck::Foreign);
+        let there = [page, "no origin"];
+        guard.neighbours().set(there.into_iter(), ["wss://n2.example.org:9092/x/callgw", ""].into_iter());
+        assert_eq!(guard.check(&socket), OriginCheck::Own);
+        assert_eq!(guard.check(&request("a:9092", Some(page))), OriginCheck::Foreign);
+        let policy = || {
+            let mut headers = HeaderMap::new();
+            guard.apply_headers(OriginCheck::Own, &mut headers);
+            headers["content-security-policy"].to_str().expect("text").to_owned()
+        };
+        assert!(policy().contains(" https://whip.example.org wss://n2.example.org:9092;"), "{}", policy());
+        guard.neighbours().set([].into_iter(), [].into_iter());
+        assert_eq!(guard.check(&socket), OriginCheck::Foreign);
+        assert!(!policy().contains("n2"), "{}", policy());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::HttpSettings;
 use super::accept::Connections;
 use super::connection::ConnectionServer;
-use super::guard::{Guard, GuardError};
+use super::guard::{Guard, GuardError, Neighbours};
 use super::service::{Handler, ServiceState};
 use super::slot::{Slot, refused, refused_by};
 use super::stop::SoftStop;
@@ -65,6 +65,11 @@ impl HttpServer {
     /// The accounts of its clients.
     pub fn accounts(&self) -> Accounts {
         self.accounts.clone()
+    }
+
+    /// The other gateway nodes, as its guard knows them.
+    pub fn neighbours(&self) -> Neighbours {
+        self.guard.neighbours()
     }
 
     /// The address.

@@ -36,7 +36,7 @@ pub mod ws;
 mod tests;
 
 pub use connection::{CONNECTION_WINDOW_BYTES, MAX_BUFFER_BYTES, MAX_HEAD_BYTES};
-pub use guard::{Guard, GuardError, GuardSettings};
+pub use guard::{Guard, GuardError, GuardSettings, Neighbours};
 pub use listener::{HttpServer, ListenError};
 pub use networks::{Admission, NetworkError, Networks};
 pub use service::{Handler, routed};

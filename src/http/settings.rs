@@ -95,7 +95,7 @@ impl From<&Config> for Timeouts {
 
 impl From<&Config> for GuardSettings {
     fn from(config: &Config) -> Self {
-        let nodes = config.callgw.nodes.iter().filter_map(|node| node.url.as_ref());
+        let nodes = config.callgw.nodes.iter().filter_map(|node| node.url.as_ref()).chain(&config.callgw.own_url);
         Self {
             public_url: config.http.public_url.as_ref().map(|url| url.as_str().to_owned()),
             allowed_origins: config.http.allowed_origins.iter().map(|o| o.as_str().to_owned()).collect(),

@@ -59,8 +59,8 @@ impl Backend {
 }
 
 impl pull::Settings {
-    /// Which nodes `own` pulls from: those that are configured with a secret, and the addresses that are allowed.
-    /// `certificate`: this process's own, which its nodes show too. `path`: where nodes serve their signalling.
+    /// Which nodes `own` pulls from: those that are configured with a secret, those that are registered, and the
+    /// addresses that are allowed. `certificate`: this process's own, which its nodes show too. `path`: where nodes serve their signalling.
     ///
     /// # Errors
     /// The error in `callgw.ca`, or in our own certificate.
@@ -70,11 +70,13 @@ impl pull::Settings {
         secret: &Secret,
         certificate: &Path,
         path: &str,
+        registered: pull::Registered,
     ) -> Result<Self, String> {
         let callgw = &config.callgw;
         let known = |node: &CallNode| {
             let (url, secret) = (node.url.as_ref()?, node.secret.as_ref()?);
-            Some(pull::Known { id: node.id.clone(), url: url.uri().clone(), secret: secret.clone() })
+            let url = url.uri().clone();
+            Some(pull::Known { id: node.id.clone(), url, secret: secret.clone(), pins: Vec::new() })
         };
         let reach = pull::PullLinkConfig {
             node: own.id.clone(),
@@ -88,6 +90,7 @@ impl pull::Settings {
         };
         let targets = pull::Targets {
             nodes: callgw.nodes.iter().filter(|node| node.id != own.id).filter_map(known).collect(),
+            registered,
             allowed: callgw.pull_allow.iter().map(|url| url.uri().clone()).collect(),
             own_secret: secret.clone(),
             path: path.to_owned(),

@@ -95,6 +95,8 @@ impl Reason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub id: String,
+    /// Anything is known of it yet: until then it isn't left.
+    pub judged: bool,
     pub fault: Option<Fault>,
     /// Its conferences are to leave now.
     pub leave: bool,
@@ -121,6 +123,9 @@ struct Room {
 pub struct Core {
     rooms: HashMap<ConfId, Room>,
     gateways: HashMap<String, Seen>,
+    /// Which call gateways there are is known as of that moment, in ms: what was put at one since may be at one that
+    /// isn't known here yet.
+    register_read: u64,
     /// Conferences that ended: where they were, and when. Oldest first.
     over: VecDeque<(ConfId, String, Moment)>,
 }
@@ -235,6 +240,12 @@ impl Core {
         }
     }
 
+    /// All call gateways that conferences were put at until that moment (ms) are among those that will be surveyed,
+    /// unless they are gone.
+    pub fn register_read(&mut self, until: u64) {
+        self.register_read = self.register_read.max(until);
+    }
+
     /// How the call gateways are now: conferences leave those that fail or are to be left, and are told of those that are
     /// back; a gateway whose control link has opened is told all that holds.
     pub fn survey(&mut self, seen: Vec<Seen>) -> Effects {
@@ -242,7 +253,7 @@ impl Core {
         let before = std::mem::take(&mut self.gateways);
         self.gateways = seen.into_iter().map(|seen| (seen.id.clone(), seen)).collect();
         for (conf, room) in &mut self.rooms {
-            room.follow(conf, &self.gateways, &mut out);
+            room.follow(conf, &self.gateways, self.register_read, &mut out);
         }
         let is_new = |seen: &&Seen| before.get(&seen.id).is_none_or(|known| known.openings < seen.openings);
         for opened in self.gateways.values().filter(|seen| seen.openings > 0).filter(is_new) {
@@ -324,9 +335,13 @@ impl Room {
     }
 
     /// Leaves a call gateway if it must; hears that it is back if it was given up.
-    fn follow(&mut self, conf: &ConfId, gateways: &HashMap<String, Seen>, out: &mut Effects) {
+    fn follow(&mut self, conf: &ConfId, gateways: &HashMap<String, Seen>, register_read: u64, out: &mut Effects) {
         let Some(at) = self.at.clone().filter(|_| !self.moving) else { return };
-        let must_leave = |id: &&str| gateways.get(*id).is_none_or(|seen| seen.fault.is_some() || seen.leave);
+        let must_leave = |id: &&str| match gateways.get(*id) {
+            Some(seen) => (seen.judged && seen.fault.is_some()) || seen.leave,
+            None => at.assigned_at < register_read,
+        };
+        let is_up = |id| gateways.get(id).is_some_and(|seen| seen.fault.is_none());
         let from = at.nodes().find(must_leave).map(str::to_owned);
         if let Some(from) = from {
             self.moving = true;
@@ -335,7 +350,7 @@ impl Room {
                 true => Effect::Move { conf, from, members },
                 false => Effect::Leave { conf, at, from },
             });
-        } else if std::mem::take(&mut self.stranded) {
+        } else if at.nodes().all(is_up) && std::mem::take(&mut self.stranded) {
             let change = Change { from: None, to: Some(at.gateway_id), reason: Reason::Moved };
             out.push(Effect::Announce(conf.clone(), change));
         }

@@ -14,7 +14,7 @@ fn at(gateway: &str, assigned_at: u64) -> Allocation {
 }
 
 fn well(id: &str) -> Seen {
-    Seen { id: id.to_owned(), fault: None, leave: false, openings: 1 }
+    Seen { id: id.to_owned(), judged: true, fault: None, leave: false, openings: 1 }
 }
 
 fn dead(id: &str) -> Seen {
@@ -157,6 +157,28 @@ fn a_drained_gateway_is_left_at_its_deadline_if_there_is_another() {
     assert_eq!(core.stays(&conf()), [], "better there than nowhere");
     assert_eq!(core.survey(leaving()), [leave("a", 2)]);
     assert_eq!(core.placed(&conf(), at("b", 2))[0], announce(Some("a"), Some("b"), Reason::Drain));
+}
+
+#[test]
+fn a_gateway_of_which_nothing_is_known_yet_is_not_left() {
+    let mut core = placed();
+    let unjudged = || vec![Seen { judged: false, ..dead("a") }, well("b")];
+    assert_eq!(core.survey(unjudged()), []);
+    assert_eq!(core.survey(vec![dead("a"), well("b")]), [leave("a", 2)]);
+    core.stays(&conf());
+    assert_eq!(core.survey(unjudged()), [], "it may be back: members learn so when it is");
+    assert_eq!(core.survey(vec![well("a")]), [announce(None, Some("a"), Reason::Moved)]);
+}
+
+#[test]
+fn a_gateway_that_is_not_known_here_is_left_only_if_the_register_was_read_later() {
+    let mut core = placed();
+    core.placed(&conf(), at("new", 10));
+    core.register_read(10);
+    assert_eq!(core.survey(vec![well("a"), well("b")]), [], "it may have come since");
+    core.register_read(11);
+    assert_eq!(core.survey(vec![well("a"), well("b")]), [leave("new", 2)]);
+    assert_eq!(core.placed(&conf(), at("b", 12))[0], announce(Some("new"), Some("b"), Reason::Down));
 }
 
 #[test]

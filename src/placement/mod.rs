@@ -6,7 +6,10 @@
 //! may send.
 
 mod core;
+mod register;
 mod task;
+
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
@@ -15,6 +18,7 @@ use crate::clock::Moment;
 use crate::ids::{ConfId, UserId};
 use crate::store::{Allocation, Store, StoreError};
 
+pub use register::{Observer, OwnGateways, Register, RegisterError, SigningKeys};
 pub use task::Task;
 
 /// Placements that wait to be noted; when it is full a request waits.
@@ -43,14 +47,16 @@ impl From<StoreError> for PlacementError {
 pub struct Placement {
     pool: Pool,
     store: Store,
+    register: Arc<Register>,
     placed: mpsc::Sender<(ConfId, Allocation)>,
 }
 
 impl Placement {
     /// The handle, and the task to run.
-    pub fn new(pool: Pool, store: Store) -> (Self, Task) {
+    pub fn new(pool: Pool, store: Store, register: Arc<Register>) -> (Self, Task) {
         let (placed, noted) = mpsc::channel(PLACED);
-        (Self { pool: pool.clone(), store: store.clone(), placed }, Task::new(pool, store, noted))
+        let task = Task::new(pool.clone(), store.clone(), register.clone(), noted);
+        (Self { pool, store, register, placed }, task)
     }
 
     /// The gateway that one more member of the conference is to use; the first one's `region` decides.
@@ -62,6 +68,11 @@ impl Placement {
         for _ in 0..ATTEMPTS {
             let now = Moment::now().ms();
             let nodes: Vec<&str> = at.iter().flat_map(Allocation::nodes).collect();
+            // Another gateway node may have put it at a call gateway that has come a moment ago.
+            if nodes.iter().any(|id| !self.pool.has(id)) {
+                self.register.refresh().await?;
+            }
+            self.pool.judged(&nodes).await;
             let since_ms = at.as_ref().map_or(0, |at| now.saturating_sub(at.assigned_at));
             let place =
                 self.pool.place(&nodes, since_ms, Some(user), region).map_err(PlacementError::NoNodeAvailable)?;

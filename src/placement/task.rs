@@ -1,6 +1,7 @@
 //! The shell of placement: owns the core, asks the store, commands call gateways, tells members.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -17,6 +18,7 @@ use crate::refusal::Refusal;
 use crate::store::{Allocation, Store, StoreError};
 
 use super::core::{Change, Core, Effect, Seen};
+use super::register::Register;
 
 /// How often what needs no news is looked at: deadlines, conferences that no gateway could take.
 const TICK: Duration = Duration::from_millis(250);
@@ -38,6 +40,8 @@ enum Answer {
 
 /// The recent decisions of all gateways.
 struct Decided {
+    /// As of when the pool knows the register of call gateways.
+    register_read: Moment,
     drains: HashMap<String, u64>,
     placed: Vec<(ConfId, Allocation)>,
 }
@@ -46,6 +50,7 @@ struct Decided {
 pub struct Task {
     pool: Pool,
     store: Store,
+    register: Arc<Register>,
     placed: mpsc::Receiver<(ConfId, Allocation)>,
     core: Core,
     queries: JoinSet<Answer>,
@@ -61,10 +66,16 @@ pub struct Task {
 }
 
 impl Task {
-    pub(super) fn new(pool: Pool, store: Store, placed: mpsc::Receiver<(ConfId, Allocation)>) -> Self {
+    pub(super) fn new(
+        pool: Pool,
+        store: Store,
+        register: Arc<Register>,
+        placed: mpsc::Receiver<(ConfId, Allocation)>,
+    ) -> Self {
         Self {
             pool,
             store,
+            register,
             placed,
             core: Core::default(),
             queries: JoinSet::new(),
@@ -124,6 +135,7 @@ impl Task {
         let now = date_ms();
         let seen = |report: Report| Seen {
             id: report.id,
+            judged: report.status.judged,
             fault: report.status.fault,
             leave: report.status.must_leave(now),
             openings: report.status.openings,
@@ -150,6 +162,8 @@ impl Task {
             Answer::Polled(at, Ok(decided)) => {
                 (self.polled_until, self.polling) = (at, false);
                 self.pool.drain_only(&decided.drains);
+                // What was put somewhere before may be known here a little later, by another node's clock.
+                self.core.register_read(decided.register_read.ms().saturating_sub(POLL_OVERLAP_MS));
                 return decided.placed.into_iter().flat_map(|(conf, at)| self.core.placed(&conf, at)).collect();
             }
             Answer::Polled(_, Err(error)) => {
@@ -174,7 +188,7 @@ impl Task {
             Effect::Cascade { conf, nodes, left } => self.cascade(&conf, &nodes, &left),
             Effect::SendOn { gateway, conf, to } => {
                 if let Some(url) = self.pool.address_of(&to) {
-                    self.pool.send_command(&gateway, ToNode::Move { room: conf, url: url.to_owned() });
+                    self.pool.send_command(&gateway, ToNode::Move { room: conf, url });
                 }
             }
             Effect::Announce(conf, change) => {
@@ -243,10 +257,12 @@ impl Task {
             return;
         }
         let (store, since, now) = (self.store.clone(), self.polled_until, Moment::now().ms());
+        let register = self.register.clone();
         self.queries.spawn(async move {
             let asked = async {
+                let register_read = register.refresh().await?;
                 let placed = store.allocations_since(since.saturating_sub(POLL_OVERLAP_MS)).await?;
-                Ok(Decided { drains: store.drains().await?, placed })
+                Ok(Decided { register_read, drains: store.drains().await?, placed })
             };
             Answer::Polled(now, asked.await)
         });

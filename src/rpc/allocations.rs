@@ -42,7 +42,7 @@ impl Allocations {
         let way = (role, mode);
         let token = self.pool.token(&gateway, conf, &caller.user_id, &caller.family, way).ok_or_else(lost)?;
         self.conferences.placed(conf, &caller.user_id).await;
-        let fallbacks: Vec<&str> = self.pool.addresses(None).into_iter().filter(|other| *other != url).collect();
+        let fallbacks: Vec<String> = self.pool.addresses(None).into_iter().filter(|other| *other != url).collect();
         Ok(json!({
             "gatewayId": gateway,
             "url": url,

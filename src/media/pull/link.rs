@@ -23,6 +23,7 @@ use crate::http::dial::{self, Socket};
 use crate::ids::ConfId;
 use crate::media::group::{LinkCommand, LinkEvent, LinkId, RoomNamespace, name_of, stream_named};
 use crate::node_protocol::RemoteNode;
+use crate::tls_client::Fingerprint;
 use crate::token::PullClaims;
 
 /// Longest message that a node may send: a description, or the streams of a large conference.
@@ -33,7 +34,7 @@ const STREAMS_MAX: usize = 16_384;
 /// The streams that a link pulls.
 pub(super) enum Wanted {
     /// By hand: the other node's stream `from`, to be `local` here.
-    One { target: Target, from: Named, local: Named },
+    One { target: Box<Target>, from: Named, local: Named },
     /// All that the conference's members send there. The token is the gateways', who send a new one in time.
     All(watch::Receiver<RemoteNode>),
 }
@@ -138,27 +139,29 @@ impl Link {
         }
     }
 
-    /// Where to, with what token, and into which room.
-    fn address(&self) -> Result<(Uri, String, ConfId), End> {
+    /// Where to, with what token, into which room, and by which certificates the node is known.
+    fn address(&self) -> Result<(Uri, String, ConfId, Vec<Fingerprint>), End> {
         match &self.wanted {
             Wanted::One { target, from, .. } => {
                 let (id, name) = (target.gateway_id.as_deref(), name_of(&from.stream));
                 let claims = PullClaims::new(id, from.room.clone(), Some(&name), self.reach.token_ttl);
                 let claims = claims.outside_conferences(from.space == RoomNamespace::Flat);
-                Ok((target.uri.clone(), target.keys.sign(&claims), from.room.clone()))
+                Ok((target.uri.clone(), target.keys.sign(&claims), from.room.clone(), target.pins.clone()))
             }
             Wanted::All(peer) => {
-                let RemoteNode { url, token, .. } = peer.borrow().clone();
+                let RemoteNode { url, token, pins, .. } = peer.borrow().clone();
                 let uri = url.parse().map_err(|_| End::Over(Refused::Dead("no address".into())))?;
-                Ok((uri, token, self.room.clone()))
+                let pins = pins.iter().filter_map(|pin| Fingerprint::parse(pin)).collect();
+                Ok((uri, token, self.room.clone(), pins))
             }
         }
     }
 
     /// Opens the socket and comes in; the streams that are there.
     async fn open(&mut self) -> Result<(Socket, Vec<String>), End> {
-        let (uri, token, room) = self.address()?;
-        let opened = dial::websocket(&uri, &bearer::offer(&token), &self.reach.tls, MESSAGE_MAX).await;
+        let (uri, token, room, pins) = self.address()?;
+        let tls = self.reach.tls.pinned(&pins).map_err(|why| End::Lost(Refused::Dead(why)))?;
+        let opened = dial::websocket(&uri, &bearer::offer(&token), &tls, MESSAGE_MAX).await;
         let mut socket = opened.map_err(|error| End::Lost(Refused::Dead(error.to_string())))?;
         let join = json!({ "id": "joinRoom", "room": room, "name": self.reach.node });
         socket.send(Message::text(join.to_string())).await?;

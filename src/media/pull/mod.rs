@@ -18,7 +18,7 @@ use crate::ids::{ConfId, random_text};
 use crate::node_protocol::RemoteNode;
 
 use self::link::{Link, Wanted};
-pub use self::targets::{Known, Named, Targets};
+pub use self::targets::{Known, Named, Registered, Targets};
 
 /// Commands that may wait for a link: for all streams of a large conference.
 const LINK_COMMANDS: usize = 4096;
@@ -228,6 +228,7 @@ impl Pulls {
     /// Begins to pull. `taken`: a stream of that name is here.
     pub fn pull(&mut self, pull: Pull, taken: bool) -> Result<watch::Receiver<State>, Refused> {
         let (uri, target) = self.targets.find(&pull.uri).ok_or(Refused::NotAllowed)?;
+        let target = Box::new(target);
         let pull = Pull { uri, ..pull };
         if self.by_hand.get(&pull.local).is_some_and(|known| !known.is_over()) {
             return Err(Refused::Taken);

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use confgate_sfu::protocol::StreamId;
 use http::Uri;
 
 use crate::ids::{ConfId, Secret};
 use crate::media::group::{FLAT, RoomNamespace, stream_named};
 use crate::media::tokens::PULLERS_KEY;
+use crate::tls_client::Fingerprint;
 use crate::token::{Kind, KindKeys};
 
 /// Longest address that is looked at, in bytes.
@@ -15,7 +17,8 @@ const URI_MAX: usize = 1024;
 /// The path that WCS appends to a node's address.
 const WEBSOCKET: &str = "/websocket";
 
-/// A node that is configured here.
+/// A node that is configured here, or that another gateway has registered.
+#[derive(Debug, Clone)]
 pub struct Known {
     /// The id.
     pub id: String,
@@ -23,12 +26,28 @@ pub struct Known {
     pub url: Uri,
     /// The secret of that node's tokens.
     pub secret: Secret,
+    /// Certificates by which it is known.
+    pub pins: Vec<Fingerprint>,
+}
+
+/// The nodes that other gateways have registered. Cloneable; written by the task that reads the register, read by the
+/// nodes of this process.
+#[derive(Clone, Default)]
+pub struct Registered(Arc<ArcSwap<Vec<Known>>>);
+
+impl Registered {
+    /// These, and no others.
+    pub fn set(&self, nodes: Vec<Known>) {
+        self.0.store(Arc::new(nodes));
+    }
 }
 
 /// Where streams may be pulled from.
 pub struct Targets {
     /// The configured nodes.
     pub nodes: Vec<Known>,
+    /// The registered nodes. A configured one of the same address precedes.
+    pub registered: Registered,
     /// `ws(s)://HOST[:PORT]`; a HOST `*.example.org` is any below example.org.
     pub allowed: Vec<Uri>,
     /// Signs for those.
@@ -42,6 +61,7 @@ pub(super) struct Target {
     pub uri: Uri,
     pub gateway_id: Option<String>,
     pub keys: Arc<KindKeys>,
+    pub pins: Vec<Fingerprint>,
 }
 
 impl Targets {
@@ -51,8 +71,10 @@ impl Targets {
         let uri: Uri = Some(&normal).filter(|text| text.len() <= URI_MAX)?.parse().ok()?;
         let is_bare = uri.path() == "/";
         let known = |node: &&Known| is_at(&node.url, &uri) && (is_bare || trimmed(node.url.path()) == uri.path());
-        if let Some(node) = self.nodes.iter().find(known) {
-            return Some((normal, Target::new(node.url.clone(), Some(&node.id), &node.secret)));
+        let registered = self.registered.0.load();
+        if let Some(node) = self.nodes.iter().chain(registered.iter()).find(known) {
+            let target = Target::new(node.url.clone(), Some(&node.id), &node.secret);
+            return Some((normal, Target { pins: node.pins.clone(), ..target }));
         }
         self.allowed.iter().find(|allowed| matches(allowed, &uri))?;
         let uri = match is_bare {
@@ -66,7 +88,7 @@ impl Targets {
 impl Target {
     fn new(uri: Uri, gateway_id: Option<&str>, secret: &Secret) -> Self {
         let keys = KindKeys::new(&[(gateway_id.unwrap_or(PULLERS_KEY).to_owned(), secret.clone())], Kind::Pull);
-        Self { uri, gateway_id: gateway_id.map(str::to_owned), keys: Arc::new(keys) }
+        Self { uri, gateway_id: gateway_id.map(str::to_owned), keys: Arc::new(keys), pins: Vec::new() }
     }
 }
 
@@ -130,8 +152,31 @@ mod tests {
     fn targets() -> Targets {
         let url = "wss://media1.example.org:9092/base/callgw".parse().unwrap();
         let allowed = ["wss://*.example.net", "ws://192.0.2.1:8080"].map(|text| text.parse().unwrap()).to_vec();
-        let nodes = vec![Known { id: "m1".into(), url, secret: Secret::new("the secret of m1") }];
-        Targets { nodes, allowed, own_secret: Secret::new("our own secret"), path: "/base/callgw".into() }
+        let nodes = vec![Known { id: "m1".into(), url, secret: Secret::new("the secret of m1"), pins: Vec::new() }];
+        let registered = Registered::default();
+        Targets { nodes, registered, allowed, own_secret: Secret::new("our own secret"), path: "/base/callgw".into() }
+    }
+
+    #[test]
+    fn a_registered_node_is_known_while_it_is_registered_and_a_configured_one_precedes() {
+        let targets = targets();
+        let pin = Fingerprint::parse(&"0a".repeat(32)).unwrap();
+        let known = |id: &str, url: &str| Known {
+            id: id.into(),
+            url: url.parse().unwrap(),
+            secret: Secret::new("a derived secret"),
+            pins: vec![pin],
+        };
+        let found = |text: &str| targets.find(text).map(|(_, target)| (target.gateway_id.unwrap(), target.pins));
+        assert_eq!(found("wss://n2.example.org"), None);
+        targets.registered.set(vec![
+            known("n2", "wss://n2.example.org/base/callgw"),
+            known("other", "wss://media1.example.org:9092/base/callgw"),
+        ]);
+        assert_eq!(found("wss://n2.example.org"), Some(("n2".into(), vec![pin])));
+        assert_eq!(found("wss://media1.example.org:9092"), Some(("m1".into(), Vec::new())));
+        targets.registered.set(Vec::new());
+        assert_eq!(found("wss://n2.example.org"), None);
     }
 
     fn found(text: &str) -> Option<(String, Option<String>)> {
