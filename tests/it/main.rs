@@ -10,6 +10,7 @@ mod browser_group_calls;
 mod call_enforcement;
 mod call_failover;
 mod call_nodes;
+mod call_nodes_shared;
 mod callgw;
 mod calls;
 mod cascade;
