@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::call_failover::Member;
 use crate::fixture::CLIENTS;
 use crate::support::browser::Browser;
+use crate::support::certificate::Certificate;
 use crate::support::client::{BASE, Client};
 use crate::support::gateway::{Builder, Eim, Gateway, eim};
 use crate::support::media::{CallSocket, NODE_SECRET, Peer, SOME, call};
@@ -246,6 +247,7 @@ async fn a_conference_of_two_default_gateway_nodes_is_at_one_call_gateway_and_ou
     let expected = json!({ "confId": conf, "from": IDS[first], "to": IDS[other], "reason": "down" });
     assert_eq!(carl.member.socket.wait_for("callgw.changed").await, expected);
     assert_eq!(carl.member.client.offered_gateways().await, site.url(other));
+    println!("a gateway node died, and everybody of the other one knows: {:?}", killed.elapsed());
     assert!(killed.elapsed() < SOON, "it took {:?}", killed.elapsed());
     let [guest_of_dead, guest_of_living] = if first == 0 { [anna, ben] } else { [ben, anna] };
     let mut living = guest_of_living.member;
@@ -298,6 +300,22 @@ async fn a_node_that_returns_elsewhere_with_another_certificate_is_used_there() 
         }
     }
     panic!("no conference is placed there");
+}
+
+#[tokio::test]
+async fn a_node_that_renews_its_certificate_is_believed_by_the_new_one() {
+    let mut site = Site::start("", ["", ""]).await;
+    let certificates = site.nodes[0].directory().join("certs");
+    Certificate::for_names(&["localhost", "127.0.0.1"]).write(&certificates);
+    until_true("the node shows the new one", async || {
+        site.nodes[0].metric("confgate_http_certificate_reloads_total").await == Some(1.0)
+    })
+    .await;
+    // It knows nothing of the old one, and its links are new.
+    site.nodes[1].restart().await;
+    for at in [0, 1] {
+        site.all_are_well_at(at).await;
+    }
 }
 
 #[tokio::test]
