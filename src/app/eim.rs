@@ -32,6 +32,7 @@ pub(super) async fn start(
         return Ok(Eim::start(&settings, None, tracker, lifecycle.hard())?);
     }
     // Under the lease only: whoever held it before may have written until then.
+    let store = &lease::hold_eim(store, config.node.lease, lifecycle).await?;
     let eim = load_builtin(config, store).await?;
     let secret = Secret::new(random_text(32));
     (settings.secret, settings.admin_secret) = (secret.clone(), secret.clone());
@@ -63,6 +64,7 @@ async fn run(config: &Config, store: &Store, mut lifecycle: Lifecycle) -> Result
     store.resume_time_line().await?;
     let hard = lifecycle.hard();
     lifecycle.wire("clock", lease::keep_line(store.clone(), hard.clone()));
+    let store = &lease::hold_eim(store, config.node.lease, &mut lifecycle).await?;
     let (eim, disk) = (load_builtin(config, store).await?, disk(store));
     let server = runtime::ComponentSettings::from(&config.eim);
     let publisher = BrokerSettings::of(&config.events).map(|broker| {

@@ -31,6 +31,14 @@ pub(super) async fn hold(base: Base, lifecycle: &mut Lifecycle) -> Result<Base, 
     Ok(Base { config, schema, store: leased })
 }
 
+/// The store for the built-in EIM's own writes. Its process ends where another one has become the EIM.
+pub(super) async fn hold_eim(store: &Store, ttl: Duration, lifecycle: &mut Lifecycle) -> Result<Store, Failure> {
+    let lease = store.acquire_eim_lease(Moment::now(), ttl).await?;
+    let leased = store.under(&lease);
+    lifecycle.wire("the EIM's lease", renew(store.clone(), lease, ttl, lifecycle.hard()));
+    Ok(leased)
+}
+
 async fn renew(store: Store, lease: Lease, ttl: Duration, hard: CancellationToken) -> Result<(), Failure> {
     let mut tick = interval(ttl / 3);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

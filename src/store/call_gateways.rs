@@ -49,6 +49,9 @@ pub enum Registration {
     Full,
 }
 
+/// One scope of writes for all nodes: ids and addresses are compared with those of all others.
+const SCOPE: &str = "call gateways";
+
 impl Store {
     /// Enters these call gateways of the node in place of those that it had entered before, or none of them. Entries of
     /// nodes whose lease has run out are deleted.
@@ -62,7 +65,7 @@ impl Store {
         now: Moment,
     ) -> Result<Registration, StoreError> {
         own.iter().try_for_each(check)?;
-        let mut write = self.write().await?;
+        let mut write = self.write_in(SCOPE).await?;
         let others: Vec<RegisteredGateway> =
             live(now, write.on()).await?.into_iter().filter(|other| other.node_id != node_id).collect();
         if let Some(refused) = own.iter().find_map(|entry| conflict(entry, &others)) {

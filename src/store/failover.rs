@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::leases::EIM_LEASE;
 use super::query::query;
 use super::{Lease, Store, StoreError, to_i64, to_u64};
 use crate::clock::date_ms;
@@ -63,7 +64,8 @@ impl Store {
     pub async fn node_states(&self) -> Result<Vec<NodeState>, StoreError> {
         let mut read = self.read().await?;
         let rows: Vec<Row> =
-            query("SELECT node_id, fence, expires_at, lease_ms, heir, heir_fence FROM nodes ORDER BY node_id")
+            query("SELECT node_id, fence, expires_at, lease_ms, heir, heir_fence FROM nodes WHERE node_id <> ? ORDER BY node_id")
+                .bind(EIM_LEASE)
                 .fetch_all(read.on())
                 .await?;
         Ok(rows.into_iter().map(from_row).collect())
@@ -127,11 +129,10 @@ impl Store {
     pub async fn reclaim(&self) -> Result<bool, StoreError> {
         let Some(own) = self.lease.clone() else { return Ok(false) };
         let mut write = self.write().await?;
-        let done =
-            query("UPDATE nodes SET heir = NULL, heir_fence = NULL WHERE node_id = ? AND heir IS NOT NULL")
-                .bind(&own.node_id)
-                .execute(write.on())
-                .await?;
+        let done = query("UPDATE nodes SET heir = NULL, heir_fence = NULL WHERE node_id = ? AND heir IS NOT NULL")
+            .bind(&own.node_id)
+            .execute(write.on())
+            .await?;
         write.commit().await?;
         Ok(done == 1)
     }

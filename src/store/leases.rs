@@ -8,6 +8,9 @@ use super::{Store, StoreError, Write, check_len, to_i64, to_ms, to_u64};
 use crate::clock::Moment;
 use crate::ids::ID_MAX;
 
+/// In the place of a node's id, which has no `=`: the lease of the process that is the built-in EIM.
+pub(super) const EIM_LEASE: &str = "=eim";
+
 /// A node's right to write. The number grows by one with each process that takes the node's id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -39,6 +42,14 @@ impl Store {
         Ok(Lease { node_id: node_id.to_owned(), fence: to_u64(fence), took_over: to_u64(expires_at) > now.ms() })
     }
 
+    /// As [`Store::acquire_lease`], for the process that is the built-in EIM.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn acquire_eim_lease(&self, now: Moment, ttl: Duration) -> Result<Lease, StoreError> {
+        self.acquire_lease(EIM_LEASE, now, ttl).await
+    }
+
     /// A handle whose every write is refused ([`StoreError::Fenced`]) once another process has taken the lease.
     pub fn under(&self, lease: &Lease) -> Self {
         Self { lease: Some(Arc::new(lease.clone())), ..self.clone() }
@@ -67,7 +78,9 @@ impl Store {
     /// A fault of the store.
     pub async fn live_nodes(&self, now: Moment) -> Result<Vec<String>, StoreError> {
         let mut read = self.read().await?;
-        let live = query_scalar("SELECT node_id FROM nodes WHERE expires_at > ? ORDER BY node_id").bind(to_ms(now));
+        let live = query_scalar("SELECT node_id FROM nodes WHERE expires_at > ? AND node_id <> ? ORDER BY node_id")
+            .bind(to_ms(now))
+            .bind(EIM_LEASE);
         live.fetch_all(read.on()).await
     }
 }

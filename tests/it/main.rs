@@ -26,6 +26,7 @@ mod end_to_end;
 mod ends;
 mod examples;
 mod fault_injection;
+mod fault_matrix;
 mod firefox;
 mod fixture;
 mod floods;

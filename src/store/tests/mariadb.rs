@@ -38,6 +38,7 @@ const OF_FILES: &[&str] = &[
     "a_path_that_cannot_be_made_is_refused_in_words",
     "another_process_that_holds_the_file_is_waited_for_and_no_longer",
     "many_processes_may_open_a_new_file_at_once",
+    "a_write_waits_behind_no_reader",
     "readers_cannot_write",
     "requests_beyond_the_queue_are_refused_at_once_and_those_in_it_after_the_wait",
     "the_files_are_for_their_owner_alone",

@@ -1,17 +1,25 @@
 //! A TCP link that can be cut, stalled and mended on purpose.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// A kilobyte a second, in parts.
+const SLOW_PART: usize = 100;
+const SLOW_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LinkState {
     /// Bytes pass.
     Up,
+    /// They pass, a kilobyte a second in each direction of each connection.
+    Slow,
     /// Connections stay open, are accepted too, and nothing passes: a network that swallows packets.
     Stalled,
     /// Connections are closed, and new ones at once: a server that isn't there.
@@ -60,6 +68,11 @@ impl ChaosProxy {
         self.link.send_modify(|link| link.state = LinkState::Stalled);
     }
 
+    /// Lets a kilobyte a second through until [`ChaosProxy::restore`].
+    pub fn slow(&self) {
+        self.link.send_modify(|link| link.state = LinkState::Slow);
+    }
+
     /// Bytes pass again, those held back first.
     pub fn restore(&self) {
         self.link.send_modify(|link| link.state = LinkState::Up);
@@ -88,7 +101,7 @@ async fn carry(near: TcpStream, server: SocketAddr, link: watch::Receiver<Link>)
 
 async fn both_ways(near: TcpStream, server: SocketAddr, mut link: watch::Receiver<Link>) {
     // A stalled network does not let a connection through either.
-    if link.wait_for(|link| link.state == LinkState::Up).await.is_err() {
+    if link.wait_for(|link| link.state != LinkState::Stalled).await.is_err() {
         return;
     }
     let Ok(far) = TcpStream::connect(server).await else { return };
@@ -104,11 +117,23 @@ async fn both_ways(near: TcpStream, server: SocketAddr, mut link: watch::Receive
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut link: watch::Receiver<Link>) {
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(n) = from.read(&mut bytes).await {
-        if link.wait_for(|link| link.state == LinkState::Up).await.is_err()
-            || n == 0
-            || to.write_all(&bytes[..n]).await.is_err()
-        {
+        let mut rest = &bytes[..n];
+        if rest.is_empty() {
             return;
+        }
+        while !rest.is_empty() {
+            let Ok(state) = link.wait_for(|link| link.state != LinkState::Stalled).await.map(|link| link.state) else {
+                return;
+            };
+            let part = if state == LinkState::Slow { rest.len().min(SLOW_PART) } else { rest.len() };
+            if to.write_all(&rest[..part]).await.is_err() {
+                return;
+            }
+            rest = &rest[part..];
+            if state == LinkState::Slow {
+                // Restored, the rest passes at once.
+                let _ = timeout(SLOW_PAUSE, link.wait_for(|link| link.state != LinkState::Slow)).await;
+            }
         }
     }
 }

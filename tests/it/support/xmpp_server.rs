@@ -1,6 +1,7 @@
 //! A private XMPP server with the domain and the components that the EIM and the gateway need, made ready for a test.
 //! The differences between the servers are their [`Flavor`].
 
+use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -219,6 +220,10 @@ impl XmppServer {
         C2s::login(self.c2s_address(), DOMAIN, user, password, "uc")
             .await
             .unwrap_or_else(|e| panic!("{} does not let {user} in: {e}", self.name()))
+    }
+
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Gone at once, as by a crash: nobody is told. Its stored data is kept.

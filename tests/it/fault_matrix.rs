@@ -1,0 +1,354 @@
+//! Every part is broken in every way while guests join, talk, raise hands, leave and come back; nothing is lost.
+//!
+//! The table that this prints is kept in docs/operation.md.
+
+mod guest;
+mod ledger;
+mod topology;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use self::guest::{Guest, Phase};
+use self::ledger::Ledger;
+use self::topology::Topology;
+use crate::support::client::Client;
+use crate::support::wait::{PATIENCE, until, until_true};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Broker,
+    Database,
+    Server,
+    Eim,
+    Gateway,
+    Media,
+    Link(&'static str),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// kill -9, started again after the pause.
+    Kill,
+    /// SIGSTOP for the pause.
+    Stop,
+    /// The link is cut for the pause.
+    Cut,
+    /// It carries a kilobyte a second for the pause.
+    Slow,
+}
+
+/// How much of it all.
+struct Load {
+    gateways: usize,
+    guests: u64,
+    per_second: u64,
+    pause: Duration,
+    cells: &'static [(Part, Fault)],
+}
+
+const TELLING: Load = Load {
+    gateways: 2,
+    guests: 40,
+    per_second: 15,
+    pause: Duration::from_secs(5),
+    cells: &[
+        (Part::Broker, Fault::Kill),
+        (Part::Broker, Fault::Stop),
+        (Part::Database, Fault::Kill),
+        (Part::Database, Fault::Stop),
+        (Part::Server, Fault::Kill),
+        (Part::Eim, Fault::Kill),
+        (Part::Gateway, Fault::Kill),
+        (Part::Link("gw1-xmpp"), Fault::Cut),
+    ],
+};
+
+const ALL: Load = Load {
+    gateways: 3,
+    guests: 200,
+    per_second: 50,
+    pause: Duration::from_secs(60),
+    cells: &[
+        (Part::Broker, Fault::Kill),
+        (Part::Broker, Fault::Stop),
+        (Part::Database, Fault::Kill),
+        (Part::Database, Fault::Stop),
+        (Part::Server, Fault::Kill),
+        (Part::Server, Fault::Stop),
+        (Part::Eim, Fault::Kill),
+        (Part::Eim, Fault::Stop),
+        (Part::Gateway, Fault::Kill),
+        (Part::Gateway, Fault::Stop),
+        (Part::Media, Fault::Kill),
+        (Part::Media, Fault::Stop),
+        (Part::Link("gw1-xmpp"), Fault::Cut),
+        (Part::Link("gw1-xmpp"), Fault::Slow),
+        (Part::Link("gw1-broker"), Fault::Cut),
+        (Part::Link("gw1-broker"), Fault::Slow),
+        (Part::Link("gw1-db"), Fault::Cut),
+        (Part::Link("gw1-db"), Fault::Slow),
+        (Part::Link("gw1-m1"), Fault::Cut),
+        (Part::Link("gw1-m1"), Fault::Slow),
+        (Part::Link("eim-xmpp"), Fault::Cut),
+        (Part::Link("eim-xmpp"), Fault::Slow),
+        (Part::Link("eim-broker"), Fault::Cut),
+        (Part::Link("eim-broker"), Fault::Slow),
+        (Part::Link("eim-db"), Fault::Cut),
+        (Part::Link("eim-db"), Fault::Slow),
+    ],
+};
+
+/// Whole again after the part is back.
+const WHOLE: Duration = Duration::from_secs(10);
+/// A gateway's memory over that of its start with all guests, which is a bound for a flood of what waits.
+const MEMORY_MAX: usize = 400 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_whichever_part_breaks() {
+    matrix(&TELLING).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_in_the_whole_matrix() {
+    if std::env::var_os("CONFGATE_TEST_LONG").is_some() {
+        matrix(&ALL).await;
+    }
+}
+
+async fn matrix(load: &Load) {
+    let mut stage = Stage::set(load).await;
+    let mut table = String::from(
+        "| part | fault | lost | repeated | acknowledged lost | ghosts | sockets dropped | seconds to whole | operations | \
+         refusals | MiB |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    let mut wrong = Vec::new();
+    for (part, fault) in load.cells {
+        let row = stage.cell(*part, *fault, load).await;
+        writeln!(table, "{}", row.shown(*part, *fault)).expect("a text takes any text");
+        println!("{}", row.shown(*part, *fault));
+        wrong.extend(row.wrong(*part, *fault));
+    }
+    println!("{table}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    stage.end().await;
+}
+
+/// The running parts, and the guests.
+struct Stage {
+    topology: Topology,
+    guests: Vec<Guest>,
+    phase: watch::Sender<Phase>,
+    ledger: Ledger,
+    chair: Value,
+    conf: String,
+}
+
+/// What one cell measured.
+struct Row {
+    counts: ledger::Counts,
+    acknowledged_lost: Vec<String>,
+    ghosts: Vec<String>,
+    whole: Option<Duration>,
+    memory: usize,
+}
+
+impl Stage {
+    async fn set(load: &Load) -> Self {
+        let topology = Topology::start(load.gateways).await;
+        let login =
+            json!({"grantType": "client_credentials", "clientId": "chair", "clientSecret": "the chair's secret"});
+        let chair = topology.gateways[0].client().try_login(login.clone()).await.expect("the chair may log in");
+        let made = chair.rpc("conference.create", json!({ "name": "Matrix" })).await.result();
+        let conf = made["confId"].as_str().expect("an id").to_owned();
+        let code = made["link"]["code"].as_str().expect("a code").to_owned();
+        let (phase, now) = watch::channel(Phase::Quiet);
+        let (ledger, homes) = (Ledger::default(), topology.homes());
+        let guests = (0..load.guests).map(|n| Guest::enter(n, &code, &homes, now.clone(), &ledger)).collect();
+        let stage = Self { topology, guests, phase, ledger, chair: login, conf };
+        until_true("all guests are in", async || stage.has_all().await).await;
+        stage
+    }
+
+    async fn cell(&mut self, part: Part, fault: Fault, load: &Load) -> Row {
+        self.phase.send_replace(Phase::Busy { pause_ms: 1000 * load.guests / load.per_second });
+        self.ledger.reset();
+        let busy = self.acknowledged(load.per_second).await;
+        assert!(busy, "guests don't operate before the fault");
+        self.inflict(part, fault);
+        let memory = self.hold(load.pause).await;
+        self.restore(part, fault).await;
+        let begun = Instant::now();
+        let before = self.ledger.write().acknowledged;
+        let is_whole = until(6 * WHOLE, async || {
+            let goes_on = self.ledger.write().acknowledged > before;
+            let connected = self.guests.iter().all(|guest| guest.view().is_connected);
+            (goes_on && connected && self.topology.is_whole().await).then_some(())
+        });
+        let whole = is_whole.await.map(|()| begun.elapsed());
+        self.phase.send_replace(Phase::Quiet);
+        let agreed = until(2 * PATIENCE, async || self.has_all().await.then_some(())).await;
+        let (acknowledged_lost, ghosts) = self.compare().await;
+        let mut counts = self.ledger.reset();
+        if agreed.is_none() {
+            counts.errors.insert("views differ from the EIM's roster".to_owned(), 1);
+        }
+        Row { counts, acknowledged_lost, ghosts, whole: whole.filter(|_| agreed.is_some()), memory }
+    }
+
+    async fn acknowledged(&self, at_least: u64) -> bool {
+        let enough = async || (self.ledger.write().acknowledged >= at_least).then_some(());
+        until(PATIENCE, enough).await.is_some()
+    }
+
+    fn inflict(&mut self, part: Part, fault: Fault) {
+        let topology = &mut self.topology;
+        match (part, fault) {
+            (Part::Link(name), Fault::Slow) => topology.link(name).slow(),
+            (Part::Link(name), _) => topology.link(name).cut(),
+            (Part::Broker, Fault::Stop) => topology.broker.pause(),
+            (Part::Broker, _) => topology.broker.cut(),
+            (Part::Database, Fault::Stop) => topology.database.pause(),
+            (Part::Database, _) => topology.database.cut(),
+            (Part::Server, Fault::Stop) => topology.server.signal(Signal::STOP),
+            (Part::Server, _) => topology.server.cut(),
+            (Part::Eim, Fault::Stop) => topology.eim.process.signal(Signal::STOP),
+            (Part::Eim, _) => topology.eim.kill(),
+            (Part::Gateway, Fault::Stop) => topology.gateways[0].signal(Signal::STOP),
+            (Part::Gateway, _) => topology.gateways[0].kill(),
+            (Part::Media, Fault::Stop) => topology.media[0].signal(Signal::STOP),
+            (Part::Media, _) => topology.media[0].kill(),
+        }
+    }
+
+    /// Waits, and returns the most memory that a gateway had meanwhile.
+    async fn hold(&self, pause: Duration) -> usize {
+        let (until, mut most) = (Instant::now() + pause, 0);
+        while Instant::now() < until {
+            for gateway in &self.topology.gateways {
+                most = most.max(memory_of(gateway.pid()));
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+        most
+    }
+
+    async fn restore(&mut self, part: Part, fault: Fault) {
+        let topology = &mut self.topology;
+        match (part, fault) {
+            (Part::Link(name), _) => topology.link(name).restore(),
+            (Part::Broker, Fault::Stop) => topology.broker.resume(),
+            (Part::Broker, _) => topology.broker.restart().await,
+            (Part::Database, Fault::Stop) => topology.database.resume(),
+            (Part::Database, _) => topology.database.restart().await,
+            (Part::Server, Fault::Stop) => topology.server.signal(Signal::CONT),
+            (Part::Server, _) => topology.server.restart().await,
+            (Part::Eim, Fault::Stop) => topology.eim.process.signal(Signal::CONT),
+            (Part::Eim, _) => topology.eim.restart().await,
+            (Part::Gateway, Fault::Stop) => topology.gateways[0].signal(Signal::CONT),
+            (Part::Gateway, _) => topology.gateways[0].restart().await,
+            (Part::Media, Fault::Stop) => topology.media[0].signal(Signal::CONT),
+            (Part::Media, _) => topology.media[0].restart().await,
+        }
+    }
+
+    /// The EIM's roster, or `None` where it can't be asked.
+    async fn members(&self) -> Option<BTreeMap<String, Value>> {
+        let chair = self.client().await?;
+        let answer = chair.rpc("conference.members", json!({ "confId": self.conf })).await;
+        let members = answer.0.get("result")?["members"].as_array()?.clone();
+        Some(members.into_iter().map(|m| (m["userId"].as_str().unwrap_or_default().to_owned(), m)).collect())
+    }
+
+    async fn client(&self) -> Option<Client> {
+        self.topology.gateways[1].client().try_login(self.chair.clone()).await.ok()
+    }
+
+    /// Whether every guest is in, connected, and has the roster that the EIM has.
+    async fn has_all(&self) -> bool {
+        let Some(members) = self.members().await else { return false };
+        let mut last = None;
+        self.guests.iter().all(|guest| {
+            let view = guest.view();
+            let same: BTreeMap<String, Value> = view.members().into_iter().collect();
+            let seq = view.roster.as_ref().map(|roster| (roster.epoch.clone(), roster.seq));
+            let agrees = last.get_or_insert_with(|| seq.clone()) == &seq;
+            let is_in = guest.user().is_some_and(|user| members.get(&user).is_some_and(|m| m["state"] == "joined"));
+            view.is_connected && agrees && is_in && same == members
+        })
+    }
+
+    /// Acknowledged things that are not so, and members that no guest is.
+    async fn compare(&self) -> (Vec<String>, Vec<String>) {
+        let members = self.members().await.unwrap_or_default();
+        let users: BTreeSet<String> = self.guests.iter().filter_map(Guest::user).chain(["chair".to_owned()]).collect();
+        let ghosts = members.keys().filter(|user| !users.contains(*user)).cloned().collect();
+        let mut lost = Vec::new();
+        for guest in &self.guests {
+            let (user, hand) = (guest.user().unwrap_or_default(), guest.view().hand);
+            if hand.is_some_and(|hand| members.get(&user).is_some_and(|member| member["hand"] != hand)) {
+                lost.push(format!("the hand of {user}"));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        self.guests.iter().for_each(|guest| seen.extend(guest.view().seen.iter().cloned()));
+        let sent = self.ledger.write().messages.clone();
+        lost.extend(sent.difference(&seen).map(|text| format!("message {text}")));
+        (lost, ghosts)
+    }
+
+    async fn end(self) {
+        self.phase.send_replace(Phase::Over);
+        for guest in self.guests {
+            guest.ended().await;
+        }
+    }
+}
+
+impl Row {
+    fn shown(&self, part: Part, fault: Fault) -> String {
+        let refusals: Vec<String> = self.counts.errors.iter().map(|(name, n)| format!("{name} {n}")).collect();
+        let whole = self.whole.map_or("never".to_owned(), |time| format!("{:.1}", time.as_secs_f64()));
+        format!(
+            "| {part:?} | {fault:?} | {} | {} | {} | {} | {} | {whole} | {} | {} | {} |",
+            self.counts.lost,
+            self.counts.repeated,
+            self.acknowledged_lost.len(),
+            self.ghosts.len(),
+            self.counts.dropped,
+            self.counts.acknowledged,
+            refusals.join(", "),
+            self.memory >> 20,
+        )
+    }
+
+    fn wrong(&self, part: Part, fault: Fault) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut demand = |is_so: bool, what: String| {
+            if !is_so {
+                wrong.push(format!("{part:?} {fault:?}: {what}"));
+            }
+        };
+        demand(self.counts.lost == 0, format!("{} events lost", self.counts.lost));
+        demand(self.counts.repeated == 0, format!("{} events repeated", self.counts.repeated));
+        demand(self.acknowledged_lost.is_empty(), format!("acknowledged and lost: {:?}", self.acknowledged_lost));
+        demand(self.ghosts.is_empty(), format!("ghosts: {:?}", self.ghosts));
+        demand(self.whole.is_some_and(|time| time <= WHOLE), format!("whole after {:?}", self.whole));
+        demand(self.memory <= MEMORY_MAX, format!("{} MiB", self.memory >> 20));
+        wrong
+    }
+}
+
+/// In bytes; a process that was killed has none.
+fn memory_of(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = resident.and_then(|kib| kib.trim().trim_end_matches("kB").trim().parse::<usize>().ok());
+    kib.unwrap_or_default() * 1024
+}
