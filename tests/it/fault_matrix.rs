@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use self::guest::{Guest, Phase};
 use self::ledger::Ledger;
 use self::topology::Topology;
+use crate::end_to_end::whole_story;
+use crate::fixture::Fixture;
 use crate::support::client::Client;
 use crate::support::wait::{PATIENCE, until, until_true};
 
@@ -47,6 +50,7 @@ enum Fault {
 /// How much of it all.
 struct Load {
     gateways: usize,
+    conferences: usize,
     guests: u64,
     per_second: u64,
     pause: Duration,
@@ -55,6 +59,7 @@ struct Load {
 
 const TELLING: Load = Load {
     gateways: 2,
+    conferences: 1,
     guests: 40,
     per_second: 15,
     pause: Duration::from_secs(5),
@@ -72,6 +77,7 @@ const TELLING: Load = Load {
 
 const ALL: Load = Load {
     gateways: 3,
+    conferences: 1,
     guests: 200,
     per_second: 50,
     pause: Duration::from_secs(60),
@@ -107,6 +113,8 @@ const ALL: Load = Load {
 
 /// Whole again after the part is back.
 const WHOLE: Duration = Duration::from_secs(10);
+/// Guests of a node that was killed are back at another.
+const BACK: Duration = Duration::from_secs(5);
 /// A gateway's memory over that of its start with all guests, which is a bound for a flood of what waits.
 const MEMORY_MAX: usize = 400 << 20;
 
@@ -125,8 +133,8 @@ async fn nothing_acknowledged_is_lost_in_the_whole_matrix() {
 async fn matrix(load: &Load) {
     let mut stage = Stage::set(load).await;
     let mut table = String::from(
-        "| part | fault | lost | repeated | acknowledged lost | ghosts | sockets dropped | seconds to whole | operations | \
-         refusals | MiB |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| part | fault | lost | repeated | acknowledged lost | ghosts | sockets dropped | back after | whole after | \
+         snapshots | operations | refusals | MiB |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let mut wrong = Vec::new();
     for (part, fault) in load.cells {
@@ -136,8 +144,40 @@ async fn matrix(load: &Load) {
         wrong.extend(row.wrong(*part, *fault));
     }
     println!("{table}");
-    assert!(wrong.is_empty(), "{wrong:#?}");
     stage.end().await;
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Both nodes of two are restarted one after the other while everybody is in.
+const ROLLING: Load =
+    Load { gateways: 2, conferences: 4, guests: 80, per_second: 10, pause: Duration::ZERO, cells: &[] };
+const ROLLING_MANY: Load = Load { conferences: 40, guests: 2000, ..ROLLING };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_of_nodes_that_stop_one_after_the_other_move_without_a_gap() {
+    let load = if std::env::var_os("CONFGATE_TEST_LONG").is_some() { ROLLING_MANY } else { ROLLING };
+    let mut stage = Stage::set(&load).await;
+    for at in 0..load.gateways {
+        stage.ledger.reset();
+        let begun = Instant::now();
+        let stopped = stage.topology.gateways[at].stop(PATIENCE).await;
+        assert!(stopped.is_some_and(|status| status.success()), "{stopped:?}");
+        until_true("all guests are back", async || stage.has_all().await).await;
+        let counts = stage.ledger.reset();
+        println!("node {at}: {} sockets moved in {:?}: {counts:?}", counts.dropped, begun.elapsed());
+        assert!(counts.dropped > 0);
+        assert_eq!((counts.lost, counts.repeated), (0, 0), "node {at}");
+        // The other node holds their conferences; one that has just started has no events from before.
+        assert!(at > 0 || counts.snapshots == 0, "{} snapshots", counts.snapshots);
+        stage.topology.gateways[at].restart().await;
+    }
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ejabberd_a_guest_walks_in_on_three_gateway_nodes_and_two_media_nodes() {
+    let mut topology = Topology::start(3).await;
+    whole_story(Fixture::on(topology.gateways.remove(0))).await;
 }
 
 /// The running parts, and the guests.
@@ -147,7 +187,8 @@ struct Stage {
     phase: watch::Sender<Phase>,
     ledger: Ledger,
     chair: Value,
-    conf: String,
+    /// Their ids; the guests are in them by turns.
+    confs: Vec<String>,
 }
 
 /// What one cell measured.
@@ -155,6 +196,9 @@ struct Row {
     counts: ledger::Counts,
     acknowledged_lost: Vec<String>,
     ghosts: Vec<String>,
+    /// When all whose sockets were dropped had another one, counted from the fault.
+    back: Option<Duration>,
+    /// When all was whole, counted from the part's return.
     whole: Option<Duration>,
     memory: usize,
 }
@@ -165,14 +209,23 @@ impl Stage {
         let login =
             json!({"grantType": "client_credentials", "clientId": "chair", "clientSecret": "the chair's secret"});
         let chair = topology.gateways[0].client().try_login(login.clone()).await.expect("the chair may log in");
-        let made = chair.rpc("conference.create", json!({ "name": "Matrix" })).await.result();
-        let conf = made["confId"].as_str().expect("an id").to_owned();
-        let code = made["link"]["code"].as_str().expect("a code").to_owned();
+        let (mut confs, mut codes) = (Vec::new(), Vec::new());
+        for _ in 0..load.conferences {
+            let made = chair.rpc("conference.create", json!({ "name": "Matrix" })).await.result();
+            confs.push(made["confId"].as_str().expect("an id").to_owned());
+            codes.push(made["link"]["code"].as_str().expect("a code").to_owned());
+        }
         let (phase, now) = watch::channel(Phase::Quiet);
         let (ledger, homes) = (Ledger::default(), topology.homes());
-        let guests = (0..load.guests).map(|n| Guest::enter(n, &code, &homes, now.clone(), &ledger)).collect();
-        let stage = Self { topology, guests, phase, ledger, chair: login, conf };
-        until_true("all guests are in", async || stage.has_all().await).await;
+        // Each conference has guests at each node.
+        let enter = |n: u64| {
+            let (turn, conf) = (n as usize / codes.len(), n as usize % codes.len());
+            Guest::enter(n, &codes[conf], &homes, turn, now.clone(), &ledger)
+        };
+        let guests = (0..load.guests).map(enter).collect();
+        let stage = Self { topology, guests, phase, ledger, chair: login, confs };
+        let all = until(PATIENCE * (1 + load.guests as u32 / 100), async || stage.has_all().await.then_some(()));
+        assert!(all.await.is_some(), "not all guests are in");
         stage
     }
 
@@ -182,7 +235,7 @@ impl Stage {
         let busy = self.acknowledged(load.per_second).await;
         assert!(busy, "guests don't operate before the fault");
         self.inflict(part, fault);
-        let memory = self.hold(load.pause).await;
+        let (memory, back) = self.hold(load.pause).await;
         self.restore(part, fault).await;
         let begun = Instant::now();
         let before = self.ledger.write().acknowledged;
@@ -199,7 +252,7 @@ impl Stage {
         if agreed.is_none() {
             counts.errors.insert("views differ from the EIM's roster".to_owned(), 1);
         }
-        Row { counts, acknowledged_lost, ghosts, whole: whole.filter(|_| agreed.is_some()), memory }
+        Row { counts, acknowledged_lost, ghosts, back, whole: whole.filter(|_| agreed.is_some()), memory }
     }
 
     async fn acknowledged(&self, at_least: u64) -> bool {
@@ -227,16 +280,20 @@ impl Stage {
         }
     }
 
-    /// Waits, and returns the most memory that a gateway had meanwhile.
-    async fn hold(&self, pause: Duration) -> usize {
-        let (until, mut most) = (Instant::now() + pause, 0);
-        while Instant::now() < until {
+    /// Waits; returns the most memory that a gateway had meanwhile, and when all guests were connected again.
+    async fn hold(&self, pause: Duration) -> (usize, Option<Duration>) {
+        let (begun, mut most, mut back) = (Instant::now(), 0, None);
+        while begun.elapsed() < pause {
+            let dropped = self.ledger.write().dropped > 0;
+            if back.is_none() && dropped && self.guests.iter().all(|guest| guest.view().is_connected) {
+                back = Some(begun.elapsed());
+            }
             for gateway in &self.topology.gateways {
                 most = most.max(memory_of(gateway.pid()));
             }
-            sleep(Duration::from_millis(200)).await;
+            sleep(Duration::from_millis(100)).await;
         }
-        most
+        (most, back)
     }
 
     async fn restore(&mut self, part: Part, fault: Fault) {
@@ -258,35 +315,47 @@ impl Stage {
         }
     }
 
-    /// The EIM's roster, or `None` where it can't be asked.
-    async fn members(&self) -> Option<BTreeMap<String, Value>> {
-        let chair = self.client().await?;
-        let answer = chair.rpc("conference.members", json!({ "confId": self.conf })).await;
-        let members = answer.0.get("result")?["members"].as_array()?.clone();
-        Some(members.into_iter().map(|m| (m["userId"].as_str().unwrap_or_default().to_owned(), m)).collect())
+    /// The EIM's roster of each conference, or `None` where it can't be asked.
+    async fn members(&self) -> Option<Vec<BTreeMap<String, Value>>> {
+        let (chair, mut all) = (self.client().await?, Vec::new());
+        for conf in &self.confs {
+            let answer = chair.rpc("conference.members", json!({ "confId": conf })).await;
+            let members = answer.0.get("result")?["members"].as_array()?.clone();
+            let user = |member: &Value| member["userId"].as_str().unwrap_or_default().to_owned();
+            all.push(members.into_iter().map(|member| (user(&member), member)).collect());
+        }
+        Some(all)
     }
 
+    /// The chair at a gateway that listens. The last comes first: the first is the one that is broken.
     async fn client(&self) -> Option<Client> {
-        self.topology.gateways[1].client().try_login(self.chair.clone()).await.ok()
+        for gateway in self.topology.gateways.iter().rev() {
+            if TcpStream::connect(gateway.http()).await.is_ok() {
+                return gateway.client().try_login(self.chair.clone()).await.ok();
+            }
+        }
+        None
     }
 
     /// Whether every guest is in, connected, and has the roster that the EIM has.
     async fn has_all(&self) -> bool {
-        let Some(members) = self.members().await else { return false };
-        let mut last = None;
-        self.guests.iter().all(|guest| {
+        let Some(all) = self.members().await else { return false };
+        let mut last = vec![None; all.len()];
+        self.guests.iter().enumerate().all(|(n, guest)| {
+            let (members, last) = (&all[n % all.len()], &mut last[n % all.len()]);
             let view = guest.view();
             let same: BTreeMap<String, Value> = view.members().into_iter().collect();
             let seq = view.roster.as_ref().map(|roster| (roster.epoch.clone(), roster.seq));
             let agrees = last.get_or_insert_with(|| seq.clone()) == &seq;
             let is_in = guest.user().is_some_and(|user| members.get(&user).is_some_and(|m| m["state"] == "joined"));
-            view.is_connected && agrees && is_in && same == members
+            view.is_connected && agrees && is_in && &same == members
         })
     }
 
     /// Acknowledged things that are not so, and members that no guest is.
     async fn compare(&self) -> (Vec<String>, Vec<String>) {
-        let members = self.members().await.unwrap_or_default();
+        let all = self.members().await.unwrap_or_default();
+        let members: BTreeMap<String, Value> = all.into_iter().flatten().collect();
         let users: BTreeSet<String> = self.guests.iter().filter_map(Guest::user).chain(["chair".to_owned()]).collect();
         let ghosts = members.keys().filter(|user| !users.contains(*user)).cloned().collect();
         let mut lost = Vec::new();
@@ -314,14 +383,16 @@ impl Stage {
 impl Row {
     fn shown(&self, part: Part, fault: Fault) -> String {
         let refusals: Vec<String> = self.counts.errors.iter().map(|(name, n)| format!("{name} {n}")).collect();
-        let whole = self.whole.map_or("never".to_owned(), |time| format!("{:.1}", time.as_secs_f64()));
+        let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+        let (back, whole) = (self.back.map_or("–".to_owned(), seconds), self.whole.map_or("never".to_owned(), seconds));
         format!(
-            "| {part:?} | {fault:?} | {} | {} | {} | {} | {} | {whole} | {} | {} | {} |",
+            "| {part:?} | {fault:?} | {} | {} | {} | {} | {} | {back} | {whole} | {} | {} | {} | {} |",
             self.counts.lost,
             self.counts.repeated,
             self.acknowledged_lost.len(),
             self.ghosts.len(),
             self.counts.dropped,
+            self.counts.snapshots,
             self.counts.acknowledged,
             refusals.join(", "),
             self.memory >> 20,
@@ -340,6 +411,9 @@ impl Row {
         demand(self.acknowledged_lost.is_empty(), format!("acknowledged and lost: {:?}", self.acknowledged_lost));
         demand(self.ghosts.is_empty(), format!("ghosts: {:?}", self.ghosts));
         demand(self.whole.is_some_and(|time| time <= WHOLE), format!("whole after {:?}", self.whole));
+        if (part, fault) == (Part::Gateway, Fault::Kill) {
+            demand(self.back.is_some_and(|time| time <= BACK), format!("guests back after {:?}", self.back));
+        }
         demand(self.memory <= MEMORY_MAX, format!("{} MiB", self.memory >> 20));
         wrong
     }

@@ -54,13 +54,20 @@ pub struct Guest {
 }
 
 impl Guest {
-    pub fn enter(number: u64, code: &str, homes: &[Home], phase: watch::Receiver<Phase>, ledger: &Ledger) -> Self {
+    pub fn enter(
+        number: u64,
+        code: &str,
+        homes: &[Home],
+        first: usize,
+        phase: watch::Receiver<Phase>,
+        ledger: &Ledger,
+    ) -> Self {
         let (view, user) = (Arc::default(), Arc::default());
         let life = Life {
             number,
             code: code.to_owned(),
             homes: homes.to_vec(),
-            at: number as usize % homes.len(),
+            at: first % homes.len(),
             login: None,
             has_joined: false,
             ids: 0,
@@ -248,7 +255,6 @@ impl Life {
                 sleep(Duration::from_millis(self.random.random_range(AGAIN_MS.0..AGAIN_MS.1))).await;
             }
         }
-        self.view().hand = Some(false);
         Ok(())
     }
 
@@ -286,6 +292,7 @@ impl Life {
                 if self.call(socket, "conference.leave", json!({ "confId": conf })).await?.is_some() {
                     self.has_joined = false;
                     self.join(socket).await?;
+                    self.view().hand = Some(false);
                 }
             }
         }
