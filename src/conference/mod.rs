@@ -2,6 +2,7 @@
 //! resume from. The EIM alone numbers events; here they are kept, handed on and asked for again.
 
 mod actor;
+mod attached;
 mod core;
 pub mod failover;
 mod lapses;
