@@ -13,6 +13,8 @@ pub mod takeover;
 
 #[cfg(test)]
 mod histories;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
