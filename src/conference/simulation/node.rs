@@ -9,6 +9,7 @@ use super::consumer::Consumer;
 use super::messages::{Due, Message, Operation, Timer, World, pause};
 use super::requests::{Purpose, Requests};
 use super::schedule::{ConnectionId, End, Ms};
+use crate::conference::Ending;
 use crate::conference::attached::Attached;
 use crate::conference::core::{Core, Effect, EimRequest, Failure, Limits, Start};
 use crate::conference::log::Position;
@@ -243,7 +244,7 @@ impl Node {
         if actor.sockets.get(user).is_some_and(|(known, _)| *known == generation) {
             actor.sockets.remove(user);
         }
-        self.existing(world, |core, now| core.detach(user, generation, now));
+        self.existing(world, |core, now| core.detach(user, generation, Ending::Closed, now));
     }
 
     fn close(&mut self, user: &UserId, connection: ConnectionId, world: &mut World) {
