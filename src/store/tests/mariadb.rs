@@ -64,6 +64,7 @@ impl MariaDb {
         let installed = Command::new("mariadb-install-db")
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--user=root"])
             .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--tmpdir={}", folder.path().display()))
             .stdout(Stdio::null())
             .status()
             .expect("MariaDB is installed");
@@ -73,6 +74,7 @@ impl MariaDb {
             .args(["--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M", "--innodb-flush-log-at-trx-commit=2"])
             .arg(format!("--datadir={}", data.display()))
             .arg(format!("--socket={}", socket.display()))
+            .arg(format!("--tmpdir={}", folder.path().display()))
             .arg(format!("--log-error={}", folder.path().join("log").display()))
             .spawn()
             .unwrap();

@@ -8,7 +8,7 @@ use super::store;
 use crate::clock_steps::WallClock;
 use crate::fixture::CLIENTS;
 use crate::support::client::Client;
-use crate::support::gateway::{Eim, Gateway, eim};
+use crate::support::gateway::{Eim, Gateway, eim_with};
 use crate::support::mariadb::MariaDb;
 use crate::support::wait::{PATIENCE, until, until_true};
 use crate::support::xmpp_server::{COMPONENT, SECOND_COMPONENT, XmppServer};
@@ -29,9 +29,10 @@ impl Pair {
     /// The second one with that environment.
     async fn start(environment: &[(String, String)]) -> Self {
         let (server, database) = tokio::join!(XmppServer::prosody(), MariaDb::start());
-        let eim = eim(&server).await;
+        // The users ask all the time whether they may come in again.
+        let limits = format!("[limits]\nkick_s = {}\nown_controls_per_minute = 100000\n", KICK.as_secs());
+        let eim = eim_with(&format!("{}{limits}", server.eim_section())).await;
         let node = |id: &str, section: &str| {
-            let limits = format!("[limits]\nkick_s = {}\n", KICK.as_secs());
             let store = store(&database.url());
             Gateway::with(&format!("{CLIENTS}\n{section}{store}[node]\nid = {id:?}\nlease_ms = 1000\n{limits}"))
         };

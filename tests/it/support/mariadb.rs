@@ -198,6 +198,7 @@ async fn install(directory: &Path) {
     command
         .arg("--no-defaults")
         .arg(format!("--datadir={}", directory.join("data").display()))
+        .arg(format!("--tmpdir={}", directory.display()))
         .args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
         .current_dir(directory)
         .env("HOME", directory);
