@@ -25,10 +25,10 @@ pub enum StoreCommand {
 /// password.
 #[derive(Args)]
 pub struct Copy {
-    /// sqlite:PATH, or a configuration file whose [store] names it
+    /// sqlite:PATH, or a configuration file whose section "store" names it
     #[arg(value_name = "FROM")]
     from: String,
-    /// mysql://..., or a configuration file whose [store] names it
+    /// mysql://..., or a configuration file whose section "store" names it
     #[arg(value_name = "TO")]
     to: String,
 }

@@ -428,7 +428,7 @@ impl Turn {
     }
 }
 
-/// Whether its host is 0.0.0.0 or [::], which nobody can reach.
+/// Whether its host is the unspecified address, which nobody can reach.
 fn names_every_address(url: &Url) -> bool {
     url.host().parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified())
 }

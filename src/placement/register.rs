@@ -255,7 +255,7 @@ fn owner(gateway_id: &str) -> String {
     format!("call gateway {gateway_id}")
 }
 
-/// Whether the address's host is 0.0.0.0 or [::], which nobody can reach.
+/// Whether the address's host is the unspecified one, which nobody can reach.
 fn is_unspecified(url: &str) -> bool {
     let ip = Url::parse(url).and_then(|url| url.host().parse::<std::net::IpAddr>().ok());
     ip.is_some_and(|ip| ip.is_unspecified())
