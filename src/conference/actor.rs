@@ -316,7 +316,7 @@ fn done(answer: Result<Value, Refusal>) -> Result<(), Failure> {
     answer.map(drop).map_err(|refusal| failure(&refusal))
 }
 
-pub(super) fn failure(refusal: &Refusal) -> Failure {
+fn failure(refusal: &Refusal) -> Failure {
     match refusal.kind {
         _ if refusal.is_retryable() => Failure::Unreachable,
         Kind::NotFound | Kind::NotOpen => Failure::NoConference,

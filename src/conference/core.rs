@@ -5,7 +5,7 @@ mod look;
 mod presence;
 mod unseen;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, Role, Roster, Video, WaitingReason};
 use crate::http::ws::Frame;
@@ -197,8 +197,8 @@ pub struct Core {
     date: Option<u64>,
     limits: Limits,
     log: Option<Log>,
-    subscribers: BTreeMap<UserId, Subscriber>,
-    presence: BTreeMap<UserId, Presence>,
+    subscribers: HashMap<UserId, Subscriber>,
+    presence: HashMap<UserId, Presence>,
     /// Events that wait for a fresh roster.
     held: Vec<Event>,
     /// A fresh roster has been asked for, and when it may be asked for again.
@@ -213,7 +213,7 @@ pub struct Core {
     look: Look,
     unseen: Unseen,
     /// Members with a place at a call gateway here, and since when: as long as there are any, the roster is followed.
-    placed: BTreeMap<UserId, u64>,
+    placed: HashMap<UserId, u64>,
     /// When the roster was asked for last, and from when on it is to be looked at, should nobody listen.
     asked_at: u64,
     follow_at: u64,
@@ -228,8 +228,8 @@ impl Core {
             date: None,
             limits,
             log: None,
-            subscribers: BTreeMap::new(),
-            presence: BTreeMap::new(),
+            subscribers: HashMap::new(),
+            presence: HashMap::new(),
             held: Vec::new(),
             syncing: None,
             newer: None,
@@ -238,7 +238,7 @@ impl Core {
             idle_since: Some(now),
             look: Look::new(now + limits.look_ms),
             unseen: Unseen::default(),
-            placed: BTreeMap::new(),
+            placed: HashMap::new(),
             asked_at: 0,
             follow_at: 0,
         }

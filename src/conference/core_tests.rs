@@ -190,26 +190,6 @@ fn a_resumed_socket_gets_the_missed_events_and_nothing_else() {
 }
 
 #[test]
-fn who_comes_from_a_node_that_was_ahead_resumes_when_this_one_has_caught_up() {
-    let mut truth = Truth::new(&["a", "b"]);
-    let mut core = attached(&truth, &["b"]);
-    let on_its_way = truth.event(Change::MemberUpdated(member("b", 1)));
-    core.attach(user("a"), 1, Start::Since(Position { epoch: "e1".into(), seq: on_its_way.seq }), 0);
-    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
-    assert_eq!(frames(&out, "a"), []);
-    assert_eq!(frames(&core.event(on_its_way, 1), "a"), [], "they have it");
-    let next = core.event(truth.event(Change::MemberUpdated(member("b", 2))), 2);
-    assert_eq!(frames(&next, "a").len(), 1);
-
-    // The event does not come: nobody waits for ever.
-    let mut core = attached(&Truth::new(&["a", "b"]), &["b"]);
-    core.attach(user("a"), 1, Start::Since(Position { epoch: "e1".into(), seq: 11 }), 0);
-    core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
-    let out = core.tick(CATCH_UP_MS);
-    assert_eq!(frames(&out, "a")[0].1["reason"], "gap");
-}
-
-#[test]
 fn a_position_that_does_not_serve_gets_a_snapshot_with_the_reason() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["b"]);
