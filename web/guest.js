@@ -160,6 +160,7 @@ class GuestPage {
       waysOn: (reason) => this.#waysOn(reason),
       onOver: (reason) => this.#over(reason),
     });
+    conferenceSession.live.addEventListener("leaving", () => this.#session.park());
     conferenceSession.start(isReload);
   }
 

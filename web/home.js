@@ -161,6 +161,7 @@ class HomePage {
       },
     });
     this.#conferenceSession = conferenceSession;
+    conferenceSession.live.addEventListener("leaving", () => history.replaceState(null, "", location.pathname));
     conferenceSession.live.addEventListener("call", (event) => {
       const { method, params } = /** @type {CustomEvent} */ (event).detail;
       phone.handleNotice(method, params);

@@ -20,7 +20,7 @@ const CLOSE_REASONS = /** @type {Record<number, string>} */ ({
 /**
  * `change`: anything to draw is different. `notice`: something worth a passing word, `detail` = {event, before}.
  * `call`: news of a call, this one's or another that rings, `detail` = {method, params}.
- * `callgw`: the conference has another call gateway, `detail` = {from, to, reason}.
+ * `callgw`: the conference has another call gateway, `detail` = {from, to, reason}. `leaving`: the reader leaves for good.
  * Phases: `connecting` -> `waiting` (in the lobby) | `in` -> `over`, for `reason`: left, kicked, banned, denied, ended,
  * notStarted, unknown, takenOver, signedOut, refused (then `error` says why).
  */
@@ -40,6 +40,7 @@ export class LiveConference extends EventTarget {
   #backoff = new Backoff({ baseMs: 1_000, maxMs: 15_000 });
   #timer = 0;
   #isJoining = false;
+  #isLeaving = false;
   /** False after a gap: what is drawn is stale, and only a snapshot helps. */
   #isInStep = false;
   #knowsWaiting = false;
@@ -92,9 +93,11 @@ export class LiveConference extends EventTarget {
     this.socket.open();
   }
 
-  /** Leaves for good. */
+  /** Leaves for good. The page hears of it before the server answers: one that is closed or opened anew meanwhile doesn't come back. */
   async leave() {
     if (this.phase === "over") return; // we may be in it anew
+    this.#isLeaving = true;
+    this.dispatchEvent(new Event("leaving"));
     try {
       await this.rpc.call("conference.leave", { confId: this.confId });
     } catch {
@@ -124,7 +127,8 @@ export class LiveConference extends EventTarget {
   }
 
   async #join() {
-    if (this.#isJoining || this.phase === "over") return;
+    // A snapshot on the way out, which we are no longer in, is no reason to come in again.
+    if (this.#isJoining || this.#isLeaving || this.phase === "over") return;
     this.#isJoining = true;
     clearTimeout(this.#timer);
     try {

@@ -223,3 +223,27 @@ test("who ends the conference hears that it has ended, not that the connection i
   assert.deepEqual(await asked, {});
   assert.deepEqual([live.phase, live.reason], ["over", "ended"]);
 });
+
+test("the page hears of leaving before the server is asked", async (t) => {
+  t.mock.timers.enable();
+  const { live, calls, snapshot } = scene(entered);
+  await live.enter();
+  snapshot({ members: [member("me")] });
+  let callsBefore = 0;
+  live.addEventListener("leaving", () => (callsBefore = calls.length));
+  const left = live.leave();
+  assert.deepEqual([callsBefore, calls], [1, ["conference.join", "conference.leave"]]);
+  await left;
+  assert.equal(live.reason, "left");
+});
+
+test("a snapshot on the way out brings nobody back", async (t) => {
+  t.mock.timers.enable();
+  const { live, calls, snapshot } = scene(entered);
+  await live.enter();
+  snapshot({ members: [member("me")] });
+  const left = live.leave();
+  snapshot({ seq: 9, reason: "gap" });
+  await left;
+  assert.deepEqual([calls, live.reason], [["conference.join", "conference.leave"], "left"]);
+});
