@@ -43,8 +43,9 @@ impl Room {
         if !self.presence.contains_key(user) && self.presence.len() > bound {
             return Err(StanzaError::of(Reason::ConferenceFull));
         }
-        self.arrive(cause, user);
+        // Before the arrival is told, which the subscriber's node has to hear too: its log goes on with that event.
         self.hold(user, claim, true, Some((visitor.address.clone(), cause.now.moment)));
+        self.arrive(cause, user);
         Ok(())
     }
 

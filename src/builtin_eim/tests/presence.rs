@@ -37,6 +37,18 @@ fn a_socket_that_closes_and_opens_again_is_told_as_reconnecting_and_back() {
 }
 
 #[test]
+fn the_event_of_an_arrival_goes_to_the_arriving_users_node_too() {
+    let mut world = World::new();
+    let conf = world.conference(&[]);
+    world.join("ben", &conf).unwrap();
+    world.presence("ben", &conf, &told("n1", "4", "reconnecting")).unwrap();
+    let answer = world.subscribe(&via("ben"), &conf, "n1", 5).unwrap();
+    // A log that ends before the arrival goes on without a gap.
+    let heard = world.events_at(&via("ben"));
+    assert_eq!(heard.iter().map(|event| event.seq).collect::<Vec<_>>(), [answer.seq]);
+}
+
+#[test]
 fn presence_from_an_older_socket_has_no_effect() {
     let (mut world, conf) = with_ben();
     world.subscribe(&via("ben"), &conf, "n1", 7).unwrap();
