@@ -142,6 +142,10 @@ impl Actor {
                 if call {
                     self.core.set_call();
                 }
+                // Two tasks attach the two sockets: the newer one may come first.
+                if self.sockets.get(&user).is_some_and(|(newer, _)| *newer > generation) {
+                    return Vec::new();
+                }
                 self.sockets.insert(user.clone(), (generation, outbox));
                 let effects = self.core.attach(user.clone(), generation, start, now);
                 if guest {
@@ -316,7 +320,7 @@ fn done(answer: Result<Value, Refusal>) -> Result<(), Failure> {
     answer.map(drop).map_err(|refusal| failure(&refusal))
 }
 
-fn failure(refusal: &Refusal) -> Failure {
+pub(super) fn failure(refusal: &Refusal) -> Failure {
     match refusal.kind {
         _ if refusal.is_retryable() => Failure::Unreachable,
         Kind::NotFound | Kind::NotOpen => Failure::NoConference,

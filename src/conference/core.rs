@@ -5,7 +5,7 @@ mod look;
 mod presence;
 mod unseen;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, Role, Roster, Video, WaitingReason};
 use crate::http::ws::Frame;
@@ -197,8 +197,8 @@ pub struct Core {
     date: Option<u64>,
     limits: Limits,
     log: Option<Log>,
-    subscribers: HashMap<UserId, Subscriber>,
-    presence: HashMap<UserId, Presence>,
+    subscribers: BTreeMap<UserId, Subscriber>,
+    presence: BTreeMap<UserId, Presence>,
     /// Events that wait for a fresh roster.
     held: Vec<Event>,
     /// A fresh roster has been asked for, and when it may be asked for again.
@@ -213,7 +213,7 @@ pub struct Core {
     look: Look,
     unseen: Unseen,
     /// Members with a place at a call gateway here, and since when: as long as there are any, the roster is followed.
-    placed: HashMap<UserId, u64>,
+    placed: BTreeMap<UserId, u64>,
     /// When the roster was asked for last, and from when on it is to be looked at, should nobody listen.
     asked_at: u64,
     follow_at: u64,
@@ -228,8 +228,8 @@ impl Core {
             date: None,
             limits,
             log: None,
-            subscribers: HashMap::new(),
-            presence: HashMap::new(),
+            subscribers: BTreeMap::new(),
+            presence: BTreeMap::new(),
             held: Vec::new(),
             syncing: None,
             newer: None,
@@ -238,7 +238,7 @@ impl Core {
             idle_since: Some(now),
             look: Look::new(now + limits.look_ms),
             unseen: Unseen::default(),
-            placed: HashMap::new(),
+            placed: BTreeMap::new(),
             asked_at: 0,
             follow_at: 0,
         }
@@ -257,7 +257,11 @@ impl Core {
     /// A socket opened, or one that the EIM didn't let listen may now, or the conference was made while it was open.
     pub fn attach(&mut self, user: UserId, generation: u64, start: Start, now: u64) -> Effects {
         let mut out = Vec::new();
-        if self.subscribers.get(&user).is_some_and(|l| l.generation == generation) {
+        let known = self.subscribers.get(&user).map(|l| l.generation);
+        if known.is_some_and(|known| known > generation) {
+            return out;
+        }
+        if known == Some(generation) {
             // They may have been let in just now, and what is being asked was asked before.
             if let Some(presence) = self.presence.get_mut(&user) {
                 presence.let_in = presence.asking.is_some();

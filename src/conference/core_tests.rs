@@ -190,6 +190,26 @@ fn a_resumed_socket_gets_the_missed_events_and_nothing_else() {
 }
 
 #[test]
+fn who_comes_from_a_node_that_was_ahead_resumes_when_this_one_has_caught_up() {
+    let mut truth = Truth::new(&["a", "b"]);
+    let mut core = attached(&truth, &["b"]);
+    let on_its_way = truth.event(Change::MemberUpdated(member("b", 1)));
+    core.attach(user("a"), 1, Start::Since(Position { epoch: "e1".into(), seq: on_its_way.seq }), 0);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
+    assert_eq!(frames(&out, "a"), []);
+    assert_eq!(frames(&core.event(on_its_way, 1), "a"), [], "they have it");
+    let next = core.event(truth.event(Change::MemberUpdated(member("b", 2))), 2);
+    assert_eq!(frames(&next, "a").len(), 1);
+
+    // The event does not come: nobody waits for ever.
+    let mut core = attached(&Truth::new(&["a", "b"]), &["b"]);
+    core.attach(user("a"), 1, Start::Since(Position { epoch: "e1".into(), seq: 11 }), 0);
+    core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
+    let out = core.tick(CATCH_UP_MS);
+    assert_eq!(frames(&out, "a")[0].1["reason"], "gap");
+}
+
+#[test]
 fn a_position_that_does_not_serve_gets_a_snapshot_with_the_reason() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["b"]);
@@ -302,6 +322,30 @@ fn member_that_joins_without_a_socket_is_away() {
     core.on_snapshot_reply(Ok(truth.0.clone()), 19_999);
     core.follow_at = u64::MAX;
     assert!(matches!(requests(&core.tick(20_000))[..], [EimRequest::Gone { .. }]));
+}
+
+#[test]
+fn a_socket_numbered_before_a_join_is_subscribed_at_the_number_of_the_join() {
+    let subscribe = EimRequest::Subscribe { user: user("a"), generation: 6 };
+    let mut core = core();
+    // The sockets 4 and 5 are being opened while the join is answered.
+    core.joined(&user("a"), 6, 0);
+    core.on_presence_reply(&user("a"), Ok(()), 0);
+    assert_eq!(requests(&core.attach(user("a"), 4, Start::Snapshot, 0)), [&subscribe]);
+    let truth = Truth::new(&["a"]);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
+    assert_eq!(frames(&out, "a").len(), 1);
+
+    // A second one gets its own start, though its number is not above the one that the EIM knows.
+    assert_eq!(requests(&core.attach(user("a"), 5, Start::Snapshot, 1)), [&subscribe]);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 1);
+    assert_eq!(frames(&out, "a").len(), 1);
+
+    // The first one's attachment comes late: it takes nothing from the second.
+    assert_eq!(core.attach(user("a"), 4, Start::Snapshot, 2), []);
+    assert_eq!(core.detach(&user("a"), 4, Ending::Closed, 2), []);
+    let out = core.detach(&user("a"), 5, Ending::Closed, 2);
+    assert!(matches!(requests(&out)[..], [EimRequest::Unsubscribe { generation: 6, .. }]), "{out:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! resume from. The EIM alone numbers events; here they are kept, handed on and asked for again.
 
 mod actor;
+mod attached;
 mod core;
 pub mod failover;
 mod lapses;
@@ -12,6 +13,8 @@ pub mod takeover;
 
 #[cfg(test)]
 mod histories;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};

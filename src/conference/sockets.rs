@@ -1,17 +1,18 @@
 //! The event sockets open on this node: one for each user; a second one takes over, here or on another node.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::Notify;
 
 use crate::clock::Moment;
+use crate::conference::attached::Attached;
 use crate::conference::{ConferenceRef, Conferences, Ending, Socket, Start, notification};
 use crate::eim::amqp::bindings::{Binding, Subject};
 use crate::event::CallEvent;
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::{Close, Outbox};
-use crate::ids::{ConfId, UserId};
+use crate::ids::UserId;
 use crate::sync;
 
 /// The registry: cloneable; owns who is connected, not the connections.
@@ -43,7 +44,7 @@ struct Live {
     is_elsewhere: bool,
     /// The refresh family that admitted it.
     family: String,
-    attached: HashSet<ConfId>,
+    attached: Attached,
     /// Told when the EIM may have forgotten the user's subscriptions.
     link_up: Arc<Notify>,
     /// Where a broker delivers the user's events.
@@ -68,9 +69,9 @@ impl Sockets {
         let link_up = Arc::new(Notify::new());
         let socket = Socket { generation, guest, outbox };
         let _binding = self.0.conferences.bindings().hold(Subject::User(user.clone()));
-        let (family, attached) = (family.to_owned(), HashSet::new());
+        let (family, attached) = (family.to_owned(), Attached::default());
         let link = link_up.clone();
-        let live = Live { socket, seq: None, is_elsewhere: false, family, attached, link_up: link, _binding };
+        let mut live = Live { socket, seq: None, is_elsewhere: false, family, attached, link_up: link, _binding };
         let mut open = self.lock();
         if let Some(why) = self.0.closed_for.get() {
             live.socket.outbox.close(*why);
@@ -79,9 +80,11 @@ impl Sockets {
             live.socket.outbox.close(Close::TakenOver);
             return link_up;
         }
-        if let Some(old) = open.live.insert(user.clone(), live) {
+        if let Some(old) = open.live.remove(user) {
             old.socket.outbox.close(Close::TakenOver);
+            live.attached = old.attached;
         }
+        open.live.insert(user.clone(), live);
         open.unregistered.insert(user.clone(), (generation, Moment::now()));
         open.measure();
         drop(open);
@@ -102,10 +105,18 @@ impl Sockets {
             let live =
                 open.live.get_mut(user).filter(|live| live.socket.generation == generation && !live.is_elsewhere);
             let Some(live) = live else { return };
-            live.attached.insert(conf.conf_id.clone());
+            live.attached.attach(&conf.conf_id, generation);
             live.socket.clone()
         };
         self.0.conferences.attach(conf, user, start, socket).await;
+        // It may have ended meanwhile, and its detaching have come before.
+        let how = match self.lock().live.get(user) {
+            Some(live) if live.attached.has(&conf.conf_id) => return,
+            Some(live) if live.is_elsewhere => Ending::TakenOver,
+            Some(live) if live.socket.generation == generation => return,
+            _ => Ending::Closed,
+        };
+        self.0.conferences.detach(&conf.conf_id, user, generation, how).await;
     }
 
     /// Lets the user's socket, if they have one, listen to the conference; answers whether they have one.
@@ -130,7 +141,7 @@ impl Sockets {
     pub async fn attach_again(&self) {
         let mut all = Vec::new();
         for (user, live) in &self.lock().live {
-            all.extend(live.attached.iter().map(|conf| (conf.clone(), user.clone(), live.socket.clone())));
+            all.extend(live.attached.confs().map(|conf| (conf.clone(), user.clone(), live.socket.clone())));
         }
         for (conf_id, user, socket) in all {
             // What is known to be a call stays one.
@@ -139,8 +150,8 @@ impl Sockets {
         }
     }
 
-    /// The socket has ended. One that was taken over removes nobody: its successor listens in its place. Answers
-    /// whether it was the user's last.
+    /// The socket has ended. One that was taken over removes nobody: its successor listens in its place, or ends in its
+    /// place where it didn't come to that. Answers whether it was the user's last.
     pub async fn closed(&self, user: &UserId, generation: u64) -> bool {
         let ended = {
             let mut open = self.lock();
@@ -153,8 +164,8 @@ impl Sockets {
             ended
         };
         let Some(live) = ended else { return false };
-        for conf in live.attached {
-            self.0.conferences.detach(&conf, user, generation, Ending::Closed).await;
+        for (conf, listening) in live.attached.detached() {
+            self.0.conferences.detach(&conf, user, listening, Ending::Closed).await;
         }
         true
     }
@@ -198,17 +209,17 @@ impl Sockets {
 
     /// At once, not when the socket has ended: until then nothing may be reported of it any more.
     async fn yield_to_other_node(&self, user: &UserId, is_older: impl Fn(&Live) -> bool) {
-        let (generation, attached) = {
+        let attached = {
             let mut open = self.lock();
             let Some(live) = open.live.get_mut(user).filter(|live| !live.is_elsewhere && is_older(live)) else {
                 return;
             };
             live.is_elsewhere = true;
             live.socket.outbox.close(Close::TakenOver);
-            (live.socket.generation, std::mem::take(&mut live.attached))
+            std::mem::take(&mut live.attached)
         };
-        for conf in attached {
-            self.0.conferences.detach(&conf, user, generation, Ending::TakenOver).await;
+        for (conf, listening) in attached.detached() {
+            self.0.conferences.detach(&conf, user, listening, Ending::TakenOver).await;
         }
     }
 
@@ -220,7 +231,7 @@ impl Sockets {
         metrics::counter!("confgate_call_events_total", "outcome" => outcome).increment(1);
         let Some(live) = live else { return };
         if event.is_last() {
-            live.attached.remove(&event.conf_id);
+            live.attached.forget(&event.conf_id);
         }
         live.socket.outbox.send(notification(event.step.name(), &event.data).into());
     }

@@ -121,6 +121,15 @@ impl Refusal {
         }
     }
 
+    /// Whether what was refused may have been carried out all the same: it was sent, and no answer came.
+    pub fn is_uncertain(&self) -> bool {
+        match self.kind {
+            Kind::EimTimeout => true,
+            Kind::EimUnreachable => self.data.get("sent") == Some(&Value::Bool(true)),
+            _ => false,
+        }
+    }
+
     /// As clients get it: `{code, message, data: {key, traceId, ...}}`. The trace id is the request's.
     pub fn to_json(&self) -> Value {
         let mut data = Map::new();
@@ -135,5 +144,18 @@ impl Refusal {
         let incident = request_id::id();
         tracing::error!(incident, error = %what, "fault");
         Self::of(Reason::Internal).with("traceId", incident)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_sent_and_not_answered_may_have_been_carried_out() {
+        assert!(Refusal::eim_unreachable(true).is_uncertain());
+        assert!(Refusal::eim_timeout().is_uncertain());
+        assert!(!Refusal::eim_unreachable(false).is_uncertain());
+        assert!(!Refusal::of(Reason::NotMember).is_uncertain());
     }
 }

@@ -34,7 +34,7 @@ impl CallMethods {
         }
         let result = self.calls.as_user_method(method, &caller.user_id, &params).await?;
         let conf_id = serde_json::from_value(result["confId"].clone()).map_err(Refusal::fault)?;
-        listen_in(&self.sockets, &self.conferences, caller, &ConferenceRef { conf_id, call: true }).await;
+        listen_in(&self.sockets, &self.conferences, &caller.user_id, &ConferenceRef { conf_id, call: true }).await;
         Ok(result)
     }
 }

@@ -1,6 +1,7 @@
 //! `conference.*` where the gateway has a part of its own; the rest is the schema's conversion alone.
 
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use crate::auth::{AuthService, Caller, LinkTerms};
 use crate::clock::{Moment, date_ms};
@@ -8,7 +9,7 @@ use crate::conference::sockets::Sockets;
 use crate::conference::{ConferenceRef, Conferences, LifecycleEvent};
 use crate::eim::requests::Requests;
 use crate::event::{Member, MemberState};
-use crate::ids::ConfId;
+use crate::ids::{ConfId, UserId};
 use crate::refusal::Refusal;
 use crate::schema::Method;
 use crate::store::{AuditEntry, DONE, Store};
@@ -69,10 +70,11 @@ impl ConferenceMethods {
         if caller.name != caller.user_id.as_str() {
             params.insert("name".into(), caller.name.clone().into());
         }
-        let answer = self.calls.as_user_method(method, &caller.user_id, &params).await?;
+        let entry = Entry::new(&self.sockets, &self.conferences, &caller.user_id, &conf);
+        let outcome = self.calls.as_user_method(method, &caller.user_id, &params).await;
+        entry.conclude(outcome.as_ref().err()).await;
+        let answer = outcome?;
         let member: Member = serde_json::from_value(answer["member"].clone()).map_err(Refusal::fault)?;
-        listen_in(&self.sockets, &self.conferences, caller, &ConferenceRef { conf_id: conf.clone(), call: false })
-            .await;
         let gateway = match member.state {
             MemberState::Waiting => Value::Null,
             _ => {
@@ -160,8 +162,36 @@ pub(super) fn is_own(action: &str, caller: &Caller, params: &Params) -> bool {
 }
 
 /// A member that has come in gets the events, and without a socket is away.
-pub(super) async fn listen_in(sockets: &Sockets, conferences: &Conferences, caller: &Caller, conf: &ConferenceRef) {
-    if !sockets.attach(&caller.user_id, conf).await {
-        conferences.joined(&conf.conf_id, &caller.user_id).await;
+pub(super) async fn listen_in(sockets: &Sockets, conferences: &Conferences, user: &UserId, conf: &ConferenceRef) {
+    if !sockets.attach(user, conf).await {
+        conferences.joined(&conf.conf_id, user).await;
+    }
+}
+
+/// A join that the EIM is being asked for. Where its answer doesn't come, or the request's task ends before it, the EIM
+/// may have let the user in, and nobody else would answer for them: then they would stay in for ever. For one who was
+/// not let in, what follows is without effect.
+struct Entry(Option<(Sockets, Conferences, UserId, ConferenceRef)>);
+
+impl Entry {
+    fn new(sockets: &Sockets, conferences: &Conferences, user: &UserId, conf: &ConfId) -> Self {
+        let conf = ConferenceRef { conf_id: conf.clone(), call: false };
+        Self(Some((sockets.clone(), conferences.clone(), user.clone(), conf)))
+    }
+
+    async fn conclude(mut self, refusal: Option<&Refusal>) {
+        let entry = self.0.take();
+        if let Some((sockets, conferences, user, conf)) = entry.filter(|_| refusal.is_none_or(Refusal::is_uncertain)) {
+            listen_in(&sockets, &conferences, &user, &conf).await;
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let (Some((sockets, conferences, user, conf)), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
+            return;
+        };
+        runtime.spawn(async move { listen_in(&sockets, &conferences, &user, &conf).await });
     }
 }

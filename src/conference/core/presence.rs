@@ -1,7 +1,7 @@
 //! Reports of each user's socket to the EIM, and its answers: wanted, asked, told.
 
 use super::super::Ending;
-use super::{Core, Effect, Effects, EimRequest, Failure, RETRY_MS};
+use super::{Core, Effect, Effects, EimRequest, Failure, RETRY_MS, Start};
 use crate::event::Roster;
 use crate::http::ws::send_queue::Close;
 use crate::ids::UserId;
@@ -136,7 +136,12 @@ impl Core {
             grace_until: 0,
             retry_at: 0,
         });
-        presence.generation = generation;
+        // A join without a socket may have been numbered after the socket that is being opened; the EIM would take what
+        // is reported of that socket for older news.
+        if generation <= presence.generation && want == Want::Online {
+            (presence.reported, presence.undone) = (None, presence.asking.is_some());
+        }
+        presence.generation = presence.generation.max(generation);
         presence.want = want;
         if want == Want::Away {
             presence.grace_until = now + self.limits.grace_ms;
@@ -210,6 +215,8 @@ impl Core {
             (Some(Failure::Unwilling), Some(_)) if counts => self.unwilling(user, now, &mut out),
             // Their own coming is on its way as an event: a snapshot without them would be a riddle.
             (None, Some(_)) if self.comes_in(user) => {}
+            // They have more than this node: what they have come with is on its way here too.
+            (None, Some(_)) if self.is_ahead(user) => {}
             // From what is known here, if anything is: the socket stays open and is told when the EIM is back.
             _ => self.send_first_snapshot(user, now, &mut out),
         }
@@ -219,6 +226,14 @@ impl Core {
     /// Whether the roster that is waited for has the user among the members, and ours not yet.
     fn comes_in(&self, user: &UserId) -> bool {
         self.newer.as_ref().is_some_and(|(roster, _)| roster.member(user).is_some()) && !self.sees_all(user)
+    }
+
+    /// Whether the user resumes after an event that is waited for here.
+    fn is_ahead(&self, user: &UserId) -> bool {
+        let (Some((newer, _)), Some(ours)) = (&self.newer, self.roster()) else { return false };
+        let pending = self.subscribers.get(user).and_then(|subscriber| subscriber.pending.as_ref());
+        let Some(Start::Since(last)) = pending else { return false };
+        last.epoch == newer.epoch && ours.seq < last.seq && last.seq <= newer.seq
     }
 
     /// Greets those who waited for the roster that has come.

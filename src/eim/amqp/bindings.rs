@@ -1,7 +1,7 @@
 //! The routing keys that this node's queue is bound to: those of conferences that somebody here is in, and of users who
 //! have a socket here. Counted here, carried out by the consumer.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::ids::{ConfId, UserId};
 use crate::sync;
 
 /// What events are about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// A conference.
     Conference(ConfId),
@@ -32,26 +32,26 @@ impl Subject {
 
 /// A change of what the queue is bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Bind(Subject),
     Unbind(Subject),
 }
 
 /// What is wanted, what the broker was asked for, and what it has confirmed. Pure.
 #[derive(Debug, Default)]
-struct Table {
-    wanted: HashMap<Subject, usize>,
+pub(crate) struct Table {
+    wanted: BTreeMap<Subject, usize>,
     /// What is bound once the broker has carried out all that it was asked for.
-    requested: HashSet<Subject>,
-    bound: HashSet<Subject>,
+    requested: BTreeSet<Subject>,
+    bound: BTreeSet<Subject>,
     /// Subjects whose wish may differ from what was requested, in the order of the wishes.
     open: VecDeque<Subject>,
     /// Whether a connection is up and bindings can be changed.
-    connected: bool,
+    pub(crate) connected: bool,
 }
 
 impl Table {
-    fn hold(&mut self, subject: &Subject) {
+    pub(crate) fn hold(&mut self, subject: &Subject) {
         let count = self.wanted.entry(subject.clone()).or_default();
         *count += 1;
         if *count == 1 {
@@ -59,7 +59,7 @@ impl Table {
         }
     }
 
-    fn release(&mut self, subject: &Subject) {
+    pub(crate) fn release(&mut self, subject: &Subject) {
         let Some(count) = self.wanted.get_mut(subject) else { return };
         *count -= 1;
         if *count == 0 {
@@ -69,7 +69,7 @@ impl Table {
     }
 
     /// The next change to request. Where it fails, so does the connection.
-    fn next(&mut self) -> Option<Change> {
+    pub(crate) fn next(&mut self) -> Option<Change> {
         while self.connected {
             let subject = self.open.pop_front()?;
             match (self.wanted.contains_key(&subject), self.requested.contains(&subject)) {
@@ -88,7 +88,7 @@ impl Table {
     }
 
     /// The broker has confirmed it. A later change may be under way already.
-    fn done(&mut self, change: Change) {
+    pub(crate) fn done(&mut self, change: Change) {
         match change {
             Change::Bind(subject) if self.requested.contains(&subject) => drop(self.bound.insert(subject)),
             Change::Bind(subject) | Change::Unbind(subject) => drop(self.bound.remove(&subject)),
@@ -97,16 +97,16 @@ impl Table {
 
     /// All that is wanted is bound anew: it isn't known which of the last changes the broker has carried out. `keeps`: the
     /// queue may be the former one, with the bindings that it had.
-    fn connect(&mut self, keeps: bool) {
+    pub(crate) fn connect(&mut self, keeps: bool) {
         self.connected = true;
         let mut former = std::mem::take(&mut self.bound);
-        former.extend(self.requested.drain());
+        former.append(&mut self.requested);
         former.retain(|subject| keeps && !self.wanted.contains_key(subject));
         self.open = self.wanted.keys().chain(&former).cloned().collect();
         self.requested = former;
     }
 
-    fn is_settled(&self, subject: &Subject) -> bool {
+    pub(crate) fn is_settled(&self, subject: &Subject) -> bool {
         !self.connected || self.bound.contains(subject)
     }
 }
