@@ -242,6 +242,7 @@ impl Stage {
         let (acknowledged_lost, ghosts) = self.compare().await;
         let mut counts = self.ledger.reset();
         if agreed.is_none() {
+            println!("{:#?}", self.missing().await);
             counts.errors.insert("views differ from the EIM's roster".to_owned(), 1);
         }
         Row { counts, acknowledged_lost, ghosts, back, whole: whole.filter(|_| agreed.is_some()), memory }

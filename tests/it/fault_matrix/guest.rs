@@ -289,11 +289,11 @@ impl Life {
             }
             _ => {
                 self.view().hand = None;
-                if self.call(socket, "conference.leave", json!({ "confId": conf })).await?.is_some() {
-                    self.has_joined = false;
-                    self.join(socket).await?;
-                    self.view().hand = Some(false);
-                }
+                let has_left = self.call(socket, "conference.leave", json!({ "confId": conf })).await?.is_some();
+                // They may have left all the same, where the answer was lost.
+                self.has_joined = false;
+                self.join(socket).await?;
+                self.view().hand = has_left.then_some(false);
             }
         }
         Ok(())
