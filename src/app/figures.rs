@@ -133,6 +133,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("confgate_store_requests", "Requests that wait for the store or use it."),
     ("confgate_store_unavailable_total", "Requests that the store couldn't carry out then, such as on a full disk."),
     ("confgate_store_wait_seconds", "Time that requests wait for a connection of the store."),
+    ("confgate_tasks", "Tasks of the runtime: some for each connection, conference and request under way."),
     ("confgate_whip_requests_under_way", "Requests to a WHIP server that aren't answered yet."),
     ("confgate_whip_up", "Whether a WHIP server answers: 1 or 0."),
 ];

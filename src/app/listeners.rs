@@ -36,7 +36,11 @@ pub(super) async fn serve_admin(
     more: Router,
     hard: CancellationToken,
 ) -> Result<(), Failure> {
-    let sample = Arc::new(move || metrics::gauge!("confgate_held_bytes").set(accounts.held_bytes() as f64));
+    let tasks = tokio::runtime::Handle::current().metrics();
+    let sample = Arc::new(move || {
+        metrics::gauge!("confgate_held_bytes").set(accounts.held_bytes() as f64);
+        metrics::gauge!("confgate_tasks").set(tasks.num_alive_tasks() as f64);
+    });
     let (on_end, ended) = oneshot::channel();
     std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -22,6 +22,7 @@ use self::topology::Topology;
 use crate::end_to_end::whole_story;
 use crate::fixture::Fixture;
 use crate::support::client::Client;
+use crate::support::gateway::Gateway;
 use crate::support::wait::{PATIENCE, until};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,9 @@ enum Fault {
     Cut,
     /// It carries a kilobyte a second for the pause.
     Slow,
+    /// kill -9, started again after the pause without what it stored. Not for the database: what is in it is all that was
+    /// acknowledged.
+    Empty,
 }
 
 /// How much of it all.
@@ -86,12 +90,15 @@ const ALL: Load = Load {
         (Part::Broker, Fault::Stop),
         (Part::Database, Fault::Kill),
         (Part::Database, Fault::Stop),
+        (Part::Broker, Fault::Empty),
         (Part::Server, Fault::Kill),
         (Part::Server, Fault::Stop),
+        (Part::Server, Fault::Empty),
         (Part::Eim, Fault::Kill),
         (Part::Eim, Fault::Stop),
         (Part::Gateway, Fault::Kill),
         (Part::Gateway, Fault::Stop),
+        (Part::Gateway, Fault::Empty),
         (Part::Media, Fault::Kill),
         (Part::Media, Fault::Stop),
         (Part::Link("gw1-xmpp"), Fault::Cut),
@@ -139,6 +146,75 @@ async fn matrix(load: &Load) {
     println!("{table}");
     stage.end().await;
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Of two gateways for so long, without a fault.
+const SOAK: Load =
+    Load { gateways: 2, conferences: 10, guests: 200, per_second: 50, pause: Duration::from_secs(1200), cells: &[] };
+/// Of a run, until what is reused has been allocated.
+const WARM_UP: f64 = 0.25;
+/// What a process may have more in its last quarter than in its second one, beside a tenth of it.
+const SLACK: Figures = Figures { mib: 8.0, handles: 40.0, tasks: 40.0 };
+
+/// What a gateway holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Figures {
+    mib: f64,
+    handles: f64,
+    tasks: f64,
+}
+
+impl Figures {
+    async fn of(gateway: &Gateway) -> Self {
+        let handles = std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).expect("it runs").count() as f64;
+        let tasks = gateway.metric("confgate_tasks").await.expect("it is measured");
+        Self { mib: (memory_of(gateway.pid()) >> 20) as f64, handles, tasks }
+    }
+
+    fn median(all: &[Self]) -> Self {
+        let of = |figure: fn(&Self) -> f64| {
+            let mut values: Vec<f64> = all.iter().map(figure).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        Self { mib: of(|it| it.mib), handles: of(|it| it.handles), tasks: of(|it| it.tasks) }
+    }
+
+    /// Whether nothing has grown beyond the slack.
+    fn is_flat_after(&self, before: &Self) -> bool {
+        let is_flat = |now: f64, before: f64, slack: f64| now <= 1.1 * before + slack;
+        is_flat(self.mib, before.mib, SLACK.mib)
+            && is_flat(self.handles, before.handles, SLACK.handles)
+            && is_flat(self.tasks, before.tasks, SLACK.tasks)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_handles_and_tasks_of_gateways_stay_flat_under_load() {
+    let is_long = std::env::var_os("CONFGATE_TEST_LONG").is_some();
+    let load = if is_long { SOAK } else { Load { guests: 40, pause: Duration::from_secs(40), ..SOAK } };
+    let stage = Stage::set(&load).await;
+    stage.phase.send_replace(Phase::Busy { pause_ms: 1000 * load.guests / load.per_second });
+    let (begun, mut samples) = (Instant::now(), vec![Vec::new(); load.gateways]);
+    while begun.elapsed() < load.pause {
+        sleep(load.pause / 120).await;
+        for (gateway, samples) in stage.topology.gateways.iter().zip(&mut samples) {
+            samples.push(Figures::of(gateway).await);
+        }
+    }
+    let operations = stage.ledger.write().acknowledged;
+    stage.phase.send_replace(Phase::Quiet);
+    stage.all_in(PATIENCE).await;
+    for samples in samples {
+        let at = |share: f64| (samples.len() as f64 * share) as usize;
+        let before = Figures::median(&samples[at(WARM_UP)..at(2.0 * WARM_UP)]);
+        let after = Figures::median(&samples[at(1.0 - WARM_UP)..]);
+        println!("{operations} operations in {:?}: {before:?}, then {after:?}", load.pause);
+        assert!(after.is_flat_after(&before), "{before:?} became {after:?}");
+    }
+    let counts = stage.ledger.reset();
+    assert_eq!((counts.lost, counts.repeated, counts.dropped), (0, 0, 0), "{counts:?}");
+    stage.end().await;
 }
 
 /// Both nodes of two are restarted one after the other while everybody is in.
@@ -294,14 +370,17 @@ impl Stage {
         match (part, fault) {
             (Part::Link(name), _) => topology.link(name).restore(),
             (Part::Broker, Fault::Stop) => topology.broker.resume(),
+            (Part::Broker, Fault::Empty) => topology.broker.restart_empty().await,
             (Part::Broker, _) => topology.broker.restart().await,
             (Part::Database, Fault::Stop) => topology.database.resume(),
             (Part::Database, _) => topology.database.restart().await,
             (Part::Server, Fault::Stop) => topology.server.signal(Signal::CONT),
+            (Part::Server, Fault::Empty) => topology.server.restart_empty().await,
             (Part::Server, _) => topology.server.restart().await,
             (Part::Eim, Fault::Stop) => topology.eim.process.signal(Signal::CONT),
             (Part::Eim, _) => topology.eim.restart().await,
             (Part::Gateway, Fault::Stop) => topology.gateways[0].signal(Signal::CONT),
+            (Part::Gateway, Fault::Empty) => topology.gateways[0].restart_empty().await,
             (Part::Gateway, _) => topology.gateways[0].restart().await,
             (Part::Media, Fault::Stop) => topology.media[0].signal(Signal::CONT),
             (Part::Media, _) => topology.media[0].restart().await,
@@ -424,7 +503,7 @@ impl Row {
         demand(self.acknowledged_lost.is_empty(), format!("acknowledged and lost: {:?}", self.acknowledged_lost));
         demand(self.ghosts.is_empty(), format!("ghosts: {:?}", self.ghosts));
         demand(self.whole.is_some_and(|time| time <= WHOLE), format!("whole after {:?}", self.whole));
-        if (part, fault) == (Part::Gateway, Fault::Kill) {
+        if part == Part::Gateway && matches!(fault, Fault::Kill | Fault::Empty) {
             demand(self.back.is_some_and(|time| time <= BACK), format!("guests back after {:?}", self.back));
         }
         demand(self.memory <= MEMORY_MAX, format!("{} MiB", self.memory >> 20));

@@ -185,6 +185,20 @@ impl Gateway {
         self.process = self.builder.launch(self.http, self.admin);
         (self.http, self.admin) = ready(&mut self.process).await;
     }
+
+    /// The same without what it stored: as in a new container, with its configuration and certificate.
+    pub async fn restart_empty(&mut self) {
+        self.process.kill();
+        for entry in std::fs::read_dir(self.directory()).expect("a test's directory can be read").flatten() {
+            let is_kept = entry.file_name() == "confgate.toml" || entry.file_name() == "certs";
+            match entry.file_type() {
+                _ if is_kept => {}
+                Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(entry.path()).expect("it can be removed"),
+                _ => std::fs::remove_file(entry.path()).expect("it can be removed"),
+            }
+        }
+        self.restart().await;
+    }
 }
 
 impl Builder {

@@ -120,6 +120,13 @@ impl RabbitMq {
         self.ready().await;
     }
 
+    /// Starts it again where it was, without anything that it stored.
+    pub async fn restart_empty(&mut self) {
+        self.cut();
+        std::fs::remove_dir_all(self.directory.path().join("data")).expect("it has stored something");
+        self.restart().await;
+    }
+
     /// It runs no more, and yet nothing is closed.
     pub fn pause(&mut self) {
         self.process.signal(Signal::STOP);
