@@ -33,6 +33,10 @@ impl Room {
         }
         self.check_barred(cause, user)?;
         if !(self.concerns(user) || self.seats.contains_key(user) || visitor.is_guest_of(self.id())) {
+            // Their node reports nothing of them from now on, nor that their socket has closed.
+            if self.presence.get(user).is_some_and(|known| known.holder.node == claim.node) {
+                self.drop_presence(user);
+            }
             return Err(StanzaError::of(Reason::NotMember));
         }
         if !self.accepts(user, &claim, true) {

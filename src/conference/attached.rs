@@ -22,6 +22,11 @@ impl Attached {
         self.0.remove(conf);
     }
 
+    /// Those to which only sockets before the one of that generation have listened.
+    pub(super) fn inherited(&self, generation: u64) -> impl Iterator<Item = &ConfId> {
+        self.0.iter().filter(move |(_, listening)| **listening < generation).map(|(conf, _)| conf)
+    }
+
     /// All of them.
     pub(super) fn confs(&self) -> impl Iterator<Item = &ConfId> {
         self.0.keys()
@@ -54,6 +59,7 @@ mod tests {
         second.attach(&conf("c2"), 2);
         second.forget(&conf("c3"));
         assert!(second.has(&conf("c1")) && !second.has(&conf("c3")));
+        assert_eq!(second.inherited(2).collect::<Vec<_>>(), [&conf("c1")]);
         let left: Vec<_> = second.detached().collect();
         assert_eq!(left, [(conf("c1"), 1), (conf("c2"), 2)]);
     }

@@ -12,7 +12,7 @@ use crate::eim::amqp::bindings::{Binding, Subject};
 use crate::event::CallEvent;
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::{Close, Outbox};
-use crate::ids::UserId;
+use crate::ids::{ConfId, UserId};
 use crate::sync;
 
 /// The registry: cloneable; owns who is connected, not the connections.
@@ -117,6 +117,14 @@ impl Sockets {
             _ => Ending::Closed,
         };
         self.0.conferences.detach(&conf.conf_id, user, generation, how).await;
+    }
+
+    /// The conferences to which the socket's predecessor listened, and the socket doesn't yet. The EIM may have the user
+    /// out of one while the report that they are in it is on its way there.
+    pub fn inherited(&self, user: &UserId, generation: u64) -> Vec<ConfId> {
+        let open = self.lock();
+        let live = open.live.get(user).filter(|live| live.socket.generation == generation);
+        live.map(|live| live.attached.inherited(generation).cloned().collect()).unwrap_or_default()
     }
 
     /// Lets the user's socket, if they have one, listen to the conference; answers whether they have one.

@@ -49,6 +49,19 @@ fn the_event_of_an_arrival_goes_to_the_arriving_users_node_too() {
 }
 
 #[test]
+fn a_node_whose_subscription_is_refused_holds_nothing_against_another_node() {
+    let (mut world, conf) = with_ben();
+    world.set(&via("ben"), "leave", &[("confId", &conf)]).unwrap();
+    assert_eq!(refusal(world.subscribe(&via("ben"), &conf, "n1", 5)), "forbidden conference.notMember");
+    // Comes back by a request at another node, and opens no socket.
+    world.join("ben", &conf).unwrap();
+    world.presence("ben", &conf, &told("n2", "1", "reconnecting")).unwrap();
+    assert_eq!(state(&mut world, &conf, "ben"), Some(MemberState::Reconnecting));
+    world.presence("ben", &conf, &told("n2", "1", "gone")).unwrap();
+    assert_eq!(state(&mut world, &conf, "ben"), None);
+}
+
+#[test]
 fn presence_from_an_older_socket_has_no_effect() {
     let (mut world, conf) = with_ben();
     world.subscribe(&via("ben"), &conf, "n1", 7).unwrap();

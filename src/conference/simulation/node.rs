@@ -335,10 +335,15 @@ impl Node {
             Purpose::Core(request) => self.core_answer(request, answer, world),
             Purpose::Restricted(user) => self.subscribed(&user, answer, world),
             Purpose::List { user, generation } => match answer {
-                Ok(list) if list["conferences"].as_array().is_some_and(|all| !all.is_empty()) => {
-                    self.attach_listed(&user, generation, world);
+                Ok(list) => {
+                    let is_listed = list["conferences"].as_array().is_some_and(|all| !all.is_empty());
+                    let socket = self.state.sockets.get(&user);
+                    let is_inherited =
+                        socket.is_some_and(|socket| socket.attached.inherited(generation).next().is_some());
+                    if is_listed || is_inherited {
+                        self.attach_listed(&user, generation, world);
+                    }
                 }
-                Ok(_) => {}
                 Err(_) => world.after(RETRY_MS, Timer::List { node: self.index, run: self.run, user, generation }),
             },
             Purpose::Operation { connection, number, user, operation } => {

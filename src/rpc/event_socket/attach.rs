@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use crate::auth::Caller;
 use crate::conference::{ConferenceRef, Start};
 use crate::http::ws::send_queue::{Close, Outbox};
+use crate::ids::ConfId;
 use crate::refusal::Kind;
 use crate::rpc::socket_session::SocketSession;
 
@@ -38,14 +39,19 @@ pub(super) async fn attach_conferences(
         outbox.close(Close::Token);
         Vec::new()
     });
-    for conf in conferences {
+    let user = &caller.user_id;
+    let is_listed = |conf_id: &ConfId| conferences.iter().any(|listed| listed.conf_id == *conf_id);
+    let inherited = from.sockets.inherited(user, generation).into_iter().filter(|conf_id| !is_listed(conf_id));
+    // What is known to be a call stays one.
+    let inherited: Vec<_> = inherited.map(|conf_id| ConferenceRef { conf_id, call: false }).collect();
+    for conf in conferences.into_iter().chain(inherited) {
         if from.authorization.may_enter(&caller, device, &conf.conf_id).await.is_err() {
             continue;
         }
         let at = positions.iter().position(|(named, _)| *named == conf.conf_id);
         let position = at.map(|at| positions.swap_remove(at).1);
         let start = position.map_or(Start::Snapshot, Start::Since);
-        from.sockets.attach_at(&caller.user_id, generation, &conf, start).await;
+        from.sockets.attach_at(user, generation, &conf, start).await;
     }
     std::future::pending().await
 }
