@@ -7,7 +7,7 @@ mod unseen;
 
 use std::collections::BTreeMap;
 
-use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, Role, Roster, Video, WaitingReason};
+use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, MemberState, Role, Roster, Video, WaitingReason};
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, UserId};
@@ -352,6 +352,9 @@ impl Core {
         self.newer = None;
         let Some(log) = &mut self.log else { return };
         if let Some(reason) = log.renew(roster) {
+            let away = log.roster().members.iter().filter(|m| m.state == MemberState::Reconnecting);
+            let away: Vec<_> = away.map(|m| m.user_id.clone()).collect();
+            away.iter().for_each(|user| self.seems_away(user, now));
             self.grant_all(out);
             let users: Vec<_> = self.subscribers.keys().cloned().collect();
             for user in users {
@@ -412,7 +415,13 @@ impl Core {
         }
         match &event.change {
             Change::Ended(_) => self.end_conference(&mut out),
-            Change::MemberLeft(left) => self.removed(&left.user_id, left.reason, &mut out),
+            Change::MemberUpdated(m) if m.state == MemberState::Reconnecting => self.seems_away(&m.user_id, now),
+            Change::MemberLeft(left) => {
+                if left.reason == LeftReason::Timeout {
+                    self.seems_away(&left.user_id, now);
+                }
+                self.removed(&left.user_id, left.reason, &mut out);
+            }
             Change::WaitingRemoved(gone) if gone.reason == WaitingReason::Denied => {
                 self.turn_away(&gone.user_id, false, Close::Denied, &mut out);
             }

@@ -349,6 +349,26 @@ fn a_socket_numbered_before_a_join_is_subscribed_at_the_number_of_the_join() {
 }
 
 #[test]
+fn an_open_socket_whose_user_the_eim_takes_for_away_is_reported_once_more() {
+    let mut truth = Truth::new(&["a"]);
+    let mut core = attached(&truth, &["a"]);
+    let away = Member { state: MemberState::Reconnecting, ..member("a", 0) };
+    core.event(truth.event(Change::MemberUpdated(away.clone())), 0);
+    assert_eq!(requests(&core.tick(1900)), [] as [&EimRequest; 0], "the socket of another node may be newer");
+    let again = EimRequest::Subscribe { user: user("a"), generation: 2 };
+    assert_eq!(requests(&core.tick(2000)), [&again]);
+    truth.event(Change::MemberUpdated(member("a", 0)));
+    assert_eq!(frames(&core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 2000), "a"), []);
+
+    // One that was late only is not reported.
+    let mut truth = Truth::new(&["a"]);
+    let mut core = attached(&truth, &["a"]);
+    core.event(truth.event(Change::MemberUpdated(away)), 0);
+    core.event(truth.event(Change::MemberUpdated(member("a", 0))), 10);
+    assert_eq!(requests(&core.tick(2000)), [] as [&EimRequest; 0]);
+}
+
+#[test]
 fn refused_subscriber_is_subscribed_once_it_has_joined() {
     let mut truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);

@@ -2,7 +2,7 @@
 
 use super::super::Ending;
 use super::{Core, Effect, Effects, EimRequest, Failure, RETRY_MS, Start};
-use crate::event::Roster;
+use crate::event::{MemberState, Roster};
 use crate::http::ws::send_queue::Close;
 use crate::ids::UserId;
 
@@ -34,6 +34,8 @@ pub(super) struct Presence {
     pub(super) subscribed: bool,
     /// When the grace ends, while away.
     pub(super) grace_until: u64,
+    /// Since when the EIM takes the user for away, whose socket is open here and reported.
+    pub(super) away_since: Option<u64>,
     pub(super) retry_at: u64,
 }
 
@@ -93,6 +95,7 @@ impl Core {
             let_in: false,
             subscribed: false,
             grace_until: now + self.limits.grace_ms,
+            away_since: None,
             retry_at: 0,
         };
         self.presence.insert(user.clone(), presence);
@@ -134,6 +137,7 @@ impl Core {
             let_in: false,
             subscribed: false,
             grace_until: 0,
+            away_since: None,
             retry_at: 0,
         });
         // A join without a socket may have been numbered after the socket that is being opened; the EIM would take what
@@ -306,6 +310,29 @@ impl Core {
         out
     }
 
+    /// The EIM takes the user for away. With an open socket here, that is for the late report of another node, where an
+    /// older socket has closed.
+    pub(super) fn seems_away(&mut self, user: &UserId, now: u64) {
+        if let Some(p) = self.presence.get_mut(user).filter(|p| p.want == Want::Online) {
+            p.away_since.get_or_insert(now);
+        }
+    }
+
+    /// Reports the user's socket once more, under a later number, where the EIM still takes them for away when a newer
+    /// socket elsewhere would have closed this one.
+    fn insist(&mut self, user: &UserId, now: u64) {
+        let is_joined = |roster: &Roster| roster.member(user).is_some_and(|m| m.state == MemberState::Joined);
+        let is_joined = self.roster().is_some_and(is_joined);
+        let Some(p) = self.presence.get_mut(user) else { return };
+        if p.away_since.is_none_or(|since| now < since + YIELD_MS) {
+            return;
+        }
+        p.away_since = None;
+        if !is_joined && p.want == Want::Online && p.asking.is_none() {
+            p.generation += 1;
+        }
+    }
+
     /// This process was stalled: who is away could not come back meanwhile. A fresh grace begins.
     pub fn stalled(&mut self, now: u64) {
         for p in self.presence.values_mut().filter(|p| p.want == Want::Away) {
@@ -322,6 +349,7 @@ impl Core {
         }
         let users: Vec<_> = self.presence.keys().cloned().collect();
         for user in users {
+            self.insist(&user, now);
             let p = self.presence.get_mut(&user).expect("just listed");
             if p.want == Want::Away && now >= p.grace_until {
                 p.want = Want::Gone;
