@@ -102,7 +102,7 @@ impl Round {
 
 fn report(in_flight: usize, processes: &[&str; 4], rounds: &[[Round; 2]]) {
     println!("\nprocessIQ, {in_flight} in flight, medians of {ROUNDS} rounds");
-    Compared::head("direct");
+    Compared::head(["gateway", "direct"]);
     let line = |title: &str, value: &dyn Fn(&Round) -> f64| {
         Compared::of(rounds.iter().map(|sides| [&sides[0], &sides[1]].map(value))).print(title);
     };

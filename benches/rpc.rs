@@ -64,7 +64,7 @@ async fn compare() {
     let gateway = Gateway::with(CONFIG).environment("RUST_LOG", "info").start().await;
     let login = gateway.client().login_client("bench", "the bench's secret").await;
     println!("config.getProperties, HTTP/1.1 over TLS, {CONNECTIONS} connections, medians of {ROUNDS} rounds");
-    Compared::head("bare");
+    Compared::head(["gateway", "bare"]);
     for (title, token) in [("without a token", None), ("with a token", login.token())] {
         let begun = Since::now();
         let rounds = alternate(&gateway, post("/gzbwclient/jsonrpc", token, BODY)).await;

@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -46,6 +45,15 @@ pub fn post(path: &str, token: Option<&str>, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A connection to that server.
+pub async fn connect(server: SocketAddr, certificate: &Path) -> TlsStream<TcpStream> {
+    let connector = TlsConnector::from(trusting(certificate, &["http/1.1"]));
+    let socket = TcpStream::connect(server).await.expect("the server listens");
+    socket.set_nodelay(true).expect("a TCP socket");
+    let stream = connector.connect(ServerName::from(server.ip()), socket).await;
+    stream.expect("the certificate is the server's")
+}
+
 /// Open connections to one server, and the request that is sent over them.
 pub struct Load {
     connections: Vec<TlsStream<TcpStream>>,
@@ -56,15 +64,11 @@ pub struct Load {
 
 impl Load {
     pub async fn open(server: SocketAddr, certificate: &Path, connections: usize, request: Vec<u8>) -> Self {
-        let connector = TlsConnector::from(Arc::clone(&trusting(certificate, &["http/1.1"])));
         let mut open = Vec::with_capacity(connections);
         let mut answer = Vec::new();
         for _ in 0..connections {
-            let socket = TcpStream::connect(server).await.expect("the server listens");
-            socket.set_nodelay(true).expect("a TCP socket");
-            let name = ServerName::from(server.ip());
-            let mut stream = connector.connect(name, socket).await.expect("the certificate is the server's");
-            answer = first_answer(&mut stream, &request).await;
+            let mut stream = connect(server, certificate).await;
+            answer = exchange(&mut stream, &request).await;
             open.push(stream);
         }
         Self { connections: open, request, answer }
@@ -94,7 +98,8 @@ async fn ask(stream: &mut TlsStream<TcpStream>, request: &[u8], size: usize, unt
     latencies
 }
 
-async fn first_answer(stream: &mut TlsStream<TcpStream>, request: &[u8]) -> Vec<u8> {
+/// Sends the request and gives the answer as it comes.
+pub async fn exchange(stream: &mut TlsStream<TcpStream>, request: &[u8]) -> Vec<u8> {
     stream.write_all(request).await.expect("the server reads");
     let mut answer = Vec::new();
     while whole_size(&answer) != Some(answer.len()) {
