@@ -79,6 +79,10 @@ impl MariaDb {
         self.port.address()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     pub fn url(&self) -> String {
         self.url_at(self.address())
     }

@@ -18,9 +18,10 @@ use super::ports::Port;
 use super::process::{self, Process};
 use super::wait::{PATIENCE, until};
 
-const USER: &str = "confgate";
+/// The user of all clients.
+pub const USER: &str = "confgate";
 /// One whose name has to be escaped in a URL.
-const VHOST: &str = "eim/events";
+pub const VHOST: &str = "eim/events";
 const VHOST_IN_URL: &str = "eim%2Fevents";
 /// The script that Debian's /usr/sbin/rabbitmq-server runs. That one insists on the user rabbitmq.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -29,13 +30,22 @@ pub const EXCHANGE: &str = "eim.conference";
 /// The first bytes of an AMQP 0-9-1 client (section 4.2.2). The server answers with a method frame, whose type is 1.
 const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
 const METHOD_FRAME: u8 = 1;
+/// An hour.
+const IDLE_MS: u32 = 3_600_000;
 
 pub struct RabbitMq {
     process: Process,
     plain: Port,
     tls: Port,
+    web_stomp: Option<WebStomp>,
     // After the process: it is free when that is gone.
     directory: TempDir,
+}
+
+/// The listeners of the broker's plugin for STOMP over WebSockets.
+pub struct WebStomp {
+    pub plain: Port,
+    pub tls: Port,
 }
 
 /// The broker's queues and bindings, by its own account.
@@ -71,6 +81,15 @@ impl RabbitMq {
     pub const PASSWORD: &str = "the-brokers-password";
 
     pub async fn start() -> Self {
+        Self::launched(None).await
+    }
+
+    /// With its plugin rabbitmq_web_stomp.
+    pub async fn with_web_stomp() -> Self {
+        Self::launched(Some(WebStomp { plain: Port::claim(), tls: Port::claim() })).await
+    }
+
+    async fn launched(web_stomp: Option<WebStomp>) -> Self {
         let directory = tempfile::Builder::new().prefix("confgate-rabbitmq-").tempdir();
         let directory = directory.expect("the system's directory for temporary files is writable");
         let (plain, tls) = (Port::claim(), Port::claim());
@@ -78,16 +97,26 @@ impl RabbitMq {
         let write = |name: &str, text: &str| {
             std::fs::write(directory.path().join(name), text).expect("a test's directory is writable");
         };
-        write("rabbitmq.conf", &configuration(directory.path(), &plain, &tls));
-        write("enabled_plugins", "[].");
+        let plugin = web_stomp.as_ref().map(|web_stomp| web_stomp.configuration(directory.path())).unwrap_or_default();
+        write("rabbitmq.conf", &(configuration(directory.path(), &plain, &tls) + &plugin));
+        write("enabled_plugins", if web_stomp.is_some() { "[rabbitmq_web_stomp]." } else { "[]." });
         let process = launch(directory.path());
-        let mut broker = Self { process, plain, tls, directory };
+        let mut broker = Self { process, plain, tls, web_stomp, directory };
         broker.ready().await;
         broker
     }
 
     pub fn address(&self) -> SocketAddr {
         self.plain.address()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    #[track_caller]
+    pub fn web_stomp(&self) -> &WebStomp {
+        self.web_stomp.as_ref().expect("this broker was started with the plugin")
     }
 
     pub fn url(&self) -> String {
@@ -215,7 +244,7 @@ impl RabbitMq {
         tokio::task::spawn_blocking(run).await.expect("the foreign client does it")
     }
 
-    /// Ready is: it answers an AMQP client.
+    /// Ready is: it answers an AMQP client. Its plugins are started before.
     async fn ready(&mut self) {
         let address = self.address();
         let answers = until(PATIENCE, async || {
@@ -296,6 +325,22 @@ fn launch(directory: &Path) -> Process {
         .current_dir(directory);
     process::unprivileged(&mut command, directory);
     Process::start("rabbitmq", &mut command)
+}
+
+impl WebStomp {
+    /// A client that sends nothing is kept: by default it is cut after a minute.
+    fn configuration(&self, directory: &Path) -> String {
+        let [certificate, key] = ["cert.pem", "key.pem"].map(|name| directory.join(name));
+        format!(
+            "stomp.listeners.tcp = none\nweb_stomp.tcp.listener = {}\nweb_stomp.ssl.listener = {}\n\
+             web_stomp.ssl.certfile = {}\nweb_stomp.ssl.keyfile = {}\n\
+             web_stomp.cowboy_opts.idle_timeout = {IDLE_MS}\nweb_stomp.ws_opts.idle_timeout = {IDLE_MS}\n",
+            self.plain.address(),
+            self.tls.address(),
+            certificate.display(),
+            key.display(),
+        )
+    }
 }
 
 fn configuration(directory: &Path, plain: &Port, tls: &Port) -> String {
