@@ -5,6 +5,7 @@ pub mod addresses;
 pub mod amqp;
 pub mod convert;
 pub mod events;
+pub mod inbound;
 pub mod iq_handler;
 pub mod link;
 mod link_plan;

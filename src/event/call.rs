@@ -58,6 +58,13 @@ pub enum CallStep {
 }
 
 impl CallStep {
+    const ALL: [Self; 6] = [Self::Incoming, Self::Answered, Self::Declined, Self::Cancelled, Self::Missed, Self::Ended];
+
+    /// The step of that `type`; `None`: the type is no call's.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|step| step.name() == name)
+    }
+
     /// As it stands in JSON.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,16 +1,19 @@
 //! The vocabulary of a conference: what a snapshot and its numbered events say, and how one follows from the other.
 
 mod call;
+mod change;
 mod publication;
+mod wire;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::ids::{ConfId, UserId};
 use crate::precis::display_name;
 
 pub use call::{CallData, CallEvent, CallMode, CallOf, CallStep};
+pub use change::{Change, Custom, Left, LeftReason, OWN_PREFIX, WaitingReason, WaitingRemoved};
 pub use publication::Publication;
+pub use wire::{AnyEvent, ConferenceEvent, Event, Numbering};
 
 /// `state` of a conference that is open.
 pub const OPEN: u8 = 0;
@@ -171,147 +174,6 @@ pub struct Roster {
 /// Most messages that a snapshot carries: the newest; older ones by `conference.messages`.
 pub const SNAPSHOT_MESSAGES: usize = 200;
 
-/// A numbered event as the EIM sends it, as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Event {
-    /// Which numbering `seq` belongs to.
-    pub epoch: String,
-    /// The event's number, from 1.
-    pub seq: u64,
-    /// The conference.
-    pub conf_id: ConfId,
-    /// Milliseconds since 1970.
-    pub time: u64,
-    /// The change.
-    #[serde(flatten)]
-    pub change: Change,
-    /// The user that caused it; `None`: the server.
-    pub actor: Option<UserId>,
-}
-
-/// A change of a conference. Serialized as `type` and `data`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", content = "data")]
-pub enum Change {
-    /// `conference.created`
-    #[serde(rename = "conference.created")]
-    Created(Conference),
-    /// `conference.started`
-    #[serde(rename = "conference.started")]
-    Started(Conference),
-    /// `conference.updated`
-    #[serde(rename = "conference.updated")]
-    Updated(Conference),
-    /// `conference.locked`
-    #[serde(rename = "conference.locked")]
-    Locked(Conference),
-    /// `conference.unlocked`
-    #[serde(rename = "conference.unlocked")]
-    Unlocked(Conference),
-    /// `conference.mainVideo`
-    #[serde(rename = "conference.mainVideo")]
-    MainVideo(Conference),
-    /// `conference.ended`
-    #[serde(rename = "conference.ended")]
-    Ended(Conference),
-    /// `member.joined`
-    #[serde(rename = "member.joined")]
-    MemberJoined(Member),
-    /// `member.updated`
-    #[serde(rename = "member.updated")]
-    MemberUpdated(Member),
-    /// `member.left`
-    #[serde(rename = "member.left")]
-    MemberLeft(Left),
-    /// `waiting.added`
-    #[serde(rename = "waiting.added")]
-    WaitingAdded(Member),
-    /// `waiting.removed`
-    #[serde(rename = "waiting.removed")]
-    WaitingRemoved(WaitingRemoved),
-    /// `message`
-    #[serde(rename = "message")]
-    Message(Message),
-}
-
-/// The data of `member.left`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Left {
-    /// The user.
-    pub user_id: UserId,
-    /// The reason.
-    pub reason: LeftReason,
-}
-
-/// The reason of `member.left`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LeftReason {
-    /// By the member's own request.
-    Left,
-    /// By a kick.
-    Kicked,
-    /// By a ban.
-    Banned,
-    /// Without a socket for longer than the grace.
-    Timeout,
-    /// With the conference.
-    Ended,
-}
-
-/// The data of `waiting.removed`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WaitingRemoved {
-    /// The user.
-    pub user_id: UserId,
-    /// The reason.
-    pub reason: WaitingReason,
-}
-
-/// The reason of `waiting.removed`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WaitingReason {
-    /// Admitted by the chair.
-    Admitted,
-    /// Denied by the chair.
-    Denied,
-    /// By the member's own request, or its socket's loss.
-    Left,
-}
-
-impl Change {
-    /// The event's `type`, as it stands in JSON.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Change::Created(_) => "conference.created",
-            Change::Started(_) => "conference.started",
-            Change::Updated(_) => "conference.updated",
-            Change::Locked(_) => "conference.locked",
-            Change::Unlocked(_) => "conference.unlocked",
-            Change::MainVideo(_) => "conference.mainVideo",
-            Change::Ended(_) => "conference.ended",
-            Change::MemberJoined(_) => "member.joined",
-            Change::MemberUpdated(_) => "member.updated",
-            Change::MemberLeft(_) => "member.left",
-            Change::WaitingAdded(_) => "waiting.added",
-            Change::WaitingRemoved(_) => "waiting.removed",
-            Change::Message(_) => "message",
-        }
-    }
-
-    /// The change as the JSON value of `data`.
-    pub fn data(&self) -> Value {
-        match serde_json::to_value(self) {
-            Ok(Value::Object(mut both)) => both.remove("data").unwrap_or(Value::Null),
-            _ => Value::Null,
-        }
-    }
-}
-
 impl Roster {
     /// Makes the change; `seq` and `epoch` are the caller's business. Replaying a conference's changes over its
     /// snapshot this way always gives the EIM's roster: the EIM itself changes its state by this function.
@@ -337,6 +199,8 @@ impl Roster {
                 let surplus = self.messages.len().saturating_sub(SNAPSHOT_MESSAGES);
                 self.messages.drain(..surplus);
             }
+            // What it changes is known to the EIM and its clients only.
+            Change::Custom(_) => {}
         }
     }
 

@@ -156,7 +156,7 @@ fn every_numbered_event_has_the_declared_shape() {
     let example = &schema.internal("eim.snapshot").map(|_| example_roster()).expect("an entry");
     let roster: Roster = serde_json::from_value(example.clone()).expect("a roster");
     for change in changes(&roster) {
-        let name = change.name();
+        let name = change.name().to_owned();
         let told = Event {
             epoch: "e1".into(),
             seq: 1,
