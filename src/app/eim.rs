@@ -27,7 +27,7 @@ pub(super) async fn start(
     tracker: &TaskTracker,
 ) -> Result<(Eim, mpsc::Receiver<Inbound>), Failure> {
     let Base { config, schema, store } = base;
-    let mut settings = EimConfig::from(&config.eim).asking_at(schema.addresses(&config.eim.domain));
+    let mut settings = EimConfig::new(&config.eim, schema);
     if config.eim.mode != EimMode::Builtin {
         return Ok(Eim::start(&settings, None, tracker, lifecycle.hard())?);
     }

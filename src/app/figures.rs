@@ -17,7 +17,10 @@ const FIGURES: &[(&str, &str)] = &[
     ("confgate_admin_connections_refused_total", "Connections to admin.listen that were refused, by reason."),
     ("confgate_broker_bindings", "Conferences and users whose events the broker delivers to this node."),
     ("confgate_broker_connects_total", "Attempts to connect to the broker, by role."),
-    ("confgate_broker_events_total", "Events that the broker has delivered: taken, or put aside as unreadable."),
+    (
+        "confgate_broker_events_total",
+        "Messages that the broker has delivered: taken, ignored, or put aside as unreadable.",
+    ),
     ("confgate_broker_published_total", "Events of confgate eim that the broker has confirmed."),
     ("confgate_broker_unacknowledged_events", "Events of the broker that are on their way to a conference's log."),
     ("confgate_broker_unpublished_events", "Events of confgate eim that wait for the broker's confirmation."),

@@ -24,6 +24,7 @@ use crate::eim::amqp;
 use crate::eim::amqp::bindings::Bindings;
 use crate::eim::amqp::consumer::{Consumer, NOT_YET};
 use crate::eim::events::Inbound;
+use crate::eim::inbound::InboundSchema;
 use crate::eim::requests::Requests;
 use crate::health::Health;
 use crate::http::{Handler, Neighbours};
@@ -95,7 +96,8 @@ impl Parts {
         let (store_health_sender, store_health) = watch::channel(Health::up());
         let (gateways_health_sender, gateways_health) = watch::channel(Health::up());
         let mut health = vec![("eim", eim.health()), ("store", store_health.clone()), ("callgw", gateways_health)];
-        let (events, broker_events) = consumer(broker, &config.node.id, bindings).unzip();
+        let reads = Arc::new(InboundSchema::new(&schema, &config.eim.domain));
+        let (events, broker_events) = consumer(broker, &config.node.id, reads, bindings).unzip();
         let (consumer, events_health) = events.unzip();
         health.extend(events_health.clone().map(|events| ("events", events)));
         let ends = Ends {
@@ -175,9 +177,14 @@ impl Parts {
 /// What comes from the broker, and how that is.
 type BrokerEnds = ((Consumer, watch::Receiver<Health>), mpsc::Receiver<Inbound>);
 
-fn consumer(settings: Option<amqp::Settings>, node: &str, bindings: Bindings) -> Option<BrokerEnds> {
+fn consumer(
+    settings: Option<amqp::Settings>,
+    node: &str,
+    schema: Arc<InboundSchema>,
+    bindings: Bindings,
+) -> Option<BrokerEnds> {
     let settings = settings?;
     let (sender, inbound) = mpsc::channel(settings.prefetch.into());
     let (health_sender, health) = watch::channel(Health::down(NOT_YET));
-    Some(((Consumer::new(settings, node, bindings, sender, health_sender), health), inbound))
+    Some(((Consumer::new(settings, node, schema, bindings, sender, health_sender), health), inbound))
 }

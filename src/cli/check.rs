@@ -23,19 +23,25 @@ use crate::{app, callgw, eim};
 /// Where it can't be printed.
 pub async fn run(config: Config) -> io::Result<bool> {
     let mut report = Report { well: true, printed: Ok(()) };
-    let schema = Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| errors.join("; "));
-    report.print_line(
-        "schema",
-        schema.as_ref().map(|schema| format!("{} methods", schema.methods().count())).map_err(Clone::clone),
-    );
+    let schema = super::read_schema(&config).map_err(|errors| errors.join("; "));
+    let sizes = |schema: &Schema| {
+        format!("{} methods, {} forms of events", schema.methods().count(), schema.inbound().events.len())
+    };
+    report.print_line("schema", schema.as_ref().map(sizes).map_err(Clone::clone));
     app::preconditions(&config, |(part, outcome)| report.print_line(part, outcome)).await;
     // A running gateway's exclusive resources are not taken from it, not even for a moment.
     let is_running = NodeLock::owner(&config.store, NodeRole::Node(&config.node.id)).await.is_some();
     if config.eim.mode != EimMode::Builtin && !is_running {
-        let asked_at = schema.map(|schema| schema.addresses(&config.eim.domain)).unwrap_or_default();
-        let settings = EimConfig::from(&config.eim).asking_at(asked_at);
-        for probed in eim::probe(&settings, None, &clients(&config)).await {
-            report.print_line(&probed.part, probed.outcome);
+        let is_right = schema.is_ok();
+        if let Ok(schema) = schema.or_else(|_| Schema::load(None)) {
+            let mut settings = EimConfig::new(&config.eim, &schema);
+            if !is_right {
+                // Where it is asked isn't known.
+                settings.asked_at.clear();
+            }
+            for probed in eim::probe(&settings, None, &clients(&config)).await {
+                report.print_line(&probed.part, probed.outcome);
+            }
         }
     }
     if let Some(settings) = amqp::Settings::of(&config.events) {

@@ -13,6 +13,7 @@ use crate::app;
 use crate::app::lifecycle::Failure;
 use crate::app::print::{complain, print};
 use crate::config::{self, Config, ConfigError};
+use crate::eim::inbound::check_examples;
 use crate::http::client::post_json;
 use crate::schema::Schema;
 
@@ -215,12 +216,19 @@ fn print_schema(file: &ConfigFile, part: fn(&Schema) -> &Value) -> ExitCode {
 
 /// The schema with the configuration's own files, or all that is wrong with them on stderr.
 fn load_schema(config: &Config) -> Result<Schema, ExitCode> {
-    Schema::load(config.eim.schema_dir.as_deref()).map_err(|errors| {
+    read_schema(config).map_err(|errors| {
         for error in errors {
             complain(error);
         }
         ExitCode::from(WRONG_USAGE)
     })
+}
+
+/// The schema with the configuration's own files, whose examples come out as they say.
+fn read_schema(config: &Config) -> Result<Schema, Vec<String>> {
+    let schema = Schema::load(config.eim.schema_dir.as_deref())?;
+    check_examples(&schema)?;
+    Ok(schema)
 }
 
 async fn create_conference(create: &Create) -> Result<String, Failure> {

@@ -378,7 +378,7 @@ fn ask(
     let at = stanzas.iter().position(|s| s.name == "iq").expect("every request is answered");
     let answer = stanzas.remove(at);
     take(stanzas, events);
-    convert::from_iq(x_iq, &answer)
+    convert::from_iq(x_iq, &answer, &convert::Dialect::new(&SCHEMA, "ips3000"))
 }
 
 fn take(stanzas: Vec<Stanza>, events: &mut Vec<Event>) {

@@ -15,6 +15,7 @@ use crate::eim::events::Inbound;
 use crate::eim::link::{EimError, Link};
 use crate::eim::sessions::{C2sServer, Sessions};
 use crate::health::Health;
+use crate::schema::XReason;
 use crate::sync;
 use crate::xmpp::jid::same_address;
 use crate::xmpp::xml::{Element, Stanza};
@@ -53,6 +54,7 @@ pub struct AddressHealth(Arc<Inner>);
 struct Inner {
     known: Mutex<Known>,
     changed: watch::Sender<u64>,
+    reason: Arc<XReason>,
 }
 
 struct Known {
@@ -72,7 +74,7 @@ enum AddressAnswer {
 
 impl AddressHealth {
     /// Nothing is known of the addresses yet.
-    pub fn new(names: &[String]) -> Self {
+    pub fn new(names: &[String], reason: Arc<XReason>) -> Self {
         let mut addresses: Vec<Address> = Vec::new();
         for name in names {
             if !addresses.iter().any(|known| same_address(&known.name, name)) {
@@ -90,7 +92,7 @@ impl AddressHealth {
             }
         }
         let known = Known { addresses, nobody: None, came_back: false };
-        Self(Arc::new(Inner { known: Mutex::new(known), changed: watch::Sender::new(0) }))
+        Self(Arc::new(Inner { known: Mutex::new(known), changed: watch::Sender::new(0), reason }))
     }
 
     /// All addresses.
@@ -101,10 +103,16 @@ impl AddressHealth {
     /// Takes note of an answer from that address; whether it is the server's, because the address is away.
     /// `is_own`: the condition is one that the request's own entry knows the EIM to answer with.
     pub fn answered(&self, name: &str, answer: &Stanza, is_own: impl FnOnce(&str) -> bool) -> bool {
-        let answer_kind = interpret(answer, self.lock().nobody.as_ref(), is_own);
+        let error = self.error_of(answer);
+        let answer_kind = interpret(error, self.lock().nobody.as_ref(), is_own);
         let away = matches!(answer_kind, AddressAnswer::Away(_));
         self.note(name, answer_kind);
         away
+    }
+
+    /// The content of an error; `None` where the answer is none.
+    fn error_of(&self, answer: &Stanza) -> Option<StanzaError> {
+        (answer.attr("type") == Some("error")).then(|| StanzaError::of(answer, &self.0.reason))
     }
 
     /// Why the EIM as a whole is down though the link is up, and since when. An address that has never answered may be
@@ -188,11 +196,12 @@ impl Address {
 /// Judges an answer. A live entity that doesn't know the question says so by `service-unavailable` or
 /// `feature-not-implemented` (RFC 6120 sections 8.3.3.3 and 8.3.3.19); what only servers say, or what this server says
 /// of an address at which nobody is, means that the address is away.
-fn interpret(answer: &Stanza, nobody: Option<&StanzaError>, is_own: impl FnOnce(&str) -> bool) -> AddressAnswer {
-    if answer.attr("type") != Some("error") {
-        return AddressAnswer::Here;
-    }
-    let error = StanzaError::of(answer);
+fn interpret(
+    error: Option<StanzaError>,
+    nobody: Option<&StanzaError>,
+    is_own: impl FnOnce(&str) -> bool,
+) -> AddressAnswer {
+    let Some(error) = error else { return AddressAnswer::Here };
     let away = match (error.kind.as_str(), error.condition.as_str()) {
         _ if error.reason.is_some() => false,
         (_, condition) if is_own(condition) => false,
@@ -299,9 +308,9 @@ impl Look {
         let knows = self.health.lock().nobody.is_some();
         if !knows
             && let Ok(answer) = self.asker.ping(&format!("{NOBODY}.{}", self.domain), self.limit).await
-            && answer.attr("type") == Some("error")
+            && let Some(error) = self.health.error_of(&answer)
         {
-            self.health.lock().nobody = Some(StanzaError::of(&answer));
+            self.health.lock().nobody = Some(error);
         }
         let names: Vec<String> = self.health.addresses().into_iter().map(|address| address.name).collect();
         futures_util::future::join_all(names.iter().map(|name| self.look_at(name))).await;
@@ -348,11 +357,12 @@ pub(super) async fn check(
     asker: Asker,
     names: &[String],
     domain: &str,
+    reason: Arc<XReason>,
     limit: Duration,
 ) -> Vec<(String, Result<String, String>)> {
     let nobody = asker.ping(&format!("{NOBODY}.{domain}"), limit).await.ok();
-    let nobody = nobody.filter(|answer| answer.attr("type") == Some("error")).map(|answer| StanzaError::of(&answer));
-    let known = AddressHealth::new(names);
+    let known = AddressHealth::new(names, reason);
+    let nobody = nobody.and_then(|answer| known.error_of(&answer));
     let mut checked = Vec::new();
     for address in known.addresses() {
         let mut answer = asker.ping(&address.name, limit / TRIES).await;
@@ -362,7 +372,7 @@ pub(super) async fn check(
             }
         }
         let outcome = match answer {
-            Ok(answer) => match interpret(&answer, nobody.as_ref(), |_| false) {
+            Ok(answer) => match interpret(known.error_of(&answer), nobody.as_ref(), |_| false) {
                 AddressAnswer::Here => Ok("answers".to_owned()),
                 AddressAnswer::Away(why) => Err(format!("is away: {why}")),
             },
@@ -377,6 +387,7 @@ pub(super) async fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::Schema;
 
     fn error(kind: &str, condition: &str, more: &str) -> Stanza {
         let text = format!(
@@ -393,6 +404,14 @@ mod tests {
         ["jeconference.ips3000", "jeorg.ips3000"].map(str::to_owned).to_vec()
     }
 
+    fn reason() -> Arc<XReason> {
+        Schema::load(None).expect("the built-in schema is right").inbound().reason.clone()
+    }
+
+    fn health() -> AddressHealth {
+        AddressHealth::new(&names(), reason())
+    }
+
     fn up(health: &AddressHealth) -> bool {
         health.trouble().is_none()
     }
@@ -401,8 +420,9 @@ mod tests {
     fn errors_for_an_absent_address_differ_from_those_of_a_live_one() {
         // As ejabberd says it where it may not look for other servers.
         let denied = error("auth", "forbidden", &text("Access denied by service policy"));
-        let nobody = StanzaError::of(&denied);
-        let answer_kind = |answer: &Stanza| interpret(answer, Some(&nobody), |_| false);
+        let health = health();
+        let nobody = health.error_of(&denied);
+        let answer_kind = |answer: &Stanza| interpret(health.error_of(answer), nobody.as_ref(), |_| false);
         let away = [
             denied.clone(),
             error("cancel", "remote-server-not-found", ""),
@@ -430,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_condition_that_the_entry_declares_is_the_eims_own() {
-        let health = AddressHealth::new(&names());
+        let health = health();
         let answer = error("wait", "recipient-unavailable", "");
         assert!(!health.answered("jeconference.ips3000", &answer, |condition| condition == "recipient-unavailable"));
         assert!(health.answered("jeconference.ips3000", &answer, |_| false));
@@ -438,7 +458,7 @@ mod tests {
 
     #[test]
     fn an_address_that_answered_and_is_away_takes_the_eim_down_until_it_answers_again() {
-        let health = AddressHealth::new(&names());
+        let health = health();
         let (here, away) =
             (Stanza::parse("<iq type='result'/>").unwrap(), error("cancel", "remote-server-not-found", ""));
         let heard = |name: &str, answer: &Stanza| {
@@ -458,7 +478,7 @@ mod tests {
 
     #[test]
     fn a_silent_address_is_away_after_two_pings_and_any_answer_counts() {
-        let health = AddressHealth::new(&names()[..1]);
+        let health = AddressHealth::new(&names()[..1], reason());
         let limit = Duration::from_millis(10);
         health.missed("jeconference.ips3000", limit);
         assert!(up(&health));

@@ -22,6 +22,11 @@ impl Peers {
         Self(asked_at.into_iter().chain([eim_domain.to_owned()]).collect())
     }
 
+    /// Those addresses alone.
+    pub fn of(addresses: impl IntoIterator<Item = String>) -> Self {
+        Self(addresses.into_iter().collect())
+    }
+
     /// Whether the address is one of theirs, whatever its resource.
     pub fn include(&self, address: &str) -> bool {
         let is_one = |jid: Jid<'_>| self.0.iter().any(|peer| Jid::parse(peer).is_some_and(|peer| peer.same_bare(&jid)));

@@ -1,21 +1,34 @@
 //! Events from the links, and the bounded queue that they take.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use metrics::Gauge;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::eim::addresses::user_at;
+use crate::clock::date_ms;
+use crate::eim::inbound::{InboundEvent, InboundSchema, Message, Outcome};
 use crate::eim::iq_handler::WebAddress;
 use crate::event::{CallEvent, Event, Role};
 use crate::ids::{ConfId, UserId};
+use crate::rate_limit::limiter::Rate;
 
 /// Events that may wait for their consumer. Beyond, the link stops reading: see [`Outbox`].
 pub const INBOUND_MAX: usize = 4096;
 
-/// Acknowledges a delivery when it is dropped: by then its event is in the conference's log, or nobody here wants it.
-#[derive(Debug)]
+/// Lines that say of a message that can't be read: a flood of them would fill the log.
+pub const UNREADABLE_LINES: Rate = Rate { count: 20, window_ms: 60_000 };
+
+/// Acknowledges a delivery when its last copy is dropped, of which each of the delivery's events has one: by then they
+/// are in the conference's log, or nobody here wants them.
+#[derive(Debug, Clone)]
 pub struct Receipt {
+    _delivery: Arc<Unacknowledged>,
+}
+
+#[derive(Debug)]
+struct Unacknowledged {
     to: mpsc::UnboundedSender<u64>,
     tag: u64,
 }
@@ -23,11 +36,11 @@ pub struct Receipt {
 impl Receipt {
     /// `to` gets the delivery's tag. As many can be open as the broker delivers unacknowledged.
     pub fn new(to: &mpsc::UnboundedSender<u64>, tag: u64) -> Self {
-        Self { to: to.clone(), tag }
+        Self { _delivery: Arc::new(Unacknowledged { to: to.clone(), tag }) }
     }
 }
 
-impl Drop for Receipt {
+impl Drop for Unacknowledged {
     fn drop(&mut self) {
         // An error here: that connection is over, and the broker delivers the event again.
         let _ = self.to.send(self.tag);
@@ -75,20 +88,32 @@ pub enum Inbound {
 }
 
 impl Inbound {
-    /// Reads the JSON text of an event that was sent to that address on the wire.
+    /// Reads a message that has just come. `None`: it is none of the EIM's events.
     ///
     /// # Errors
-    /// Why it is no conference's event, where it is no call's either.
-    pub fn read(body: &str, to: &str, eim_domain: &str) -> Result<Self, serde_json::Error> {
-        let to = user_at(to, eim_domain);
-        let error = match serde_json::from_str(body) {
-            Ok(event) => return Ok(Self::Event { to, event, receipt: None }),
-            Err(error) => error,
+    /// Why it can't be read, or where an event has no number. For operators: repeats nothing of the message.
+    pub fn read(schema: &InboundSchema, message: Message<'_>) -> Result<Option<Vec<Self>>, Cow<'static, str>> {
+        let events = match schema.read(message, date_ms()) {
+            Outcome::Events(events) => events,
+            Outcome::NotOurs => return Ok(None),
+            Outcome::Bad(why) => return Err(why),
         };
-        match (to, serde_json::from_str(body)) {
-            (Some(to), Ok(event)) => Ok(Self::CallEvent { to, event, receipt: None }),
-            _ => Err(error),
+        let inbound = |event| match event {
+            InboundEvent::Call { to, event } => Ok(Self::CallEvent { to, event, receipt: None }),
+            InboundEvent::Conference { to, event } => {
+                let event = event.numbered().ok_or("epoch, seq: absent, and the gateway numbers no events")?;
+                Ok(Self::Event { to, event, receipt: None })
+            }
+        };
+        events.into_iter().map(inbound).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// The same with the receipt of the delivery that it came in.
+    pub fn delivered(mut self, by: &Receipt) -> Self {
+        if let Self::Event { receipt, .. } | Self::CallEvent { receipt, .. } = &mut self {
+            *receipt = Some(by.clone());
         }
+        self
     }
 }
 
@@ -208,27 +233,9 @@ mod tests {
 
     const MEMBER_LEFT: &str = r#"{"confId":"c1","epoch":"e","seq":7,"time":1,"type":"member.left","actor":null,
         "data":{"userId":"u2","reason":"left"}}"#;
-    const CALL_ENDED: &str = r#"{"confId":"c1","time":1,"type":"call.ended","actor":null,
-        "data":{"callId":"k1","confId":"c1","from":"u1","to":["u2"],"mode":"p2p"}}"#;
 
     fn event() -> Inbound {
-        Inbound::read(MEMBER_LEFT, "u1@ips3000/uc", "ips3000").unwrap()
-    }
-
-    #[test]
-    fn events_of_conferences_and_of_calls_are_told_apart() {
-        let read = |body: &str, to: &str| Inbound::read(body, to, "ips3000");
-        let user = UserId::parse("u1");
-        let conference = read(MEMBER_LEFT, "u1%ips3000@webconf.ips3000/uc");
-        assert!(matches!(conference, Ok(Inbound::Event { to, event, .. }) if to == user && event.seq == 7));
-        assert!(matches!(read(MEMBER_LEFT, "webconf.ips3000"), Ok(Inbound::Event { to: None, .. })));
-        let call = read(CALL_ENDED, "u1@ips3000");
-        assert!(
-            matches!(call, Ok(Inbound::CallEvent { to, event, .. }) if Some(&to) == user.as_ref() && event.is_last())
-        );
-        for unreadable in [CALL_ENDED, "", "{}", r#"{"type":"member.left"}"#] {
-            assert!(read(unreadable, "webconf.ips3000").is_err(), "{unreadable}");
-        }
+        Inbound::Event { to: None, event: serde_json::from_str(MEMBER_LEFT).unwrap(), receipt: None }
     }
 
     #[tokio::test]

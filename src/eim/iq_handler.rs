@@ -1,15 +1,12 @@
 //! Answers to IQ requests of others. Pure.
 
-use crate::eim::addresses::Peers;
+use crate::eim::inbound::{InboundSchema, Question};
 use crate::event::Role;
 use crate::ids::ConfId;
 use crate::xmpp::xml::{CONTENT_NS, Element, Node, Stanza};
 
 /// The namespace of stanza errors (RFC 6120 section 8.3).
 pub const STANZAS_NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
-/// The dialect's namespace of conferences, in which the EIM asks for a web address.
-const CONFERENCE_NS: &str = "je:x:client:conference";
-const EVENT_NS: &str = "je:x:client:event";
 const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
 const PING: &str = "urn:xmpp:ping";
@@ -73,7 +70,7 @@ pub enum IqAnswer {
 
 /// Judges an IQ of type get or set. Only the EIM's own addresses may ask for a web address; ping, disco and version
 /// are answered to everybody who can reach us.
-pub fn handle(iq: &Stanza, peers: &Peers) -> IqAnswer {
+pub fn handle(iq: &Stanza, inbound: &InboundSchema) -> IqAnswer {
     let (Some(kind @ ("get" | "set")), Some(_)) = (iq.attr("type"), iq.attr("id")) else { return IqAnswer::Nothing };
     let mut children = iq.children();
     let (Some(payload), None) = (children.next(), children.next()) else {
@@ -85,38 +82,22 @@ pub fn handle(iq: &Stanza, peers: &Peers) -> IqAnswer {
         ("get", DISCO_INFO, "query") => result(iq, Some(about_us())),
         ("get", DISCO_ITEMS, "query") => result(iq, Some(Element::new("query", DISCO_ITEMS))),
         ("get", VERSION, "query") => result(iq, Some(version())),
-        ("get", CONFERENCE_NS, "jeExtension") if iq.attr("from").is_some_and(|f| peers.include(f)) => {
-            return wanted(iq, payload);
-        }
-        _ => error(iq, "cancel", "service-unavailable"),
+        _ => match inbound.question(iq) {
+            Some(Question::WebAddress { conf_id, role }) => return IqAnswer::WebAddress { conf_id, role },
+            Some(Question::Bad) => error(iq, "modify", "bad-request"),
+            None => error(iq, "cancel", "service-unavailable"),
+        },
     };
     IqAnswer::Reply(reply)
 }
 
 /// The answer to `getWebAddress`. `None`: there is no such conference.
-pub fn web_address(iq: &Stanza, found: Option<&WebAddress>) -> Stanza {
+pub fn web_address(iq: &Stanza, found: Option<&WebAddress>, inbound: &InboundSchema) -> Stanza {
     let Some(found) = found else { return error(iq, "cancel", "item-not-found") };
-    let operation = Element::new("getWebAddress", CONFERENCE_NS).with("url", &found.url).with("code", &found.code);
-    result(iq, Some(Element::new("jeExtension", CONFERENCE_NS).with_child(operation)))
-}
-
-fn wanted(iq: &Stanza, extension: &Element) -> IqAnswer {
-    let Some(operation) = extension.child("getWebAddress") else {
-        return IqAnswer::Reply(error(iq, "cancel", "service-unavailable"));
-    };
-    let role = if operation.attr("role") == Some("chair") { Role::Chair } else { Role::Guest };
-    match operation.attr("confId").and_then(ConfId::parse) {
-        Some(conf_id) => IqAnswer::WebAddress { conf_id, role },
-        None => IqAnswer::Reply(error(iq, "modify", "bad-request")),
+    match inbound.web_address(&found.url, &found.code) {
+        Some(payload) => result(iq, Some(payload)),
+        None => error(iq, "cancel", "internal-server-error"),
     }
-}
-
-/// The JSON text of an event that a message carries; `None` for every message that is no event from the EIM itself.
-pub fn event_body(message: &Stanza, peers: &Peers) -> Option<String> {
-    if message.attr("type") == Some("error") || !message.attr("from").is_some_and(|f| peers.include(f)) {
-        return None;
-    }
-    message.children().find(|c| c.name == "event" && c.ns == EVENT_NS).map(Element::text)
 }
 
 /// An IQ result back to whoever sent `iq`.
@@ -172,9 +153,10 @@ fn version() -> Element {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::Schema;
 
-    fn peers() -> Peers {
-        Peers::new("ips3000", ["jeconference.ips3000".to_owned()])
+    fn inbound() -> InboundSchema {
+        InboundSchema::new(&Schema::load(None).expect("the built-in schema is right"), "ips3000")
     }
 
     fn iq_of(kind: &str, from: &str, payload: &str) -> Stanza {
@@ -183,7 +165,7 @@ mod tests {
     }
 
     fn replied(iq: &Stanza) -> Stanza {
-        match handle(iq, &peers()) {
+        match handle(iq, &inbound()) {
             IqAnswer::Reply(reply) => reply,
             other => panic!("{other:?}"),
         }
@@ -210,7 +192,7 @@ mod tests {
             assert!(is_it, "{payload}: {}", reply.to_xml());
         }
         for no_request in ["<iq type='result' id='7'/>", "<iq type='get'/>", "<iq/>", "<iq type='x' id='7'/>"] {
-            assert_eq!(handle(&Stanza::parse(no_request).unwrap(), &peers()), IqAnswer::Nothing);
+            assert_eq!(handle(&Stanza::parse(no_request).unwrap(), &inbound()), IqAnswer::Nothing);
         }
     }
 
@@ -220,33 +202,19 @@ mod tests {
             "<jeExtension xmlns='je:x:client:conference'><getWebAddress confId='c1' role='chair'/></jeExtension>";
         let iq = iq_of("get", "jeconference.ips3000", payload);
         let conf_id = ConfId::parse("c1").unwrap();
-        assert_eq!(handle(&iq, &peers()), IqAnswer::WebAddress { conf_id, role: Role::Chair });
+        assert_eq!(handle(&iq, &inbound()), IqAnswer::WebAddress { conf_id, role: Role::Chair });
         for from in ["u1@ips3000", "u1%ips3000@webconf.ips3000/uc", "rooms.ips3000", "evil.example"] {
             assert!(replied(&iq_of("get", from, payload)).to_xml().contains("service-unavailable"));
         }
         let found = WebAddress { url: "https://x/conference/~a&b".into(), code: "~a&b".into() };
-        let reply = web_address(&iq, Some(&found)).payload().cloned().unwrap();
+        let reply = web_address(&iq, Some(&found), &inbound()).payload().cloned().unwrap();
         assert_eq!(reply.child("getWebAddress").and_then(|o| o.attr("url")), Some(found.url.as_str()));
-        assert!(web_address(&iq, None).to_xml().contains("item-not-found"));
+        assert!(web_address(&iq, None, &inbound()).to_xml().contains("item-not-found"));
         let without = iq_of(
             "get",
             "jeconference.ips3000",
             "<jeExtension xmlns='je:x:client:conference'><getWebAddress/></jeExtension>",
         );
         assert!(replied(&without).to_xml().contains("bad-request"));
-    }
-
-    #[test]
-    fn events_are_believed_from_the_eim_only() {
-        let message = |from: &str, kind: &str| {
-            let text = format!(
-                "<message type='{kind}' from='{from}' to='x'><event xmlns='je:x:client:event'>{{\"a\":\"&lt;\"}}</event></message>"
-            );
-            event_body(&Stanza::parse(&text).unwrap(), &peers())
-        };
-        assert_eq!(message("jeconference.ips3000", "headline").as_deref(), Some("{\"a\":\"<\"}"));
-        assert_eq!(message("u1@ips3000/x", "headline"), None);
-        assert_eq!(message("jeconference.evil", "headline"), None);
-        assert_eq!(message("jeconference.ips3000", "error"), None);
     }
 }

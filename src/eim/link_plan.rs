@@ -116,7 +116,7 @@ impl<'a> Plan<'a> {
             name,
             dial,
             eim_domain: self.config.domain.clone(),
-            peers: self.config.peers.clone(),
+            inbound: self.config.inbound.clone(),
             timing: self.timing,
             announce,
             strays: None,

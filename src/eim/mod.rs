@@ -96,8 +96,8 @@ impl Eim {
             Some(settings) => Callers::Component(Link::start(settings, None, &around(), stop.clone())),
             None => {
                 let server = plan.server.clone().ok_or("mode c2s without a server")?;
-                let (resource, peers) = (config.resource.clone(), config.peers.clone());
-                let sessions = Sessions::new(server, resource, peers, plan.timing, around(), stop.clone());
+                let (resource, inbound) = (config.resource.clone(), config.inbound.clone());
+                let sessions = Sessions::new(server, resource, inbound, plan.timing, around(), stop.clone());
                 Callers::Sessions(Arc::new(sessions))
             }
         };
@@ -116,7 +116,7 @@ impl Eim {
             (Callers::Component(link), None) => Asker::Own(link.clone(), config.component.clone()),
             (Callers::Sessions(sessions), None) => Asker::Sessions(sessions.clone()),
         };
-        let address_health = AddressHealth::new(&config.asked_at);
+        let address_health = AddressHealth::new(&config.asked_at, config.inbound.reason());
         let (health_sender, health) = watch::channel(link.borrow().clone());
         let every = Duration::from_millis(config.ping_interval_ms);
         let (domain, limit) = (config.domain.clone(), plan.timing.timeout);

@@ -163,7 +163,8 @@ impl Trial<'_> {
     async fn addresses(mut self) -> Vec<Probed> {
         if let Some(asker) = self.asker.take() {
             let (asked_at, limit) = (&self.config.asked_at, self.plan.timing.timeout);
-            for (address, outcome) in address_health::check(asker, asked_at, &self.config.domain, limit).await {
+            let (domain, reason) = (&self.config.domain, self.config.inbound.reason());
+            for (address, outcome) in address_health::check(asker, asked_at, domain, reason, limit).await {
                 self.note(format!("eim {address}"), outcome);
             }
         }

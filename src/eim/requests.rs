@@ -11,7 +11,8 @@ use crate::rate_limit::throttle::Throttle;
 use crate::refusal::{Kind, Reason, Refusal};
 use crate::schema::{Method, Schema, Speaker, XIq};
 
-use super::{Eim, EimError, Guard, ProvisionError, convert};
+use super::convert::{self, Dialect};
+use super::{Eim, EimError, Guard, ProvisionError};
 use crate::xmpp::xml::Stanza;
 
 /// Lines that say of such a refusal: one for each member of a large conference would fill the log.
@@ -22,7 +23,7 @@ const REFUSALS: Rate = Rate { count: 20, window_ms: 60_000 };
 pub struct Requests {
     eim: Eim,
     schema: Arc<Schema>,
-    domain: Arc<str>,
+    dialect: Dialect,
     timeout: Duration,
     refusals: Arc<Throttle>,
 }
@@ -31,7 +32,8 @@ impl Requests {
     /// Requests over that EIM's links.
     pub fn new(eim: Eim, schema: Arc<Schema>, domain: &str, timeout: Duration) -> Self {
         let refusals = Arc::new(Throttle::new(REFUSALS));
-        Self { eim, schema, domain: domain.into(), timeout, refusals }
+        let dialect = Dialect::new(&schema, domain);
+        Self { eim, schema, dialect, timeout, refusals }
     }
 
     /// A named entry, asked as the gateway itself.
@@ -67,7 +69,7 @@ impl Requests {
             return;
         }
         let word = |member: &str| refusal.data.get(member).and_then(Value::as_str).unwrap_or_default();
-        let (address, condition) = (x_iq.address(&self.domain), word("condition"));
+        let (address, condition) = (x_iq.address(&self.dialect.domain), word("condition"));
         let label = crate::eim::iq_handler::defined_condition(condition);
         metrics::counter!("confgate_eim_own_requests_refused_total", "operation" => method.name.clone(), "condition" => label)
             .increment(1);
@@ -96,7 +98,7 @@ impl Requests {
         params: &Map<String, Value>,
     ) -> Result<Value, Refusal> {
         let x_iq = x_iq(method)?;
-        let iq = convert::to_iq(x_iq, params, &self.domain)?;
+        let iq = convert::to_iq(x_iq, params, &self.dialect.domain)?;
         let answer = self.eim.request_within(guard, iq, self.timeout).await?;
         self.read(x_iq, &answer)
     }
@@ -112,18 +114,18 @@ impl Requests {
         if x_iq.speaker == Speaker::Gateway {
             return self.ask_as_gateway(Some(self.eim.guard(user)?), method, params).await;
         }
-        let iq = convert::to_iq(x_iq, params, &self.domain)?;
+        let iq = convert::to_iq(x_iq, params, &self.dialect.domain)?;
         let answer = self.eim.request_as(user, iq, self.timeout).await?;
         self.read(x_iq, &answer)
     }
 
     /// The answer's result; a server's answer in the place of an address that is away is none of the EIM's.
     fn read(&self, x_iq: &XIq, answer: &Stanza) -> Result<Value, Refusal> {
-        let address = x_iq.address(&self.domain);
+        let address = x_iq.address(&self.dialect.domain);
         if self.eim.is_away(&address, answer, |condition| x_iq.refusal(condition).is_some()) {
             return Err(Refusal::eim_unreachable(false));
         }
-        convert::from_iq(x_iq, answer)
+        convert::from_iq(x_iq, answer, &self.dialect)
     }
 
     fn entry(&self, name: &str) -> Result<&Method, Refusal> {

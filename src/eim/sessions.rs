@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::stall::patience;
-use crate::eim::addresses::Peers;
 use crate::eim::events::Announce;
+use crate::eim::inbound::InboundSchema;
 use crate::eim::link::{Context, EimError, Link, LinkSettings, Timing};
 use crate::health::Health;
 use crate::ids::{Secret, UserId};
@@ -122,7 +122,7 @@ struct UserSession {
 pub struct Sessions {
     server: C2sServer,
     resource: String,
-    peers: Peers,
+    inbound: Arc<InboundSchema>,
     timing: Timing,
     around: Context,
     stop: CancellationToken,
@@ -136,13 +136,13 @@ impl Sessions {
     pub fn new(
         server: C2sServer,
         resource: String,
-        peers: Peers,
+        inbound: Arc<InboundSchema>,
         timing: Timing,
         around: Context,
         stop: CancellationToken,
     ) -> Self {
         let (places, restored) = (Mutex::default(), AtomicBool::new(false));
-        Self { server, resource, peers, timing, around, stop, places, restored }
+        Self { server, resource, inbound, timing, around, stop, places, restored }
     }
 
     /// The server that users sign in at.
@@ -207,7 +207,7 @@ impl Sessions {
             name: "session",
             dial,
             eim_domain: self.server.domain.clone(),
-            peers: self.peers.clone(),
+            inbound: self.inbound.clone(),
             timing: self.timing,
             announce: Announce::Session(user.clone()),
             strays: None,

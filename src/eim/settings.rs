@@ -1,10 +1,13 @@
 //! The settings of the link to the EIM. The names are those of the configuration's section `eim`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config;
-use crate::eim::addresses::{JidScheme, Peers};
+use crate::eim::addresses::JidScheme;
+use crate::eim::inbound::InboundSchema;
 use crate::ids::Secret;
+use crate::schema::Schema;
 
 /// Where the EIM is and how it is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +38,9 @@ pub struct EimConfig {
     pub mode: Mode,
     /// The EIM's XMPP domain, where accounts live.
     pub domain: String,
-    /// The EIM's own addresses. From the configuration alone it is the domain; the schema knows the modules.
-    pub peers: Peers,
-    /// The addresses at which the EIM is asked; from the configuration alone none.
+    /// How what the EIM sends of its own accord is read, and from whom.
+    pub inbound: Arc<InboundSchema>,
+    /// The addresses at which the EIM is asked.
     pub asked_at: Vec<String>,
     /// Where components connect to; in mode `c2s`, where sessions do.
     pub host: String,
@@ -84,16 +87,8 @@ pub struct EimConfig {
 }
 
 impl EimConfig {
-    /// With what the schema knows: the addresses at which the EIM is asked, which also speak for it.
-    pub fn asking_at(mut self, addresses: Vec<String>) -> Self {
-        self.peers = Peers::new(&self.domain, addresses.iter().cloned());
-        self.asked_at = addresses;
-        self
-    }
-}
-
-impl From<&config::Eim> for EimConfig {
-    fn from(eim: &config::Eim) -> Self {
+    /// From the configuration, and the schema that says what is asked and told, and where.
+    pub fn new(eim: &config::Eim, schema: &Schema) -> Self {
         let (admin_host, admin_port) = eim.provisioning_address();
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self {
@@ -103,8 +98,8 @@ impl From<&config::Eim> for EimConfig {
                 config::EimMode::C2s => Mode::C2s,
             },
             domain: eim.domain.clone(),
-            peers: Peers::new(&eim.domain, []),
-            asked_at: Vec::new(),
+            inbound: Arc::new(InboundSchema::new(schema, &eim.domain)),
+            asked_at: schema.addresses(&eim.domain),
             host: eim.host().to_owned(),
             port: eim.port(),
             component: eim.component_domain(),

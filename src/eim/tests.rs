@@ -3,7 +3,9 @@
 use super::*;
 use crate::xmpp::negotiate::component_server;
 use crate::xmpp::stream::XmppStream;
+use crate::schema::Schema;
 use address::JidScheme;
+use inbound::InboundSchema;
 use std::collections::HashMap;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -12,7 +14,7 @@ fn config() -> EimConfig {
     EimConfig {
         mode: Mode::Builtin,
         domain: "ips3000".into(),
-        peers: address::Peers::new("ips3000", []),
+        inbound: Arc::new(InboundSchema::new(&Schema::load(None).unwrap(), "ips3000")),
         asked_at: vec![],
         host: String::new(),
         port: 0,

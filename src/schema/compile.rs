@@ -125,7 +125,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
-fn compile(schema: &Value) -> Result<Validator, String> {
+pub(super) fn compile(schema: &Value) -> Result<Validator, String> {
     // Draft 7 is OpenRPC's. Patterns run on hostile text: only the engine that is linear in its length is allowed.
     let options = jsonschema::options().with_draft(Draft::Draft7).offline();
     let options = options.with_format(NAME_FORMAT, |text: &str| display_name::checked(text, usize::MAX).is_some());
@@ -183,7 +183,7 @@ fn examples(method: &Method, file: &Value, errors: &mut Vec<String>) {
 }
 
 /// The error as a line, its path below `root`.
-fn at(root: &str, error: ParamError) -> String {
+pub(super) fn at(root: &str, error: ParamError) -> String {
     let dot = if root.is_empty() || error.path.is_empty() || error.path.starts_with('[') { "" } else { "." };
     format!("{root}{dot}{}: {}", error.path, error.message)
 }

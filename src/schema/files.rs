@@ -11,8 +11,12 @@ use serde_json::{Map, Value};
 const FILE_MAX: u64 = 1024 * 1024;
 /// Most files of `eim.schema_dir`.
 const FILES_MAX: usize = 1000;
-/// Folders of a schema that hold methods; its own level is the third.
+/// Folders of a schema that hold methods; its own level is another.
 const FOLDERS: [&str; 2] = ["methods", "eim"];
+/// The folder of what the EIM sends of its own accord.
+const EVENTS: &str = "events";
+/// The members by which such a file is known outside its folder.
+const OF_EVENTS: [&str; 3] = ["x-event", "x-request", "x-reason"];
 
 #[derive(Embed)]
 #[folder = "rpc-schema/"]
@@ -27,6 +31,13 @@ pub(super) struct MethodFile {
     pub built_in: bool,
 }
 
+/// A file of `events/`.
+pub(super) struct EventFile {
+    /// For messages.
+    pub origin: String,
+    pub value: Value,
+}
+
 /// All files, parsed, not yet checked.
 #[derive(Default)]
 pub(super) struct Files {
@@ -35,8 +46,14 @@ pub(super) struct Files {
     pub asyncapi: Value,
     pub method_schema: Value,
     pub x_iq_schema: Value,
+    pub event_schema: Value,
+    pub x_event_schema: Value,
     /// By the method's name.
     pub methods: BTreeMap<String, MethodFile>,
+    /// By their name.
+    pub events: BTreeMap<String, EventFile>,
+    /// The shapes of events and what is in them, as the gateway itself has them.
+    pub vocabulary: Map<String, Value>,
 }
 
 /// The kind of a file, by its path in the layout.
@@ -44,6 +61,7 @@ enum Kind {
     Head,
     AsyncApi,
     Method,
+    Event,
     /// Read from the built-in schema only.
     Rules,
     /// Not for the gateway: dialogues, notes.
@@ -56,10 +74,12 @@ impl Kind {
         match (folder, name) {
             ("", "openrpc.json") => Self::Head,
             ("", "asyncapi.json") => Self::AsyncApi,
-            ("", "x-iq.schema.json" | "method.schema.json") => Self::Rules,
-            (folder, name) if name.ends_with(".json") && !name.starts_with('.') => {
-                if folder.is_empty() || FOLDERS.contains(&folder) { Self::Method } else { Self::Other }
-            }
+            ("", name) if name.ends_with(".schema.json") => Self::Rules,
+            (folder, name) if name.ends_with(".json") && !name.starts_with('.') => match folder {
+                EVENTS => Self::Event,
+                _ if folder.is_empty() || FOLDERS.contains(&folder) => Self::Method,
+                _ => Self::Other,
+            },
             _ => Self::Other,
         }
     }
@@ -72,6 +92,7 @@ impl Files {
             let text = BuiltIn::get(&path).map(|file| file.data).unwrap_or_default();
             files.add_built_in(&path, text, errors);
         }
+        files.vocabulary = files.shapes();
         if let Some(dir) = dir {
             files.overlay(dir, errors);
         }
@@ -88,18 +109,37 @@ impl Files {
         match kind {
             Kind::Head => self.head = value,
             Kind::AsyncApi => self.asyncapi = value,
-            Kind::Rules if path.starts_with("x-iq") => self.x_iq_schema = value,
-            Kind::Rules => self.method_schema = value,
+            Kind::Rules => self.add_rules(path, value),
+            Kind::Event => {
+                if let Some(name) = name_of(&origin, &value, errors) {
+                    self.events.insert(name, EventFile { origin, value });
+                }
+            }
             Kind::Method | Kind::Other => {
-                if let Some(name) = method_name(&origin, &value, errors) {
+                if let Some(name) = name_of(&origin, &value, errors) {
                     self.methods.insert(name, MethodFile { origin, value, built_in: true });
                 }
             }
         }
     }
 
+    fn add_rules(&mut self, path: &str, value: Value) {
+        match path {
+            "x-iq.schema.json" => self.x_iq_schema = value,
+            "event.schema.json" => self.event_schema = value,
+            "x-event.schema.json" => self.x_event_schema = value,
+            _ => self.method_schema = value,
+        }
+    }
+
+    /// The schemas of both documents.
+    fn shapes(&self) -> Map<String, Value> {
+        let of = |document: &Value| document.pointer("/components/schemas").and_then(Value::as_object).cloned();
+        [&self.asyncapi, &self.head].into_iter().filter_map(of).flatten().collect()
+    }
+
     fn overlay(&mut self, dir: &Path, errors: &mut Vec<String>) {
-        let mut seen: BTreeMap<String, String> = BTreeMap::new();
+        let mut seen: BTreeMap<(bool, String), String> = BTreeMap::new();
         for (path, file) in list(dir, errors) {
             let origin = file.display().to_string();
             let kind = Kind::of(&path);
@@ -112,12 +152,17 @@ impl Files {
                 Kind::Head => self.overlay_head(&origin, value, errors),
                 Kind::AsyncApi => self.asyncapi = value,
                 _ => {
-                    let Some(name) = method_name(&origin, &value, errors) else { continue };
-                    if let Some(other) = seen.insert(name.clone(), origin.clone()) {
+                    let Some(name) = name_of(&origin, &value, errors) else { continue };
+                    let is_event = matches!(kind, Kind::Event) || OF_EVENTS.iter().any(|of| value.get(of).is_some());
+                    if let Some(other) = seen.insert((is_event, name.clone()), origin.clone()) {
                         errors.push(format!("{origin}: name: {name} is declared in {other} too"));
                     }
-                    let built_in = self.methods.get(&name).is_some_and(|old| old.built_in);
-                    self.methods.insert(name, MethodFile { origin, value, built_in });
+                    if is_event {
+                        self.events.insert(name, EventFile { origin, value });
+                    } else {
+                        let built_in = self.methods.get(&name).is_some_and(|old| old.built_in);
+                        self.methods.insert(name, MethodFile { origin, value, built_in });
+                    }
                 }
             }
         }
@@ -160,7 +205,7 @@ fn overlay_components(origin: &str, head: &mut Map<String, Value>, over: Map<Str
 /// The schema files below `dir`, each with its path there, in a stable order.
 fn list(dir: &Path, errors: &mut Vec<String>) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
-    for folder in [""].into_iter().chain(FOLDERS) {
+    for folder in ["", EVENTS].into_iter().chain(FOLDERS) {
         let at = if folder.is_empty() { dir.to_owned() } else { dir.join(folder) };
         if !folder.is_empty() && !at.is_dir() {
             continue;
@@ -200,10 +245,10 @@ fn parse(origin: &str, text: &[u8], errors: &mut Vec<String>) -> Option<Value> {
     serde_json::from_slice(text).inspect_err(|e| errors.push(format!("{origin}: not JSON: {e}"))).ok()
 }
 
-fn method_name(origin: &str, value: &Value, errors: &mut Vec<String>) -> Option<String> {
+fn name_of(origin: &str, value: &Value, errors: &mut Vec<String>) -> Option<String> {
     let name = value.get("name").and_then(Value::as_str);
     if name.is_none() {
-        errors.push(format!("{origin}: name: a method's name is required"));
+        errors.push(format!("{origin}: name: is required"));
     }
     name.map(str::to_owned)
 }

@@ -7,9 +7,12 @@ mod access;
 mod compile;
 mod document;
 mod files;
+mod inbound;
 mod method;
 mod param_error;
+mod routing_key;
 mod titles;
+mod value;
 mod x_iq;
 
 use std::collections::BTreeMap;
@@ -20,9 +23,15 @@ use bytes::Bytes;
 use serde_json::Value;
 
 pub use access::Access;
+pub use inbound::{
+    Condition, Demand, EventBody, EventRule, EventRules, InboundExample, InboundFiles, KindRule, OWN_TYPE, QName,
+    XEvent, XReason, XRequest,
+};
 pub use method::Method;
 pub use param_error::ParamError;
-pub use x_iq::{IqKind, Speaker, Step, ValueForm, ValueRule, Where, Wrapper, WriteForm, WritePlace, WriteRule, XIq};
+pub use routing_key::{KeyPattern, KeyValues};
+pub use value::{KeyPart, Pointer, Step, ValueForm, ValuePath, ValueRule, ValueSource, Where, Words};
+pub use x_iq::{IqKind, Speaker, Wrapper, WriteForm, WritePlace, WriteRule, XIq};
 
 /// All methods and internal entries. Immutable after [`Schema::load`]; shared as `Arc<Schema>`.
 pub struct Schema {
@@ -32,10 +41,12 @@ pub struct Schema {
     openrpc_json: Bytes,
     asyncapi: Value,
     asyncapi_json: Bytes,
+    inbound: InboundFiles,
 }
 
 impl Schema {
-    /// Loads the built-in schema and, over it, the files of `dir`: each overrides or adds the method that it names.
+    /// Loads the built-in schema and, over it, the files of `dir`: each overrides or adds the method, or the event's
+    /// file, that it names.
     ///
     /// # Errors
     /// Everything that is wrong, one line each: file, place in the file, what.
@@ -50,13 +61,12 @@ impl Schema {
                 list.insert(method.name.clone(), Arc::new(method));
             }
         }
+        let inbound = inbound::InboundCompiler::new(&files, &mut errors).compile(&mut errors);
         let openrpc = document::openrpc(&files);
         let asyncapi = document::asyncapi(&files, &mut errors);
-        if !errors.is_empty() {
-            return Err(errors);
-        }
+        let Some(inbound) = inbound.filter(|_| errors.is_empty()) else { return Err(errors) };
         let (openrpc_json, asyncapi_json) = (openrpc.to_string().into(), asyncapi.to_string().into());
-        Ok(Self { methods, internal, openrpc, openrpc_json, asyncapi, asyncapi_json })
+        Ok(Self { methods, internal, openrpc, openrpc_json, asyncapi, asyncapi_json, inbound })
     }
 
     /// The same with documents that say where they are served: `https://host:port{base}`.
@@ -95,6 +105,11 @@ impl Schema {
     pub fn addresses(&self, domain: &str) -> Vec<String> {
         let asked = self.methods().chain(self.internals()).filter_map(|entry| entry.x_iq.as_ref());
         asked.map(|x_iq| x_iq.address(domain)).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What the EIM sends of its own accord, and how it is read.
+    pub fn inbound(&self) -> &InboundFiles {
+        &self.inbound
     }
 
     /// The whole OpenRPC document: the answer of `rpc.discover`. `x-access`, `x-params` and `x-iq` are kept, for those

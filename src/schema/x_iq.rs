@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::Error;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::value::{Named, Step, ValueRule, named, split_last, steps_of};
 use crate::refusal::Kind;
-
-/// Most steps of a path: what is written must stay well below the depth that a stanza may have.
-const STEPS_MAX: usize = 8;
 
 /// The IQ of one method.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -120,56 +118,6 @@ pub enum WriteForm {
     List,
 }
 
-/// One element on a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// The element's local name.
-    pub name: String,
-    /// Written `{ns}name`; the operation's namespace where `None`.
-    pub ns: Option<String>,
-}
-
-/// Where one value of the answer stands and what it is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ValueRule {
-    /// The place.
-    pub place: Where,
-    /// The form.
-    pub form: ValueForm,
-    /// Every match of the last step instead of the first.
-    pub list: bool,
-    /// The value for an absent one; without a default the member is left out.
-    pub default: Option<Value>,
-}
-
-/// The place of a value in the answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Where {
-    /// From the element that the rule is relative to; empty for that element itself.
-    pub steps: Vec<Step>,
-    /// The attribute; the element's text (or the element, for an object) where `None`.
-    pub attr: Option<String>,
-}
-
-/// The form in which a value is read.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ValueForm {
-    /// A text.
-    String,
-    /// Text that is shown as a name.
-    Name,
-    /// A decimal number.
-    Integer,
-    /// `true` or `false`.
-    Boolean,
-    /// JSON text.
-    Json,
-    /// Base64 of JSON text.
-    Base64Json,
-    /// An object, by its members' rules.
-    Object(Vec<(String, ValueRule)>),
-}
-
 impl XIq {
     /// The name of the result entry that is the whole result.
     pub const WHOLE: &'static str = "$";
@@ -191,20 +139,6 @@ fn kinds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<S
         None => Err(D::Error::custom(format!("{code} is no error code"))),
     };
     BTreeMap::<String, i32>::deserialize(deserializer)?.into_iter().map(kind).collect()
-}
-
-/// Entries of a JSON object, in its order.
-fn named<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Named,
-{
-    let entries = Map::deserialize(deserializer)?;
-    entries.into_iter().map(|(name, value)| T::read(name, value).map_err(D::Error::custom)).collect()
-}
-
-trait Named: Sized {
-    fn read(name: String, value: Value) -> Result<Self, String>;
 }
 
 #[derive(Deserialize)]
@@ -234,89 +168,4 @@ impl Named for WriteRule {
         }
         Ok(Self { name, place, form: rule.form })
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ValueText {
-    path: String,
-    #[serde(rename = "type")]
-    form: String,
-    #[serde(default)]
-    list: bool,
-    /// `Some(Null)` where `null` is written.
-    #[serde(default, deserialize_with = "present")]
-    default: Option<Value>,
-    #[serde(default, deserialize_with = "named")]
-    members: Vec<(String, ValueRule)>,
-}
-
-/// Keeps a `null` that is there apart from a member that isn't.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
-}
-
-impl Named for (String, ValueRule) {
-    fn read(name: String, value: Value) -> Result<Self, String> {
-        let rule: ValueText = serde_json::from_value(value).map_err(|e| format!("{name}: {e}"))?;
-        let place = Where::parse(&rule.path)?;
-        let form = match rule.form.as_str() {
-            "string" => ValueForm::String,
-            "name" => ValueForm::Name,
-            "integer" => ValueForm::Integer,
-            "boolean" => ValueForm::Boolean,
-            "json" => ValueForm::Json,
-            "base64json" => ValueForm::Base64Json,
-            "object" if place.attr.is_none() => ValueForm::Object(rule.members),
-            "object" => return Err(format!("{name}: an attribute is no object")),
-            other => return Err(format!("{name}: no such type: {other}")),
-        };
-        if rule.list && place.steps.is_empty() {
-            return Err(format!("{name}: a list needs an element in its path"));
-        }
-        Ok((name, ValueRule { place, form, list: rule.list, default: rule.default }))
-    }
-}
-
-impl Where {
-    /// `.`, `@attr`, `a/b`, `a/b@attr`.
-    fn parse(path: &str) -> Result<Self, String> {
-        let (steps, attr) = match path.rsplit_once('@') {
-            // An `@` within braces belongs to a namespace.
-            Some((steps, attr)) if !attr.contains('}') => (steps, Some(attr.to_owned())),
-            _ => (path, None),
-        };
-        let steps = if steps == "." { "" } else { steps };
-        Ok(Self { steps: steps_of(steps)?, attr })
-    }
-}
-
-/// The path without its last part, and that part.
-fn split_last(path: &str) -> (&str, &str) {
-    match path.rsplit_once('/') {
-        Some((before, last)) if !last.contains('}') => (before, last),
-        _ => ("", path),
-    }
-}
-
-/// `a/{ns}b/c`; the empty path has no steps.
-fn steps_of(path: &str) -> Result<Vec<Step>, String> {
-    let mut steps = Vec::new();
-    let mut rest = path;
-    while !rest.is_empty() {
-        let (ns, named) = match rest.strip_prefix('{') {
-            Some(inner) => inner.split_once('}').map(|(ns, named)| (Some(ns.to_owned()), named)).ok_or(path)?,
-            None => (None, rest),
-        };
-        let (name, after) = named.split_once('/').unwrap_or((named, ""));
-        if name.is_empty() || (named.len() > name.len() && after.is_empty()) {
-            return Err(format!("not a path: {path}"));
-        }
-        steps.push(Step { name: name.to_owned(), ns });
-        rest = after;
-    }
-    if steps.len() > STEPS_MAX {
-        return Err(format!("more than {STEPS_MAX} steps: {path}"));
-    }
-    Ok(steps)
 }

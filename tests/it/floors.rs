@@ -39,7 +39,7 @@ const WIRES: usize = 1;
 const SHELL_CRATES: [&str; 6] = ["axum", "tokio", "hyper", "sqlx", "rustls", "tungstenite"];
 
 /// The ground's modules that are plain values and functions, and the rooms' pure cores.
-const PURE: [&str; 23] = [
+const PURE: [&str; 24] = [
     "src/clock/",
     "src/sync.rs",
     "src/ids.rs",
@@ -55,6 +55,7 @@ const PURE: [&str; 23] = [
     "src/xmpp/jid.rs",
     "src/xmpp/stream/splitter.rs",
     "src/eim/convert/",
+    "src/eim/inbound/",
     "src/builtin_eim/",
     "src/conference/core",
     "src/conference/log.rs",

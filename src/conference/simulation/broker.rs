@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::messages::{Connected, Delivery, Message, World};
 use super::schedule::{ConnectionId, End};
-use crate::eim::amqp::bindings::Change;
+use crate::eim::amqp::bindings::{Change, Subject};
 use crate::event::{Event, Publication};
 
 const PREFETCH: usize = 16;
@@ -73,8 +73,8 @@ impl Broker {
             }
             Message::Bind(change) => {
                 match &change {
-                    Change::Bind(subject) => drop(queue.bindings.insert(prefix(&subject.pattern()))),
-                    Change::Unbind(subject) => drop(queue.bindings.remove(&prefix(&subject.pattern()))),
+                    Change::Bind(subject) => drop(queue.bindings.insert(prefix(subject))),
+                    Change::Unbind(subject) => drop(queue.bindings.remove(&prefix(subject))),
                 }
                 Message::Bound(change)
             }
@@ -104,9 +104,12 @@ impl Broker {
     }
 }
 
-/// `conf.c1.#` matches what begins with `conf.c1.`.
-fn prefix(pattern: &str) -> String {
-    pattern.trim_end_matches('#').to_owned()
+/// What the built-in files bind by `#`.
+fn prefix(subject: &Subject) -> String {
+    match subject {
+        Subject::Conference(conf) => format!("conf.{conf}."),
+        Subject::User(user) => format!("user.{user}."),
+    }
 }
 
 impl Queue {

@@ -15,7 +15,7 @@ use super::schedule::{ConnectionId, End, Ms};
 use crate::builtin_eim::{Eim, EventDelivery, Limits, Output, Settings, Write};
 use crate::conference::actor::failure;
 use crate::conference::core::Failure;
-use crate::eim::convert;
+use crate::eim::convert::{self, Dialect};
 use crate::eim::requests::object;
 use crate::event::{Publication, Roster};
 use crate::ids::{ConfId, UserId};
@@ -31,6 +31,7 @@ const WINDOW: usize = 16;
 const KICK_MS: u64 = 3000;
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::load(None).expect("the built-in schema is right"));
+static DIALECT: LazyLock<Dialect> = LazyLock::new(|| Dialect::new(&SCHEMA, "ips3000"));
 
 struct Request {
     connection: ConnectionId,
@@ -109,11 +110,11 @@ impl EimHost {
         let params = json!({"name": "Simulated"});
         let call = EimCall { name: "conference.create", user: Some(chair.clone()), params };
         let output = eim.handle(&to_iq(&call), now, &mut rng);
-        let made = convert::from_iq(x_iq(&call), &output.stanzas[0]).expect("it is made");
+        let made = convert::from_iq(x_iq(&call), &output.stanzas[0], &DIALECT).expect("it is made");
         let conf: ConfId = serde_json::from_value(made["confId"].clone()).expect("an id");
         let snapshot = EimCall { name: "eim.snapshot", user: None, params: json!({"confId": conf}) };
         let first = eim.handle(&to_iq(&snapshot), now, &mut rng);
-        let first = convert::from_iq(x_iq(&snapshot), &first.stanzas[0]).expect("there is one");
+        let first = convert::from_iq(x_iq(&snapshot), &first.stanzas[0], &DIALECT).expect("there is one");
         let history = History::new(serde_json::from_value(first).expect("a roster"));
         let mut host = Self {
             eim: Some(eim),
@@ -325,7 +326,7 @@ impl EimHost {
 
 /// The answer to a request is the first of the stanzas, as events leave by the broker.
 fn read(call: &EimCall, stanzas: &[Stanza]) -> Result<Value, Failure> {
-    convert::from_iq(x_iq(call), &stanzas[0]).map_err(|refusal| failure(&refusal))
+    convert::from_iq(x_iq(call), &stanzas[0], &DIALECT).map_err(|refusal| failure(&refusal))
 }
 
 impl Publisher {

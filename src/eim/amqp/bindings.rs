@@ -20,16 +20,6 @@ pub enum Subject {
     User(UserId),
 }
 
-impl Subject {
-    /// The binding's pattern: every type of event.
-    pub fn pattern(&self) -> String {
-        match self {
-            Self::Conference(conf) => format!("conf.{conf}.#"),
-            Self::User(user) => format!("user.{user}.#"),
-        }
-    }
-}
-
 /// A change of what the queue is bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -171,7 +161,7 @@ impl Bindings {
         let mut version = inner.version.subscribe();
         let settled = version.wait_for(|_| inner.lock().is_settled(subject));
         if timeout(inner.limit, settled).await.is_err() {
-            tracing::debug!(pattern = subject.pattern(), "a binding takes too long");
+            tracing::debug!(?subject, "a binding takes too long");
         }
     }
 

@@ -2,6 +2,7 @@
 //! conferences' logs have what came.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,26 +14,23 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use metrics::Counter;
-use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
-use super::bindings::{Bindings, Change};
+use super::bindings::{Bindings, Change, Subject};
 use super::connection::{BrokerError, Session};
 use crate::clock::backoff::Backoff;
-use crate::eim::events::{Inbound, Receipt};
-use crate::event::{CallEvent, Event};
+use crate::eim::events::{Inbound, Receipt, UNREADABLE_LINES};
+use crate::eim::inbound::{InboundSchema, Message};
 use crate::health::Health;
-use crate::ids::UserId;
+use crate::rate_limit::throttle::Throttle;
 
 /// The queue for bodies that can't be read.
 const DEAD: &str = "confgate.dead";
 /// Most of them that are kept: the oldest goes first.
 const DEAD_MAX: u32 = 10_000;
-/// Largest body of an event, in bytes.
-const BODY_MAX: usize = 256 * 1024;
 /// Most changes of bindings that are under way at once.
 const BINDINGS_AT_ONCE: usize = 64;
 /// A connection that lasted so long was a good one: the next pause is the shortest again.
@@ -51,9 +49,13 @@ enum End {
 pub struct Consumer {
     settings: Settings,
     queue: String,
+    /// How deliveries are read, and by which keys they come.
+    schema: Arc<InboundSchema>,
     bindings: Bindings,
     inbound: mpsc::Sender<Inbound>,
     health: watch::Sender<Health>,
+    /// Bounds the log's lines of deliveries that can't be read.
+    unreadable: Throttle,
     /// Whether the queue is of this process, and not of an earlier one with that node's id.
     is_own: bool,
     /// Since when the connection is up.
@@ -65,11 +67,13 @@ impl Consumer {
     pub fn new(
         settings: Settings,
         node: &str,
+        schema: Arc<InboundSchema>,
         bindings: Bindings,
         inbound: mpsc::Sender<Inbound>,
         health: watch::Sender<Health>,
     ) -> Self {
-        Self { settings, queue: format!("confgate.{node}"), bindings, inbound, health, is_own: false, up_at: None }
+        let (queue, unreadable) = (format!("confgate.{node}"), Throttle::new(UNREADABLE_LINES));
+        Self { settings, queue, schema, bindings, inbound, health, unreadable, is_own: false, up_at: None }
     }
 
     /// Until told to stop.
@@ -115,6 +119,9 @@ impl Consumer {
 
     async fn consume(&mut self, session: &Session) -> Result<Infallible, BrokerError> {
         self.declare(session).await?;
+        for key in self.schema.keys_of_all() {
+            self.bind_key(session, key, true).await?;
+        }
         self.bindings.connected(self.is_own);
         self.is_own = true;
         while let Some(change) = self.bindings.try_next() {
@@ -173,22 +180,30 @@ impl Consumer {
     }
 
     async fn bind(&self, session: &Session, change: Change) -> Result<(), BrokerError> {
-        let (channel, queue, exchange) = (&session.channel, self.queue.as_str(), self.settings.exchange.as_str());
-        match &change {
-            Change::Bind(subject) => {
-                let (key, options) = (subject.pattern(), QueueBindOptions::default());
-                let bound =
-                    channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default());
-                session.within(bound).await?;
-            }
-            Change::Unbind(subject) => {
-                let key = subject.pattern().into();
-                let unbound = channel.queue_unbind(queue.into(), exchange.into(), key, FieldTable::default());
-                session.within(unbound).await?;
-            }
+        let (subject, is_wanted) = match &change {
+            Change::Bind(subject) => (subject, true),
+            Change::Unbind(subject) => (subject, false),
+        };
+        let keys = match subject {
+            Subject::Conference(conf) => self.schema.keys_of_conference(conf),
+            Subject::User(user) => self.schema.keys_of_user(user),
+        };
+        for key in keys {
+            self.bind_key(session, key, is_wanted).await?;
         }
         self.bindings.done(change);
         Ok(())
+    }
+
+    async fn bind_key(&self, session: &Session, key: String, is_wanted: bool) -> Result<(), BrokerError> {
+        let (channel, queue, exchange) = (&session.channel, self.queue.as_str(), self.settings.exchange.as_str());
+        let (queue, exchange, key) = (queue.into(), exchange.into(), key.into());
+        if is_wanted {
+            let options = QueueBindOptions::default();
+            session.within(channel.queue_bind(queue, exchange, key, options, FieldTable::default())).await
+        } else {
+            session.within(channel.queue_unbind(queue, exchange, key, FieldTable::default())).await
+        }
     }
 
     /// Hands the event on, or has the broker put it aside.
@@ -199,15 +214,26 @@ impl Consumer {
         receipts: &mpsc::UnboundedSender<u64>,
     ) -> Result<(), BrokerError> {
         let (key, tag) = (delivery.routing_key.as_str(), delivery.delivery_tag);
-        match read(key, &delivery.data) {
-            Ok(event) => {
-                events("taken").increment(1);
-                // An error here: the process stops, and the broker delivers it again.
-                let _ = self.inbound.send(event.into_inbound(Receipt::new(receipts, tag))).await;
+        match Inbound::read(&self.schema, Message::Amqp { key, body: &delivery.data }) {
+            Ok(None) => {
+                deliveries("ignored").increment(1);
+                session.channel.basic_ack(tag, BasicAckOptions::default()).await?;
+            }
+            Ok(Some(events)) => {
+                deliveries("taken").increment(1);
+                // Its last copy acknowledges the delivery, also where there is no event in it.
+                let receipt = Receipt::new(receipts, tag);
+                for event in events {
+                    // An error here: the process stops, and the broker delivers it again.
+                    let _ = self.inbound.send(event.delivered(&receipt)).await;
+                }
             }
             Err(why) => {
-                events("dead").increment(1);
-                tracing::warn!(key, why, bytes = delivery.data.len(), "an event that can't be read is put aside");
+                deliveries("dead").increment(1);
+                if let Some(suppressed) = self.unreadable.permit_line() {
+                    let bytes = delivery.data.len();
+                    tracing::warn!(key, %why, bytes, suppressed, "an event that can't be read is put aside");
+                }
                 let aside = BasicNackOptions { requeue: false, ..BasicNackOptions::default() };
                 session.channel.basic_nack(tag, aside).await?;
             }
@@ -216,7 +242,7 @@ impl Consumer {
     }
 }
 
-fn events(outcome: &'static str) -> Counter {
+fn deliveries(outcome: &'static str) -> Counter {
     metrics::counter!("confgate_broker_events_total", "outcome" => outcome)
 }
 
@@ -231,74 +257,4 @@ fn turn_down(known: &mut Health, error: &BrokerError) -> bool {
 
 fn cancelled() -> BrokerError {
     BrokerError { why: "the broker has taken the queue away".to_owned(), lasting: false }
-}
-
-/// An event and whom it is for.
-#[derive(Debug, PartialEq)]
-enum Received {
-    Conference { to: Option<UserId>, event: Event },
-    Call { to: UserId, event: CallEvent },
-}
-
-impl Received {
-    fn into_inbound(self, receipt: Receipt) -> Inbound {
-        match self {
-            Self::Conference { to, event } => Inbound::Event { to, event, receipt: Some(receipt) },
-            Self::Call { to, event } => Inbound::CallEvent { to, event, receipt: Some(receipt) },
-        }
-    }
-}
-
-/// The event under that routing key, or what is wrong with it.
-fn read(key: &str, body: &[u8]) -> Result<Received, &'static str> {
-    #[derive(Deserialize)]
-    struct Head {
-        r#type: String,
-    }
-    if body.len() > BODY_MAX {
-        return Err("the body is too large");
-    }
-    let head: Head = serde_json::from_slice(body).map_err(|_| "the body is no event")?;
-    let subject = key.strip_suffix(head.r#type.as_str()).and_then(|subject| subject.strip_suffix('.'));
-    let subject = subject.ok_or("the key has another type")?;
-    if let Some(conf) = subject.strip_prefix("conf.") {
-        let event: Event = serde_json::from_slice(body).map_err(|_| "the body is no conference's event")?;
-        return match event.conf_id.as_str() == conf {
-            true => Ok(Received::Conference { to: None, event }),
-            false => Err("the key is of another conference"),
-        };
-    }
-    let user = subject.strip_prefix("user.").and_then(UserId::parse).ok_or("the key names nobody")?;
-    match serde_json::from_slice(body) {
-        Ok(event) => Ok(Received::Conference { to: Some(user), event }),
-        Err(_) => {
-            let event = serde_json::from_slice(body).map_err(|_| "the body is no user's event")?;
-            Ok(Received::Call { to: user, event })
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LEFT: &str = r#"{"epoch":"e","seq":7,"confId":"11234","type":"member.left","time":1,"actor":null,"data":{"userId":"u1","reason":"timeout"}}"#;
-
-    #[test]
-    fn an_event_is_taken_under_its_own_key_only() {
-        assert!(matches!(read("conf.11234.member.left", LEFT.as_bytes()), Ok(Received::Conference { to: None, .. })));
-        for key in ["conf.11235.member.left", "conf.11234.member.joined", "conf.11234", "11234.member.left", ""] {
-            assert!(read(key, LEFT.as_bytes()).is_err(), "{key}");
-        }
-        let to = read("user.anna.b.member.left", LEFT.as_bytes());
-        assert!(matches!(to, Ok(Received::Conference { to: Some(user), .. }) if user.as_str() == "anna.b"));
-    }
-
-    #[test]
-    fn an_unreadable_body_is_put_aside() {
-        let large = format!("{LEFT}{}", " ".repeat(BODY_MAX));
-        for body in ["", "{", "[]", "{\"type\":\"member.left\"}", "\u{FEFF}{}", &large] {
-            assert!(read("conf.11234.member.left", body.as_bytes()).is_err(), "{body:.40}");
-        }
-    }
 }

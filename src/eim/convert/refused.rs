@@ -4,14 +4,12 @@ use serde_json::json;
 
 use crate::event;
 use crate::refusal::{Kind, Reason, Refusal};
-use crate::schema::XIq;
+use crate::schema::{XIq, XReason};
 use crate::xmpp::xml::{Element, Stanza};
 
 /// Conditions and their text: RFC 6120 section 8.3.
 const STANZAS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
-/// `<reason>`: the stable key of a refusal, in our own dialect.
-const REASON: &str = "je:x:client:error";
-/// Longest reason, in bytes; one that is longer is none of our dialect.
+/// Longest reason, in bytes; one that is longer is none.
 const KEY_MAX: usize = 64;
 /// Longest text of the EIM that is told to the client, in characters.
 const TEXT_MAX: usize = 500;
@@ -34,10 +32,10 @@ pub(in crate::eim) struct StanzaError {
 }
 
 /// The refusal that an answer of `type="error"` stands for. What the entry's `errors` says of the condition comes
-/// first; then, for an error with a `<reason>`, the dialect's own meaning; anything else is -32012 with the EIM's
+/// first; then, for an error with a reason, the dialect's own meaning; anything else is -32012 with the EIM's
 /// words in `data`.
-pub(super) fn refusal(x_iq: &XIq, answer: &Stanza) -> Refusal {
-    let error = StanzaError::of(answer);
+pub(super) fn refusal(x_iq: &XIq, answer: &Stanza, reason: &XReason) -> Refusal {
+    let error = StanzaError::of(answer, reason);
     let by_dialect = || error.reason.as_ref().and_then(|_| kind_of(&error.condition));
     let Some(kind) = x_iq.refusal(&error.condition).or_else(by_dialect).filter(|kind| *kind != Kind::EimRefused) else {
         return eim_refused(&error);
@@ -84,7 +82,7 @@ fn eim_refused(error: &StanzaError) -> Refusal {
         .with("text", error.text.clone())
 }
 
-/// The meaning of a condition that comes with a `<reason>`.
+/// The meaning of a condition that comes with a reason.
 fn kind_of(condition: &str) -> Option<Kind> {
     Some(match condition {
         "forbidden" => Kind::Forbidden,
@@ -123,18 +121,29 @@ fn reason_of(kind: Kind) -> Reason {
 }
 
 impl StanzaError {
-    pub(in crate::eim) fn of(answer: &Stanza) -> Self {
+    pub(in crate::eim) fn of(answer: &Stanza, rule: &XReason) -> Self {
         let none = Element::default();
         let error = answer.child("error").unwrap_or(&none);
         let defined = |name: &str| error.children().find(|e| e.ns == STANZAS && e.name == name);
         let condition = error.children().find(|e| e.ns == STANZAS && e.name != "text");
-        let reason = error.children().find(|e| e.ns == REASON && e.name == "reason").map(Element::text);
+        let reason = word_of(error, rule).map(|word| rule.key(&word).to_owned());
         Self {
             kind: cut(error.attr("type").unwrap_or("cancel")),
             condition: condition.map_or(UNDEFINED.to_owned(), |e| cut(&e.name)),
             text: defined("text").map(|e| cut(&e.text())),
             reason: reason.filter(|key| is_key(key)),
         }
+    }
+}
+
+/// The EIM's word for the reason, as the rule finds it.
+fn word_of(error: &Element, rule: &XReason) -> Option<String> {
+    let is_named = |e: &&Element| rule.element.as_ref().is_none_or(|name| e.name == name);
+    let found = error.children().filter(|e| e.ns == rule.ns).find(is_named)?;
+    match (&rule.element, &rule.attr) {
+        (None, _) => Some(found.name.to_string()),
+        (Some(_), Some(attr)) => found.attr(attr).map(str::to_owned),
+        (Some(_), None) => Some(found.text().trim().to_owned()),
     }
 }
 

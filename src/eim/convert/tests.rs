@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{from_iq, to_iq};
+use super::{Dialect, from_iq, to_iq};
 use crate::eim::requests::object;
 use crate::event::Roster;
 use crate::refusal::{Kind, Refusal};
@@ -15,6 +15,7 @@ use crate::xmpp::xml::{Element, Node, Stanza};
 const DOMAIN: &str = "ips3000";
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::load(None).expect("the built-in schema is right"));
+static DIALECT: LazyLock<Dialect> = LazyLock::new(|| Dialect::new(&SCHEMA, DOMAIN));
 
 fn entries() -> impl Iterator<Item = (&'static Method, &'static XIq)> {
     let all = SCHEMA.methods().chain(SCHEMA.internals());
@@ -81,7 +82,7 @@ fn every_entry_speaks_the_dialect_that_its_hand_written_exchanges_pin() {
             let asked = to_iq(x_iq, &params, DOMAIN).unwrap_or_else(|e| panic!("{place}: {e:?}"));
             assert_eq!(canonical(&asked.to_xml()), canonical(&request), "{place}");
             let answer = Stanza::parse(&answer).unwrap_or_else(|e| panic!("{place}: {e}"));
-            match (from_iq(x_iq, &answer), outcome) {
+            match (from_iq(x_iq, &answer, &DIALECT), outcome) {
                 (Ok(result), Ok(expected)) => assert_eq!(result, expected, "{place}"),
                 (Err(refusal), Err(expected)) => assert_eq!(told(&refusal), expected, "{place}"),
                 (came, expected) => panic!("{place}: {came:?}, not {expected:?}"),
@@ -104,7 +105,7 @@ fn snapshot_of_the_eim_is_a_roster() {
         let method = SCHEMA.internal(name).expect("an entry");
         for exchange in exchanges(name).into_iter().filter(|e| e.outcome.is_ok()) {
             let answer = Stanza::parse(&exchange.answer).expect("a stanza");
-            let result = from_iq(method.x_iq.as_ref().expect("an x-iq"), &answer).expect("a result");
+            let result = from_iq(method.x_iq.as_ref().expect("an x-iq"), &answer, &DIALECT).expect("a result");
             assert_eq!(method.validate_result(&result), Ok(()));
             let roster: Roster = serde_json::from_value(result).expect("a roster");
             assert_eq!((roster.seq, roster.epoch.as_str()), (41, "e1"));
@@ -179,7 +180,7 @@ fn every_place_of_the_dialect_is_written_and_read_back() {
             r#"<envelope xmlns="urn:b"><op xmlns="urn:a" a="1" xml:lang="zh"><x><y xmlns="urn:c" at="-7">u</y></x>o<tags><tag>p</tag><tag></tag><tag>q</tag></tags><any>{"k":[1,null]}</any></op></envelope>"#
         )
     );
-    assert_eq!(from_iq(&rule, &answered(&asked)), Ok(params));
+    assert_eq!(from_iq(&rule, &answered(&asked), &DIALECT), Ok(params));
 }
 
 /// The request sent back as its own answer.
@@ -193,16 +194,16 @@ fn a_whole_result_and_encoded_json_are_read() {
     let whole = rule(json!({"$": {"path": "v", "type": "base64json"}}));
     let answer =
         |inner: &str| Stanza::parse(&format!(r#"<iq type="result"><op xmlns="n">{inner}</op></iq>"#)).expect("XML");
-    assert_eq!(from_iq(&whole, &answer("<v>eyJ0\n YWJzIjpbXX0=</v>")), Ok(json!({"tabs": []})));
-    assert_eq!(from_iq(&whole, &answer("")), Ok(Value::Null));
-    assert!(from_iq(&whole, &answer("<v>eyJ0YWJz</v>")).is_err(), "JSON cut short");
-    assert!(from_iq(&whole, &answer("<v>*</v>")).is_err());
+    assert_eq!(from_iq(&whole, &answer("<v>eyJ0\n YWJzIjpbXX0=</v>"), &DIALECT), Ok(json!({"tabs": []})));
+    assert_eq!(from_iq(&whole, &answer(""), &DIALECT), Ok(Value::Null));
+    assert!(from_iq(&whole, &answer("<v>eyJ0YWJz</v>"), &DIALECT).is_err(), "JSON cut short");
+    assert!(from_iq(&whole, &answer("<v>*</v>"), &DIALECT).is_err());
     let list = rule(json!({"$": {"path": "v", "type": "boolean", "list": true, "default": []}}));
-    assert_eq!(from_iq(&list, &answer("<v>1</v><v>false</v>")), Ok(json!([true, false])));
-    assert_eq!(from_iq(&list, &answer("")), Ok(json!([])));
+    assert_eq!(from_iq(&list, &answer("<v>1</v><v>false</v>"), &DIALECT), Ok(json!([true, false])));
+    assert_eq!(from_iq(&list, &answer(""), &DIALECT), Ok(json!([])));
     let null =
         rule(json!({"v": {"path": "v", "type": "integer", "default": null}, "w": {"path": "@w", "type": "string"}}));
-    assert_eq!(from_iq(&null, &answer("")), Ok(json!({"v": null})));
+    assert_eq!(from_iq(&null, &answer(""), &DIALECT), Ok(json!({"v": null})));
 }
 
 #[test]
@@ -224,12 +225,13 @@ fn a_hostile_answer_is_told_as_the_eims_fault() {
         r#"<message type="result&#xA;"/>"#.to_owned(),
     ];
     for text in hostile {
-        let refusal = from_iq(members, &Stanza::parse(&text).expect("XML")).expect_err(&text[..text.len().min(200)]);
+        let refusal =
+            from_iq(members, &Stanza::parse(&text).expect("XML"), &DIALECT).expect_err(&text[..text.len().min(200)]);
         assert_eq!((refusal.kind, refusal.key()), (Kind::EimRefused, "eim.badAnswer"));
         assert_eq!(refusal.data["condition"], "undefined-condition");
     }
     let foreign = wrap(r#"<members><member xmlns="urn:foreign" joinedAt="soon"/></members>"#);
-    assert_eq!(from_iq(members, &Stanza::parse(&foreign).expect("XML")), Ok(json!({"members": []})));
+    assert_eq!(from_iq(members, &Stanza::parse(&foreign).expect("XML"), &DIALECT), Ok(json!({"members": []})));
 }
 
 #[test]
@@ -246,7 +248,7 @@ fn a_hostile_error_is_still_a_refusal() {
         format!("<error><text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>{long}</text></error>"),
     ] {
         let answer = Stanza::parse(&format!("<iq type='error'>{inner}</iq>")).expect("XML");
-        let refusal = from_iq(members, &answer).expect_err("an error");
+        let refusal = from_iq(members, &answer, &DIALECT).expect_err("an error");
         assert_eq!((refusal.kind, refusal.key()), (Kind::EimRefused, "eim.refused"));
         assert!(Value::from(refusal.data).to_string().len() < 1500);
     }
@@ -289,7 +291,7 @@ proptest! {
         let params = json!({"a": a, "own": own, "n": n, "u": u, "flag": flag, "tags": tags, "all": {"a": a, "n": n}});
         let asked = to_iq(&rule, &object(params.clone()), DOMAIN).unwrap();
         let read = Stanza::parse(&asked.to_xml()).unwrap();
-        prop_assert_eq!(from_iq(&rule, &answered(&read)).unwrap(), params);
+        prop_assert_eq!(from_iq(&rule, &answered(&read), &DIALECT).unwrap(), params);
     }
 
     #[test]
@@ -303,7 +305,7 @@ proptest! {
         let _ = method.validate_params(&params);
         if let Ok(asked) = to_iq(x_iq, &params, DOMAIN) {
             prop_assert!(Stanza::parse(&asked.to_xml()).is_ok());
-            let _ = from_iq(x_iq, &answered(&asked));
+            let _ = from_iq(x_iq, &answered(&asked), &DIALECT);
         }
         let mut payload = Element::new(&x_iq.element, &x_iq.ns);
         for (i, name) in ["conference", "member", "members", "user", "seat", "message"].iter().enumerate() {
@@ -311,6 +313,6 @@ proptest! {
             payload = if i % 2 == which % 2 { payload.with_child(child) } else { payload.with(name, text.as_str()) };
         }
         let wrapped = Element::new("jeExtension", &x_iq.ns).with_child(payload);
-        let _ = from_iq(x_iq, &Stanza::iq("result", wrapped));
+        let _ = from_iq(x_iq, &Stanza::iq("result", wrapped), &DIALECT);
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::refusal::Refusal;
-use crate::schema::{Step, WriteForm, WritePlace, WriteRule, XIq};
+use crate::schema::{Step, Wrapper, WriteForm, WritePlace, WriteRule, XIq};
 use crate::xmpp::xml::{Element, Node, Stanza, is_xml_char};
 
 /// Integers beyond it have no exact floating-point form (IEEE 754 double: 53 bits).
@@ -15,40 +15,51 @@ const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 /// # Errors
 /// -32602 for a value that XML can't carry or that has not the declared type.
 pub fn to_iq(x_iq: &XIq, params: &Map<String, Value>, domain: &str) -> Result<Stanza, Refusal> {
-    let mut operation = Element::new(&x_iq.element, &x_iq.ns);
-    for rule in &x_iq.params {
-        if let Some(value) = params.get(&rule.name).filter(|value| !value.is_null()) {
-            put(&mut operation, x_iq, rule, value).map_err(|why| Refusal::invalid_params(&rule.name, why))?;
-        }
-    }
-    let payload = match &x_iq.wrapper {
-        Some(wrapper) => {
-            let ns = wrapper.ns.as_deref().unwrap_or(&x_iq.ns);
-            Element::new(&wrapper.element, ns).with_child(operation)
-        }
-        None => operation,
-    };
+    let payload = to_payload(&x_iq.element, &x_iq.ns, x_iq.wrapper.as_ref(), &x_iq.params, params)?;
     Ok(Stanza::iq(x_iq.kind.as_str(), payload).with("to", x_iq.address(domain)))
 }
 
-fn put(operation: &mut Element, x_iq: &XIq, rule: &WriteRule, value: &Value) -> Result<(), &'static str> {
+/// The operation element with those values, in its wrapper.
+///
+/// # Errors
+/// As [`to_iq`].
+pub fn to_payload(
+    element: &str,
+    ns: &str,
+    wrapper: Option<&Wrapper>,
+    rules: &[WriteRule],
+    values: &Map<String, Value>,
+) -> Result<Element, Refusal> {
+    let mut operation = Element::new(element, ns);
+    for rule in rules {
+        if let Some(value) = values.get(&rule.name).filter(|value| !value.is_null()) {
+            put(&mut operation, ns, rule, value).map_err(|why| Refusal::invalid_params(&rule.name, why))?;
+        }
+    }
+    Ok(match wrapper {
+        Some(wrapper) => Element::new(&wrapper.element, wrapper.ns.as_deref().unwrap_or(ns)).with_child(operation),
+        None => operation,
+    })
+}
+
+fn put(operation: &mut Element, ns: &str, rule: &WriteRule, value: &Value) -> Result<(), &'static str> {
     match &rule.place {
-        WritePlace::Attr(steps, name) => descend(operation, steps, &x_iq.ns).set(name, text(value, rule.form)?),
+        WritePlace::Attr(steps, name) => descend(operation, steps, ns).set(name, text(value, rule.form)?),
         WritePlace::Text => operation.nodes.push(Node::Text(text(value, rule.form)?)),
         WritePlace::Child(steps) => {
             let (last, before) = steps.split_last().ok_or("has no place in the request")?;
-            let parent = descend(operation, before, &x_iq.ns);
+            let parent = descend(operation, before, ns);
             match (rule.form, value) {
                 (WriteForm::List, Value::Array(entries)) => {
                     for entry in entries {
-                        add(parent, last, &x_iq.ns, text(entry, WriteForm::String)?);
+                        add(parent, last, ns, text(entry, WriteForm::String)?);
                     }
                 }
                 (WriteForm::List, _) => return Err("is not a list"),
                 (form, value) => {
                     // Another param may have written an attribute of the same element.
                     let text = text(value, form)?;
-                    descend(parent, std::slice::from_ref(last), &x_iq.ns).nodes.push(Node::Text(text));
+                    descend(parent, std::slice::from_ref(last), ns).nodes.push(Node::Text(text));
                 }
             }
         }

@@ -20,17 +20,39 @@
 //!
 //! # Pure core
 //!
-//! `InboundSchema::read` takes a [`Message`] and gives [`Outcome`]: the events, that the message is not ours, or why it
+//! [`InboundSchema::read`] takes a [`Message`] and gives [`Outcome`]: the events, that the message is not ours, or why it
 //! can't be read. It knows no socket and no clock, and its reasons never repeat what stood in the message. A message is
 //! read whole or not at all. At most one file takes a message: files that overlap are refused at the start.
 //!
 //! An event may have no number ([`ConferenceEvent::numbering`]). What numbers it is not decided here.
 
+mod body;
+mod bounds;
+mod examples;
+mod reader;
+mod request;
+mod senders;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+
 use std::borrow::Cow;
+use std::sync::Arc;
+
+use body::Bodies;
+use reader::{Envelope, Reader};
+use senders::Senders;
 
 use crate::event::{CallEvent, ConferenceEvent};
-use crate::ids::UserId;
+use crate::ids::{ConfId, UserId};
+use crate::schema::{EventBody, InboundFiles, KeyPattern, Schema, XEvent, XReason, XRequest};
 use crate::xmpp::xml::Stanza;
+
+pub use examples::check_examples;
+pub use request::Question;
+
+/// Largest body of a delivery, in bytes: as much as a stanza may have.
+const BODY_MAX: usize = crate::xmpp::xml::STANZA_MAX;
 
 /// A message from the EIM, or from somebody who says so.
 #[derive(Debug, Clone, Copy)]
@@ -74,4 +96,126 @@ pub enum InboundEvent {
         /// The event.
         event: CallEvent,
     },
+}
+
+/// The files of `events/`, ready to read by. Immutable; shared as `Arc<InboundSchema>`.
+#[derive(Debug)]
+pub struct InboundSchema {
+    events: Arc<[XEvent]>,
+    senders: Senders,
+    web_address: Arc<XRequest>,
+    reason: Arc<XReason>,
+    domain: String,
+}
+
+impl InboundSchema {
+    /// Of the EIM of that domain.
+    pub fn new(schema: &Schema, domain: &str) -> Self {
+        let InboundFiles { events, web_address, reason, .. } = schema.inbound().clone();
+        let senders = Senders::new(domain, schema.addresses(domain), &events);
+        Self { events, senders, web_address, reason, domain: domain.to_owned() }
+    }
+
+    /// Where the reason of a refusal stands.
+    pub fn reason(&self) -> Arc<XReason> {
+        self.reason.clone()
+    }
+
+    /// What the message is. `now`: ms since 1970, the time of an event whose message says none.
+    pub fn read(&self, message: Message<'_>, now: u64) -> Outcome {
+        match message {
+            Message::Xmpp(stanza) => self.read_stanza(stanza, now),
+            Message::Amqp { key, body } => self.read_delivery(key, body, now),
+        }
+    }
+
+    fn read_stanza(&self, stanza: &Stanza, now: u64) -> Outcome {
+        let (Some(from), false) = (stanza.attr("from"), stanza.attr("type") == Some("error")) else {
+            return Outcome::NotOurs;
+        };
+        let envelope = Envelope { to: stanza.attr("to"), key: None, domain: &self.domain, now };
+        for (event, is_last) in self.in_order() {
+            let Some(name) = event.element.as_ref().filter(|_| event.xmpp) else { continue };
+            let mut children = stanza.children();
+            let Some(element) = children.find(|child| child.name == name.name && child.ns == name.ns) else { continue };
+            if !self.senders.may_send(&event.name, from) {
+                continue;
+            }
+            let outcome = match &event.body {
+                EventBody::Vocabulary => vocabulary::read(element.text().as_bytes(), envelope),
+                EventBody::Xml(rules) => Reader::new(rules, element, &name.ns, envelope).read(is_last),
+                EventBody::Json(rules) => match body::json(element.text().as_bytes()) {
+                    Ok(body) => Reader::new(rules, &body, "", envelope).read(is_last),
+                    Err(why) => Outcome::Bad(why),
+                },
+            };
+            if !matches!(outcome, Outcome::NotOurs) {
+                return outcome;
+            }
+        }
+        Outcome::NotOurs
+    }
+
+    fn read_delivery(&self, key: &str, body: &[u8], now: u64) -> Outcome {
+        if body.len() > BODY_MAX {
+            return Outcome::Bad("the body is too large".into());
+        }
+        let bodies = Bodies::new(body);
+        let mut missed = Some("no file has this routing key");
+        for (event, is_last) in self.in_order() {
+            let Some(pattern) = event.keys.iter().find(|pattern| pattern.values(key, None).is_some()) else { continue };
+            if matches!(event.body, EventBody::Xml(_)) != bodies.is_xml() {
+                missed = missed.and(Some("the body is neither JSON nor XML that a file with this routing key reads"));
+                continue;
+            }
+            missed = None;
+            let envelope = Envelope { to: None, key: Some((pattern, key)), domain: &self.domain, now };
+            let outcome = match &event.body {
+                EventBody::Vocabulary => vocabulary::read(body, envelope),
+                EventBody::Json(rules) => match bodies.json() {
+                    Ok(root) => Reader::new(rules, root, "", envelope).read(is_last),
+                    Err(why) => Outcome::Bad(why.clone()),
+                },
+                EventBody::Xml(rules) => match (bodies.xml(), &event.element) {
+                    (Err(why), _) => Outcome::Bad((*why).into()),
+                    (Ok(root), Some(name)) if root.name == name.name && root.ns == name.ns => {
+                        Reader::new(rules, root, &name.ns, envelope).read(is_last)
+                    }
+                    _ => Outcome::NotOurs,
+                },
+            };
+            if !matches!(outcome, Outcome::NotOurs) {
+                return outcome;
+            }
+        }
+        missed.map_or(Outcome::NotOurs, |why| Outcome::Bad(why.into()))
+    }
+
+    /// The files, and once more those that take what is left.
+    fn in_order(&self) -> impl Iterator<Item = (&XEvent, bool)> {
+        let last = self.events.iter().filter(|event| event.takes_rest()).map(|event| (event, true));
+        self.events.iter().map(|event| (event, false)).chain(last)
+    }
+
+    /// The patterns by which a queue is bound for that conference, each once.
+    pub fn keys_of_conference(&self, conf: &ConfId) -> Vec<String> {
+        self.keys(|key| key.of_conference(conf))
+    }
+
+    /// The same for a user.
+    pub fn keys_of_user(&self, user: &UserId) -> Vec<String> {
+        self.keys(|key| key.of_user(user))
+    }
+
+    /// The patterns of keys that name neither.
+    pub fn keys_of_all(&self) -> Vec<String> {
+        self.keys(KeyPattern::of_all)
+    }
+
+    fn keys(&self, pattern: impl Fn(&KeyPattern) -> Option<String>) -> Vec<String> {
+        let mut keys: Vec<String> = self.events.iter().flat_map(|event| &event.keys).filter_map(pattern).collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
 }

@@ -13,6 +13,7 @@ use super::state::State;
 use super::{Connected, EimError, MisroutedReplies, Reply, Request};
 use crate::clock::stall::is_stall;
 use crate::eim::events::Inbound;
+use crate::eim::inbound::Message;
 use crate::eim::iq_handler::{self, IqAnswer, WebAddress};
 use crate::xmpp::jid::belongs_to;
 use crate::xmpp::negotiate::ConnectError;
@@ -197,7 +198,7 @@ impl<'a> Connection<'a> {
     }
 
     fn take_request(&mut self, iq: Stanza) {
-        match iq_handler::handle(&iq, &self.state.settings.peers) {
+        match iq_handler::handle(&iq, &self.state.settings.inbound) {
             IqAnswer::Reply(reply) => self.reply(&reply),
             IqAnswer::WebAddress { .. } if self.questions.len() >= QUESTIONS_MAX => {
                 self.reply(&iq_handler::error(&iq, "wait", "resource-constraint"));
@@ -213,21 +214,21 @@ impl<'a> Connection<'a> {
 
     fn reply_web_address(&mut self, iq: &Stanza, found: Found) {
         let reply = match found {
-            Ok(found) => iq_handler::web_address(iq, found.as_ref()),
+            Ok(found) => iq_handler::web_address(iq, found.as_ref(), &self.state.settings.inbound),
             Err(_) => iq_handler::error(iq, "wait", "internal-server-error"),
         };
         self.reply(&reply);
     }
 
     fn take_message(&mut self, message: &Stanza) {
-        let Some(body) = iq_handler::event_body(message, &self.state.settings.peers) else {
-            return metrics::counter!("confgate_eim_messages_ignored_total").increment(1);
-        };
-        match Inbound::read(&body, message.attr("to").unwrap_or(""), &self.state.settings.eim_domain) {
-            Ok(event) => self.state.outbox.push(event),
-            Err(error) => {
+        match Inbound::read(&self.state.settings.inbound, Message::Xmpp(message)) {
+            Ok(Some(events)) => events.into_iter().for_each(|event| self.state.outbox.push(event)),
+            Ok(None) => metrics::counter!("confgate_eim_messages_ignored_total").increment(1),
+            Err(why) => {
                 metrics::counter!("confgate_events_unreadable_total").increment(1);
-                tracing::warn!(%error, "an event of the EIM's can't be read");
+                if let Some(suppressed) = self.state.unreadable.permit_line() {
+                    tracing::warn!(%why, suppressed, "an event of the EIM's can't be read");
+                }
             }
         }
     }

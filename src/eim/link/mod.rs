@@ -19,9 +19,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::eim::addresses::Peers;
-use crate::eim::events::{Announce, Inbound, Outbox};
+use crate::eim::events::{Announce, Inbound, Outbox, UNREADABLE_LINES};
+use crate::eim::inbound::InboundSchema;
 use crate::health::Health;
+use crate::rate_limit::throttle::Throttle;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::xml::{SENT_MAX, Stanza};
 
@@ -87,8 +88,8 @@ pub struct LinkSettings {
     pub dial: Dial,
     /// The EIM's domain, which is pinged.
     pub eim_domain: String,
-    /// The addresses whose stanzas are believed.
-    pub peers: Peers,
+    /// How what comes of its own accord is read.
+    pub inbound: Arc<InboundSchema>,
     /// The time limits.
     pub timing: Timing,
     /// The states that are announced.
@@ -151,6 +152,8 @@ pub struct Context {
     /// How many slots there are in all.
     slots_max: usize,
     inbound: mpsc::Sender<Inbound>,
+    /// Bounds the log's lines of messages that can't be read.
+    unreadable: Arc<Throttle>,
     tracker: TaskTracker,
 }
 
@@ -158,7 +161,8 @@ impl Context {
     /// `under_way` bounds the requests under way on all links together.
     pub fn new(under_way: usize, inbound: mpsc::Sender<Inbound>, tracker: TaskTracker) -> Self {
         let slots_max = under_way.clamp(1, Semaphore::MAX_PERMITS);
-        Self { slots: Arc::new(Semaphore::new(slots_max)), slots_max, inbound, tracker }
+        let unreadable = Arc::new(Throttle::new(UNREADABLE_LINES));
+        Self { slots: Arc::new(Semaphore::new(slots_max)), slots_max, inbound, unreadable, tracker }
     }
 }
 
@@ -219,7 +223,7 @@ impl Drop for Slot {
 impl Link {
     /// Starts the link's task, on `first` where a connection is there already.
     pub fn start(settings: LinkSettings, first: Option<Connected>, around: &Context, stop: CancellationToken) -> Self {
-        let Context { slots, slots_max, inbound, tracker } = around;
+        let Context { slots, slots_max, inbound, unreadable, tracker } = around;
         let (slots, inbound) = (Arc::clone(slots), inbound.clone());
         let (to_task, requests) = mpsc::channel(*slots_max);
         // A caller that has just opened the link must not be taken for one that waits for it.
@@ -228,7 +232,7 @@ impl Link {
         let under_way = metrics::gauge!("confgate_eim_requests_under_way", "link" => settings.name);
         let seconds = metrics::histogram!("confgate_eim_request_seconds", "link" => settings.name);
         let (outbox, wait) = (Outbox::new(inbound, settings.announce.clone()), settings.timing.wait);
-        tracker.spawn(task::Task::new(settings, requests, to_health, outbox, stop).run(first));
+        tracker.spawn(task::Task::new(settings, requests, to_health, outbox, unreadable.clone(), stop).run(first));
         Self { requests: to_task, slots, under_way, seconds, health, wait }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -14,6 +15,7 @@ use super::{Connected, EimError, LinkSettings, MisroutedReplies, Request};
 use crate::clock::backoff::Backoff;
 use crate::eim::events::Outbox;
 use crate::health::Health;
+use crate::rate_limit::throttle::Throttle;
 use crate::xmpp::negotiate::ConnectError;
 
 /// A connection that lasted so long was a good one: the next pause is the shortest again.
@@ -30,10 +32,11 @@ impl Task {
         requests: mpsc::Receiver<Request>,
         health: watch::Sender<Health>,
         outbox: Outbox,
+        unreadable: Arc<Throttle>,
         stop: CancellationToken,
     ) -> Self {
         let backoff = Backoff::new(settings.timing.reconnect_min, settings.timing.reconnect_max);
-        let state = State { settings, requests, outbox, stop, parked: VecDeque::new() };
+        let state = State { settings, requests, outbox, unreadable, stop, parked: VecDeque::new() };
         Self { state, health, backoff }
     }
 

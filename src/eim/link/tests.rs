@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::ids::Secret;
+use crate::schema::Schema;
 use crate::xmpp::dial::{Endpoint, InProcess};
 use crate::xmpp::negotiate::{ConnectError, component_server};
 use crate::xmpp::stream::XmppStream;
@@ -56,7 +57,7 @@ fn settings(timing: Timing, connect: mpsc::Sender<tokio::io::DuplexStream>) -> L
         name: "callers",
         dial: Dial::Component { endpoint, domain, secret, tls: None, beside: None },
         eim_domain: "ips3000".into(),
-        peers: Peers::new("ips3000", ["je.ips3000".into(), "jeconference.ips3000".into()]),
+        inbound: Arc::new(InboundSchema::new(&Schema::load(None).unwrap(), "ips3000")),
         timing,
         announce: Announce::Link,
         strays: None,
@@ -65,12 +66,14 @@ fn settings(timing: Timing, connect: mpsc::Sender<tokio::io::DuplexStream>) -> L
 
 fn question(n: usize) -> Stanza {
     let payload = Element::new("q", "x").with("n", n.to_string());
-    Stanza::iq("get", payload).with("from", "u%ips3000@webconf.ips3000/uc").with("to", "je.ips3000")
+    Stanza::iq("get", payload).with("from", "u%ips3000@webconf.ips3000/uc").with("to", "jeconference.ips3000")
 }
 
 fn answer_to(asked: &Stanza) -> Stanza {
     let mut answer = asked.clone();
-    for (name, value) in [("type", "result"), ("from", "je.ips3000"), ("to", asked.attr("from").unwrap_or(""))] {
+    for (name, value) in
+        [("type", "result"), ("from", "jeconference.ips3000"), ("to", asked.attr("from").unwrap_or(""))]
+    {
         answer.set(name, value);
     }
     answer.with("id", asked.attr("id").unwrap_or(""))
@@ -267,17 +270,18 @@ async fn a_consumer_that_is_behind_holds_the_server_back_and_loses_nothing() {
     assert!(matches!(rig.inbound.recv().await, Some(Inbound::Up)));
     let sent = 5000;
     let sender = tokio::spawn(async move {
-        for n in 0..sent {
+        for n in 1..=sent {
             let body = format!(
                 r#"{{"confId":"c1","epoch":"e","seq":{n},"time":1,"type":"member.left","actor":null,"data":{{"userId":"u2","reason":"left"}}}}"#
             );
             let event = Element::new("event", "je:x:client:event").with_text(body);
             let message = Stanza::new("message").with_child(event);
-            send(&mut stream, &message.with("from", "je.ips3000").with("to", "u%ips3000@webconf.ips3000/uc")).await;
+            send(&mut stream, &message.with("from", "jeconference.ips3000").with("to", "u%ips3000@webconf.ips3000/uc"))
+                .await;
         }
         stream
     });
-    for n in 0..sent {
+    for n in 1..=sent {
         let Some(Inbound::Event { event, .. }) = rig.inbound.recv().await else { panic!("not an event") };
         assert_eq!(event.seq, n);
     }
@@ -291,7 +295,8 @@ async fn the_eim_asks_for_a_web_address_and_always_gets_an_answer() {
     assert!(matches!(rig.inbound.recv().await, Some(Inbound::Up)));
     let operation = Element::new("getWebAddress", "je:x:client:conference").with("confId", "c1").with("role", "chair");
     let payload = Element::new("jeExtension", "je:x:client:conference").with_child(operation);
-    let iq = Stanza::iq("get", payload).with("id", "w").with("from", "je.ips3000").with("to", "webconf.ips3000");
+    let iq =
+        Stanza::iq("get", payload).with("id", "w").with("from", "jeconference.ips3000").with("to", "webconf.ips3000");
     for gone in [false, true] {
         send(&mut stream, &iq).await;
         let Some(Inbound::WebAddress { conf_id, reply, .. }) = rig.inbound.recv().await else { panic!("no question") };

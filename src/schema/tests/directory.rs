@@ -8,7 +8,7 @@ use super::paths;
 use crate::schema::Schema;
 
 /// A schema directory with these files.
-fn directory(files: &[(&str, Value)]) -> tempfile::TempDir {
+pub(super) fn directory(files: &[(&str, Value)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     for (path, value) in files {
         let path = dir.path().join(path);

@@ -1,6 +1,7 @@
 mod dialogues;
 mod directory;
 mod documents;
+mod events;
 mod params;
 mod reasons;
 

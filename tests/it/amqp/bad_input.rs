@@ -32,7 +32,11 @@ async fn unreadable_bodies_are_put_aside(scene: &Scene, socket: &EventSocket, co
     let joined = json!({ "epoch": epoch, "seq": seq + 1, "confId": conf, "time": 1, "type": "message", "actor": null,
         "data": { "userId": 7 } })
     .to_string();
-    let small = ["", "no JSON", "{", "[]", "{\"type\":\"message\"}", "\u{0}", &elsewhere, &joined];
+    let beyond = message_event(conf, &epoch, u64::MAX, "beyond every number").to_string();
+    let unnumbered = message_event(conf, &epoch, 1, "without a number").to_string().replace("\"seq\":1,", "");
+    let xml = "<message xmlns='urn:acme'/>";
+    let small =
+        ["", "no JSON", "{", "[]", "{\"type\":\"message\"}", "\u{0}", xml, &elsewhere, &joined, &beyond, &unnumbered];
     let publish = |body| Foreign { key: &key, id: "foreign", body };
     let mut foreign: Vec<Foreign> = small.iter().map(|text| publish(Body::Text(text))).collect();
     foreign.extend((0..LARGE_COUNT).map(|_| publish(Body::Filled(LARGE))));
@@ -64,7 +68,7 @@ async fn events_out_of_place_change_nothing(scene: &Scene, socket: &EventSocket,
         message_event(conf, &epoch, 1, "repeated long ago").to_string(),
         message_event(conf, "an older epoch", seq + 1, "of another epoch").to_string(),
         message_event(conf, &epoch, seq + 1000, "of the future").to_string(),
-        message_event(conf, &epoch, u64::MAX, "of the last day").to_string(),
+        message_event(conf, &epoch, (1 << 53) - 1, "of the last day").to_string(),
     ];
     let foreign = bodies.each_ref().map(|body| Foreign { key: &key, id: "foreign", body: Body::Text(body) });
     scene.broker.publish(&foreign).await;
