@@ -5,6 +5,7 @@ mod bad_input;
 mod bindings;
 mod connections;
 mod outages;
+mod own_types;
 mod story;
 
 use std::collections::BTreeMap;

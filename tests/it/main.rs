@@ -32,6 +32,7 @@ mod fixture;
 mod floods;
 mod floors;
 mod foreign_client;
+mod foreign_eim;
 mod front_end_docs;
 mod full_disk;
 mod fuzz_corpora;

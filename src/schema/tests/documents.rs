@@ -7,7 +7,7 @@ use jsonschema::Draft;
 use serde_json::{Value, json};
 
 use super::{built_in, object};
-use crate::event::{Change, Event, Left, LeftReason, Roster, WaitingReason, WaitingRemoved};
+use crate::event::{Change, Custom, Event, Left, LeftReason, Roster, WaitingReason, WaitingRemoved};
 
 #[test]
 fn an_openrpc_document_is_what_the_published_meta_schema_says() {
@@ -208,5 +208,6 @@ fn changes(roster: &Roster) -> Vec<Change> {
         removed(WaitingReason::Denied),
         removed(WaitingReason::Left),
         Change::Message(roster.messages[0].clone()),
+        Change::Custom(Custom::new("poll.opened", json!({"question": "Lunch?"})).expect("a name")),
     ]
 }

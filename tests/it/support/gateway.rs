@@ -213,6 +213,12 @@ impl Builder {
         self
     }
 
+    /// `confgate check` in place of a gateway, for [`Builder::fail`].
+    pub fn check(mut self) -> Self {
+        self.command = "check";
+        self
+    }
+
     /// For example `CONFGATE_LIMITS__BATCH`.
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
