@@ -69,6 +69,9 @@ pub(super) fn addressed(to: Option<UserId>, event: AnyEvent) -> Result<InboundEv
     }
 }
 
+/// The alternative that takes an entry, and the entry's type.
+type Found<'r, P> = (&'r EventRule<P>, Kind);
+
 /// A body, the rules that it is read by, and what stands around it.
 pub(super) struct Reader<'r, T: Tree> {
     rules: &'r EventRules<T::Path>,
@@ -144,7 +147,7 @@ impl<'r, T: Tree> Reader<'r, T> {
     }
 
     /// The alternative that takes the entry, and its type.
-    fn alternative(&self, entry: &T, is_last: bool) -> Result<Option<(&'r EventRule<T::Path>, Kind)>, Why> {
+    fn alternative(&self, entry: &T, is_last: bool) -> Result<Option<Found<'r, T::Path>>, Why> {
         for rule in &self.rules.events {
             if matches!(rule.kind, KindRule::Own(_)) != is_last || !self.fits(entry, &rule.matches)? {
                 continue;

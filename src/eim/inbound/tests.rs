@@ -402,6 +402,68 @@ fn foreign_json_is_read_by_pointers_and_numbers_are_texts_where_texts_are_wanted
     assert!(why(delivered(&inbound, "chat", "not JSON")).starts_with("not JSON"));
 }
 
+/// An EIM whose routing keys say all but the data, and whose calls are for a user in the body.
+fn by_key() -> [Value; 3] {
+    let file = |name: &str, keys: Value, rules: Value, key: &str, body: Value, events: Value| {
+        let mut file = json!({"name": name, "summary": "s", "x-event": {"over": ["amqp"], "body": "json", "keys": keys},
+            "examples": [{"key": key, "body": body.to_string(), "events": events}]});
+        file["x-event"].as_object_mut().expect("an object").extend(rules.as_object().expect("an object").clone());
+        file
+    };
+    let numbered =
+        |event: Value| json!({"epoch": {"const": "e"}, "seq": {"path": "/0", "type": "integer"}, "events": [event]});
+    let left = numbered(json!({"type": {"key": "type", "map": {"gone.away": "member.left"}},
+        "data": {"userId": {"path": "/1", "type": "user"}, "reason": {"const": "left"}}}));
+    let rest = numbered(json!({"type": {"key": "type", "map": {"*": "eim.*"}},
+        "data": {"$": {"path": "/1", "type": "json", "default": {}}}}));
+    let call = json!({"confId": {"path": "/room", "type": "string"}, "to": {"path": "/for", "type": "user"},
+        "events": [{"type": {"path": "/call", "map": {"ring": "call.incoming", "over": "call.ended"}}, "data": {
+            "callId": {"path": "/id", "type": "string"}, "confId": {"path": "/room", "type": "string"},
+            "from": {"path": "/by", "type": "user"}, "to": {"path": "/ringing", "type": "user", "list": true},
+            "mode": {"path": "/pair", "map": {"true": "p2p", "*": "group"}}}}]});
+    let event = |kind: &str, data: Value| json!([{"confId": "r1", "epoch": "e", "seq": 1, "time": 0, "type": kind, "actor": null, "data": data}]);
+    let ring = json!({"call": "ring", "id": "k1", "room": "c1", "for": "u2", "by": "u1", "ringing": ["U2@ips3000", "u3"],
+        "pair": false});
+    let rung = json!([{"to": "u2", "confId": "c1", "time": 0, "type": "call.incoming", "actor": null, "data":
+        {"callId": "k1", "confId": "c1", "from": "u1", "to": ["u2", "u3"], "mode": "group"}}]);
+    let away = event("member.left", json!({"userId": "u1", "reason": "left"}));
+    [
+        file("k.left", json!(["k.{confId}.{type}"]), left, "k.r1.gone.away", json!([1, "u1"]), away),
+        file("k.rest", json!(["k.{confId}.{type}"]), rest, "k.r1.x.y", json!([1]), event("eim.x.y", json!({}))),
+        file("k.call", json!(["calls"]), call, "calls", ring, rung),
+    ]
+}
+
+#[test]
+fn a_type_in_the_key_is_the_files_that_names_it_and_every_other_that_takes_the_rest() {
+    let inbound = with_files(&by_key());
+    let kind = |key: &str| of_conference(delivered(&inbound, key, r#"[7,"u1"]"#)).1.change.name().to_owned();
+    assert_eq!(kind("k.r1.gone.away"), "member.left");
+    assert_eq!(kind("k.r1.gone"), "eim.gone");
+    assert_eq!(kind("k.r1.member.left"), "eim.member.left", "their word, which happens to be one of ours");
+    assert!(why(delivered(&inbound, "k.r1.gone.away", "[7]")).contains("missing field `userId`"));
+    assert!(why(delivered(&inbound, "k.r 1.gone", "[7]")).contains("confId"));
+    assert!(why(delivered(&inbound, "k.r1.no name", "[7]")).contains("type: no name"));
+}
+
+#[test]
+fn a_foreign_calls_event_is_for_the_user_in_its_body() {
+    let inbound = with_files(&by_key());
+    let body =
+        json!({"call": "over", "id": "k1", "room": "c1", "for": "u2", "by": "u1", "ringing": ["u2"], "pair": "true"});
+    let InboundEvent::Call { to, event } = only(delivered(&inbound, "calls", &body.to_string())) else {
+        panic!("a call's")
+    };
+    assert!(to.as_str() == "u2" && event.is_last() && event.time == 9, "{event:?}");
+    let mut nobodys = body.clone();
+    nobodys["for"] = Value::Null;
+    assert!(why(delivered(&inbound, "calls", &nobodys.to_string())).contains("for a user"));
+    let mut one = body.clone();
+    one["ringing"] = "u2".into();
+    assert!(why(delivered(&inbound, "calls", &one.to_string())).contains("data: to: not a list"));
+    assert_eq!(delivered(&inbound, "calls", &body.to_string().replace("over", "noted")), Outcome::NotOurs);
+}
+
 #[test]
 fn a_queue_is_bound_by_the_keys_of_all_files() {
     let inbound = with_files(&[foreign_chat(), foreign_members()]);

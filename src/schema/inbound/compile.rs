@@ -133,6 +133,17 @@ fn check_places<P>(event: &XEvent, rules: &EventRules<P>, errors: &mut Errors<'_
     if kinds.iter().any(|kind| is_call(kind)) && !has_to {
         errors.push("to", "is required: a call's event is for a user, and not every key has {userId}");
     }
+    let typed_by_key = |event: &EventRule<P>| {
+        let (KindRule::Words(rule, _) | KindRule::Own(rule)) = &event.kind else { return false };
+        matches!(rule.source, ValueSource::Key(_))
+    };
+    if rules.events.iter().any(typed_by_key) {
+        if !in_all_keys(KeyPart::Type) {
+            errors.push("events", "their type stands in the key: each key needs {type}");
+        } else if event.keys.iter().any(|key| key.has(KeyPart::UserId)) {
+            errors.push("events", "their type stands in the key, where nobody knows where {userId} ends");
+        }
+    }
     if kinds.iter().all(|kind| is_call(kind)) {
         return;
     }
@@ -140,13 +151,6 @@ fn check_places<P>(event: &XEvent, rules: &EventRules<P>, errors: &mut Errors<'_
         if !rule {
             errors.push(member, "is required: the EIM numbers a conference's events, and the gateway numbers none");
         }
-    }
-    let typed_by_key = |event: &EventRule<P>| {
-        let (KindRule::Words(rule, _) | KindRule::Own(rule)) = &event.kind else { return false };
-        matches!(rule.source, ValueSource::Key(_))
-    };
-    if rules.events.iter().any(typed_by_key) && !in_all_keys(KeyPart::Type) {
-        errors.push("events", "their type stands in the key: each key needs {type}");
     }
 }
 

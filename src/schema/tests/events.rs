@@ -109,6 +109,12 @@ fn everything_wrong_with_files_of_events_is_told_at_once() {
                 "mode": {"const": "p2p"},
             }});
         }),
+        event("a.keyless", "type", json!({"key": "type", "map": {"x": "eim.x"}})),
+        changed("a.user", |file| {
+            file["x-event"]["keys"] = json!(["a.user.{userId}.{type}"]);
+            file["x-event"]["confId"] = json!({"path": "/c", "type": "string"});
+            file["x-event"]["events"][0]["type"] = json!({"key": "type", "map": {"x": "eim.x"}});
+        }),
         changed("a.examples", |file| file["examples"] = json!([])),
         changed("a.kind", |file| file["x-reason"] = json!({"ns": "urn:x"})),
     ];
@@ -147,6 +153,8 @@ fn everything_wrong_with_files_of_events_is_told_at_once() {
             name("a.forms", "x-event.events[0].data.userId: the rule gives boolean"),
             name("a.forms", "x-event.events[0].data.text: 7 is none of its values"),
             name("a.call", "x-event.to: is required: a call's event is for a user"),
+            name("a.keyless", "x-event.events: their type stands in the key: each key needs {type}"),
+            name("a.user", "x-event.events: their type stands in the key, where nobody knows"),
             name("a.examples", "examples"),
             name("a.kind", "more than one of the schemas"),
         ],
