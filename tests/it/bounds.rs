@@ -193,6 +193,7 @@ async fn a_hundred_batches_on_one_socket_hold_up_nobody() {
     let (conf, code) = fixture.conference(&chair, json!({})).await;
     chair.rpc("conference.join", json!({ "confId": conf })).await.result();
     let mut chairs = chair.open_socket().await;
+    chairs.wait_for("conference.snapshot").await;
     let guest = fixture.guest(&code, "Guest").await;
     guest.rpc("conference.join", json!({ "confId": conf })).await.result();
     guest.rpc("callgw.allocate", json!({ "confId": conf })).await.result();
@@ -212,6 +213,7 @@ async fn a_hundred_batches_on_one_socket_hold_up_nobody() {
     chair.rpc("conference.sendMessage", json!({ "confId": conf, "text": "still here" })).await.result();
     loop {
         let heard = chairs.next_notification(PATIENCE).await.expect("the message comes");
+        println!("{} {}", heard.method, heard.params["type"]);
         assert_ne!(heard.method, "callgw.changed", "the conference was moved");
         if heard.params["type"] == "message" {
             return;
