@@ -62,10 +62,13 @@ async fn broken(way: &str) -> (Port, Box<dyn Any + Send>) {
     }
     let refusing = tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            // Either side may hang up first.
-            let _ = stream.read(&mut [0; 4096]).await;
-            let _ = stream.write_all(answer).await;
+            // A connection that says nothing must not keep the next one waiting.
+            tokio::spawn(async move {
+                let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                // Either side may hang up first.
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(answer).await;
+            });
         }
     });
     (port, Box::new(refusing))
