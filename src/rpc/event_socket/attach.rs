@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::auth::Caller;
 use crate::conference::{ConferenceRef, Start};
@@ -15,8 +15,8 @@ use super::EventSockets;
 
 /// How long the first frame is waited for before conferences send their snapshots: it may be `events.resume`.
 const FIRST_FRAME: Duration = Duration::from_millis(200);
-/// How often a user's conferences are asked for where the answer was lost.
-const LIST_RETRY: Duration = Duration::from_secs(5);
+/// How often a user's conferences, and the right to listen to one, are asked for where the answer was lost.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Lets the socket listen to its user's conferences, once it is known where it resumes from.
 pub(super) async fn attach_conferences(
@@ -45,7 +45,7 @@ pub(super) async fn attach_conferences(
     // What is known to be a call stays one.
     let inherited: Vec<_> = inherited.map(|conf_id| ConferenceRef { conf_id, call: false }).collect();
     for conf in conferences.into_iter().chain(inherited) {
-        if from.authorization.may_enter(&caller, device, &conf.conf_id).await.is_err() {
+        if !may_listen(from, &caller, device, &conf.conf_id).await {
             continue;
         }
         let at = positions.iter().position(|(named, _)| *named == conf.conf_id);
@@ -54,6 +54,18 @@ pub(super) async fn attach_conferences(
         from.sockets.attach_at(user, generation, &conf, start).await;
     }
     std::future::pending().await
+}
+
+/// Whether the caller isn't barred; asked until the store or the EIM can say, since a socket outlives their absence.
+async fn may_listen(from: &EventSockets, caller: &Caller, device: Option<&str>, conf_id: &ConfId) -> bool {
+    loop {
+        match from.authorization.may_enter(caller, device, conf_id).await {
+            Ok(()) => return true,
+            Err(refusal) if !refusal.is_retryable() => return false,
+            Err(refusal) => tracing::info!(key = refusal.key(), "a socket's right to listen can't be checked yet"),
+        }
+        sleep(RETRY).await;
+    }
 }
 
 /// The caller's conferences; asked for until the EIM answers, since a socket outlives the EIM's absence. `None`: the
@@ -67,7 +79,7 @@ async fn conferences_of(from: &EventSockets, caller: &Caller) -> Option<Vec<Conf
             Err(refusal) => tracing::info!(key = refusal.key(), "a socket's conferences can't be listed yet"),
         }
         // Asked again when the link changes, and now and then for answers that were lost.
-        if timeout(LIST_RETRY, health.changed()).await.is_ok_and(|changed| changed.is_err()) {
+        if timeout(RETRY, health.changed()).await.is_ok_and(|changed| changed.is_err()) {
             return Some(Vec::new());
         }
     }

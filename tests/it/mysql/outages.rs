@@ -182,3 +182,25 @@ async fn answers_of_the_database_that_come_too_late_are_told_and_survived() {
 async fn a_cut_network_to_the_database_is_told_and_survived() {
     outage(Outage::Cut).await;
 }
+
+#[tokio::test]
+async fn a_socket_that_is_opened_while_the_database_is_away_listens_once_it_is_back() {
+    let mut scene = Scene::start().await;
+    let chair = scene.gateway.client().login_client("chair", "the chair's secret").await;
+    let made = chair.rpc("conference.create", json!({ "name": "Weekly" })).await.result();
+    let code = made["link"]["code"].as_str().expect("a code").to_owned();
+    let guest = scene.enters(&code).await.expect("the store is there");
+    guest.rpc("conference.join", json!({ "confId": made["confId"] })).await.result();
+    scene.begin(Outage::Halt).await;
+    scene.is_unready().await;
+    let mut socket = guest.open_socket().await;
+    socket.expect("hello").await;
+    // Meanwhile it can't be looked up whether the socket's user is barred: each of these waits as long for the store.
+    for _ in 0..3 {
+        assert!(scene.enters(&code).await.is_err());
+    }
+    scene.end(Outage::Halt).await;
+    let begun = Instant::now();
+    socket.wait_for("conference.snapshot").await;
+    assert!(begun.elapsed() <= WELL_WITHIN, "after {:?}", begun.elapsed());
+}
