@@ -26,7 +26,7 @@ use super::{Conferences, Ending, LIFECYCLE_EVENTS, MAILBOX, MEDIA_PERMISSIONS};
 /// How often graces and retries are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A command of signalling for the node. `room`, `endpoint` and `stream` name what it is about; `offer` is SDP.
+/// What a conference is to do, or has to hear.
 pub enum Command {
     Attach { user: UserId, guest: bool, generation: u64, start: Start, outbox: Outbox, call: bool },
     Detach { user: UserId, generation: u64, how: Ending },

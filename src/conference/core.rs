@@ -76,7 +76,7 @@ pub enum Effect {
     Grant(MediaPermissions),
 }
 
-/// A request to the EIM. Each is answered by one of the core's `told_*` functions.
+/// A request to the EIM. The answer goes to one of the core's `on_*_reply` functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EimRequest {
     /// The user's socket is open: present, and events wanted.

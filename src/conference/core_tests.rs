@@ -190,7 +190,7 @@ fn a_resumed_socket_gets_the_missed_events_and_nothing_else() {
 }
 
 #[test]
-fn who_comes_from_a_node_that_was_ahead_resumes_when_this_one_has_caught_up() {
+fn client_of_a_node_that_was_ahead_resumes_when_this_node_has_caught_up() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["b"]);
     let on_its_way = truth.event(Change::MemberUpdated(member("b", 1)));

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_and_time_is_refused() {
+    fn malformed_date_time_is_refused() {
         for text in [
             "",
             "now",
