@@ -27,9 +27,9 @@ impl Attached {
         self.0.iter().filter(move |(_, listening)| **listening < generation).map(|(conf, _)| conf)
     }
 
-    /// All of them.
-    pub(super) fn confs(&self) -> impl Iterator<Item = &ConfId> {
-        self.0.keys()
+    /// Those to which the socket of that generation listens itself.
+    pub(super) fn own(&self, generation: u64) -> impl Iterator<Item = &ConfId> {
+        self.0.iter().filter(move |(_, listening)| **listening == generation).map(|(conf, _)| conf)
     }
 
     /// Whether a socket of the user's listens to the conference, or its predecessor did.
@@ -60,6 +60,7 @@ mod tests {
         second.forget(&conf("c3"));
         assert!(second.has(&conf("c1")) && !second.has(&conf("c3")));
         assert_eq!(second.inherited(2).collect::<Vec<_>>(), [&conf("c1")]);
+        assert_eq!(second.own(2).collect::<Vec<_>>(), [&conf("c2")]);
         let left: Vec<_> = second.detached().collect();
         assert_eq!(left, [(conf("c1"), 1), (conf("c2"), 2)]);
     }

@@ -149,7 +149,9 @@ impl Sockets {
     pub async fn attach_again(&self) {
         let mut all = Vec::new();
         for (user, live) in &self.lock().live {
-            all.extend(live.attached.confs().map(|conf| (conf.clone(), user.clone(), live.socket.clone())));
+            // What it has taken over and doesn't listen to yet, its own task attaches: only so is it known what it leaves.
+            let own = live.attached.own(live.socket.generation);
+            all.extend(own.map(|conf| (conf.clone(), user.clone(), live.socket.clone())));
         }
         for (conf_id, user, socket) in all {
             // What is known to be a call stays one.
