@@ -5,7 +5,7 @@ use super::control::{Action, Command};
 use super::core::{CallContext, Eim};
 use super::dialect::{self, Args, NAME_MAX, PAGE_MAX, TEXT_MAX, element};
 use super::events;
-use super::room::{Cause, Posted, Room, message_number};
+use super::room::{Cause, Room, message_number};
 use super::settings::EventDelivery;
 use super::stanza_error::StanzaError;
 use crate::event::{Change, Conference, ENDED, Event, Member, Message, MutePolicy, NOT_STARTED, OPEN, Role};
@@ -136,8 +136,8 @@ impl Eim {
         let Some(chair) = event.actor.clone() else { return };
         match self.settings.event_delivery {
             EventDelivery::Headlines => {
-                let to = self.call_subscriptions.addresses(&chair).into_iter().map(str::to_owned).collect();
-                self.send_headlines(context, &Posted { event, to });
+                let to: Vec<_> = self.call_subscriptions.addresses(&chair).into_iter().map(str::to_owned).collect();
+                self.send_headlines(context, &to, events::json(&event));
             }
             EventDelivery::Publications => {
                 let key = events::user_key(&chair, event.change.name());

@@ -13,6 +13,7 @@ use super::dialect::Module;
 use super::directory::{Directory, Stored};
 use super::outbox::Outbox;
 use super::persistence::{self, LoadError, Write};
+use super::recent_events::RecentEvents;
 use super::room::{Cause, Posted, Room};
 use super::settings::{EventDelivery, Settings};
 use super::stanza_error::{Envelope, StanzaError};
@@ -124,6 +125,7 @@ pub struct Eim {
     pub(super) nodes: BTreeMap<String, u64>,
     pub(super) calls: Calls,
     pub(super) call_subscriptions: CallSubscriptions,
+    pub(super) recent_events: RecentEvents,
     outbox: Outbox,
 }
 
@@ -138,6 +140,7 @@ impl Eim {
             nodes: BTreeMap::new(),
             calls: Calls::default(),
             call_subscriptions: CallSubscriptions::default(),
+            recent_events: RecentEvents::default(),
             outbox: Outbox::default(),
         }
     }
@@ -171,7 +174,8 @@ impl Eim {
         }
         let directory = Directory::load(stored, &settings.limits)?;
         let people = Accounts::load(&settings, &users)?;
-        Ok(Self { settings, directory, people, nodes, calls, call_subscriptions, outbox })
+        let recent_events = RecentEvents::default();
+        Ok(Self { settings, directory, people, nodes, calls, call_subscriptions, recent_events, outbox })
     }
 
     /// This EIM with other documents. Its publications go on by number.
@@ -365,19 +369,22 @@ impl Eim {
     }
 
     fn post(&mut self, context: &mut CallContext<'_>, posted: Posted) {
+        let Posted { event, to } = posted;
+        let json = events::json(&event);
+        self.recent_events.add(&event, &json, context.now.moment);
         match self.settings.event_delivery {
-            EventDelivery::Headlines => self.send_headlines(context, &posted),
+            EventDelivery::Headlines => self.send_headlines(context, &to, json),
             EventDelivery::Publications => {
-                let key = events::conference_key(&posted.event.conf_id, posted.event.change.name());
-                let (id, body) = (events::message_id(&posted.event), events::json(&posted.event));
-                self.publish(context, key, id, body);
+                let key = events::conference_key(&event.conf_id, event.change.name());
+                self.publish(context, key, events::message_id(&event), json);
             }
         }
     }
 
-    pub(super) fn send_headlines(&self, context: &mut CallContext<'_>, posted: &Posted) {
+    /// `json`: the event's, for each of the addresses.
+    pub(super) fn send_headlines(&self, context: &mut CallContext<'_>, to: &[String], json: String) {
         let from = format!("{}.{}", Module::Conference.host(), self.settings.domain);
-        context.events.extend(events::stanzas(&from, posted));
+        context.events.extend(events::stanzas(&from, to, json));
     }
 
     /// Keeps a publication together with the change that it follows from.

@@ -151,6 +151,11 @@ impl<'a> Args<'a> {
         self.user_id()?.ok_or(StanzaError::argument("userId"))
     }
 
+    /// Where a subscriber left off: the epoch and the number of their last event. One without the other is nothing.
+    pub fn since(self) -> Result<Option<(&'a str, u64)>, StanzaError> {
+        Ok(self.text("sinceEpoch", ID_MAX)?.zip(self.number("sinceSeq")?))
+    }
+
     pub fn mute_policy(self) -> Result<Option<MutePolicy>, StanzaError> {
         self.read("mutePolicy", |text| match text {
             "free" => Some(MutePolicy::Free),
@@ -295,6 +300,16 @@ pub(super) fn state(name: &str, roster: &Roster, view: View<'_>) -> Element {
         messages = roster.messages[from..].iter().fold(messages, |all, m| all.with_child(message(m)));
     }
     answer.with_child(messages)
+}
+
+/// The answer with those events' JSON, if one stanza holds them all.
+pub(super) fn with_events<'a>(answer: Element, events: impl Iterator<Item = &'a str>) -> Element {
+    let list = events.fold(element("events"), |all, json| all.with_child(element("event").with_text(json)));
+    let mut answer = answer.with_child(list);
+    if !answer.fits(ANSWER_MAX) {
+        answer.nodes.pop();
+    }
+    answer
 }
 
 /// The newest of the page that one stanza holds, oldest first.

@@ -1,6 +1,5 @@
 //! How an event leaves: as a headline for each address, or as one publication for the broker.
 
-use super::room::Posted;
 use crate::event::Event;
 use crate::ids::{ConfId, UserId};
 use crate::xmpp::xml::{Element, Stanza};
@@ -9,12 +8,12 @@ use crate::xmpp::xml::{Element, Stanza};
 const EVENT_NS: &str = "je:x:client:event";
 
 /// `<message type="headline"><event>JSON</event></message>`, one for each address.
-pub(super) fn stanzas(from: &str, posted: &Posted) -> Vec<Stanza> {
-    if posted.to.is_empty() {
+pub(super) fn stanzas(from: &str, to: &[String], json: String) -> Vec<Stanza> {
+    if to.is_empty() {
         return Vec::new();
     }
-    let message = message_stanza(from, json(&posted.event));
-    posted.to.iter().map(|to| message.clone().with("to", to.as_str())).collect()
+    let message = message_stanza(from, json);
+    to.iter().map(|to| message.clone().with("to", to.as_str())).collect()
 }
 
 /// A message without an address.

@@ -5,8 +5,8 @@
 //!
 //! A stanza's way: `core` asks `address` who speaks, an operation of `conference`, `call`, `sessions`, `org` or `contacts`
 //! checks it and changes a `room`, which says who is told of it; `calls` draws the conclusions for a call from its
-//! conference's roster; `events` writes the stanzas or publications, `persistence` what is kept, `outbox` the publications
-//! that the broker doesn't have yet.
+//! conference's roster; `events` writes the stanzas or publications, `recent_events` has the newest once more for who comes
+//! later, `persistence` what is kept, `outbox` the publications that the broker doesn't have yet.
 
 mod account;
 mod accounts;
@@ -32,6 +32,7 @@ mod outbox;
 mod password;
 mod persistence;
 mod presence;
+mod recent_events;
 mod room;
 pub mod runtime;
 mod service;

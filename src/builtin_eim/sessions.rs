@@ -20,7 +20,8 @@ const SEAT_TAGS: usize = 32;
 const UNTOLD_KEEP_MS: u64 = 60_000;
 
 impl Eim {
-    /// Answers with the state that the user may see; the events after it go to the caller's address.
+    /// Answers with the state that the user may see; the events after it go to the caller's address. To one who says where
+    /// they left off, and may see all, the events since then too, as far as they are to be had.
     pub(super) fn subscribe(
         &mut self,
         user: &Visitor,
@@ -28,11 +29,20 @@ impl Eim {
         context: &mut CallContext<'_>,
     ) -> Result<Element, StanzaError> {
         let id = self.named(user, args)?;
-        let claim = self.claim(args)?;
-        self.in_room(context, &id, Some(&user.id), |room, cause| {
+        let (claim, since) = (self.claim(args)?, args.since()?);
+        let (answer, until) = self.in_room(context, &id, Some(&user.id), |room, cause| {
             room.subscribe(cause, user, claim)?;
-            let view = if room.sees_all(&user.id) { View::Full } else { View::Own(&user.id) };
-            Ok(dialect::state("subscribe", &room.roster, view))
+            let is_full = room.sees_all(&user.id);
+            let view = if is_full { View::Full } else { View::Own(&user.id) };
+            Ok((dialect::state("subscribe", &room.roster, view), is_full.then_some(room.roster.seq)))
+        })?;
+        let missed = since.zip(until).and_then(|((epoch, since), until)| {
+            let events = self.recent_events.between(&id, epoch, since, until)?;
+            (events.len() > 0).then_some(events)
+        });
+        Ok(match missed {
+            Some(events) => dialect::with_events(answer, events),
+            None => answer,
         })
     }
 

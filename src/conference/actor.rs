@@ -20,8 +20,8 @@ use crate::http::ws::send_queue::Outbox;
 use crate::ids::{ConfId, UserId};
 use crate::refusal::{Kind, Refusal};
 
-use super::core::{Core, Effect, EimRequest, Failure, MediaPermissions, Start};
-use super::{Conferences, Ending, LIFECYCLE_EVENTS, MAILBOX, MEDIA_PERMISSIONS};
+use super::core::{Core, Effect, EimRequest, Failure, MediaPermissions, Start, Subscribed};
+use super::{Conferences, Ending, LIFECYCLE_EVENTS, MAILBOX, MEDIA_PERMISSIONS, Position};
 
 /// How often graces and retries are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -77,7 +77,7 @@ pub fn spawn(registry: Conferences, conf: ConfId) -> Arc<Handle> {
 }
 
 enum EimReply {
-    Subscribe(UserId, Result<Roster, Failure>),
+    Subscribe(UserId, Result<Subscribed, Failure>),
     Presence(UserId, Result<(), Failure>),
     Snapshot(Result<Roster, Failure>),
     Look(Result<Roster, Failure>),
@@ -251,14 +251,19 @@ impl Actor {
 async fn perform(request: EimRequest, calls: &Requests, conf: &ConfId, node: &str) -> EimReply {
     let base = |user: &UserId, generation: u64| json!({"confId": conf, "userId": user, "node": node, "generation": generation});
     match request {
-        EimRequest::Subscribe { user, generation } => {
-            let answer = calls.as_user("eim.subscribe", &user, &object(base(&user, generation))).await;
+        EimRequest::Subscribe { user, generation, since } => {
+            let mut params = object(base(&user, generation));
+            if let Some(Position { epoch, seq }) = since {
+                params.insert("sinceEpoch".into(), epoch.into());
+                params.insert("sinceSeq".into(), seq.into());
+            }
+            let answer = calls.as_user("eim.subscribe", &user, &params).await;
             // A member that isn't admitted is told of themselves only; the log needs the whole.
             let answer = match answer {
                 Ok(own) if own["restricted"] == true => calls.as_gateway("eim.snapshot", &conference(conf)).await,
                 other => other,
             };
-            EimReply::Subscribe(user, roster(answer))
+            EimReply::Subscribe(user, subscribed(answer))
         }
         EimRequest::Unsubscribe { user, generation, linger_ms } => {
             let mut params = object(base(&user, generation));
@@ -310,10 +315,16 @@ fn conference(conf: &ConfId) -> Map<String, Value> {
 
 fn roster(answer: Result<Value, Refusal>) -> Result<Roster, Failure> {
     let value = answer.map_err(|refusal| failure(&refusal))?;
-    serde_json::from_value(value).map_err(|error| {
-        tracing::warn!(%error, "the EIM's roster can't be read");
-        Failure::Unreachable
-    })
+    serde_json::from_value(value).map_err(|error| unreadable(&error))
+}
+
+fn subscribed(answer: Result<Value, Refusal>) -> Result<Subscribed, Failure> {
+    Subscribed::read(answer.map_err(|refusal| failure(&refusal))?).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &serde_json::Error) -> Failure {
+    tracing::warn!(%error, "the EIM's roster can't be read");
+    Failure::Unreachable
 }
 
 fn done(answer: Result<Value, Refusal>) -> Result<(), Failure> {

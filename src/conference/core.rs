@@ -1,6 +1,7 @@
 //! One conference as this node sees it: who listens, what they have seen, and what the EIM has been told of them.
 //! Pure: time is an argument, and everything to be done comes out as an [`Effect`].
 
+mod history;
 mod look;
 mod presence;
 mod unseen;
@@ -12,6 +13,7 @@ use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, UserId};
 
+pub use self::history::Subscribed;
 use self::look::Look;
 use self::presence::{Presence, Want};
 use self::unseen::Unseen;
@@ -21,7 +23,7 @@ use super::log::{Applied, Log, Position, Reason, full_snapshot, notification, ou
 const CREATION: u64 = 1;
 /// Most events held back while a fresh roster is on its way; more than that and the roster is asked for again.
 const HELD_MAX: usize = 256;
-/// How long events that another stream may still bring are waited for before everybody gets a snapshot.
+/// How long the next event that another stream may still bring is waited for before everybody gets a snapshot.
 const CATCH_UP_MS: u64 = 500;
 /// How often the roster is looked at while nobody listens, and people have places at call gateways or are awaited back.
 const FOLLOW_MS: u64 = 1000;
@@ -79,8 +81,8 @@ pub enum Effect {
 /// A request to the EIM. The answer goes to one of the core's `on_*_reply` functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EimRequest {
-    /// The user's socket is open: present, and events wanted.
-    Subscribe { user: UserId, generation: u64 },
+    /// The user's socket is open: present, and events wanted; those after `since` with the answer.
+    Subscribe { user: UserId, generation: u64, since: Option<Position> },
     /// The user's socket is closed; events are still wanted for `linger_ms`, so that it can resume.
     Unsubscribe { user: UserId, generation: u64, linger_ms: u64 },
     /// The user joined and has no socket.
@@ -189,6 +191,8 @@ struct Subscriber {
     full: bool,
     /// How often in a row the EIM has refused to let it listen.
     refusals: u32,
+    /// The events that it missed did not join this node's, and were requested once more.
+    asked_again: bool,
 }
 
 pub struct Core {
@@ -266,13 +270,14 @@ impl Core {
             if let Some(presence) = self.presence.get_mut(&user) {
                 presence.let_in = presence.asking.is_some();
             }
+            self.resume_late(&user, start, &mut out);
             return out;
         }
         self.idle_since = None;
         self.unseen.attached(&user);
         self.subscribers.insert(
             user.clone(),
-            Subscriber { generation, guest: false, pending: Some(start), full: false, refusals: 0 },
+            Subscriber { generation, guest: false, pending: Some(start), full: false, refusals: 0, asked_again: false },
         );
         self.want(&user, generation, Want::Online, now, &mut out);
         out
@@ -308,7 +313,9 @@ impl Core {
                 let asked_at = self.asked_at;
                 self.placed.retain(|user, at| *at >= asked_at || roster.member(user).is_some());
                 self.roster_granted(&mut out);
-                self.fresh(roster, now, true, &mut out);
+                // Another answer may have brought what it was asked for: then what is new in it comes by itself.
+                let asked = self.syncing.is_some();
+                self.fresh(roster.into(), now, asked, &mut out);
             }
             Err(Failure::NoConference) => {
                 let users: Vec<_> = self.subscribers.keys().cloned().collect();
@@ -330,18 +337,30 @@ impl Core {
     }
 
     /// A roster straight from the EIM. `asked`: because of a gap, so that nothing between will come by itself.
-    fn fresh(&mut self, roster: Roster, now: u64, asked: bool, out: &mut Effects) {
-        let Some(log) = &self.log else {
-            self.log = Some(Log::new(roster, self.limits.log));
+    fn fresh(&mut self, answer: Subscribed, now: u64, asked: bool, out: &mut Effects) {
+        let Subscribed { roster, events } = answer;
+        if self.log.is_none() {
+            let mut log = Log::new(roster, self.limits.log);
+            log.recall(events);
+            self.log = Some(log);
             self.syncing = None;
             self.grant_all(out);
             self.release_held(now, out);
             return;
-        };
-        let ours = log.roster();
+        }
+        self.recall(events, now, out);
+        let Some(ours) = self.roster() else { return };
+        // Its events are still to come; this answer was overtaken.
+        if !asked && self.newer.as_ref().is_some_and(|(newer, _)| roster.epoch == newer.epoch && roster.seq < newer.seq)
+        {
+            return;
+        }
         let same_epoch = roster.epoch == ours.epoch;
-        if same_epoch && roster.seq > ours.seq && !asked && self.syncing.is_none() {
-            self.newer = Some((roster, now + CATCH_UP_MS));
+        // A subscription under way brings them, or they come by themselves.
+        let come_yet = self.is_asked_for_events() || !asked && self.syncing.is_none();
+        if same_epoch && roster.seq > ours.seq && come_yet {
+            let until = self.newer.as_ref().map_or(now + CATCH_UP_MS, |(_, until)| *until);
+            self.newer = Some((roster, until));
             return;
         }
         self.renew(roster, now, out);
@@ -350,23 +369,42 @@ impl Core {
     fn renew(&mut self, roster: Roster, now: u64, out: &mut Effects) {
         self.syncing = None;
         self.newer = None;
+        self.take_held_in_order(now, out);
         let Some(log) = &mut self.log else { return };
         if let Some(reason) = log.renew(roster) {
             let away = log.roster().members.iter().filter(|m| m.state == MemberState::Reconnecting);
             let away: Vec<_> = away.map(|m| m.user_id.clone()).collect();
             away.iter().for_each(|user| self.seems_away(user, now));
             self.grant_all(out);
-            let users: Vec<_> = self.subscribers.keys().cloned().collect();
+            let is_over = self.roster().is_some_and(|r| r.conference.state == ENDED);
+            // To those who have had nothing yet, the answer that they wait for may bring the events that they missed.
+            let waits = |user: &UserId, subscriber: &Subscriber| subscriber.pending.is_some() && self.is_asked(user);
+            let due = self.subscribers.iter().filter(|(user, subscriber)| is_over || !waits(user, subscriber));
+            let users: Vec<_> = due.map(|(user, _)| user.clone()).collect();
             for user in users {
                 self.send_snapshot(&user, reason, out);
             }
-            if self.roster().is_some_and(|r| r.conference.state == ENDED) {
+            if is_over {
                 self.end_conference(out);
                 return;
             }
         }
         self.release_held(now, out);
         self.send_waiting_snapshot(now, out);
+    }
+
+    /// Takes the events that came while a roster was waited for, as far as they lead on from what is known: nobody needs
+    /// the roster in their place.
+    fn take_held_in_order(&mut self, now: u64, out: &mut Effects) {
+        let mut held = std::mem::take(&mut self.held);
+        held.sort_by_key(|event| event.seq);
+        for event in held {
+            if self.log.as_ref().is_some_and(|log| log.follows(&event)) {
+                out.extend(self.event(event, now));
+            } else {
+                self.held.push(event);
+            }
+        }
     }
 
     /// Takes the events that came before the roster. To ask again at once for one that leaves a gap after it would have
@@ -407,6 +445,9 @@ impl Core {
                 return out;
             }
             Applied::New => {}
+        }
+        if let Some((_, until)) = &mut self.newer {
+            *until = now + CATCH_UP_MS;
         }
         // Before anything else that the event leads to: who was muted is not to be heard a moment longer.
         out.extend(permissions.map(Effect::Grant));

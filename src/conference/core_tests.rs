@@ -4,14 +4,14 @@ use super::super::Ending;
 use super::*;
 use crate::event::*;
 
-const LIMITS: Limits =
+pub(super) const LIMITS: Limits =
     Limits { grace_ms: 20_000, window_ms: 60_000, log: 8, replay: 8, replay_bytes: 100_000, look_ms: u64::MAX / 2 };
 
-fn user(id: &str) -> UserId {
+pub(super) fn user(id: &str) -> UserId {
     UserId::parse(id).unwrap()
 }
 
-fn member(id: &str, joined_at: u64) -> Member {
+pub(super) fn member(id: &str, joined_at: u64) -> Member {
     Member {
         user_id: user(id),
         name: id.to_uppercase(),
@@ -41,10 +41,10 @@ fn conference(state: u8) -> Conference {
 }
 
 /// A stand-in for the EIM's side of the numbering: the roster that is true, and its events.
-struct Truth(Roster);
+pub(super) struct Truth(pub(super) Roster);
 
 impl Truth {
-    fn new(members: &[&str]) -> Self {
+    pub(super) fn new(members: &[&str]) -> Self {
         let members = members.iter().enumerate().map(|(i, id)| member(id, i as u64)).collect();
         Self(Roster {
             epoch: "e1".into(),
@@ -56,7 +56,7 @@ impl Truth {
         })
     }
 
-    fn event(&mut self, change: Change) -> Event {
+    pub(super) fn event(&mut self, change: Change) -> Event {
         self.0.apply(&change);
         self.0.seq += 1;
         let conf_id = self.0.conference.conf_id.clone();
@@ -64,22 +64,27 @@ impl Truth {
     }
 }
 
-fn core() -> Core {
+pub(super) fn core() -> Core {
     Core::new(ConfId::parse("c1").unwrap(), LIMITS, 0)
 }
 
 /// A core with these users' sockets attached, their first frames taken.
-fn attached(truth: &Truth, users: &[&str]) -> Core {
+pub(super) fn attached(truth: &Truth, users: &[&str]) -> Core {
     let mut core = core();
     for id in users {
         core.attach(user(id), 1, Start::Snapshot, 0);
-        core.on_subscribe_reply(&user(id), Ok(truth.0.clone()), 0);
+        core.on_subscribe_reply(&user(id), Ok(truth.0.clone().into()), 0);
     }
     core
 }
 
+/// The position of that number.
+pub(super) fn at(seq: u64) -> Option<Position> {
+    Some(Position { epoch: "e1".into(), seq })
+}
+
 /// The frames for one user, as (method, params).
-fn frames(effects: &[Effect], id: &str) -> Vec<(String, Value)> {
+pub(super) fn frames(effects: &[Effect], id: &str) -> Vec<(String, Value)> {
     let frame = |e: &Effect| match e {
         Effect::Send { user, frame, .. } if user.as_str() == id => {
             let mut value: Value = serde_json::from_str(frame).unwrap();
@@ -90,7 +95,7 @@ fn frames(effects: &[Effect], id: &str) -> Vec<(String, Value)> {
     effects.iter().filter_map(frame).collect()
 }
 
-fn requests(effects: &[Effect]) -> Vec<&EimRequest> {
+pub(super) fn requests(effects: &[Effect]) -> Vec<&EimRequest> {
     effects.iter().filter_map(|e| if let Effect::EimRequest(request) = e { Some(request) } else { None }).collect()
 }
 
@@ -99,15 +104,15 @@ fn reconnect_before_the_start_was_sent_is_reported_again() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     let out = core.away_since_restart(&user("a"), 0, 0);
-    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
+    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1, since: at(10) }]);
 
     // Also where the answer to their subscription is still on its way.
     let mut core = self::core();
     core.attach(user("a"), 1, Start::Snapshot, 0);
     assert_eq!(core.away_since_restart(&user("a"), 0, 0), []);
-    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
-    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
-    assert_eq!(requests(&core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0)), [] as [&EimRequest; 0]);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 0);
+    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1, since: at(10) }]);
+    assert_eq!(requests(&core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 0)), [] as [&EimRequest; 0]);
 }
 
 #[test]
@@ -145,8 +150,8 @@ fn a_new_socket_is_subscribed_and_gets_a_snapshot() {
     let truth = Truth::new(&["a", "b"]);
     let mut core = core();
     let out = core.attach(user("a"), 1, Start::Snapshot, 0);
-    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
-    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
+    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1, since: None }]);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 0);
     let [(method, params)] = &frames(&out, "a")[..] else { panic!("one frame") };
     assert_eq!(method, "conference.snapshot");
     assert_eq!(params["reason"], "join");
@@ -159,7 +164,7 @@ fn a_session_that_comes_up_is_its_users_concern_alone() {
     let truth = Truth::new(&["a", "b"]);
     let mut core = attached(&truth, &["a", "b"]);
     let out = core.session_up(&user("a"));
-    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1 }]);
+    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 1, since: at(10) }]);
     assert!(core.session_up(&user("newcomer")).is_empty());
 }
 
@@ -184,7 +189,7 @@ fn a_resumed_socket_gets_the_missed_events_and_nothing_else() {
     }
     core.attach(user("a"), 2, Start::Since(Position { epoch: "e1".into(), seq: 11 }), 0);
     core.on_presence_reply(&user("a"), Ok(()), 0);
-    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 0);
     let seqs: Vec<_> = frames(&out, "a").iter().map(|(_, p)| p["seq"].as_u64().unwrap()).collect();
     assert_eq!(seqs, [12, 13]);
 }
@@ -195,7 +200,7 @@ fn client_of_a_node_that_was_ahead_resumes_when_this_node_has_caught_up() {
     let mut core = attached(&truth, &["b"]);
     let on_its_way = truth.event(Change::MemberUpdated(member("b", 1)));
     core.attach(user("a"), 1, Start::Since(Position { epoch: "e1".into(), seq: on_its_way.seq }), 0);
-    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 0);
     assert_eq!(frames(&out, "a"), []);
     assert_eq!(frames(&core.event(on_its_way, 1), "a"), [], "they have it");
     let next = core.event(truth.event(Change::MemberUpdated(member("b", 2))), 2);
@@ -204,7 +209,7 @@ fn client_of_a_node_that_was_ahead_resumes_when_this_node_has_caught_up() {
     // The event does not come: nobody waits for ever.
     let mut core = attached(&Truth::new(&["a", "b"]), &["b"]);
     core.attach(user("a"), 1, Start::Since(Position { epoch: "e1".into(), seq: 11 }), 0);
-    core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
+    core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 0);
     let out = core.tick(CATCH_UP_MS);
     assert_eq!(frames(&out, "a")[0].1["reason"], "gap");
 }
@@ -218,7 +223,7 @@ fn a_position_that_does_not_serve_gets_a_snapshot_with_the_reason() {
     }
     let mut reason = |generation, epoch: &str, seq| {
         core.attach(user("a"), generation, Start::Since(Position { epoch: epoch.into(), seq }), 0);
-        let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
+        let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 0);
         frames(&out, "a")[0].1["reason"].as_str().unwrap().to_owned()
     };
     assert_eq!(reason(1, "other", 12), "epoch");
@@ -265,7 +270,7 @@ fn an_older_sockets_end_removes_nobody() {
     let truth = Truth::new(&["a"]);
     let mut core = attached(&truth, &["a"]);
     core.attach(user("a"), 2, Start::Snapshot, 0);
-    core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
+    core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 0);
     assert_eq!(core.detach(&user("a"), 1, Ending::Closed, 0), []);
     assert_eq!(core.tick(1_000_000), []);
     assert!(core.is_live());
@@ -307,8 +312,8 @@ fn member_back_within_the_grace_is_never_gone() {
     let out = core.attach(user("a"), 2, Start::Snapshot, 10);
     assert_eq!(requests(&out), Vec::<&EimRequest>::new(), "one request at a time, so that none overtakes another");
     let out = core.on_presence_reply(&user("a"), Ok(()), 20);
-    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 2 }]);
-    core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 30);
+    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("a"), generation: 2, since: at(10) }]);
+    core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 30);
     assert_eq!(core.tick(1_000_000), []);
 }
 
@@ -326,19 +331,19 @@ fn member_that_joins_without_a_socket_is_away() {
 
 #[test]
 fn a_socket_numbered_before_a_join_is_subscribed_at_the_number_of_the_join() {
-    let subscribe = EimRequest::Subscribe { user: user("a"), generation: 6 };
+    let subscribe = |since| EimRequest::Subscribe { user: user("a"), generation: 6, since };
     let mut core = core();
     // The sockets 4 and 5 are being opened while the join is answered.
     core.joined(&user("a"), 6, 0);
     core.on_presence_reply(&user("a"), Ok(()), 0);
-    assert_eq!(requests(&core.attach(user("a"), 4, Start::Snapshot, 0)), [&subscribe]);
+    assert_eq!(requests(&core.attach(user("a"), 4, Start::Snapshot, 0)), [&subscribe(None)]);
     let truth = Truth::new(&["a"]);
-    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 0);
     assert_eq!(frames(&out, "a").len(), 1);
 
     // A second one gets its own start, though its number is not above the one that the EIM knows.
-    assert_eq!(requests(&core.attach(user("a"), 5, Start::Snapshot, 1)), [&subscribe]);
-    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 1);
+    assert_eq!(requests(&core.attach(user("a"), 5, Start::Snapshot, 1)), [&subscribe(at(10))]);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 1);
     assert_eq!(frames(&out, "a").len(), 1);
 
     // The first one's attachment comes late: it takes nothing from the second.
@@ -355,10 +360,10 @@ fn an_open_socket_whose_user_the_eim_takes_for_away_is_reported_once_more() {
     let away = Member { state: MemberState::Reconnecting, ..member("a", 0) };
     core.event(truth.event(Change::MemberUpdated(away.clone())), 0);
     assert_eq!(requests(&core.tick(1900)), [] as [&EimRequest; 0], "the socket of another node may be newer");
-    let again = EimRequest::Subscribe { user: user("a"), generation: 2 };
+    let again = EimRequest::Subscribe { user: user("a"), generation: 2, since: at(11) };
     assert_eq!(requests(&core.tick(2000)), [&again]);
     truth.event(Change::MemberUpdated(member("a", 0)));
-    assert_eq!(frames(&core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 2000), "a"), []);
+    assert_eq!(frames(&core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 2000), "a"), []);
 
     // One that was late only is not reported.
     let mut truth = Truth::new(&["a"]);
@@ -377,9 +382,9 @@ fn refused_subscriber_is_subscribed_once_it_has_joined() {
     core.event(truth.event(Change::MemberJoined(member("b", 9))), 0);
     assert_eq!(
         requests(&core.attach(user("b"), 1, Start::Snapshot, 0)),
-        [&EimRequest::Subscribe { user: user("b"), generation: 1 }]
+        [&EimRequest::Subscribe { user: user("b"), generation: 1, since: at(11) }]
     );
-    let out = core.on_subscribe_reply(&user("b"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("b"), Ok(truth.0.clone().into()), 0);
     assert_eq!(frames(&out, "b")[0].0, "conference.snapshot");
     assert_eq!(core.attach(user("b"), 1, Start::Snapshot, 0), [], "who listens already goes on listening");
     assert!(matches!(requests(&core.detach(&user("b"), 1, Ending::Closed, 0))[..], [EimRequest::Unsubscribe { .. }]));
@@ -398,8 +403,9 @@ fn subscription_refused_by_the_eim_is_requested_anew_for_an_admitted_member() {
             "one request at a time"
         );
         let out = core.on_subscribe_reply(&user("b"), Err(Failure::Refused), 0);
-        assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("b"), generation }]);
-        let out = core.on_subscribe_reply(&user("b"), Ok(truth.0.clone()), 0);
+        let since = core.log.as_ref().map(Log::end);
+        assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("b"), generation, since }]);
+        let out = core.on_subscribe_reply(&user("b"), Ok(truth.0.clone().into()), 0);
         assert_eq!(frames(&out, "b").last().expect("a frame").0, "conference.snapshot");
         let left = Change::MemberLeft(Left { user_id: user("b"), reason: LeftReason::Kicked });
         core.event(truth.event(left), 0);
@@ -414,7 +420,7 @@ fn new_member_gets_a_roster_that_contains_it() {
         let joined = truth.event(Change::MemberJoined(member("b", 9)));
         core.attach(user("b"), 1, Start::Snapshot, 0);
         // The EIM's answer overtakes its event.
-        assert_eq!(frames(&core.on_subscribe_reply(&user("b"), Ok(truth.0.clone()), 0), "b"), []);
+        assert_eq!(frames(&core.on_subscribe_reply(&user("b"), Ok(truth.0.clone().into()), 0), "b"), []);
         let out = if comes_as_event { core.event(joined, 0) } else { core.tick(CATCH_UP_MS) };
         let snapshot = &frames(&out, "b")[0];
         assert_eq!((snapshot.0.as_str(), &snapshot.1["members"][1]["userId"]), ("conference.snapshot", &"b".into()));
@@ -445,7 +451,7 @@ fn a_waiting_guest_sees_themselves_only_until_they_are_admitted() {
     truth.event(Change::WaitingAdded(guest.clone()));
     let mut core = attached(&truth, &["chair"]);
     core.attach(user("g"), 1, Start::Snapshot, 0);
-    let out = core.on_subscribe_reply(&user("g"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("g"), Ok(truth.0.clone().into()), 0);
     let snapshot = &frames(&out, "g")[0].1;
     assert_eq!(snapshot["members"].as_array().unwrap().len(), 1);
     assert_eq!(snapshot["members"][0]["state"], "waiting");
@@ -475,7 +481,7 @@ fn admitted_member_gets_a_snapshot_instead_of_events() {
     core.event(truth.event(Change::WaitingRemoved(gone)), 0);
     core.event(truth.event(Change::MemberJoined(member("g", 50))), 0);
     core.attach(user("g"), 2, Start::Since(position), 0);
-    let out = core.on_subscribe_reply(&user("g"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("g"), Ok(truth.0.clone().into()), 0);
     assert_eq!(frames(&out, "g")[0].0, "conference.snapshot");
 }
 
@@ -552,13 +558,18 @@ fn a_fresh_roster_says_anew_what_everybody_may() {
     let mut truth = Truth::new(&["a", "b"]);
     let mut core = core();
     core.attach(user("a"), 1, Start::Snapshot, 0);
-    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 0);
     let (a, b) = (right(&member("a", 0)), right(&member("b", 1)));
     assert_eq!(granted(&out), [&MediaPermissions::All(vec![(user("a"), a), (user("b"), b)])]);
     // Missed.
     truth.event(Change::MemberUpdated(Member { audio: Audio::ForcedOff, ..member("b", 1) }));
     core.link_up(0);
-    let out = core.on_snapshot_reply(Ok(truth.0.clone()), 0);
+    assert_eq!(
+        core.on_snapshot_reply(Ok(truth.0.clone()), 0),
+        [],
+        "the answer to the subscription may have the events"
+    );
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 0);
     assert_eq!(
         granted(&out),
         [&MediaPermissions::All(vec![(user("a"), a), (user("b"), Right { audio: Audio::ForcedOff, ..b })])]
@@ -707,9 +718,9 @@ fn a_user_who_is_refused_for_another_reason_hears_nothing_and_may_come_again() {
     out.extend(core.tick(RETRY_MS));
     assert_eq!(frames(&out, "b"), []);
     out = core.attach(user("b"), 1, Start::Snapshot, RETRY_MS);
-    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("b"), generation: 1 }]);
+    assert_eq!(requests(&out), [&EimRequest::Subscribe { user: user("b"), generation: 1, since: at(10) }]);
     core.event(truth.event(Change::MemberJoined(member("b", 1))), RETRY_MS);
-    out = core.on_subscribe_reply(&user("b"), Ok(truth.0.clone()), RETRY_MS);
+    out = core.on_subscribe_reply(&user("b"), Ok(truth.0.clone().into()), RETRY_MS);
     assert_eq!(frames(&out, "b")[0].0, "conference.snapshot");
 }
 
@@ -749,9 +760,9 @@ fn while_the_eim_is_away_nothing_is_lost_and_everything_is_asked_again() {
     core.on_presence_reply(&user("b"), Ok(()), RETRY_MS);
     truth.event(Change::MemberUpdated(member("b", 1)));
     let out = core.link_up(RETRY_MS);
-    assert!(requests(&out).contains(&&EimRequest::Subscribe { user: user("a"), generation: 1 }));
+    assert!(requests(&out).contains(&&EimRequest::Subscribe { user: user("a"), generation: 1, since: at(10) }));
     assert!(requests(&out).contains(&&EimRequest::Snapshot));
-    core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), RETRY_MS);
+    core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), RETRY_MS);
     let out = core.on_snapshot_reply(Ok(truth.0.clone()), RETRY_MS);
     assert!(frames(&out, "a").len() <= 1, "told at most once what was missed");
 }
@@ -762,7 +773,7 @@ fn a_roster_that_another_stream_brings_early_waits_for_its_events() {
     let mut core = attached(&truth, &["a"]);
     let joined = truth.event(Change::MemberJoined(member("c", 9)));
     core.attach(user("b"), 1, Start::Snapshot, 0);
-    let out = core.on_subscribe_reply(&user("b"), Ok(truth.0.clone()), 0);
+    let out = core.on_subscribe_reply(&user("b"), Ok(truth.0.clone().into()), 0);
     assert_eq!(frames(&out, "b")[0].1["seq"], 10);
     let out = core.event(joined, 10);
     assert_eq!((frames(&out, "a").len(), frames(&out, "b").len()), (1, 1));
@@ -825,7 +836,7 @@ fn a_refused_subscription_is_told_and_asked_for_until_it_is_granted() {
     assert!(matches!(requests(&core.tick(2 * RETRY_MS))[..], [EimRequest::Subscribe { .. }]));
     assert_eq!(core.on_subscribe_reply(&user("a"), Err(Failure::Unwilling), 2 * RETRY_MS), [], "said once");
     core.tick(3 * RETRY_MS);
-    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone()), 3 * RETRY_MS);
+    let out = core.on_subscribe_reply(&user("a"), Ok(truth.0.clone().into()), 3 * RETRY_MS);
     let told: Vec<String> = frames(&out, "a").into_iter().map(|(method, _)| method).collect();
     assert_eq!(told, ["restored", "conference.snapshot"]);
     assert!(!core.is_refused());
@@ -838,7 +849,7 @@ fn creator_gets_the_creation_event_instead_of_a_snapshot() {
     let chair = roster.conference.chair.clone();
     let mut core = self::core();
     core.attach(chair.clone(), 1, Start::Creation, 0);
-    let out = core.on_subscribe_reply(&chair, Ok(roster.clone()), 7);
+    let out = core.on_subscribe_reply(&chair, Ok(roster.clone().into()), 7);
     let told = frames(&out, chair.as_str());
     assert_eq!((told.len(), told[0].0.as_str()), (1, "conference.event"));
     let event: Event = serde_json::from_value(told[0].1.clone()).unwrap();
@@ -849,7 +860,7 @@ fn creator_gets_the_creation_event_instead_of_a_snapshot() {
 
     let mut core = self::core();
     core.attach(chair.clone(), 1, Start::Creation, 0);
-    let out = core.on_subscribe_reply(&chair, Ok(Roster { seq: 2, ..roster }), 7);
+    let out = core.on_subscribe_reply(&chair, Ok(Roster { seq: 2, ..roster }.into()), 7);
     assert_eq!(frames(&out, chair.as_str())[0].0, "conference.snapshot", "more has happened in it");
 }
 

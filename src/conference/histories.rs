@@ -8,26 +8,26 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::Ending;
-use super::core::{Core, Effect, EimRequest, Failure, Limits, MediaPermissions, Right, Start};
+use super::core::{Core, Effect, EimRequest, Failure, Limits, MediaPermissions, Right, Start, Subscribed};
 use super::log::Position;
 use crate::builtin_eim::{Eim, Settings};
 use crate::eim::convert;
 use crate::eim::requests::object;
 use crate::event::{Change, Event, Member, Roster};
 use crate::ids::{ConfId, UserId};
-use crate::refusal::Refusal;
+use crate::refusal::{Kind, Refusal};
 use crate::schema::Schema;
 use crate::xmpp::xml::Stanza;
 
-const LIMITS: Limits =
+pub(super) const LIMITS: Limits =
     Limits { grace_ms: 2000, window_ms: 6000, log: 12, replay: 10, replay_bytes: 1 << 20, look_ms: 3000 };
-const USERS: usize = 4;
+pub(super) const USERS: usize = 4;
 const ACTIONS: [&str; 6] = ["muteSelf", "unmuteSelf", "raiseHand", "lowerHand", "openCamera", "closeCamera"];
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::load(None).expect("the built-in schema is right"));
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Join(usize),
     Leave(usize),
     /// A socket opens, in place of one that is open; `bool`: it says where it left off.
@@ -40,6 +40,10 @@ enum Step {
     Admit,
     /// The EIM answers the oldest request.
     Answer,
+    /// It answers two, and the second answer comes first.
+    Overtake,
+    /// Another process takes the node's place.
+    Restart,
     Cut,
     Mend,
     Pass(u64),
@@ -58,6 +62,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<bool>().prop_map(Step::Lobby),
         1 => Just(Step::Admit),
         8 => Just(Step::Answer),
+        2 => Just(Step::Overtake),
+        1 => Just(Step::Restart),
         1 => Just(Step::Cut),
         2 => Just(Step::Mend),
         2 => (1..4000u64).prop_map(Step::Pass),
@@ -67,18 +73,23 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// A client of the event socket.
 #[derive(Default)]
-struct Client {
+pub(super) struct Client {
     /// The generation of the socket that is open.
-    open: Option<u64>,
+    pub(super) open: Option<u64>,
     roster: Option<Roster>,
+    /// The snapshots that it got while it had a roster.
+    pub(super) snapshots: usize,
 }
 
-struct World {
+pub(super) struct World {
     eim: Eim,
     conf: ConfId,
+    limits: Limits,
     core: Core,
-    clients: HashMap<UserId, Client>,
+    pub(super) clients: HashMap<UserId, Client>,
     requests: VecDeque<EimRequest>,
+    /// Events on their way, where they take it: as over a broker, beside the answers.
+    pub(super) on_the_way: Option<VecDeque<Event>>,
     /// The tracks that call gateways forward for each user, by the commands they got.
     granted: HashMap<UserId, Right>,
     connected: bool,
@@ -91,7 +102,7 @@ fn user(n: usize) -> UserId {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         let mut eim = Eim::new(Settings {
             domain: "ips3000".into(),
             components: vec!["webconf.ips3000".into()],
@@ -103,14 +114,16 @@ impl World {
         let now = 1_000_000;
         let made = ask(&mut eim, "conference.create", Some(&user(0)), json!({"name": "Random"}), now, &mut Vec::new());
         let conf: ConfId = serde_json::from_value(made.unwrap()["confId"].clone()).unwrap();
-        let core = Core::new(conf.clone(), LIMITS, now);
+        let core = Core::new(conf.clone(), limits, now);
         let clients = (0..USERS).map(|n| (user(n), Client::default())).collect();
         Self {
             eim,
             conf,
+            limits,
             core,
             clients,
             requests: VecDeque::new(),
+            on_the_way: None,
             granted: HashMap::new(),
             connected: true,
             generation: 0,
@@ -131,7 +144,19 @@ impl World {
         if !self.connected {
             return;
         }
+        if let Some(on_the_way) = &mut self.on_the_way {
+            return on_the_way.extend(events);
+        }
         for event in events {
+            let effects = self.core.event(event, self.now);
+            self.carry_out(effects);
+        }
+    }
+
+    /// So many of the events that are on their way arrive.
+    pub(super) fn arrive(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some(event) = self.on_the_way.as_mut().and_then(VecDeque::pop_front) else { return };
             let effects = self.core.event(event, self.now);
             self.carry_out(effects);
         }
@@ -175,6 +200,7 @@ impl World {
         }
         let frame: Value = serde_json::from_str(frame).unwrap();
         if frame["method"] == "conference.snapshot" {
+            client.snapshots += usize::from(client.roster.is_some());
             client.roster = Some(serde_json::from_value(frame["params"].clone()).unwrap());
             return;
         }
@@ -197,7 +223,7 @@ impl World {
         roster.seq = event.seq;
     }
 
-    fn step(&mut self, step: &Step) {
+    pub(super) fn step(&mut self, step: &Step) {
         match step {
             Step::Join(n) => {
                 let who = user(*n);
@@ -227,6 +253,8 @@ impl World {
                 drop(self.ask("conference.control", Some(&user(0)), json!({"action": "admit", "value": "all"})));
             }
             Step::Answer => self.answer_eim(),
+            Step::Overtake => self.overtake(),
+            Step::Restart => self.restart(),
             Step::Cut => self.connected = false,
             Step::Mend => self.reconnect(),
             Step::Pass(ms) => self.pass(*ms),
@@ -254,62 +282,101 @@ impl World {
         }
     }
 
-    fn answer_eim(&mut self) {
-        let Some(ask) = self.requests.pop_front() else { return };
-        let up = self.connected;
-        let failed = |refusal: Refusal| match refusal.kind {
-            crate::refusal::Kind::NotFound | crate::refusal::Kind::NotOpen => Failure::NoConference,
-            _ => Failure::Refused,
-        };
+    /// The EIM answers the oldest request.
+    pub(super) fn answer_eim(&mut self) {
+        if let Some((request, reply)) = self.reply() {
+            self.deliver(request, reply);
+        }
+    }
+
+    pub(super) fn answer_all(&mut self) {
+        while !self.requests.is_empty() {
+            self.answer_eim();
+        }
+    }
+
+    /// The EIM answers the two oldest requests, and the answer to the second comes first.
+    pub(super) fn overtake(&mut self) {
+        let replies = [self.reply(), self.reply()];
+        for (request, reply) in replies.into_iter().rev().flatten() {
+            self.deliver(request, reply);
+        }
+    }
+
+    fn reply(&mut self) -> Option<(EimRequest, Result<Value, Failure>)> {
+        let request = self.requests.pop_front()?;
+        if !self.connected {
+            return Some((request, Err(Failure::Unreachable)));
+        }
         let claim = |generation: &u64| json!({"node": "n1", "generation": generation});
-        let effects = match &ask {
-            EimRequest::Subscribe { user, generation } => {
-                let mut answer = Err(Failure::Unreachable);
-                if up {
-                    answer = self.ask("eim.subscribe", Some(user), claim(generation)).map_err(failed);
-                    if answer.as_ref().is_ok_and(|own| own["restricted"] == true) {
-                        answer = self.ask("eim.snapshot", None, json!({})).map_err(failed);
-                    }
+        let answer = match &request {
+            EimRequest::Subscribe { user, generation, since } => {
+                let mut params = claim(generation);
+                if let Some(Position { epoch, seq }) = since {
+                    (params["sinceEpoch"], params["sinceSeq"]) = (epoch.as_str().into(), (*seq).into());
                 }
-                let roster = answer.map(|value| serde_json::from_value(value).unwrap());
-                self.core.on_subscribe_reply(user, roster, self.now)
-            }
-            EimRequest::Snapshot | EimRequest::Look => {
-                let answer = if up {
-                    self.ask("eim.snapshot", None, json!({})).map_err(failed)
-                } else {
-                    Err(Failure::Unreachable)
-                };
-                let roster = answer.map(|value| serde_json::from_value(value).unwrap());
-                match ask {
-                    EimRequest::Look => self.core.on_look_reply(roster, self.now),
-                    _ => self.core.on_snapshot_reply(roster, self.now),
+                let own = self.ask("eim.subscribe", Some(user), params);
+                match own.as_ref().is_ok_and(|own| own["restricted"] == true) {
+                    true => self.ask("eim.snapshot", None, json!({})),
+                    false => own,
                 }
             }
+            EimRequest::Snapshot | EimRequest::Look => self.ask("eim.snapshot", None, json!({})),
             EimRequest::Unsubscribe { user, generation, linger_ms } => {
                 let mut params = claim(generation);
                 params["lingerMs"] = (*linger_ms).into();
-                let answer = if up {
-                    self.ask("eim.unsubscribe", Some(user), params).map_err(failed)
-                } else {
-                    Err(Failure::Unreachable)
-                };
-                self.core.on_presence_reply(user, answer.map(drop), self.now)
+                self.ask("eim.unsubscribe", Some(user), params)
             }
             EimRequest::Away { user, generation } | EimRequest::Gone { user, generation, .. } => {
                 let mut params = claim(generation);
                 params["userId"] = user.as_str().into();
                 params["state"] = "reconnecting".into();
-                if let EimRequest::Gone { keep_ms, .. } = &ask {
+                if let EimRequest::Gone { keep_ms, .. } = &request {
                     params["state"] = "gone".into();
                     params["keepMs"] = (*keep_ms).into();
                 }
-                let answer =
-                    if up { self.ask("eim.presence", None, params).map_err(failed) } else { Err(Failure::Unreachable) };
-                self.core.on_presence_reply(user, answer.map(drop), self.now)
+                self.ask("eim.presence", None, params)
+            }
+        };
+        let failed = |refusal: Refusal| match refusal.kind {
+            Kind::NotFound | Kind::NotOpen => Failure::NoConference,
+            _ => Failure::Refused,
+        };
+        Some((request, answer.map_err(failed)))
+    }
+
+    fn deliver(&mut self, request: EimRequest, reply: Result<Value, Failure>) {
+        let roster = |reply: Result<Value, Failure>| reply.map(|value| serde_json::from_value(value).unwrap());
+        let effects = match request {
+            EimRequest::Subscribe { user, .. } => {
+                let subscribed = reply.map(|value| Subscribed::read(value).unwrap());
+                self.core.on_subscribe_reply(&user, subscribed, self.now)
+            }
+            EimRequest::Snapshot => self.core.on_snapshot_reply(roster(reply), self.now),
+            EimRequest::Look => self.core.on_look_reply(roster(reply), self.now),
+            EimRequest::Unsubscribe { user, .. } | EimRequest::Away { user, .. } | EimRequest::Gone { user, .. } => {
+                self.core.on_presence_reply(&user, reply.map(drop), self.now)
             }
         };
         self.carry_out(effects);
+    }
+
+    /// The node's process ends and another begins: no socket is left, and nothing is known. What is on its way to it
+    /// comes to the other.
+    pub(super) fn restart(&mut self) {
+        self.clients.values_mut().for_each(|client| client.open = None);
+        self.requests.clear();
+        self.granted.clear();
+        self.connected = true;
+        self.core = Core::new(self.conf.clone(), self.limits, self.now);
+        self.generation += 1;
+        let generation = self.generation;
+        let answer = self.ask("eim.resetNode", None, json!({"node": "n1", "generation": generation})).unwrap();
+        for seat in answer["seats"].as_array().into_iter().flatten() {
+            let who: UserId = serde_json::from_value(seat["userId"].clone()).unwrap();
+            let effects = self.core.away_since_restart(&who, generation, self.now);
+            self.carry_out(effects);
+        }
     }
 
     fn reconnect(&mut self) {
@@ -330,18 +397,17 @@ impl World {
     }
 
     /// Lets everything that is under way come to its end.
-    fn run_to_rest(&mut self) {
+    pub(super) fn run_to_rest(&mut self) {
         self.reconnect();
         for _ in 0..200 {
-            while !self.requests.is_empty() {
-                self.answer_eim();
-            }
+            self.arrive(usize::MAX);
+            self.answer_all();
             self.pass(100);
         }
     }
 
     /// At rest, each client's roster is the EIM's, and a member without a socket has left once the grace was over.
-    fn check(&mut self) {
+    pub(super) fn check(&mut self) {
         let truth = self.truth();
         for (who, client) in &self.clients {
             let (Some(_), Some(roster)) = (client.open, &client.roster) else { continue };
@@ -393,7 +459,7 @@ proptest! {
 
     #[test]
     fn replaying_events_over_snapshots_gives_the_eims_roster_through_cuts_resumes_and_takeovers(steps in steps()) {
-        let mut world = World::new();
+        let mut world = World::new(LIMITS);
         for step in &steps {
             world.step(step);
         }
@@ -406,7 +472,7 @@ proptest! {
 #[test]
 fn a_user_without_a_socket_who_leaves_and_joins_again_is_gone_after_the_grace() {
     use Step::{Answer, Join, Leave, Open, Pass};
-    let mut world = World::new();
+    let mut world = World::new(LIMITS);
     let steps = [Join(2), Open(0, false), Join(2), Answer, Answer, Join(0), Answer, Leave(2), Join(2), Pass(500)];
     for step in &steps {
         world.step(step);

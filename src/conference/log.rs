@@ -49,6 +49,13 @@ pub struct Entry {
     pub frame: crate::http::ws::Frame,
 }
 
+impl Entry {
+    fn new(event: Event) -> Self {
+        let frame = notification("conference.event", &event).into();
+        Self { event: Arc::new(event), frame }
+    }
+}
+
 pub struct Log {
     roster: Roster,
     entries: VecDeque<Entry>,
@@ -82,13 +89,51 @@ impl Log {
         }
         self.roster.apply(&event.change);
         self.roster.seq = event.seq;
-        let frame = notification("conference.event", &event).into();
-        self.entries.push_back(Entry { event: Arc::new(event), frame });
+        self.entries.push_back(Entry::new(event));
         if self.entries.len() > self.keep {
             self.entries.pop_front();
             self.trimmed = true;
         }
         Applied::New
+    }
+
+    /// Puts events of the past, which follow each other, before the oldest that is kept, where they lead up to it.
+    /// Answers those that lead on from the newest.
+    pub fn recall(&mut self, mut events: Vec<Event>) -> Vec<Event> {
+        let (oldest, newest) = (self.oldest(), self.roster.seq);
+        let touches = |first: &Event, last: &Event| {
+            last.epoch == self.roster.epoch && first.seq.saturating_sub(1) <= newest && oldest <= last.seq
+        };
+        if !events.first().zip(events.last()).is_some_and(|(first, last)| touches(first, last)) {
+            return Vec::new();
+        }
+        let newer = events.split_off(events.partition_point(|event| event.seq <= newest));
+        events.truncate(events.partition_point(|event| event.seq <= oldest));
+        for event in events.into_iter().rev().take(self.keep.saturating_sub(self.entries.len())) {
+            self.entries.push_front(Entry::new(event));
+        }
+        newer
+    }
+
+    /// The number of the event before the oldest entry.
+    fn oldest(&self) -> u64 {
+        self.entries.front().map_or(self.roster.seq, |e| e.event.seq - 1)
+    }
+
+    /// Where the log ends.
+    pub fn end(&self) -> Position {
+        Position { epoch: self.roster.epoch.clone(), seq: self.roster.seq }
+    }
+
+    /// Whether the log begins after the position, yet by no more events than are replayed.
+    pub fn is_before(&self, position: &Position, replay: usize) -> bool {
+        let missed = self.roster.seq.saturating_sub(position.seq);
+        position.epoch == self.roster.epoch && position.seq < self.oldest() && missed <= replay as u64
+    }
+
+    /// Whether the log ends before the position.
+    pub fn is_behind(&self, position: &Position) -> bool {
+        position.epoch == self.roster.epoch && position.seq > self.roster.seq
     }
 
     /// Whether nothing is missing before the event.
@@ -122,8 +167,7 @@ impl Log {
         if position.epoch != self.roster.epoch {
             return Err(Reason::Epoch);
         }
-        // Before the oldest entry by one, at the most.
-        let oldest = self.entries.front().map_or(self.roster.seq, |e| e.event.seq - 1);
+        let oldest = self.oldest();
         if position.seq < oldest {
             return Err(if self.trimmed { Reason::Expired } else { Reason::Gap });
         }

@@ -14,6 +14,8 @@ pub mod takeover;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod move_histories;
+#[cfg(test)]
 mod simulation;
 
 use std::collections::{HashMap, HashSet};

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Moment;
 use crate::conference::attached::Attached;
-use crate::conference::{ConferenceRef, Conferences, Ending, Socket, Start, notification};
+use crate::conference::{ConferenceRef, Conferences, Ending, Position, Socket, Start, notification};
 use crate::eim::amqp::bindings::{Binding, Subject};
 use crate::event::CallEvent;
 use crate::http::ws::Frame;
@@ -45,6 +45,8 @@ struct Live {
     /// The refresh family that admitted it.
     family: String,
     attached: Attached,
+    /// Where the client left off in conferences to which the socket doesn't listen yet.
+    positions: Vec<(ConfId, Position)>,
     /// Told when the EIM may have forgotten the user's subscriptions.
     link_up: Arc<Notify>,
     /// Where a broker delivers the user's events.
@@ -71,7 +73,9 @@ impl Sockets {
         let _binding = self.0.conferences.bindings().hold(Subject::User(user.clone()));
         let (family, attached) = (family.to_owned(), Attached::default());
         let link = link_up.clone();
-        let mut live = Live { socket, seq: None, is_elsewhere: false, family, attached, link_up: link, _binding };
+        let positions = Vec::new();
+        let mut live =
+            Live { socket, seq: None, is_elsewhere: false, family, attached, positions, link_up: link, _binding };
         let mut open = self.lock();
         if let Some(why) = self.0.closed_for.get() {
             live.socket.outbox.close(*why);
@@ -97,15 +101,26 @@ impl Sockets {
         self.0.conferences.bindings().settled(&Subject::User(user.clone())).await;
     }
 
+    /// The client of the socket resumes from there, whatever it is that lets it listen to a conference first.
+    pub fn resume_from(&self, user: &UserId, generation: u64, positions: Vec<(ConfId, Position)>) {
+        let mut open = self.lock();
+        if let Some(live) = open.live.get_mut(user).filter(|live| live.socket.generation == generation) {
+            live.positions = positions;
+        }
+    }
+
     /// Lets the socket listen to the conference, unless it is no longer the user's. For one that listens already,
     /// nothing changes.
-    pub async fn attach_at(&self, user: &UserId, generation: u64, conf: &ConferenceRef, start: Start) {
+    pub async fn attach_at(&self, user: &UserId, generation: u64, conf: &ConferenceRef, mut start: Start) {
         let socket = {
             let mut open = self.lock();
             let live =
                 open.live.get_mut(user).filter(|live| live.socket.generation == generation && !live.is_elsewhere);
             let Some(live) = live else { return };
             live.attached.attach(&conf.conf_id, generation);
+            if let Some(at) = live.positions.iter().position(|(named, _)| *named == conf.conf_id) {
+                start = Start::Since(live.positions.swap_remove(at).1);
+            }
             live.socket.clone()
         };
         self.0.conferences.attach(conf, user, start, socket).await;

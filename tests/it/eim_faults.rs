@@ -10,6 +10,7 @@ use crate::support::chaos::ChaosProxy;
 use crate::support::client::Client;
 use crate::support::component::Component;
 use crate::support::event_socket::EventSocket;
+use crate::support::follower::Follower;
 use crate::support::gateway::Gateway;
 use crate::support::wait::until_true;
 use crate::support::xml_stream::{Received, Stanza};
@@ -130,6 +131,24 @@ fn roster(name: &str, epoch: &str, seq: u64) -> String {
 fn said(epoch: &str, seq: u64, text: &str) -> Value {
     let data = json!({ "messageId": format!("m{seq}"), "userId": "chair", "text": text, "time": 1 });
     json!({ "epoch": epoch, "seq": seq, "confId": "c1", "time": 1, "type": "message", "actor": "chair", "data": data })
+}
+
+/// The answer to a subscription with those events' texts.
+fn subscribed(seq: u64, events: &[String]) -> String {
+    let event = |text: &String| format!("<event>{}</event>", quick_xml::escape::escape(text.as_str()));
+    let events: String = events.iter().map(event).collect();
+    let end = "</subscribe>";
+    roster("subscribe", "e1", seq).replace(end, &format!("<events>{events}</events>{end}"))
+}
+
+/// One who has read the conference's state up to that number.
+fn left_off(seq: u64) -> Follower {
+    let conference = json!({ "confId": "c1", "confName": "周会", "state": 0, "startAt": null, "chair": "chair",
+        "locked": false, "lobby": false, "mutePolicy": "free", "mainVideo": null });
+    let state = json!({ "confId": "c1", "epoch": "e1", "seq": seq, "conference": conference });
+    let mut follower = Follower::default();
+    follower.take("conference.snapshot", &state);
+    follower
 }
 
 fn part(readyz: &Value, name: &str) -> Value {
@@ -350,6 +369,41 @@ on_each_server! {
         assert_eq!((&snapshot["reason"], &snapshot["epoch"]), (&json!("epoch"), &json!("e2")));
         scene.eim.event(&subscriber, &said("e2", 3, "three")).await;
         assert_eq!(socket.expect("conference.event").await["data"]["text"], "three");
+    }
+
+    async fn who_joins_at_once_over_a_resumed_socket_goes_on_where_they_left_off(server) {
+        let mut scene = Scene::on(server).await;
+        let chair = scene.chair().await;
+        let mut socket = chair.resume_socket(left_off(5)).await;
+        socket.expect("hello").await;
+        let join = json!({ "jsonrpc": "2.0", "id": "j", "method": "conference.join", "params": { "confId": "c1" } });
+        socket.send(&join.to_string()).await;
+        // The list of their conferences is refused meanwhile.
+        let member = "<member userId='chair' name='Chair' role='chair' state='joined' audio='on' video='off' \
+                      hand='false' joinedAt='1'/>";
+        scene.answer("<join", &operation("join", "", &format!("{member}{}", conference()))).await;
+        let events = ["six", "seven & <eight>"].into_iter().zip(6..);
+        let events: Vec<String> = events.map(|(text, seq)| said("e1", seq, text).to_string()).collect();
+        let request = scene.answer("<subscribe", &subscribed(7, &events)).await;
+        assert!(request.text.contains("sinceEpoch") && request.text.contains("sinceSeq"), "{}", request.text);
+        socket.answer("j").await.result();
+        for text in ["six", "seven & <eight>"] {
+            assert_eq!(socket.expect("conference.event").await["data"]["text"], text);
+        }
+    }
+
+    async fn events_that_are_not_those_that_were_missed_are_replaced_by_a_snapshot(server) {
+        let mut scene = Scene::on(server).await;
+        let chair = scene.chair().await;
+        let mut socket = chair.resume_socket(left_off(5)).await;
+        scene.answer("<list", &operation("list", "", &conference())).await;
+        socket.expect("hello").await;
+        let events = [said("e1", 6, "six").to_string(), "{\"seq\":7}".to_owned()];
+        let subscriber = scene.answer("<subscribe", &subscribed(7, &events)).await.attr("from").to_owned();
+        let snapshot = socket.expect("conference.snapshot").await;
+        assert_eq!((&snapshot["reason"], &snapshot["seq"]), (&json!("gap"), &json!(7)));
+        scene.eim.event(&subscriber, &said("e1", 8, "eight")).await;
+        assert_eq!(socket.expect("conference.event").await["data"]["text"], "eight");
     }
 
     async fn the_gateways_component_answers_who_asks(server) {

@@ -9,4 +9,5 @@ mod dialect;
 mod histories;
 mod presence;
 mod publications;
+mod recent_events;
 mod world;

@@ -1,7 +1,7 @@
 //! Reports of each user's socket to the EIM, and its answers: wanted, asked, told.
 
 use super::super::Ending;
-use super::{Core, Effect, Effects, EimRequest, Failure, RETRY_MS, Start};
+use super::{Core, Effect, Effects, EimRequest, Failure, RETRY_MS, Start, Subscribed};
 use crate::event::{MemberState, Roster};
 use crate::http::ws::send_queue::Close;
 use crate::ids::UserId;
@@ -26,6 +26,8 @@ pub(super) struct Presence {
     pub(super) want: Want,
     pub(super) reported: Option<(u64, Want)>,
     pub(super) asking: Option<(u64, Want)>,
+    /// Whether what is being asked is a subscription with the events since a position.
+    pub(super) asks_for_events: bool,
     /// The request under way may have been undone at the EIM meanwhile: it is sent again.
     pub(super) undone: bool,
     /// They were let in while it was being asked whether they may listen: a refusal is asked again.
@@ -91,6 +93,7 @@ impl Core {
             want: Want::Away,
             reported: Some((generation, Want::Away)),
             asking: None,
+            asks_for_events: false,
             undone: false,
             let_in: false,
             subscribed: false,
@@ -119,7 +122,7 @@ impl Core {
     }
 
     /// The EIM has just taken the user for away; whether they have a socket here, which is reported once more.
-    fn report_online_again(&mut self, user: &UserId, out: &mut Effects) -> bool {
+    pub(super) fn report_online_again(&mut self, user: &UserId, out: &mut Effects) -> bool {
         let Some(known) = self.presence.get_mut(user).filter(|p| p.want == Want::Online) else { return false };
         known.reported = None;
         known.undone = known.asking.is_some();
@@ -133,6 +136,7 @@ impl Core {
             want,
             reported: None,
             asking: None,
+            asks_for_events: false,
             undone: false,
             let_in: false,
             subscribed: false,
@@ -155,14 +159,14 @@ impl Core {
 
     /// Asks for what the user's presence lacks, unless a request is under way.
     pub(super) fn reconcile(&mut self, user: &UserId, out: &mut Effects) {
-        let Some(p) = self.presence.get_mut(user) else { return };
+        let Some(p) = self.presence.get(user) else { return };
         let wanted = (p.generation, p.want);
         if p.asking.is_some() || p.reported == Some(wanted) {
             return;
         }
         let (name, generation) = (user.clone(), p.generation);
         let request = match p.want {
-            Want::Online => EimRequest::Subscribe { user: name, generation },
+            Want::Online => EimRequest::Subscribe { user: name, generation, since: self.since(user) },
             Want::Away if p.subscribed => {
                 EimRequest::Unsubscribe { user: name, generation, linger_ms: self.limits.window_ms }
             }
@@ -173,7 +177,9 @@ impl Core {
             }
             Want::Nothing => return,
         };
+        let Some(p) = self.presence.get_mut(user) else { return };
         p.asking = Some(wanted);
+        p.asks_for_events = matches!(request, EimRequest::Subscribe { since: Some(_), .. });
         p.retry_at = 0;
         out.push(Effect::EimRequest(request));
     }
@@ -188,15 +194,20 @@ impl Core {
     }
 
     /// The EIM answered [`EimRequest::Subscribe`] with the roster as it is now.
-    pub fn on_subscribe_reply(&mut self, user: &UserId, answer: Result<Roster, Failure>, now: u64) -> Effects {
+    pub fn on_subscribe_reply(&mut self, user: &UserId, answer: Result<Subscribed, Failure>, now: u64) -> Effects {
         let mut out = Vec::new();
+        let answer = answer.map(|subscribed| subscribed.checked(&self.conf_id, self.limits.log));
         let failure = answer.as_ref().err().copied();
-        if let Ok(roster) = answer {
+        let had_events = answer.as_ref().is_ok_and(|subscribed| !subscribed.events.is_empty());
+        if let Some(p) = self.presence.get_mut(user) {
+            p.asks_for_events = false;
+        }
+        if let Ok(subscribed) = answer {
             if let Some(p) = self.presence.get_mut(user) {
                 p.subscribed = true;
             }
             self.willing(user, &mut out);
-            self.fresh(roster, now, false, &mut out);
+            self.fresh(subscribed, now, false, &mut out);
         }
         let counts = self.answered(user, failure, now, &mut out);
         let generation = self.subscribers.get(user).map(|l| l.generation);
@@ -219,6 +230,7 @@ impl Core {
             (Some(Failure::Unwilling), Some(_)) if counts => self.unwilling(user, now, &mut out),
             // Their own coming is on its way as an event: a snapshot without them would be a riddle.
             (None, Some(_)) if self.comes_in(user) => {}
+            (None, Some(_)) if self.awaits_events(user, had_events, &mut out) => {}
             // They have more than this node: what they have come with is on its way here too.
             (None, Some(_)) if self.is_ahead(user) => {}
             // From what is known here, if anything is: the socket stays open and is told when the EIM is back.
@@ -240,10 +252,14 @@ impl Core {
         last.epoch == newer.epoch && ours.seq < last.seq && last.seq <= newer.seq
     }
 
+    /// Whether the EIM is being asked for the user.
+    pub(super) fn is_asked(&self, user: &UserId) -> bool {
+        self.presence.get(user).is_some_and(|p| p.asking.is_some())
+    }
+
     /// Greets those who waited for the roster that has come.
     pub(super) fn send_waiting_snapshot(&mut self, now: u64, out: &mut Effects) {
-        let is_asked = |user: &UserId| self.presence.get(user).is_some_and(|p| p.asking.is_some());
-        let waiting = self.subscribers.iter().filter(|(user, l)| l.pending.is_some() && !is_asked(user));
+        let waiting = self.subscribers.iter().filter(|(user, l)| l.pending.is_some() && !self.is_asked(user));
         let users: Vec<UserId> = waiting.map(|(user, _)| user.clone()).collect();
         users.iter().for_each(|user| self.send_first_snapshot(user, now, out));
     }

@@ -11,7 +11,7 @@ use super::requests::{Purpose, Requests};
 use super::schedule::{ConnectionId, End, Ms};
 use crate::conference::Ending;
 use crate::conference::attached::Attached;
-use crate::conference::core::{Core, Effect, EimRequest, Failure, Limits, Start};
+use crate::conference::core::{Core, Effect, EimRequest, Failure, Limits, Start, Subscribed};
 use crate::conference::log::Position;
 use crate::eim::amqp::bindings::{Subject, Table};
 use crate::event::Event;
@@ -394,7 +394,7 @@ impl Node {
 
     fn subscribed(&mut self, user: &UserId, answer: Result<serde_json::Value, Failure>, world: &mut World) {
         self.answered();
-        let answer = answer.map(roster);
+        let answer = answer.map(|answer| Subscribed::read(answer).expect("a roster"));
         self.existing(world, |core, now| core.on_subscribe_reply(user, answer, now));
     }
 

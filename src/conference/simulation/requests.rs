@@ -8,6 +8,7 @@ use serde_json::json;
 use super::messages::{Connected, EimCall, Message, Operation, Timer, World};
 use super::schedule::{ConnectionId, End, Ms};
 use crate::conference::core::EimRequest;
+use crate::conference::log::Position;
 use crate::ids::UserId;
 
 /// How long a request waits for a link, and then for its answer.
@@ -67,8 +68,12 @@ fn call(purpose: &Purpose, node: usize) -> EimCall {
     let of_user = |name, user: &UserId, params| EimCall { name, user: Some(user.clone()), params };
     let own = |name, params| EimCall { name, user: None, params };
     match purpose {
-        Purpose::Core(EimRequest::Subscribe { user, generation }) => {
-            of_user("eim.subscribe", user, json!({"node": node, "generation": generation}))
+        Purpose::Core(EimRequest::Subscribe { user, generation, since }) => {
+            let mut params = json!({"node": node, "generation": generation});
+            if let Some(Position { epoch, seq }) = since {
+                (params["sinceEpoch"], params["sinceSeq"]) = (epoch.as_str().into(), (*seq).into());
+            }
+            of_user("eim.subscribe", user, params)
         }
         Purpose::Core(EimRequest::Unsubscribe { user, generation, linger_ms }) => {
             let params = json!({"node": node, "generation": generation, "lingerMs": linger_ms});

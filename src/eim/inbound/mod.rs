@@ -50,6 +50,7 @@ use crate::xmpp::xml::Stanza;
 
 pub use examples::check_examples;
 pub use request::Question;
+pub use vocabulary::numbered_event;
 
 /// Largest body of a delivery, in bytes: as much as a stanza may have.
 const BODY_MAX: usize = crate::xmpp::xml::STANZA_MAX;

@@ -4,7 +4,18 @@ use super::Outcome;
 use super::body::words_of;
 use super::bounds;
 use super::reader::{Envelope, addressed};
-use crate::event::{AnyEvent, OWN_PREFIX};
+use crate::event::{AnyEvent, Event, OWN_PREFIX};
+
+/// A conference's event with its number, of the text of its JSON. `None` for anything else, and for what an event that comes
+/// by itself may not hold either.
+pub fn numbered_event(text: &str) -> Option<Event> {
+    let event: AnyEvent = serde_json::from_str(text).ok()?;
+    bounds::check(&event).ok()?;
+    match event {
+        AnyEvent::Conference(event) => event.numbered(),
+        AnyEvent::Call(_) => None,
+    }
+}
 
 pub(super) fn read(body: &[u8], envelope: Envelope<'_>) -> Outcome {
     let event: AnyEvent = match serde_json::from_slice(body) {

@@ -33,7 +33,7 @@ pub(super) async fn attach_conferences(
         session.positions_known().await;
     }
     let caller = session.caller();
-    let mut positions = session.take_positions();
+    from.sockets.resume_from(&caller.user_id, generation, session.take_positions());
     // A user that must log in again gets nothing until they have.
     let conferences = conferences_of(from, &caller).await.unwrap_or_else(|| {
         outbox.close(Close::Token);
@@ -48,10 +48,7 @@ pub(super) async fn attach_conferences(
         if !may_listen(from, &caller, device, &conf.conf_id).await {
             continue;
         }
-        let at = positions.iter().position(|(named, _)| *named == conf.conf_id);
-        let position = at.map(|at| positions.swap_remove(at).1);
-        let start = position.map_or(Start::Snapshot, Start::Since);
-        from.sockets.attach_at(user, generation, &conf, start).await;
+        from.sockets.attach_at(user, generation, &conf, Start::Snapshot).await;
     }
     std::future::pending().await
 }

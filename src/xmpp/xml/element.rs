@@ -100,6 +100,11 @@ impl Element {
         })
     }
 
+    /// As `Stanza::fits`, for an element that stands alone.
+    pub fn fits(&self, max: usize) -> bool {
+        write::fits(self, "", max)
+    }
+
     /// The element as text that stands alone.
     pub fn to_xml(&self) -> String {
         let mut out = String::with_capacity(128);

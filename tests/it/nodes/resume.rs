@@ -1,9 +1,10 @@
 //! A client that got its position at one node goes on at another: with the events that it missed and nothing else where
-//! that node has them, else with a snapshot that says why. A node that stops sends its clients there.
+//! that node or the EIM has them, else with a snapshot that says why. A node that stops sends its clients there.
 
+use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{Cluster, enter, id_of};
+use super::{Cluster, enter, id_of, until_state};
 use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
 use crate::support::wait::PATIENCE;
@@ -62,9 +63,53 @@ async fn client_goes_on_at_another_node_by_events_of_a_broker() {
     resumes_with_the_missed_events(Cluster::with_broker(2, "").await).await;
 }
 
+/// Three who left off one after the other come at once to a node that was started after all that they missed.
+async fn resumes_at_a_node_that_has_just_started(mut cluster: Cluster) {
+    let chair = cluster.chair(0).await;
+    let (conf, code) = cluster.conference(&chair).await;
+    let mut watcher = enter(&chair, &conf).await;
+    let mut left = Vec::new();
+    for name in ["One", "Two", "Three"] {
+        let guest = cluster.guest(0, &code, name).await;
+        let mut socket = enter(&guest, &conf).await;
+        send(&chair, &conf, name).await;
+        while socket.follower.roster(&conf).messages.last().is_none_or(|message| message.text != name) {
+            socket.next_notification(PATIENCE).await.expect("what was said comes");
+        }
+        left.push((guest, socket.vanish()));
+    }
+    for (guest, _) in &left {
+        until_state(&chair, &conf, guest, Some("reconnecting")).await;
+    }
+    send(&chair, &conf, "\"missed\" & <lost>").await;
+    cluster.nodes[1].restart().await;
+    let there: Vec<_> = left.into_iter().map(|(guest, left_off)| (cluster.at(1, &guest), left_off)).collect();
+    let resumed = there.into_iter().map(|(client, left_off)| async move { client.resume_socket(left_off).await });
+    let mut resumed = join_all(resumed).await;
+    send(&chair, &conf, "after").await;
+    let expected = ["One", "Two", "Three", "\"missed\" & <lost>", "after"];
+    for socket in &mut resumed {
+        let read = until_known(socket, &conf, &expected).await;
+        // The node may still be without a broker.
+        let others = ["hello", "degraded", "restored"];
+        assert!(read.iter().all(|method| method == "conference.event" || others.contains(&&**method)), "{read:?}");
+    }
+    until_known(&mut watcher, &conf, &expected).await;
+}
+
 #[tokio::test]
-async fn client_gets_a_snapshot_with_the_reason_where_the_other_node_has_not_held_the_conference() {
-    let cluster = Cluster::start(2, "").await;
+async fn clients_go_on_at_a_node_that_has_just_started_with_the_events_they_missed() {
+    resumes_at_a_node_that_has_just_started(Cluster::start(2, "").await).await;
+}
+
+#[tokio::test]
+async fn clients_go_on_at_a_node_that_has_just_started_by_events_of_a_broker() {
+    resumes_at_a_node_that_has_just_started(Cluster::with_broker(2, "").await).await;
+}
+
+#[tokio::test]
+async fn client_gets_a_snapshot_with_the_reason_where_neither_the_node_nor_the_eim_has_the_events() {
+    let mut cluster = Cluster::start(2, "").await;
     let chair = cluster.chair(0).await;
     let (conf, code) = cluster.conference(&chair).await;
     let mut watcher = enter(&chair, &conf).await;
@@ -75,10 +120,14 @@ async fn client_gets_a_snapshot_with_the_reason_where_the_other_node_has_not_hel
     let left_off = socket.vanish();
     send(&chair, &conf, "missed").await;
     until_known(&mut watcher, &conf, &["before", "missed"]).await;
+    until_state(&chair, &conf, &guest, Some("reconnecting")).await;
+    cluster.eim.restart().await;
+    cluster.nodes[1].restart().await;
     let mut socket = cluster.at(1, &guest).resume_socket(left_off).await;
     let read = until_known(&mut socket, &conf, &["before", "missed"]).await;
     assert_eq!(read, ["hello", "conference.snapshot gap"]);
-    send(&chair, &conf, "after").await;
+    let there = cluster.at(1, &chair);
+    send(&there, &conf, "after").await;
     until_known(&mut socket, &conf, &["before", "missed", "after"]).await;
 }
 
