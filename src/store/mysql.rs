@@ -25,6 +25,8 @@ const SESSION_IDLE: Duration = Duration::from_secs(15);
 const POOL_IDLE: Duration = Duration::from_secs(10);
 /// How long a start waits for another node that changes the schema.
 const MIGRATION_WAIT_S: i64 = 60;
+/// How many times as long as a request waits a connection may take to be made.
+const CONNECT_WAITS: u32 = 3;
 
 /// The connections, all to one database.
 #[derive(Clone)]
@@ -97,16 +99,31 @@ impl Pools {
         Ok(pools)
     }
 
-    pub async fn read(&self) -> Result<Held, StoreError> {
-        Ok(Held { connection: self.readers.acquire().await?, wait: self.wait, is_waiting: false })
+    pub async fn read(&self, place: impl Send + 'static) -> Result<Held, StoreError> {
+        self.acquire(&self.readers, place).await
     }
 
     /// A connection in a new transaction.
-    pub async fn begin(&self) -> Result<Held, StoreError> {
-        let connection = self.writers.acquire().await?;
-        let mut held = Held { connection, wait: self.wait, is_waiting: false };
+    pub async fn begin(&self, place: impl Send + 'static) -> Result<Held, StoreError> {
+        let mut held = self.acquire(&self.writers, place).await?;
         held.run("START TRANSACTION").await?;
         Ok(held)
+    }
+
+    /// Waits no longer than a request may. The connection that was being made for it is finished all the same and
+    /// serves the next one: else a server to which it takes longer than that would never be reached, and it takes longer
+    /// just when there is much to do. `place`, in the queue, is taken until then.
+    async fn acquire(&self, pool: &MySqlPool, place: impl Send + 'static) -> Result<Held, StoreError> {
+        let pool = pool.clone();
+        let made = tokio::spawn(async move {
+            let made = pool.acquire().await;
+            drop(place);
+            made
+        });
+        let made = timeout(self.wait, made).await.map_err(|_| StoreError::Busy)?;
+        // It ends early where the process does.
+        let connection = made.map_err(|_| sqlx::Error::PoolClosed)??;
+        Ok(Held { connection, wait: self.wait, is_waiting: false })
     }
 
     pub async fn close(&self) {
@@ -192,7 +209,7 @@ fn pool(connections: u32, config: &config::Store) -> MySqlPoolOptions {
     );
     MySqlPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(config.wait)
+        .acquire_timeout(config.wait * CONNECT_WAITS)
         .idle_timeout(POOL_IDLE)
         .max_lifetime(None)
         .test_before_acquire(true)

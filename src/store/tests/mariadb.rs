@@ -1,11 +1,16 @@
 //! The same tests on a MariaDB of their own.
 
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::sleep;
 
 use super::super::*;
 use super::Promises;
@@ -46,6 +51,8 @@ const OF_FILES: &[&str] = &[
 
 /// Longer than a server needs to come up on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a request of one test waits.
+const WAIT: Duration = Duration::from_millis(600);
 
 thread_local! {
     static SERVER: RefCell<Option<Rc<MariaDb>>> = const { RefCell::new(None) };
@@ -89,15 +96,22 @@ impl MariaDb {
 
     /// By the server's own client.
     fn run(&self, sql: &str) -> bool {
-        let socket = format!("--socket={}", self.folder.path().join("m.sock").display());
+        let socket = format!("--socket={}", self.socket().display());
         let client = Command::new("mariadb").args(["--no-defaults", "--user=root", &socket, "-e", sql]).output();
         client.is_ok_and(|done| done.status.success())
     }
 
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("m.sock")
+    }
+
     fn new_database(&self) -> config::Store {
+        self.new_database_via(&self.socket())
+    }
+
+    fn new_database_via(&self, socket: &Path) -> config::Store {
         let number = self.databases.replace_with(|number| *number + 1);
         assert!(self.run(&format!("CREATE DATABASE t{number}")));
-        let socket = self.folder.path().join("m.sock");
         let url = format!("mysql://root@localhost/t{number}?socket={}", socket.display());
         config::Store { url: Secret::new(url), ..config::Store::default() }
     }
@@ -150,6 +164,54 @@ async fn a_file_is_copied_to_a_server_whole_and_once() {
     assert!(matches!(again, Err(CopyError::NotEmpty { table: "documents" })), "{again:?}");
     assert!(matches!(to.copy_to(&file, |_| {}).await, Err(CopyError::Direction)));
     drop(place);
+}
+
+/// A way to a server on which each part of an answer is held back for so long, once it is set.
+#[derive(Clone, Default)]
+struct SlowWay(Arc<Mutex<Duration>>);
+
+impl SlowWay {
+    fn set(&self, pause: Duration) {
+        *self.0.lock().unwrap() = pause;
+    }
+
+    async fn carry(self, from: UnixListener, to: PathBuf) {
+        while let Ok((near, _)) = from.accept().await {
+            let (way, far) = (self.clone(), UnixStream::connect(&to).await.unwrap());
+            tokio::spawn(async move {
+                let ((mut ask, mut answer), (mut answers, mut asked)) = (near.into_split(), far.into_split());
+                tokio::select! {
+                    _ = tokio::io::copy(&mut ask, &mut asked) => {}
+                    () = async {
+                        let mut part = [0; 4096];
+                        while let Ok(n @ 1..) = answers.read(&mut part).await {
+                            let pause = *way.0.lock().unwrap();
+                            sleep(pause).await;
+                            answer.write_all(&part[..n]).await.ok();
+                        }
+                    } => {}
+                }
+            });
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_to_which_a_connection_takes_longer_than_a_request_waits_serves_all_the_same() {
+    let server = MariaDb::start();
+    let (way, near) = (SlowWay::default(), server.folder.path().join("near.sock"));
+    let relay = tokio::spawn(way.clone().carry(UnixListener::bind(&near).unwrap(), server.socket()));
+    let store = Store::open(&config::Store { wait: WAIT, ..server.new_database_via(&near) }).await.unwrap();
+    // A connection is made by four answers, a request takes two at a time.
+    way.set(WAIT / 3);
+    let begun = Instant::now();
+    let mut outcome = store.live_nodes(Moment::at(1)).await;
+    assert!(matches!(outcome, Err(StoreError::Busy)), "{outcome:?}");
+    while let Err(refusal) = outcome {
+        assert!(begun.elapsed() < PATIENCE, "{refusal}");
+        outcome = store.live_nodes(Moment::at(1)).await;
+    }
+    relay.abort();
 }
 
 #[test]
