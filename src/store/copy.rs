@@ -55,7 +55,7 @@ impl Store {
             return Err(CopyError::Direction);
         };
         let mut from = writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::from)?;
-        let mut to = pools.begin(()).await?;
+        let mut to = pools.begin().await?;
         for table in TABLES {
             if count(&mut to, table).await? > 0 {
                 return Err(CopyError::NotEmpty { table });

@@ -100,7 +100,7 @@ enum Database {
 struct Write {
     transaction: WriteTransaction,
     unwell: Arc<AtomicBool>,
-    _place: Arc<QueueSlot>,
+    _place: QueueSlot,
 }
 
 enum WriteTransaction {
@@ -130,7 +130,7 @@ impl Write {
 /// A read under way.
 struct Read {
     connection: ReadConnection,
-    _place: Arc<QueueSlot>,
+    _place: QueueSlot,
 }
 
 enum ReadConnection {
@@ -201,7 +201,7 @@ impl Store {
         let transaction = match &self.database {
             // IMMEDIATE: a transaction that began by reading could fail when it comes to write, without waiting.
             Database::Sqlite { writer, .. } => WriteTransaction::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Database::MySql(pools) => WriteTransaction::MySql(pools.begin(place.clone()).await?),
+            Database::MySql(pools) => WriteTransaction::MySql(pools.begin().await?),
         };
         let mut write = Write { transaction, unwell: self.unwell.clone(), _place: place };
         if let Some(scope) = scope
@@ -222,19 +222,19 @@ impl Store {
         let place = queue_slot(&self.reads)?;
         let connection = match &self.database {
             Database::Sqlite { readers, .. } => ReadConnection::Sqlite(readers.acquire().await?),
-            Database::MySql(pools) => ReadConnection::MySql(pools.read(place.clone()).await?),
+            Database::MySql(pools) => ReadConnection::MySql(pools.read().await?),
         };
         Ok(Read { connection, _place: place })
     }
 }
 
-fn queue_slot(queue: &Arc<Semaphore>) -> Result<Arc<QueueSlot>, StoreError> {
+fn queue_slot(queue: &Arc<Semaphore>) -> Result<QueueSlot, StoreError> {
     let Ok(permit) = Arc::clone(queue).try_acquire_owned() else {
         metrics::counter!("confgate_store_refused_total").increment(1);
         return Err(StoreError::Full);
     };
     metrics::gauge!("confgate_store_requests").increment(1);
-    Ok(Arc::new(QueueSlot(permit)))
+    Ok(QueueSlot(permit))
 }
 
 /// The row that stands for a scope, in every process the same.

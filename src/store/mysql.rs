@@ -4,12 +4,14 @@
 //! sends nothing for [`SESSION_IDLE`], and with it the transaction and its locks. A connection whose answer didn't come in
 //! time, or was not waited for, is closed, so that nothing meets a late answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, MySql, MySqlConnection, MySqlPool, raw_sql};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
@@ -31,12 +33,19 @@ const CONNECT_WAITS: u32 = 3;
 /// The connections, all to one database.
 #[derive(Clone)]
 pub(super) struct Pools {
-    pub readers: MySqlPool,
-    pub writers: MySqlPool,
+    readers: Pool,
+    writers: Pool,
     /// The database's name.
     database: String,
     /// How long a statement may take.
     wait: Duration,
+}
+
+/// Connections, and a permit for each that may be: who waits for one waits here and not in the pool.
+#[derive(Clone)]
+struct Pool {
+    connections: MySqlPool,
+    permits: Arc<Semaphore>,
 }
 
 /// A connection in use.
@@ -45,6 +54,7 @@ pub(super) struct Held {
     /// How long a statement may take.
     pub wait: Duration,
     is_waiting: bool,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Held {
@@ -68,6 +78,27 @@ impl Held {
     }
 }
 
+impl Pool {
+    fn new(connections: MySqlPool, most: u32) -> Self {
+        Self { connections, permits: Arc::new(Semaphore::new(most as usize)) }
+    }
+
+    /// Waits no longer than a request may. A connection that is being made for it is finished all the same and serves the
+    /// next one: else a server to which it takes longer than that would never be reached, and it takes longer just when
+    /// there is much to do.
+    async fn acquire(&self, wait: Duration) -> Result<Held, StoreError> {
+        let waits = async {
+            let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+            let connections = self.connections.clone();
+            let made = tokio::spawn(async move { Ok((connections.acquire().await?, permit)) });
+            // It ends early where the process does.
+            made.await.unwrap_or(Err(sqlx::Error::PoolClosed))
+        };
+        let (connection, permit) = timeout(wait, waits).await.map_err(|_| StoreError::Busy)??;
+        Ok(Held { connection, wait, is_waiting: false, _permit: permit })
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         if self.is_waiting {
@@ -88,8 +119,8 @@ impl Pools {
             })
         });
         let pools = Self {
-            writers: writers.connect_lazy_with(options.clone()),
-            readers: pool(config.readers, config).connect_lazy_with(options.clone()),
+            writers: Pool::new(writers.connect_lazy_with(options.clone()), config.writers),
+            readers: Pool::new(pool(config.readers, config).connect_lazy_with(options.clone()), config.readers),
             database: url.database.clone(),
             wait: config.wait,
         };
@@ -99,41 +130,25 @@ impl Pools {
         Ok(pools)
     }
 
-    pub async fn read(&self, place: impl Send + 'static) -> Result<Held, StoreError> {
-        self.acquire(&self.readers, place).await
+    pub async fn read(&self) -> Result<Held, StoreError> {
+        self.readers.acquire(self.wait).await
     }
 
     /// A connection in a new transaction.
-    pub async fn begin(&self, place: impl Send + 'static) -> Result<Held, StoreError> {
-        let mut held = self.acquire(&self.writers, place).await?;
+    pub async fn begin(&self) -> Result<Held, StoreError> {
+        let mut held = self.writers.acquire(self.wait).await?;
         held.run("START TRANSACTION").await?;
         Ok(held)
     }
 
-    /// Waits no longer than a request may. The connection that was being made for it is finished all the same and
-    /// serves the next one: else a server to which it takes longer than that would never be reached, and it takes longer
-    /// just when there is much to do. `place`, in the queue, is taken until then.
-    async fn acquire(&self, pool: &MySqlPool, place: impl Send + 'static) -> Result<Held, StoreError> {
-        let pool = pool.clone();
-        let made = tokio::spawn(async move {
-            let made = pool.acquire().await;
-            drop(place);
-            made
-        });
-        let made = timeout(self.wait, made).await.map_err(|_| StoreError::Busy)?;
-        // It ends early where the process does.
-        let connection = made.map_err(|_| sqlx::Error::PoolClosed)??;
-        Ok(Held { connection, wait: self.wait, is_waiting: false })
-    }
-
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writers.close().await;
+        self.readers.connections.close().await;
+        self.writers.connections.close().await;
     }
 
     /// Brings the schema up to date; one node at a time.
     pub async fn migrate(&self) -> Result<(), String> {
-        let mut connection = self.writers.acquire().await.map_err(|error| open_reason(&error))?;
+        let mut connection = self.writers.connections.acquire().await.map_err(|error| open_reason(&error))?;
         // The lock ends with the connection at the latest.
         connection.close_on_drop();
         let lock = lock_name(&self.database, "migration");

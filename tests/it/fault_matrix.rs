@@ -439,7 +439,8 @@ impl Stage {
     /// Fails the test where not everything is whole within so long.
     async fn all_in(&self, within: Duration) {
         if until(within, async || self.has_all().await.then_some(())).await.is_none() {
-            panic!("not within {within:?}: {:#?}", self.missing().await);
+            let errors = self.ledger.reset().errors;
+            panic!("not within {within:?}: {errors:?} {:#?}", self.missing().await);
         }
     }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -205,12 +206,17 @@ async fn a_server_to_which_a_connection_takes_longer_than_a_request_waits_serves
     // A connection is made by four answers, a request takes two at a time.
     way.set(WAIT / 3);
     let begun = Instant::now();
-    let mut outcome = store.live_nodes(Moment::at(1)).await;
-    assert!(matches!(outcome, Err(StoreError::Busy)), "{outcome:?}");
-    while let Err(refusal) = outcome {
-        assert!(begun.elapsed() < PATIENCE, "{refusal}");
-        outcome = store.live_nodes(Moment::at(1)).await;
-    }
+    let request = async || {
+        let mut refused = 0;
+        while let Err(refusal) = store.live_nodes(Moment::at(1)).await {
+            assert!(matches!(refusal, StoreError::Busy) && begun.elapsed() < PATIENCE, "{refusal}");
+            refused += 1;
+        }
+        refused
+    };
+    // Many more than there are connections, so that most wait for one until their time is over.
+    let refused = join_all((0..64).map(|_| request())).await;
+    assert!(refused.iter().all(|count| *count > 0), "{refused:?}");
     relay.abort();
 }
 
