@@ -8,12 +8,13 @@ mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
 use self::guest::{Guest, Phase};
@@ -217,6 +218,9 @@ async fn memory_handles_and_tasks_of_gateways_stay_flat_under_load() {
     stage.end().await;
 }
 
+/// Guests that enter at the same time.
+const AT_THE_DOOR: usize = 40;
+
 /// Both nodes of two are restarted one after the other while everybody is in.
 const ROLLING: Load =
     Load { gateways: 2, conferences: 4, guests: 80, per_second: 10, pause: Duration::ZERO, cells: &[] };
@@ -284,11 +288,11 @@ impl Stage {
             codes.push(made["link"]["code"].as_str().expect("a code").to_owned());
         }
         let (phase, now) = watch::channel(Phase::Quiet);
-        let (ledger, homes) = (Ledger::default(), topology.homes());
+        let (ledger, homes, door) = (Ledger::default(), topology.homes(), Arc::new(Semaphore::new(AT_THE_DOOR)));
         // Each conference has guests at each node.
         let enter = |n: u64| {
             let (turn, conf) = (n as usize / codes.len(), n as usize % codes.len());
-            Guest::enter(n, &codes[conf], &homes, turn, now.clone(), &ledger)
+            Guest::enter(n, &codes[conf], &homes, turn, now.clone(), &ledger, &door)
         };
         let guests = (0..load.guests).map(enter).collect();
         let stage = Self { topology, guests, phase, ledger, chair: login, confs };

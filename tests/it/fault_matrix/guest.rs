@@ -12,7 +12,7 @@ use http_body_util::Full;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -61,6 +61,7 @@ impl Guest {
         first: usize,
         phase: watch::Receiver<Phase>,
         ledger: &Ledger,
+        door: &Arc<Semaphore>,
     ) -> Self {
         let (view, user) = (Arc::default(), Arc::default());
         let life = Life {
@@ -76,8 +77,14 @@ impl Guest {
             ledger: ledger.clone(),
             random: StdRng::seed_from_u64(number),
             phase,
+            entering: None,
         };
-        Self { view, user, task: tokio::spawn(life.live()) }
+        let door = Arc::clone(door);
+        let task = tokio::spawn(async move {
+            let entering = door.acquire_owned().await.ok();
+            Life { entering, ..life }.live().await;
+        });
+        Self { view, user, task }
     }
 
     pub fn view(&self) -> MutexGuard<'_, View> {
@@ -107,6 +114,8 @@ struct Life {
     ledger: Ledger,
     random: StdRng,
     phase: watch::Receiver<Phase>,
+    /// Until they have joined for the first time.
+    entering: Option<OwnedSemaphorePermit>,
 }
 
 type Socket = WebSocketStream<Box<dyn Stream>>;
@@ -222,6 +231,7 @@ impl Life {
         if !self.has_joined {
             self.join(&mut socket).await?;
         }
+        self.entering = None;
         loop {
             let phase = *self.phase.borrow_and_update();
             let pause = match phase {
