@@ -434,7 +434,6 @@ impl Core {
             self.held.push(event);
             return out;
         }
-        let before: Vec<(UserId, bool)> = self.subscribers.iter().map(|(u, l)| (u.clone(), l.full)).collect();
         let permissions = self.permissions(&event);
         let log = self.log.as_mut().expect("checked above");
         match log.apply(event.clone()) {
@@ -451,9 +450,7 @@ impl Core {
         }
         // Before anything else that the event leads to: who was muted is not to be heard a moment longer.
         out.extend(permissions.map(Effect::Grant));
-        for (user, was_full) in before {
-            self.pass_on(&user, was_full, &event, &mut out);
-        }
+        self.pass_on(&event, &mut out);
         match &event.change {
             Change::Ended(_) => self.end_conference(&mut out),
             Change::MemberUpdated(m) if m.state == MemberState::Reconnecting => self.seems_away(&m.user_id, now),
@@ -539,18 +536,32 @@ impl Core {
         out.push(Effect::EimRequest(EimRequest::Snapshot));
     }
 
-    /// Gives a listener the event, or a snapshot if it has just come to see more or less.
-    fn pass_on(&mut self, user: &UserId, was_full: bool, event: &Event, out: &mut Effects) {
+    /// Gives each listener the event, or a snapshot to one who has just come to see more.
+    fn pass_on(&mut self, event: &Event, out: &mut Effects) {
+        let Some(frame) = self.log.as_ref().and_then(Log::last).map(|entry| &entry.frame) else { return };
+        let (mut others, mut may_see_less) = (Vec::new(), Vec::new());
+        for (user, subscriber) in self.subscribers.iter().filter(|(_, subscriber)| subscriber.pending.is_none()) {
+            if !subscriber.full {
+                others.push(user.clone());
+                continue;
+            }
+            if ends_sight(&event.change, user) {
+                may_see_less.push(user.clone());
+            }
+            let generation = subscriber.generation;
+            out.push(Effect::Send { user: user.clone(), generation, frame: frame.clone() });
+        }
+        for user in may_see_less {
+            self.set_full(&user, self.sees_all(&user));
+        }
+        for user in others {
+            self.pass_on_outside(&user, event, out);
+        }
+    }
+
+    /// To one who has not seen all until now.
+    fn pass_on_outside(&mut self, user: &UserId, event: &Event, out: &mut Effects) {
         let Some(subscriber) = self.subscribers.get(user) else { return };
-        if subscriber.pending.is_some() {
-            return;
-        }
-        let is_full = self.sees_all(user);
-        if was_full {
-            self.send_last(user, out);
-            self.set_full(user, is_full);
-            return;
-        }
         match &event.change {
             // A guest's socket says it by its close.
             Change::WaitingRemoved(gone)
@@ -559,7 +570,7 @@ impl Core {
                 self.send_last(user, out);
             }
             Change::WaitingAdded(m) if m.user_id == *user => self.send_snapshot(user, Reason::Join, out),
-            _ if is_full => self.send_snapshot(user, Reason::Join, out),
+            _ if self.sees_all(user) => self.send_snapshot(user, Reason::Join, out),
             _ => {}
         }
     }
@@ -692,6 +703,18 @@ impl Core {
 
     pub fn conf_id(&self) -> &ConfId {
         &self.conf_id
+    }
+}
+
+/// Whether one who sees all may not do so after the event.
+fn ends_sight(change: &Change, user: &UserId) -> bool {
+    match change {
+        Change::MemberLeft(left) => left.user_id == *user,
+        Change::MemberJoined(_) | Change::MemberUpdated(_) => false,
+        Change::WaitingAdded(_) | Change::WaitingRemoved(_) => false,
+        Change::Message(_) | Change::Custom(_) => false,
+        // It may have another chair.
+        _ => true,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod mariadb;
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -285,6 +286,32 @@ async fn documents_are_written_all_or_none() {
 }
 
 #[tokio::test]
+async fn however_many_documents_are_written_and_deleted_at_once_the_store_has_what_is_left() {
+    let (store, _folder) = fresh().await;
+    let (large, mut expected) = ("x".repeat(60_000), BTreeMap::new());
+    for round in 0..3 {
+        let mut changes = Vec::new();
+        for n in 0..150 {
+            // Some are put, some deleted, some left; at first all are put.
+            let key = (["user", "conf"][n % 2].to_owned(), format!("{n:03}"));
+            let body = match (round, (n + round) % 3) {
+                (0, _) | (_, 0) => Some(if n < 40 { large.clone() } else { format!("{round}.{n}") }),
+                (_, 1) => None,
+                _ => continue,
+            };
+            match &body {
+                Some(body) => expected.insert(key.clone(), body.clone()),
+                None => expected.remove(&key),
+            };
+            changes.push((key.0, key.1, body));
+        }
+        store.write_documents(changes).await.unwrap();
+        let kept = store.documents().await.unwrap().into_iter().map(|(kind, key, body)| ((kind, key), body));
+        assert!(kept.eq(expected.clone()), "round {round}");
+    }
+}
+
+#[tokio::test]
 async fn the_end_of_a_conference_ends_all_that_was_for_it_and_nothing_else() {
     let (store, _folder) = fresh().await;
     for (n, of) in [("1", "over"), ("2", "goes-on")] {
@@ -315,5 +342,6 @@ const ON_BOTH: Promises = promises![
     a_write_that_is_dropped_is_undone,
     a_value_made_once_is_the_same_for_all,
     documents_are_written_all_or_none,
+    however_many_documents_are_written_and_deleted_at_once_the_store_has_what_is_left,
     the_end_of_a_conference_ends_all_that_was_for_it_and_nothing_else,
 ];

@@ -13,8 +13,8 @@ pub struct Counts {
     pub lost: u64,
     /// Events whose number came before.
     pub repeated: u64,
-    /// Snapshots that came to a guest who had a roster.
-    pub snapshots: u64,
+    /// Snapshots that came to a guest who had a roster, by their reason.
+    pub snapshots: BTreeMap<String, u64>,
     /// Sockets that ended without their guest's doing.
     pub dropped: u64,
     /// Acknowledged operations.
@@ -61,7 +61,10 @@ impl View {
         match method {
             "conference.snapshot" => {
                 let roster: Roster = serde_json::from_value(params.clone()).expect("a snapshot is a roster");
-                ledger.write().snapshots += u64::from(self.roster.is_some());
+                if self.roster.is_some() {
+                    let reason = params["reason"].as_str().unwrap_or_default().to_owned();
+                    *ledger.write().snapshots.entry(reason).or_default() += 1;
+                }
                 self.seen.extend(roster.messages.iter().map(|message| message.text.clone()));
                 self.roster = Some(roster);
             }
