@@ -195,6 +195,21 @@ struct Subscriber {
     asked_again: bool,
 }
 
+/// A roster newer than the log.
+struct Newer {
+    roster: Roster,
+    /// Until when the next event before it is waited for.
+    until: u64,
+    /// They didn't come by themselves, and the EIM is asked for them.
+    requested: bool,
+}
+
+impl Newer {
+    fn new(roster: Roster, now: u64) -> Self {
+        Self { roster, until: now + CATCH_UP_MS, requested: false }
+    }
+}
+
 pub struct Core {
     conf_id: ConfId,
     /// The time for clients; the core's own is of another clock.
@@ -207,8 +222,7 @@ pub struct Core {
     held: Vec<Event>,
     /// A fresh roster has been asked for, and when it may be asked for again.
     syncing: Option<u64>,
-    /// A roster newer than the log, and until when the events between may still come by themselves.
-    newer: Option<(Roster, u64)>,
+    newer: Option<Newer>,
     ended: bool,
     /// Whether it is a call's: its end closes no socket, since who hangs up is there for the next call.
     call: bool,
@@ -351,7 +365,11 @@ impl Core {
         self.recall(events, now, out);
         let Some(ours) = self.roster() else { return };
         // Its events are still to come; this answer was overtaken.
-        if !asked && self.newer.as_ref().is_some_and(|(newer, _)| roster.epoch == newer.epoch && roster.seq < newer.seq)
+        if !asked
+            && self
+                .newer
+                .as_ref()
+                .is_some_and(|Newer { roster: newer, .. }| roster.epoch == newer.epoch && roster.seq < newer.seq)
         {
             return;
         }
@@ -359,8 +377,10 @@ impl Core {
         // A subscription under way brings them, or they come by themselves.
         let come_yet = self.is_asked_for_events() || !asked && self.syncing.is_none();
         if same_epoch && roster.seq > ours.seq && come_yet {
-            let until = self.newer.as_ref().map_or(now + CATCH_UP_MS, |(_, until)| *until);
-            self.newer = Some((roster, until));
+            match &mut self.newer {
+                Some(newer) => newer.roster = roster,
+                None => self.newer = Some(Newer::new(roster, now)),
+            }
             return;
         }
         self.renew(roster, now, out);
@@ -445,8 +465,8 @@ impl Core {
             }
             Applied::New => {}
         }
-        if let Some((_, until)) = &mut self.newer {
-            *until = now + CATCH_UP_MS;
+        if let Some(newer) = &mut self.newer {
+            (newer.until, newer.requested) = (now + CATCH_UP_MS, false);
         }
         // Before anything else that the event leads to: who was muted is not to be heard a moment longer.
         out.extend(permissions.map(Effect::Grant));
@@ -465,7 +485,7 @@ impl Core {
             }
             _ => {}
         }
-        if self.newer.as_ref().is_some_and(|(r, _)| self.roster().is_some_and(|ours| ours.seq >= r.seq)) {
+        if self.newer.as_ref().is_some_and(|newer| self.roster().is_some_and(|ours| ours.seq >= newer.roster.seq)) {
             self.newer = None;
             self.caught_up();
             self.send_waiting_snapshot(now, &mut out);
@@ -597,9 +617,9 @@ impl Core {
     }
 
     fn turn_away(&mut self, user: &UserId, banned: bool, why: Close, out: &mut Effects) {
-        let subscriber = self.subscribers.remove(user);
-        self.forget(user);
-        if let Some(subscriber) = subscriber {
+        // A user without a socket may have joined again since, as one who has left: the grace decides.
+        if let Some(subscriber) = self.subscribers.remove(user) {
+            self.forget(user);
             self.let_go(user.clone(), &subscriber, why, out);
         }
         if self.is_call() {

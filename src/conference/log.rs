@@ -136,9 +136,14 @@ impl Log {
         position.epoch == self.roster.epoch && position.seq > self.roster.seq
     }
 
+    /// Whether the roster is what it is after the event, or a later one.
+    pub fn has(&self, event: &Event) -> bool {
+        event.epoch == self.roster.epoch && event.seq <= self.roster.seq
+    }
+
     /// Whether nothing is missing before the event.
     pub fn follows(&self, event: &Event) -> bool {
-        event.epoch == self.roster.epoch && (event.seq <= self.roster.seq || self.is_next(event))
+        self.has(event) || event.epoch == self.roster.epoch && self.is_next(event)
     }
 
     /// The newest entry.

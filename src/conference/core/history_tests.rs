@@ -1,5 +1,5 @@
 use super::super::super::Ending;
-use super::super::tests::{self, LIMITS, Truth, attached, core, frames, member, requests, user};
+use super::super::tests::{self, LIMITS, Truth, asked_in_vain, attached, core, frames, member, requests, user};
 use super::super::{CATCH_UP_MS, Effect, EimRequest, Failure};
 use super::*;
 use crate::event::{Change, Left, LeftReason, Member, MemberState};
@@ -408,5 +408,27 @@ fn what_is_waited_for_is_waited_for_as_long_as_something_comes() {
     // Another answer tells of the same, and is no reason to wait for longer.
     core.attach(user("c"), 1, Start::Snapshot, CATCH_UP_MS);
     core.on_subscribe_reply(&user("c"), Ok(truth.0.clone().into()), CATCH_UP_MS);
-    assert_eq!(sent(&core.tick(2 * CATCH_UP_MS - 1), "a"), ["gap"]);
+    assert_eq!(sent(&asked_in_vain(&mut core, &truth, 2 * CATCH_UP_MS - 1), "a"), ["gap"]);
+}
+
+#[test]
+fn events_that_do_not_come_by_themselves_are_asked_for_before_anybody_gets_a_snapshot() {
+    let mut truth = Truth::new(&["a", "b", "other"]);
+    let mut core = attached(&truth, &["a", "b"]);
+    let all = events(&mut truth, 3);
+    // An answer tells of them, and of its own request nothing.
+    core.attach(user("c"), 1, Start::Snapshot, 0);
+    core.on_subscribe_reply(&user("c"), Ok(truth.0.clone().into()), 0);
+    assert_eq!(core.tick(CATCH_UP_MS - 1), []);
+    let out = core.tick(CATCH_UP_MS);
+    let [EimRequest::Subscribe { user: asked, since, .. }] = requests(&out)[..] else { panic!("{out:?}") };
+    assert_eq!((out.len(), since), (1, &Some(at(10))));
+    let out = core.on_subscribe_reply(asked, answer(&truth, &all, 3), CATCH_UP_MS);
+    for listener in ["a", "b"] {
+        assert_eq!(sent(&out, listener).len(), 3, "{out:?}");
+    }
+    assert_eq!(core.tick(CATCH_UP_MS), []);
+    for event in all {
+        assert_eq!(core.event(event, CATCH_UP_MS), [], "they are known");
+    }
 }

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::presence::Want;
-use super::{CATCH_UP_MS, Core, Effect, Effects, EimRequest, Failure, RETRY_MS, Subscriber, notification};
+use super::{Core, Effect, Effects, EimRequest, Failure, Newer, RETRY_MS, Subscriber, notification};
 use crate::event::Roster;
 use crate::ids::UserId;
 
@@ -48,7 +48,7 @@ impl Core {
             }
             Ok(roster) if roster.seq > ours.seq => {
                 self.look.behind = true;
-                self.newer = Some((roster, now + CATCH_UP_MS));
+                self.newer = Some(Newer::new(roster, now));
             }
             Err(Failure::NoConference) => self.end_conference(&mut out),
             Ok(_) | Err(_) => {}
@@ -64,11 +64,28 @@ impl Core {
         }
     }
 
-    /// The events up to the newer roster haven't come by themselves.
-    pub(super) fn did_not_catch_up(&mut self, out: &mut Effects) {
-        if std::mem::take(&mut self.look.behind) {
-            tracing::warn!(conf = %self.conf_id, "events didn't come: everybody is subscribed again");
-            self.subscribe_all(out);
+    /// The next event before the newer roster hasn't come by itself: the EIM is asked for the events, once. Where it doesn't
+    /// have them, and there is nobody to ask as, the roster takes their place.
+    pub(super) fn wait_no_longer(&mut self, now: u64, out: &mut Effects) {
+        let is_asked = self.is_asked_for_events();
+        // Asked, the EIM has answered without them.
+        let is_due = |newer: &&mut Newer| newer.until <= now || newer.requested && !is_asked;
+        let Some(newer) = self.newer.as_mut().filter(is_due) else { return };
+        if !std::mem::replace(&mut newer.requested, true) {
+            newer.until = now + RETRY_MS;
+            if self.look.behind {
+                tracing::warn!(conf = %self.conf_id, "events didn't come: everybody is subscribed again");
+                self.subscribe_all(out);
+            } else if let Some(user) = self.subscribers.keys().find(|user| self.is_subscribed(user)).cloned() {
+                self.report_online_again(&user, out);
+            }
+            if self.is_asked_for_events() {
+                return;
+            }
+        }
+        self.look.behind = false;
+        if let Some(newer) = self.newer.take() {
+            self.renew(newer.roster, now, out);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Reports of each user's socket to the EIM, and its answers: wanted, asked, told.
 
 use super::super::Ending;
-use super::{Core, Effect, Effects, EimRequest, Failure, RETRY_MS, Start, Subscribed};
+use super::{Core, Effect, Effects, EimRequest, Failure, Newer, RETRY_MS, Start, Subscribed};
 use crate::event::{MemberState, Roster};
 use crate::http::ws::send_queue::Close;
 use crate::ids::UserId;
@@ -241,15 +241,21 @@ impl Core {
 
     /// Whether the roster that is waited for has the user among the members, and ours not yet.
     fn comes_in(&self, user: &UserId) -> bool {
-        self.newer.as_ref().is_some_and(|(roster, _)| roster.member(user).is_some()) && !self.sees_all(user)
+        self.newer.as_ref().is_some_and(|newer| newer.roster.member(user).is_some()) && !self.sees_all(user)
     }
 
     /// Whether the user resumes after an event that is waited for here.
     fn is_ahead(&self, user: &UserId) -> bool {
-        let (Some((newer, _)), Some(ours)) = (&self.newer, self.roster()) else { return false };
+        let (Some(Newer { roster: newer, .. }), Some(ours)) = (&self.newer, self.roster()) else { return false };
         let pending = self.subscribers.get(user).and_then(|subscriber| subscriber.pending.as_ref());
         let Some(Start::Since(last)) = pending else { return false };
         last.epoch == newer.epoch && ours.seq < last.seq && last.seq <= newer.seq
+    }
+
+    /// Whether the EIM has the user for subscribed, and isn't being asked for them.
+    pub(super) fn is_subscribed(&self, user: &UserId) -> bool {
+        let is = |p: &Presence| p.asking.is_none() && p.reported == Some((p.generation, Want::Online));
+        self.presence.get(user).is_some_and(is)
     }
 
     /// Whether the EIM is being asked for the user.
@@ -374,11 +380,7 @@ impl Core {
                 self.reconcile(&user, &mut out);
             }
         }
-        if self.newer.as_ref().is_some_and(|(_, until)| *until <= now) {
-            let (roster, _) = self.newer.take().expect("checked above");
-            self.renew(roster, now, &mut out);
-            self.did_not_catch_up(&mut out);
-        }
+        self.wait_no_longer(now, &mut out);
         if self.syncing.is_some_and(|at| at <= now) {
             self.resync(now, &mut out);
         }

@@ -84,6 +84,10 @@ impl Core {
             }
             return;
         };
+        // It came with an answer before, and they have come in again since.
+        if self.log.as_ref().is_some_and(|log| log.has(event)) {
+            return;
+        }
         let generation = subscriber.generation;
         let Some(start) = subscriber.pending.as_ref().filter(|_| !subscriber.guest) else { return };
         if self.syncing.is_none() && self.log.as_ref().is_some_and(|log| log.is_next(event)) {
