@@ -56,6 +56,14 @@ impl Cluster {
             let node = cluster.node(number).start().await;
             cluster.nodes.push(node);
         }
+        for node in &cluster.nodes {
+            // The broker too: events from before that come as a snapshot.
+            until_true("all parts of each node are up", async || {
+                let readyz = node.readyz().await;
+                readyz["parts"].as_array().is_some_and(|parts| parts.iter().all(|part| part["state"] == "up"))
+            })
+            .await;
+        }
         cluster
     }
 
