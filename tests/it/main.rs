@@ -20,6 +20,7 @@ mod connects;
 mod consent;
 mod dependencies;
 mod dialogues;
+mod eim_conformance;
 mod eim_faults;
 mod eim_health;
 mod end_to_end;
