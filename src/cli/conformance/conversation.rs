@@ -158,6 +158,7 @@ impl Conversation {
         let reply = self.request(entry_of(row), user, params).await;
         let why = match &reply.outcome {
             Ok(_) => "there is a result where a refusal must be".to_owned(),
+            Err(refusal) if refusal.is(Reason::EimBadAnswer) => "there is a result where a refusal must be".to_owned(),
             Err(refusal) if !reply.is_refused => in_words(refusal),
             Err(refusal) if kind.is_none_or(|kind| kind == refusal.kind) => {
                 self.report.passed(row, &format!("refused: {}", refusal.key()));

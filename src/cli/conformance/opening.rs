@@ -133,7 +133,7 @@ impl Conversation {
                 self.report.failed("password (wrong)", &why, None);
             }
             Err(EimError::Timeout | EimError::Unreachable { .. }) => {
-                let why = "no XMPP server takes sessions at eim.c2s_port: logins with a password are -32010";
+                let why = "no XMPP server takes sessions at eim.c2s_port, so nobody signs in with a password";
                 self.report.not_asked("password (wrong)", why);
             }
             Err(error) => self.report.failed("password (wrong)", &error.to_string(), None),

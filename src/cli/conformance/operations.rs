@@ -60,8 +60,8 @@ impl Operation {
 
 /// The whole conversation.
 pub const OPERATIONS: &[Operation] = &[
-    Operation::must("link", "Nothing works: every request is -32010, and `readyz` names `eim`."),
-    Operation::must("ping", "The address counts as away: requests to it are -32010."),
+    Operation::must("link", "Nothing works: no request reaches the EIM, and `readyz` names `eim`."),
+    Operation::must("ping", "The address counts as away: requests to it are refused."),
     Operation::may("disco", "None: the gateway does not ask for it. Other tools of XMPP do."),
     Operation::must("password (wrong)", "Anybody can sign in as anybody by `auth.http.login`."),
     Operation::may(
