@@ -55,6 +55,7 @@ mod one2one;
 mod outputs;
 mod owners;
 mod pulls;
+mod rest;
 mod rpc_shape;
 mod schema_dir;
 mod security_page;
