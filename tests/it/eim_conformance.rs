@@ -257,6 +257,17 @@ async fn what_was_made_is_taken_back_after_a_failure() {
 }
 
 #[tokio::test]
+async fn an_account_that_the_eim_deletes_by_itself_is_no_failure() {
+    let change = |stanza: &str| {
+        let gone = "<error type=\"cancel\"><item-not-found xmlns=\"urn:ietf:params:xml:ns:xmpp-stanzas\"/></error>";
+        let head = stanza.split('>').next().unwrap_or_default().replace("\"result\"", "\"error\"");
+        Some(if answers(stanza, "deleteUser") { format!("{head}>{gone}</iq>") } else { stanza.to_owned() })
+    };
+    let checked = check_with_fault(10_000, change).await;
+    checked.conforms(&["eim.account.verify", "account (XEP-0133)", "call.start"]);
+}
+
+#[tokio::test]
 async fn an_interrupted_check_takes_back_what_it_made() {
     let server = XmppServer::prosody().await;
     let change = |stanza: &str| (!answers(stanza, "snapshot")).then(|| stanza.to_owned());

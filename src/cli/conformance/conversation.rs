@@ -49,6 +49,8 @@ pub struct Cast {
 pub struct Made {
     /// The conference, until it has ended.
     pub conference: Option<ConfId>,
+    /// The chair's subscription to news of their own.
+    pub subscription: bool,
     /// Accounts of the EIM's.
     pub accounts: BTreeSet<UserId>,
     /// Accounts of the XMPP server's (XEP-0133).

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::conversation::Conversation;
 use super::entering::{SECOND, is_roster};
 use super::opening::FIRST;
+use super::report::RoundTrip;
 use crate::event::{Change, Event, LeftReason};
 use crate::ids::{ConfId, UserId, random_text};
 use crate::refusal::Kind;
@@ -78,33 +79,52 @@ impl Conversation {
 
     /// Accounts go, and the chair's subscription.
     pub async fn close(&mut self) {
-        let (chair, guest, node) = (self.cast.chair.clone(), self.cast.guest.clone(), self.cast.node.clone());
-        let made =
-            UserId::parse(&format!("confgate-check-{}", random_text(8).to_ascii_lowercase())).expect("it is one");
-        let gone = |_: &Value| Ok("done".to_owned());
+        let (guest, visitor) = (self.cast.guest.clone(), self.cast.visitor.clone());
         // A user that can't be deleted again is not made.
-        let deletes = self.request("eim.account.delete", &guest, json!({ "userId": self.cast.visitor })).await;
-        if deletes.outcome.is_ok() {
-            self.made.accounts.remove(&self.cast.visitor.clone());
-            self.made.accounts.insert(made.clone());
-            let user = json!({ "userId": made, "name": "Check", "password": random_text(24) });
-            let is_it = |result: &Value| {
-                if result["userId"] == made.as_str() {
-                    Ok(format!("user {made}"))
-                } else {
-                    Err("the result is another user".to_owned())
-                }
-            };
-            self.expect("org.user.createUser", &chair, user, is_it).await;
-        } else {
-            self.report.not_reached("org.user.createUser", "a user that is made could not be deleted again");
+        match self.delete_account(&visitor).await.1 {
+            Ok(_) => self.create_user().await,
+            Err(_) => self.report.not_reached("org.user.createUser", "a user that is made could not be deleted again"),
         }
-        if self.expect("eim.account.delete", &guest, json!({ "userId": guest }), gone).await.is_some() {
-            self.made.accounts.remove(&guest);
+        let (shown, deleted) = self.delete_account(&guest).await;
+        match deleted {
+            Ok(note) => self.report.passed("eim.account.delete", note),
+            Err(why) => self.report.failed("eim.account.delete", &why, Some(&shown)),
         }
-        let subscription = json!({ "node": node, "generation": FIRST });
-        if self.report.has_passed("eim.user.subscribe") {
-            self.expect("eim.user.unsubscribe", &chair, subscription, gone).await;
+        self.end_subscription().await;
+    }
+
+    /// An account that is gone already is deleted: an EIM may do so when its conference ends. As the gateway takes it.
+    async fn delete_account(&mut self, user: &UserId) -> (RoundTrip, Result<&'static str, String>) {
+        let reply = self.request("eim.account.delete", user, json!({ "userId": user })).await;
+        let deleted = match (reply.result(), reply.outcome) {
+            (Ok(_), _) => Ok("done"),
+            (_, Err(refusal)) if refusal.kind == Kind::NotFound => Ok("it was gone already"),
+            (Err(why), _) => Err(why),
+        };
+        if deleted.is_ok() {
+            self.made.accounts.remove(user);
+        }
+        (reply.shown, deleted)
+    }
+
+    async fn create_user(&mut self) {
+        let id = format!("confgate-check-{}", random_text(8).to_ascii_lowercase());
+        let user = UserId::parse(&id).expect("its characters are a user's");
+        self.made.accounts.insert(user.clone());
+        let params = json!({ "userId": user, "name": "Check", "password": random_text(24) });
+        let is_it = |result: &Value| match &result["userId"] {
+            found if *found == user.as_str() => Ok(format!("user {user}")),
+            found => Err(format!("the result is user {found}, and {user} was asked for")),
+        };
+        let chair = self.cast.chair.clone();
+        self.expect("org.user.createUser", &chair, params, is_it).await;
+    }
+
+    async fn end_subscription(&mut self) {
+        if std::mem::take(&mut self.made.subscription) {
+            let (chair, node) = (self.cast.chair.clone(), self.cast.node.clone());
+            let subscription = json!({ "node": node, "generation": FIRST });
+            self.expect("eim.user.unsubscribe", &chair, subscription, |_| Ok("done".to_owned())).await;
         }
     }
 
@@ -118,12 +138,12 @@ impl Conversation {
                 left.push(format!("conference {conf}"));
             }
         }
-        for user in std::mem::take(&mut self.made.accounts) {
-            let deleted = self.request("eim.account.delete", &user, json!({ "userId": user })).await;
-            if deleted.outcome.is_err_and(|refusal| refusal.kind != Kind::NotFound) {
+        for user in self.made.accounts.clone() {
+            if self.delete_account(&user).await.1.is_err() {
                 left.push(format!("account {user} of the EIM"));
             }
         }
+        self.end_subscription().await;
         for user in std::mem::take(&mut self.made.logins) {
             self.eim.close_session(&user);
             if self.eim.delete_account(&user).await.is_err() {

@@ -44,7 +44,8 @@ impl Conversation {
             broker.follow(Subject::User(chair.clone())).await;
         }
         let subscription = json!({ "node": node, "generation": FIRST });
-        self.expect("eim.user.subscribe", &chair, subscription, |_| Ok(format!("as {chair}"))).await;
+        let subscribed = self.expect("eim.user.subscribe", &chair, subscription, |_| Ok(format!("as {chair}"))).await;
+        self.made.subscription = subscribed.is_some();
         Ok(())
     }
 
