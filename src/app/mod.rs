@@ -14,6 +14,7 @@ pub mod memory;
 mod parts;
 mod preconditions;
 pub mod print;
+mod rest;
 mod restore;
 pub mod routes;
 mod tasks;

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde_json::Value;
 
+use crate::app::rest;
 use crate::app::web_assets::{WebAssets, shared};
 use crate::auth::AuthService;
 use crate::http::bearer::{authorization, presented_token, query};
@@ -20,9 +21,9 @@ use crate::http::ws::socket::UpgradeResult;
 use crate::http::{Handler, routed};
 use crate::rate_limit::account::Client;
 use crate::rate_limit::budget::Budget;
-use crate::refusal::{Kind, Reason, Refusal};
+use crate::refusal::{Kind, Reason, Refusal, request_id};
 use crate::rpc::event_socket::{self, EventSockets};
-use crate::rpc::{Act, Context, Rates, Reply, Rpc};
+use crate::rpc::{Act, Context, REQ_XML_MAX, Rates, Reply, Rpc};
 use crate::schema::Schema;
 
 const COOKIE_NAME: &str = "confgate_device";
@@ -76,6 +77,7 @@ fn router(site: Arc<Site>) -> Router {
     Router::new()
         // All but posts, which don't come here.
         .route(&at("/jsonrpc"), any((StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "POST")])))
+        .route(&at("/rest"), post(send_iq))
         .route(&at("/websck"), any(websck))
         .route(&at("/conference/{*code}"), get(guest_page).post(conference))
         .route(&at("/conference/"), get(guest_page).post(conference))
@@ -136,6 +138,32 @@ async fn jsonrpc(site: Arc<Site>, client: Client, request: Request) -> Response 
         site.set_cookie(response.headers_mut(), &cookie);
     }
     response
+}
+
+async fn send_iq(State(site): State<Arc<Site>>, Extension(client): Extension<Client>, request: Request) -> Response {
+    if let Some(response) = site.over_budget(client.address) {
+        return response;
+    }
+    let (head, body) = request.into_parts();
+    let token = authorization(&head.headers);
+    if let Err(status) = rest::check_head(&head.headers, token.is_some()) {
+        return rest::refused_head(status);
+    }
+    let body = match bounded_body(body, site.handles.body_bytes.min(REQ_XML_MAX)).await {
+        Ok(body) => body,
+        Err(error) => return error.into_response(),
+    };
+    let context = Context {
+        address: client.address,
+        account: &client.account,
+        token,
+        device: site.device(&head.headers),
+        socket: None,
+        set_device: Mutex::default(),
+    };
+    let answer = site.handles.rpc.process_iq(&context, &body, rest::limit(&head.headers));
+    // The refusal in the response names the id that the log has.
+    request_id::request(async { rest::response(answer.await) }).await
 }
 
 async fn websck(

@@ -15,9 +15,11 @@ use crate::app::print::{complain, print};
 use crate::config::{self, Config, ConfigError};
 use crate::eim::inbound::check_examples;
 use crate::http::client::post_json;
+use crate::ids::UserId;
 use crate::schema::Schema;
 
 pub mod check;
+pub mod conformance;
 mod store;
 
 /// Exit code for wrong arguments or configuration.
@@ -37,8 +39,8 @@ struct Cli {
 enum Command {
     /// Run the gateway (also what happens without a command)
     Serve(Serve),
-    /// Try every configured part for real, a line each
-    Check(ConfigFile),
+    /// Try every configured part for real, a line each; with --eim, play a whole conference with the EIM
+    Check(Check),
     /// Run the built-in EIM as external components of an XMPP server
     Eim(ConfigFile),
     /// Run only a call gateway node: the node of kind "builtin" whose id is node.id
@@ -71,6 +73,25 @@ struct ConfigFile {
     /// The configuration; without one, everything is embedded
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Check {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Play every operation of a conference against the EIM, and print which work
+    #[arg(long)]
+    eim: bool,
+    /// The user of the EIM who makes the conference; the configuration's first client without
+    #[arg(long = "as", value_name = "USER", requires = "eim", value_parser = user)]
+    chair: Option<UserId>,
+    /// Print JSON, an object a line
+    #[arg(long, requires = "eim")]
+    json: bool,
+}
+
+fn user(text: &str) -> Result<UserId, &'static str> {
+    UserId::parse(text).ok_or("a user's id has 1 to 64 of the characters a-z 0-9 . _ -")
 }
 
 #[derive(Subcommand)]
@@ -145,7 +166,8 @@ async fn perform(command: Command) -> ExitCode {
                 Err(code) => code,
             }
         }
-        Command::Check(file) => match load(&file.config, None) {
+        Command::Check(check) => match load(&check.file.config, None) {
+            Ok(config) if check.eim => check_eim(config, check).await,
             Ok(config) => match check::run(config).await {
                 Ok(well) => ExitCode::from(u8::from(!well)),
                 Err(error) => printed(Err(error)),
@@ -163,6 +185,23 @@ async fn perform(command: Command) -> ExitCode {
             Ok(link) => printed(print(link)),
             Err(error) => failed(&error),
         },
+    }
+}
+
+async fn check_eim(config: Config, check: Check) -> ExitCode {
+    let schema = match load_schema(&config) {
+        Ok(schema) => schema,
+        Err(code) => return code,
+    };
+    let options = conformance::Options { chair: check.chair, as_json: check.json };
+    match conformance::run(config, schema, options).await {
+        Ok(conforms) => ExitCode::from(u8::from(!conforms)),
+        Err(conformance::Unplayable::WrongUsage(why)) => {
+            complain(why);
+            ExitCode::from(WRONG_USAGE)
+        }
+        Err(conformance::Unplayable::Failed(why)) => failed(&why.into()),
+        Err(conformance::Unplayable::Unwritable(error)) => printed(Err(error)),
     }
 }
 

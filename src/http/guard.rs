@@ -7,7 +7,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version};
 
 const CORS_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PATCH, DELETE, OPTIONS");
-const CORS_REQUEST_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, if-match");
+/// `If-Match` is WHIP's; `Prosody-Rest-Timeout` goes with an IQ.
+const CORS_REQUEST_HEADERS: HeaderValue =
+    HeaderValue::from_static("authorization, content-type, if-match, prosody-rest-timeout");
 /// `Location`, `ETag` and `Link` are WHIP's and WHEP's; `Retry-After` comes with 429.
 const CORS_EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("Location, ETag, Link, Retry-After");
 /// Seconds that a browser may remember a preflight: the longest that Chromium honours.

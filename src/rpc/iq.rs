@@ -8,23 +8,35 @@ use crate::refusal::{Reason, Refusal};
 use crate::xmpp::jid::{Jid, same_address};
 use crate::xmpp::xml::{CONTENT_NS, Element, Node, Stanza};
 
-/// Largest `reqXml`, in bytes.
-const REQ_XML_MAX: usize = 64 * 1024;
+/// Largest IQ of a client's, in bytes.
+pub const REQ_XML_MAX: usize = 64 * 1024;
 /// White space of XML 1.0 section 2.3, which says nothing between elements.
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 /// Namespace of ad-hoc commands (XEP-0050), which servers are administered by.
 const COMMANDS: &str = "http://jabber.org/protocol/commands";
 
-pub(super) fn refuse(why: &str) -> Refusal {
-    Refusal::invalid_params("reqXml", why)
+/// Why a text is no IQ that can be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoIq {
+    /// It is no XML, or more of it than is read.
+    Malformed(&'static str),
+    /// It is an element that is no request.
+    Unsuitable(&'static str),
+}
+
+impl From<NoIq> for Refusal {
+    fn from((NoIq::Malformed(why) | NoIq::Unsuitable(why)): NoIq) -> Self {
+        Refusal::invalid_params("reqXml", why)
+    }
 }
 
 /// Exactly one IQ of type get or set with one child (RFC 6120 section 8.2.3).
-pub(super) fn read(req_xml: &str) -> Result<Stanza, Refusal> {
+pub(super) fn read(req_xml: &str) -> Result<Stanza, NoIq> {
     if req_xml.len() > REQ_XML_MAX {
-        return Err(refuse("too large"));
+        return Err(NoIq::Malformed("too large"));
     }
-    let iq = Stanza::parse(req_xml).map_err(|error| refuse(error.0))?;
+    let refuse = NoIq::Unsuitable;
+    let iq = Stanza::parse(req_xml).map_err(|error| NoIq::Malformed(error.0))?;
     if iq.name != "iq" || iq.ns != CONTENT_NS {
         return Err(refuse("the element must be an <iq>"));
     }
@@ -107,7 +119,7 @@ mod tests {
             "\u{FEFF}<iq to='a' type='get'><x/></iq>",
         ];
         for xml in bad {
-            assert_eq!(read(xml).unwrap_err().kind, Kind::InvalidParams, "{xml}");
+            assert_eq!(Refusal::from(read(xml).unwrap_err()).kind, Kind::InvalidParams, "{xml}");
         }
         assert!(read(&format!("<iq to='a' type='get'><x>{}</x></iq>", "y".repeat(REQ_XML_MAX))).is_err());
         assert!(read("<iq xmlns='jabber:client' to='a' type='set'><x/></iq>").is_ok());

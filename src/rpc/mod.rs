@@ -20,6 +20,7 @@ mod links;
 mod methods;
 mod rates;
 mod reply;
+mod rest;
 mod socket_session;
 mod users;
 
@@ -50,8 +51,10 @@ use methods::{Handler, MethodTable, Namespaces, Registered};
 
 pub use access::Authorization;
 pub use context::Context;
+pub use iq::REQ_XML_MAX;
 pub use rates::{Act, Rates};
 pub use reply::Reply;
+pub use rest::NotAnswered;
 
 /// Handles to the parts that methods work with.
 pub struct Parts {

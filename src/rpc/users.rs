@@ -11,6 +11,7 @@ use crate::eim::requests::Requests;
 use crate::eim::{Eim, EimError, ProvisionError};
 use crate::ids::{Secret, UserId, random_digits, random_text};
 use crate::refusal::{Reason, Refusal};
+use crate::xmpp::xml::Stanza;
 
 use super::context::{Outcome, Params, text, typed};
 use super::iq;
@@ -51,20 +52,26 @@ impl UserMethods {
         created
     }
 
-    /// Any IQ that the caller may send, sent and answered.
+    /// The IQ in the params, sent and answered.
     pub async fn process_iq(&self, caller: &Caller, params: &Params) -> Outcome {
         let iq = iq::read(text(params, "reqXml").unwrap_or_default())?;
+        let limit = params.get("timeoutMs").and_then(Value::as_u64).map(Duration::from_millis);
+        let answer = self.send_iq(caller, iq, limit).await?;
+        Ok(json!({"xml": answer.to_xml()}))
+    }
+
+    /// Sends an IQ in the caller's name, if they may, and gives its answer. `limit`: how long it may take, where that is
+    /// less than `eim.timeout_ms`.
+    pub async fn send_iq(&self, caller: &Caller, iq: Stanza, limit: Option<Duration>) -> Result<Stanza, Refusal> {
         let speaker = iq::permitted(&self.config, caller, &iq)?;
         if iq.attr("type") == Some("set") {
             self.rates.act(&caller.user_id, Act::IqSet)?;
         }
-        let asked = params.get("timeoutMs").and_then(Value::as_u64).map(Duration::from_millis);
-        let timeout = asked.map_or(self.config.eim.timeout, |t| t.min(self.config.eim.timeout));
-        let answer = self.eim.request_as(&speaker, iq, timeout).await.map_err(|error| match error {
-            EimError::Unsendable(why) => iq::refuse(why),
+        let timeout = limit.map_or(self.config.eim.timeout, |limit| limit.min(self.config.eim.timeout));
+        self.eim.request_as(&speaker, iq, timeout).await.map_err(|error| match error {
+            EimError::Unsendable(why) => iq::NoIq::Unsuitable(why).into(),
             error => error.into(),
-        })?;
-        Ok(json!({"xml": answer.to_xml()}))
+        })
     }
 
     /// Makes the login at an external XMPP server where the gateway may; whether it did.

@@ -122,6 +122,10 @@ async fn accounts_are_made_and_iqs_are_answered_as_the_page_says() {
             "{answer}"
         );
     }
+    let rest = &blocks("Any IQ: `org.user.processIQ`", "sh")[1];
+    let said = shell(&gateway, &password, &format!("{}\necho\n{rest}", logins.concat()));
+    let answer = said.lines().last().expect("an answer");
+    assert!(answer.starts_with("<iq ") && answer.contains("getMainTabs isNeedUpdate"), "{answer}");
     // The token of `admin` lacks the scope, and is told which.
     let as_admin = accounts[1].lines().skip(2).collect::<Vec<_>>().join("\n");
     let said = shell(&gateway, &password, &format!("{}\necho\n{as_admin}", logins.concat()));

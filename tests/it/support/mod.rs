@@ -33,6 +33,7 @@ pub mod ports;
 pub mod process;
 pub mod prosody;
 pub mod rabbitmq;
+pub mod rewriter;
 pub mod steal;
 pub mod turn;
 pub mod wait;
