@@ -2,7 +2,7 @@
 
 use super::super::Ending;
 use super::{Core, Effect, Effects, EimRequest, Failure, Newer, RETRY_MS, Start, Subscribed};
-use crate::event::{MemberState, Roster};
+use crate::event::MemberState;
 use crate::http::ws::send_queue::Close;
 use crate::ids::UserId;
 
@@ -39,6 +39,14 @@ pub(super) struct Presence {
     /// Since when the EIM takes the user for away, whose socket is open here and reported.
     pub(super) away_since: Option<u64>,
     pub(super) retry_at: u64,
+}
+
+impl Presence {
+    /// Whether time may have changed what is to be reported.
+    fn is_due(&self, now: u64) -> bool {
+        let is_told = self.asking.is_some() || self.reported == Some((self.generation, self.want));
+        !is_told || self.away_since.is_some() || self.want == Want::Away && now >= self.grace_until
+    }
 }
 
 impl Core {
@@ -343,16 +351,19 @@ impl Core {
     /// Reports the user's socket once more, under a later number, where the EIM still takes them for away when a newer
     /// socket elsewhere would have closed this one.
     fn insist(&mut self, user: &UserId, now: u64) {
-        let is_joined = |roster: &Roster| roster.member(user).is_some_and(|m| m.state == MemberState::Joined);
-        let is_joined = self.roster().is_some_and(is_joined);
         let Some(p) = self.presence.get_mut(user) else { return };
         if p.away_since.is_none_or(|since| now < since + YIELD_MS) {
             return;
         }
         p.away_since = None;
-        if !is_joined && p.want == Want::Online && p.asking.is_none() {
-            p.generation += 1;
+        if p.want == Want::Online && p.asking.is_none() && !self.is_joined(user) {
+            self.presence.entry(user.clone()).and_modify(|p| p.generation += 1);
         }
+    }
+
+    fn is_joined(&self, user: &UserId) -> bool {
+        let member = self.roster().and_then(|roster| roster.member(user));
+        member.is_some_and(|member| member.state == MemberState::Joined)
     }
 
     /// This process was stalled: who is away could not come back meanwhile. A fresh grace begins.
@@ -369,7 +380,9 @@ impl Core {
         if self.subscribers.is_empty() {
             self.idle_since.get_or_insert(now);
         }
-        let users: Vec<_> = self.presence.keys().cloned().collect();
+        // Ten times a second, of everybody: most have nothing due.
+        let is_due = |(user, p): (&UserId, &Presence)| p.is_due(now).then(|| user.clone());
+        let users: Vec<UserId> = self.presence.iter().filter_map(is_due).collect();
         for user in users {
             self.insist(&user, now);
             let p = self.presence.get_mut(&user).expect("just listed");
