@@ -87,6 +87,8 @@ async fn handle_inbound(
                 }
                 conferences.event(event, receipt).await;
             }
+            // For now of no effect.
+            Inbound::Unnumbered { .. } => {}
             Inbound::CallEvent { to, event, .. } => sockets.send_call_event(&to, &event),
             Inbound::Up => {
                 sockets.link_up(None);
