@@ -16,8 +16,9 @@ use crate::admin::ReadinessSource;
 use crate::app::lifecycle::{Failure, Lifecycle};
 use crate::auth::{AuthService, Secrets};
 use crate::callgw::Pool;
+use crate::conference::owner::Owners;
 use crate::conference::sockets::Sockets;
-use crate::conference::{Conferences, EventReceivers, Limits};
+use crate::conference::{Conferences, EventReceivers, Limits, Source};
 use crate::config::Config;
 use crate::eim::Eim;
 use crate::eim::amqp;
@@ -26,6 +27,7 @@ use crate::eim::amqp::consumer::{Consumer, NOT_YET};
 use crate::eim::events::Inbound;
 use crate::eim::inbound::InboundSchema;
 use crate::eim::requests::Requests;
+use crate::event::{Event, NumberedBy};
 use crate::health::Health;
 use crate::http::{Handler, Neighbours};
 use crate::placement::{self, Placement};
@@ -43,6 +45,8 @@ pub(super) struct Parts {
     pub eim: Eim,
     pub calls: Requests,
     pub conferences: Conferences,
+    /// Where the gateway numbers events.
+    pub owners: Option<Owners>,
     pub sockets: Sockets,
     pub auth: AuthService,
     pub pool: Pool,
@@ -62,6 +66,8 @@ pub(super) struct Ends {
     /// The broker's consumer, and what it delivers.
     pub broker: Option<(Consumer, mpsc::Receiver<Inbound>)>,
     pub conferences: EventReceivers,
+    /// The events that the gateway has numbered.
+    pub numbered: Option<mpsc::Receiver<Event>>,
     pub placement: placement::Task,
     pub store_health_sender: watch::Sender<Health>,
     pub gateways_health_sender: watch::Sender<Health>,
@@ -82,8 +88,10 @@ impl Parts {
         let limits = Limits::from(&*config);
         let broker = amqp::Settings::of(&config.events);
         let bindings = broker.as_ref().map_or_else(Bindings::none, |broker| Bindings::new(broker.timeout));
+        let numbers = Numbers::start(config.events.numbered, &calls, &store, &bindings, limits, &tracker);
+        let Numbers { source, owners, numbered } = numbers;
         let (conferences, receivers) =
-            Conferences::new(calls.clone(), limits, node, generation, bindings.clone(), tracker.clone());
+            Conferences::new(source, limits, node, generation, bindings.clone(), tracker.clone());
         let sockets = Sockets::new(conferences.clone());
         let Secrets { keys, sealer, first } = Secrets::load(&config.auth, &store).await?;
         let (address, kept) = (config.http.web_address(http), store.clone());
@@ -104,6 +112,7 @@ impl Parts {
             inbound,
             broker: consumer.zip(broker_events),
             conferences: receivers,
+            numbered,
             placement: placing,
             store_health_sender,
             gateways_health_sender,
@@ -115,6 +124,7 @@ impl Parts {
             eim,
             calls,
             conferences,
+            owners,
             sockets,
             auth,
             pool,
@@ -171,6 +181,30 @@ impl Parts {
             rates: Arc::new(Rates::new(&self.config.limits)),
             draining,
         }
+    }
+}
+
+/// Who numbers the conferences' events.
+struct Numbers {
+    source: Source,
+    owners: Option<Owners>,
+    numbered: Option<mpsc::Receiver<Event>>,
+}
+
+impl Numbers {
+    fn start(
+        by: NumberedBy,
+        calls: &Requests,
+        store: &Store,
+        bindings: &Bindings,
+        limits: Limits,
+        tracker: &TaskTracker,
+    ) -> Self {
+        if by == NumberedBy::Eim {
+            return Self { source: Source::Eim(calls.clone()), owners: None, numbered: None };
+        }
+        let (owners, numbered) = Owners::new(calls.clone(), store.clone(), bindings.clone(), limits, tracker.clone());
+        Self { source: Source::Owners(owners.clone()), owners: Some(owners), numbered: Some(numbered) }
     }
 }
 

@@ -141,6 +141,11 @@ impl Log {
         event.epoch == self.roster.epoch && (event.seq <= self.roster.seq || self.is_next(event))
     }
 
+    /// The events kept, oldest first.
+    pub fn entries(&self) -> impl Iterator<Item = &Event> {
+        self.entries.iter().map(|entry| &*entry.event)
+    }
+
     /// The newest entry.
     pub fn last(&self) -> Option<&Entry> {
         self.entries.back()
