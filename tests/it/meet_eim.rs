@@ -85,7 +85,7 @@ fn translate(rules: &mut Value, is_member: bool) {
             "audio" => {
                 json!({ "path": rule["path"], "map": { "open": "on", "closed": "off", "silenced": "forcedOff" } })
             }
-            "state" if is_member => json!({ "const": "joined" }),
+            "state" if is_member => json!({ "path": "@here", "type": "string", "default": "joined" }),
             "state" => json!({ "path": rule["path"], "map": { "yes": 0, "no": 31 } }),
             "seq" => json!({ "path": "@n", "type": "integer", "default": 0 }),
             _ => continue,

@@ -9,7 +9,7 @@ use super::*;
 use crate::conference::log::Position;
 use crate::event::Message;
 
-const SEEDS: u64 = 3000;
+const SEEDS: u64 = 1000;
 const STEPS: usize = 120;
 const EVERY: u64 = 5000;
 /// Fewer than a history has, so that a client may come too late for the log.
