@@ -108,7 +108,10 @@ const FIGURES: &[(&str, &str)] = &[
     ("confgate_numbered_events_total", "Events that this node has numbered, by what they follow from."),
     ("confgate_numbering_compares_total", "Comparisons with the EIM's roster, by outcome."),
     ("confgate_numbering_mailbox_commands", "Commands that wait at the owner of numbers that was spoken to last."),
-    ("confgate_numbering_write_failures_total", "Writes of numbered events that the store refused; they are made again."),
+    (
+        "confgate_numbering_write_failures_total",
+        "Writes of numbered events that the store refused; they are made again.",
+    ),
     ("confgate_numberings", "Conferences whose events this node numbers."),
     ("confgate_nodes_inherited_total", "Gateway nodes that were gone and whose members this node has inherited."),
     ("confgate_one2one_calls", "Calls by Kurento's one-to-one messages, ringing or on."),

@@ -41,6 +41,7 @@ const UNASKED: [&str; 6] =
 fn place(path: &str) -> String {
     let words = [
         ("conference/call", "call"),
+        ("@messageId", "@id"),
         ("conference", "room"),
         ("members/", ""),
         ("waiting/", "knocking-"),
@@ -59,7 +60,6 @@ fn place(path: &str) -> String {
         ("@unmuteAsked", "@invited"),
         ("@joinedAt", "@since"),
         ("@time", "@at"),
-        ("@messageId", "@id"),
     ];
     words.iter().fold(path.to_owned(), |path, (ours, theirs)| path.replace(ours, theirs))
 }
@@ -144,16 +144,8 @@ fn in_its_words(mut gateway: Builder) -> Builder {
 struct Scene {
     gateway: Gateway,
     eim: Process,
-    broker: RabbitMq,
-    server: XmppServer,
-}
-
-fn config(server: &XmppServer, broker: &RabbitMq, more: &str) -> String {
-    let (section, url) = (server.component_section(COMPONENT), broker.url());
-    format!(
-        "{CLIENTS}\n{section}schema_dir = \"schema\"\nsnapshot_interval_ms = 1000\n[events]\nmode = \"amqp\"\n\
-         numbered = \"gateway\"\nurl = {url:?}\nreconnect_min_ms = 50\n{more}\n"
-    )
+    _broker: RabbitMq,
+    _server: XmppServer,
 }
 
 impl Scene {
@@ -168,13 +160,13 @@ impl Scene {
         let eim = Process::start("meet_eim", &mut command);
         let is_ready = eim.line(PATIENCE, |line| (line.text == "ready").then_some(())).await;
         assert!(is_ready.is_some(), "the EIM isn't ready: {:?}", texts(&eim));
-        let gateway = in_its_words(Gateway::with(&config(&server, &broker, more))).start().await;
-        Self { gateway, eim, broker, server }
-    }
-
-    /// As the gateway's, with more.
-    fn config(&self, more: &str) -> String {
-        config(&self.server, &self.broker, more)
+        let (section, url) = (server.component_section(COMPONENT), broker.url());
+        let config = format!(
+            "{CLIENTS}\n{section}schema_dir = \"schema\"\nsnapshot_interval_ms = 1000\n[events]\nmode = \"amqp\"\n\
+             numbered = \"gateway\"\nurl = {url:?}\nreconnect_min_ms = 50\n{more}\n"
+        );
+        let gateway = in_its_words(Gateway::with(&config)).start().await;
+        Self { gateway, eim, _broker: broker, _server: server }
     }
 }
 
@@ -191,14 +183,14 @@ fn assert_only_known_questions(eim: &Process) {
 
 #[tokio::test]
 async fn prosody_a_guest_walks_in_at_an_eim_without_numbers() {
-    let Scene { gateway, eim, broker: _broker, server: _server } = Scene::start("", "").await;
+    let Scene { gateway, eim, _broker, _server } = Scene::start("", "").await;
     whole_story(Fixture::on(gateway)).await;
     assert_only_known_questions(&eim);
 }
 
 #[tokio::test]
 async fn prosody_a_guest_walks_in_at_an_eim_whose_events_come_twice() {
-    let Scene { gateway, eim, broker: _broker, server: _server } = Scene::start("twice", "").await;
+    let Scene { gateway, eim, _broker, _server } = Scene::start("twice", "").await;
     whole_story(Fixture::on(gateway)).await;
     assert_only_known_questions(&eim);
 }
@@ -206,7 +198,7 @@ async fn prosody_a_guest_walks_in_at_an_eim_whose_events_come_twice() {
 /// Half of the events never come: the roster is right all the same, and every number comes once.
 #[tokio::test]
 async fn prosody_events_that_an_eim_lost_come_by_comparing_rosters() {
-    let Scene { gateway, eim, broker: _broker, server: _server } = Scene::start("lost", "").await;
+    let Scene { gateway, eim, _broker, _server } = Scene::start("lost", "").await;
     let fixture = Fixture::on(gateway);
     let chair = fixture.chair().await;
     let (conf, code) = fixture.conference(&chair, json!({})).await;
@@ -246,7 +238,7 @@ async fn prosody_events_that_an_eim_lost_come_by_comparing_rosters() {
 #[tokio::test]
 async fn prosody_a_killed_gateway_goes_on_with_the_numbers_that_it_gave() {
     let limits = "[limits]\ngrace_ms = 2000\nresume_window_ms = 4000\n";
-    let Scene { mut gateway, eim, broker: _broker, server: _server } = Scene::start("", limits).await;
+    let Scene { mut gateway, eim, _broker, _server } = Scene::start("", limits).await;
     let client = gateway.client();
     let chair = client.login_client("chair", "the chair's secret").await;
     let made = chair.rpc("conference.create", json!({ "name": "Weekly" })).await.result();
@@ -288,11 +280,15 @@ async fn prosody_a_killed_gateway_goes_on_with_the_numbers_that_it_gave() {
 /// Two gateways on one store would give two numbers to one event.
 #[tokio::test]
 async fn a_second_gateway_on_the_store_is_refused_where_gateways_number_events() {
-    let scene = Scene::start("", "[node]\nid = \"first\"\nlease_ms = 2000\n").await;
-    let database = scene.gateway.directory().join("data/confgate.db");
-    let second =
-        scene.config("[node]\nid = \"second\"\n") + &format!("[store]\nurl = \"sqlite:{}\"\n", database.display());
-    let (status, written) = in_its_words(Gateway::with(&second)).fail().await;
+    let server = XmppServer::prosody().await;
+    let config = |node: &str, more: &str| {
+        let section = server.component_section(COMPONENT);
+        format!("{section}\n[events]\nnumbered = \"gateway\"\n[node]\nid = \"{node}\"\nlease_ms = 2000\n{more}")
+    };
+    let first = Gateway::with(&config("first", "")).start().await;
+    let database = first.directory().join("data/confgate.db");
+    let store = format!("[store]\nurl = \"sqlite:{}\"\n", database.display());
+    let (status, written) = Gateway::with(&config("second", &store)).fail().await;
     assert_eq!(status.code(), Some(1), "{written}");
     assert!(written.contains("\"gateway\" is for one gateway node alone, and node first is running"), "{written}");
 }
