@@ -88,8 +88,7 @@ impl Parts {
         let limits = Limits::from(&*config);
         let broker = amqp::Settings::of(&config.events);
         let bindings = broker.as_ref().map_or_else(Bindings::none, |broker| Bindings::new(broker.timeout));
-        let numbers = Numbers::start(config.events.numbered, &calls, &store, &bindings, limits, &tracker);
-        let Numbers { source, owners, numbered } = numbers;
+        let Numbers { source, owners, numbered } = Numbers::start(&config, &calls, &store, &bindings, &tracker);
         let (conferences, receivers) =
             Conferences::new(source, limits, node, generation, bindings.clone(), tracker.clone());
         let sockets = Sockets::new(conferences.clone());
@@ -104,8 +103,7 @@ impl Parts {
         let (store_health_sender, store_health) = watch::channel(Health::up());
         let (gateways_health_sender, gateways_health) = watch::channel(Health::up());
         let mut health = vec![("eim", eim.health()), ("store", store_health.clone()), ("callgw", gateways_health)];
-        let reads = Arc::new(InboundSchema::new(&schema, &config.eim.domain));
-        let (events, broker_events) = consumer(broker, &config.node.id, reads, bindings).unzip();
+        let (events, broker_events) = consumer(broker, &config, &schema, bindings).unzip();
         let (consumer, events_health) = events.unzip();
         health.extend(events_health.clone().map(|events| ("events", events)));
         let ends = Ends {
@@ -192,17 +190,11 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn start(
-        by: NumberedBy,
-        calls: &Requests,
-        store: &Store,
-        bindings: &Bindings,
-        limits: Limits,
-        tracker: &TaskTracker,
-    ) -> Self {
-        if by == NumberedBy::Eim {
+    fn start(config: &Config, calls: &Requests, store: &Store, bindings: &Bindings, tracker: &TaskTracker) -> Self {
+        if config.events.numbered == NumberedBy::Eim {
             return Self { source: Source::Eim(calls.clone()), owners: None, numbered: None };
         }
+        let limits = Limits::from(config);
         let (owners, numbered) = Owners::new(calls.clone(), store.clone(), bindings.clone(), limits, tracker.clone());
         Self { source: Source::Owners(owners.clone()), owners: Some(owners), numbered: Some(numbered) }
     }
@@ -213,12 +205,12 @@ type BrokerEnds = ((Consumer, watch::Receiver<Health>), mpsc::Receiver<Inbound>)
 
 fn consumer(
     settings: Option<amqp::Settings>,
-    node: &str,
-    schema: Arc<InboundSchema>,
+    config: &Config,
+    schema: &Schema,
     bindings: Bindings,
 ) -> Option<BrokerEnds> {
-    let settings = settings?;
+    let (settings, schema) = (settings?, Arc::new(InboundSchema::new(schema, &config.eim.domain)));
     let (sender, inbound) = mpsc::channel(settings.prefetch.into());
     let (health_sender, health) = watch::channel(Health::down(NOT_YET));
-    Some(((Consumer::new(settings, node, schema, bindings, sender, health_sender), health), inbound))
+    Some(((Consumer::new(settings, &config.node.id, schema, bindings, sender, health_sender), health), inbound))
 }

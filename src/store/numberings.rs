@@ -3,7 +3,8 @@
 //! fencing number, and a write of any other one is without effect.
 
 use super::query::{query, query_scalar};
-use super::{Store, StoreError, to_i64};
+use super::{Store, StoreError, to_i64, to_ms};
+use crate::clock::Moment;
 use crate::ids::ConfId;
 
 /// No seats, as JSON: nobody is awaited back.
@@ -31,8 +32,8 @@ pub struct NumberingWrite<'a> {
     pub epoch: &'a str,
     /// New events, each with its number and JSON.
     pub events: &'a [(u64, String)],
-    /// Ms since 1970.
-    pub date: u64,
+    /// Now.
+    pub at: Moment,
 }
 
 impl Store {
@@ -41,7 +42,7 @@ impl Store {
     ///
     /// # Errors
     /// A fault of the store, [`StoreError::Fenced`] included.
-    pub async fn take_numbering(&self, conf: &ConfId, date: u64) -> Result<Option<KeptNumbering>, StoreError> {
+    pub async fn take_numbering(&self, conf: &ConfId, now: Moment) -> Result<Option<KeptNumbering>, StoreError> {
         let (node, fence) = self.owner();
         let mut write = self.write_in(conf.as_str()).await?;
         let row: Option<(String, String)> = query("SELECT roster, seats FROM numberings WHERE conf_id = ?")
@@ -54,7 +55,7 @@ impl Store {
                 .bind(node)
                 .bind(fence)
                 .bind(NO_SEATS)
-                .bind(to_i64(date))
+                .bind(to_ms(now))
                 .execute(write.on())
                 .await?;
             write.commit().await?;
@@ -63,7 +64,7 @@ impl Store {
         query("UPDATE numberings SET node_id = ?, fence = ?, changed_at = ? WHERE conf_id = ?")
             .bind(node)
             .bind(fence)
-            .bind(to_i64(date))
+            .bind(to_ms(now))
             .bind(conf.as_str())
             .execute(write.on())
             .await?;
@@ -93,7 +94,7 @@ impl Store {
         }
         query("UPDATE numberings SET seats = ?, changed_at = ? WHERE conf_id = ?")
             .bind(kept.seats)
-            .bind(to_i64(kept.date))
+            .bind(to_ms(kept.at))
             .bind(conf.as_str())
             .execute(write.on())
             .await?;
@@ -137,15 +138,15 @@ impl Store {
         Ok(all.into_iter().filter_map(|(id,)| ConfId::parse(&id)).collect())
     }
 
-    /// Deletes what hasn't changed since that date (ms since 1970), and in which nobody is awaited back. Answers how many
+    /// Deletes what hasn't changed since that moment, and in which nobody is awaited back. Answers how many
     /// conferences.
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn delete_numberings(&self, before: u64) -> Result<u64, StoreError> {
+    pub async fn delete_numberings(&self, before: Moment) -> Result<u64, StoreError> {
         let mut write = self.write().await?;
         let deleted = query("DELETE FROM numberings WHERE changed_at < ? AND seats = ?")
-            .bind(to_i64(before))
+            .bind(to_ms(before))
             .bind(NO_SEATS)
             .execute(write.on())
             .await?;
@@ -169,13 +170,12 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::Moment;
     use crate::store::tests::{Promises, conf, fresh, promises};
 
     const TTL: Duration = Duration::from_secs(1);
 
     fn write<'a>(events: &'a [(u64, String)], roster: Option<(&'a str, u64)>) -> NumberingWrite<'a> {
-        NumberingWrite { roster, seats: "{\"u1\":1}", epoch: "e", events, date: 5 }
+        NumberingWrite { roster, seats: "{\"u1\":1}", epoch: "e", events, at: Moment::at(5) }
     }
 
     fn events(seqs: std::ops::RangeInclusive<u64>, by: &str) -> Vec<(u64, String)> {
@@ -188,23 +188,23 @@ pub(super) mod tests {
         let first = store.under(&store.acquire_lease("a", Moment::at(1), TTL).await.unwrap());
         let second = store.under(&store.acquire_lease("b", Moment::at(1), TTL).await.unwrap());
         let room = conf("r1");
-        assert_eq!(first.take_numbering(&room, 1).await.unwrap(), None);
+        assert_eq!(first.take_numbering(&room, Moment::at(1)).await.unwrap(), None);
         assert!(first.keep_numbering(&room, write(&[], Some(("at 1", 0)))).await.unwrap());
         assert!(first.keep_numbering(&room, write(&events(2..=4, "a"), None)).await.unwrap());
-        assert_eq!(store.numberings_with_seats().await.unwrap(), [room.clone()]);
+        assert_eq!(store.numberings_with_seats().await.unwrap(), std::slice::from_ref(&room));
 
-        let kept = second.take_numbering(&room, 2).await.unwrap().expect("something is kept");
+        let kept = second.take_numbering(&room, Moment::at(2)).await.unwrap().expect("something is kept");
         assert_eq!((kept.roster.as_str(), kept.events.as_slice()), ("at 1", &["a2", "a3", "a4"].map(String::from)[..]));
         // Both take themselves for the owner: a number is given once.
         assert!(!first.keep_numbering(&room, write(&events(5..=5, "a"), None)).await.unwrap());
         assert!(second.keep_numbering(&room, write(&events(5..=6, "b"), Some(("at 6", 3)))).await.unwrap());
         assert!(!first.keep_numbering(&room, write(&events(7..=7, "a"), Some(("at 7", 7)))).await.unwrap());
-        let kept = second.take_numbering(&room, 3).await.unwrap().expect("something is kept");
+        let kept = second.take_numbering(&room, Moment::at(3)).await.unwrap().expect("something is kept");
         assert_eq!((kept.roster.as_str(), kept.events.as_slice()), ("at 6", &["a4", "b5", "b6"].map(String::from)[..]));
 
         // The node itself, started anew.
         let again = store.under(&store.acquire_lease("b", Moment::at(2), TTL).await.unwrap());
-        again.take_numbering(&room, 4).await.unwrap().expect("something is kept");
+        again.take_numbering(&room, Moment::at(4)).await.unwrap().expect("something is kept");
         let late = second.keep_numbering(&room, write(&events(7..=7, "b"), None)).await;
         assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
     }
@@ -213,13 +213,13 @@ pub(super) mod tests {
     async fn a_numbering_that_nobody_needs_is_deleted_with_its_events() {
         let (store, _place) = fresh().await;
         for room in ["r1", "r2"] {
-            store.take_numbering(&conf(room), 1).await.unwrap();
+            store.take_numbering(&conf(room), Moment::at(1)).await.unwrap();
             let kept = NumberingWrite { seats: if room == "r1" { NO_SEATS } else { "{\"u1\":1}" }, ..write(&[], None) };
             let added = events(2..=3, "x");
             assert!(store.keep_numbering(&conf(room), NumberingWrite { events: &added, ..kept }).await.unwrap());
         }
-        assert_eq!(store.delete_numberings(5).await.unwrap(), 0);
-        assert_eq!(store.delete_numberings(6).await.unwrap(), 1);
+        assert_eq!(store.delete_numberings(Moment::at(5)).await.unwrap(), 0);
+        assert_eq!(store.delete_numberings(Moment::at(6)).await.unwrap(), 1);
         assert!(!store.keep_numbering(&conf("r1"), write(&[], None)).await.unwrap());
         let mut read = store.read().await.unwrap();
         let left: i64 = query_scalar("SELECT COUNT(*) FROM numbered_events").fetch_one(read.on()).await.unwrap();

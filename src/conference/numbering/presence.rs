@@ -117,7 +117,7 @@ impl Numbering {
 
     /// Has those leave at the EIM whose seat is over.
     pub(super) fn end_seats(&mut self, now: u64, out: &mut Orders) {
-        for user in self.seats.over(now) {
+        for user in self.seats.ended(now) {
             let Some(Seat { generation, presence: Presence::Gone { member, .. } }) = self.seats.take(&user) else {
                 continue;
             };

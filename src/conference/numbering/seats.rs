@@ -116,7 +116,7 @@ impl Seats {
     }
 
     /// Users whose seat is over at that moment, and who weren't made to leave yet.
-    pub fn over(&self, now: u64) -> Vec<UserId> {
+    pub fn ended(&self, now: u64) -> Vec<UserId> {
         let is_over = |seat: &Seat| matches!(seat.presence, Presence::Gone { until, .. } if until <= now);
         self.0.iter().filter(|(_, seat)| is_over(seat)).map(|(user, _)| user.clone()).collect()
     }

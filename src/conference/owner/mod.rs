@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::core::{Failure, Limits, Subscribed};
 use super::log::Position;
-use crate::clock::date_ms;
+use crate::clock::Moment;
 use crate::eim::amqp::bindings::Bindings;
 use crate::eim::events::Receipt;
 use crate::eim::requests::Requests;
@@ -32,6 +32,10 @@ use task::Task;
 pub(super) const MAILBOX: usize = 1024;
 /// How many numbered events wait to be given to their conferences; when they are full, owners wait.
 pub(super) const NUMBERED: usize = 1024;
+
+/// How long the numbers of a conference without news are kept, in which nobody is awaited back: far longer than any
+/// client can resume from.
+const KEPT_MS: u64 = 86_400_000;
 
 /// A command to an owner.
 pub(super) enum Command {
@@ -173,8 +177,8 @@ impl Owners {
     /// # Errors
     /// A fault of the store.
     pub async fn collect(&self) -> Result<(), Refusal> {
-        const KEPT_MS: u64 = 86_400_000;
-        self.0.store.delete_numberings(date_ms().saturating_sub(KEPT_MS)).await.map(drop).map_err(Refusal::from)
+        let before = Moment::at(Moment::now().ms().saturating_sub(KEPT_MS));
+        self.0.store.delete_numberings(before).await.map(drop).map_err(Refusal::from)
     }
 }
 

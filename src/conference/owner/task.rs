@@ -37,7 +37,7 @@ const EPOCH: usize = 16;
 
 /// What came of a request to the EIM.
 enum Done {
-    Roster(Result<Roster, Failure>),
+    Roster(Result<Box<Roster>, Failure>),
     Left(UserId, Option<bool>),
 }
 
@@ -118,7 +118,7 @@ impl Task {
         self.core = numbering(&self.conf, &self.owners);
         (self.written, self.seats) = (None, String::new());
         loop {
-            match self.owners.0.store.take_numbering(&self.conf, date_ms()).await {
+            match self.owners.0.store.take_numbering(&self.conf, Moment::now()).await {
                 Ok(kept) => {
                     if let Some(resumed) = kept.and_then(Resumed::read) {
                         self.written = Some((resumed.roster.epoch.clone(), resumed.roster.seq));
@@ -227,7 +227,7 @@ impl Task {
             Done::Roster(Ok(roster)) => {
                 let is_over = roster.conference.state == ENDED && self.core.roster().is_none();
                 let epoch = random_text(EPOCH);
-                let differences = self.core.on_roster(roster, epoch, now, date, &mut self.orders);
+                let differences = self.core.on_roster(*roster, epoch, now, date, &mut self.orders);
                 applied("compare", differences);
                 metrics::counter!("confgate_numbering_compares_total", "outcome" => outcome(differences)).increment(1);
                 if is_over {
@@ -306,7 +306,7 @@ impl Task {
             seats: &seats,
             epoch: &epoch,
             events: &events,
-            date: date_ms(),
+            at: Moment::now(),
         };
         loop {
             match self.owners.0.store.keep_numbering(&self.conf, write).await {
@@ -339,7 +339,8 @@ impl Task {
                 tracing::warn!(%error, "the EIM's roster can't be read");
                 Failure::Unreachable
             };
-            Done::Roster(answer.and_then(|value| Roster::read(value, NumberedBy::Gateway).map_err(unreadable)))
+            let read = |value| Roster::read(value, NumberedBy::Gateway).map(Box::new).map_err(unreadable);
+            Done::Roster(answer.and_then(read))
         });
     }
 
