@@ -17,6 +17,7 @@
 //! | a connection | `http::HttpServer::serve` | its socket, its TLS, its requests |
 //! | an event socket | `rpc::event_socket::EventSockets::serve` (in its connection's task) | the socket (`http::ws::pump`), its inbox, its requests under way |
 //! | a conference | `conference::Conferences`, on first use | its core, its sockets' outboxes, its requests to the EIM |
+//! | an owner of a conference's numbers | `conference::owner::Owners`, on first use | its core, its requests to the EIM, its part of the store |
 //! | a link to the EIM | `eim::Eim::start` (callers, gateway; a session each in mode `c2s`) | the stream, the requests under way |
 //! | the built-in EIM's worker | `builtin_eim::runtime` | all of the built-in EIM's state |
 //! | the built-in EIM's links | `builtin_eim::runtime` | a stream each |

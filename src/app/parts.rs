@@ -16,8 +16,9 @@ use crate::admin::ReadinessSource;
 use crate::app::lifecycle::{Failure, Lifecycle};
 use crate::auth::{AuthService, Secrets};
 use crate::callgw::Pool;
+use crate::conference::owner::Owners;
 use crate::conference::sockets::Sockets;
-use crate::conference::{Conferences, EventReceivers, Limits};
+use crate::conference::{Conferences, EventReceivers, Limits, Source};
 use crate::config::Config;
 use crate::eim::Eim;
 use crate::eim::amqp;
@@ -26,6 +27,7 @@ use crate::eim::amqp::consumer::{Consumer, NOT_YET};
 use crate::eim::events::Inbound;
 use crate::eim::inbound::InboundSchema;
 use crate::eim::requests::Requests;
+use crate::event::{Event, NumberedBy};
 use crate::health::Health;
 use crate::http::{Handler, Neighbours};
 use crate::placement::{self, Placement};
@@ -43,6 +45,8 @@ pub(super) struct Parts {
     pub eim: Eim,
     pub calls: Requests,
     pub conferences: Conferences,
+    /// Where the gateway numbers events.
+    pub owners: Option<Owners>,
     pub sockets: Sockets,
     pub auth: AuthService,
     pub pool: Pool,
@@ -62,6 +66,8 @@ pub(super) struct Ends {
     /// The broker's consumer, and what it delivers.
     pub broker: Option<(Consumer, mpsc::Receiver<Inbound>)>,
     pub conferences: EventReceivers,
+    /// The events that the gateway has numbered.
+    pub numbered: Option<mpsc::Receiver<Event>>,
     pub placement: placement::Task,
     pub store_health_sender: watch::Sender<Health>,
     pub gateways_health_sender: watch::Sender<Health>,
@@ -82,8 +88,9 @@ impl Parts {
         let limits = Limits::from(&*config);
         let broker = amqp::Settings::of(&config.events);
         let bindings = broker.as_ref().map_or_else(Bindings::none, |broker| Bindings::new(broker.timeout));
+        let Numbers { source, owners, numbered } = Numbers::start(&config, &calls, &store, &bindings, &tracker);
         let (conferences, receivers) =
-            Conferences::new(calls.clone(), limits, node, generation, bindings.clone(), tracker.clone());
+            Conferences::new(source, limits, node, generation, bindings.clone(), tracker.clone());
         let sockets = Sockets::new(conferences.clone());
         let Secrets { keys, sealer, first } = Secrets::load(&config.auth, &store).await?;
         let (address, kept) = (config.http.web_address(http), store.clone());
@@ -96,14 +103,14 @@ impl Parts {
         let (store_health_sender, store_health) = watch::channel(Health::up());
         let (gateways_health_sender, gateways_health) = watch::channel(Health::up());
         let mut health = vec![("eim", eim.health()), ("store", store_health.clone()), ("callgw", gateways_health)];
-        let reads = Arc::new(InboundSchema::new(&schema, &config.eim.domain));
-        let (events, broker_events) = consumer(broker, &config.node.id, reads, bindings).unzip();
+        let (events, broker_events) = consumer(broker, &config, &schema, bindings).unzip();
         let (consumer, events_health) = events.unzip();
         health.extend(events_health.clone().map(|events| ("events", events)));
         let ends = Ends {
             inbound,
             broker: consumer.zip(broker_events),
             conferences: receivers,
+            numbered,
             placement: placing,
             store_health_sender,
             gateways_health_sender,
@@ -115,6 +122,7 @@ impl Parts {
             eim,
             calls,
             conferences,
+            owners,
             sockets,
             auth,
             pool,
@@ -174,17 +182,35 @@ impl Parts {
     }
 }
 
+/// Who numbers the conferences' events.
+struct Numbers {
+    source: Source,
+    owners: Option<Owners>,
+    numbered: Option<mpsc::Receiver<Event>>,
+}
+
+impl Numbers {
+    fn start(config: &Config, calls: &Requests, store: &Store, bindings: &Bindings, tracker: &TaskTracker) -> Self {
+        if config.events.numbered == NumberedBy::Eim {
+            return Self { source: Source::Eim(calls.clone()), owners: None, numbered: None };
+        }
+        let limits = Limits::from(config);
+        let (owners, numbered) = Owners::new(calls.clone(), store.clone(), bindings.clone(), limits, tracker.clone());
+        Self { source: Source::Owners(owners.clone()), owners: Some(owners), numbered: Some(numbered) }
+    }
+}
+
 /// What comes from the broker, and how that is.
 type BrokerEnds = ((Consumer, watch::Receiver<Health>), mpsc::Receiver<Inbound>);
 
 fn consumer(
     settings: Option<amqp::Settings>,
-    node: &str,
-    schema: Arc<InboundSchema>,
+    config: &Config,
+    schema: &Schema,
     bindings: Bindings,
 ) -> Option<BrokerEnds> {
-    let settings = settings?;
+    let (settings, schema) = (settings?, Arc::new(InboundSchema::new(schema, &config.eim.domain)));
     let (sender, inbound) = mpsc::channel(settings.prefetch.into());
     let (health_sender, health) = watch::channel(Health::down(NOT_YET));
-    Some(((Consumer::new(settings, node, schema, bindings, sender, health_sender), health), inbound))
+    Some(((Consumer::new(settings, &config.node.id, schema, bindings, sender, health_sender), health), inbound))
 }

@@ -18,14 +18,16 @@ use crate::auth::AuthService;
 use crate::callgw::Pool;
 use crate::clock::date_ms;
 use crate::conference::failover::Failover;
+use crate::conference::owner::Owners;
 use crate::conference::sockets::Sockets;
 use crate::conference::takeover::Takeover;
 use crate::conference::{ConferenceRef, Conferences, notification};
 use crate::eim::events::Inbound;
 use crate::eim::iq_handler::WebAddress;
-use crate::event::Change;
+use crate::event::{Change, Event};
 use crate::health::Health;
 use crate::http::ws::send_queue::Close;
+use crate::ids::UserId;
 use crate::store::Store;
 
 /// How often families that other nodes ended are asked for: an ended token is refused everywhere within a second.
@@ -44,14 +46,30 @@ const GOING_AWAY: Duration = Duration::from_secs(2);
 
 /// Starts them all.
 pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
-    let Parts { config, store, conferences, sockets, auth, pool, tracker, .. } = parts;
-    let Ends { inbound, broker, conferences: receivers, placement, store_health_sender, gateways_health_sender } = ends;
+    let Parts { config, store, conferences, owners, sockets, auth, pool, tracker, .. } = parts;
+    let Ends {
+        inbound,
+        broker,
+        conferences: receivers,
+        numbered,
+        placement,
+        store_health_sender,
+        gateways_health_sender,
+    } = ends;
     lifecycle.work("store", watch_store(store.clone(), store_health_sender));
-    let handing_on = handle_inbound(inbound, conferences.clone(), sockets.clone(), auth.clone(), tracker.clone());
-    lifecycle.work("events", handing_on);
+    let targets = EventTargets {
+        conferences: conferences.clone(),
+        owners: owners.clone(),
+        sockets: sockets.clone(),
+        auth: auth.clone(),
+        tracker: tracker.clone(),
+    };
+    lifecycle.work("events", targets.clone().hand_on(inbound));
+    if let Some(numbered) = numbered {
+        lifecycle.work("numbered events", hand_on_numbered(numbered, conferences.clone()));
+    }
     if let Some((consumer, inbound)) = broker {
-        let handing_on = handle_inbound(inbound, conferences.clone(), sockets.clone(), auth.clone(), tracker.clone());
-        lifecycle.work("broker events", handing_on);
+        lifecycle.work("broker events", targets.hand_on(inbound));
         lifecycle.work("broker", consumer.run(lifecycle.hard()));
     }
     lifecycle.work("lifecycle_events", follow_ups::take(receivers.lifecycle_events, auth.clone()));
@@ -62,7 +80,8 @@ pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
     let failover = Failover::new(conferences.clone(), sockets.clone(), store.clone(), caught_up, config.node.lease);
     lifecycle.work("failover", failover.run(lifecycle.soft()));
     lifecycle.work("revocations", revoke(auth.clone(), pool.clone()));
-    lifecycle.work("collector", collect(auth.clone(), conferences.clone(), config.limits.guest_idle));
+    let collecting = collect(auth.clone(), conferences.clone(), owners.clone(), config.limits.guest_idle);
+    lifecycle.work("collector", collecting);
     lifecycle.work("gateways", watch_gateways(pool.clone(), gateways_health_sender));
     for (part, health) in parts.health.clone() {
         lifecycle.work("health", notify_health(part, health, sockets.clone()));
@@ -70,25 +89,41 @@ pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
     lifecycle.listener("sockets", drain_sockets(sockets.clone(), lifecycle.soft(), config.limits.drain));
 }
 
-/// Dispatches the EIM's events.
-async fn handle_inbound(
-    mut inbound: mpsc::Receiver<Inbound>,
+/// Where the EIM's events go.
+#[derive(Clone)]
+struct EventTargets {
     conferences: Conferences,
+    owners: Option<Owners>,
     sockets: Sockets,
     auth: AuthService,
     tracker: TaskTracker,
-) {
-    while let Some(event) = inbound.recv().await {
+}
+
+impl EventTargets {
+    async fn hand_on(self, mut inbound: mpsc::Receiver<Inbound>) {
+        while let Some(event) = inbound.recv().await {
+            self.dispatch(event).await;
+        }
+    }
+
+    async fn dispatch(&self, event: Inbound) {
+        let Self { conferences, owners, sockets, auth, tracker } = self;
         match event {
             Inbound::Event { to, event, receipt } => {
-                if let (Change::Created(made), Some(user)) = (&event.change, to) {
-                    let own = ConferenceRef { conf_id: made.conf_id.clone(), call: made.call.is_some() };
-                    sockets.created(&user, &own).await;
-                }
+                self.created(&event.change, to).await;
                 conferences.event(event, receipt).await;
+            }
+            Inbound::Unnumbered { to, event, receipt } => {
+                self.created(&event.change, to).await;
+                if let Some(owners) = owners {
+                    owners.change(event, receipt);
+                }
             }
             Inbound::CallEvent { to, event, .. } => sockets.send_call_event(&to, &event),
             Inbound::Up => {
+                if let Some(owners) = owners {
+                    owners.doubt();
+                }
                 sockets.link_up(None);
                 conferences.link_up().await;
             }
@@ -106,6 +141,21 @@ async fn handle_inbound(
                 });
             }
         }
+    }
+
+    /// Tells the user's socket of a conference that was made for them.
+    async fn created(&self, change: &Change, to: Option<UserId>) {
+        if let (Change::Created(made), Some(user)) = (change, to) {
+            let own = ConferenceRef { conf_id: made.conf_id.clone(), call: made.call.is_some() };
+            self.sockets.created(&user, &own).await;
+        }
+    }
+}
+
+/// Gives each event that the gateway has numbered to its conference.
+async fn hand_on_numbered(mut numbered: mpsc::Receiver<Event>, conferences: Conferences) {
+    while let Some(event) = numbered.recv().await {
+        conferences.event(event, None).await;
     }
 }
 
@@ -148,13 +198,18 @@ async fn revoke(auth: AuthService, pool: Pool) {
     }
 }
 
-async fn collect(auth: AuthService, conferences: Conferences, guest_idle: Duration) {
+async fn collect(auth: AuthService, conferences: Conferences, owners: Option<Owners>, guest_idle: Duration) {
     let mut tick = interval((guest_idle / 4).clamp(COLLECT.0, COLLECT.1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         if let Err(refusal) = auth.collect_due(&conferences).await {
             tracing::debug!(key = refusal.key(), "collecting");
+        }
+        if let Some(owners) = &owners
+            && let Err(refusal) = owners.collect().await
+        {
+            tracing::debug!(key = refusal.key(), "collecting numbers");
         }
     }
 }

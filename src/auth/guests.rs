@@ -251,7 +251,7 @@ impl AuthService {
         }
         let found = self.0.calls.as_gateway("eim.snapshot", &object(json!({"confId": conf}))).await;
         let roster: Roster = match found {
-            Ok(found) => serde_json::from_value(found).map_err(Refusal::fault)?,
+            Ok(found) => Roster::read(found, self.0.config.events.numbered).map_err(Refusal::fault)?,
             Err(refusal) if refusal.kind == Kind::NotFound => return self.conference_ended(conf).await,
             // The EIM can't say now; another time. Nobody is sent away meanwhile.
             Err(_) => return Ok(()),

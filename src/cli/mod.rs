@@ -265,7 +265,7 @@ fn load_schema(config: &Config) -> Result<Schema, ExitCode> {
 
 /// The schema with the configuration's own files, whose examples come out as they say.
 fn read_schema(config: &Config) -> Result<Schema, Vec<String>> {
-    let schema = Schema::load(config.eim.schema_dir.as_deref())?;
+    let schema = Schema::load_for(config.eim.schema_dir.as_deref(), config.events.numbered)?;
     check_examples(&schema)?;
     Ok(schema)
 }

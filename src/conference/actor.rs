@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -13,15 +12,15 @@ use crate::clock::stall::LATE;
 use crate::clock::{self, Moment};
 use crate::eim::amqp::bindings::{Binding, Subject};
 use crate::eim::events::Receipt;
-use crate::eim::requests::{Requests, object};
 use crate::event::{Event, Roster};
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
 use crate::ids::{ConfId, UserId};
-use crate::refusal::{Kind, Refusal};
+use crate::refusal::Refusal;
 
-use super::core::{Core, Effect, EimRequest, Failure, MediaPermissions, Start, Subscribed};
-use super::{Conferences, Ending, LIFECYCLE_EVENTS, MAILBOX, MEDIA_PERMISSIONS, Position};
+use super::core::{Core, Effect, MediaPermissions, Start};
+use super::source::EimReply;
+use super::{Conferences, Ending, LIFECYCLE_EVENTS, MAILBOX, MEDIA_PERMISSIONS};
 
 /// How often graces and retries are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -74,13 +73,6 @@ pub fn spawn(registry: Conferences, conf: ConfId) -> Arc<Handle> {
     let actor = Actor { core, registry, sockets, requests, receiver, _binding: binding };
     tracker.spawn(actor.run());
     Arc::new(Handle(sender))
-}
-
-enum EimReply {
-    Subscribe(UserId, Result<Subscribed, Failure>),
-    Presence(UserId, Result<(), Failure>),
-    Snapshot(Result<Roster, Failure>),
-    Look(Result<Roster, Failure>),
 }
 
 /// Owns everything of one conference on this node; nobody else touches it.
@@ -212,14 +204,14 @@ impl Actor {
                 }
             }
             Effect::EimRequest(request) => {
-                let calls = self.registry.0.calls.clone();
+                let source = self.registry.0.source.clone();
                 let (conf, node) = (self.core.conf_id().clone(), self.registry.0.node.clone());
                 let bindings = self.registry.0.bindings.clone();
                 self.requests.spawn(async move {
                     if request.reads_roster() {
                         bindings.settled(&Subject::Conference(conf.clone())).await;
                     }
-                    perform(request, &calls, &conf, &node).await
+                    source.perform(request, &conf, &node).await
                 });
             }
             Effect::Grant(permissions) => self.grant(permissions).await,
@@ -245,97 +237,5 @@ impl Actor {
 
     fn socket(&self, user: &UserId, generation: u64) -> Option<&Outbox> {
         self.sockets.get(user).filter(|(g, _)| *g == generation).map(|(_, outbox)| outbox)
-    }
-}
-
-async fn perform(request: EimRequest, calls: &Requests, conf: &ConfId, node: &str) -> EimReply {
-    let base = |user: &UserId, generation: u64| json!({"confId": conf, "userId": user, "node": node, "generation": generation});
-    match request {
-        EimRequest::Subscribe { user, generation, since } => {
-            let mut params = object(base(&user, generation));
-            if let Some(Position { epoch, seq }) = since {
-                params.insert("sinceEpoch".into(), epoch.into());
-                params.insert("sinceSeq".into(), seq.into());
-            }
-            let answer = calls.as_user("eim.subscribe", &user, &params).await;
-            // A member that isn't admitted is told of themselves only; the log needs the whole.
-            let answer = match answer {
-                Ok(own) if own["restricted"] == true => calls.as_gateway("eim.snapshot", &conference(conf)).await,
-                other => other,
-            };
-            EimReply::Subscribe(user, subscribed(answer))
-        }
-        EimRequest::Unsubscribe { user, generation, linger_ms } => {
-            let mut params = object(base(&user, generation));
-            params.insert("lingerMs".into(), linger_ms.into());
-            let answer = calls.as_user("eim.unsubscribe", &user, &params).await;
-            EimReply::Presence(user, done(answer))
-        }
-        EimRequest::Away { user, generation } => {
-            let mut params = object(base(&user, generation));
-            params.insert("state".into(), "reconnecting".into());
-            let answer = calls.as_gateway("eim.presence", &params).await;
-            EimReply::Presence(user, done(answer))
-        }
-        EimRequest::Gone { user, generation, keep_ms } => {
-            let mut params = object(base(&user, generation));
-            params.insert("state".into(), "gone".into());
-            params.insert("keepMs".into(), keep_ms.into());
-            let answer = calls.as_gateway("eim.presence", &params).await;
-            EimReply::Presence(user, done(answer))
-        }
-        EimRequest::Snapshot => EimReply::Snapshot(roster(calls.as_gateway("eim.snapshot", &conference(conf)).await)),
-        EimRequest::Look => EimReply::Look(roster(calls.as_gateway("eim.snapshot", &conference(conf)).await)),
-    }
-}
-
-/// Tells the EIM that this node has started anew; answers who was on it.
-pub async fn reset_node(calls: &Requests, node: &str, generation: u64) -> Result<Vec<(ConfId, UserId)>, Refusal> {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Seat {
-        conf_id: ConfId,
-        user_id: UserId,
-    }
-    let params = object(json!({"node": node, "generation": generation}));
-    let answer = calls.as_gateway("eim.resetNode", &params).await?;
-    let seats: Vec<Seat> = answer
-        .get("seats")
-        .cloned()
-        .map(serde_json::from_value)
-        .transpose()
-        .map_err(Refusal::fault)?
-        .unwrap_or_default();
-    Ok(seats.into_iter().map(|s| (s.conf_id, s.user_id)).collect())
-}
-
-fn conference(conf: &ConfId) -> Map<String, Value> {
-    object(json!({"confId": conf}))
-}
-
-fn roster(answer: Result<Value, Refusal>) -> Result<Roster, Failure> {
-    let value = answer.map_err(|refusal| failure(&refusal))?;
-    serde_json::from_value(value).map_err(|error| unreadable(&error))
-}
-
-fn subscribed(answer: Result<Value, Refusal>) -> Result<Subscribed, Failure> {
-    Subscribed::read(answer.map_err(|refusal| failure(&refusal))?).map_err(|error| unreadable(&error))
-}
-
-fn unreadable(error: &serde_json::Error) -> Failure {
-    tracing::warn!(%error, "the EIM's roster can't be read");
-    Failure::Unreachable
-}
-
-fn done(answer: Result<Value, Refusal>) -> Result<(), Failure> {
-    answer.map(drop).map_err(|refusal| failure(&refusal))
-}
-
-pub(super) fn failure(refusal: &Refusal) -> Failure {
-    match refusal.kind {
-        _ if refusal.is_retryable() => Failure::Unreachable,
-        Kind::NotFound | Kind::NotOpen => Failure::NoConference,
-        Kind::EimRefused => Failure::Unwilling,
-        _ => Failure::Refused,
     }
 }

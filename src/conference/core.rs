@@ -12,6 +12,7 @@ use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, MemberState,
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Close;
 use crate::ids::{ConfId, UserId};
+use crate::refusal::{Kind, Refusal};
 
 pub use self::history::Subscribed;
 use self::look::Look;
@@ -167,6 +168,17 @@ pub enum Failure {
     Unwilling,
     /// The EIM knows of no such conference, or it is over.
     NoConference,
+}
+
+impl From<&Refusal> for Failure {
+    fn from(refusal: &Refusal) -> Self {
+        match refusal.kind {
+            _ if refusal.is_retryable() => Self::Unreachable,
+            Kind::NotFound | Kind::NotOpen => Self::NoConference,
+            Kind::EimRefused => Self::Unwilling,
+            _ => Self::Refused,
+        }
+    }
 }
 
 /// The first message to a subscriber.

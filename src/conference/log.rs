@@ -146,6 +146,11 @@ impl Log {
         self.has(event) || event.epoch == self.roster.epoch && self.is_next(event)
     }
 
+    /// The events kept, oldest first.
+    pub fn entries(&self) -> impl Iterator<Item = &Event> {
+        self.entries.iter().map(|entry| &*entry.event)
+    }
+
     /// The newest entry.
     pub fn last(&self) -> Option<&Entry> {
         self.entries.back()

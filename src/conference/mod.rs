@@ -1,5 +1,6 @@
 //! The conferences whose people this node holds: one task for each, around a pure core, and the log that sockets
-//! resume from. The EIM alone numbers events; here they are kept, handed on and asked for again.
+//! resume from. One alone numbers a conference's events: the EIM, or for an EIM that gives no numbers its owner here
+//! ([`owner`]); the conferences keep them, hand them on and ask for them again.
 
 mod actor;
 mod attached;
@@ -8,7 +9,10 @@ pub mod failover;
 mod lapses;
 mod limits;
 mod log;
+mod numbering;
+pub mod owner;
 pub mod sockets;
+mod source;
 pub mod takeover;
 
 #[cfg(test)]
@@ -28,7 +32,6 @@ use tokio_util::task::TaskTracker;
 use crate::clock::date_ms;
 use crate::eim::amqp::bindings::Bindings;
 use crate::eim::events::Receipt;
-use crate::eim::requests::Requests;
 use crate::event::{Event, Roster};
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Outbox;
@@ -38,6 +41,7 @@ use crate::sync;
 
 pub use self::core::{LifecycleEvent, Limits, MediaPermissions, Right, Start};
 pub use self::log::{Position, notification};
+pub use self::source::Source;
 use actor::{Command, Handle};
 
 /// How many commands wait at one conference. When it is full the sender waits: sockets and the EIM link slow down.
@@ -82,7 +86,7 @@ pub struct Conferences(Arc<Inner>);
 
 struct Inner {
     actors: Mutex<HashMap<ConfId, Arc<Handle>>>,
-    calls: Requests,
+    source: Source,
     limits: Limits,
     node: String,
     bindings: Bindings,
@@ -109,7 +113,7 @@ pub struct EventReceivers {
 impl Conferences {
     /// `generation`: the first one, greater than all that earlier processes of this node have used.
     pub fn new(
-        calls: Requests,
+        source: Source,
         limits: Limits,
         node: String,
         generation: u64,
@@ -123,7 +127,7 @@ impl Conferences {
         let refused = Mutex::default();
         let inner = Inner {
             actors,
-            calls,
+            source,
             limits,
             node,
             bindings,
@@ -226,7 +230,7 @@ impl Conferences {
     /// they come back. Those who are back already stay so.
     pub async fn restore(&self) -> Result<usize, Refusal> {
         let generation = self.0.first_generation;
-        let seats = actor::reset_node(&self.0.calls, &self.0.node, generation).await?;
+        let seats = self.0.source.reset_node(&self.0.node, generation, &self.0.node).await?;
         let count = seats.len();
         for (conf, user) in seats {
             self.actor(&conf).send(Command::AwaySinceRestart { user, generation }).await;
@@ -238,7 +242,7 @@ impl Conferences {
     /// all that either node has used. Answers the conferences that they are in.
     async fn inherit(&self, node: &str, generation: u64) -> Result<HashSet<ConfId>, Refusal> {
         self.0.generations.fetch_max(generation + 1, Ordering::Relaxed);
-        let seats = actor::reset_node(&self.0.calls, node, generation).await?;
+        let seats = self.0.source.reset_node(node, generation, &self.0.node).await?;
         let mut conferences = HashSet::new();
         for (conf, user) in seats {
             self.actor(&conf).send(Command::Inherit { user, generation }).await;

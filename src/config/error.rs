@@ -14,7 +14,7 @@ const SHOWN_MAX: usize = 120;
 const SECRETS: [&str; 4] = ["secret", "token", "password", "admin_secret"];
 
 /// Keys that other versions may have, and this one hasn't.
-const NOT_AVAILABLE: [&str; 2] = ["live", "events.numbered"];
+const NOT_AVAILABLE: [&str; 1] = ["live"];
 
 /// Keys of lists and tables that hold such keys.
 const HOLDERS: [&str; 5] = ["auth.clients", "auth.keys", "eim.users", "callgw.nodes", "callgw.turn"];

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::check::Findings;
 use super::eim::EimMode;
 use super::{HOUR_MS, Range, values};
+use crate::event::NumberedBy;
 use crate::ids::Secret;
 
 /// `events.mode`.
@@ -29,6 +30,8 @@ pub enum EventsMode {
 pub struct Events {
     /// Where it isn't set: `inproc` with the built-in EIM, `xmpp` with an external one.
     pub mode: EventsMode,
+    /// Who numbers them.
+    pub numbered: NumberedBy,
     /// `amqp://` or `amqps://`, with user, password, host, port and vhost. A secret, because it has a password.
     pub url: Option<Secret>,
     /// The durable topic exchange that the EIM publishes to.
@@ -58,6 +61,7 @@ impl Default for Events {
     fn default() -> Self {
         Self {
             mode: EventsMode::Inproc,
+            numbered: NumberedBy::Eim,
             url: None,
             exchange: "eim.conference".to_owned(),
             ca: None,
@@ -84,6 +88,12 @@ impl Events {
     pub(super) fn check(&self, eim: EimMode, found: &mut Findings) {
         if self.mode == EventsMode::Inproc && eim != EimMode::Builtin {
             found.refuse("events.mode", "\"xmpp\" or \"amqp\", since eim.mode is not \"builtin\"");
+        }
+        if self.numbered == NumberedBy::Gateway && eim == EimMode::Builtin {
+            found.refuse(
+                "events.numbered",
+                "\"eim\", since eim.mode is \"builtin\": the built-in EIM numbers its events",
+            );
         }
         // The library's reader takes an IPv6 address for localhost.
         let is_url = |url: &Secret| !url.expose().contains('[') && url.expose().parse::<AMQPUri>().is_ok();

@@ -300,6 +300,7 @@ fn dependent_keys_are_demanded_together() {
         ("[eim]\nreconnect_min_ms = 9\nreconnect_max_ms = 8", vec!["eim.reconnect_min_ms"]),
         ("[eim]\nmode = \"c2s\"\nhost = \"h\"\n[events]\nmode = \"inproc\"", vec!["events.mode"]),
         ("[events]\nurl = \"http://h\"", vec!["events.url"]),
+        ("[events]\nnumbered = \"gateway\"", vec!["events.numbered"]),
         ("[events]\nurl = \"amqp://[::1]:5672\"", vec!["events.url"]),
         ("[eim]\nmode = \"c2s\"\nhost = \"h\"\n[events]\nmode = \"amqp\"", vec!["events.url"]),
         (

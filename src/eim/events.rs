@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::date_ms;
 use crate::eim::inbound::{InboundEvent, InboundSchema, Message, Outcome};
 use crate::eim::iq_handler::WebAddress;
-use crate::event::{CallEvent, Event, Role};
+use crate::event::{CallEvent, ConferenceEvent, Event, NumberedBy, Role};
 use crate::ids::{ConfId, UserId};
 use crate::rate_limit::limiter::Rate;
 
@@ -59,6 +59,15 @@ pub enum Inbound {
         /// Of one that a broker delivered.
         receipt: Option<Receipt>,
     },
+    /// The same of an EIM that numbers nothing, or whose numbers don't count: [`NumberedBy::Gateway`].
+    Unnumbered {
+        /// The receiver's name.
+        to: Option<UserId>,
+        /// The event, without a number.
+        event: ConferenceEvent,
+        /// Of one that a broker delivered.
+        receipt: Option<Receipt>,
+    },
     /// A call's event. It has no number.
     CallEvent {
         /// The receiver's name.
@@ -100,8 +109,12 @@ impl Inbound {
         };
         let inbound = |event| match event {
             InboundEvent::Call { to, event } => Ok(Self::CallEvent { to, event, receipt: None }),
+            InboundEvent::Conference { to, event } if schema.numbered_by() == NumberedBy::Gateway => {
+                let event = ConferenceEvent { numbering: None, ..event };
+                Ok(Self::Unnumbered { to, event, receipt: None })
+            }
             InboundEvent::Conference { to, event } => {
-                let event = event.numbered().ok_or("epoch, seq: absent, and the gateway numbers no events")?;
+                let event = event.numbered().ok_or("epoch, seq: absent, and events.numbered is \"eim\"")?;
                 Ok(Self::Event { to, event, receipt: None })
             }
         };
@@ -110,7 +123,9 @@ impl Inbound {
 
     /// The same with the receipt of the delivery that it came in.
     pub fn delivered(mut self, by: &Receipt) -> Self {
-        if let Self::Event { receipt, .. } | Self::CallEvent { receipt, .. } = &mut self {
+        if let Self::Event { receipt, .. } | Self::Unnumbered { receipt, .. } | Self::CallEvent { receipt, .. } =
+            &mut self
+        {
             *receipt = Some(by.clone());
         }
         self

@@ -6,6 +6,7 @@ mod publication;
 mod wire;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::ids::{ConfId, UserId};
 use crate::precis::display_name;
@@ -13,7 +14,7 @@ use crate::precis::display_name;
 pub use call::{CallData, CallEvent, CallMode, CallOf, CallStep};
 pub use change::{Change, Custom, Left, LeftReason, OWN_PREFIX, WaitingReason, WaitingRemoved};
 pub use publication::Publication;
-pub use wire::{AnyEvent, ConferenceEvent, Event, Numbering};
+pub use wire::{AnyEvent, ConferenceEvent, Event, NumberedBy, Numbering};
 
 /// `state` of a conference that is open.
 pub const OPEN: u8 = 0;
@@ -175,6 +176,18 @@ pub struct Roster {
 pub const SNAPSHOT_MESSAGES: usize = 200;
 
 impl Roster {
+    /// Of the result of `eim.snapshot`. Where the gateway numbers, the EIM's epoch is "" and its number 0, whatever it says.
+    ///
+    /// # Errors
+    /// What is missing, or has another form.
+    pub fn read(mut result: Value, numbered: NumberedBy) -> Result<Self, serde_json::Error> {
+        if let (NumberedBy::Gateway, Some(members)) = (numbered, result.as_object_mut()) {
+            members.insert("epoch".to_owned(), "".into());
+            members.insert("seq".to_owned(), 0.into());
+        }
+        serde_json::from_value(result)
+    }
+
     /// Makes the change; `seq` and `epoch` are the caller's business. Replaying a conference's changes over its
     /// snapshot this way always gives the EIM's roster: the EIM itself changes its state by this function.
     pub fn apply(&mut self, change: &Change) {

@@ -27,6 +27,17 @@ pub struct Event {
     pub actor: Option<UserId>,
 }
 
+/// Who numbers a conference's events: one alone does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NumberedBy {
+    /// The EIM.
+    #[default]
+    Eim,
+    /// The gateway, for an EIM that has no numbers.
+    Gateway,
+}
+
 /// The place of an event in its conference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numbering {

@@ -22,6 +22,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::event::NumberedBy;
+
 pub use access::Access;
 pub use inbound::{
     Condition, Demand, EventBody, EventRule, EventRules, InboundExample, InboundFiles, KindRule, OWN_TYPE, QName,
@@ -51,6 +53,14 @@ impl Schema {
     /// # Errors
     /// Everything that is wrong, one line each: file, place in the file, what.
     pub fn load(dir: Option<&Path>) -> Result<Self, Vec<String>> {
+        Self::load_for(dir, NumberedBy::Eim)
+    }
+
+    /// The same for an EIM whose events are numbered by it, or by the gateway.
+    ///
+    /// # Errors
+    /// As for [`Schema::load`].
+    pub fn load_for(dir: Option<&Path>, numbered: NumberedBy) -> Result<Self, Vec<String>> {
         let mut errors = Vec::new();
         let files = files::Files::read(dir, &mut errors);
         let compiler = compile::Compiler::new(&files, &mut errors);
@@ -61,7 +71,7 @@ impl Schema {
                 list.insert(method.name.clone(), Arc::new(method));
             }
         }
-        let inbound = inbound::InboundCompiler::new(&files, &mut errors).compile(&mut errors);
+        let inbound = inbound::InboundCompiler::new(&files, numbered, &mut errors).compile(&mut errors);
         let openrpc = document::openrpc(&files);
         let asyncapi = document::asyncapi(&files, &mut errors);
         let Some(inbound) = inbound.filter(|_| errors.is_empty()) else { return Err(errors) };

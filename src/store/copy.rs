@@ -9,8 +9,20 @@ use super::query::Value;
 use super::{Database, Store, StoreError};
 
 /// What is copied. Leases are, so that a node's fencing number goes on.
-const TABLES: &[&str] =
-    &["documents", "links", "families", "accounts", "bars", "allocations", "drains", "audit", "nodes", "settings"];
+const TABLES: &[&str] = &[
+    "documents",
+    "links",
+    "families",
+    "accounts",
+    "bars",
+    "allocations",
+    "drains",
+    "audit",
+    "nodes",
+    "settings",
+    "numberings",
+    "numbered_events",
+];
 /// Rows of one statement, and about how many bytes of text: a server takes 16 MB at once by default.
 const ROWS_AT_ONCE: usize = 200;
 const BYTES_AT_ONCE: usize = 1024 * 1024;

@@ -47,6 +47,8 @@ steps! {
     32 "0032_call_gateways",
     33 "0033_write_scopes",
     34 "0034_write_scopes_all",
+    35 "0035_numberings",
+    36 "0036_numbered_events",
 }
 
 /// What a MySQL server is told of each table: texts are compared byte by byte, as SQLite does.

@@ -26,6 +26,7 @@ mod links;
 mod migrations;
 mod mysql;
 mod node_lock;
+mod numberings;
 mod open;
 mod open_sockets;
 mod query;
@@ -58,6 +59,7 @@ pub use failover::{Heir, NodeState};
 pub use leases::Lease;
 pub use links::{Link, LinkUse, NewLink};
 pub use node_lock::{NodeLock, NodeRole};
+pub use numberings::{KeptNumbering, NumberingWrite};
 pub use open_sockets::{OpenedSocket, RegisteredSocket};
 pub use refresh_token_families::{Family, NewFamily, Rotation};
 

@@ -39,7 +39,7 @@ const WIRES: usize = 1;
 const SHELL_CRATES: [&str; 6] = ["axum", "tokio", "hyper", "sqlx", "rustls", "tungstenite"];
 
 /// The ground's modules that are plain values and functions, and the rooms' pure cores.
-const PURE: [&str; 24] = [
+const PURE: [&str; 25] = [
     "src/clock/",
     "src/sync.rs",
     "src/ids.rs",
@@ -59,6 +59,7 @@ const PURE: [&str; 24] = [
     "src/builtin_eim/",
     "src/conference/core",
     "src/conference/log.rs",
+    "src/conference/numbering/",
     "src/placement/core.rs",
     "src/callgw/choice",
     "src/media/group/",

@@ -36,7 +36,10 @@ async fn check_refuses_what_serve_refuses() {
         ("[events]\nmode = \"amqp\"\nurl = \"amqp://127.0.0.1\"\n", "events.mode"),
         ("[store]\nurl = \"postgres://127.0.0.1/confgate\"\n", "store.url"),
         ("[live]\ncallback_listen = \"127.0.0.1:0\"\n", "live is not available in this version"),
-        ("[events]\nnumbered = \"gateway\"\n", "events.numbered is not available in this version"),
+        (
+            "[events]\nnumbered = \"gateway\"\n",
+            "events.numbered = \"gateway\"; allowed: \"eim\", since eim.mode is \"builtin\": the built-in EIM numbers its events",
+        ),
     ] {
         let (code, said) = check(config).await;
         assert_eq!(code, Some(2), "{said}");

@@ -49,6 +49,7 @@ mod idle_guests;
 mod janus;
 mod janus_cascade;
 mod links;
+mod meet_eim;
 mod mysql;
 mod nodes;
 mod one2one;

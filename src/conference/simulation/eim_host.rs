@@ -13,7 +13,6 @@ use super::history::History;
 use super::messages::{Connected, EimCall, Kept, Message, Timer, World, pause};
 use super::schedule::{ConnectionId, End, Ms};
 use crate::builtin_eim::{Eim, EventDelivery, Limits, Output, Settings, Write};
-use crate::conference::actor::failure;
 use crate::conference::core::Failure;
 use crate::eim::convert::{self, Dialect};
 use crate::eim::requests::object;
@@ -326,7 +325,7 @@ impl EimHost {
 
 /// The answer to a request is the first of the stanzas, as events leave by the broker.
 fn read(call: &EimCall, stanzas: &[Stanza]) -> Result<Value, Failure> {
-    convert::from_iq(x_iq(call), &stanzas[0], &DIALECT).map_err(|refusal| failure(&refusal))
+    convert::from_iq(x_iq(call), &stanzas[0], &DIALECT).map_err(|refusal| Failure::from(&refusal))
 }
 
 impl Publisher {

@@ -43,7 +43,7 @@ use body::Bodies;
 use reader::{Envelope, Reader};
 use senders::Senders;
 
-use crate::event::{CallEvent, ConferenceEvent};
+use crate::event::{CallEvent, ConferenceEvent, NumberedBy};
 use crate::ids::{ConfId, UserId};
 use crate::schema::{EventBody, InboundFiles, KeyPattern, Schema, XEvent, XReason, XRequest};
 use crate::xmpp::xml::Stanza;
@@ -107,14 +107,20 @@ pub struct InboundSchema {
     web_address: Arc<XRequest>,
     reason: Arc<XReason>,
     domain: String,
+    numbered: NumberedBy,
 }
 
 impl InboundSchema {
     /// Of the EIM of that domain.
     pub fn new(schema: &Schema, domain: &str) -> Self {
-        let InboundFiles { events, web_address, reason, .. } = schema.inbound().clone();
+        let InboundFiles { events, web_address, reason, numbered, .. } = schema.inbound().clone();
         let senders = Senders::new(domain, schema.addresses(domain), &events);
-        Self { events, senders, web_address, reason, domain: domain.to_owned() }
+        Self { events, senders, web_address, reason, domain: domain.to_owned(), numbered }
+    }
+
+    /// Who numbers a conference's events.
+    pub fn numbered_by(&self) -> NumberedBy {
+        self.numbered
     }
 
     /// Where the reason of a refusal stands.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::eim::events::Inbound;
 use crate::event::Change;
 use crate::xmpp::xml::Element;
 
@@ -18,19 +19,27 @@ fn built_in() -> InboundSchema {
 }
 
 fn of_directory(dir: Option<&Path>) -> InboundSchema {
-    let schema = Schema::load(dir).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+    numbered_by(NumberedBy::Eim, dir)
+}
+
+fn numbered_by(numbered: NumberedBy, dir: Option<&Path>) -> InboundSchema {
+    let schema = Schema::load_for(dir, numbered).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
     check_examples(&schema).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
     InboundSchema::new(&schema, DOMAIN)
 }
 
 fn with_files(files: &[Value]) -> InboundSchema {
+    with_files_of(NumberedBy::Eim, files)
+}
+
+fn with_files_of(numbered: NumberedBy, files: &[Value]) -> InboundSchema {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::create_dir(dir.path().join("events")).expect("a folder");
     for file in files {
         let name = format!("events/{}.json", file["name"].as_str().expect("a name"));
         std::fs::write(dir.path().join(name), file.to_string()).expect("a file");
     }
-    of_directory(Some(dir.path()))
+    numbered_by(numbered, Some(dir.path()))
 }
 
 fn delivered(inbound: &InboundSchema, key: &str, body: &str) -> Outcome {
@@ -432,6 +441,28 @@ fn by_key() -> [Value; 3] {
         file("k.rest", json!(["k.{confId}.{type}"]), rest, "k.r1.x.y", json!([1]), event("eim.x.y", json!({}))),
         file("k.call", json!(["calls"]), call, "calls", ring, rung),
     ]
+}
+
+#[test]
+fn events_need_no_numbers_where_the_gateway_gives_them_and_numbers_that_they_have_are_ignored() {
+    let mut unnumbered = foreign_chat();
+    for member in ["epoch", "seq"] {
+        unnumbered["x-event"].as_object_mut().expect("an object").remove(member);
+        unnumbered["examples"][0]["events"][0].as_object_mut().expect("an object").remove(member);
+    }
+    let body = r#"{"v":1,"kind":"bell","room":{"id":5,"counter":1},"parts":[]}"#;
+    for file in [unnumbered, foreign_chat()] {
+        let inbound = with_files_of(NumberedBy::Gateway, &[file]);
+        let read = Inbound::read(&inbound, Message::Amqp { key: "chat", body: body.as_bytes() });
+        let Ok(Some(events)) = read else { panic!("{read:?}") };
+        let [Inbound::Unnumbered { event, .. }] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((&event.numbering, event.change.name()), (&None, "eim.bell"));
+    }
+    let plain = LEFT.replace("\"epoch\":\"e\",\"seq\":7,", "");
+    let message = Message::Amqp { key: "conf.11234.member.left", body: plain.as_bytes() };
+    assert!(Inbound::read(&built_in(), message).expect_err("no number").contains("epoch, seq: absent"));
+    let taken = Inbound::read(&numbered_by(NumberedBy::Gateway, None), message);
+    assert!(matches!(taken.expect("it can be read").as_deref(), Some([Inbound::Unnumbered { .. }])));
 }
 
 #[test]

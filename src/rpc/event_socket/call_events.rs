@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::clock::backoff::Backoff;
+use crate::event::NumberedBy;
 use crate::ids::UserId;
 
 use super::EventSockets;
@@ -16,6 +17,10 @@ const SUBSCRIBE_RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration:
 
 /// Has the EIM tell the user's calls to this node, for as long as the socket is open.
 pub(super) async fn subscribe(from: &EventSockets, user: &UserId, generation: u64, link_up: &Notify) {
+    if from.config.events.numbered == NumberedBy::Gateway {
+        // Such an EIM is asked for no subscription.
+        return std::future::pending().await;
+    }
     let mut backoff = Backoff::new(SUBSCRIBE_RETRY.0, SUBSCRIBE_RETRY.1);
     loop {
         from.sockets.bound(user).await;
@@ -38,7 +43,7 @@ pub(super) async fn subscribe(from: &EventSockets, user: &UserId, generation: u6
 
 /// Once: what the EIM doesn't hear is without harm, as nobody is here to be told, and the user's next socket replaces it.
 pub(super) async fn unsubscribe(from: &EventSockets, user: &UserId, generation: u64) {
-    if !from.eim.health().borrow().up {
+    if from.config.events.numbered == NumberedBy::Gateway || !from.eim.health().borrow().up {
         return;
     }
     let asked = from.calls.as_user("eim.user.unsubscribe", user, &claim(from, generation)).await;

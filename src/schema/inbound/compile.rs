@@ -9,6 +9,7 @@ use super::overlap::{check_alone, overlap};
 use super::vocabulary::Vocabulary;
 use super::x_event::{Errors, EventBody, EventRule, EventRules, KindRule, XEvent, is_call};
 use super::{InboundExample, InboundFiles, XReason, XRequest};
+use crate::event::NumberedBy;
 use crate::schema::compile::{at, compile};
 use crate::schema::files::{EventFile, Files};
 use crate::schema::param_error::explain;
@@ -25,11 +26,12 @@ pub(in crate::schema) struct InboundCompiler<'f> {
     files: &'f Files,
     shape: Option<Validator>,
     vocabulary: Vocabulary<'f>,
+    numbered: NumberedBy,
 }
 
 impl<'f> InboundCompiler<'f> {
-    /// Compiles the files' own schema.
-    pub fn new(files: &'f Files, errors: &mut Vec<String>) -> Self {
+    /// Compiles the files' own schema. `numbered`: who numbers a conference's events.
+    pub fn new(files: &'f Files, numbered: NumberedBy, errors: &mut Vec<String>) -> Self {
         let mut shape = files.event_schema.clone();
         // The three are files of their own, for editors; here they are one schema.
         if let Some(definitions) = shape.get_mut("definitions").and_then(Value::as_object_mut) {
@@ -37,7 +39,7 @@ impl<'f> InboundCompiler<'f> {
             definitions.insert("x-event".to_owned(), files.x_event_schema.clone());
         }
         let shape = compile(&shape).map_err(|e| errors.push(format!("event.schema.json: {e}"))).ok();
-        Self { files, shape, vocabulary: Vocabulary::new(&files.vocabulary) }
+        Self { files, shape, vocabulary: Vocabulary::new(&files.vocabulary), numbered }
     }
 
     /// `None` where something is wrong; it was told then.
@@ -65,7 +67,8 @@ impl<'f> InboundCompiler<'f> {
             return None;
         }
         let (web_address, reason) = (Arc::new(web_address?), Arc::new(reason?));
-        Some(InboundFiles { events: events.into(), web_address, reason, examples: examples.into() })
+        let (events, examples) = (events.into(), examples.into());
+        Some(InboundFiles { events, web_address, reason, examples, numbered: self.numbered })
     }
 
     fn has_shape(&self, file: &EventFile, errors: &mut Vec<String>) -> bool {
@@ -97,14 +100,37 @@ impl<'f> InboundCompiler<'f> {
             EventBody::Xml(rules) => {
                 self.vocabulary.check(rules, &mut errors);
                 check_places(&event, rules, &mut errors);
+                self.check_numbers(rules, &mut errors);
             }
             EventBody::Json(rules) => {
                 self.vocabulary.check(rules, &mut errors);
                 check_places(&event, rules, &mut errors);
+                self.check_numbers(rules, &mut errors);
             }
         }
         check_alone(&event, &mut errors);
         Some(event)
+    }
+
+    /// Whether a conference's events have their numbers, where the EIM gives them.
+    fn check_numbers<P>(&self, rules: &EventRules<P>, errors: &mut Errors<'_>) {
+        let mut kinds = rules.events.iter().flat_map(|event| event.kind.kinds());
+        if kinds.all(is_call) {
+            return;
+        }
+        let members = [("epoch", rules.epoch.is_some()), ("seq", rules.seq.is_some())];
+        for (member, _) in members.iter().filter(|(_, is_there)| !is_there) {
+            match self.numbered {
+                NumberedBy::Eim => errors.push(
+                    member,
+                    "is required: the EIM numbers a conference's events, unless events.numbered is \"gateway\"",
+                ),
+                NumberedBy::Gateway if members.iter().any(|(_, is_there)| *is_there) => {
+                    errors.push(member, "is required beside its other half: an event has both or none");
+                }
+                NumberedBy::Gateway => {}
+            }
+        }
     }
 }
 
@@ -122,7 +148,7 @@ fn only<T: serde::de::DeserializeOwned>(
     serde_json::from_value(value.clone()).map_err(|why| errors.push(member, why)).ok()
 }
 
-/// Whether conference, receiver and number are to be had however the message comes.
+/// Whether conference and receiver are to be had however the message comes.
 fn check_places<P>(event: &XEvent, rules: &EventRules<P>, errors: &mut Errors<'_>) {
     let kinds: Vec<&str> = rules.events.iter().flat_map(|event| event.kind.kinds()).collect();
     let in_all_keys = |part| !event.xmpp && event.keys.iter().all(|key: &KeyPattern| key.has(part));
@@ -142,14 +168,6 @@ fn check_places<P>(event: &XEvent, rules: &EventRules<P>, errors: &mut Errors<'_
             errors.push("events", "their type stands in the key: each key needs {type}");
         } else if event.keys.iter().any(|key| key.has(KeyPart::UserId)) {
             errors.push("events", "their type stands in the key, where nobody knows where {userId} ends");
-        }
-    }
-    if kinds.iter().all(|kind| is_call(kind)) {
-        return;
-    }
-    for (member, rule) in [("epoch", rules.epoch.is_some()), ("seq", rules.seq.is_some())] {
-        if !rule {
-            errors.push(member, "is required: the EIM numbers a conference's events, and the gateway numbers none");
         }
     }
 }

@@ -10,6 +10,8 @@ mod x_event;
 
 use std::sync::Arc;
 
+use crate::event::NumberedBy;
+
 pub(super) use compile::InboundCompiler;
 pub use reason::XReason;
 pub use request::XRequest;
@@ -26,6 +28,8 @@ pub struct InboundFiles {
     pub reason: Arc<XReason>,
     /// The messages of all files, and what becomes of them.
     pub examples: Arc<[InboundExample]>,
+    /// Who numbers a conference's events.
+    pub numbered: NumberedBy,
 }
 
 /// A message in a file, and what the file says becomes of it.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::directory::directory;
+use crate::event::NumberedBy;
 use crate::schema::Schema;
 
 /// A file of an integrator that is right.
@@ -56,6 +57,22 @@ fn files_of_events_add_and_override_by_name_in_their_folder_or_beside_it() {
     let schema = Schema::load(Some(dir.path())).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
     let names: Vec<&str> = schema.inbound().events.iter().map(|event| event.name.as_str()).collect();
     assert_eq!(names, ["acme.poll", "event"]);
+}
+
+#[test]
+fn an_event_has_both_halves_of_its_number_or_none_where_the_gateway_numbers() {
+    let errors = |removed: &[&str]| {
+        let file = changed("a.event", |file| {
+            removed.iter().for_each(|member| drop(file["x-event"].as_object_mut().expect("an object").remove(*member)));
+        });
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(dir.path().join("events")).expect("a folder");
+        std::fs::write(dir.path().join("events/a.event.json"), file.1.to_string()).expect("a file");
+        Schema::load_for(Some(dir.path()), NumberedBy::Gateway).err().unwrap_or_default()
+    };
+    assert_eq!((errors(&[]), errors(&["epoch", "seq"])), (vec![], vec![]));
+    assert!(errors(&["seq"]).concat().contains("x-event.seq: is required beside its other half"));
+    assert!(errors(&["epoch"]).concat().contains("x-event.epoch: is required beside its other half"));
 }
 
 #[test]
