@@ -147,7 +147,8 @@ fn is_down(readyz: &Value, part: &str, words: &str) -> bool {
     parts.iter().find(is_it).is_some_and(|each| says(each["reason"].as_str().unwrap_or_default(), words))
 }
 
-#[tokio::test]
+// What refuses is served by threads of its own: starting servers keeps the test's busy for longer than a probe waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_fault_of_each_part_is_told_as_the_operators_table_says() {
     let (world, rows) = (World::new().await, rows());
     assert!(rows.len() > 30, "{} rows", rows.len());
