@@ -55,7 +55,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 2, ..ProptestConfig::default() })]
 
     #[test]
-    fn who_resumes_gets_no_snapshot_whenever_the_node_is_restarted_and_answers_overtake_each_other(
+    fn a_resuming_client_gets_no_snapshot_whenever_the_node_is_restarted_and_answers_overtake_each_other(
         moves in moves(), is_broker in any::<bool>(),
     ) {
         let mut world = all_in(is_broker);

@@ -238,7 +238,7 @@ async fn without_an_eim_the_rest_is_not_asked_and_the_table_is_for_people() {
 }
 
 #[tokio::test]
-async fn what_was_made_is_taken_back_after_a_failure() {
+async fn a_check_that_fails_takes_back_what_it_made() {
     let server = XmppServer::prosody().await;
     server.register("chair", "chair-password").await;
     let change = |stanza: &str| {

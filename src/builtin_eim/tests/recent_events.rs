@@ -38,7 +38,7 @@ fn with_ben() -> (World, String, String, u64) {
 }
 
 #[test]
-fn who_says_where_they_left_off_gets_the_events_since_then() {
+fn a_subscriber_who_says_where_they_left_off_gets_the_events_since_then() {
     let (mut world, conf, epoch, seq) = with_ben();
     world.events_at(&session("ann"));
     for text in ["one", "two & <three>", "\"four\""] {
@@ -69,7 +69,7 @@ fn positions_that_the_eim_has_not_given_and_none_at_all_are_answered_without_eve
 }
 
 #[test]
-fn who_is_not_let_in_gets_no_events() {
+fn a_subscriber_who_is_not_let_in_gets_no_events() {
     let (mut world, conf, epoch, seq) = with_ben();
     world.set(&via("ann"), "update", &[("confId", &conf), ("lobby", "true")]).unwrap();
     world.guest("g1", &conf);

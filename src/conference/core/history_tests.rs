@@ -250,7 +250,7 @@ fn the_answer_to_an_older_socket_is_no_reason_for_a_snapshot() {
 }
 
 #[test]
-fn who_came_in_after_their_position_gets_a_snapshot_and_who_left_meanwhile_the_events() {
+fn a_client_that_came_in_after_its_position_gets_a_snapshot_and_one_that_left_meanwhile_the_events() {
     let mut truth = Truth::new(&["left", "other"]);
     let gone = Change::MemberLeft(Left { user_id: user("left"), reason: LeftReason::Timeout });
     let all = [gone, Change::MemberJoined(member("left", 0)), Change::MemberJoined(member("new", 5))];
@@ -397,7 +397,7 @@ fn after_the_link_was_away_one_subscription_brings_everybody_what_was_missed() {
 }
 
 #[test]
-fn what_is_waited_for_is_waited_for_as_long_as_something_comes() {
+fn missing_events_are_waited_for_as_long_as_one_of_them_comes() {
     let mut truth = Truth::new(&["a", "other"]);
     let mut core = attached(&truth, &["a"]);
     let all = events(&mut truth, 3);

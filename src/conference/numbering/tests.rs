@@ -135,7 +135,7 @@ fn a_member_is_reconnecting_then_gone_then_back_on_the_same_seat() {
 }
 
 #[test]
-fn who_does_not_come_back_leaves_at_the_eim_when_the_seat_is_over() {
+fn a_member_who_does_not_come_back_leaves_at_the_eim_when_the_seat_is_over() {
     let u1 = member("u1", 10);
     let mut numbering = begun(std::slice::from_ref(&u1));
     let mut out = Vec::new();
@@ -178,7 +178,7 @@ fn the_next_owner_goes_on_with_the_numbers() {
 }
 
 #[test]
-fn who_was_removed_may_not_listen_until_they_are_let_in_again() {
+fn a_removed_user_may_not_listen_until_they_are_let_in_again() {
     let mut numbering = begun(&[member("u1", 10)]);
     let mut out = Vec::new();
     let kicked = Change::MemberLeft(Left { user_id: user("u1"), reason: LeftReason::Kicked });
