@@ -1,6 +1,6 @@
 """An EIM that isn't ours: its own namespace and words, users by address, and events in XML without any number.
 
-    meet_eim.py HOST PORT DOMAIN SECRET AMQP_URL [twice|late|lost]
+    meet_eim.py HOST PORT DOMAIN SECRET AMQP_URL [twice|lost]
 
 It is a component (XEP-0114) that answers IQs, and publishes each change of a room to RabbitMQ by Debian's python3-pika.
 It knows no sockets, no seats and nobody's presence. Each line of its output is the element of an IQ that it doesn't know.
@@ -11,7 +11,6 @@ second one not at all.
 import hashlib
 import socket
 import sys
-import threading
 import time
 import xml.etree.ElementTree as ET
 from xml.sax.saxutils import escape, quoteattr
@@ -77,7 +76,7 @@ class Broker:
         parameters.heartbeat = 0
         self.channel = pika.BlockingConnection(parameters).channel()
         self.channel.exchange_declare("eim.conference", "topic", durable=True)
-        self.count, self.held = 0, None
+        self.count = 0
 
     def publish(self, room, kind, by, inside, **more):
         at = f"{time.time():.3f}"
@@ -86,22 +85,9 @@ class Broker:
         self.count += 1
         if FAULT == "lost" and self.count % 2 == 0:
             return
-        if FAULT == "late" and self.count % 2 == 1:
-            self.held = (room, body)
-            threading.Timer(0.2, self.release, [body]).start()
-            return
         self.send(room, body)
         if FAULT == "twice":
             self.send(room, body)
-        if self.held:
-            self.release(self.held[1])
-
-    def release(self, body):
-        held, self.held = self.held, None
-        if held and held[1] == body:
-            self.channel.connection.add_callback_threadsafe(lambda: self.send(*held))
-        elif held:
-            self.held = held
 
     def send(self, room, body):
         self.channel.basic_publish("eim.conference", f"meet.{room.id}.news", body.encode())
