@@ -2,6 +2,7 @@
 
 import { KeyedList, h, text } from "./dom.js";
 import { avatar, drawAvatar } from "./avatar.js";
+import { continued, merged } from "./chat-log.js";
 import { icon } from "./icons.js";
 import { currentLanguage, t } from "./i18n.js";
 
@@ -85,7 +86,9 @@ export class ChatPanel {
     this.#selfId = selfId;
     for (const { userId, name } of roster.members) this.#names.set(userId, name);
     const atEnd = this.#scroll.scrollHeight - this.#scroll.scrollTop - this.#scroll.clientHeight < NEAR_END;
-    this.#log = merged(this.#log, roster.messages).slice(-LOG_MESSAGES);
+    const log = continued(this.#log, roster.messages);
+    if (log === roster.messages) this.#mayHaveOlder = true; // it begins anew
+    this.#log = log.slice(-LOG_MESSAGES);
     this.lines.update(this.#log);
     this.#empty.hidden = this.#log.length > 0;
     this.#older.hidden = !this.#mayHaveOlder || roster.messages.length < OLDER;
@@ -94,8 +97,9 @@ export class ChatPanel {
 
   async #fetchOlder() {
     if (!this.#roster) return;
-    const messages = await this.owner.older(this.#log[0].messageId, OLDER);
-    if (!messages) return;
+    const [first] = this.#log;
+    const messages = await this.owner.older(first.messageId, OLDER);
+    if (!messages || this.#log[0] !== first) return; // it has begun anew meanwhile
     this.#mayHaveOlder = messages.length === OLDER && this.#log.length < LOG_MESSAGES - OLDER;
     this.#log = merged(messages, this.#log);
     const fromEnd = this.#scroll.scrollHeight - this.#scroll.scrollTop;
@@ -129,10 +133,4 @@ export class ChatPanel {
     this.#input.style.height = "auto";
     this.#input.style.height = `${this.#input.scrollHeight + 2}px`;
   }
-}
-
-/** Both lists in their order, each message once. @param {Message[]} before @param {Message[]} after */
-function merged(before, after) {
-  const known = new Set(before.map(({ messageId }) => messageId));
-  return [...before, ...after.filter(({ messageId }) => !known.has(messageId))];
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::OwnType;
 use super::files::Files;
 use super::titles::{Titles, joined};
 
@@ -11,6 +12,9 @@ use super::titles::{Titles, joined};
 pub(super) const INTERNAL: &str = "eim.";
 /// The format of a name to show: the gateway's own, checked by `names::given`.
 pub(super) const NAME_FORMAT: &str = "name";
+/// The shapes of an event, and of one whose type is the EIM's own.
+const CONFERENCE_EVENT: &str = "ConferenceEvent";
+const ANY_OWN_EVENT: &str = "EimEvent";
 const SCHEMAS: &str = "#/components/schemas/";
 /// Where the document's servers stand: behind `openrpc` and `info`.
 const BEFORE_METHODS: usize = 2;
@@ -92,8 +96,11 @@ pub(super) fn serve_at(openrpc: &mut Value, asyncapi: &mut Value, web_address: &
 }
 
 /// The event socket's document, with the shapes that it shares with the methods.
-pub(super) fn asyncapi(files: &Files, errors: &mut Vec<String>) -> Value {
+pub(super) fn asyncapi(files: &Files, types: &[OwnType], errors: &mut Vec<String>) -> Value {
     let mut document = files.asyncapi.clone();
+    if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+        add_own_types(schemas, types);
+    }
     let none = Map::new();
     let (shared, missing) = reachable(&document, files.components("schemas").unwrap_or(&none));
     let own = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
@@ -116,6 +123,32 @@ pub(super) fn asyncapi(files: &Files, errors: &mut Vec<String>) -> Value {
         payload.into_iter().for_each(|payload| titles.give(payload, &joined(&joined("", name), "message")));
     }
     document
+}
+
+/// An event's shape for each type of the EIM's own that is described; the others have the shape that says nothing of
+/// their data.
+fn add_own_types(schemas: &mut Map<String, Value>, types: &[OwnType]) {
+    let Some(any) = schemas.get(ANY_OWN_EVENT).cloned() else { return };
+    let mut references = Vec::new();
+    for own in types {
+        let mut name = format!("{}Event", joined("", &own.name));
+        while schemas.contains_key(&name) {
+            name.push('_');
+        }
+        let mut event = any.clone();
+        event["description"] = own.summary.as_str().into();
+        event["properties"]["type"] = json!({"type": "string", "enum": [own.name]});
+        event["properties"]["data"] = own.schema.clone();
+        references.push(json!({"$ref": format!("{SCHEMAS}{name}")}));
+        schemas.insert(name, event);
+    }
+    if references.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = types.iter().map(|own| own.name.as_str()).collect();
+    schemas[ANY_OWN_EVENT]["properties"]["type"]["not"] = json!({"enum": names});
+    let all = schemas.get_mut(CONFERENCE_EVENT).and_then(|event| event.get_mut("oneOf")?.as_array_mut());
+    all.into_iter().for_each(|all| all.append(&mut references));
 }
 
 /// The schemas that a document refers to, directly or through one another, and the names that none has.

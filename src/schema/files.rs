@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rust_embed::Embed;
 use serde_json::{Map, Value};
 
+use super::dialect::{self, Dialect};
+
 /// Largest file, in bytes; the built-in ones stay below 20 KiB.
 const FILE_MAX: u64 = 1024 * 1024;
 /// Most files of `eim.schema_dir`.
@@ -62,6 +64,8 @@ enum Kind {
     AsyncApi,
     Method,
     Event,
+    /// Names and addresses in place of the built-in files'.
+    Dialect,
     /// Read from the built-in schema only.
     Rules,
     /// Not for the gateway: dialogues, notes.
@@ -74,6 +78,7 @@ impl Kind {
         match (folder, name) {
             ("", "openrpc.json") => Self::Head,
             ("", "asyncapi.json") => Self::AsyncApi,
+            ("", dialect::FILE) => Self::Dialect,
             ("", name) if name.ends_with(".schema.json") => Self::Rules,
             (folder, name) if name.ends_with(".json") && !name.starts_with('.') => match folder {
                 EVENTS => Self::Event,
@@ -115,7 +120,7 @@ impl Files {
                     self.events.insert(name, EventFile { origin, value });
                 }
             }
-            Kind::Method | Kind::Other => {
+            Kind::Method | Kind::Dialect | Kind::Other => {
                 if let Some(name) = name_of(&origin, &value, errors) {
                     self.methods.insert(name, MethodFile { origin, value, built_in: true });
                 }
@@ -140,7 +145,10 @@ impl Files {
 
     fn overlay(&mut self, dir: &Path, errors: &mut Vec<String>) {
         let mut seen: BTreeMap<(bool, String), String> = BTreeMap::new();
-        for (path, file) in list(dir, errors) {
+        let mut listed = list(dir, errors);
+        // The patches are made of what it has changed.
+        listed.sort_by_key(|(path, _)| path != dialect::FILE);
+        for (path, file) in listed {
             let origin = file.display().to_string();
             let kind = Kind::of(&path);
             if matches!(kind, Kind::Rules | Kind::Other) {
@@ -151,20 +159,53 @@ impl Files {
             match kind {
                 Kind::Head => self.overlay_head(&origin, value, errors),
                 Kind::AsyncApi => self.asyncapi = value,
+                Kind::Dialect => self.overlay_dialect(&origin, value, errors),
                 _ => {
                     let Some(name) = name_of(&origin, &value, errors) else { continue };
+                    let is_patch = path.ends_with(dialect::PATCH);
                     let is_event = matches!(kind, Kind::Event) || OF_EVENTS.iter().any(|of| value.get(of).is_some());
                     if let Some(other) = seen.insert((is_event, name.clone()), origin.clone()) {
                         errors.push(format!("{origin}: name: {name} is declared in {other} too"));
-                    }
-                    if is_event {
-                        self.events.insert(name, EventFile { origin, value });
+                    } else if is_patch {
+                        self.patch(is_event, &name, origin, value, errors);
                     } else {
-                        let built_in = self.methods.get(&name).is_some_and(|old| old.built_in);
-                        self.methods.insert(name, MethodFile { origin, value, built_in });
+                        self.insert(is_event, name, origin, value);
                     }
                 }
             }
+        }
+    }
+
+    fn insert(&mut self, is_event: bool, name: String, origin: String, value: Value) {
+        if is_event {
+            self.events.insert(name, EventFile { origin, value });
+        } else {
+            let built_in = self.methods.get(&name).is_some_and(|old| old.built_in);
+            self.methods.insert(name, MethodFile { origin, value, built_in });
+        }
+    }
+
+    /// Changes the built-in file of that name by a merge patch (RFC 7396).
+    fn patch(&mut self, is_event: bool, name: &str, origin: String, patch: Value, errors: &mut Vec<String>) {
+        let old = if is_event {
+            self.events.get_mut(name).map(|file| (&mut file.origin, &mut file.value))
+        } else {
+            self.methods.get_mut(name).map(|file| (&mut file.origin, &mut file.value))
+        };
+        let Some((of_file, value)) = old else {
+            return errors.push(format!("{origin}: name: {name} is no built-in file's, so there is nothing to patch"));
+        };
+        dialect::merge(value, patch);
+        *of_file = origin;
+    }
+
+    fn overlay_dialect(&mut self, origin: &str, value: Value, errors: &mut Vec<String>) {
+        match serde_json::from_value::<Dialect>(value) {
+            Ok(dialect) => {
+                let unused = dialect.apply(self.methods.values_mut().map(|file| &mut file.value));
+                errors.extend(unused.into_iter().map(|place| format!("{origin}: {place}")));
+            }
+            Err(why) => errors.push(format!("{origin}: {why}")),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod compile;
+mod dialect;
 mod document;
 mod files;
 mod inbound;
@@ -26,8 +27,8 @@ use crate::event::NumberedBy;
 
 pub use access::Access;
 pub use inbound::{
-    Condition, Demand, EventBody, EventRule, EventRules, InboundExample, InboundFiles, KindRule, OWN_TYPE, QName,
-    XEvent, XReason, XRequest,
+    Condition, Demand, EventBody, EventRule, EventRules, InboundExample, InboundFiles, KindRule, OWN_TYPE, OwnType,
+    QName, XEvent, XReason, XRequest,
 };
 pub use method::Method;
 pub use param_error::ParamError;
@@ -73,7 +74,8 @@ impl Schema {
         }
         let inbound = inbound::InboundCompiler::new(&files, numbered, &mut errors).compile(&mut errors);
         let openrpc = document::openrpc(&files);
-        let asyncapi = document::asyncapi(&files, &mut errors);
+        let types = inbound.as_ref().map(|inbound| inbound.types.clone()).unwrap_or_default();
+        let asyncapi = document::asyncapi(&files, &types, &mut errors);
         let Some(inbound) = inbound.filter(|_| errors.is_empty()) else { return Err(errors) };
         let (openrpc_json, asyncapi_json) = (openrpc.to_string().into(), asyncapi.to_string().into());
         Ok(Self { methods, internal, openrpc, openrpc_json, asyncapi, asyncapi_json, inbound })

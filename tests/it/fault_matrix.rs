@@ -119,6 +119,10 @@ const ALL: Load = Load {
     ],
 };
 
+/// The chat is read back so often: guests who get snapshots see the newest messages only, and the EIM keeps a thousand.
+const READ_BACK: Duration = Duration::from_secs(20);
+/// Messages that are read at a time.
+const PAGE: usize = 200;
 /// Whole again after the part is back.
 const WHOLE: Duration = Duration::from_secs(10);
 /// Guests of a node that was killed are back at another.
@@ -275,6 +279,8 @@ struct Stage {
     chair: Value,
     /// Their ids; the guests are in them by turns.
     confs: Vec<String>,
+    /// Texts that could be read back.
+    read_back: BTreeSet<String>,
 }
 
 /// What one cell measured.
@@ -309,7 +315,7 @@ impl Stage {
             Guest::enter(n, &codes[conf], &homes, turn, now.clone(), &ledger, &door)
         };
         let guests = (0..load.guests).map(enter).collect();
-        let stage = Self { topology, guests, phase, ledger, chair: login, confs };
+        let stage = Self { topology, guests, phase, ledger, chair: login, confs, read_back: BTreeSet::new() };
         stage.all_in(PATIENCE * (1 + load.guests as u32 / 100)).await;
         stage
     }
@@ -332,6 +338,7 @@ impl Stage {
         let whole = is_whole.await.map(|()| begun.elapsed());
         self.phase.send_replace(Phase::Quiet);
         let agreed = until(2 * PATIENCE, async || self.has_all().await.then_some(())).await;
+        self.read_back().await;
         let (acknowledged_lost, ghosts) = self.compare().await;
         let mut counts = self.ledger.reset();
         if agreed.is_none() {
@@ -367,9 +374,14 @@ impl Stage {
     }
 
     /// Waits; returns the most memory that a gateway had meanwhile, and when all guests were connected again.
-    async fn hold(&self, pause: Duration) -> (usize, Option<Duration>) {
+    async fn hold(&mut self, pause: Duration) -> (usize, Option<Duration>) {
         let (begun, mut most, mut back) = (Instant::now(), 0, None);
+        let mut read_at = begun;
         while begun.elapsed() < pause {
+            if read_at.elapsed() > READ_BACK {
+                self.read_back().await;
+                read_at = Instant::now();
+            }
             let dropped = self.ledger.write().dropped > 0;
             if back.is_none() && dropped && self.guests.iter().all(|guest| guest.view().is_connected) {
                 back = Some(begun.elapsed());
@@ -475,11 +487,32 @@ impl Stage {
                 lost.push(format!("the hand of {user}"));
             }
         }
-        let mut seen = BTreeSet::new();
+        let mut seen = self.read_back.clone();
         self.guests.iter().for_each(|guest| seen.extend(guest.view().seen.iter().cloned()));
         let sent = self.ledger.write().messages.clone();
         lost.extend(sent.difference(&seen).map(|text| format!("message {text}")));
         (lost, ghosts)
+    }
+
+    /// The chat from its end back to a message that was read before. Where the EIM can't be asked, nothing.
+    async fn read_back(&mut self) {
+        let Some(chair) = self.client().await else { return };
+        for conf in &self.confs {
+            let mut asked = json!({ "confId": conf, "limit": PAGE });
+            loop {
+                let answer = chair.rpc("conference.messages", asked.clone()).await;
+                let Some(messages) = answer.0["result"]["messages"].as_array().filter(|page| !page.is_empty()) else {
+                    break;
+                };
+                let texts = messages.iter().filter_map(|message| message["text"].as_str()).map(str::to_owned);
+                let before = self.read_back.len();
+                self.read_back.extend(texts);
+                if self.read_back.len() < before + messages.len() {
+                    break;
+                }
+                asked["before"] = messages[0]["messageId"].clone();
+            }
+        }
     }
 
     async fn end(self) {

@@ -1,145 +1,24 @@
-//! An EIM that isn't ours and has no numbers for its events (`support/meet_eim.py`): its own address, namespace and words,
-//! XML events over RabbitMQ. It runs as a component of a real server; the gateway reads it by the files of
-//! `fixtures/meet/` and those made here of the built-in ones, numbers its events, and keeps seats and presence itself.
+//! An EIM that isn't ours and has no numbers for its events (`examples/dialects/unnumbered-xml/eim.py`): its own address,
+//! namespace and words, XML events over RabbitMQ. It runs as a component of a real server; the gateway reads it by the
+//! files of that folder, numbers its events, and keeps seats and presence itself.
 
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::end_to_end::whole_story;
 use crate::fixture::{CLIENTS, Fixture};
+use crate::support::client::BASE;
 use crate::support::gateway::{Builder, Gateway};
 use crate::support::process::Process;
 use crate::support::rabbitmq::RabbitMq;
 use crate::support::wait::{PATIENCE, until_true};
 use crate::support::xmpp_server::{COMPONENT, DIALECT, XmppServer};
 
-/// This EIM's words for what it is asked.
-const WORDS: [(&str, &str, &str); 15] = [
-    ("methods", "conference.create", "open-room"),
-    ("methods", "conference.list", "rooms"),
-    ("methods", "conference.get", "room"),
-    ("methods", "conference.join", "enter"),
-    ("methods", "conference.leave", "exit"),
-    ("methods", "conference.members", "occupants"),
-    ("methods", "conference.control", "act"),
-    ("methods", "conference.sendMessage", "say"),
-    ("methods", "conference.messages", "lines"),
-    ("methods", "conference.end", "close-room"),
-    ("eim", "eim.conference.find", "find-room"),
-    ("eim", "eim.conference.get", "about"),
-    ("eim", "eim.snapshot", "state"),
-    ("eim", "eim.account.create", "make-visitor"),
-    ("eim", "eim.account.delete", "drop-visitor"),
-];
 /// What it has no need to be asked.
-const UNASKED: [&str; 6] =
-    ["eim.subscribe", "eim.unsubscribe", "eim.presence", "eim.resetNode", "eim.user.subscribe", "eim.user.unsubscribe"];
+const UNASKED: [&str; 6] = ["subscribe", "unsubscribe", "presence", "resetNode", "watch", "unwatch"];
 
-/// A place in the built-in EIM's answer, as this one has it.
-fn place(path: &str) -> String {
-    let words = [
-        ("conference/call", "call"),
-        ("@messageId", "@id"),
-        ("conference", "room"),
-        ("members/", ""),
-        ("waiting/", "knocking-"),
-        ("messages/", ""),
-        ("member", "occupant"),
-        ("message", "line"),
-        ("@confId", "@id"),
-        ("@confName", "@title"),
-        ("@state", "@open"),
-        ("@chair", "@owner"),
-        ("@userId", "@jid"),
-        ("@name", "@nick"),
-        ("@role", "@rank"),
-        ("@audio", "@mic"),
-        ("@video", "@cam"),
-        ("@unmuteAsked", "@invited"),
-        ("@joinedAt", "@since"),
-        ("@time", "@at"),
-    ];
-    words.iter().fold(path.to_owned(), |path, (ours, theirs)| path.replace(ours, theirs))
-}
-
-/// The rules of a result in this EIM's words. `member`: they are those of a member.
-fn translate(rules: &mut Value, is_member: bool) {
-    for (name, rule) in rules.as_object_mut().into_iter().flatten() {
-        if let Some(path) = rule["path"].as_str().map(place) {
-            rule["path"] = path.into();
-        }
-        if rule.get("members").is_some() {
-            let of_members = ["member", "members", "waiting"].contains(&name.as_str());
-            translate(&mut rule["members"], of_members);
-        }
-        let map = match name.as_str() {
-            "userId" if is_member => json!({ "path": "@jid", "type": "user" }),
-            "userId" if rule["path"] == "@jid" => json!({ "path": "@by", "type": "user" }),
-            "chair" | "mainVideo" => {
-                rule["type"] = "user".into();
-                continue;
-            }
-            "role" => json!({ "path": rule["path"], "map": { "owner": "chair", "visitor": "guest", "*": "member" } }),
-            "audio" => {
-                json!({ "path": rule["path"], "map": { "open": "on", "closed": "off", "silenced": "forcedOff" } })
-            }
-            "state" if is_member => json!({ "path": "@here", "type": "string", "default": "joined" }),
-            "state" => json!({ "path": rule["path"], "map": { "yes": 0, "no": 31 } }),
-            "seq" => json!({ "path": "@n", "type": "integer", "default": 0 }),
-            _ => continue,
-        };
-        *rule = map;
-    }
-}
-
-fn in_its_words(mut gateway: Builder) -> Builder {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let read = |path: &Path| std::fs::read_to_string(path).expect("the repository holds it");
-    let unasked = UNASKED.map(|name| ("eim", name, name));
-    for (folder, name, element) in WORDS.into_iter().chain(unasked) {
-        let text = read(&root.join(format!("rpc-schema/{folder}/{name}.json")));
-        let mut entry: Value = serde_json::from_str(&text).expect("it is JSON");
-        let x_iq = entry["x-iq"].as_object_mut().expect("the EIM answers it");
-        x_iq.remove("wrapper");
-        x_iq.insert("to".to_owned(), "acme.{domain}".into());
-        x_iq.insert("ns".to_owned(), "urn:meet:rooms".into());
-        x_iq.insert("element".to_owned(), element.into());
-        let params = x_iq.get_mut("params").and_then(Value::as_object_mut);
-        for (param, rule) in params.into_iter().flatten() {
-            match param.as_str() {
-                "confId" => rule["attr"] = "room".into(),
-                "userId" if name == "conference.control" => rule["attr"] = "who".into(),
-                _ => {}
-            }
-        }
-        if name == "eim.account.create" {
-            x_iq.insert(
-                "result".to_owned(),
-                json!({ "userId": { "path": "visitor@userId", "type": "string" },
-                    "name": { "path": "visitor@name", "type": "name" } }),
-            );
-        } else if let Some(result) = x_iq.get_mut("result") {
-            translate(result, false);
-            if name == "conference.sendMessage" {
-                result["messageId"]["path"] = "line@id".into();
-                result["time"]["path"] = "line@at".into();
-            }
-            if name == "eim.snapshot" {
-                let members = result.as_object_mut().expect("it is an object");
-                members.remove("epoch");
-                members.remove("seq");
-            }
-        }
-        gateway = gateway.file(&format!("schema/{folder}/{name}.json"), &entry.to_string());
-    }
-    for file in ["meet.news.json", "reason.json"] {
-        let text = read(&root.join("tests/it/fixtures/meet/events").join(file));
-        gateway = gateway.file(&format!("schema/events/{file}"), &text);
-    }
-    gateway
-}
+const DIALECT_FOLDER: &str = "examples/dialects/unnumbered-xml";
 
 struct Scene {
     gateway: Gateway,
@@ -151,21 +30,23 @@ struct Scene {
 impl Scene {
     /// `fault`: what goes wrong with the EIM's events.
     async fn start(fault: &str, more: &str) -> Self {
+        Self::with(fault, more, |gateway| gateway).await
+    }
+
+    /// The same with files beside the dialect's.
+    async fn with(fault: &str, more: &str, own_files: impl FnOnce(Builder) -> Builder) -> Self {
         let (server, broker) = (XmppServer::prosody().await, RabbitMq::start().await);
         let door = server.door(DIALECT);
         let port = door.port.address();
         let mut command = Command::new("/usr/bin/python3");
-        command.args(["tests/it/support/meet_eim.py", &port.ip().to_string(), &port.port().to_string()]);
+        command.args([&format!("{DIALECT_FOLDER}/eim.py"), &port.ip().to_string(), &port.port().to_string()]);
         command.args([DIALECT, door.secret, &broker.url(), fault]).current_dir(env!("CARGO_MANIFEST_DIR"));
         let eim = Process::start("meet_eim", &mut command);
         let is_ready = eim.line(PATIENCE, |line| (line.text == "ready").then_some(())).await;
         assert!(is_ready.is_some(), "the EIM isn't ready: {:?}", texts(&eim));
         let (section, url) = (server.component_section(COMPONENT), broker.url());
-        let config = format!(
-            "{CLIENTS}\n{section}schema_dir = \"schema\"\nsnapshot_interval_ms = 1000\n[events]\nmode = \"amqp\"\n\
-             numbered = \"gateway\"\nurl = {url:?}\nreconnect_min_ms = 50\n{more}\n"
-        );
-        let gateway = in_its_words(Gateway::with(&config)).start().await;
+        let over = format!("{CLIENTS}\n{section}[events]\nurl = {url:?}\nreconnect_min_ms = 50\n{more}\n");
+        let gateway = own_files(Gateway::of_folder(DIALECT_FOLDER, &over)).start().await;
         Self { gateway, eim, _broker: broker, _server: server }
     }
 }
@@ -275,6 +156,40 @@ async fn prosody_a_killed_gateway_goes_on_with_the_numbers_that_it_gave() {
         members["members"].as_array().is_some_and(|all| all.len() == 1)
     };
     until_true("the EIM has the guest no longer", has_left).await;
+    assert_only_known_questions(&eim);
+}
+
+/// A request and an event of which the gateway knows by two files only.
+#[tokio::test]
+async fn prosody_an_operation_of_the_eims_own_goes_both_ways() {
+    let polls = |gateway: Builder| gateway.files("schema", "examples/dialects/own-operation/schema");
+    let Scene { gateway, eim, _broker, _server } = Scene::with("", "", polls).await;
+    let fixture = Fixture::on(gateway);
+    let chair = fixture.chair().await;
+    let (conf, code) = fixture.conference(&chair, json!({})).await;
+    chair.rpc("conference.join", json!({ "confId": conf })).await.result();
+    let guest = fixture.guest(&code, "Guest").await;
+    guest.rpc("conference.join", json!({ "confId": conf })).await.result();
+    let mut socket = guest.open_socket().await;
+    socket.wait_for("conference.snapshot").await;
+    let poll = json!({ "confId": conf, "question": "Lunch & tea?", "options": ["now", "later <2 h"] });
+    let made = chair.rpc("poll.open", poll.clone()).await.result();
+    let told = socket.expect_event("eim.poll.opened").await;
+    assert_eq!((&told["actor"], &told["seq"]), (&json!(chair.user_id()), &json!(socket.follower.roster(&conf).seq)));
+    let data = json!({ "pollId": made["pollId"], "question": poll["question"], "options": poll["options"] });
+    assert_eq!(told["data"], data);
+    // Its schema is checked, and its EIM's refusals come back, as for any method.
+    let one = json!({ "confId": conf, "question": "?", "options": ["only one"] });
+    chair.rpc("poll.open", one).await.refused(-32602);
+    let other = json!({ "confId": "r999", "question": "?", "options": ["a", "b"] });
+    chair.rpc("poll.open", other).await.refused(-32004);
+
+    let reference = fixture.gateway.client().rpc("rpc.discover", json!({})).await.result();
+    let methods = reference["methods"].as_array().expect("OpenRPC lists methods");
+    assert!(methods.iter().any(|method| method["name"] == "poll.open"));
+    let document = fixture.gateway.client().get(&format!("{BASE}/asyncapi.json")).await.json();
+    let event = &document["components"]["schemas"]["EimPollOpenedEvent"];
+    assert_eq!(event["properties"]["data"]["required"], json!(["pollId", "question", "options"]));
     assert_only_known_questions(&eim);
 }
 

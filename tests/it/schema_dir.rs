@@ -1,8 +1,6 @@
 //! An integrator's own files: another dialect, another method, and what is said of files that are wrong. Nothing of
 //! the gateway's code knows of any of them.
 
-use std::path::Path;
-
 use confgate::xmpp::xml::Stanza;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -10,29 +8,10 @@ use tokio::task::JoinHandle;
 use crate::end_to_end::whole_story;
 use crate::fixture::{CLIENTS, Fixture};
 use crate::support::component::Component;
-use crate::support::gateway::{Builder, Gateway, eim_with};
+use crate::support::gateway::{Gateway, eim_with};
 use crate::support::wait::until_true;
 use crate::support::xml_stream::Received;
 use crate::support::xmpp_server::{ADMIN_COMPONENT, COMPONENT, DIALECT, DOMAIN, MODULES, XmppServer};
-
-/// Every built-in file that speaks to the EIM, in the dialect's words: one address, other namespaces.
-fn in_the_dialect(mut gateway: Builder) -> Builder {
-    for folder in ["methods", "eim"] {
-        let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("rpc-schema").join(folder);
-        for file in std::fs::read_dir(built_in).expect("the repository holds the schema").flatten() {
-            let text = std::fs::read_to_string(file.path()).expect("a file of the schema is text");
-            let name = file.file_name().into_string().expect("its name is ASCII");
-            let mut said = text.replace("je:x:client:", "urn:acme:");
-            for module in ["jeconference", "jeorg", "jecontacts", "jeprivacy", "jecall"] {
-                said = said.replace(&format!("{module}.{{domain}}"), "acme.{domain}");
-            }
-            if said != text {
-                gateway = gateway.file(&format!("schema/{folder}/{name}"), &said);
-            }
-        }
-    }
-    gateway
-}
 
 /// Makes an EIM of the dialect out of the built-in one: a component between the two that says in the words of each
 /// what the other said. To the built-in EIM it is the gateway.
@@ -43,12 +22,7 @@ fn interpreter(mut acme: Component) -> JoinHandle<()> {
             let Some(Received::Stanza(heard)) = next else { return };
             let said = if is_from_the_eim(heard.attr("from")) {
                 let to = as_the_gateway(heard.attr("to"));
-                let inner = heard.text.replace("je:x:client:", "urn:acme:");
-                // Events and reasons are not of a dialect.
-                let inner = ["event", "error"].iter().fold(inner, |inner, same| {
-                    inner.replace(&format!("urn:acme:{same}"), &format!("je:x:client:{same}"))
-                });
-                stanza(&inner, DIALECT, &to)
+                stanza(&heard.text.replace("je:x:client:", "urn:acme:"), DIALECT, &to)
             } else {
                 let from = as_the_dialect(heard.attr("from"));
                 stanza(&heard.text.replace("urn:acme:", "je:x:client:"), &from, MODULES[0])
@@ -85,8 +59,8 @@ async fn the_whole_story_in_another_dialect(server: XmppServer) {
     .await;
     let interpreter = interpreter(Component::of(&server, DIALECT).await);
     let section = server.component_section(COMPONENT);
-    let gateway = Gateway::with(&format!("{CLIENTS}\n{section}schema_dir = \"schema\"\n"));
-    whole_story(Fixture::of(in_the_dialect(gateway).start().await, eim, server)).await;
+    let gateway = Gateway::of_folder("examples/dialects/other-names", &format!("{CLIENTS}\n{section}"));
+    whole_story(Fixture::of(gateway.start().await, eim, server)).await;
     interpreter.abort();
 }
 

@@ -43,9 +43,9 @@ use body::Bodies;
 use reader::{Envelope, Reader};
 use senders::Senders;
 
-use crate::event::{CallEvent, ConferenceEvent, NumberedBy};
+use crate::event::{CallEvent, Change, ConferenceEvent, NumberedBy};
 use crate::ids::{ConfId, UserId};
-use crate::schema::{EventBody, InboundFiles, KeyPattern, Schema, XEvent, XReason, XRequest};
+use crate::schema::{EventBody, InboundFiles, KeyPattern, OwnType, Schema, XEvent, XReason, XRequest};
 use crate::xmpp::xml::Stanza;
 
 pub use examples::check_examples;
@@ -103,6 +103,7 @@ pub enum InboundEvent {
 #[derive(Debug)]
 pub struct InboundSchema {
     events: Arc<[XEvent]>,
+    types: Arc<[OwnType]>,
     senders: Senders,
     web_address: Arc<XRequest>,
     reason: Arc<XReason>,
@@ -113,9 +114,9 @@ pub struct InboundSchema {
 impl InboundSchema {
     /// Of the EIM of that domain.
     pub fn new(schema: &Schema, domain: &str) -> Self {
-        let InboundFiles { events, web_address, reason, numbered, .. } = schema.inbound().clone();
+        let InboundFiles { events, types, web_address, reason, numbered, .. } = schema.inbound().clone();
         let senders = Senders::new(domain, schema.addresses(domain), &events);
-        Self { events, senders, web_address, reason, domain: domain.to_owned(), numbered }
+        Self { events, types, senders, web_address, reason, domain: domain.to_owned(), numbered }
     }
 
     /// Who numbers a conference's events.
@@ -130,10 +131,25 @@ impl InboundSchema {
 
     /// What the message is. `now`: ms since 1970, the time of an event whose message says none.
     pub fn read(&self, message: Message<'_>, now: u64) -> Outcome {
-        match message {
+        let outcome = match message {
             Message::Xmpp(stanza) => self.read_stanza(stanza, now),
             Message::Amqp { key, body } => self.read_delivery(key, body, now),
+        };
+        match outcome {
+            Outcome::Events(events) => match events.iter().find_map(|event| self.not_as_described(event)) {
+                Some(name) => Outcome::Bad(format!("data: not what the file's `types` say of {name}").into()),
+                None => Outcome::Events(events),
+            },
+            outcome => outcome,
         }
+    }
+
+    /// The type, where its data are not as described.
+    fn not_as_described(&self, event: &InboundEvent) -> Option<&str> {
+        let InboundEvent::Conference { event, .. } = event else { return None };
+        let Change::Custom(own) = &event.change else { return None };
+        let described = self.types.iter().find(|described| described.name == own.name())?;
+        (!described.holds(&own.data)).then_some(described.name.as_str())
     }
 
     fn read_stanza(&self, stanza: &Stanza, now: u64) -> Outcome {

@@ -6,6 +6,7 @@ use jsonschema::Validator;
 use serde_json::{Map, Value};
 
 use super::overlap::{check_alone, overlap};
+use super::own_type::{self, OwnType};
 use super::vocabulary::Vocabulary;
 use super::x_event::{Errors, EventBody, EventRule, EventRules, KindRule, XEvent, is_call};
 use super::{InboundExample, InboundFiles, XReason, XRequest};
@@ -26,6 +27,8 @@ pub(in crate::schema) struct InboundCompiler<'f> {
     files: &'f Files,
     shape: Option<Validator>,
     vocabulary: Vocabulary<'f>,
+    /// What a description of an own type may refer to: an integrator's shapes too.
+    shapes: Map<String, Value>,
     numbered: NumberedBy,
 }
 
@@ -39,13 +42,15 @@ impl<'f> InboundCompiler<'f> {
             definitions.insert("x-event".to_owned(), files.x_event_schema.clone());
         }
         let shape = compile(&shape).map_err(|e| errors.push(format!("event.schema.json: {e}"))).ok();
-        Self { files, shape, vocabulary: Vocabulary::new(&files.vocabulary), numbered }
+        let mut shapes = files.vocabulary.clone();
+        shapes.extend(files.components("schemas").cloned().unwrap_or_default());
+        Self { files, shape, vocabulary: Vocabulary::new(&files.vocabulary), shapes, numbered }
     }
 
     /// `None` where something is wrong; it was told then.
     pub fn compile(&self, errors: &mut Vec<String>) -> Option<InboundFiles> {
         let before = errors.len();
-        let (mut events, mut examples) = (Vec::new(), Vec::new());
+        let (mut events, mut types, mut examples) = (Vec::new(), Vec::new(), Vec::new());
         let (mut web_address, mut reason) = (None, None);
         for (name, file) in &self.files.events {
             if !self.has_shape(file, errors) {
@@ -53,7 +58,10 @@ impl<'f> InboundCompiler<'f> {
             }
             let mut errors = Errors { origin: &file.origin, place: String::new(), found: errors };
             if let Some(value) = file.value.get("x-event").and_then(Value::as_object) {
-                events.extend(self.event(name, file, value, &mut errors));
+                if let Some(event) = self.event(name, file, value, &mut errors) {
+                    types.extend(OwnType::read(&event, value, &self.shapes, &mut errors.below("x-event")));
+                    events.push(event);
+                }
             } else if let Some(value) = file.value.get("x-request") {
                 web_address = only::<XRequest>(name, NAMES[0], value, "x-request", &mut errors);
                 web_address.iter().for_each(|request| request.check(&mut errors.below("x-request")));
@@ -63,12 +71,13 @@ impl<'f> InboundCompiler<'f> {
             examples.extend(examples_of(name, file));
         }
         check_together(&events, errors);
+        own_type::check_together(&types, errors);
         if errors.len() > before {
             return None;
         }
         let (web_address, reason) = (Arc::new(web_address?), Arc::new(reason?));
-        let (events, examples) = (events.into(), examples.into());
-        Some(InboundFiles { events, web_address, reason, examples, numbered: self.numbered })
+        let (events, types, examples) = (events.into(), types.into(), examples.into());
+        Some(InboundFiles { events, types, web_address, reason, examples, numbered: self.numbered })
     }
 
     fn has_shape(&self, file: &EventFile, errors: &mut Vec<String>) -> bool {

@@ -3,6 +3,7 @@
 
 mod compile;
 mod overlap;
+mod own_type;
 mod reason;
 mod request;
 mod vocabulary;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use crate::event::NumberedBy;
 
 pub(super) use compile::InboundCompiler;
+pub use own_type::OwnType;
 pub use reason::XReason;
 pub use request::XRequest;
 pub use x_event::{Condition, Demand, EventBody, EventRule, EventRules, KindRule, OWN_TYPE, QName, XEvent};
@@ -22,6 +24,8 @@ pub use x_event::{Condition, Demand, EventBody, EventRule, EventRules, KindRule,
 pub struct InboundFiles {
     /// By name. At most one takes a message.
     pub events: Arc<[XEvent]>,
+    /// The types of the EIM's own that are described.
+    pub types: Arc<[OwnType]>,
     /// How the EIM asks for a conference's web address.
     pub web_address: Arc<XRequest>,
     /// Where the reason of a refusal stands.

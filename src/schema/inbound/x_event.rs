@@ -214,6 +214,18 @@ impl XEvent {
         }
     }
 
+    /// The types that its events may have; `None`: any.
+    pub(super) fn kinds(&self) -> Option<Vec<&str>> {
+        fn all<P>(rules: &EventRules<P>) -> Vec<&str> {
+            rules.events.iter().flat_map(|event| event.kind.kinds()).collect()
+        }
+        match &self.body {
+            EventBody::Vocabulary => None,
+            EventBody::Xml(rules) => Some(all(rules)),
+            EventBody::Json(rules) => Some(all(rules)),
+        }
+    }
+
     /// What belongs to a transport goes with it.
     fn transport(&self, value: &Map<String, Value>, errors: &mut Errors<'_>) {
         let is_xml = matches!(self.body, EventBody::Xml(_));

@@ -129,3 +129,70 @@ fn a_directory_that_is_not_there_is_told() {
     assert_eq!(errors.len(), 1);
     assert!(errors[0].starts_with("/nowhere/at/all: cannot be read"), "{}", errors[0]);
 }
+
+/// What the EIM is asked for that method, by the files over the built-in ones.
+#[track_caller]
+fn asked(files: &[(&str, Value)], method: &str) -> (String, String, bool) {
+    let dir = directory(files);
+    let schema = Schema::load(Some(dir.path())).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+    let method = schema.method(method).or_else(|| schema.internal(method)).expect("it is built in");
+    let x_iq = method.x_iq.as_ref().expect("the EIM answers it");
+    (x_iq.address("d"), x_iq.ns.clone(), x_iq.wrapper.is_some())
+}
+
+#[test]
+fn a_dialect_names_other_addresses_and_namespaces_for_all_built_in_files() {
+    let dialect =
+        json!({"ns": {"je:x:client:conference": "urn:acme"}, "to": {"jeconference.{domain}": "acme.{domain}"}});
+    let acme = || ("acme.d".to_owned(), "urn:acme".to_owned(), true);
+    assert_eq!(asked(&[("dialect.json", dialect.clone())], "conference.get"), acme());
+    assert_eq!(asked(&[("dialect.json", dialect.clone())], "eim.snapshot"), acme());
+    let contacts = asked(&[("dialect.json", dialect.clone())], "org.contacts.users");
+    assert_eq!(contacts, ("jecontacts.d".to_owned(), "je:x:client:contacts".to_owned(), true));
+    let without = asked(&[("dialect.json", json!({"wrapper": null}))], "conference.get");
+    assert!(!without.2);
+    // A file of their own says all of it itself.
+    let mut get = added("conference.get");
+    get["x-iq"]["ns"] = "je:x:client:conference".into();
+    let own = asked(&[("dialect.json", dialect), ("methods/conference.get.json", get)], "conference.get");
+    assert_eq!(own, ("hello.d".to_owned(), "je:x:client:conference".to_owned(), false));
+}
+
+#[test]
+fn a_patch_changes_a_part_of_a_built_in_file() {
+    let dialect = json!({"to": {"jeconference.{domain}": "acme.{domain}"}});
+    let patch = json!({"name": "conference.get", "x-iq": {"ns": "urn:acme", "wrapper": null}});
+    let files = [("dialect.json", dialect), ("methods/conference.get.patch.json", patch)];
+    assert_eq!(asked(&files, "conference.get"), ("acme.d".to_owned(), "urn:acme".to_owned(), false));
+    let dir = directory(&files);
+    let schema = Schema::load(Some(dir.path())).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+    let built_in = Schema::load(None).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+    let params = |schema: &Schema| paths(schema, "conference.get", json!({"confId": 7}));
+    assert_eq!(params(&schema), params(&built_in), "what the patch doesn't name is as it was");
+    let reason = json!({"name": "reason", "x-reason": {"map": {"full": "conference.full"}}});
+    let dir = directory(&[("events/reason.patch.json", reason)]);
+    let schema = Schema::load(Some(dir.path())).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+    assert_eq!(schema.inbound().reason.ns, built_in.inbound().reason.ns);
+}
+
+#[test]
+fn a_dialect_or_a_patch_that_changes_nothing_is_told() {
+    let told = |files: &[(&str, Value)]| {
+        let dir = directory(files);
+        let errors = Schema::load(Some(dir.path())).err().unwrap_or_default();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        errors.concat()
+    };
+    let said = told(&[("dialect.json", json!({"ns": {"je:x:client:confrence": "urn:acme"}}))]);
+    assert!(said.contains("dialect.json: ns.je:x:client:confrence: no built-in file has it"), "{said}");
+    let said = told(&[("dialect.json", json!({"namespaces": {}}))]);
+    assert!(said.contains("dialect.json: unknown field `namespaces`"), "{said}");
+    let said = told(&[("methods/a.b.patch.json", json!({"name": "a.b", "summary": "s"}))]);
+    assert!(said.contains("a.b.patch.json: name: a.b is no built-in file's"), "{said}");
+    let mut whole = added("conference.get");
+    whole["x-access"] = "token".into();
+    let both =
+        [("methods/conference.get.json", whole), ("conference.get.patch.json", json!({"name": "conference.get"}))];
+    let said = told(&both);
+    assert!(said.contains("conference.get is declared in"), "{said}");
+}

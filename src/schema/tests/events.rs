@@ -300,3 +300,41 @@ fn there_is_one_file_of_reasons_and_one_of_web_addresses() {
         ],
     );
 }
+
+#[test]
+fn an_own_type_that_is_described_is_in_the_document_of_the_event_socket() {
+    let described = changed("a", |file| {
+        file["x-event"]["types"] = json!({"eim.poll": {"summary": "A poll.", "schema": {"type": "object",
+            "properties": {"question": {"type": "string"}, "by": {"$ref": "#/components/schemas/UserId"}}}}});
+    });
+    let dir = directory(&[(described.0.as_str(), described.1)]);
+    let schema = Schema::load(Some(dir.path())).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+    let shapes = &schema.asyncapi()["components"]["schemas"];
+    let event = &shapes["EimPollEvent"];
+    assert_eq!(
+        (&event["description"], &event["properties"]["type"]["enum"]),
+        (&json!("A poll."), &json!(["eim.poll"]))
+    );
+    assert_eq!(event["properties"]["data"]["properties"]["by"]["$ref"], "#/components/schemas/UserId");
+    assert_eq!(
+        shapes["EimEvent"]["properties"]["type"]["not"],
+        json!({"enum": ["eim.poll"]}),
+        "one shape for each event"
+    );
+    let all = shapes["ConferenceEvent"]["oneOf"].as_array().expect("a list");
+    assert!(all.contains(&json!({"$ref": "#/components/schemas/EimPollEvent"})), "{all:?}");
+}
+
+#[test]
+fn descriptions_of_own_types_are_of_types_that_the_file_has_and_stand_once() {
+    let types = |name: &str, types: Value| changed(name, |file| file["x-event"]["types"] = types);
+    let of = |schema: Value| json!({"eim.poll": {"summary": "s", "schema": schema}});
+    assert_told(
+        &wrong(&[types("a", json!({"eim.other": {"summary": "s", "schema": {}}}))]),
+        &[("a", "x-event.types.eim.other: none of the file's events is of that type")],
+    );
+    assert_told(&wrong(&[types("a", json!({"poll": {"summary": "s", "schema": {}}}))]), &[("a", "x-event.types")]);
+    assert_told(&wrong(&[types("a", of(json!({"type": "strnig"})))]), &[("a", "x-event.types.eim.poll.schema: ")]);
+    let twice = [types("a", of(json!({}))), types("b", of(json!({})))];
+    assert_told(&wrong(&twice), &[("b", "x-event.types.eim.poll: ")]);
+}

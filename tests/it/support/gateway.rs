@@ -60,6 +60,22 @@ impl Gateway {
         Builder::new(Some(config.parse().unwrap_or_else(|e| panic!("{e} in {config}"))))
     }
 
+    /// `confgate serve` as a folder of the repository has it in its `confgate.toml`, with its `schema/`; `over` is said
+    /// instead of what stands there.
+    pub fn of_folder(folder: &str, over: &str) -> Builder {
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("confgate.toml"));
+        let text = text.expect("the folder has a configuration");
+        let mut config: toml::Table = text.parse().unwrap_or_else(|e| panic!("{e} in {text}"));
+        let over: toml::Table = over.parse().unwrap_or_else(|e| panic!("{e} in {over}"));
+        for (name, value) in over {
+            match value {
+                toml::Value::Table(values) => section(&mut config, &name).extend(values),
+                other => drop(config.insert(name, other)),
+            }
+        }
+        Builder::new(Some(config)).files("schema", &format!("{folder}/schema"))
+    }
+
     /// `confgate media --config FILE` with that TOML: only a call gateway node.
     pub fn media(config: &str) -> Builder {
         Builder { command: "media", ..Self::with(config) }
@@ -231,6 +247,21 @@ impl Builder {
         std::fs::create_dir_all(path.parent().expect("it is in the directory")).expect("the directory is writable");
         std::fs::write(path, text).expect("the directory is writable");
         self
+    }
+
+    /// Copies a folder of the repository, with all below it, beside the configuration under that name.
+    pub fn files(self, name: &str, folder: &str) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let entries = std::fs::read_dir(root).expect("the repository has the folder");
+        entries.map(|entry| entry.expect("it can be read")).fold(self, |builder, entry| {
+            let own = entry.file_name().into_string().expect("its name is ASCII");
+            let (to, from) = (format!("{name}/{own}"), format!("{folder}/{own}"));
+            if entry.path().is_dir() {
+                return builder.files(&to, &from);
+            }
+            let text = std::fs::read_to_string(entry.path()).expect("it is text");
+            builder.file(&to, &text)
+        })
     }
 
     /// Starts it and waits until it is ready.

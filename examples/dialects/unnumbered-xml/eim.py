@@ -1,6 +1,6 @@
 """An EIM that isn't ours: its own namespace and words, users by address, and events in XML without any number.
 
-    meet_eim.py HOST PORT DOMAIN SECRET AMQP_URL [twice|lost]
+    eim.py HOST PORT DOMAIN SECRET AMQP_URL [twice|lost]
 
 It is a component (XEP-0114) that answers IQs, and publishes each change of a room to RabbitMQ by Debian's python3-pika.
 It knows no sockets, no seats and nobody's presence. Each line of its output is the element of an IQ that it doesn't know.
@@ -43,7 +43,7 @@ class Room:
         return tag(element, attributes, inside)
 
 
-ROOMS, VISITORS = {}, {}
+ROOMS, VISITORS, POLLS = {}, {}, []
 
 
 def flag(value):
@@ -89,8 +89,8 @@ class Broker:
         if FAULT == "twice":
             self.send(room, body)
 
-    def send(self, room, body):
-        self.channel.basic_publish("eim.conference", f"meet.{room.id}.news", body.encode())
+    def send(self, room, body, what="news"):
+        self.channel.basic_publish("eim.conference", f"meet.{room.id}.{what}", body.encode())
 
 
 def room_of(asked):
@@ -215,6 +215,16 @@ def lines(asked, user):
     return "".join(map(line, reversed(room_of(asked).lines)))
 
 
+def open_poll(asked, user):
+    room = room_of(asked)
+    seated(room, user)
+    POLLS.append(room.id)
+    attributes = {"xmlns": NS, "room": room.id, "id": f"p{len(POLLS)}", "at": f"{time.time():.3f}", "by": address(user)}
+    texts = "".join(tag(child.tag.rsplit("}", 1)[-1], {}, escape(child.text or "")) for child in asked)
+    BROKER.send(room, tag("poll", attributes, texts), "poll")
+    return tag("poll", {"id": attributes["id"]})
+
+
 def close_room(asked, user):
     room = room_of(asked)
     owned(room, user)
@@ -240,7 +250,7 @@ def drop_visitor(asked, user):
 ANSWERS = {
     "open-room": open_room, "rooms": rooms, "room": about, "about": about, "find-room": find_room, "enter": enter,
     "exit": exit_room, "occupants": occupants, "state": state, "act": act, "say": say, "lines": lines,
-    "close-room": close_room, "make-visitor": make_visitor, "drop-visitor": drop_visitor,
+    "open-poll": open_poll, "close-room": close_room, "make-visitor": make_visitor, "drop-visitor": drop_visitor,
 }
 
 
