@@ -23,8 +23,8 @@ export function methodArticle(method, resolve, token) {
     "article",
     { class: "docs-method", id: method.name, testid: `method-${method.name}` },
     h("h2", {}, h("a", { href: `#${method.name}` }, method.name)),
-    method.summary && h("p", { class: "docs-summary" }, ...coded(method.summary)),
-    method.description && method.description !== method.summary && h("p", {}, ...coded(method.description)),
+    method.summary && h("p", { class: "docs-summary", lang: "en" }, ...coded(method.summary)),
+    method.description && method.description !== method.summary && h("p", { lang: "en" }, ...coded(method.description)),
     access,
     h("h3", { localize: "docs.params" }),
     params.length > 0 ? table(params.flatMap((/** @type {any} */ param) => paramRows(param, resolve)), "docs.required") : h("p", { localize: "docs.noParams" }),
@@ -55,14 +55,14 @@ function paramRows({ name, schema, required, summary, description }, resolve) {
  * @param {{path: string, type: string, isRequired: boolean, description: string}[]} rows
  * @param {"docs.required"|"docs.optional"} mark which of the two is worth saying
  */
-function table(rows, mark) {
+export function table(rows, mark) {
   const line = (/** @type {typeof rows[0]} */ { path, type, isRequired, description }) =>
     h(
       "tr",
       {},
       h("td", {}, h("code", {}, path), isRequired === (mark === "docs.required") && h("span", { class: "docs-mark", localize: mark })),
       h("td", { class: "docs-type" }, type),
-      h("td", {}, ...coded(description)),
+      h("td", { lang: "en" }, ...coded(description)),
     );
   return h("div", { class: "docs-table", tabindex: "0" }, h("table", {}, h("tbody", {}, ...rows.map(line))));
 }
@@ -78,7 +78,7 @@ function resultParts(result, resolve) {
 function errorParts(errors, resolve) {
   if (!errors?.length) return [];
   const row = (/** @type {any} */ { code, message, data }) =>
-    h("tr", {}, h("td", {}, h("code", {}, String(code))), h("td", {}, ...coded(message)), h("td", {}, data?.key && h("code", {}, data.key)));
+    h("tr", {}, h("td", {}, h("code", {}, String(code))), h("td", { lang: "en" }, ...coded(message)), h("td", {}, data?.key && h("code", {}, data.key)));
   const body = h("tbody", {}, ...errors.map(resolve).map(row));
   return [h("h3", { localize: "docs.errors" }), h("div", { class: "docs-table errors", tabindex: "0" }, h("table", {}, body))];
 }
@@ -101,7 +101,7 @@ function exampleParams(example) {
 }
 
 /** @param {any} value */
-function json(value) {
+export function json(value) {
   return h("pre", { tabindex: "0" }, h("code", {}, JSON.stringify(value, null, 2)));
 }
 

@@ -5,6 +5,7 @@ import { brand, languageSwitch, showScreen } from "./chrome.js";
 import { h } from "./dom.js";
 import { onLanguage, startLanguage, t } from "./i18n.js";
 import { methodArticle } from "./docs-method.js";
+import { notificationArticles } from "./docs-event.js";
 import { prose } from "./prose.js";
 import { resolver } from "./schema-text.js";
 
@@ -20,45 +21,68 @@ function title() {
 }
 
 async function load() {
-  let openrpc;
+  let openrpc, asyncapi;
   try {
-    openrpc = await (await fetch(addressOf("openrpc.json"))).json();
+    [openrpc, asyncapi] = await Promise.all(["openrpc.json", "asyncapi.json"].map(read));
   } catch {
     return showScreen("failed", h("main", { class: "docs-failed", localize: "docs.failed", testid: "state-text" }));
   }
-  showScreen("docs", page(openrpc));
+  showScreen("docs", page(openrpc, asyncapi));
   document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
 }
 
-/** @param {any} openrpc */
-function page(openrpc) {
+/** @param {string} document */
+async function read(document) {
+  return (await fetch(addressOf(document))).json();
+}
+
+/** @param {any} openrpc @param {any} asyncapi */
+function page(openrpc, asyncapi) {
   const resolve = resolver(openrpc);
   const methods = (openrpc.methods ?? []).map(resolve);
   /** Shared by all "try it" boxes, in memory only. */
   const token = h("input", { class: "field", type: "password", autocomplete: "off", testid: "docs-token", sayPlaceholder: "docs.tokenHint" });
-  const articles = methods.map((/** @type {any} */ method) => methodArticle(method, resolve, () => token.value.trim()));
-  const index = methodIndex(methods, articles);
+  const entries = methods.map((/** @type {any} */ method) => {
+    const { name, summary = "" } = method;
+    return { name, summary, element: methodArticle(method, resolve, () => token.value.trim()) };
+  });
+  const told = notificationArticles(asyncapi, resolver(asyncapi));
   return h(
     "div",
     { class: "docs" },
     h("header", { class: "top" }, h("a", { href: `${basePath}/`, class: "home-link" }, brand()), languageSwitch()),
-    h("nav", { class: "docs-nav", sayLabel: "docs.methods" }, index),
-    h("main", { class: "docs-main" }, ...introduction(openrpc, token), ...articles),
+    h("nav", { class: "docs-nav", sayLabel: "docs.index" }, index(entries, told)),
+    h("main", { class: "docs-main" }, ...introduction(openrpc, token), ...[...entries, ...told].map(({ element }) => element)),
   );
 }
 
-/** @param {any[]} methods @param {HTMLElement[]} articles */
-function methodIndex(methods, articles) {
+/** @typedef {{name: string, summary: string, element: HTMLElement}} Entry */
+
+/** @param {Entry[]} methods @param {Entry[]} told */
+function index(methods, told) {
   const search = h("input", { class: "field", type: "search", sayPlaceholder: "docs.search", sayLabel: "docs.search", testid: "docs-search" });
-  const items = methods.map(({ name }) => h("li", {}, h("a", { href: `#${name}` }, name)));
   const nothing = h("p", { class: "empty", localize: "docs.nothing", hidden: true });
+  const parts = [list("docs.methods", methods, "docs-methods"), list("docs.notifications", told, "docs-notifications")];
   search.addEventListener("input", () => {
     const wish = search.value.trim().toLowerCase();
-    const isMatch = methods.map(({ name, summary }) => `${name} ${summary ?? ""}`.toLowerCase().includes(wish));
-    isMatch.forEach((match, at) => (items[at].hidden = articles[at].hidden = !match));
-    nothing.hidden = isMatch.includes(true);
+    nothing.hidden = parts.map(({ find }) => find(wish)).includes(true);
   });
-  return h("div", { class: "stack" }, search, h("ul", { testid: "docs-methods" }, ...items), nothing);
+  return h("div", { class: "stack" }, search, ...parts.map(({ element }) => element), nothing);
+}
+
+/** A part of the index. `find` shows what matches, here and in the page, and says whether anything does.
+ * @param {"docs.methods"|"docs.notifications"} heading @param {Entry[]} entries @param {string} testid */
+function list(heading, entries, testid) {
+  const items = entries.map(({ name }) => h("li", {}, h("a", { href: `#${name}` }, name)));
+  const element = h("section", {}, h("h2", { localize: heading }), h("ul", { testid }, ...items));
+  /** @param {string} wish */
+  const find = (wish) => {
+    const isMatch = entries.map(({ name, summary }) => `${name} ${summary}`.toLowerCase().includes(wish));
+    isMatch.forEach((match, at) => (items[at].hidden = entries[at].element.hidden = !match));
+    element.hidden = !isMatch.includes(true);
+    return isMatch.includes(true);
+  };
+  return { element, find };
 }
 
 /** @param {any} openrpc @param {HTMLElement} token */

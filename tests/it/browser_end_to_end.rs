@@ -6,7 +6,7 @@ use fantoccini::Locator;
 use serde_json::json;
 
 use crate::support::browser::{Browser, DESKTOP, PHONE};
-use crate::support::client::Client;
+use crate::support::client::{BASE, Client};
 use crate::support::gateway::{Gateway, Printed};
 use person::id;
 
@@ -248,6 +248,25 @@ async fn somebody_with_an_account_makes_a_conference_and_hands_out_its_link() {
     browser.assert_quiet_console().await;
 }
 
+/// No EIM is needed for it: the page is made of the files.
+#[tokio::test]
+async fn the_page_for_developers_shows_an_operation_and_an_event_of_the_eims_own() {
+    let dialect = "examples/dialects/unnumbered-xml/schema";
+    let gateway = Gateway::of_folder("examples/dialects/own-operation", "").files("schema", dialect);
+    let (gateway, browser) = tokio::join!(gateway.start(), Browser::start());
+    browser.goto(&format!("https://{}{BASE}/docs", gateway.http())).await;
+    browser.shows(&id("method-poll.open"), "Opens a poll in a conference").await;
+    browser.shows(&id("notification-conference.event"), "A poll was opened: ask its question.").await;
+    browser.find(&id("event-eim.poll.opened")).await;
+    browser.run("document.querySelector('[data-testid=\"event-eim.poll.opened\"]').scrollIntoView()").await;
+    browser.screenshot("docs-own-event").await;
+    browser.fill(&id("docs-search"), "poll").await;
+    browser.holds("document.getElementById('conference.join').hidden").await;
+    browser.shows(&id("docs-methods"), "poll.open").await;
+    browser.shows(&id("docs-notifications"), "conference.event").await;
+    browser.assert_quiet_console().await;
+}
+
 #[tokio::test]
 async fn the_page_for_developers_shows_the_real_schema_and_tries_it() {
     let (product, browser) = tokio::join!(Product::start(), Browser::start());
@@ -256,7 +275,13 @@ async fn the_page_for_developers_shows_the_real_schema_and_tries_it() {
     for method in all["methods"].as_array().expect("methods") {
         browser.find(&id(&format!("method-{}", method["name"].as_str().expect("a name")))).await;
     }
+    for told in ["hello", "conference.snapshot", "conference.event", "goingAway"] {
+        browser.find(&id(&format!("notification-{told}"))).await;
+    }
+    browser.find(&id("event-member.joined")).await;
     browser.look_in_both_languages("docs").await;
+    browser.run("document.getElementById('conference.event').scrollIntoView()").await;
+    browser.screenshot("docs-event").await;
     let tried = "config.getProperties";
     browser.click(&format!("{} .docs-try summary", id(&format!("method-{tried}")))).await;
     for (form, size) in [("desk", DESKTOP), ("phone", PHONE), ("desk", DESKTOP)] {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use self::guest::{Guest, Phase};
 use self::ledger::Ledger;
-use self::topology::Topology;
+use self::topology::{Kept, LONG, Topology};
 use crate::end_to_end::whole_story;
 use crate::fixture::Fixture;
 use crate::support::client::Client;
@@ -59,6 +59,7 @@ struct Load {
     guests: u64,
     per_second: u64,
     pause: Duration,
+    kept: Kept,
     cells: &'static [(Part, Fault)],
 }
 
@@ -68,6 +69,7 @@ const TELLING: Load = Load {
     guests: 40,
     per_second: 15,
     pause: Duration::from_secs(5),
+    kept: LONG,
     cells: &[
         (Part::Broker, Fault::Kill),
         (Part::Broker, Fault::Stop),
@@ -86,6 +88,7 @@ const ALL: Load = Load {
     guests: 200,
     per_second: 50,
     pause: Duration::from_secs(60),
+    kept: LONG,
     cells: &[
         (Part::Broker, Fault::Kill),
         (Part::Broker, Fault::Stop),
@@ -137,6 +140,28 @@ async fn nothing_acknowledged_is_lost_whichever_part_breaks() {
     matrix(if std::env::var_os("CONFGATE_TEST_LONG").is_some() { &ALL } else { &TELLING }).await;
 }
 
+/// Of guests who were out when the EIM went away their accounts end when it is back, while they ask to be let in.
+const SHORT_STAY: Load = Load {
+    guests: 100,
+    per_second: 50,
+    pause: Duration::from_secs(12),
+    kept: Kept { grace_ms: 2000, resume_window_ms: 4000, guest_idle_ms: 3000 },
+    cells: &[
+        (Part::Server, Fault::Empty),
+        (Part::Server, Fault::Kill),
+        (Part::Server, Fault::Empty),
+        (Part::Server, Fault::Kill),
+        (Part::Server, Fault::Empty),
+        (Part::Server, Fault::Kill),
+    ],
+    ..TELLING
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guests_whose_accounts_end_when_the_eim_is_back_leave_nobody_behind() {
+    matrix(&SHORT_STAY).await;
+}
+
 async fn matrix(load: &Load) {
     let mut stage = Stage::set(load).await;
     let mut table = String::from(
@@ -156,8 +181,15 @@ async fn matrix(load: &Load) {
 }
 
 /// Of two gateways for so long, without a fault.
-const SOAK: Load =
-    Load { gateways: 2, conferences: 10, guests: 200, per_second: 50, pause: Duration::from_secs(1200), cells: &[] };
+const SOAK: Load = Load {
+    gateways: 2,
+    conferences: 10,
+    guests: 200,
+    per_second: 50,
+    pause: Duration::from_secs(1200),
+    kept: LONG,
+    cells: &[],
+};
 /// Of a run, until what is reused has been allocated.
 const WARM_UP: f64 = 0.25;
 /// What a process may have more in its last quarter than in its second one, beside a tenth of it.
@@ -229,7 +261,7 @@ const AT_THE_DOOR: usize = 40;
 
 /// Both nodes of two are restarted one after the other while everybody is in.
 const ROLLING: Load =
-    Load { gateways: 2, conferences: 4, guests: 80, per_second: 10, pause: Duration::ZERO, cells: &[] };
+    Load { gateways: 2, conferences: 4, guests: 80, per_second: 10, pause: Duration::ZERO, kept: LONG, cells: &[] };
 const ROLLING_MANY: Load = Load { conferences: 40, guests: 2000, ..ROLLING };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -266,7 +298,7 @@ async fn sockets_of_nodes_that_stop_or_die_move_without_a_gap() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ejabberd_a_guest_walks_in_on_three_gateway_nodes_and_two_media_nodes() {
-    let mut topology = Topology::start(3).await;
+    let mut topology = Topology::start(3, LONG).await;
     whole_story(Fixture::on(topology.gateways.remove(0))).await;
 }
 
@@ -297,7 +329,7 @@ struct Row {
 
 impl Stage {
     async fn set(load: &Load) -> Self {
-        let topology = Topology::start(load.gateways).await;
+        let topology = Topology::start(load.gateways, load.kept).await;
         let login =
             json!({"grantType": "client_credentials", "clientId": "chair", "clientSecret": "the chair's secret"});
         let chair = topology.gateways[0].client().try_login(login.clone()).await.expect("the chair may log in");
@@ -340,6 +372,7 @@ impl Stage {
         let agreed = until(2 * PATIENCE, async || self.has_all().await.then_some(())).await;
         self.read_back().await;
         let (acknowledged_lost, ghosts) = self.compare().await;
+        self.told_of(&ghosts);
         let mut counts = self.ledger.reset();
         if agreed.is_none() {
             println!("{:#?}", self.missing().await);
@@ -492,6 +525,20 @@ impl Stage {
         let sent = self.ledger.write().messages.clone();
         lost.extend(sent.difference(&seen).map(|text| format!("message {text}")));
         (lost, ghosts)
+    }
+
+    /// Prints what the parts wrote of each ghost.
+    fn told_of(&self, ghosts: &[String]) {
+        let parts =
+            self.topology.gateways.iter().map(|gateway| gateway.lines()).chain([self.topology.eim.process.lines()]);
+        for (at, lines) in parts.enumerate() {
+            for ghost in ghosts {
+                lines
+                    .iter()
+                    .filter(|line| line.text.contains(ghost))
+                    .for_each(|line| println!("part {at}: {}", line.text));
+            }
+        }
     }
 
     /// The chat from its end back to a message that was read before. Where the EIM can't be asked, nothing.

@@ -123,7 +123,8 @@ impl Browser {
         }
     }
 
-    /// No text of the page's own is left in the other language. Roles may be names of people.
+    /// No text of the page's own is left in the other language. Roles may be names of people; what says which language it
+    /// is in is none of the page's own.
     async fn speaks_one_language(&self) {
         let left = "const assets = document.querySelector('script[type=module]').src.replace(/[^/]*$/, '');
             const [{ en }, { zh }] = await Promise.all(['en.js', 'zh.js'].map(file => import(assets + file)));
@@ -131,7 +132,8 @@ impl Browser {
             const here = new Set(Object.values(own));
             const foreign = new Set(Object.values(other).filter(text => !here.has(text)));
             return [...document.querySelectorAll('body *')]
-                .filter(({ dataset, children }) => dataset.testid !== 'lang' && !children.length)
+                .filter(element => element.dataset.testid !== 'lang' && !element.children.length)
+                .filter(element => !element.closest('body [lang]'))
                 .map(({ textContent, placeholder }) => placeholder || textContent)
                 .filter(text => foreign.has(text) && !['Chair', 'Guest'].includes(text));";
         let left = self.run(&format!("return (async () => {{ {left} }})()")).await;

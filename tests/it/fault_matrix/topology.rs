@@ -17,11 +17,20 @@ use crate::support::xmpp_server::{COMPONENT, MODULES, SECOND_COMPONENT, THIRD_CO
 const COMPONENTS: [&str; 3] = [COMPONENT, SECOND_COMPONENT, THIRD_COMPONENT];
 const MEDIA: [&str; 2] = ["m1", "m2"];
 
-/// Bounds for hundreds of guests at one address, and times that don't make a test wait.
+/// How long members without a socket are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    pub grace_ms: u64,
+    pub resume_window_ms: u64,
+    /// A guest's account, after the window.
+    pub guest_idle_ms: u64,
+}
+
+/// A member who comes back within a minute is where they were.
+pub const LONG: Kept = Kept { grace_ms: 8000, resume_window_ms: 60_000, guest_idle_ms: 60_000 };
+
+/// Bounds for hundreds of guests at one address.
 const SETTINGS: &str = r#"
-[limits]
-grace_ms = 8000
-resume_window_ms = 60000
 connects_per_minute = 100000
 connections_per_block = 5000
 sockets_per_block = 5000
@@ -53,7 +62,8 @@ pub struct Topology {
 }
 
 impl Topology {
-    pub async fn start(gateways: usize) -> Self {
+    pub async fn start(gateways: usize, kept: Kept) -> Self {
+        let Kept { grace_ms, resume_window_ms, guest_idle_ms } = kept;
         let (server, broker, database) = tokio::join!(XmppServer::ejabberd(), RabbitMq::start(), MariaDb::start());
         let mut links = Vec::new();
         let mut link = async |name: String, to| {
@@ -100,7 +110,9 @@ impl Topology {
             let eim_section = server.component_section_via(to_server, component);
             let mut config = format!(
                 "{CLIENTS}\n{eim_section}wait_ms = 1000\ntimeout_ms = 4000\nreconnect_min_ms = 50\n\
-                 reconnect_max_ms = 1000\nkeepalive_ms = 2000\nping_interval_ms = 500\n{}[node]\nid = {id:?}\nlease_ms = 4000\n{SETTINGS}ca = {ca:?}\n",
+                 reconnect_max_ms = 1000\nkeepalive_ms = 2000\nping_interval_ms = 500\n{}[node]\nid = {id:?}\nlease_ms = 4000\n\
+                 [limits]\ngrace_ms = {grace_ms}\nresume_window_ms = {resume_window_ms}\nguest_idle_ms = {guest_idle_ms}\n\
+                 {SETTINGS}ca = {ca:?}\n",
                 shared(&database.url_at(to_database), &broker.url_at(to_broker))
             );
             for (node, running) in MEDIA.iter().zip(&media) {

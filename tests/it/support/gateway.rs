@@ -175,6 +175,11 @@ impl Gateway {
         values.reduce(|a, b| a + b)
     }
 
+    /// What it has written since it was started.
+    pub fn lines(&self) -> Vec<Line> {
+        self.process.lines()
+    }
+
     /// Gone at once, as by a crash.
     pub fn kill(&mut self) {
         self.process.kill();
