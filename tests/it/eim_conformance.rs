@@ -306,14 +306,6 @@ async fn the_embedded_eim_is_refused_as_wrong_usage() {
     assert_eq!(code, Some(2));
 }
 
-#[tokio::test]
-async fn an_eim_without_numbers_is_refused_as_wrong_usage() {
-    let eim = "[eim]\nmode = \"component\"\nhost = \"127.0.0.1\"\nport = 1\nsecret = \"s\"\n";
-    let config = format!("{CLIENTS}\n{eim}[events]\nmode = \"xmpp\"\nnumbered = \"gateway\"\n");
-    let (code, output) = check(&config, &[]).await;
-    assert_eq!((code, output.as_str()), (Some(2), ""));
-}
-
 /// The rows of the document's table.
 fn documented() -> Vec<[String; 3]> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/integration.md");

@@ -35,20 +35,25 @@ impl Scene {
 
     /// The same with files beside the dialect's.
     async fn with(fault: &str, more: &str, own_files: impl FnOnce(Builder) -> Builder) -> Self {
-        let (server, broker) = (XmppServer::prosody().await, RabbitMq::start().await);
-        let door = server.door(DIALECT);
-        let port = door.port.address();
-        let mut command = Command::new("/usr/bin/python3");
-        command.args([&format!("{DIALECT_FOLDER}/eim.py"), &port.ip().to_string(), &port.port().to_string()]);
-        command.args([DIALECT, door.secret, &broker.url(), fault]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        let eim = Process::start("meet_eim", &mut command);
-        let is_ready = eim.line(PATIENCE, |line| (line.text == "ready").then_some(())).await;
-        assert!(is_ready.is_some(), "the EIM isn't ready: {:?}", texts(&eim));
-        let (section, url) = (server.component_section(COMPONENT), broker.url());
-        let over = format!("{CLIENTS}\n{section}[events]\nurl = {url:?}\nreconnect_min_ms = 50\n{more}\n");
-        let gateway = own_files(Gateway::of_folder(DIALECT_FOLDER, &over)).start().await;
-        Self { gateway, eim, _broker: broker, _server: server }
+        let (eim, broker, server, gateway) = parts(fault, more).await;
+        Self { gateway: own_files(gateway).start().await, eim, _broker: broker, _server: server }
     }
+}
+
+/// The EIM, what it needs, and a gateway that isn't started yet.
+async fn parts(fault: &str, more: &str) -> (Process, RabbitMq, XmppServer, Builder) {
+    let (server, broker) = (XmppServer::prosody().await, RabbitMq::start().await);
+    let door = server.door(DIALECT);
+    let port = door.port.address();
+    let mut command = Command::new("/usr/bin/python3");
+    command.args([&format!("{DIALECT_FOLDER}/eim.py"), &port.ip().to_string(), &port.port().to_string()]);
+    command.args([DIALECT, door.secret, &broker.url(), fault]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let eim = Process::start("meet_eim", &mut command);
+    let is_ready = eim.line(PATIENCE, |line| (line.text == "ready").then_some(())).await;
+    assert!(is_ready.is_some(), "the EIM isn't ready: {:?}", texts(&eim));
+    let (section, url) = (server.component_section(COMPONENT), broker.url());
+    let over = format!("{CLIENTS}\n{section}[events]\nurl = {url:?}\nreconnect_min_ms = 50\n{more}\n");
+    (eim, broker, server, Gateway::of_folder(DIALECT_FOLDER, &over))
 }
 
 fn texts(process: &Process) -> Vec<String> {
@@ -156,6 +161,35 @@ async fn prosody_a_killed_gateway_goes_on_with_the_numbers_that_it_gave() {
         members["members"].as_array().is_some_and(|all| all.len() == 1)
     };
     until_true("the EIM has the guest no longer", has_left).await;
+    assert_only_known_questions(&eim);
+}
+
+/// What it doesn't have are a main video, a lobby and an address book, and a lock is a change of the room like any other;
+/// it is never told of sockets.
+#[tokio::test]
+async fn prosody_a_check_of_an_eim_without_numbers_says_what_it_lacks() {
+    let (eim, _broker, _server, gateway) = parts("", "").await;
+    let (status, said) = gateway.check().argument("--eim").argument("--json").fail().await;
+    let rows: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let names = |outcome: &str| -> Vec<&str> {
+        let of_outcome = rows.iter().filter(|row| row["outcome"] == outcome);
+        of_outcome.filter_map(|row| row["operation"].as_str()).collect()
+    };
+    let lacks = [
+        "disco",
+        "conference.control setMainVideo",
+        "conference.update",
+        "event conference.locked",
+        "event conference.unlocked",
+        "org.contacts.departments",
+        "org.contacts.users",
+        "org.contacts.search",
+        "org.user.createUser",
+    ];
+    assert_eq!(names("failed"), lacks, "{said}");
+    let never = ["eim.resetNode", "eim.user.subscribe", "event conference.created", "eim.subscribe", "eim.presence"];
+    assert!(never.iter().all(|row| names("not asked").contains(row)), "{said}");
+    assert_eq!(status.code(), Some(0), "every must has passed: {said}");
     assert_only_known_questions(&eim);
 }
 

@@ -7,14 +7,14 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::broker::Broker;
-use super::events::EventStream;
+use super::events::{EventStream, UNNUMBERED};
 use super::mask::{masked, masked_text};
 use super::operations::Operation;
 use super::report::{Report, RoundTrip};
 use crate::config::EimMode;
 use crate::eim::convert::{Dialect, from_iq, to_iq};
 use crate::eim::{Eim, EimError};
-use crate::event::Event;
+use crate::event::{Event, NumberedBy};
 use crate::ids::{ConfId, Secret, UserId};
 use crate::refusal::{Kind, Reason, Refusal};
 use crate::schema::{Method, Schema, Speaker, XIq};
@@ -24,6 +24,11 @@ use crate::xmpp::xml::Stanza;
 const EVENT_WAIT: Duration = Duration::from_secs(5);
 /// Members of results that the gateway adds to what the EIM answers.
 const ADDED: [&str; 2] = ["link", "callGateway"];
+/// The same where it gives the numbers.
+const NUMBERS: [&str; 2] = ["epoch", "seq"];
+
+/// Why an EIM without numbers is not asked for what is about sockets and seats.
+const KEPT_BY_GATEWAY: &str = "the gateway numbers the events, and keeps sockets and seats itself";
 
 /// The conversation can't go on without this row.
 pub struct Stop(pub &'static str);
@@ -62,6 +67,8 @@ pub struct Conversation {
     pub eim: Eim,
     pub schema: Arc<Schema>,
     pub mode: EimMode,
+    /// Who numbers the events: where it is the gateway, it keeps sockets and seats too, and the EIM is never told of them.
+    pub numbered: NumberedBy,
     pub domain: String,
     pub dialect: Dialect,
     /// How long an answer may take.
@@ -126,10 +133,11 @@ impl Conversation {
             let why = format!("the XMPP server answers in the place of {address}: nobody is there");
             return Reply { shown, outcome: Err(Refusal::eim_unreachable(false).saying(why)), is_refused: false };
         }
-        let outcome = from_iq(x_iq, &answer, &self.dialect).and_then(|result| match validate(method, &result) {
-            Ok(()) => Ok(result),
-            Err(why) => Err(Refusal::of(Reason::EimBadAnswer).saying("the answer can't be used").with("text", why)),
-        });
+        let outcome =
+            from_iq(x_iq, &answer, &self.dialect).and_then(|result| match validate(method, &result, self.numbered) {
+                Ok(()) => Ok(result),
+                Err(why) => Err(Refusal::of(Reason::EimBadAnswer).saying("the answer can't be used").with("text", why)),
+            });
         Reply { shown, outcome, is_refused: answer.attr("type") == Some("error") }
     }
 
@@ -206,7 +214,7 @@ impl Conversation {
         check: impl Fn(&Event) -> Result<(), String>,
     ) {
         let kind = event_row.trim_start_matches("event ");
-        let number = result["seq"].as_u64();
+        let number = result["seq"].as_u64().filter(|_| self.numbered == NumberedBy::Eim);
         let note = number.map_or("done".to_owned(), |seq| format!("done, seq {seq}"));
         let is_first = !self.report.has(event_row);
         if !is_first && !self.report.has_passed(event_row) {
@@ -225,7 +233,7 @@ impl Conversation {
                     None => self.report.passed(row, &note),
                 }
                 if is_first {
-                    self.report.passed(event_row, &format!("number {} of epoch {}", event.seq, event.epoch));
+                    self.report.passed(event_row, &place(&event));
                 }
             }
             (Err(why), true) => {
@@ -234,6 +242,14 @@ impl Conversation {
             }
             (Err(why), false) => self.report.failed(row, &why, Some(shown)),
         }
+    }
+
+    /// Whether the EIM is told of sockets and seats. Where the gateway keeps them, these rows say so.
+    pub fn is_told(&mut self, rows: &[&'static str]) -> bool {
+        if self.numbered == NumberedBy::Gateway {
+            rows.iter().for_each(|row| self.report.not_asked(row, KEPT_BY_GATEWAY));
+        }
+        self.numbered == NumberedBy::Eim
     }
 
     /// How long an event may take.
@@ -269,14 +285,23 @@ fn entry_of(row: &'static str) -> &'static str {
 }
 
 /// Whether the result is what the schema promises, but for what the gateway adds to it.
-fn validate(method: &Method, result: &Value) -> Result<(), String> {
+fn validate(method: &Method, result: &Value, numbered: NumberedBy) -> Result<(), String> {
     let errors = method.validate_result(result).err().unwrap_or_default();
-    let errors: Vec<_> = errors.iter().filter(|error| !ADDED.contains(&error.path.as_str())).collect();
+    let is_added = |path: &str| ADDED.contains(&path) || (numbered == NumberedBy::Gateway && NUMBERS.contains(&path));
+    let errors: Vec<_> = errors.iter().filter(|error| !is_added(&error.path)).collect();
     if errors.is_empty() {
         return Ok(());
     }
     let errors: Vec<_> = errors.iter().map(|error| format!("{} {}", error.path, error.message)).collect();
     Err(errors.join("; "))
+}
+
+/// Where an event stands in its conference.
+pub fn place(event: &Event) -> String {
+    if event.epoch == UNNUMBERED {
+        return format!("of {}", event.conf_id);
+    }
+    format!("number {} of epoch {}", event.seq, event.epoch)
 }
 
 /// A refusal as an integrator understands it.

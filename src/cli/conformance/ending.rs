@@ -14,6 +14,8 @@ use crate::refusal::Kind;
 
 /// The number of the report of the page that is back.
 const THIRD: u64 = 3;
+/// The row of a page that is back, and asks for what it missed.
+const SINCE: &str = "eim.subscribe (sinceEpoch, sinceSeq)";
 /// How long the seat of a member is kept whose page is gone.
 const KEEP_MS: u64 = 60_000;
 /// Longest time for each request that takes something back.
@@ -22,20 +24,25 @@ const CLEAN_UP_LIMIT: Duration = Duration::from_secs(5);
 impl Conversation {
     /// The guest's page closes, is given up, comes back, and leaves.
     pub async fn come_back(&mut self, conf: &ConfId) {
+        if self.is_told(&["eim.unsubscribe", SINCE, "eim.presence"]) {
+            self.close_page(conf).await;
+        }
+        let (guest, leave) = (self.cast.guest.clone(), json!({ "confId": conf }));
+        self.expect("conference.leave", &guest, leave.clone(), |_| Ok("done".to_owned())).await;
+        self.expect_refusal("conference.end (not the chair)", &guest, leave, None).await;
+    }
+
+    async fn close_page(&mut self, conf: &ConfId) {
         let (chair, guest, node) = (self.cast.chair.clone(), self.cast.guest.clone(), self.cast.node.clone());
         let since = self.events.seq();
         let closed = json!({ "confId": conf, "node": node, "generation": SECOND, "lingerMs": 0 });
         self.expect("eim.unsubscribe", &guest, closed, |_| Ok("done".to_owned())).await;
         // Something to be missed; what comes of it has been seen.
         let _ = self.request("conference.sendMessage", &chair, json!({ "confId": conf, "text": "missed" })).await;
-        let row = "eim.subscribe (sinceEpoch, sinceSeq)";
         let epoch = self.events.epoch();
         let back = json!({ "confId": conf, "node": node, "generation": THIRD, "sinceEpoch": epoch, "sinceSeq": since });
-        self.expect(row, &guest, back, |result| has_events(result, conf, since)).await;
+        self.expect(SINCE, &guest, back, |result| has_events(result, conf, since)).await;
         self.give_up(conf, &guest, &node).await;
-        let leave = json!({ "confId": conf });
-        self.expect("conference.leave", &guest, leave, |_| Ok("done".to_owned())).await;
-        self.expect_refusal("conference.end (not the chair)", &guest, json!({ "confId": conf }), None).await;
     }
 
     /// The grace of the guest's page is over; then it is back on its seat, so that it can leave.
@@ -90,7 +97,9 @@ impl Conversation {
             Ok(note) => self.report.passed("eim.account.delete", note),
             Err(why) => self.report.failed("eim.account.delete", &why, Some(&shown)),
         }
-        self.end_subscription().await;
+        if self.is_told(&["eim.user.unsubscribe"]) {
+            self.end_subscription().await;
+        }
     }
 
     /// An account that is gone already is deleted: an EIM may do so when its conference ends. As the gateway takes it.

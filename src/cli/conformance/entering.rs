@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::conversation::{Conversation, Stop};
+use super::events::UNNUMBERED;
 use super::opening::{FIRST, unknown_conference};
 use crate::config::EimMode;
 use crate::event::{Change, Event};
@@ -20,8 +21,12 @@ impl Conversation {
         if self.expect("conference.join (chair)", &chair, json!({ "confId": conf }), is_chair).await.is_none() {
             return Err(Stop("conference.join (chair)"));
         }
-        let subscription = json!({ "confId": conf, "node": node, "generation": FIRST });
         let row = "eim.subscribe (chair)";
+        if !self.is_told(&[row]) {
+            self.events.begin(conf, UNNUMBERED, 0);
+            return Ok(());
+        }
+        let subscription = json!({ "confId": conf, "node": node, "generation": FIRST });
         let roster = self.expect(row, &chair, subscription, |result| is_roster(result, conf, &[&chair])).await;
         let roster = roster.ok_or(Stop(row))?;
         self.events.begin(
@@ -34,7 +39,7 @@ impl Conversation {
 
     /// A guest gets an account, joins and subscribes.
     pub async fn enter_guest(&mut self, conf: &ConfId) -> Result<(), Stop> {
-        let (guest, node) = (self.cast.guest.clone(), self.cast.node.clone());
+        let guest = self.cast.guest.clone();
         self.make_account(conf, &guest, true).await?;
         let row = "conference.join";
         let reply = self.request(row, &guest, json!({ "confId": conf })).await;
@@ -50,15 +55,25 @@ impl Conversation {
         }
         let unknown = json!({ "confId": unknown_conference() });
         self.expect_refusal("conference.join (unknown)", &guest, unknown, None).await;
+        self.subscribe_guest(conf, &guest).await?;
+        self.look_in(conf, &guest).await;
+        Ok(())
+    }
+
+    /// The guest's page opens: once, and once more with an older number.
+    async fn subscribe_guest(&mut self, conf: &ConfId, guest: &UserId) -> Result<(), Stop> {
+        if !self.is_told(&["eim.subscribe", "eim.subscribe (older generation)"]) {
+            return Ok(());
+        }
+        let (chair, node) = (self.cast.chair.clone(), self.cast.node.clone());
         let subscription = json!({ "confId": conf, "node": node, "generation": SECOND });
-        let both = [&self.cast.chair.clone(), &guest];
+        let both = [&chair, guest];
         let is_whole = |result: &Value| is_roster(result, conf, &both);
-        if self.expect("eim.subscribe", &guest, subscription, is_whole).await.is_none() {
+        if self.expect("eim.subscribe", guest, subscription, is_whole).await.is_none() {
             return Err(Stop("eim.subscribe"));
         }
         let older = json!({ "confId": conf, "node": node, "generation": FIRST });
-        self.expect_refusal("eim.subscribe (older generation)", &guest, older, Some(Kind::Conflict)).await;
-        self.look_in(conf, &guest).await;
+        self.expect_refusal("eim.subscribe (older generation)", guest, older, Some(Kind::Conflict)).await;
         Ok(())
     }
 
@@ -148,7 +163,10 @@ pub fn is_roster(roster: &Value, conf: &ConfId, members: &[&UserId]) -> Result<S
         return Err(format!("it is of conference {}", roster["conference"]["confId"]));
     }
     has_members(roster, members)?;
-    Ok(format!("epoch {}, seq {}", roster["epoch"].as_str().unwrap_or_default(), roster["seq"]))
+    Ok(match roster["epoch"].as_str() {
+        Some(epoch) => format!("epoch {epoch}, seq {}", roster["seq"]),
+        None => "all are in it".to_owned(),
+    })
 }
 
 /// Whether each of these users is among the members.

@@ -8,9 +8,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::warnings::Warnings;
 use crate::eim::Inbound;
-use crate::event::Event;
+use crate::event::{ConferenceEvent, Event};
 use crate::ids::ConfId;
 
+/// The epoch of events that the EIM gives no numbers.
+pub const UNNUMBERED: &str = "";
 /// Events that may wait to be looked at. The conversation causes fewer than a hundred.
 const WAITING_MAX: usize = 1024;
 
@@ -45,16 +47,19 @@ impl EventStream {
         tokio::spawn(async move {
             // Read on whatever comes: a link whose events nobody takes gives no answers either.
             while let Some(next) = inbound.recv().await {
-                if let Inbound::Event { event, .. } = next {
-                    // An error here: a flood, or the check is over.
-                    let _ = to.try_send(event);
-                }
+                let event = match next {
+                    Inbound::Event { event, .. } => event,
+                    Inbound::Unnumbered { event, .. } => without_number(event),
+                    _ => continue,
+                };
+                // An error here: a flood, or the check is over.
+                let _ = to.try_send(event);
             }
         });
         Self { received, warnings, position: None }
     }
 
-    /// From here on events of that conference have the numbers after `seq`.
+    /// From here on events of that conference have the numbers after `seq`; none, where the epoch is [`UNNUMBERED`].
     pub fn begin(&mut self, conf_id: &ConfId, epoch: &str, seq: u64) {
         let (conf_id, epoch, known) = (conf_id.clone(), epoch.to_owned(), BTreeMap::new());
         self.position = Some(Position { conf_id, epoch, seq, known, is_lost: false });
@@ -117,6 +122,11 @@ impl EventStream {
     }
 }
 
+fn without_number(event: ConferenceEvent) -> Event {
+    let ConferenceEvent { conf_id, time, change, actor, .. } = event;
+    Event { epoch: UNNUMBERED.to_owned(), seq: 0, conf_id, time, change, actor }
+}
+
 impl Position {
     /// Whether the event is a new one of the conference's.
     ///
@@ -125,6 +135,9 @@ impl Position {
     fn advance(&mut self, event: &Event) -> Result<bool, String> {
         if event.conf_id != self.conf_id {
             return Ok(false);
+        }
+        if self.epoch == UNNUMBERED {
+            return Ok(true);
         }
         if event.epoch != self.epoch {
             return Err(format!("its epoch is {:?}, the subscription's is {:?}", event.epoch, self.epoch));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::conversation::Conversation;
+use super::conversation::{Conversation, place};
 use crate::event::{Audio, Change, Event, LeftReason, Member, Video};
 use crate::ids::{ConfId, UserId};
 
@@ -92,15 +92,13 @@ impl Conversation {
         let reply = self.request("conference.join", visitor, json!({ "confId": conf })).await;
         let joined = reply.result();
         let state = joined.map(|joined| joined["member"]["state"].clone());
-        let waited: Result<u64, String> = match &state {
-            Ok(state) if state == "waiting" => {
-                self.events.wait("waiting.added", self.event_wait(), is_waiting).await.map(|event| event.seq)
-            }
+        let waited: Result<Event, String> = match &state {
+            Ok(state) if state == "waiting" => self.events.wait("waiting.added", self.event_wait(), is_waiting).await,
             Ok(state) => Err(format!("with the lobby on, {visitor} joins as {state} in place of waiting")),
             Err(why) => Err((*why).clone()),
         };
         match waited {
-            Ok(seq) => self.report.passed(row, &format!("number {seq}")),
+            Ok(event) => self.report.passed(row, &place(&event)),
             Err(why) => self.report.failed(row, &format!("{why}, after conference.join"), Some(&reply.shown)),
         }
         let admit = json!({ "confId": conf, "action": "admit", "userId": visitor });

@@ -23,7 +23,6 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Config, EimMode};
 use crate::eim::convert::Dialect;
 use crate::eim::{Eim, EimConfig};
-use crate::event::NumberedBy;
 use crate::ids::{ConfId, Secret, UserId, random_digits, random_text};
 use crate::schema::Schema;
 use crate::store::{NodeLock, NodeRole};
@@ -82,6 +81,7 @@ pub async fn run(config: Config, schema: Schema, options: Options) -> Result<boo
     let conversation = Conversation {
         eim,
         mode: config.eim.mode,
+        numbered: config.events.numbered,
         domain: config.eim.domain.clone(),
         dialect: Dialect::new(&schema, &config.eim.domain),
         limit: config.eim.timeout,
@@ -104,10 +104,6 @@ pub async fn run(config: Config, schema: Schema, options: Options) -> Result<boo
 fn chair(config: &Config, wanted: Option<UserId>) -> Result<UserId, Unplayable> {
     if config.eim.mode == EimMode::Builtin {
         let why = "eim.mode is \"builtin\": the EIM is the gateway's own. --eim is for one behind an XMPP server";
-        return Err(Unplayable::WrongUsage(why.to_owned()));
-    }
-    if config.events.numbered == NumberedBy::Gateway {
-        let why = "events.numbered is \"gateway\": --eim can be played with an EIM that numbers its events only";
         return Err(Unplayable::WrongUsage(why.to_owned()));
     }
     let first = || config.auth.clients.first().map(config::Client::speaks_as);

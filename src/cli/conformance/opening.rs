@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::conversation::{Conversation, Stop};
+use super::conversation::{Conversation, Stop, place};
 use super::mask::masked;
 use super::operations::{Need, OPERATIONS, Operation};
 use super::report::RoundTrip;
@@ -30,6 +30,18 @@ impl Conversation {
         self.addresses("disco", "query", "http://jabber.org/protocol/disco#info").await;
         self.password().await;
         self.report.not_asked("eim.account.verify", "only the embedded EIM is asked");
+        if let Some(broker) = &mut self.broker {
+            broker.follow(Subject::User(self.cast.chair.clone())).await;
+        }
+        self.introduce_node().await;
+        Ok(())
+    }
+
+    /// The reports with which a node begins, and the chair's subscription to news of their own.
+    async fn introduce_node(&mut self) {
+        if !self.is_told(&["eim.resetNode", "eim.user.subscribe"]) {
+            return;
+        }
         let (chair, node) = (self.cast.chair.clone(), self.cast.node.clone());
         self.expect("eim.resetNode", &chair, json!({ "node": node, "generation": FIRST }), |result| {
             let seats = result["seats"].as_array().map_or(0, Vec::len);
@@ -40,13 +52,9 @@ impl Conversation {
             }
         })
         .await;
-        if let Some(broker) = &mut self.broker {
-            broker.follow(Subject::User(chair.clone())).await;
-        }
         let subscription = json!({ "node": node, "generation": FIRST });
         let subscribed = self.expect("eim.user.subscribe", &chair, subscription, |_| Ok(format!("as {chair}"))).await;
         self.made.subscription = subscribed.is_some();
-        Ok(())
     }
 
     /// Both links carry a request and its answer.
@@ -159,6 +167,9 @@ impl Conversation {
 
     async fn created_event(&mut self, conf: &ConfId) {
         let row = "event conference.created";
+        if !self.is_told(&[row]) {
+            return;
+        }
         if !self.report.has_passed("eim.user.subscribe") {
             self.report.not_reached(row, "it comes to those who did eim.user.subscribe");
             return;
@@ -169,7 +180,7 @@ impl Conversation {
             _ => Ok(()),
         };
         match self.events.wait("conference.created", self.event_wait(), is_first).await {
-            Ok(event) => self.report.passed(row, &format!("number 1 of epoch {}", event.epoch)),
+            Ok(event) => self.report.passed(row, &place(&event)),
             Err(why) => self.report.failed(row, &format!("{why}, after conference.create"), None),
         }
     }
