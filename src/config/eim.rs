@@ -171,7 +171,7 @@ impl Default for Eim {
             wait: Duration::from_secs(3),
             timeout: Duration::from_secs(10),
             reconnect_min: Duration::from_millis(250),
-            reconnect_max: Duration::from_secs(10),
+            reconnect_max: Duration::from_secs(5),
             keepalive: Duration::from_secs(30),
             ping_interval: Duration::from_secs(5),
             snapshot_interval: Duration::from_secs(15),

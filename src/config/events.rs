@@ -68,7 +68,7 @@ impl Default for Events {
             heartbeat: Duration::from_secs(10),
             timeout: Duration::from_secs(5),
             reconnect_min: Duration::from_millis(250),
-            reconnect_max: Duration::from_secs(10),
+            reconnect_max: Duration::from_secs(5),
             prefetch: 64,
             queue_expires: Duration::from_secs(3600),
         }

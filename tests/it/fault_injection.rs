@@ -71,7 +71,7 @@ async fn prosody_the_eims_link_is_cut_sockets_stay_open_and_hear_of_it() {
     let mended = Instant::now();
     scene.link.restore();
     assert_eq!(scene.socket.wait_for("restored").await, json!({ "part": "eim" }));
-    seconds(0.0..11.0, mended.elapsed(), "`restored` after mending");
+    seconds(0.0..6.0, mended.elapsed(), "`restored` after mending");
     scene.members().await.0.result();
     // Events come again, numbered on.
     scene.chair.rpc("conference.sendMessage", json!({ "confId": scene.conf, "text": "again" })).await.result();

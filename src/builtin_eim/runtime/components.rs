@@ -1,4 +1,5 @@
-//! The EIM as components of a real XMPP server: one connection for each of its addresses.
+//! The EIM as components of a real XMPP server: a connection for each of its addresses, or one for all where the server
+//! routes all of them to it.
 
 use std::time::Duration;
 
@@ -8,12 +9,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::ComponentSettings;
 use super::link::{Link, LinkPeer};
+use super::routes::{Known, Route, Routing};
 use super::worker::Inbound;
 use crate::clock::backoff::Backoff;
 use crate::xmpp::dial::{Dial, Endpoint};
 
 /// A connection that lasted so long was a good one: the next pause is the shortest again.
 const STEADY: Duration = Duration::from_secs(10);
+
+/// Whether an address is the first one, by whose link the others find out whether they need one of their own.
+pub(super) enum Place {
+    First(Routing),
+    Other(Known),
+}
 
 /// One address of the EIM, connected again and again.
 pub(super) struct Component {
@@ -24,23 +32,34 @@ pub(super) struct Component {
     timeout: Duration,
     keepalive: Duration,
     backoff: Backoff,
+    place: Place,
 }
 
 impl Component {
-    pub(super) fn new(address: String, domain: String, endpoint: Endpoint, settings: &ComponentSettings) -> Self {
+    pub(super) fn new(
+        address: String,
+        domain: String,
+        endpoint: Endpoint,
+        settings: &ComponentSettings,
+        place: Place,
+    ) -> Self {
         let (secret, tls) = (settings.secret.clone(), None);
         let dial = Dial::Component { endpoint, domain: address.clone(), secret, tls, beside: None };
         let backoff = Backoff::new(settings.reconnect_min, settings.reconnect_max);
-        Self { address, domain, dial, timeout: settings.timeout, keepalive: settings.keepalive, backoff }
+        Self { address, domain, dial, timeout: settings.timeout, keepalive: settings.keepalive, backoff, place }
     }
 
     /// Until told to stop. While a connection is up it ends by the worker's letting go of it.
     pub(super) async fn run(mut self, inbox: mpsc::Sender<Inbound>, stop: CancellationToken) {
-        while let Some(connected) = stop.run_until_cancelled(self.dial.connect(self.timeout)).await {
+        while stop.run_until_cancelled(self.needed()).await.is_some() {
+            let Some(connected) = stop.run_until_cancelled(self.dial.connect(self.timeout)).await else { return };
             metrics::counter!("confgate_builtin_eim_connects_total").increment(1);
             let lasting = match connected {
                 Err(why) => {
                     tracing::warn!(address = %self.address, %why, "the EIM's address is not connected");
+                    if let (Place::First(routing), true) = (&self.place, why.is_lasting()) {
+                        routing.give_up();
+                    }
                     why.is_lasting()
                 }
                 Ok(connected) => {
@@ -63,7 +82,20 @@ impl Component {
         }
     }
 
+    /// Waits until the address needs a link of its own.
+    async fn needed(&mut self) {
+        if let Place::Other(known) = &mut self.place {
+            // An error here: the first one's task has ended, as everything ends.
+            let _ = known.wait_for(|routes| routes.get(&self.address) == Some(&Route::Own)).await;
+        }
+    }
+
     fn peer(&self) -> LinkPeer {
-        LinkPeer::Server { address: self.address.clone(), domain: self.domain.clone(), keepalive: self.keepalive }
+        let routing = match &self.place {
+            Place::First(routing) => Some(routing.clone()),
+            Place::Other(_) => None,
+        };
+        let (address, domain) = (self.address.clone(), self.domain.clone());
+        LinkPeer::Server { address, domain, keepalive: self.keepalive, routing }
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::super::address::domain_of;
+use super::routes::{Found, Routing};
 use super::worker::{Inbound, LINK_QUEUE, LinkSender};
 use crate::clock::stall::is_stall;
 use crate::xmpp::jid::belongs_to;
@@ -18,6 +19,8 @@ use crate::xmpp::xml::{Element, Stanza};
 const WRITE_HIGH: usize = 256 * 1024;
 /// How long the last words may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the first link may take to find out what the server routes to it.
+const ROUTES_WAIT: Duration = Duration::from_secs(5);
 /// Without a keep-alive there is nothing to wait for; some time far off stands for never.
 const FAR: Duration = Duration::from_secs(24 * 3600);
 
@@ -26,7 +29,17 @@ pub(super) enum LinkPeer {
     /// One component, which speaks from its own domain only.
     Component { domain: String },
     /// A server, which vouches for its senders; pinged at its domain when it is silent.
-    Server { address: String, domain: String, keepalive: Duration },
+    /// `routing`: of the first of several addresses.
+    Server { address: String, domain: String, keepalive: Duration, routing: Option<Routing> },
+}
+
+impl LinkPeer {
+    fn routing(&self) -> Option<&Routing> {
+        match self {
+            Self::Server { routing, .. } => routing.as_ref(),
+            Self::Component { .. } => None,
+        }
+    }
 }
 
 /// Why a link is over.
@@ -46,7 +59,11 @@ pub(super) struct Link {
     peer: LinkPeer,
     inbox: mpsc::Sender<Inbound>,
     batches: mpsc::Receiver<Vec<Stanza>>,
+    /// For what else comes over this link than the address's own; it doesn't keep the link open.
+    own: mpsc::WeakSender<Vec<Stanza>>,
+    number: u64,
     cut: CancellationToken,
+    begun: Instant,
     last_read: Instant,
     pinged: bool,
 }
@@ -60,6 +77,7 @@ impl Link {
         let domain = match &peer {
             LinkPeer::Component { domain } | LinkPeer::Server { address: domain, .. } => domain_of(domain),
         };
+        let own = out.downgrade();
         let link = LinkSender { number, batches: out, cut: cut.clone() };
         // An error here: the EIM has stopped.
         if inbox.send(Inbound::Up { domain: domain.clone(), link }).await.is_err() {
@@ -68,9 +86,13 @@ impl Link {
         let up = metrics::gauge!("confgate_builtin_eim_links_up");
         up.increment(1.0);
         let to_worker = inbox.clone();
-        let link = Self { stream, peer, inbox, batches, cut, last_read: Instant::now(), pinged: false };
+        let (now, routing) = (Instant::now(), peer.routing().cloned());
+        let link = Self { stream, peer, inbox, batches, own, number, cut, begun: now, last_read: now, pinged: false };
         let end = link.carry().await;
         up.decrement(1.0);
+        for domain in routing.iter().flat_map(Routing::reset).map(|other| domain_of(&other)) {
+            let _ = to_worker.send(Inbound::Down { domain, number }).await;
+        }
         let _ = to_worker.send(Inbound::Down { domain, number }).await;
         end
     }
@@ -78,6 +100,8 @@ impl Link {
     async fn carry(mut self) -> End {
         let inbox = self.inbox.clone();
         let mut place = None;
+        let routing = self.peer.routing().cloned();
+        routing.iter().flat_map(Routing::pings).for_each(|ping| self.send(&ping));
         let end = loop {
             let room = self.stream.queued() < WRITE_HIGH;
             let quiet = self.quiet();
@@ -94,13 +118,18 @@ impl Link {
                 },
                 incoming = self.stream.incoming_when(place.is_some()) => match incoming.map(|i| self.check_sender(i)) {
                     Ok(Some(inbound)) => {
-                        if let Some(place) = place.take() {
+                        if let Some(inbound) = self.routed(inbound)
+                            && let Some(place) = place.take()
+                        {
                             place.send(inbound);
                         }
                     }
                     Ok(None) => break End::Forged,
                     Err(e) => return End::Broken(e),
                 },
+                () = sleep_until(self.begun + ROUTES_WAIT), if routing.as_ref().is_some_and(Routing::is_open) => {
+                    routing.iter().for_each(Routing::give_up);
+                }
                 () = sleep_until(quiet) => if !self.ping() {
                     return End::Silent;
                 },
@@ -129,6 +158,21 @@ impl Link {
         match incoming {
             Incoming::Stanza(stanza) => is_own(&stanza).then_some(Inbound::Stanza(stanza)),
             Incoming::Skipped(stanza) => is_own(&stanza).then_some(Inbound::Skipped(stanza)),
+        }
+    }
+
+    /// What goes to the worker: not what the server says of routes, but that another address is served here.
+    fn routed(&mut self, inbound: Inbound) -> Option<Inbound> {
+        let (Some(routing), Inbound::Stanza(stanza)) = (self.peer.routing(), &inbound) else { return Some(inbound) };
+        match routing.take(stanza) {
+            Found::Nothing => Some(inbound),
+            Found::Own => None,
+            Found::First(address) => {
+                tracing::info!(address, "the EIM's address is connected by the link of the first one");
+                self.stream.speak_for(&address);
+                let link = LinkSender { number: self.number, batches: self.own.upgrade()?, cut: self.cut.clone() };
+                Some(Inbound::Up { domain: domain_of(&address), link })
+            }
         }
     }
 

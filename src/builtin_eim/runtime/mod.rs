@@ -13,6 +13,7 @@ mod components;
 mod disk;
 mod link;
 mod publisher_queue;
+mod routes;
 mod server;
 mod worker;
 
@@ -30,9 +31,11 @@ use crate::config;
 use crate::event::Publication;
 use crate::ids::Secret;
 use crate::xmpp::dial::Endpoint;
+use components::{Component, Place};
 pub use disk::{Disk, Persist, Recall};
 use publisher_queue::PublisherQueue;
 pub use publisher_queue::UNPUBLISHED_MAX;
+use routes::Routing;
 use worker::{Routes, Worker};
 
 /// The server that `confgate eim` connects to.
@@ -107,8 +110,14 @@ pub async fn serve_components(
     let (addresses, domain): (Vec<String>, _) = (eim.module_addresses().collect(), eim.domain().to_owned());
     let (worker, inbox) = Worker::new(eim, Routes::BySender, disk, PublisherQueue::new(publisher), tracker.clone());
     let endpoint = Endpoint::Tcp { host: settings.host.clone(), port: settings.port };
-    for address in addresses {
-        let component = components::Component::new(address, domain.clone(), endpoint.clone(), &settings);
+    let routing = Routing::new(&addresses);
+    for (at, address) in addresses.into_iter().enumerate() {
+        let place = match &routing {
+            Some(routing) if at == 0 => Place::First(routing.clone()),
+            Some(routing) => Place::Other(routing.known()),
+            None => break,
+        };
+        let component = Component::new(address, domain.clone(), endpoint.clone(), &settings, place);
         tracker.spawn(component.run(inbox.clone(), stop.clone()));
     }
     drop(inbox);

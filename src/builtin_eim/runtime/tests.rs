@@ -307,10 +307,8 @@ async fn server_side(listener: &TcpListener) -> (XmppStream, String) {
     component_server(Box::new(socket), |_| Some(Secret::new("s"))).await.unwrap()
 }
 
-#[tokio::test]
-async fn the_eims_addresses_are_components_of_a_server_and_come_back_after_a_cut() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let stop = CancellationToken::new();
+/// The EIM, as components of that server.
+fn serve_at(listener: &TcpListener, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
     let settings = ComponentSettings {
         host: "127.0.0.1".into(),
         port: listener.local_addr().unwrap().port(),
@@ -320,8 +318,33 @@ async fn the_eims_addresses_are_components_of_a_server_and_come_back_after_a_cut
         reconnect_max: Duration::from_millis(5),
         keepalive: Duration::from_secs(60),
     };
-    let served = tokio::spawn(serve_components(Disk::new().eim(), settings, Disk::new().ways(), None, stop.clone()));
-    let mut streams = HashMap::new();
+    tokio::spawn(serve_components(Disk::new().eim(), settings, Disk::new().ways(), None, stop.clone()))
+}
+
+/// The first link's pings, each answered as that server does.
+async fn answer_pings(first: &mut XmppStream, answer: impl Fn(Stanza) -> Stanza) {
+    for _ in 0..4 {
+        let ping = first.next().await.unwrap();
+        assert_eq!((ping.attr("id"), ping.payload().unwrap().name.as_str()), (Some("route"), "ping"));
+        assert!(first.queue(&answer(ping)));
+    }
+    first.flush().await.unwrap();
+}
+
+/// Nobody is at that address.
+fn nobody(ping: Stanza) -> Stanza {
+    let error = "<error type='wait'><recipient-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+    let [from, to] = ["to", "from"].map(|end| ping.attr(end).unwrap().to_owned());
+    Stanza::parse(&format!("<iq type='error' id='route' from='{from}' to='{to}'>{error}</iq>")).unwrap()
+}
+
+#[tokio::test]
+async fn the_eims_addresses_are_components_of_a_server_and_come_back_after_a_cut() {
+    let (listener, stop) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), CancellationToken::new());
+    let served = serve_at(&listener, &stop);
+    let (mut first, domain) = server_side(&listener).await;
+    answer_pings(&mut first, nobody).await;
+    let mut streams = HashMap::from([(domain, first)]);
     while streams.len() < 5 {
         let (stream, domain) = server_side(&listener).await;
         streams.insert(domain, stream);
@@ -337,8 +360,40 @@ async fn the_eims_addresses_are_components_of_a_server_and_come_back_after_a_cut
     drop(streams.remove(conference));
     let (mut again, domain) = server_side(&listener).await;
     assert_eq!(domain, conference);
-    assert!(again.queue(&request("get", ANN, operation("list"))));
-    assert_eq!(answer(&mut again).await.children().count(), 1);
+    // The first one asks anew.
+    if again.queue(&request("get", ANN, operation("list"))) {
+        again.flush().await.unwrap();
+    }
+    let listed = loop {
+        let stanza = again.next().await.unwrap();
+        if stanza.attr("id") != Some("route") {
+            break stanza;
+        }
+    };
+    assert_eq!(listed.payload().unwrap().child("list").map(|list| list.children().count()), Some(1));
+    stop.cancel();
+    served.await.unwrap();
+}
+
+/// As ejabberd does with all hosts of one listener. With several such links it would spread what comes over them.
+#[tokio::test]
+async fn a_link_to_which_the_server_routes_all_addresses_serves_for_all_of_them() {
+    let (listener, stop) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), CancellationToken::new());
+    let served = serve_at(&listener, &stop);
+    for _ in 0..2 {
+        let (mut only, domain) = server_side(&listener).await;
+        assert_eq!(domain, "jeconference.ips3000");
+        answer_pings(&mut only, |ping| ping).await;
+        let ping = |to: &str| Stanza::iq("get", Element::new("ping", "urn:xmpp:ping")).with("from", ANN).with("to", to);
+        for module in ["jeorg.ips3000", "jecontacts.ips3000", "jeprivacy.ips3000", "jecall.ips3000"] {
+            assert!(only.queue(&ping(module).with("id", "p")));
+            only.flush().await.unwrap();
+            let answer = only.next().await.unwrap();
+            assert_eq!((answer.attr("from"), answer.attr("type")), (Some(module), Some("result")));
+        }
+        // Nobody else has connected; after a cut the first one does again.
+        assert!(futures_util::FutureExt::now_or_never(listener.accept()).is_none());
+    }
     stop.cancel();
     served.await.unwrap();
 }
@@ -355,6 +410,7 @@ async fn a_server_that_falls_silent_is_pinged_and_then_left() {
         address: "jeorg.ips3000".into(),
         domain: "ips3000".into(),
         keepalive: Duration::from_millis(300),
+        routing: None,
     };
     let serving = tokio::spawn(link::Link::serve(client.unwrap(), peer, inbox));
     let Some(worker::Inbound::Up { link: _outlet, .. }) = worker.recv().await else { panic!("not up") };

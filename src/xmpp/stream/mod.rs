@@ -123,6 +123,13 @@ impl XmppStream {
         sent
     }
 
+    /// A component's stream: the server routes what is for that domain to it too, and lets it speak from there.
+    pub fn speak_for(&mut self, domain: &str) {
+        if let StreamIdentity::Component(domains) = &mut self.voice {
+            domains.push(domain.to_owned());
+        }
+    }
+
     fn out_mut(&mut self) -> &mut String {
         if self.written == self.out.len() {
             self.out.clear();

@@ -178,6 +178,8 @@ impl Life {
             Some(login) => {
                 *self.user.lock().expect("no guest panics in it") = login["userId"].as_str().map(str::to_owned);
                 self.login = Some(login.clone());
+                // Another user's.
+                self.view().hand = None;
                 true
             }
             None => {
@@ -227,7 +229,11 @@ impl Life {
 
     /// Until the phase is over, or the socket ends.
     async fn converse(&mut self, mut socket: Socket) -> Result<(), Gone> {
-        self.view().is_connected = true;
+        let at = self.at;
+        {
+            let mut view = self.view();
+            (view.is_connected, view.at) = (true, at);
+        }
         if !self.has_joined {
             self.join(&mut socket).await?;
         }
@@ -313,6 +319,8 @@ impl Life {
     async fn call(&mut self, socket: &mut Socket, method: &str, params: Value) -> Result<Option<Value>, Gone> {
         self.ids += 1;
         let id = format!("g{}", self.ids);
+        let asked = format!("{method} {}", params["action"].as_str().unwrap_or_default());
+        self.view().note(format!("{asked} {id}"));
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string();
         socket.send(Message::text(request)).await.map_err(|_| Gone)?;
         let deadline = Instant::now() + ANSWER;
@@ -322,6 +330,7 @@ impl Life {
                 Gone
             })?;
             let Some(answer) = self.take(frame)?.filter(|answer| answer["id"] == id.as_str()) else { continue };
+            self.view().note(format!("{asked} {id}: {}", answer["error"]["data"]["key"]));
             return match answer.get("result") {
                 Some(result) => {
                     self.ledger.write().acknowledged += 1;
@@ -350,8 +359,8 @@ impl Life {
         let value: Value = serde_json::from_str(&text).expect("the gateway speaks JSON");
         match value["method"].as_str() {
             Some(method) => {
-                let ledger = self.ledger.clone();
-                self.view().take(method, &value["params"], &ledger);
+                let (ledger, user) = (self.ledger.clone(), self.user.lock().expect("no guest panics in it").clone());
+                self.view().take(method, &value["params"], &ledger, &user.unwrap_or_default());
                 Ok(None)
             }
             None => Ok(Some(value)),

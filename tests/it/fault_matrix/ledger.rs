@@ -1,7 +1,8 @@
 //! What the simulated guests saw and what was acknowledged to them, all together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use confgate::event::{Change, Event, Roster};
 use serde_json::Value;
@@ -50,14 +51,36 @@ impl Ledger {
 pub struct View {
     pub roster: Option<Roster>,
     pub is_connected: bool,
+    /// Which gateway the socket is at.
+    pub at: usize,
     /// Texts of all messages that it has ever seen.
     pub seen: BTreeSet<String>,
+    /// The newest of what it asked and was told of itself, for a failure's report.
+    pub history: VecDeque<String>,
     /// The last acknowledged hand; `None` where an answer was lost, so that nobody knows.
     pub hand: Option<bool>,
 }
 
+/// Entries of a guest's history.
+const HISTORY: usize = 40;
+
 impl View {
-    pub fn take(&mut self, method: &str, params: &Value, ledger: &Ledger) {
+    pub fn note(&mut self, what: String) {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() % 1_000_000;
+        self.history.truncate(HISTORY);
+        self.history.push_front(format!("{at} {what}"));
+    }
+
+    /// `user`: the guest's own id.
+    pub fn take(&mut self, method: &str, params: &Value, ledger: &Ledger, user: &str) {
+        if method != "conference.event" || params["data"]["userId"] == user {
+            let of_self = params["members"].as_array().map(|all| all.iter().any(|member| member["userId"] == user));
+            let kind = params["type"].as_str().unwrap_or_default();
+            self.note(format!(
+                "{method} {kind} seq {} reason {} state {} in {of_self:?}",
+                params["seq"], params["data"]["reason"], params["data"]["state"]
+            ));
+        }
         match method {
             "conference.snapshot" => {
                 let roster: Roster = serde_json::from_value(params.clone()).expect("a snapshot is a roster");

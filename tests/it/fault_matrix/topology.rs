@@ -124,7 +124,7 @@ impl Topology {
                 )
                 .expect("a text takes any text");
             }
-            nodes.push(Gateway::with(&config).environment("RUST_LOG", "info").start().await);
+            nodes.push(Gateway::with(&config).environment("RUST_LOG", "info,confgate=debug").start().await);
         }
         let topology = Self { gateways: nodes, eim, media, links, broker, database, server, _trust: trust };
         topology.whole().await;
