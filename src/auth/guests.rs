@@ -27,6 +27,10 @@ const ID_DIGITS: usize = 12;
 const COLLECTED_AT_ONCE: u32 = 1000;
 /// Most logins of one user whose browsers a kick bars: those that expire last.
 const BARRED_AT_ONCE: u32 = 100;
+/// The end of an account that is deleted at once: its user is out.
+const AT_ONCE: u64 = 0;
+/// Milliseconds after which every node knows of a login that is over: they look each second.
+const KNOWN_EVERYWHERE_MS: u64 = 2000;
 /// Characters of a temporary account's password.
 const PASSWORD: usize = 32;
 
@@ -165,7 +169,7 @@ impl AuthService {
     }
 
     async fn end_account(&self, user: &UserId) -> Result<(), Refusal> {
-        if self.0.store.end_account(user, date_ms()).await.map_err(Refusal::from)? {
+        if self.0.store.end_account(user, date_ms(), AT_ONCE).await.map_err(Refusal::from)? {
             self.collect(user).await;
         }
         Ok(())
@@ -261,9 +265,13 @@ impl AuthService {
         }
         self.keep_accounts_of(&roster).await?;
         for user in self.idle_accounts(conf).await? {
-            metrics::counter!("confgate_idle_guests_ended_total").increment(1);
             self.end_logins_of(&user, conf, EndedBy::Itself).await?;
-            self.end_account(&user).await?;
+            // Deleted later: until all nodes know that the login is over, one may still let the user in, and one without an
+            // account would stay in.
+            let now = date_ms();
+            if self.0.store.end_account(&user, now, now).await.map_err(Refusal::from)? {
+                metrics::counter!("confgate_idle_guests_ended_total").increment(1);
+            }
         }
         Ok(())
     }
@@ -282,7 +290,13 @@ impl AuthService {
 
     /// Deletes the accounts whose time is up, or whose conference is.
     async fn collect_accounts(&self) -> Result<(), Refusal> {
-        for account in self.0.store.due_accounts(date_ms(), COLLECTED_AT_ONCE).await.map_err(Refusal::from)? {
+        for account in self
+            .0
+            .store
+            .due_accounts(date_ms().saturating_sub(KNOWN_EVERYWHERE_MS), COLLECTED_AT_ONCE)
+            .await
+            .map_err(Refusal::from)?
+        {
             self.collect(&account.user_id).await;
         }
         Ok(())

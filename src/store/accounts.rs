@@ -191,13 +191,14 @@ impl Store {
         Ok(ids.iter().filter_map(|id| UserId::parse(id)).collect())
     }
 
-    /// Makes an account due, by whatever date; `false` where there is no live one.
+    /// Ends an account as of `at`, a date that isn't later than now; `false` where there is no live one.
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn end_account(&self, user: &UserId, now: u64) -> Result<bool, StoreError> {
+    pub async fn end_account(&self, user: &UserId, now: u64, at: u64) -> Result<bool, StoreError> {
         let mut write = self.write().await?;
-        let done = query("UPDATE accounts SET expires_at = 0 WHERE user_id = ? AND expires_at > ?")
+        let done = query("UPDATE accounts SET expires_at = ? WHERE user_id = ? AND expires_at > ?")
+            .bind(to_i64(at))
             .bind(user.as_str())
             .bind(to_i64(now))
             .execute(write.on())
@@ -328,7 +329,7 @@ pub(super) mod tests {
             let account = Account { idle_until: Moment::at(100), ..account(id, "c", "l", 900) };
             store.put_account(&account, None, 1).await.unwrap();
         }
-        store.end_account(&user("over"), 50).await.unwrap();
+        store.end_account(&user("over"), 50, 0).await.unwrap();
         assert!(store.idle_accounts(&conf("c"), 99).await.unwrap().is_empty());
         store.keep_accounts(&[user("seen"), user("no-account")], Moment::at(200)).await.unwrap();
         store.keep_accounts(&[user("seen")], Moment::at(150)).await.unwrap();
@@ -345,8 +346,10 @@ pub(super) mod tests {
         store.put_account(&account("u1", "c", "l", 100), None, 1).await.unwrap();
         assert!(store.extend_account(&user("u1"), 200, 50).await.unwrap());
         assert_eq!(store.account(&user("u1")).await.unwrap().unwrap().expires_at, 200);
-        assert!(store.end_account(&user("u1"), 60).await.unwrap());
-        assert!(!store.end_account(&user("u1"), 61).await.unwrap());
+        assert!(store.end_account(&user("u1"), 60, 60).await.unwrap());
+        assert!(store.due_accounts(59, 10).await.unwrap().is_empty());
+        assert_eq!(store.due_accounts(60, 10).await.unwrap().len(), 1);
+        assert!(!store.end_account(&user("u1"), 61, 0).await.unwrap());
         assert!(!store.extend_account(&user("u1"), 300, 70).await.unwrap());
         assert_eq!(store.due_accounts(70, 10).await.unwrap().len(), 1);
     }
