@@ -18,6 +18,8 @@
 //! | an event socket | `rpc::event_socket::EventSockets::serve` (in its connection's task) | the socket (`http::ws::pump`), its inbox, its requests under way |
 //! | a conference | `conference::Conferences`, on first use | its core, its sockets' outboxes, its requests to the EIM |
 //! | an owner of a conference's numbers | `conference::owner::Owners`, on first use | its core, its requests to the EIM, its part of the store |
+//! | a link to another gateway node's owners | `conference::owner`, on first use | the link, the requests under way |
+//! | another gateway node's link to the owners here | `conference::owner::serve` (in its connection's task) | the socket (`http::ws::pump`), its inbox |
 //! | a link to the EIM | `eim::Eim::start` (callers, gateway; a session each in mode `c2s`) | the stream, the requests under way |
 //! | the built-in EIM's worker | `builtin_eim::runtime` | all of the built-in EIM's state |
 //! | the built-in EIM's links | `builtin_eim::runtime` | a stream each |
@@ -27,7 +29,7 @@
 //! | lifecycle events | `app::serve` | the receiving end of another, the events that the store could not keep yet |
 //! | takeover | `app::serve` | the number up to which it has read of the other nodes' sockets |
 //! | failover | `app::serve` | since when the other nodes' leases were not renewed, whose members it inherits |
-//! | ended families, revocations, collector, health, gateways, store, lease, clock | `app::serve` | nothing: they ask and tell at intervals |
+//! | ended families, revocations, collector, health, gateways, store, lease, clock, this node's address | `app::serve` | nothing: they ask and tell at intervals |
 //! | the lock of a node's name | `store::NodeLock::take`, with a database server | the connection that holds it |
 //! | a call gateway's probe | `callgw::Pool::start` | whether that gateway ever answered |
 //! | a call gateway's control link | `callgw::Pool::start` | the link, the commands that wait for it |

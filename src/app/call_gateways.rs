@@ -67,7 +67,7 @@ pub(super) async fn start(
 }
 
 /// The first part of our own call gateways' addresses, as browsers reach them.
-fn own_url(config: &Config, http: SocketAddr) -> String {
+pub(super) fn own_url(config: &Config, http: SocketAddr) -> String {
     let of_pages = || config.http.web_address(http).replacen("https://", "wss://", 1);
     config.callgw.own_url.as_ref().map_or_else(of_pages, |url| url.as_str().trim_end_matches('/').to_owned())
 }

@@ -9,8 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Base;
 use crate::app::lifecycle::{Failure, Lifecycle};
 use crate::clock::Moment;
-use crate::event::NumberedBy;
-use crate::store::{Lease, NodeState, Store, StoreError};
+use crate::store::{Lease, Store, StoreError};
 
 /// How often the time line of moments is kept: see `clock::TimeLine`.
 const LINE_KEPT: Duration = Duration::from_secs(5);
@@ -26,38 +25,10 @@ pub(super) async fn hold(base: Base, lifecycle: &mut Lifecycle) -> Result<Base, 
     if lease.took_over {
         tracing::info!(node = lease.node_id, "the process before this one ended without letting go of its lease");
     }
-    if config.events.numbered == NumberedBy::Gateway
-        && let Some(other) = another_node(&store, &lease, ttl).await?
-    {
-        store.release_lease(&lease, Moment::now()).await?;
-        return Err(format!(
-            "events.numbered: \"gateway\" is for one gateway node alone, and node {other} is running on the same store"
-        )
-        .into());
-    }
     let (leased, hard) = (store.under(&lease), lifecycle.hard());
     lifecycle.wire("clock", keep_line(leased.clone(), hard.clone()));
     lifecycle.wire("lease", renew(store, lease, ttl, hard));
     Ok(Base { config, schema, store: leased })
-}
-
-/// A node that runs on the store beside this one: one that renews its lease. Their clocks don't compare.
-async fn another_node(store: &Store, own: &Lease, ttl: Duration) -> Result<Option<String>, StoreError> {
-    let others = async || {
-        let mut nodes = store.node_states().await?;
-        nodes.retain(|node| node.node_id != own.node_id && node.lease != Some(Duration::ZERO));
-        Ok::<_, StoreError>(nodes)
-    };
-    let before = others().await?;
-    if before.is_empty() {
-        return Ok(None);
-    }
-    let longest = before.iter().map(|node| node.lease.unwrap_or(ttl)).max().unwrap_or(ttl);
-    // Longer than until the next renewal.
-    tokio::time::sleep(longest / 2).await;
-    let is_known =
-        |node: &NodeState| before.iter().any(|old| (old.fence, old.expires_at) == (node.fence, node.expires_at));
-    Ok(others().await?.into_iter().find(|node| !is_known(node)).map(|node| node.node_id))
 }
 
 /// The store for the built-in EIM's own writes. Its process ends where another one has become the EIM.

@@ -16,7 +16,7 @@ use crate::admin::ReadinessSource;
 use crate::app::lifecycle::{Failure, Lifecycle};
 use crate::auth::{AuthService, Secrets};
 use crate::callgw::Pool;
-use crate::conference::owner::Owners;
+use crate::conference::owner::{self, Dialer, OwnerNotice, Owners};
 use crate::conference::sockets::Sockets;
 use crate::conference::{Conferences, EventReceivers, Limits, Source};
 use crate::config::Config;
@@ -27,15 +27,18 @@ use crate::eim::amqp::consumer::{Consumer, NOT_YET};
 use crate::eim::events::Inbound;
 use crate::eim::inbound::InboundSchema;
 use crate::eim::requests::Requests;
-use crate::event::{Event, NumberedBy};
+use crate::event::NumberedBy;
 use crate::health::Health;
-use crate::http::{Handler, Neighbours};
+use crate::http::dial::Tls;
+use crate::http::ws::pump::Pace;
+use crate::http::{Certificate, Handler, Neighbours};
 use crate::placement::{self, Placement};
 use crate::rate_limit::budget::Budget;
 use crate::rpc::event_socket::EventSockets;
 use crate::rpc::{self, Rates, Rpc};
 use crate::schema::Schema;
 use crate::store::Store;
+use crate::token::KindKeys;
 
 /// Handles to all of them.
 pub(super) struct Parts {
@@ -67,7 +70,7 @@ pub(super) struct Ends {
     pub broker: Option<(Consumer, mpsc::Receiver<Inbound>)>,
     pub conferences: EventReceivers,
     /// The events that the gateway has numbered.
-    pub numbered: Option<mpsc::Receiver<Event>>,
+    pub numbered: Option<mpsc::Receiver<OwnerNotice>>,
     pub placement: placement::Task,
     pub store_health_sender: watch::Sender<Health>,
     pub gateways_health_sender: watch::Sender<Health>,
@@ -85,20 +88,20 @@ impl Parts {
         let Base { config, schema, store } = base;
         let calls = Requests::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
         let (node, generation) = (config.node.id.clone(), store.next_generations().await?);
-        let limits = Limits::from(&*config);
         let broker = amqp::Settings::of(&config.events);
         let bindings = broker.as_ref().map_or_else(Bindings::none, |broker| Bindings::new(broker.timeout));
-        let Numbers { source, owners, numbered } = Numbers::start(&config, &calls, &store, &bindings, &tracker);
+        let Secrets { keys, nodes, sealer, first } = Secrets::load(&config.auth, &store).await?;
+        let wires = (&calls, &store, &bindings, &tracker);
+        let Numbers { source, owners, numbered, route } = Numbers::start(&config, wires, nodes, http, lifecycle)?;
         let (conferences, receivers) =
-            Conferences::new(source, limits, node, generation, bindings.clone(), tracker.clone());
-        let sockets = Sockets::new(conferences.clone());
-        let Secrets { keys, sealer, first } = Secrets::load(&config.auth, &store).await?;
-        let (address, kept) = (config.http.web_address(http), store.clone());
-        let auth = AuthService::new(config.clone(), address, keys, sealer, kept, calls.clone(), eim.clone());
+            Conferences::new(source, Limits::from(&*config), node, generation, bindings.clone(), tracker.clone());
+        let (sockets, address) = (Sockets::new(conferences.clone()), config.http.web_address(http));
+        let auth = AuthService::new(config.clone(), address, keys, sealer, store.clone(), calls.clone(), eim.clone());
 
         let process = call_gateways::Process { http, neighbours, tracker: tracker.clone() };
-        let (pool, placement, placing, routers) =
+        let (pool, placement, placing, mut routers) =
             call_gateways::start(&config, &first, &auth, &store, process, lifecycle).await?;
+        routers.call_gateway = routers.call_gateway.merge(route);
 
         let (store_health_sender, store_health) = watch::channel(Health::up());
         let (gateways_health_sender, gateways_health) = watch::channel(Health::up());
@@ -186,17 +189,51 @@ impl Parts {
 struct Numbers {
     source: Source,
     owners: Option<Owners>,
-    numbered: Option<mpsc::Receiver<Event>>,
+    numbered: Option<mpsc::Receiver<OwnerNotice>>,
+    /// Of other nodes' links.
+    route: Router,
 }
 
+/// What owners of numbers need.
+type Wires<'a> = (&'a Requests, &'a Store, &'a Bindings, &'a TaskTracker);
+
+/// Where nodes' links are, below the base path.
+const LINK_PATH: &str = "/node";
+
 impl Numbers {
-    fn start(config: &Config, calls: &Requests, store: &Store, bindings: &Bindings, tracker: &TaskTracker) -> Self {
+    fn start(
+        config: &Config,
+        wires: Wires<'_>,
+        keys: KindKeys,
+        http: SocketAddr,
+        lifecycle: &mut Lifecycle,
+    ) -> Result<Self, Failure> {
+        let (calls, store, bindings, tracker) = wires;
         if config.events.numbered == NumberedBy::Eim {
-            return Self { source: Source::Eim(calls.clone()), owners: None, numbered: None };
+            return Ok(Self { source: Source::Eim(calls.clone()), owners: None, numbered: None, route: Router::new() });
         }
-        let limits = Limits::from(config);
-        let (owners, numbered) = Owners::new(calls.clone(), store.clone(), bindings.clone(), limits, tracker.clone());
-        Self { source: Source::Owners(owners.clone()), owners: Some(owners), numbered: Some(numbered) }
+        let (node, limits, keys) = (&config.node.id, Limits::from(config), Arc::new(keys));
+        let dialer = Dialer::new(node, keys.clone(), Tls::load(config.callgw.ca.as_deref())?, store.clone());
+        let (owners, numbered) =
+            Owners::new(calls.clone(), store.clone(), bindings.clone(), limits, dialer, tracker.clone());
+        let pace = Pace {
+            heartbeat: config.limits.heartbeat,
+            write_timeout: config.limits.write_timeout,
+            pings_per_minute: config.limits.socket_pings_per_minute,
+        };
+        let path = format!("{}{LINK_PATH}", config.http.base_path.as_str());
+        let route = owner::serve::router(owners.clone(), keys, node, &path, config.limits.requests_per_minute, pace);
+        let url = format!("{}{LINK_PATH}", call_gateways::own_url(config, http));
+        let certificate = Certificate::from(&config.http).files()?.cert;
+        if http.ip().is_unspecified() && config.callgw.own_url.is_none() && config.http.public_url.is_none() {
+            tracing::warn!(
+                "callgw.own_url: to be set before another gateway node is on the store, which can't reach {url}"
+            );
+        } else {
+            lifecycle.work("node address", owner::keep_address(store.clone(), url, certificate));
+        }
+        let source = Source::Owners(owners.clone());
+        Ok(Self { source, owners: Some(owners), numbered: Some(numbered), route })
     }
 }
 

@@ -18,13 +18,13 @@ use crate::auth::AuthService;
 use crate::callgw::Pool;
 use crate::clock::date_ms;
 use crate::conference::failover::Failover;
-use crate::conference::owner::Owners;
+use crate::conference::owner::{OwnerNotice, Owners};
 use crate::conference::sockets::Sockets;
 use crate::conference::takeover::Takeover;
 use crate::conference::{ConferenceRef, Conferences, notification};
 use crate::eim::events::Inbound;
 use crate::eim::iq_handler::WebAddress;
-use crate::event::{Change, Event};
+use crate::event::Change;
 use crate::health::Health;
 use crate::http::ws::send_queue::Close;
 use crate::ids::UserId;
@@ -43,6 +43,8 @@ const COLLECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 const REVOKED_AT_ONCE: usize = 500;
 /// How long sockets are given, after they were told, to finish what they have under way.
 const GOING_AWAY: Duration = Duration::from_secs(2);
+/// How long their ends may take to be reported to the owners of their conferences' numbers.
+const REPORTED: Duration = Duration::from_millis(500);
 
 /// Starts them all.
 pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
@@ -86,7 +88,8 @@ pub(super) fn start(parts: &Parts, ends: Ends, lifecycle: &mut Lifecycle) {
     for (part, health) in parts.health.clone() {
         lifecycle.work("health", notify_health(part, health, sockets.clone()));
     }
-    lifecycle.listener("sockets", drain_sockets(sockets.clone(), lifecycle.soft(), config.limits.drain));
+    let draining = drain_sockets(sockets.clone(), owners.clone(), lifecycle.soft(), config.limits.drain);
+    lifecycle.listener("sockets", draining);
 }
 
 /// Where the EIM's events go.
@@ -152,10 +155,13 @@ impl EventTargets {
     }
 }
 
-/// Gives each event that the gateway has numbered to its conference.
-async fn hand_on_numbered(mut numbered: mpsc::Receiver<Event>, conferences: Conferences) {
-    while let Some(event) = numbered.recv().await {
-        conferences.event(event, None).await;
+/// Gives what the owners of numbers say to the conferences.
+async fn hand_on_numbered(mut numbered: mpsc::Receiver<OwnerNotice>, conferences: Conferences) {
+    while let Some(news) = numbered.recv().await {
+        match news {
+            OwnerNotice::Event(event) => conferences.event(event, None).await,
+            OwnerNotice::Doubt(conf) => conferences.owner_lost(&conf).await,
+        }
     }
 }
 
@@ -264,7 +270,12 @@ async fn watch_store(store: Store, health: watch::Sender<Health>) {
 }
 
 /// At the soft stop everybody is told, and a moment later sent to another node, or back here after a restart.
-async fn drain_sockets(sockets: Sockets, soft: CancellationToken, drain: Duration) -> Result<(), Failure> {
+async fn drain_sockets(
+    sockets: Sockets,
+    owners: Option<Owners>,
+    soft: CancellationToken,
+    drain: Duration,
+) -> Result<(), Failure> {
     soft.cancelled().await;
     if sockets.count() > 0 {
         let deadline = date_ms() + GOING_AWAY.min(drain).as_millis() as u64;
@@ -273,5 +284,9 @@ async fn drain_sockets(sockets: Sockets, soft: CancellationToken, drain: Duratio
     }
     // Also those whose upgrade was under way at the stop.
     sockets.close_all(Close::GoingAway);
+    if let Some(owners) = owners {
+        tokio::time::sleep(REPORTED.min(drain)).await;
+        owners.give_back();
+    }
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::config;
 use crate::ids::{Secret, random_text};
 use crate::store::encryption_at_rest::Sealer;
 use crate::store::{Store, StoreError};
-use crate::token::Keys;
+use crate::token::{Keys, Kind, KindKeys};
 
 /// Characters of a key that is made here: some 256 bits.
 const MADE: usize = 43;
@@ -13,6 +13,8 @@ const MADE: usize = 43;
 pub struct Secrets {
     /// The keys of tokens.
     pub keys: Keys,
+    /// The keys of tokens with which gateway nodes open links to each other.
+    pub nodes: KindKeys,
     /// Encrypts secrets in the store.
     pub sealer: Sealer,
     /// The key that signs now.
@@ -32,6 +34,6 @@ impl Secrets {
         }
         let all: Vec<Secret> = keys.iter().map(|(_, secret)| secret.clone()).collect();
         let sealer = Sealer::new(&all).expect("without any key one was made");
-        Ok(Self { keys: Keys::new(&keys), sealer, first: all[0].clone() })
+        Ok(Self { keys: Keys::new(&keys), nodes: KindKeys::new(&keys, Kind::Node), sealer, first: all[0].clone() })
     }
 }

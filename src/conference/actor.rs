@@ -67,10 +67,11 @@ impl Handle {
 pub fn spawn(registry: Conferences, conf: ConfId) -> Arc<Handle> {
     let (sender, receiver) = mpsc::channel(MAILBOX);
     let tracker = registry.0.tracker.clone();
-    let binding = registry.0.bindings.hold(Subject::Conference(conf.clone()));
+    let is_eim = registry.0.source.is_eim();
+    let binding = is_eim.then(|| registry.0.bindings.hold(Subject::Conference(conf.clone()))).flatten();
     let core = Core::new(conf, registry.0.limits, Moment::now().ms());
     let (sockets, requests) = (HashMap::new(), JoinSet::new());
-    let actor = Actor { core, registry, sockets, requests, receiver, _binding: binding };
+    let actor = Actor { core, registry, sockets, requests, receiver, binding };
     tracker.spawn(actor.run());
     Arc::new(Handle(sender))
 }
@@ -83,8 +84,8 @@ struct Actor {
     /// Requests to the EIM under way: at most one for each user and one for the roster.
     requests: JoinSet<EimReply>,
     receiver: mpsc::Receiver<Command>,
-    /// Where a broker delivers the conference's events.
-    _binding: Option<Binding>,
+    /// Where a broker delivers the conference's events; an owner of its numbers has its own.
+    binding: Option<Binding>,
 }
 
 impl Actor {
@@ -207,8 +208,9 @@ impl Actor {
                 let source = self.registry.0.source.clone();
                 let (conf, node) = (self.core.conf_id().clone(), self.registry.0.node.clone());
                 let bindings = self.registry.0.bindings.clone();
+                let waits = self.binding.is_some() && request.reads_roster();
                 self.requests.spawn(async move {
-                    if request.reads_roster() {
+                    if waits {
                         bindings.settled(&Subject::Conference(conf.clone())).await;
                     }
                     source.perform(request, &conf, &node).await

@@ -9,6 +9,8 @@ mod unseen;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Audio, Change, ENDED, Event, LeftReason, Member, MemberState, Role, Roster, Video, WaitingReason};
 use crate::http::ws::Frame;
 use crate::http::ws::send_queue::Close;
@@ -159,7 +161,8 @@ impl From<&Member> for Right {
 }
 
 /// How a request to the EIM failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Failure {
     /// It may work later.
     Unreachable,

@@ -178,6 +178,7 @@ impl Parts {
     /// were opened elsewhere meanwhile: those are not reported.
     async fn report_again(mut self, heir: Heir) {
         tracing::warn!("another node took this one for gone; it reports its sockets again");
+        self.conferences.doubt_owners();
         let since = Moment::now();
         if self.caught_up.wait_for(|at| *at > since).await.is_err() {
             return;

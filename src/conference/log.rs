@@ -4,13 +4,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::event::{Change, Conference, Event, Member, Message, Roster};
 use crate::ids::{ConfId, UserId};
 
 /// Where a client stands: the last event that it has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The numbering of `seq`.
     pub epoch: String,

@@ -20,6 +20,8 @@ mod histories;
 #[cfg(test)]
 mod move_histories;
 #[cfg(test)]
+mod numbering_simulation;
+#[cfg(test)]
 mod simulation;
 
 use std::collections::{HashMap, HashSet};
@@ -207,6 +209,18 @@ impl Conferences {
         }
     }
 
+    /// The owner of that conference's numbers is another one, or was lost.
+    pub async fn owner_lost(&self, conf: &ConfId) {
+        if let Some(actor) = self.existing(conf) {
+            actor.send(Command::LinkUp).await;
+        }
+    }
+
+    /// This node was taken for gone: others may own the numbers that it gave.
+    fn doubt_owners(&self) {
+        self.0.source.doubt();
+    }
+
     /// The user's own session at the EIM is there, or there again.
     pub async fn session_up(&self, user: &UserId) {
         for actor in self.all() {
@@ -230,7 +244,7 @@ impl Conferences {
     /// they come back. Those who are back already stay so.
     pub async fn restore(&self) -> Result<usize, Refusal> {
         let generation = self.0.first_generation;
-        let seats = self.0.source.reset_node(&self.0.node, generation, &self.0.node).await?;
+        let seats = self.0.source.reset_node(&self.0.node, generation).await?;
         let count = seats.len();
         for (conf, user) in seats {
             self.actor(&conf).send(Command::AwaySinceRestart { user, generation }).await;
@@ -242,7 +256,7 @@ impl Conferences {
     /// all that either node has used. Answers the conferences that they are in.
     async fn inherit(&self, node: &str, generation: u64) -> Result<HashSet<ConfId>, Refusal> {
         self.0.generations.fetch_max(generation + 1, Ordering::Relaxed);
-        let seats = self.0.source.reset_node(node, generation, &self.0.node).await?;
+        let seats = self.0.source.reset_node(node, generation).await?;
         let mut conferences = HashSet::new();
         for (conf, user) in seats {
             self.actor(&conf).send(Command::Inherit { user, generation }).await;

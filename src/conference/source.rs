@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Position;
 use super::core::{EimRequest, Failure, Subscribed};
+use super::numbering::{Answer, Claim, OwnerRequest};
 use super::owner::Owners;
 use crate::eim::requests::{Requests, object};
 use crate::event::Roster;
@@ -36,7 +37,19 @@ impl Source {
     pub async fn perform(&self, request: EimRequest, conf: &ConfId, node: &str) -> EimReply {
         match self {
             Self::Eim(calls) => perform_at_eim(request, calls, conf, node).await,
-            Self::Owners(owners) => perform_at_owner(request, owners, conf).await,
+            Self::Owners(owners) => perform_at_owner(request, owners, conf, node).await,
+        }
+    }
+
+    /// Whether conferences hear of their events by the EIM's publications, and not by their owners.
+    pub fn is_eim(&self) -> bool {
+        matches!(self, Self::Eim(_))
+    }
+
+    /// This process was taken for gone: whatever it owned may be another one's.
+    pub fn doubt(&self) {
+        if let Self::Owners(owners) = self {
+            owners.doubt();
         }
     }
 
@@ -44,33 +57,39 @@ impl Source {
     ///
     /// # Errors
     /// The EIM's refusal, or a fault of the store.
-    pub async fn reset_node(&self, node: &str, generation: u64, own: &str) -> Result<Vec<(ConfId, UserId)>, Refusal> {
+    pub async fn reset_node(&self, node: &str, generation: u64) -> Result<Vec<(ConfId, UserId)>, Refusal> {
         match self {
             Self::Eim(calls) => reset_node(calls, node, generation).await,
-            // One node alone is on the store: what an earlier one has left was this one's at its start.
-            Self::Owners(owners) if node == own => owners.reset(generation).await,
-            Self::Owners(_) => Ok(Vec::new()),
+            Self::Owners(owners) => owners.reset(Claim { node: node.to_owned(), generation }).await,
         }
     }
 }
 
-async fn perform_at_owner(request: EimRequest, owners: &Owners, conf: &ConfId) -> EimReply {
+async fn perform_at_owner(request: EimRequest, owners: &Owners, conf: &ConfId, node: &str) -> EimReply {
+    let claim = |generation| Claim { node: node.to_owned(), generation };
     match request {
         EimRequest::Subscribe { user, generation, since } => {
-            let answer = owners.subscribe(conf, user.clone(), generation, since).await;
-            EimReply::Subscribe(user, answer)
+            let request = OwnerRequest::Subscribe { user: user.clone(), claim: claim(generation), since };
+            EimReply::Subscribe(user, expected(owners.request(conf, request).await, Answer::subscribed))
         }
         EimRequest::Unsubscribe { user, generation, .. } | EimRequest::Away { user, generation } => {
-            let answer = owners.away(conf, user.clone(), generation).await;
-            EimReply::Presence(user, answer)
+            let request = OwnerRequest::Away { user: user.clone(), claim: claim(generation) };
+            EimReply::Presence(user, owners.request(conf, request).await.map(drop))
         }
         EimRequest::Gone { user, generation, keep_ms } => {
-            let answer = owners.gone(conf, user.clone(), generation, keep_ms).await;
-            EimReply::Presence(user, answer)
+            let request = OwnerRequest::Gone { user: user.clone(), claim: claim(generation), keep_ms };
+            EimReply::Presence(user, owners.request(conf, request).await.map(drop))
         }
-        EimRequest::Snapshot => EimReply::Snapshot(owners.roster(conf).await),
-        EimRequest::Look => EimReply::Look(owners.roster(conf).await),
+        EimRequest::Snapshot => {
+            EimReply::Snapshot(expected(owners.request(conf, OwnerRequest::Roster).await, Answer::roster))
+        }
+        EimRequest::Look => EimReply::Look(expected(owners.request(conf, OwnerRequest::Roster).await, Answer::roster)),
     }
+}
+
+/// Another kind of answer is none.
+fn expected<T>(answer: Result<Answer, Failure>, of: impl Fn(Answer) -> Option<T>) -> Result<T, Failure> {
+    answer.and_then(|answer| of(answer).ok_or(Failure::Unreachable))
 }
 
 async fn perform_at_eim(request: EimRequest, calls: &Requests, conf: &ConfId, node: &str) -> EimReply {

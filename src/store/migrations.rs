@@ -49,6 +49,7 @@ steps! {
     34 "0034_write_scopes_all",
     35 "0035_numberings",
     36 "0036_numbered_events",
+    37 "0037_nodes_link",
 }
 
 /// What a MySQL server is told of each table: texts are compared byte by byte, as SQLite does.

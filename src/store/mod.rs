@@ -25,6 +25,7 @@ mod leases;
 mod links;
 mod migrations;
 mod mysql;
+mod node_links;
 mod node_lock;
 mod numberings;
 mod open;
@@ -58,8 +59,9 @@ pub use error::StoreError;
 pub use failover::{Heir, NodeState};
 pub use leases::Lease;
 pub use links::{Link, LinkUse, NewLink};
+pub use node_links::NodeLink;
 pub use node_lock::{NodeLock, NodeRole};
-pub use numberings::{KeptNumbering, NumberingWrite};
+pub use numberings::{KeptNumbering, NumberingOwner, NumberingWrite};
 pub use open_sockets::{OpenedSocket, RegisteredSocket};
 pub use refresh_token_families::{Family, NewFamily, Rotation};
 

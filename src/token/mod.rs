@@ -33,6 +33,8 @@ pub enum Kind {
     Control,
     /// One call gateway's, for a stream of another's; signed with that other one's secret.
     Pull,
+    /// A gateway node's, for a link to another one on the same store.
+    Node,
 }
 
 impl Kind {
@@ -43,6 +45,7 @@ impl Kind {
             Kind::CallGateway => "call gateway",
             Kind::Control => "control",
             Kind::Pull => "pull",
+            Kind::Node => "node",
         }
     }
 }
@@ -189,6 +192,36 @@ impl ControlClaims {
     pub fn new(gateway_id: &str, node: &str, ttl: Duration) -> Self {
         let (typ, nonce, exp) = (Kind::Control.name().into(), random_text(16), date_ms() / 1000 + ttl.as_secs());
         Self { typ, aud: audience(), gateway_id: gateway_id.into(), node: node.into(), nonce, exp }
+    }
+}
+
+/// The claims by which a gateway node opens a link to another one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodeClaims {
+    /// The token's kind.
+    pub typ: String,
+    /// The audience: `confgate`.
+    pub aud: String,
+    /// The `node.id` of the one that asks.
+    pub node: String,
+    /// The `node.id` of the one that is asked.
+    pub to: String,
+    /// A random text, so that no two tokens are alike.
+    pub nonce: String,
+    /// Seconds since 1970.
+    pub exp: u64,
+}
+
+impl NodeClaims {
+    /// For that node's link to that other one.
+    pub fn new(node: &str, to: &str, ttl: Duration) -> Self {
+        let (typ, nonce, exp) = (Kind::Node.name().into(), random_text(16), date_ms() / 1000 + ttl.as_secs());
+        Self { typ, aud: audience(), node: node.into(), to: to.into(), nonce, exp }
+    }
+
+    /// Whether it serves at that node now.
+    pub fn serves_at(&self, node: &str) -> bool {
+        self.to == node && self.exp.saturating_mul(1000) > date_ms()
     }
 }
 

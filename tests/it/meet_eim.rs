@@ -2,6 +2,9 @@
 //! namespace and words, XML events over RabbitMQ. It runs as a component of a real server; the gateway reads it by the
 //! files of that folder, numbers its events, and keeps seats and presence itself.
 
+mod nodes;
+mod restarts;
+
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -43,17 +46,23 @@ impl Scene {
 /// The EIM, what it needs, and a gateway that isn't started yet.
 async fn parts(fault: &str, more: &str) -> (Process, RabbitMq, XmppServer, Builder) {
     let (server, broker) = (XmppServer::prosody().await, RabbitMq::start().await);
+    let eim = start_eim(&server, &broker.url(), fault).await;
+    let (section, url) = (server.component_section(COMPONENT), broker.url());
+    let over = format!("{CLIENTS}\n{section}[events]\nurl = {url:?}\nreconnect_min_ms = 50\n{more}\n");
+    (eim, broker, server, Gateway::of_folder(DIALECT_FOLDER, &over))
+}
+
+/// `url`: the broker's, or `xmpp`; `more`: what goes wrong with its events, or the file in which it keeps its rooms.
+async fn start_eim(server: &XmppServer, url: &str, more: &str) -> Process {
     let door = server.door(DIALECT);
     let port = door.port.address();
     let mut command = Command::new("/usr/bin/python3");
     command.args([&format!("{DIALECT_FOLDER}/eim.py"), &port.ip().to_string(), &port.port().to_string()]);
-    command.args([DIALECT, door.secret, &broker.url(), fault]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.args([DIALECT, door.secret, url, more]).current_dir(env!("CARGO_MANIFEST_DIR"));
     let eim = Process::start("meet_eim", &mut command);
     let is_ready = eim.line(PATIENCE, |line| (line.text == "ready").then_some(())).await;
     assert!(is_ready.is_some(), "the EIM isn't ready: {:?}", texts(&eim));
-    let (section, url) = (server.component_section(COMPONENT), broker.url());
-    let over = format!("{CLIENTS}\n{section}[events]\nurl = {url:?}\nreconnect_min_ms = 50\n{more}\n");
-    (eim, broker, server, Gateway::of_folder(DIALECT_FOLDER, &over))
+    eim
 }
 
 fn texts(process: &Process) -> Vec<String> {
@@ -225,20 +234,4 @@ async fn prosody_an_operation_of_the_eims_own_goes_both_ways() {
     let event = &document["components"]["schemas"]["EimPollOpenedEvent"];
     assert_eq!(event["properties"]["data"]["required"], json!(["pollId", "question", "options"]));
     assert_only_known_questions(&eim);
-}
-
-/// Two gateways on one store would give two numbers to one event.
-#[tokio::test]
-async fn a_second_gateway_on_the_store_is_refused_where_gateways_number_events() {
-    let server = XmppServer::prosody().await;
-    let config = |node: &str, more: &str| {
-        let section = server.component_section(COMPONENT);
-        format!("{section}\n[events]\nnumbered = \"gateway\"\n[node]\nid = \"{node}\"\nlease_ms = 2000\n{more}")
-    };
-    let first = Gateway::with(&config("first", "")).start().await;
-    let database = first.directory().join("data/confgate.db");
-    let store = format!("[store]\nurl = \"sqlite:{}\"\n", database.display());
-    let (status, written) = Gateway::with(&config("second", &store)).fail().await;
-    assert_eq!(status.code(), Some(1), "{written}");
-    assert!(written.contains("\"gateway\" is for one gateway node alone, and node first is running"), "{written}");
 }

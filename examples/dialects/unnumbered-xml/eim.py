@@ -1,14 +1,17 @@
 """An EIM that isn't ours: its own namespace and words, users by address, and events in XML without any number.
 
-    eim.py HOST PORT DOMAIN SECRET AMQP_URL [twice|lost]
+    eim.py HOST PORT DOMAIN SECRET AMQP_URL|xmpp [twice|lost|STATE_FILE]
 
-It is a component (XEP-0114) that answers IQs, and publishes each change of a room to RabbitMQ by Debian's python3-pika.
+It is a component (XEP-0114) that answers IQs, and publishes each change of a room to RabbitMQ by Debian's python3-pika;
+with "xmpp" it sends it in a message to the gateway through which somebody entered the room last, and to no other.
 It knows no sockets, no seats and nobody's presence. Each line of its output is the element of an IQ that it doesn't know.
-The last argument is what goes wrong with the events: each comes twice, each second one after its follower, or each
-second one not at all.
+The last argument is what goes wrong with the events: each comes twice, or each second one not at all. Or it is a file, in
+which the rooms are kept over a restart.
 """
 
 import hashlib
+import os
+import pickle
 import socket
 import sys
 import time
@@ -33,7 +36,7 @@ class Room:
         self.id, self.name, self.owner = f"r{len(ROOMS) + 1}", name, owner
         self.password = password or str(10_000_000 + len(ROOMS))
         self.open, self.locked, self.lobby, self.stage = True, False, lobby, None
-        self.occupants, self.lines = {}, []
+        self.occupants, self.knocking, self.lines, self.gateway = {}, {}, [], None
 
     def xml(self, element="room", inside=""):
         attributes = {
@@ -59,9 +62,9 @@ def tag(name, attributes, inside=""):
     return f"<{name}{shown}>{inside}</{name}>"
 
 
-def occupant(member):
+def occupant(member, element="occupant"):
     shown = {key: value for key, value in member.items() if key != "user"}
-    return tag("occupant", {"jid": address(member["user"]), **shown})
+    return tag(element, {"jid": address(member["user"]), **shown})
 
 
 def line(said):
@@ -69,14 +72,16 @@ def line(said):
 
 
 class Broker:
-    """The exchange. Held back is what comes after its follower."""
+    """The exchange; or, without one, the room's gateway."""
 
     def __init__(self):
+        self.count, self.channel = 0, None
+        if URL == "xmpp":
+            return
         parameters = pika.URLParameters(URL)
         parameters.heartbeat = 0
         self.channel = pika.BlockingConnection(parameters).channel()
         self.channel.exchange_declare("eim.conference", "topic", durable=True)
-        self.count = 0
 
     def publish(self, room, kind, by, inside, **more):
         at = f"{time.time():.3f}"
@@ -89,7 +94,14 @@ class Broker:
         if FAULT == "twice":
             self.send(room, body)
 
+    def serve(self):
+        if self.channel:
+            self.channel.connection.process_data_events(0)
+
     def send(self, room, body, what="news"):
+        if not self.channel:
+            LINK.sendall(tag("message", {"from": DOMAIN, "to": room.gateway, "type": "headline"}, body).encode())
+            return
         self.channel.basic_publish("eim.conference", f"meet.{room.id}.{what}", body.encode())
 
 
@@ -113,7 +125,7 @@ def owned(room, user):
 
 def open_room(asked, user):
     room = Room(asked.get("name"), user, asked.get("password"), asked.get("lobby") == "true")
-    ROOMS[room.id] = room
+    ROOMS[room.id], room.gateway = room, GATEWAY
     return room.xml()
 
 
@@ -136,7 +148,7 @@ def enter(asked, user):
     room = room_of(asked)
     if not room.open:
         raise Refused("gone", "closed")
-    member = room.occupants.get(user)
+    member, room.gateway = room.occupants.get(user) or room.knocking.get(user), GATEWAY
     if member is None:
         if room.locked and user != room.owner:
             raise Refused("forbidden", "room-locked")
@@ -144,12 +156,30 @@ def enter(asked, user):
         name = asked.get("name") or VISITORS.get(user) or user.capitalize()
         since = int(time.time() * 1000)
         member = {"user": user, "nick": name, "rank": rank, "mic": "closed", "cam": "off", "hand": "false", "since": since}
-        room.occupants[user] = member
-        BROKER.publish(room, "enter", user, occupant(member))
+        if room.lobby and user != room.owner:
+            member["here"] = "waiting"
+            room.knocking[user] = member
+            BROKER.publish(room, "knock", user, occupant(member))
+        else:
+            room.occupants[user] = member
+            BROKER.publish(room, "enter", user, occupant(member))
     return room.xml() + occupant(member)
 
 
+def let_in(room, user, by):
+    member = room.knocking.pop(user, None)
+    if member is None:
+        raise Refused("item-not-found", "not-in-room")
+    del member["here"]
+    member["since"] = int(time.time() * 1000)
+    room.occupants[user] = member
+    BROKER.publish(room, "enter", by, occupant(member))
+
+
 def leave(room, user, by, why):
+    knocked = room.knocking.pop(user, None)
+    if knocked:
+        BROKER.publish(room, "turn-away", by, occupant(knocked), why=why)
     member = room.occupants.pop(user, None)
     if member:
         BROKER.publish(room, "exit", by, occupant(member), why=why)
@@ -166,7 +196,8 @@ def occupants(asked, user):
 
 def state(asked, user):
     room = room_of(asked)
-    inside = "".join(map(occupant, room.occupants.values())) + "".join(map(line, room.lines))
+    knocking = "".join(occupant(member, "knocking-occupant") for member in room.knocking.values())
+    inside = "".join(map(occupant, room.occupants.values())) + knocking + "".join(map(line, room.lines))
     return room.xml() + inside
 
 
@@ -191,6 +222,10 @@ def act(asked, user):
             them["invited"] = "true"
         BROKER.publish(room, "change", user, occupant(them))
     elif what == "kick":
+        leave(room, whom, user, "thrown-out")
+    elif what == "admit":
+        let_in(room, whom, user)
+    elif what == "deny":
         leave(room, whom, user, "thrown-out")
     elif what in ("lock", "unlock"):
         room.locked = what == "lock"
@@ -230,6 +265,7 @@ def close_room(asked, user):
     owned(room, user)
     room.open = False
     room.occupants.clear()
+    room.knocking.clear()
     BROKER.publish(room, "closed", user, room.xml())
     return ""
 
@@ -254,7 +290,17 @@ ANSWERS = {
 }
 
 
+def keep():
+    """For the next process, where there is a file for it."""
+    if KEPT:
+        with open(KEPT + ".new", "wb") as file:
+            pickle.dump((ROOMS, VISITORS, POLLS), file)
+        os.replace(KEPT + ".new", KEPT)
+
+
 def answer(iq):
+    global GATEWAY
+    GATEWAY = iq.get("from").split("/", 1)[0].rsplit("@", 1)[-1]
     asked = next(iter(iq), None)
     name = asked.tag.rsplit("}", 1)[-1] if asked is not None else ""
     user = iq.get("from").split("@", 1)[0].split("%", 1)[0]
@@ -272,6 +318,11 @@ def answer(iq):
         return tag("iq", {**head, "type": "error"}, tag("error", {"type": "cancel"}, inside))
 
 
+KEPT = FAULT if "/" in FAULT else None
+if KEPT and os.path.exists(KEPT):
+    with open(KEPT, "rb") as file:
+        ROOMS, VISITORS, POLLS = pickle.load(file)
+GATEWAY = None
 BROKER = Broker()
 LINK = socket.create_connection((HOST, int(PORT)))
 LINK.sendall(f"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' to='{DOMAIN}'>".encode())
@@ -285,7 +336,7 @@ while True:
             sys.exit("the server has closed the stream")
         PARSER.feed(data)
     except socket.timeout:
-        BROKER.channel.connection.process_data_events(0)
+        BROKER.serve()
         continue
     for event, element in PARSER.read_events():
         depth += 1 if event == "start" else -1
@@ -294,5 +345,7 @@ while True:
         elif event == "end" and depth == 1 and element.tag.endswith("}handshake"):
             print("ready", flush=True)
         elif event == "end" and depth == 1 and element.tag.endswith("}iq") and element.get("type") in ("get", "set"):
-            LINK.sendall(answer(element).encode())
-    BROKER.channel.connection.process_data_events(0)
+            told = answer(element)
+            keep()
+            LINK.sendall(told.encode())
+    BROKER.serve()

@@ -1,6 +1,7 @@
 //! Events from before this node followed the conference. The EIM gives them with a subscription to one who resumes where
 //! the log doesn't lead on; they serve everybody who comes after them too.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::log::Position;
@@ -14,7 +15,7 @@ const EPOCH_MAX: usize = 64;
 const SEQ_MAX: u64 = (1 << 53) - 1;
 
 /// The EIM's answer to a subscription.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Subscribed {
     /// The roster as it is now.
     pub roster: Roster,

@@ -124,7 +124,7 @@ impl Numbering {
     }
 
     /// The EIM's roster as clients are to see it.
-    pub(super) fn as_seen(&self, mut theirs: Roster) -> Roster {
+    pub(in crate::conference) fn as_seen(&self, mut theirs: Roster) -> Roster {
         theirs.members.retain(|m| self.seats.hidden(&m.user_id).is_none());
         theirs.waiting.retain(|m| self.seats.hidden(&m.user_id).is_none());
         theirs.members = theirs.members.into_iter().map(|m| self.seats.seen(m)).collect();

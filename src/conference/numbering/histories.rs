@@ -4,7 +4,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::tests::{conference, event, member};
+use super::tests::{claim, conference, event, member};
 use super::*;
 use crate::conference::log::Position;
 use crate::event::Message;
@@ -167,7 +167,7 @@ impl World {
         }
         self.generation += 1;
         let (mut out, now, generation) = (Vec::new(), self.now, self.generation);
-        self.numbering.reset(generation, now, now, &mut out);
+        self.numbering.reset(&claim(generation), now, now, &mut out);
         self.keep();
         self.resume_client();
     }
@@ -235,14 +235,14 @@ impl World {
         let user = self.some_user();
         let (mut out, now) = (Vec::new(), self.now);
         self.generation += 1;
-        let generation = self.generation - self.rng.random_range(0..2);
+        let claim = claim(self.generation - self.rng.random_range(0..2));
         if self.numbering.roster().is_none() {
             return;
         }
         match self.rng.random_range(0..3) {
-            0 => drop(self.numbering.subscribe(&user, generation, now, now, &mut out)),
-            1 => self.numbering.away(&user, generation, now, now, &mut out),
-            _ => self.numbering.gone(&user, generation, 3000, now, now, &mut out),
+            0 => drop(self.numbering.subscribe(&user, &claim, now, now, &mut out)),
+            1 => self.numbering.away(&user, &claim, now, now, &mut out),
+            _ => self.numbering.gone(&user, &claim, 3000, now, now, &mut out),
         }
         self.carry_out(out, true);
     }

@@ -23,9 +23,10 @@ mod difference;
 #[cfg(test)]
 mod histories;
 mod presence;
+mod request;
 mod seats;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -43,6 +44,8 @@ use crate::ids::{ConfId, UserId};
 
 pub use self::compare::NoRoster;
 pub use self::presence::NoSubscription;
+pub use self::request::{Answer, OwnerRequest};
+pub use self::seats::Claim;
 
 /// Most subjects whose last time is remembered; at more all are forgotten, and the next comparison finds what is wrong.
 const TIMES_MAX: usize = 4096;
@@ -142,6 +145,11 @@ impl Numbering {
     /// What the next process needs beside the events.
     pub fn kept(&self) -> Kept {
         Kept(self.seats.clone())
+    }
+
+    /// Whether nothing of it has changed since.
+    pub fn has_kept(&self, kept: &Kept) -> bool {
+        self.seats == kept.0
     }
 
     /// Whether it is over.

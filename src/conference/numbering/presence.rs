@@ -1,7 +1,7 @@
 //! Reports of users' sockets: who is in, who is awaited back, whose seat is over.
 
 use super::difference::Subject;
-use super::seats::{Presence, Seat};
+use super::seats::{Claim, Presence, Seat};
 use super::{Numbering, Order, Orders};
 use crate::event::{Change, Left, LeftReason, Member, MemberState, WaitingReason, WaitingRemoved};
 use crate::ids::UserId;
@@ -12,7 +12,7 @@ const LEAVE_RETRY_MS: u64 = 2000;
 /// Why a user may not listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoSubscription {
-    /// They were removed, or have a newer socket.
+    /// They were removed.
     Refused,
     /// The conference is over.
     Over,
@@ -20,14 +20,15 @@ pub enum NoSubscription {
 
 impl Numbering {
     /// A socket of the user's is open and listens. Whoever may open one is decided by those who attach it; here they are
-    /// refused who were removed.
+    /// refused who were removed. A socket that was taken over is without effect, and may listen until it is closed; so may
+    /// that of a node for which another one answers.
     ///
     /// # Errors
     /// Why they may not listen.
     pub fn subscribe(
         &mut self,
         user: &UserId,
-        generation: u64,
+        claim: &Claim,
         now: u64,
         date: u64,
         out: &mut Orders,
@@ -35,48 +36,54 @@ impl Numbering {
         if self.is_over() {
             return Err(NoSubscription::Over);
         }
-        if self.barred.contains(user) || self.seats.is_newer_than(user, generation) {
+        if self.barred.contains(user) {
             return Err(NoSubscription::Refused);
         }
-        self.report(user, generation, Presence::Online, now, date, out);
+        if self.seats.accepts(user, claim, true) {
+            self.report(user, claim, Presence::Online, now, date, out);
+        }
         Ok(())
     }
 
     /// The user has no socket any more, or joined without one. An older report than the newest is without effect.
-    pub fn away(&mut self, user: &UserId, generation: u64, now: u64, date: u64, out: &mut Orders) {
-        if !(self.is_over() || self.barred.contains(user) || self.seats.is_newer_than(user, generation)) {
-            self.report(user, generation, Presence::Away, now, date, out);
+    pub fn away(&mut self, user: &UserId, claim: &Claim, now: u64, date: u64, out: &mut Orders) {
+        if !(self.is_over() || self.barred.contains(user)) && self.seats.accepts(user, claim, false) {
+            self.report(user, claim, Presence::Away, now, date, out);
         }
     }
 
     /// The user's grace is over; the seat is kept for `keep_ms`.
-    pub fn gone(&mut self, user: &UserId, generation: u64, keep_ms: u64, now: u64, date: u64, out: &mut Orders) {
-        if self.is_over() || self.seats.is_newer_than(user, generation) || self.seats.hidden(user).is_some() {
+    pub fn gone(&mut self, user: &UserId, claim: &Claim, keep_ms: u64, now: u64, date: u64, out: &mut Orders) {
+        if self.is_over() || !self.seats.accepts(user, claim, false) || self.seats.hidden(user).is_some() {
             return;
         }
         let Some(roster) = self.roster() else { return };
         let (member, waiter) = (roster.member(user).cloned(), roster.waiter(user).cloned());
         self.compare.touch(&Subject::User(user.clone()));
-        self.seats.take(user);
         let change = match (&member, &waiter) {
             (Some(_), _) => Change::MemberLeft(Left { user_id: user.clone(), reason: LeftReason::Timeout }),
             (None, Some(_)) => {
                 Change::WaitingRemoved(WaitingRemoved { user_id: user.clone(), reason: WaitingReason::Left })
             }
-            (None, None) => return,
+            (None, None) => return drop(self.seats.take(user)),
         };
         let Some(member) = member.or(waiter) else { return };
-        self.seats.put(user, generation, Presence::Gone { member, until: now + keep_ms });
+        self.seats.put(user, claim, Presence::Gone { member, until: now + keep_ms });
         self.give_number(change, date, None, out);
     }
 
-    /// This node was started anew: whoever had a socket of an older generation has none. Answers those who are in the
-    /// conference or wait for it.
-    pub fn reset(&mut self, generation: u64, now: u64, date: u64, out: &mut Orders) -> Vec<UserId> {
-        let is_old =
-            |seat: &Seat| seat.generation < generation && matches!(seat.presence, Presence::Online | Presence::Away);
-        let old: Vec<UserId> =
-            self.seats.iter().filter(|(_, seat)| is_old(seat)).map(|(user, _)| user.clone()).collect();
+    /// The node was started anew, or is gone: whoever had a socket there has none, and it counts generations anew from
+    /// this one. Answers those who are in the conference or wait for it.
+    pub fn reset(&mut self, claim: &Claim, now: u64, date: u64, out: &mut Orders) -> Vec<UserId> {
+        self.seats.forget_superseded(&claim.node);
+        // Of the process that began with this generation somebody may have come meanwhile.
+        let is_old = |seat: &Seat| match seat.presence {
+            Presence::Online => seat.claim.generation < claim.generation,
+            Presence::Away => true,
+            Presence::Gone { .. } | Presence::Leaving { .. } => false,
+        };
+        let is_of = |(_, seat): &(&UserId, &Seat)| seat.claim.node == claim.node && is_old(seat);
+        let old: Vec<UserId> = self.seats.iter().filter(is_of).map(|(user, _)| user.clone()).collect();
         let (mut there, mut others) = (Vec::new(), Vec::new());
         for user in old {
             let is_there = self.roster().is_some_and(|r| r.member(&user).is_some() || r.waiter(&user).is_some());
@@ -84,15 +91,15 @@ impl Numbering {
         }
         others.iter().for_each(|user| drop(self.seats.take(user)));
         for user in &there {
-            self.report(user, generation, Presence::Away, now, date, out);
+            self.report(user, claim, Presence::Away, now, date, out);
         }
         there
     }
 
-    fn report(&mut self, user: &UserId, generation: u64, presence: Presence, now: u64, date: u64, out: &mut Orders) {
+    fn report(&mut self, user: &UserId, claim: &Claim, presence: Presence, now: u64, date: u64, out: &mut Orders) {
         self.compare.touch(&Subject::User(user.clone()));
         let returned = self.seats.hidden(user).cloned();
-        self.seats.put(user, generation, presence);
+        self.seats.put(user, claim, presence);
         if let Some(member) = returned {
             let seen = self.seats.seen(member);
             let change = match seen.state {
@@ -118,25 +125,25 @@ impl Numbering {
     /// Has those leave at the EIM whose seat is over.
     pub(super) fn end_seats(&mut self, now: u64, out: &mut Orders) {
         for user in self.seats.ended(now) {
-            let Some(Seat { generation, presence: Presence::Gone { member, .. } }) = self.seats.take(&user) else {
+            let Some(Seat { claim, presence: Presence::Gone { member, .. }, .. }) = self.seats.get(&user).cloned()
+            else {
                 continue;
             };
-            self.seats.put(&user, generation, Presence::Leaving { member, done: false });
+            self.seats.put(&user, &claim, Presence::Leaving { member, done: false });
             out.push(Order::Leave(user));
         }
     }
 
     /// The EIM answered [`Order::Leave`]. `done`: whether it let them go; `None`: it could not be reached.
     pub fn on_left(&mut self, user: &UserId, done: Option<bool>, now: u64) {
-        let Some(Seat { generation, presence: Presence::Leaving { member, .. } }) = self.seats.get(user).cloned()
-        else {
+        let Some(Seat { claim, presence: Presence::Leaving { member, .. }, .. }) = self.seats.get(user).cloned() else {
             return;
         };
         self.compare.touch(&Subject::User(user.clone()));
         match done {
-            Some(true) => self.seats.put(user, generation, Presence::Leaving { member, done: true }),
+            Some(true) => self.seats.put(user, &claim, Presence::Leaving { member, done: true }),
             Some(false) => drop(self.seats.take(user)),
-            None => self.seats.put(user, generation, Presence::Gone { member, until: now + LEAVE_RETRY_MS }),
+            None => self.seats.put(user, &claim, Presence::Gone { member, until: now + LEAVE_RETRY_MS }),
         }
         self.compare.hasten(now);
     }

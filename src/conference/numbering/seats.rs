@@ -32,12 +32,32 @@ pub(super) enum Presence {
     },
 }
 
+/// A gateway node's claim on a user's socket. Generations of one node compare, those of two don't.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// The node's id.
+    pub node: String,
+    /// The socket's generation there.
+    pub generation: u64,
+}
+
+impl Claim {
+    /// Whether the other one is the same node's, and not newer.
+    fn covers(&self, other: &Self) -> bool {
+        self.node == other.node && other.generation <= self.generation
+    }
+}
+
 /// A user's socket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Seat {
-    /// The socket's generation.
-    pub generation: u64,
+    /// The node that reported it last, and the socket's generation.
+    pub claim: Claim,
+    /// The claim of another node from which this one took over: it never takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded: Option<Claim>,
     pub presence: Presence,
 }
 
@@ -51,8 +71,13 @@ impl Seats {
         self.0.get(user)
     }
 
-    pub fn put(&mut self, user: &UserId, generation: u64, presence: Presence) {
-        self.0.insert(user.clone(), Seat { generation, presence });
+    pub fn put(&mut self, user: &UserId, claim: &Claim, presence: Presence) {
+        let superseded = match self.0.remove(user) {
+            Some(before) if before.claim.node != claim.node => Some(before.claim),
+            Some(before) => before.superseded,
+            None => None,
+        };
+        self.0.insert(user.clone(), Seat { claim: claim.clone(), superseded, presence });
     }
 
     /// Nothing is known of the user's socket any more; what was.
@@ -68,9 +93,22 @@ impl Seats {
         self.0.is_empty()
     }
 
-    /// Whether a newer socket of the user's was reported already.
-    pub fn is_newer_than(&self, user: &UserId, generation: u64) -> bool {
-        self.get(user).is_some_and(|seat| seat.generation > generation)
+    /// Whether the claim counts: on the same node no older one does. Of two nodes the one with an open socket takes over,
+    /// and a report that there is none counts where the other has none either. `comes`: a socket is open.
+    pub fn accepts(&self, user: &UserId, claim: &Claim, comes: bool) -> bool {
+        let Some(seat) = self.get(user) else { return true };
+        if seat.claim.node == claim.node {
+            return seat.claim.generation <= claim.generation;
+        }
+        let is_stale = seat.superseded.as_ref().is_some_and(|old| old.covers(claim));
+        !is_stale && (comes || seat.presence != Presence::Online)
+    }
+
+    /// The node begins to count anew: what was taken over from it before doesn't compare any more.
+    pub fn forget_superseded(&mut self, node: &str) {
+        for seat in self.0.values_mut() {
+            seat.superseded = seat.superseded.take().filter(|claim| claim.node != node);
+        }
     }
 
     /// The member whose grace is over: as the EIM has them, and hidden from clients.

@@ -22,6 +22,7 @@ const ALL: &[Promises] = &[
     super::ON_BOTH,
     call_gateways::tests::ON_BOTH,
     failover::tests::ON_BOTH,
+    node_links::tests::ON_BOTH,
     numberings::tests::ON_BOTH,
     open_sockets::tests::ON_BOTH,
     accounts::tests::ON_BOTH,
