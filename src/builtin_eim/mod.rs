@@ -26,6 +26,8 @@ mod directory;
 mod events;
 mod lifetime;
 mod menu;
+mod mirror;
+mod muc;
 mod mute;
 mod org;
 mod outbox;
