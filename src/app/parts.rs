@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::call_gateways::{self, Routers};
-use super::listeners::gateway_readiness;
+use super::listeners::{External, gateway_readiness};
 use super::routes::{self, Handles};
 use super::{Base, eim};
 use crate::admin::ReadinessSource;
@@ -56,6 +56,8 @@ pub(super) struct Parts {
     pub store_health: watch::Receiver<Health>,
     /// Of the broker, where events come from one.
     pub events_health: Option<watch::Receiver<Health>>,
+    /// Of the MUC rooms, in mode `muc`.
+    pub rooms_health: Option<watch::Receiver<Health>>,
     /// The tasks that answer requests of the EIM.
     pub tracker: TaskTracker,
 }
@@ -81,7 +83,7 @@ impl Parts {
         lifecycle: &mut Lifecycle,
     ) -> Result<(Self, Ends, Routers), Failure> {
         let tracker = TaskTracker::new();
-        let (eim, inbound) = eim::start(&base, lifecycle, &tracker).await?;
+        let (eim, inbound, rooms_health) = eim::start(&base, lifecycle, &tracker).await?;
         let Base { config, schema, store } = base;
         let calls = Requests::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
         let (node, generation) = (config.node.id.clone(), store.next_generations().await?);
@@ -106,6 +108,7 @@ impl Parts {
         let (events, broker_events) = consumer(broker, &config, &schema, bindings).unzip();
         let (consumer, events_health) = events.unzip();
         health.extend(events_health.clone().map(|events| ("events", events)));
+        health.extend(rooms_health.clone().map(|rooms| ("muc", rooms)));
         let ends = Ends {
             inbound,
             broker: consumer.zip(broker_events),
@@ -130,6 +133,7 @@ impl Parts {
             health,
             store_health,
             events_health,
+            rooms_health,
             tracker,
         };
         Ok((parts, ends, routers))
@@ -138,7 +142,8 @@ impl Parts {
     /// The parts that `/readyz` names.
     pub(super) fn readiness(&self, soft: CancellationToken) -> ReadinessSource {
         let (store, eim) = (self.store_health.clone(), self.eim.clone());
-        gateway_readiness(store, eim, self.events_health.clone(), self.conferences.clone(), self.pool.clone(), soft)
+        let external = External { broker: self.events_health.clone(), rooms: self.rooms_health.clone() };
+        gateway_readiness(store, eim, external, self.conferences.clone(), self.pool.clone(), soft)
     }
 
     /// The routes, those of the call gateway among them, and what answers behind them.

@@ -8,7 +8,7 @@ use super::events;
 use super::room::{Cause, Room, message_number};
 use super::settings::EventDelivery;
 use super::stanza_error::StanzaError;
-use crate::event::{Change, Conference, ENDED, Event, Member, Message, MutePolicy, NOT_STARTED, OPEN, Role};
+use crate::event::{Change, Conference, ENDED, Event, Member, MutePolicy, NOT_STARTED, OPEN, Role};
 use crate::ids::{ConfId, Secret};
 use crate::precis::password::CONFERENCE_MAX;
 use crate::refusal::Reason;

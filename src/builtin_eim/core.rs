@@ -20,7 +20,7 @@ use super::stanza_error::{Envelope, StanzaError};
 use super::work::{Outcome, Work};
 use super::{events, menu, service};
 use crate::clock::Now;
-use crate::event::{Publication, Role};
+use crate::event::{Event, Publication, Role};
 use crate::ids::{ConfId, UserId};
 use crate::refusal::Reason;
 use crate::xmpp::jid::Jid;

@@ -12,7 +12,7 @@ use super::dialect::{Args, element};
 use super::room::{Cause, Room};
 use super::stanza_error::StanzaError;
 use crate::clock::{Moment, Now};
-use crate::event::{Audio, Change, ENDED, Message, Role, Video};
+use crate::event::{Audio, Change, ENDED, Message, Role};
 use crate::ids::{ConfId, UserId};
 use crate::refusal::Reason;
 

@@ -47,5 +47,6 @@ mod work;
 mod tests;
 
 pub use self::core::{Done, Eim, Job, Output};
+pub use muc::MucSettings;
 pub use persistence::{LoadError, Write};
 pub use settings::{ConfiguredUser, EventDelivery, Limits, Settings};

@@ -102,7 +102,14 @@ impl Eim {
             }
         };
         let admin = plan.admin().map(|(settings, from)| (Link::start(settings, None, &around(), stop.clone()), from));
-        let provision = admin.clone().map(|(link, from)| plan.provision(link, from));
+        let server_admin = plan
+            .server_admin()
+            .map(|(settings, from)| (Link::start(settings, None, &around(), stop.clone()), from));
+        let provision = match config.mode {
+            Mode::Muc => server_admin,
+            _ => admin.clone(),
+        };
+        let provision = provision.map(|(link, from)| plan.provision(link, from));
         let own = admin.or_else(|| match &callers {
             Callers::Component(link) => Some((link.clone(), config.component.clone())),
             Callers::Sessions(_) => None,

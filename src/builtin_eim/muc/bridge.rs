@@ -142,6 +142,23 @@ impl Bridge {
         }
     }
 
+    /// Takes a stanza of which only the head was read. Nobody is in a room unseen: who enters with a presence that can't be
+    /// read is sent out.
+    pub fn take_skipped(&mut self, stanza: &Stanza, turn: &mut Turn<'_>) {
+        let (Some(from), Some(to)) = (address(stanza, "from"), address(stanza, "to")) else { return };
+        metrics::counter!("confgate_muc_dropped_total", "why" => "unreadable").increment(1);
+        let is_read = stanza.name == "iq" || stanza.attr("type") == Some("unavailable");
+        if is_read {
+            return self.take(stanza, turn);
+        }
+        let is_entry = stanza.name == "presence" && stanza.attr("type").is_none() && self.settings.is_observer(&to);
+        let Some(room) = self.settings.conf_of(&from).and_then(|conf| self.rooms.get_mut(&conf)) else { return };
+        if is_entry && !room.occupants.contains_key(from.resource) && from.resource != room.nick {
+            let mut sender = Self::sender(&self.settings, &mut self.out, turn.now);
+            room.kick(&mut sender, from.resource, "a presence that can't be read");
+        }
+    }
+
     fn take_answer(&mut self, from: &Jid<'_>, answer: &Stanza, turn: &mut Turn<'_>) {
         let Some((kind, conf)) = answer.attr("id").and_then(conf_in) else { return };
         if self.settings.conf_of(from).as_ref() != Some(&conf) {

@@ -13,6 +13,7 @@ mod bridge;
 mod meetings;
 mod names;
 mod own;
+pub(super) mod probe;
 mod requests;
 mod room;
 mod stanzas;
@@ -23,4 +24,3 @@ mod tests;
 
 pub(super) use bridge::{Bridge, Turn};
 pub use names::MucSettings;
-pub(super) use stanzas::RoomConfig;

@@ -98,7 +98,7 @@ impl MucRoom {
     fn sync_own(&mut self, to: &mut Sender<'_>, room: &Room) {
         let wanted: Vec<&Member> = room.roster.members.iter().filter(|m| !room.is_native(&m.user_id)).collect();
         let ids: BTreeSet<&UserId> = wanted.iter().map(|member| &member.user_id).collect();
-        let gone = self.own.keys().filter(|user| !ids.contains(user)).cloned().collect::<Vec<_>>();
+        let gone = self.own.keys().filter(|user| !ids.contains(*user)).cloned().collect::<Vec<_>>();
         for user in gone {
             if let Some(own) = self.own.remove(&user) {
                 to.send(stanzas::leave(&to.settings.own(&user), &self.jid, &own.nick));
@@ -174,7 +174,7 @@ impl MucRoom {
                 changes.push(((*user).clone(), NativeChange::Entered { name: shown_name(nick, user), moderator }));
             }
         }
-        let banned = natives.iter().filter(|(user, _)| room.banned.contains(user)).map(|(user, _)| (*user).clone());
+        let banned = natives.iter().filter(|(user, _)| room.banned.contains(**user)).map(|(user, _)| (*user).clone());
         for user in banned.collect::<Vec<_>>() {
             self.ban(to, &user);
         }

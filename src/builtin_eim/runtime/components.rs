@@ -24,14 +24,21 @@ pub(super) struct Component {
     timeout: Duration,
     keepalive: Duration,
     backoff: Backoff,
+    mirrors: bool,
 }
 
 impl Component {
     pub(super) fn new(address: String, domain: String, endpoint: Endpoint, settings: &ComponentSettings) -> Self {
-        let (secret, tls) = (settings.secret.clone(), None);
+        let (secret, tls) = (settings.secret.clone(), settings.tls.clone());
         let dial = Dial::Component { endpoint, domain: address.clone(), secret, tls, beside: None };
         let backoff = Backoff::new(settings.reconnect_min, settings.reconnect_max);
-        Self { address, domain, dial, timeout: settings.timeout, keepalive: settings.keepalive, backoff }
+        let (timeout, keepalive) = (settings.timeout, settings.keepalive);
+        Self { address, domain, dial, timeout, keepalive, backoff, mirrors: false }
+    }
+
+    /// The same, which mirrors the conferences in the server's MUC rooms.
+    pub(super) fn of_rooms(self) -> Self {
+        Self { mirrors: true, ..self }
     }
 
     /// Until told to stop. While a connection is up it ends by the worker's letting go of it.
@@ -64,6 +71,10 @@ impl Component {
     }
 
     fn peer(&self) -> LinkPeer {
-        LinkPeer::Server { address: self.address.clone(), domain: self.domain.clone(), keepalive: self.keepalive }
+        let (address, domain, keepalive) = (self.address.clone(), self.domain.clone(), self.keepalive);
+        match self.mirrors {
+            true => LinkPeer::Rooms { address, domain, keepalive },
+            false => LinkPeer::Server { address, domain, keepalive },
+        }
     }
 }

@@ -319,6 +319,7 @@ async fn the_eims_addresses_are_components_of_a_server_and_come_back_after_a_cut
         reconnect_min: Duration::from_millis(1),
         reconnect_max: Duration::from_millis(5),
         keepalive: Duration::from_secs(60),
+        tls: None,
     };
     let served = tokio::spawn(serve_components(Disk::new().eim(), settings, Disk::new().ways(), None, stop.clone()));
     let mut streams = HashMap::new();
