@@ -181,6 +181,7 @@ impl MucRoom {
             }
             Some("unavailable") if is_self && !told.has(status::RENAMED) => self.put_out(to, &told),
             Some("unavailable") => self.gone(nick, &told),
+            None if nick.is_empty() => Vec::new(),
             None if is_self => {
                 self.entered(to, nick, &told);
                 Vec::new()
@@ -347,6 +348,7 @@ impl MucRoom {
                 self.reidentify(from);
             }
             Some("error") => own.refuse(now),
+            Some("unavailable") if told.has(status::RENAMED) => {}
             Some("unavailable") if told.has(status::SELF) && own.stage == Stage::In => {
                 own.refuse(now);
                 own.stage = Stage::Refused { retry: now };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::mirror::NativeChange;
 use super::super::room::Room;
 use super::names::{nick, shown_name};
-use super::own::{OwnOccupant, Stage};
+use super::own::{OwnOccupant, Stage, TRIES_MAX};
 use super::room::{MucRoom, Occupant, Phase, Sender, Who};
 use super::stanzas::{self, RoomConfig};
 use crate::clock::Moment;
@@ -140,8 +140,11 @@ impl MucRoom {
             Some(occupant) => occupant.who == Who::Own(user.clone()),
             None => *tried != self.nick,
         };
-        let tries = (0..super::own::TRIES_MAX).find(|tries| is_free(&nick(&member.name, user, *tries))).unwrap_or(0);
-        let nick = nick(&member.name, user, tries);
+        // Where an earlier connection has left them, they stay who they are.
+        let before = self.occupants.iter().find(|(_, occupant)| occupant.who == Who::Own(user.clone()));
+        let before = before.map(|(nick, _)| nick.clone());
+        let tries = (0..TRIES_MAX).find(|tries| is_free(&nick(&member.name, user, *tries))).unwrap_or(0);
+        let nick = before.unwrap_or_else(|| nick(&member.name, user, tries));
         let members_only = self.adopted || self.config.as_ref().is_some_and(|config| config.members_only);
         if members_only && self.is_admin {
             self.affiliate(to, &[(to.settings.own_bare(user), "member")]);

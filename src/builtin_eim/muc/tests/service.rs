@@ -33,6 +33,8 @@ pub struct Service {
     pub strips: bool,
     /// Tells nobody's address.
     pub hides: bool,
+    /// The new nickname of the occupant whose leaving is told.
+    renaming: Option<String>,
     /// Stanzas to whoever.
     out: Vec<Stanza>,
 }
@@ -99,6 +101,12 @@ impl Service {
             return self.error(presence, condition);
         }
         let role = if affiliation == "owner" { "moderator" } else { "participant" };
+        // An occupant that enters again under another nickname changes it.
+        let before = self.rooms[name].occupants.iter().find(|(known, o)| o.jid == from && *known != nick);
+        if let Some(before) = before.map(|(known, _)| known.clone()) {
+            self.renaming = Some(nick.to_owned());
+            self.leave(name, &before, from, &[303]);
+        }
         if !is_in {
             for (nick, occupant) in self.rooms[name].occupants.clone() {
                 self.tell(name, &nick, &occupant, from, None, &[]);
@@ -130,6 +138,9 @@ impl Service {
         let affiliation = self.rooms[name].affiliations.get(&bare(&about.jid)).map_or("none", String::as_str);
         let role = if kind.is_some() { "none" } else { about.role };
         let mut item = Element::new("item", USER_NS).with("affiliation", affiliation).with("role", role);
+        if let Some(nick) = self.renaming.as_ref().filter(|_| statuses.contains(&303)) {
+            item.set("nick", nick.as_str());
+        }
         if !self.hides {
             item.set("jid", about.jid.as_str());
         }
