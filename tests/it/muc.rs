@@ -9,7 +9,8 @@ use crate::support::client::Client;
 use crate::support::event_socket::EventSocket;
 use crate::support::gateway::Gateway;
 use crate::support::muc_client::{MucClient, password_of, register};
-use crate::support::xmpp_server::{MUC, XmppServer, on_each_server};
+use crate::support::wait::until_true;
+use crate::support::xmpp_server::{COMPONENT, MUC, XmppServer, on_each_server};
 
 /// A chair and a guest with browsers, and the conference's password.
 struct Meeting {
@@ -105,7 +106,6 @@ on_each_server! {
 
         // A guest leaves, and their occupant with them.
         let mut ben = meeting.native(server, "ben", "Ben").await;
-        ben.presence("张三", |p| p.attr("type").is_empty()).await;
         guest.rpc("conference.leave", json!({ "confId": meeting.conf })).await.result();
         ben.presence("张三", |p| p.attr("type") == "unavailable").await;
         ben.leave().await;
@@ -149,8 +149,11 @@ on_each_server! {
         let destroy = "<query xmlns='http://jabber.org/protocol/muc#owner'><destroy/></query>";
         assert_eq!(chair.request("set", &room, "d1", destroy).await.attr("type"), "result");
         meeting.socket.expect_event("conference.ended").await;
-        guest.rpc("conference.members", json!({ "confId": conf })).await.refused(-32001);
         assert!(!meeting.is_member(&guest_id));
+        until_true("the guest's token is refused", async || {
+            guest.rpc("conference.members", json!({ "confId": conf })).await.error()["code"] == -32001
+        })
+        .await;
     }
 
     async fn a_room_is_for_those_who_know_the_password_and_locked_for_those_who_are_in(server) {
@@ -174,4 +177,110 @@ on_each_server! {
         anna.write("still in").await;
         assert_eq!(meeting.socket.expect_event("message").await["data"]["text"], "still in");
     }
+
+    /// A user of the server wants guests in a room that is there already, and in a new one (XEP-0483).
+    async fn a_client_asks_for_a_guest_link_to_a_room_of_its_own(server) {
+        let meeting = Meeting::begin(server).await;
+        for user in ["anna", "ben"] {
+            register(server, user).await;
+        }
+        let session = server.login("anna", &password_of("anna")).await;
+        let mut anna = MucClient { session, room: format!("weekly@{MUC}"), nick: "Anna".to_owned() };
+        anna.join("").await;
+        anna.presence("Anna", |p| p.text.contains("110")).await;
+        let submit = "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>";
+        let room = anna.room.clone();
+        assert_eq!(anna.request("set", &room, "c1", submit).await.attr("type"), "result");
+        let online = "urn:xmpp:http:online-meetings:0";
+        let query = format!("<query xmlns='{online}' type='confgate' id='{room}'><desc>Weekly</desc></query>");
+        let mut ben = server.login("ben", &password_of("ben")).await;
+        let refused = ben.ask(&format!("<iq type='get' id='b1' to='{COMPONENT}'>{query}</iq>"), "b1").await;
+        assert!(refused.text.contains("forbidden"), "{}", refused.text);
+
+        let admin = "http://jabber.org/protocol/muc#admin";
+        let give = format!("<query xmlns='{admin}'><item jid='confgate@{COMPONENT}' affiliation='admin'/></query>");
+        assert_eq!(anna.request("set", &room, "a1", &give).await.attr("type"), "result");
+        let answer = anna.request("get", COMPONENT, "q1", &query).await;
+        let url = between(&answer.text, "<url>", "</url>");
+        let code = url.rsplit_once("/conference/").expect("a link").1.to_owned();
+        let guest = meeting.fixture.guest(&code, "Guest").await;
+        let joined = guest.rpc("conference.join", json!({ "confId": "weekly" })).await.result();
+        assert_eq!(joined["confId"], "weekly");
+        anna.presence("Guest", |p| p.attr("type").is_empty()).await;
+        anna.write("welcome").await;
+        until_true("the guest has the message", async || {
+            let found = guest.rpc("conference.messages", json!({ "confId": "weekly" })).await.result();
+            found.to_string().contains("welcome")
+        })
+        .await;
+        let listed = anna.request("get", COMPONENT, "i1", "<query xmlns='http://jabber.org/protocol/disco#info'/>").await;
+        assert!(listed.text.contains("urn:xmpp:http:online-meetings:initiate:0"), "{}", listed.text);
+
+        let fresh = anna.request("get", COMPONENT, "q2", &format!("<query xmlns='{online}' type='confgate'/>")).await;
+        let url = between(&fresh.text, "<url>", "</url>");
+        let guest = meeting.fixture.guest(url.rsplit_once("/conference/").expect("a link").1, "Another").await;
+        assert!(guest.login()["confId"].as_str().is_some_and(|conf| conf != "weekly"), "{}", guest.login());
+    }
+
+    async fn accounts_are_the_servers(server) {
+        let meeting = Meeting::begin(server).await;
+        let operator = meeting.fixture.operator().await;
+        let made = operator.rpc("org.user.createUser", json!({ "name": "张三", "password": "hush-1 & <2>" })).await.result();
+        let user = made["userId"].as_str().expect("an id is made").to_owned();
+        server.login(&user, "hush-1 & <2>").await;
+        let gateway = &meeting.fixture.gateway;
+        assert_eq!(gateway.client().login_password(&user, "hush-1 & <2>").await.user_id(), user);
+        let wrong = json!({ "grantType": "password", "userId": user, "password": "wrong" });
+        gateway.client().try_login(wrong).await.err().expect("a wrong password").refused(-32001);
+    }
+
+    /// The server starts again: rooms are entered again, and who is gone is gone.
+    async fn rooms_outlive_a_restart_of_the_server_and_of_the_gateway(server) {
+        let mut meeting = Meeting::begin(server).await;
+        let guest = meeting.guest("Guest").await;
+        let _anna = meeting.native(server, "anna", "Anna").await;
+        meeting.about("member.joined", "anna").await;
+        server.restart().await;
+        assert_eq!(meeting.about("member.left", "anna").await["reason"], "left");
+        let again = MucClient::enter_when_let_in(server, "anna", &meeting.conf, "Anna", &meeting.password).await;
+        meeting.about("member.joined", "anna").await;
+        drop(again);
+        meeting.about("member.left", "anna").await;
+
+        meeting.fixture.gateway.restart().await;
+        let mut anna = MucClient::enter_when_let_in(server, "anna", &meeting.conf, "Anna", &meeting.password).await;
+        until_true("anna is a member again", async || {
+            let found = meeting.chair.rpc("conference.members", json!({ "confId": meeting.conf })).await;
+            found.result().to_string().contains("anna")
+        })
+        .await;
+        guest.rpc("conference.sendMessage", json!({ "confId": meeting.conf, "text": "after all" })).await.result();
+        anna.message("Guest", "after all").await;
+    }
+
+    async fn check_makes_a_room_and_destroys_it(server) {
+        let (code, printed) = crate::xmpp::check(&server.muc_section()).await;
+        assert_eq!(code, Some(0), "{printed}");
+        assert!(printed.contains("a room was made, configured and destroyed"), "{printed}");
+        let wrong = format!("{}muc_domain = \"nothing.ips3000\"\n", server.muc_section());
+        let (code, printed) = crate::xmpp::check(&wrong).await;
+        assert_eq!(code, Some(1), "{printed}");
+        assert!(printed.contains("muc nothing.ips3000"), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_gateway_of_mode_muc_is_refused_on_the_same_store() {
+    let server = XmppServer::prosody().await;
+    let section = format!("{CLIENTS}\n{}", server.muc_section());
+    let first = Gateway::with(&section).start().await;
+    let store = format!("[store]\nurl = \"sqlite:{}\"\n[node]\nid = \"second\"\n", first.directory().join("data/confgate.db").display());
+    let (status, printed) = Gateway::with(&format!("{section}\n{store}")).fail().await;
+    assert_eq!(status.code(), Some(1), "{printed}");
+    assert!(printed.contains("node"), "{printed}");
+}
+
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
+    let rest = text.split_once(begin).unwrap_or_else(|| panic!("no {begin} in {text}")).1;
+    rest.split_once(end).unwrap_or_else(|| panic!("no {end} in {text}")).0
 }

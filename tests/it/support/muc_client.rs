@@ -23,6 +23,19 @@ impl MucClient {
         client
     }
 
+    /// The same, tried until the room is there.
+    pub async fn enter_when_let_in(server: &XmppServer, user: &str, conf: &str, nick: &str, password: &str) -> Self {
+        let session = server.login(user, &password_of(user)).await;
+        let mut client = Self { session, room: format!("{conf}@{MUC}"), nick: nick.to_owned() };
+        loop {
+            client.join(password).await;
+            let is_end = |p: &Stanza| p.attr("type") == "error" || p.text.contains("110");
+            if client.presence(nick, is_end).await.attr("type") != "error" {
+                return client;
+            }
+        }
+    }
+
     /// Asks to be let in.
     pub async fn join(&mut self, password: &str) {
         let (room, nick) = (&self.room, escaped(&self.nick));
