@@ -52,11 +52,20 @@ pub(super) async fn serve_admin(
 }
 
 /// The health of what only some gateways have.
+#[derive(Clone)]
 pub(super) struct External {
     /// The broker.
     pub broker: Option<watch::Receiver<Health>>,
     /// The MUC rooms.
     pub rooms: Option<watch::Receiver<Health>>,
+}
+
+impl External {
+    /// Each by the name that sockets are told.
+    pub fn parts(&self) -> impl Iterator<Item = (&'static str, watch::Receiver<Health>)> {
+        let broker = self.broker.clone().map(|broker| ("events", broker));
+        broker.into_iter().chain(self.rooms.clone().map(|rooms| ("muc", rooms)))
+    }
 }
 
 /// Of a gateway: the store, the EIM and each of its addresses, its events, each call gateway.

@@ -54,10 +54,8 @@ pub(super) struct Parts {
     /// How each part is whose trouble sockets are told of.
     pub health: Vec<(&'static str, watch::Receiver<Health>)>,
     pub store_health: watch::Receiver<Health>,
-    /// Of the broker, where events come from one.
-    pub events_health: Option<watch::Receiver<Health>>,
-    /// Of the MUC rooms, in mode `muc`.
-    pub rooms_health: Option<watch::Receiver<Health>>,
+    /// Of what only some gateways have.
+    pub external: External,
     /// The tasks that answer requests of the EIM.
     pub tracker: TaskTracker,
 }
@@ -87,12 +85,11 @@ impl Parts {
         let Base { config, schema, store } = base;
         let calls = Requests::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
         let (node, generation) = (config.node.id.clone(), store.next_generations().await?);
-        let limits = Limits::from(&*config);
         let broker = amqp::Settings::of(&config.events);
         let bindings = broker.as_ref().map_or_else(Bindings::none, |broker| Bindings::new(broker.timeout));
         let Numbers { source, owners, numbered } = Numbers::start(&config, &calls, &store, &bindings, &tracker);
         let (conferences, receivers) =
-            Conferences::new(source, limits, node, generation, bindings.clone(), tracker.clone());
+            Conferences::new(source, Limits::from(&*config), node, generation, bindings.clone(), tracker.clone());
         let sockets = Sockets::new(conferences.clone());
         let Secrets { keys, sealer, first } = Secrets::load(&config.auth, &store).await?;
         let (address, kept) = (config.http.web_address(http), store.clone());
@@ -107,8 +104,8 @@ impl Parts {
         let mut health = vec![("eim", eim.health()), ("store", store_health.clone()), ("callgw", gateways_health)];
         let (events, broker_events) = consumer(broker, &config, &schema, bindings).unzip();
         let (consumer, events_health) = events.unzip();
-        health.extend(events_health.clone().map(|events| ("events", events)));
-        health.extend(rooms_health.clone().map(|rooms| ("muc", rooms)));
+        let external = External { broker: events_health, rooms: rooms_health };
+        health.extend(external.parts());
         let ends = Ends {
             inbound,
             broker: consumer.zip(broker_events),
@@ -132,8 +129,7 @@ impl Parts {
             placement,
             health,
             store_health,
-            events_health,
-            rooms_health,
+            external,
             tracker,
         };
         Ok((parts, ends, routers))
@@ -142,8 +138,7 @@ impl Parts {
     /// The parts that `/readyz` names.
     pub(super) fn readiness(&self, soft: CancellationToken) -> ReadinessSource {
         let (store, eim) = (self.store_health.clone(), self.eim.clone());
-        let external = External { broker: self.events_health.clone(), rooms: self.rooms_health.clone() };
-        gateway_readiness(store, eim, external, self.conferences.clone(), self.pool.clone(), soft)
+        gateway_readiness(store, eim, self.external.clone(), self.conferences.clone(), self.pool.clone(), soft)
     }
 
     /// The routes, those of the call gateway among them, and what answers behind them.

@@ -161,12 +161,7 @@ pub(super) fn has_muc_room(room: &Room) -> bool {
 }
 
 impl Room {
-    fn take_native(
-        &mut self,
-        cause: &Cause<'_>,
-        visitor: &Visitor,
-        change: NativeChange,
-    ) -> Result<(), StanzaError> {
+    fn take_native(&mut self, cause: &Cause<'_>, visitor: &Visitor, change: NativeChange) -> Result<(), StanzaError> {
         let user = &visitor.id;
         match change {
             NativeChange::Entered { name, moderator } => return self.enter_native(cause, visitor, &name, moderator),

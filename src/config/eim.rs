@@ -29,6 +29,16 @@ impl EimMode {
     pub fn is_embedded(self) -> bool {
         matches!(self, Self::Builtin | Self::Muc)
     }
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Builtin => "builtin",
+            Self::Component => "component",
+            Self::C2s => "c2s",
+            Self::Muc => "muc",
+        }
+    }
 }
 
 /// `eim.tls`.
@@ -314,7 +324,7 @@ impl Eim {
         }
         let set = |secret: &Option<Secret>| secret.as_ref().is_some_and(|secret| !secret.is_empty());
         if matches!(self.mode, EimMode::Component | EimMode::Muc) && !set(&self.secret) {
-            let mode = if self.mode == EimMode::Muc { "muc" } else { "component" };
+            let mode = self.mode.name();
             let wanted = format!("the component's secret at the XMPP server, since eim.mode is {mode:?}");
             found.refuse("eim.secret", &wanted);
         }
@@ -331,7 +341,8 @@ impl Eim {
 
     fn check_muc(&self, found: &mut Findings) {
         if self.jid_scheme != JidScheme::Component {
-            let wanted = "\"user%domain@component/resource\", since eim.mode is \"muc\": guests have no account at the server";
+            let wanted =
+                "\"user%domain@component/resource\", since eim.mode is \"muc\": guests have no account at the server";
             found.refuse("eim.jid_scheme", wanted);
         }
         let others = [Some(self.domain.clone()), Some(self.component_domain()), self.provisioning_domain()];

@@ -32,7 +32,9 @@ impl<'a> Plan<'a> {
     pub(super) fn new(config: &'a EimConfig, inproc: Option<InProcess>) -> Result<Self, String> {
         let tcp = |host: &str, port| Endpoint::Tcp { host: host.to_owned(), port };
         let (components, admin_components) = match (config.mode, inproc) {
-            (Mode::Builtin | Mode::Muc, Some(inproc)) => (Endpoint::InProcess(inproc.clone()), Endpoint::InProcess(inproc)),
+            (Mode::Builtin | Mode::Muc, Some(inproc)) => {
+                (Endpoint::InProcess(inproc.clone()), Endpoint::InProcess(inproc))
+            }
             (Mode::Builtin | Mode::Muc, None) => return Err("an EIM in this process that isn't there".into()),
             _ => (tcp(&config.host, config.port), tcp(&config.admin_host, config.admin_port)),
         };
@@ -43,7 +45,9 @@ impl<'a> Plan<'a> {
         };
         let external = config.mode != Mode::Builtin;
         let tls = match config.tls {
-            TlsMode::Direct if !config.mode.is_embedded() || config.server_admin.is_some() => Some((Tls::load(&config.ca, false)?, config.domain.clone())),
+            TlsMode::Direct if !config.mode.is_embedded() || config.server_admin.is_some() => {
+                Some((Tls::load(&config.ca, false)?, config.domain.clone()))
+            }
             _ => None,
         };
         let server_port = if config.mode == Mode::C2s { config.port } else { config.c2s_port };

@@ -258,6 +258,46 @@ on_each_server! {
         anna.message("Guest", "after all").await;
     }
 
+    /// Nicknames that collide, and a client that sends what no client should.
+    async fn a_hostile_occupant_harms_nobody_else(server) {
+        let mut meeting = Meeting::begin(server).await;
+        let mut anna = meeting.native(server, "anna", "Anna").await;
+        meeting.about("member.joined", "anna").await;
+        let namesake = meeting.guest("Anna").await;
+        anna.presence("Anna (2)", |p| p.attr("type").is_empty()).await;
+
+        let mut eve = meeting.native(server, "eve", "Eve & 'co'").await;
+        assert_eq!(meeting.about("member.joined", "eve").await["name"], "Eve & 'co'");
+        let (room, nick, junk) = (eve.room.clone(), "Eve &amp; &apos;co&apos;", "<junk xmlns='urn:x'/>".repeat(2000));
+        eve.send(&format!("<presence to='{room}/{nick}'>{junk}</presence>")).await;
+        eve.set_state("audio='loud' hand='perhaps' role='chair'").await;
+        eve.send(&format!("<presence to='{room}/{nick}'><state xmlns='urn:confgate:member:0'><state/></state></presence>")).await;
+        eve.send(&format!("<iq type='get' id='x' to='{room}/Anna (2)'><query xmlns='jabber:iq:version'/></iq>")).await;
+        eve.send(&format!("<message type='chat' to='{room}/Anna (2)'><body>psst</body></message>")).await;
+        eve.write(&"界".repeat(20_000)).await;
+        for n in 0..200 {
+            eve.write(&format!("flood {n}")).await;
+        }
+        eve.session.ask("<iq type='get' id='end' to='ips3000'><ping xmlns='urn:xmpp:ping'/></iq>", "end").await;
+
+        let say = json!({ "confId": meeting.conf, "text": "is anybody else here?" });
+        namesake.rpc("conference.sendMessage", say).await.result();
+        anna.message("Anna (2)", "is anybody else here?").await;
+        let mut texts = Vec::new();
+        while texts.last().is_none_or(|text| text != "is anybody else here?") {
+            let message = meeting.socket.expect_event("message").await;
+            texts.push(message["data"]["text"].as_str().expect("a text").to_owned());
+        }
+        assert!(texts.len() < 70, "{} messages of a flood came through", texts.len());
+        assert_eq!(texts[0].chars().count(), 4000);
+        let dropped = meeting.fixture.gateway.metric("confgate_muc_dropped_total").await;
+        assert!(dropped.is_some_and(|dropped| dropped > 100.0), "{dropped:?}");
+        let members = meeting.chair.rpc("conference.members", json!({ "confId": meeting.conf })).await.result();
+        let eve = members["members"].as_array().into_iter().flatten().find(|m| m["userId"] == "eve");
+        let eve = eve.expect("eve is in the conference");
+        assert_eq!((eve["role"].as_str(), eve["audio"].as_str(), eve["hand"].as_bool()), (Some("member"), Some("off"), Some(false)));
+    }
+
     async fn check_makes_a_room_and_destroys_it(server) {
         let (code, printed) = crate::xmpp::check(&server.muc_section()).await;
         assert_eq!(code, Some(0), "{printed}");
@@ -274,7 +314,10 @@ async fn a_second_gateway_of_mode_muc_is_refused_on_the_same_store() {
     let server = XmppServer::prosody().await;
     let section = format!("{CLIENTS}\n{}", server.muc_section());
     let first = Gateway::with(&section).start().await;
-    let store = format!("[store]\nurl = \"sqlite:{}\"\n[node]\nid = \"second\"\n", first.directory().join("data/confgate.db").display());
+    let store = format!(
+        "[store]\nurl = \"sqlite:{}\"\n[node]\nid = \"second\"\n",
+        first.directory().join("data/confgate.db").display()
+    );
     let (status, printed) = Gateway::with(&format!("{section}\n{store}")).fail().await;
     assert_eq!(status.code(), Some(1), "{printed}");
     assert!(printed.contains("node"), "{printed}");

@@ -30,6 +30,10 @@ const ROUNDS: usize = 4;
 /// A room of a conference that has ended so long ago at most is destroyed again when the server comes back.
 const DESTROYED_AGAIN_MS: u64 = 3600 * 1000;
 
+/// Conditions with which a server refuses a room for reasons of its own.
+const SERVICE_CONDITIONS: [&str; 5] =
+    ["not-allowed", "remote-server-not-found", "remote-server-timeout", "resource-constraint", "service-unavailable"];
+
 /// What the bridge works on for a moment.
 pub(in super::super) struct Turn<'a> {
     pub eim: &'a mut Eim,
@@ -73,11 +77,14 @@ impl Bridge {
         std::mem::take(&mut self.out)
     }
 
-    /// Why rooms can't be used, for operators.
+    /// Why no room can be used, for operators. A single room may be closed to us by its owner, which concerns nobody else.
     pub fn trouble(&self) -> Option<String> {
-        let troubled = self.rooms.values().filter(|room| !room.trouble.is_empty());
-        let (first, all) = (troubled.clone().next()?, troubled.count());
-        Some(format!("{all} rooms can't be entered, {} for one: {}", first.jid, first.trouble))
+        if self.rooms.values().any(|room| room.phase == Phase::In) {
+            return None;
+        }
+        let of_service = |room: &&MucRoom| SERVICE_CONDITIONS.contains(&room.trouble.as_str());
+        let first = self.rooms.values().find(of_service)?;
+        Some(format!("no room can be entered, {} for one: {}", first.jid, first.trouble))
     }
 
     /// Rooms that are entered, and occupants of all rooms.
@@ -262,7 +269,7 @@ impl Bridge {
     }
 
     /// Compares what has changed, or is to be tried again.
-    pub fn settle(&mut self, turn: &mut Turn<'_>) {
+    pub fn reconcile(&mut self, turn: &mut Turn<'_>) {
         if !self.is_up {
             return;
         }
@@ -271,7 +278,7 @@ impl Bridge {
         self.dirty.extend(due.collect::<Vec<_>>());
         for _ in 0..ROUNDS {
             for conf in std::mem::take(&mut self.dirty) {
-                self.settle_room(&conf, turn);
+                self.reconcile_room(&conf, turn);
             }
             if self.dirty.is_empty() || !turn.may_change {
                 break;
@@ -279,8 +286,8 @@ impl Bridge {
         }
     }
 
-    fn settle_room(&mut self, conf: &ConfId, turn: &mut Turn<'_>) {
-        let Some(room) = turn.eim.room(conf) else { return self.settle_candidate(conf, turn) };
+    fn reconcile_room(&mut self, conf: &ConfId, turn: &mut Turn<'_>) {
+        let Some(room) = turn.eim.room(conf) else { return self.consider_candidate(conf, turn) };
         if !has_muc_room(room) {
             return self.close(conf, turn.now);
         }

@@ -103,7 +103,8 @@ impl MeetingRequest {
         let payload = iq.payload().ok_or_else(|| refusal(&envelope, "modify", "bad-request", ""))?;
         let form = form_of(payload).ok_or_else(|| refusal(&envelope, "cancel", "service-unavailable", ""))?;
         let user = settings.account(from);
-        let user = user.ok_or_else(|| refusal(&envelope, "auth", "forbidden", "only users of the server have links"))?;
+        let user =
+            user.ok_or_else(|| refusal(&envelope, "auth", "forbidden", "only users of the server have links"))?;
         let named = match &form {
             Form::Meeting { .. } => payload.attr("id"),
             Form::WebAddress => payload.child("getWebAddress").and_then(|operation| operation.attr("confId")),
@@ -194,7 +195,8 @@ pub(super) fn back(iq: &Stanza, kind: &str) -> Stanza {
 
 /// An IQ's error.
 pub(super) fn refusal(iq: &Stanza, kind: &str, condition: &str, text: &str) -> Stanza {
-    let mut error = Element::new("error", CONTENT_NS).with("type", kind).with_child(Element::new(condition, STANZAS_NS));
+    let mut error =
+        Element::new("error", CONTENT_NS).with("type", kind).with_child(Element::new(condition, STANZAS_NS));
     if !text.is_empty() {
         error = error.with_child(Element::new("text", STANZAS_NS).with_text(text));
     }

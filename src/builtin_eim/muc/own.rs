@@ -12,10 +12,14 @@ const RETRY_MS: u64 = 30_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// On the way in; after that time it is tried again.
-    Joining { until: Moment },
+    Joining {
+        until: Moment,
+    },
     In,
     /// Not let in; tried again after that time.
-    Refused { retry: Moment },
+    Refused {
+        retry: Moment,
+    },
 }
 
 #[derive(Debug, Clone)]

@@ -36,9 +36,8 @@ impl Bridge {
                 let known = service::answer(payload, "", &self.settings.domain).and_then(Result::ok).flatten();
                 let info = known.unwrap_or_else(|| Element::new("query", INFO_NS));
                 let features = meetings::FEATURES.into_iter().filter(|_| is_service);
-                let info = features.fold(info, |info, feature| {
-                    info.with_child(Element::new("feature", INFO_NS).with("var", feature))
-                });
+                let info = features
+                    .fold(info, |info, feature| info.with_child(Element::new("feature", INFO_NS).with("var", feature)));
                 meetings::back(iq, "result").with_child(info)
             }
             ("query", ITEMS_NS) if is_read => meetings::back(iq, "result").with_child(Element::new("query", ITEMS_NS)),
@@ -88,7 +87,7 @@ impl Bridge {
     }
 
     /// A room that no conference has: it becomes one as soon as one of its moderators is seen to want it.
-    pub(super) fn settle_candidate(&mut self, conf: &ConfId, turn: &mut Turn<'_>) {
+    pub(super) fn consider_candidate(&mut self, conf: &ConfId, turn: &mut Turn<'_>) {
         let Some(room) = self.rooms.get(conf) else { return };
         let is_named = |request: &MeetingRequest| request.conf.as_ref() == Some(conf) && !request.is_linking;
         let waiting = self.meetings.pending.iter().filter(|(_, request)| is_named(request));

@@ -1,4 +1,4 @@
-//! One room: who is in it and how it is, as the server has told.
+//! One room: who is in it and how it is, as the server has occupancy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,11 +39,19 @@ impl Sender<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Not in the room; to be tried after that time.
-    Out { retry: Moment },
+    Out {
+        retry: Moment,
+    },
     /// It is looked whether a room to be adopted is there.
-    Looking { until: Moment },
-    Joining { until: Moment },
-    Configuring { until: Moment },
+    Looking {
+        until: Moment,
+    },
+    Joining {
+        until: Moment,
+    },
+    Configuring {
+        until: Moment,
+    },
     In,
 }
 
@@ -92,6 +100,8 @@ pub(super) struct MucRoom {
     pub owners: BTreeSet<UserId>,
     pub occupants: BTreeMap<String, Occupant>,
     pub own: BTreeMap<UserId, OwnOccupant>,
+    /// Nicknames of ours before the room was lost: the server may still have them in it.
+    pub left_behind: BTreeMap<UserId, String>,
     /// Why it is not entered; empty: it is, or nothing is known.
     pub trouble: String,
 }
@@ -111,6 +121,7 @@ impl MucRoom {
             owners: BTreeSet::new(),
             occupants: BTreeMap::new(),
             own: BTreeMap::new(),
+            left_behind: BTreeMap::new(),
             trouble: String::new(),
         }
     }
@@ -121,7 +132,7 @@ impl MucRoom {
         (self.is_admin, self.subject, self.config) = (false, None, None);
         self.owners.clear();
         self.occupants.clear();
-        self.own.clear();
+        self.left_behind.extend(std::mem::take(&mut self.own).into_iter().map(|(user, own)| (user, own.nick)));
     }
 
     /// Enters the room, or enters it again: what the server has of an earlier connection is left first.
@@ -171,22 +182,22 @@ impl MucRoom {
 
     /// Takes what the room tells the observer of an occupant.
     pub fn take_presence(&mut self, to: &mut Sender<'_>, nick: &str, presence: &Stanza) -> Vec<RoomEvent> {
-        let told = Occupancy::of(presence);
-        let is_self = told.has(status::SELF) || nick == self.nick;
+        let occupancy = Occupancy::of(presence);
+        let is_self = occupancy.has(status::SELF) || nick == self.nick;
         match presence.attr("type") {
             Some("error") if !stanzas::is_of_join(presence) => Vec::new(),
             Some("error") => {
                 self.refused(to, stanzas::condition(presence));
                 Vec::new()
             }
-            Some("unavailable") if is_self && !told.has(status::RENAMED) => self.put_out(to, &told),
-            Some("unavailable") => self.gone(nick, &told),
+            Some("unavailable") if is_self && !occupancy.has(status::RENAMED) => self.put_out(to, &occupancy),
+            Some("unavailable") => self.gone(nick, &occupancy),
             None if nick.is_empty() => Vec::new(),
             None if is_self => {
-                self.entered(to, nick, &told);
+                self.entered(to, nick, &occupancy);
                 Vec::new()
             }
-            None => self.occupied(to, nick, &told, presence),
+            None => self.occupied(to, nick, &occupancy, presence),
             Some(_) => Vec::new(),
         }
     }
@@ -205,14 +216,14 @@ impl MucRoom {
         self.lose(to.now.plus_ms(RETRY_MS));
     }
 
-    fn entered(&mut self, to: &mut Sender<'_>, nick: &str, told: &Occupancy<'_>) {
-        self.is_admin = told.is_admin();
+    fn entered(&mut self, to: &mut Sender<'_>, nick: &str, occupancy: &Occupancy<'_>) {
+        self.is_admin = occupancy.is_admin();
         nick.clone_into(&mut self.nick);
         if !matches!(self.phase, Phase::Joining { .. }) {
             return;
         }
         self.trouble.clear();
-        if self.adopted && told.has(status::CREATED) {
+        if self.adopted && occupancy.has(status::CREATED) {
             // It was there a moment ago: it is not ours to make.
             self.destroy(to);
             self.trouble = "item-not-found".to_owned();
@@ -247,19 +258,19 @@ impl MucRoom {
         to.send(stanzas::iq("set", &id, &to.settings.observer(), &self.jid, stanzas::destroy()));
     }
 
-    fn put_out(&mut self, to: &Sender<'_>, told: &Occupancy<'_>) -> Vec<RoomEvent> {
+    fn put_out(&mut self, to: &Sender<'_>, occupancy: &Occupancy<'_>) -> Vec<RoomEvent> {
         if matches!(self.phase, Phase::Joining { .. } | Phase::Out { .. }) {
             // The answer to leaving what an earlier connection had.
             return Vec::new();
         }
         self.lose(to.now.plus_ms(RETRY_MS));
-        if told.is_destroyed { vec![RoomEvent::Room(RoomChange::Destroyed)] } else { Vec::new() }
+        if occupancy.is_destroyed { vec![RoomEvent::Room(RoomChange::Destroyed)] } else { Vec::new() }
     }
 
-    fn gone(&mut self, nick: &str, told: &Occupancy<'_>) -> Vec<RoomEvent> {
+    fn gone(&mut self, nick: &str, occupancy: &Occupancy<'_>) -> Vec<RoomEvent> {
         let Some(mut occupant) = self.occupants.remove(nick) else { return Vec::new() };
-        if told.has(status::RENAMED) {
-            let Some(new) = told.new_nick else { return Vec::new() };
+        if occupancy.has(status::RENAMED) {
+            let Some(new) = occupancy.new_nick else { return Vec::new() };
             let mut events = Vec::new();
             if let Who::Native { user, bare } = &mut occupant.who {
                 if bare.is_none() {
@@ -270,7 +281,7 @@ impl MucRoom {
             self.occupants.insert(new.to_owned(), occupant);
             return events;
         }
-        match (occupant.who, told.expelled()) {
+        match (occupant.who, occupancy.expelled()) {
             (Who::Native { user, .. }, Some(banned)) if !occupant.is_kicked => {
                 vec![RoomEvent::Native(user, NativeChange::Expelled { banned })]
             }
@@ -282,10 +293,10 @@ impl MucRoom {
         &mut self,
         to: &mut Sender<'_>,
         nick: &str,
-        told: &Occupancy<'_>,
+        occupancy: &Occupancy<'_>,
         presence: &Stanza,
     ) -> Vec<RoomEvent> {
-        let who = self.identify(to.settings, nick, told);
+        let who = self.identify(to.settings, nick, occupancy);
         // Those of one conference, as many of the server's, and a few more that are on their way out.
         let bound = to.settings.members.saturating_mul(2).saturating_add(64);
         if self.occupants.len() >= bound && !self.occupants.contains_key(nick) {
@@ -293,9 +304,9 @@ impl MucRoom {
             self.kick(to, nick, "the conference is full");
             return Vec::new();
         }
-        let is_moderator = told.role == "moderator";
+        let is_moderator = occupancy.role == "moderator";
         let state = stanzas::media_state(presence);
-        let is_listed = !matches!(told.affiliation, "" | "none");
+        let is_listed = !matches!(occupancy.affiliation, "" | "none");
         let now = Occupant { who: who.clone(), is_moderator, state, is_kicked: false, is_listed };
         let before = self.occupants.insert(nick.to_owned(), now);
         let (Who::Native { user, .. }, Some(before)) = (who, before.filter(|before| !before.is_kicked)) else {
@@ -312,8 +323,8 @@ impl MucRoom {
     }
 
     /// Where the room hides addresses, an occupant with the nickname of ours is taken for ours: nobody else can have it.
-    fn identify(&self, settings: &MucSettings, nick: &str, told: &Occupancy<'_>) -> Who {
-        if let Some(jid) = &told.jid {
+    fn identify(&self, settings: &MucSettings, nick: &str, occupancy: &Occupancy<'_>) -> Who {
+        if let Some(jid) = &occupancy.jid {
             return match settings.own_user(jid) {
                 Some(user) => Who::Own(user),
                 None => {
@@ -322,8 +333,9 @@ impl MucRoom {
                 }
             };
         }
-        match self.own.iter().find(|(_, own)| own.nick == nick) {
-            Some((user, _)) => Who::Own(user.clone()),
+        let own = self.own.iter().find(|(_, own)| own.nick == nick).map(|(user, _)| user);
+        match own.or_else(|| self.left_behind.iter().find(|(_, known)| *known == nick).map(|(user, _)| user)) {
+            Some(user) => Who::Own(user.clone()),
             None => Who::Native { user: unknown(&self.jid, nick), bare: None },
         }
     }
@@ -332,7 +344,7 @@ impl MucRoom {
     pub fn take_own(&mut self, to: &mut Sender<'_>, user: &UserId, presence: &Stanza) -> Vec<RoomEvent> {
         let (now, deadline) = (to.now, to.deadline());
         let Some(own) = self.own.get_mut(user) else { return Vec::new() };
-        let told = Occupancy::of(presence);
+        let occupancy = Occupancy::of(presence);
         let from = presence.attr("from").and_then(|from| from.split_once('/')).map_or("", |(_, nick)| nick);
         match presence.attr("type") {
             Some("error") if own.stage == Stage::In => own.refuse(now),
@@ -348,15 +360,15 @@ impl MucRoom {
                 self.reidentify(from);
             }
             Some("error") => own.refuse(now),
-            Some("unavailable") if told.has(status::RENAMED) => {}
-            Some("unavailable") if told.has(status::SELF) && own.stage == Stage::In => {
+            Some("unavailable") if occupancy.has(status::RENAMED) => {}
+            Some("unavailable") if occupancy.has(status::SELF) && own.stage == Stage::In => {
                 own.refuse(now);
                 own.stage = Stage::Refused { retry: now };
-                let expelled = told.expelled().filter(|_| !told.is_destroyed);
+                let expelled = occupancy.expelled().filter(|_| !occupancy.is_destroyed);
                 let expelled = expelled.map(|banned| NativeChange::Expelled { banned });
                 return expelled.map(|change| RoomEvent::Native(user.clone(), change)).into_iter().collect();
             }
-            None if told.has(status::SELF) => {
+            None if occupancy.has(status::SELF) => {
                 own.stage = Stage::In;
                 from.clone_into(&mut own.nick);
             }

@@ -105,6 +105,12 @@ impl MucRoom {
                 self.occupants.retain(|_, occupant| occupant.who != Who::Own(user.clone()));
             }
         }
+        for (user, nick) in std::mem::take(&mut self.left_behind) {
+            if !ids.contains(&user) {
+                to.send(stanzas::leave(&to.settings.own(&user), &self.jid, &nick));
+                self.occupants.retain(|_, occupant| occupant.who != Who::Own(user.clone()));
+            }
+        }
         // What an earlier process of ours has left behind.
         let left_behind = |(nick, occupant): (&String, &Occupant)| match &occupant.who {
             Who::Own(user) if !ids.contains(user) => Some((nick.clone(), user.clone())),

@@ -143,7 +143,9 @@ impl Link {
 
     fn quiet(&self) -> Instant {
         match self.peer {
-            LinkPeer::Server { keepalive, .. } | LinkPeer::Rooms { keepalive, .. } => self.last_read + keepalive * if self.pinged { 2 } else { 1 },
+            LinkPeer::Server { keepalive, .. } | LinkPeer::Rooms { keepalive, .. } => {
+                self.last_read + keepalive * if self.pinged { 2 } else { 1 }
+            }
             LinkPeer::Component { .. } => self.last_read + FAR,
         }
     }
@@ -153,7 +155,8 @@ impl Link {
         match &self.peer {
             LinkPeer::Component { .. } => self.last_read = Instant::now(),
             LinkPeer::Server { keepalive, .. } | LinkPeer::Rooms { keepalive, .. }
-                if self.pinged && is_stall(*keepalive * 2, self.last_read.elapsed()) => {
+                if self.pinged && is_stall(*keepalive * 2, self.last_read.elapsed()) =>
+            {
                 (self.last_read, self.pinged) = (Instant::now(), false);
             }
             LinkPeer::Server { .. } | LinkPeer::Rooms { .. } if self.pinged => return false,

@@ -4,20 +4,14 @@
 //! leaves after that.
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::watch;
 
 use super::super::core::Output;
 use super::super::muc::{Bridge, Turn};
+use super::rooms::Mirror;
 use super::worker::{ROOMS, Worker};
 use crate::clock::Now;
 use crate::health::Health;
 use crate::xmpp::xml::Stanza;
-
-/// The bridge, and who is told how it is.
-pub(super) struct Mirror {
-    pub bridge: Bridge,
-    pub health: watch::Sender<Health>,
-}
 
 impl Worker {
     pub(super) fn rooms_up(&mut self, now: Now, done: &mut Output) {
@@ -38,11 +32,11 @@ impl Worker {
     }
 
     /// Compares rooms and conferences after a batch.
-    pub(super) fn settle_rooms(&mut self, now: Now, done: &mut Output) {
+    pub(super) fn reconcile_rooms(&mut self, now: Now, done: &mut Output) {
         let events = std::mem::take(&mut done.mirrored);
         self.turn(now, done, |bridge, turn| {
             bridge.note(&events, turn);
-            bridge.settle(turn);
+            bridge.reconcile(turn);
         });
         self.report_rooms();
     }

@@ -14,6 +14,7 @@ mod disk;
 mod link;
 mod mirror;
 mod publisher_queue;
+mod rooms;
 mod rooms_probe;
 mod server;
 mod worker;
@@ -27,12 +28,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::muc::{Bridge, MucSettings};
 use super::Eim;
+use super::muc::{Bridge, MucSettings};
 use crate::config;
 use crate::event::Publication;
-use crate::ids::Secret;
 use crate::health::Health;
+use crate::ids::Secret;
 use crate::xmpp::dial::Endpoint;
 use crate::xmpp::negotiate::tls::Tls;
 pub use disk::{Disk, Persist, Recall};
@@ -131,7 +132,7 @@ async fn serve_both(
         let endpoint = Endpoint::Tcp { host: server.host.clone(), port: server.port };
         let component = components::Component::new(settings.component.clone(), domain, endpoint, &server).of_rooms();
         tracker.spawn(component.run(inbox.clone(), stop.clone()));
-        worker.mirror = Some(mirror::Mirror { bridge: Bridge::new(settings), health });
+        worker.mirror = Some(rooms::Mirror { bridge: Bridge::new(settings), health });
     }
     tracker.spawn(server::accept(listener, Arc::new(secrets), inbox, tracker.clone(), stop.clone()));
     worker.run(stop).await;

@@ -14,8 +14,8 @@ use super::super::address::domain_of;
 use super::super::stanza_error::{Envelope, StanzaError};
 use super::super::{Done, Eim, Job, Output, Write};
 use super::disk::{Disk, Kept};
-use super::mirror::Mirror;
 use super::publisher_queue::PublisherQueue;
+use super::rooms::Mirror;
 use crate::clock::Now;
 use crate::refusal::Reason;
 use crate::xmpp::xml::Stanza;
@@ -158,7 +158,7 @@ impl Worker {
             for inbound in batch.drain(..) {
                 self.on_inbound(inbound, now, &mut done, &mut taken);
             }
-            self.settle_rooms(now, &mut done);
+            self.reconcile_rooms(now, &mut done);
             metrics::gauge!("confgate_builtin_eim_conferences").set(self.eim.conferences() as f64);
             metrics::gauge!("confgate_builtin_eim_calls").set(self.eim.calls() as f64);
             match self.keep(done.writes, &stop).await {

@@ -5,7 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::xmpp_server::{ADMIN_COMPONENT, DOMAIN, Door, Flavor, MUC, SECOND_ADMIN_COMPONENT, Site, THIRD_ADMIN_COMPONENT};
+use super::xmpp_server::{
+    ADMIN_COMPONENT, DOMAIN, Door, Flavor, MUC, SECOND_ADMIN_COMPONENT, Site, THIRD_ADMIN_COMPONENT,
+};
 
 pub struct Ejabberd;
 

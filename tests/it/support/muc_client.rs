@@ -53,13 +53,16 @@ impl MucClient {
 
     /// Tells of microphone, camera or hand.
     pub async fn set_state(&mut self, attributes: &str) {
-        let text =
-            format!("<presence to='{}/{}'><state xmlns='{STATE}' {attributes}/></presence>", self.room, self.nick);
+        let text = format!(
+            "<presence to='{}/{}'><state xmlns='{STATE}' {attributes}/></presence>",
+            self.room,
+            escaped(&self.nick)
+        );
         self.send(&text).await;
     }
 
     pub async fn leave(&mut self) {
-        let text = format!("<presence type='unavailable' to='{}/{}'/>", self.room, self.nick);
+        let text = format!("<presence type='unavailable' to='{}/{}'/>", self.room, escaped(&self.nick));
         self.send(&text).await;
     }
 

@@ -82,7 +82,7 @@ fn play(world: &mut World, conf: &ConfId, step: &Step) {
         Step::Pass(ms) => world.pass(*ms),
         _ => {}
     }
-    world.settle();
+    world.reconcile();
 }
 
 fn check(world: &World, conf: &ConfId) {
@@ -121,7 +121,7 @@ proptest! {
         if !world.is_up {
             world.connect();
         }
-        world.settle();
+        world.reconcile();
         // What was refused is tried again by then.
         for _ in 0..4 {
             world.pass(31_000);

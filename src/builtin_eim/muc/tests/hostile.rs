@@ -6,7 +6,7 @@ use crate::ids::ConfId;
 fn set(world: &mut World, user: &str, name: &str, conf: &ConfId) {
     let answer = world.set(user, name, &[("confId", conf.as_str())]);
     assert_eq!(answer.attr("type"), Some("result"), "{}", answer.to_xml());
-    world.settle();
+    world.reconcile();
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn state_survives_a_server_that_strips_it() {
     let conf = world.create();
     set(&mut world, "ben", "join", &conf);
     world.set("ben", "control", &[("confId", conf.as_str()), ("action", "raiseHand")]);
-    world.settle();
+    world.reconcile();
     assert!(world.eim.room(&conf).unwrap().roster.members[0].hand);
     world.pass(60_000);
     assert!(world.eim.room(&conf).unwrap().roster.members[0].hand);
@@ -81,7 +81,7 @@ fn a_message_is_never_taken_twice_nor_from_the_past() {
             .with_text("once"),
     );
     assert_eq!(answer.attr("type"), Some("result"));
-    world.settle();
+    world.reconcile();
     assert_eq!(world.messages(&conf), ["once"], "the room's copy is no second message");
     world.receive(&format!(
         "<message type='groupchat' from='{conf}@conference.ips3000/Cat' to='confgate@{COMPONENT}/confgate'>\
@@ -130,12 +130,12 @@ fn a_kicked_native_stays_out_and_a_banned_one_is_an_outcast() {
     set(&mut world, "ann", "join", &conf);
     world.native(&conf, "cat", "Cat");
     world.set("ann", "control", &[("confId", conf.as_str()), ("action", "kick"), ("userId", "cat")]);
-    world.settle();
+    world.reconcile();
     world.native(&conf, "cat", "Cat");
     assert_eq!(world.occupants(&conf).len(), 1, "{:?}", world.occupants(&conf));
     world.native(&conf, "dan", "Dan");
     world.set("ann", "control", &[("confId", conf.as_str()), ("action", "ban"), ("userId", "dan")]);
-    world.settle();
+    world.reconcile();
     let room = &world.service.rooms[&format!("{conf}@conference.ips3000")];
     assert_eq!(room.affiliations.get("dan@ips3000").map(String::as_str), Some("outcast"));
     assert_eq!(world.members(&conf), ["ann"]);
@@ -171,7 +171,7 @@ fn a_room_that_is_gone_with_the_server_is_made_again() {
     world.disconnect();
     world.service.rooms.clear();
     world.connect();
-    world.settle();
+    world.reconcile();
     assert_eq!(world.members(&conf), ["ben"], "who is not in the room is not in the conference");
     assert_eq!(world.occupants(&conf).len(), 1);
     let room = &world.service.rooms[&format!("{conf}@conference.ips3000")];

@@ -47,7 +47,8 @@ impl Service {
     /// The stanzas that it has sent to addresses of that domain.
     pub fn take_for(&mut self, domain: &str) -> Vec<Stanza> {
         let out = std::mem::take(&mut self.out);
-        let is_for = |stanza: &Stanza| Jid::parse(stanza.attr("to").unwrap_or_default()).is_some_and(|to| to.is_at(domain));
+        let is_for =
+            |stanza: &Stanza| Jid::parse(stanza.attr("to").unwrap_or_default()).is_some_and(|to| to.is_at(domain));
         out.into_iter().filter(is_for).collect()
     }
 
@@ -182,7 +183,8 @@ impl Service {
 
     fn iq(&mut self, name: &str, from: &str, iq: &Stanza) {
         let payload = iq.payload().unwrap();
-        let may = self.rooms.get(name).and_then(|room| room.affiliations.get(&bare(from))).is_some_and(|a| a == "owner");
+        let may =
+            self.rooms.get(name).and_then(|room| room.affiliations.get(&bare(from))).is_some_and(|a| a == "owner");
         match payload.ns.as_str() {
             "http://jabber.org/protocol/disco#info" if self.rooms.contains_key(name) => {}
             _ if !self.rooms.contains_key(name) => return self.error(iq, "item-not-found"),

@@ -97,14 +97,14 @@ impl World {
         let made = self.set("ann", "create", &[("name", "Weekly"), ("password", "12345678")]);
         let conference = made.payload().and_then(|p| p.child("create")).and_then(|c| c.child("conference"));
         let conf = ConfId::parse(conference.unwrap().attr("confId").unwrap()).unwrap();
-        self.settle();
+        self.reconcile();
         conf
     }
 
     /// Until the service and the bridge have nothing more to say.
-    pub fn settle(&mut self) {
+    pub fn reconcile(&mut self) {
         for _ in 0..EXCHANGES_MAX {
-            self.turn(Bridge::settle);
+            self.turn(Bridge::reconcile);
             let sent = self.bridge.take_out();
             for stanza in &sent {
                 let text = stanza.to_xml();
@@ -129,14 +129,14 @@ impl World {
         let mut output = self.eim.tick(self.now, &mut self.rng);
         let events = std::mem::take(&mut output.mirrored);
         self.turn(|bridge, turn| bridge.note(&events, turn));
-        self.settle();
+        self.reconcile();
     }
 
     /// A stanza of the server's, to the bridge.
     pub fn receive(&mut self, text: &str) {
         let stanza = Stanza::parse(text).unwrap();
         self.turn(|bridge, turn| bridge.take(&stanza, turn));
-        self.settle();
+        self.reconcile();
     }
 
     /// Somebody enters with a client of their own.
@@ -146,14 +146,14 @@ impl World {
         let (from, to) = (format!("{user}@ips3000/phone"), format!("{conf}@conference.ips3000/{nick}"));
         let presence = Stanza::new("presence").with("from", from).with("to", to).with_child(x);
         self.service.take(&presence);
-        self.settle();
+        self.reconcile();
     }
 
     pub fn native_leaves(&mut self, conf: &ConfId, user: &str, nick: &str) {
         let (from, to) = (format!("{user}@ips3000/phone"), format!("{conf}@conference.ips3000/{nick}"));
         let presence = Stanza::new("presence").with("type", "unavailable").with("from", from).with("to", to);
         self.service.take(&presence);
-        self.settle();
+        self.reconcile();
     }
 
     pub fn native_writes(&mut self, conf: &ConfId, user: &str, name: &str, text: &str) {
@@ -161,7 +161,7 @@ impl World {
         let (from, to) = (format!("{user}@ips3000/phone"), format!("{conf}@conference.ips3000"));
         let message = Stanza::new("message").with("type", "groupchat").with("from", from).with("to", to);
         self.service.take(&message.with_child(content));
-        self.settle();
+        self.reconcile();
     }
 
     /// A room of somebody's that the bridge may administrate.
@@ -171,7 +171,7 @@ impl World {
         self.service.take(&Stanza::new("presence").with("from", from).with("to", to).with_child(x));
         let room = self.service.rooms.get_mut(&format!("{name}@conference.ips3000")).unwrap();
         room.affiliations.insert(format!("confgate@{COMPONENT}"), "owner".into());
-        self.settle();
+        self.reconcile();
     }
 
     /// A request of a user's to the bridge, whose questions for a link are answered; gives its answer.
@@ -180,7 +180,7 @@ impl World {
         let id = request.attr("id").unwrap().to_owned();
         self.turn(|bridge, turn| bridge.take(&request, turn));
         for _ in 0..50 {
-            self.turn(Bridge::settle);
+            self.turn(Bridge::reconcile);
             for question in std::mem::take(&mut self.inside) {
                 let operation = Element::new("getWebAddress", CONF);
                 let operation = operation.with("url", "https://gateway/conference/~x").with("code", "~x");
@@ -218,9 +218,4 @@ impl World {
     pub fn messages(&self, conf: &ConfId) -> Vec<String> {
         self.eim.room(conf).unwrap().roster.messages.iter().map(|m| m.text.clone()).collect()
     }
-
-    pub fn is_over(&self, conf: &ConfId) -> bool {
-        self.eim.room(conf).is_none_or(|room| room.is_over())
-    }
-
 }
