@@ -278,7 +278,10 @@ on_each_server! {
         for n in 0..200 {
             eve.write(&format!("flood {n}")).await;
         }
-        eve.session.ask("<iq type='get' id='end' to='ips3000'><ping xmlns='urn:xmpp:ping'/></iq>", "end").await;
+        until_true("most of the flood is dropped", async || {
+            meeting.fixture.gateway.metric("confgate_muc_dropped_total").await.is_some_and(|dropped| dropped >= 140.0)
+        })
+        .await;
 
         let say = json!({ "confId": meeting.conf, "text": "is anybody else here?" });
         namesake.rpc("conference.sendMessage", say).await.result();
@@ -290,8 +293,6 @@ on_each_server! {
         }
         assert!(texts.len() < 70, "{} messages of a flood came through", texts.len());
         assert_eq!(texts[0].chars().count(), 4000);
-        let dropped = meeting.fixture.gateway.metric("confgate_muc_dropped_total").await;
-        assert!(dropped.is_some_and(|dropped| dropped > 100.0), "{dropped:?}");
         let members = meeting.chair.rpc("conference.members", json!({ "confId": meeting.conf })).await.result();
         let eve = members["members"].as_array().into_iter().flatten().find(|m| m["userId"] == "eve");
         let eve = eve.expect("eve is in the conference");
