@@ -240,6 +240,12 @@ on_each_server! {
         let guest = meeting.guest("Guest").await;
         let _anna = meeting.native(server, "anna", "Anna").await;
         meeting.about("member.joined", "anna").await;
+        server.cut();
+        let is_down = async |meeting: &Meeting| {
+            let readyz = meeting.fixture.gateway.readyz().await;
+            readyz["parts"].as_array().into_iter().flatten().any(|p| p["name"] == "muc" && p["state"] == "down")
+        };
+        until_true("readyz names the rooms", async || is_down(&meeting).await).await;
         server.restart().await;
         assert_eq!(meeting.about("member.left", "anna").await["reason"], "left");
         let again = MucClient::enter_when_let_in(server, "anna", &meeting.conf, "Anna", &meeting.password).await;
