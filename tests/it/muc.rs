@@ -24,7 +24,8 @@ struct Meeting {
 
 impl Meeting {
     async fn begin(server: &XmppServer) -> Self {
-        let gateway = Gateway::with(&format!("{CLIENTS}\n{}", server.muc_section())).start().await;
+        let section = format!("{}reconnect_max_ms = 500\n", server.muc_section());
+        let gateway = Gateway::with(&format!("{CLIENTS}\n{section}")).start().await;
         Self::on(Fixture::on(gateway)).await
     }
 
@@ -108,8 +109,11 @@ on_each_server! {
         let mut ben = meeting.native(server, "ben", "Ben").await;
         guest.rpc("conference.leave", json!({ "confId": meeting.conf })).await.result();
         ben.presence("张三", |p| p.attr("type") == "unavailable").await;
-        ben.leave().await;
-        assert_eq!(meeting.about("member.left", "ben").await["reason"], "left");
+        meeting.control("ban", "ben").await;
+        assert_eq!(meeting.about("member.left", "ben").await["reason"], "banned");
+        ben.presence("Ben", |p| p.attr("type") == "unavailable" && p.text.contains("301")).await;
+        ben.join(&meeting.password).await;
+        assert!(ben.presence("Ben", |p| p.attr("type") == "error").await.text.contains("forbidden"));
         assert!(!meeting.is_member(&guest_id));
 
         meeting.chair.rpc("conference.end", json!({ "confId": meeting.conf })).await.result();
@@ -168,6 +172,8 @@ on_each_server! {
             client.presence(user, |p| p.attr("type") == "error").await.text
         };
         assert!(refused(&meeting, "eve", "wrong").await.contains("not-authorized"));
+        let guest = meeting.guest("Guest").await;
+        anna.presence("Guest", |p| p.attr("type").is_empty()).await;
         let params = json!({ "confId": meeting.conf, "action": "lock" });
         meeting.chair.rpc("conference.control", params).await.result();
         meeting.socket.expect_event("conference.locked").await;
@@ -176,6 +182,8 @@ on_each_server! {
         assert!(refused(&meeting, "dan", &meeting.password.clone()).await.contains("registration-required"));
         anna.write("still in").await;
         assert_eq!(meeting.socket.expect_event("message").await["data"]["text"], "still in");
+        guest.rpc("conference.sendMessage", json!({ "confId": meeting.conf, "text": "so am I" })).await.result();
+        anna.message("Guest", "so am I").await;
     }
 
     /// A user of the server wants guests in a room that is there already, and in a new one (XEP-0483).
@@ -198,6 +206,13 @@ on_each_server! {
         assert!(refused.text.contains("forbidden"), "{}", refused.text);
 
         let admin = "http://jabber.org/protocol/muc#admin";
+        anna.send(&format!("<message type='groupchat' to='{room}'><subject>Our weekly</subject></message>")).await;
+        let closed = format!(
+            "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'>\
+             <field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>\
+             <field var='muc#roomconfig_membersonly'><value>1</value></field></x></query>"
+        );
+        assert_eq!(anna.request("set", &room, "c2", &closed).await.attr("type"), "result");
         let give = format!("<query xmlns='{admin}'><item jid='confgate@{COMPONENT}' affiliation='admin'/></query>");
         assert_eq!(anna.request("set", &room, "a1", &give).await.attr("type"), "result");
         let answer = anna.request("get", COMPONENT, "q1", &query).await;
@@ -207,6 +222,8 @@ on_each_server! {
         let joined = guest.rpc("conference.join", json!({ "confId": "weekly" })).await.result();
         assert_eq!(joined["confId"], "weekly");
         anna.presence("Guest", |p| p.attr("type").is_empty()).await;
+        let found = guest.rpc("conference.get", json!({ "confId": "weekly" })).await.result();
+        assert_eq!(found["confName"], "Our weekly", "the room keeps its subject");
         anna.write("welcome").await;
         until_true("the guest has the message", async || {
             let found = guest.rpc("conference.messages", json!({ "confId": "weekly" })).await.result();
@@ -243,7 +260,7 @@ on_each_server! {
         server.cut();
         let is_down = async |meeting: &Meeting| {
             let readyz = meeting.fixture.gateway.readyz().await;
-            readyz["parts"].as_array().into_iter().flatten().any(|p| p["name"] == "muc" && p["state"] == "down")
+            readyz["parts"].as_array().into_iter().flatten().any(|p| p["part"] == "muc" && p["state"] == "down")
         };
         until_true("readyz names the rooms", async || is_down(&meeting).await).await;
         server.restart().await;

@@ -16,6 +16,7 @@ use crate::clock::Now;
 use crate::event::{Change, Event, Message};
 use crate::ids::{ConfId, UserId};
 use crate::rate_limit::limiter::{Limiter, Rate};
+use crate::refusal::Reason;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::xml::Stanza;
 
@@ -160,7 +161,7 @@ impl Bridge {
         }
         let is_entry = stanza.name == "presence" && stanza.attr("type").is_none() && self.settings.is_observer(&to);
         let Some(room) = self.settings.conf_of(&from).and_then(|conf| self.rooms.get_mut(&conf)) else { return };
-        if is_entry && !room.occupants.contains_key(from.resource) && from.resource != room.nick {
+        if is_entry && !room.adopted && !room.occupants.contains_key(from.resource) && from.resource != room.nick {
             let mut sender = Self::sender(&self.settings, &mut self.out, turn.now);
             room.kick(&mut sender, from.resource, "a presence that can't be read");
         }
@@ -235,7 +236,7 @@ impl Bridge {
         if within.is_err() {
             metrics::counter!("confgate_muc_dropped_total", "why" => "rate").increment(1);
             if is_entry {
-                self.expel(conf, user, "too often", turn.now);
+                self.expel(conf, user, None, turn.now);
             }
             return;
         }
@@ -247,15 +248,20 @@ impl Bridge {
                     self.apply(conf, user, state, turn);
                 }
             }
-            Err(refused) if is_entry => self.expel(conf, user, refused.reason.key(), turn.now),
+            Err(refused) if is_entry => self.expel(conf, user, Some(refused.reason), turn.now),
             _ => {}
         }
     }
 
-    fn expel(&mut self, conf: &ConfId, user: &UserId, why: &str, now: Now) {
-        if let Some(room) = self.rooms.get_mut(conf) {
-            room.expel(&mut Self::sender(&self.settings, &mut self.out, now), user, why);
+    /// Sends a native out of the room. `why`: `None` where they come too often. A room that was there before is left with
+    /// its people, but for those whom the chair has sent out.
+    fn expel(&mut self, conf: &ConfId, user: &UserId, why: Option<Reason>, now: Now) {
+        let Some(room) = self.rooms.get_mut(conf) else { return };
+        if room.adopted && why != Some(Reason::ConferenceBanned) {
+            return room.pass_over(user);
         }
+        let why = why.map_or("too often", |reason| reason.key());
+        room.expel(&mut Self::sender(&self.settings, &mut self.out, now), user, why);
     }
 
     /// Takes what the EIM did for the bridge. Messages among it came from the room.

@@ -79,6 +79,7 @@ impl Bridge {
     fn look(&mut self, conf: &ConfId, now: Now) {
         let room = self.rooms.entry(conf.clone());
         let room = room.or_insert_with(|| MucRoom::new(conf.clone(), true, &self.settings));
+        room.takes_subject = true;
         if matches!(room.phase, Phase::Out { .. }) {
             room.phase = Phase::Looking { until: now.moment.plus_ms(self.settings.timeout_ms) };
             let (id, query) = (format!("disco:{conf}"), Element::new("query", INFO_NS));
@@ -96,6 +97,7 @@ impl Bridge {
         if room.phase != Phase::In && !is_refused {
             return;
         }
+        let subject = room.subject_name();
         let (found, rest): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|(_, user)| room.phase == Phase::In && moderates(room, user));
         let text = match room.phase == Phase::In {
@@ -112,7 +114,8 @@ impl Bridge {
             match is_adopted {
                 true => self.link(number, conf, turn),
                 false => {
-                    let name = self.meetings.pending.get(&number).map(MeetingRequest::name).unwrap_or_default();
+                    let wanted = self.meetings.pending.get(&number).map(MeetingRequest::name).unwrap_or_default();
+                    let name = subject.clone().unwrap_or(wanted);
                     self.create(number, &user, &name, Some(conf), turn);
                     is_adopted = turn.eim.room(conf).is_some();
                 }

@@ -69,7 +69,7 @@ pub(super) struct Occupant {
     pub who: Who,
     pub is_moderator: bool,
     pub state: MediaState,
-    /// Sent out by us; the room has not said so yet.
+    /// Sent out by us, which the room has not said yet; or, in an adopted room, passed over.
     pub is_kicked: bool,
     /// Whether they are on the room's list of members.
     pub is_listed: bool,
@@ -95,6 +95,10 @@ pub(super) struct MucRoom {
     /// Whether the observer is an owner or admin of the room.
     pub is_admin: bool,
     pub subject: Option<String>,
+    /// The conference's name when it was last compared with the subject.
+    pub name: Option<String>,
+    /// Whether the subject is to become the conference's name: in a room that is being adopted.
+    pub takes_subject: bool,
     pub config: Option<RoomConfig>,
     /// Users whom the room was told to have as owners.
     pub owners: BTreeSet<UserId>,
@@ -117,6 +121,8 @@ impl MucRoom {
             tries: 0,
             is_admin: false,
             subject: None,
+            name: None,
+            takes_subject: false,
             config: None,
             owners: BTreeSet::new(),
             occupants: BTreeMap::new(),
@@ -146,10 +152,18 @@ impl MucRoom {
     /// The observer is out of the room, and every member of a browser with it.
     pub fn leave(&mut self, to: &mut Sender<'_>) {
         for (user, own) in &self.own {
-            to.send(stanzas::leave(&to.settings.own(user), &self.jid, &own.nick));
+            self.withdraw(to, user, own);
         }
         to.send(stanzas::leave(&to.settings.observer(), &self.jid, &self.nick));
         self.lose(to.now);
+    }
+
+    /// Takes a member of a browser out of the room, and off the list of one that was there before.
+    pub fn withdraw(&self, to: &mut Sender<'_>, user: &UserId, own: &OwnOccupant) {
+        to.send(stanzas::leave(&to.settings.own(user), &self.jid, &own.nick));
+        if self.adopted && own.is_listed {
+            self.affiliate(to, &to.settings.own_bare(user), "none");
+        }
     }
 
     /// Sends an occupant out.
@@ -161,11 +175,17 @@ impl MucRoom {
         }
     }
 
-    /// Gives affiliations to bare addresses.
-    pub fn affiliate(&self, to: &mut Sender<'_>, of: &[(String, &str)]) {
-        if !of.is_empty() {
-            let id = format!("admin:{}", self.conf);
-            to.send(stanzas::iq("set", &id, &to.settings.observer(), &self.jid, stanzas::affiliations(of)));
+    /// Gives an affiliation to a bare address. One for each IQ: of several, Prosody takes the first.
+    pub fn affiliate(&self, to: &mut Sender<'_>, bare: &str, affiliation: &str) {
+        let (id, content) = (format!("admin:{}", self.conf), stanzas::affiliation(bare, affiliation));
+        to.send(stanzas::iq("set", &id, &to.settings.observer(), &self.jid, content));
+    }
+
+    /// Leaves those who may not be in the conference in their room, and out of the conference.
+    pub fn pass_over(&mut self, user: &UserId) {
+        let is_theirs = |who: &Who| matches!(who, Who::Native { user: u, .. } if u == user);
+        for occupant in self.occupants.values_mut().filter(|occupant| is_theirs(&occupant.who)) {
+            occupant.is_kicked = true;
         }
     }
 
@@ -228,6 +248,9 @@ impl MucRoom {
             self.destroy(to);
             self.trouble = "item-not-found".to_owned();
             return self.lose(to.now.plus_ms(RETRY_MS));
+        }
+        if occupancy.has(status::CREATED) {
+            self.subject = Some(String::new());
         }
         self.phase = if self.adopted { Phase::In } else { Phase::Configuring { until: to.deadline() } };
     }
@@ -301,7 +324,9 @@ impl MucRoom {
         let bound = to.settings.members.saturating_mul(2).saturating_add(64);
         if self.occupants.len() >= bound && !self.occupants.contains_key(nick) {
             metrics::counter!("confgate_muc_dropped_total", "why" => "occupants").increment(1);
-            self.kick(to, nick, "the conference is full");
+            if !self.adopted {
+                self.kick(to, nick, "the conference is full");
+            }
             return Vec::new();
         }
         let is_moderator = occupancy.role == "moderator";
@@ -342,20 +367,26 @@ impl MucRoom {
 
     /// Takes what the room tells a member of a browser of themselves.
     pub fn take_own(&mut self, to: &mut Sender<'_>, user: &UserId, presence: &Stanza) -> Vec<RoomEvent> {
-        let (now, deadline) = (to.now, to.deadline());
+        let (now, deadline, is_admin) = (to.now, to.deadline(), self.is_admin);
         let Some(own) = self.own.get_mut(user) else { return Vec::new() };
         let occupancy = Occupancy::of(presence);
         let from = presence.attr("from").and_then(|from| from.split_once('/')).map_or("", |(_, nick)| nick);
         match presence.attr("type") {
             Some("error") if own.stage == Stage::In => own.refuse(now),
             Some("error") if !stanzas::is_of_join(presence) => {}
+            Some("error") if stanzas::condition(presence) == "registration-required" && !own.is_listed && is_admin => {
+                own.is_listed = true;
+                own.stage = Stage::Joining { until: deadline };
+                let (own, bare) = (own.clone(), to.settings.own_bare(user));
+                self.affiliate(to, &bare, "member");
+                self.join_own(to, user, &own);
+            }
             Some("error") if stanzas::condition(presence) == "conflict" && own.tries < TRIES_MAX => {
                 own.tries += 1;
                 own.nick = nick(&own.name, user, own.tries);
                 own.stage = Stage::Joining { until: deadline };
-                let password = self.config.as_ref().map_or("", |config| &config.password);
-                let (address, state) = (to.settings.own(user), own.state.clone());
-                to.send(stanzas::join(&address, &self.jid, &own.nick, password, Some(state)));
+                let own = own.clone();
+                self.join_own(to, user, &own);
                 // Who has that nickname is somebody else.
                 self.reidentify(from);
             }
@@ -377,6 +408,13 @@ impl MucRoom {
         Vec::new()
     }
 
+    /// Enters the room for a member of a browser.
+    pub fn join_own(&self, to: &mut Sender<'_>, user: &UserId, own: &OwnOccupant) {
+        let password = self.config.as_ref().map_or("", |config| &config.password);
+        let address = to.settings.own(user);
+        to.send(stanzas::join(&address, &self.jid, &own.nick, password, Some(own.state.clone())));
+    }
+
     fn reidentify(&mut self, nick: &str) {
         let native = Who::Native { user: unknown(&self.jid, nick), bare: None };
         if let Some(occupant) = self.occupants.get_mut(nick).filter(|occupant| matches!(occupant.who, Who::Own(_))) {
@@ -386,12 +424,13 @@ impl MucRoom {
 
     /// Takes a message to everybody.
     pub fn take_message(&mut self, nick: &str, message: &Stanza) -> Option<RoomEvent> {
-        if message.attr("type") != Some("groupchat") || stanzas::is_delayed(message) {
+        if message.attr("type") != Some("groupchat") {
             return None;
         }
         let body = message.children().find(|c| c.name == "body" && c.ns == message.ns);
         match (message.child("subject"), body) {
             (Some(subject), None) => self.take_subject(nick, &subject.text()),
+            (_, Some(_)) if stanzas::is_delayed(message) => None,
             (_, Some(body)) => {
                 let Who::Native { user, .. } = &self.occupants.get(nick)?.who else { return None };
                 let text = shortened(body.text());
@@ -406,11 +445,24 @@ impl MucRoom {
         if nick == self.nick || known.as_deref() == Some(subject) {
             return None;
         }
-        let name: String = subject.split_whitespace().collect::<Vec<_>>().join(" ");
-        let name: String = name.chars().take(display_name::MAX).collect();
-        let name = display_name::checked(&name, display_name::MAX)?;
-        Some(RoomEvent::Room(RoomChange::Subject(name)))
+        // The first after entering is news only where it was changed meanwhile.
+        let is_taken = std::mem::take(&mut self.takes_subject);
+        if known.is_none() && !is_taken && self.name.as_deref().is_none_or(|name| name == subject) {
+            return None;
+        }
+        subject_name(subject).map(|name| RoomEvent::Room(RoomChange::Subject(name)))
     }
+
+    /// The subject as a conference's name, if it can be one.
+    pub fn subject_name(&self) -> Option<String> {
+        subject_name(self.subject.as_deref()?)
+    }
+}
+
+fn subject_name(subject: &str) -> Option<String> {
+    let name = subject.split_whitespace().collect::<Vec<_>>().join(" ");
+    let name: String = name.chars().take(display_name::MAX).collect();
+    display_name::checked(&name, display_name::MAX)
 }
 
 fn shortened(text: String) -> String {

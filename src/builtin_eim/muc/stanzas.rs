@@ -33,8 +33,6 @@ pub(super) mod status {
     pub const KICKED: u16 = 307;
     /// Out because of another affiliation.
     pub const UNAFFILIATED: u16 = 321;
-    /// Out because the room is for its members now.
-    pub const MEMBERS_ONLY: u16 = 322;
     /// Out because their connection failed.
     pub const FAILED: u16 = 333;
 }
@@ -85,7 +83,7 @@ impl<'a> Occupancy<'a> {
 
     /// Whether a moderator has sent the occupant out; and for good.
     pub fn expelled(&self) -> Option<bool> {
-        let sent_out = [status::KICKED, status::UNAFFILIATED, status::MEMBERS_ONLY].into_iter().any(|s| self.has(s));
+        let sent_out = self.has(status::KICKED) || self.has(status::UNAFFILIATED);
         match self.has(status::BANNED) {
             true => Some(true),
             false => (sent_out && !self.has(status::FAILED)).then_some(false),
@@ -215,11 +213,10 @@ pub(super) fn config(config: &RoomConfig) -> Element {
     Element::new("query", OWNER_NS).with_child(form)
 }
 
-/// The content of an IQ that gives affiliations, each to a bare address.
-pub(super) fn affiliations(of: &[(String, &str)]) -> Element {
-    of.iter().fold(Element::new("query", ADMIN_NS), |query, (jid, affiliation)| {
-        query.with_child(Element::new("item", ADMIN_NS).with("affiliation", *affiliation).with("jid", jid.as_str()))
-    })
+/// The content of an IQ that gives an affiliation to a bare address.
+pub(super) fn affiliation(jid: &str, affiliation: &str) -> Element {
+    let item = Element::new("item", ADMIN_NS).with("affiliation", affiliation).with("jid", jid);
+    Element::new("query", ADMIN_NS).with_child(item)
 }
 
 /// The content of an IQ that sends an occupant out.

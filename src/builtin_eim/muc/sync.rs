@@ -67,8 +67,7 @@ impl MucRoom {
             occupant.is_listed = bare.is_some();
             items.extend(bare);
         }
-        let items: Vec<_> = items.into_iter().map(|bare| (bare, "member")).collect();
-        self.affiliate(to, &items);
+        items.iter().for_each(|bare| self.affiliate(to, bare, "member"));
         self.own.values_mut().for_each(|own| own.is_listed |= own.stage == Stage::In);
     }
 
@@ -79,16 +78,22 @@ impl MucRoom {
         if self.owners == wanted {
             return;
         }
-        let dropped = self.owners.difference(&wanted).map(|user| (to.settings.real(user), "member"));
-        let added = wanted.difference(&self.owners).map(|user| (to.settings.real(user), "owner"));
-        let items: Vec<_> = dropped.chain(added).collect();
-        self.affiliate(to, &items);
+        for user in wanted.difference(&self.owners) {
+            self.affiliate(to, &to.settings.real(user), "owner");
+        }
+        for user in self.owners.difference(&wanted) {
+            self.affiliate(to, &to.settings.real(user), "member");
+        }
         self.owners = wanted;
     }
 
+    /// The subject of a room that was there before is its own until the conference is renamed.
     fn sync_subject(&mut self, to: &mut Sender<'_>, room: &Room) {
-        let name = &room.roster.conference.conf_name;
-        if self.subject.as_ref() != Some(name) {
+        // The server says what it is after each entering.
+        let (Some(subject), name) = (&self.subject, &room.roster.conference.conf_name) else { return };
+        let before = self.name.replace(name.clone());
+        let is_kept = self.adopted && before.is_none_or(|before| before == *name);
+        if subject != name && !is_kept {
             to.send(stanzas::subject(&to.settings.observer(), &self.jid, name));
             self.subject = Some(name.clone());
         }
@@ -101,7 +106,7 @@ impl MucRoom {
         let gone = self.own.keys().filter(|user| !ids.contains(*user)).cloned().collect::<Vec<_>>();
         for user in gone {
             if let Some(own) = self.own.remove(&user) {
-                to.send(stanzas::leave(&to.settings.own(&user), &self.jid, &own.nick));
+                self.withdraw(to, &user, &own);
                 self.occupants.retain(|_, occupant| occupant.who != Who::Own(user.clone()));
             }
         }
@@ -151,20 +156,16 @@ impl MucRoom {
         let before = before.map(|(nick, _)| nick.clone());
         let tries = (0..TRIES_MAX).find(|tries| is_free(&nick(&member.name, user, *tries))).unwrap_or(0);
         let nick = before.unwrap_or_else(|| nick(&member.name, user, tries));
-        let members_only = self.adopted || self.config.as_ref().is_some_and(|config| config.members_only);
-        if members_only && self.is_admin {
-            self.affiliate(to, &[(to.settings.own_bare(user), "member")]);
+        let is_listed = self.config.as_ref().is_some_and(|config| config.members_only);
+        if is_listed {
+            self.affiliate(to, &to.settings.own_bare(user), "member");
         }
-        let address = to.settings.own(user);
-        let password = self.config.as_ref().map_or("", |config| &config.password);
-        if self.own.get(user).is_none_or(|own| own.stage != Stage::In) {
-            // An earlier process of ours may have left them in the room.
-            to.send(stanzas::leave(&address, &self.jid, &nick));
-        }
-        to.send(stanzas::join(&address, &self.jid, &nick, password, Some(state.clone())));
         let stage = Stage::Joining { until: to.deadline() };
-        let (name, is_listed) = (member.name.clone(), members_only);
-        self.own.insert(user.clone(), OwnOccupant { name, nick, tries, stage, state, is_listed });
+        let own = OwnOccupant { name: member.name.clone(), nick, tries, stage, state, is_listed };
+        // An earlier process of ours may have left them in the room.
+        to.send(stanzas::leave(&to.settings.own(user), &self.jid, &own.nick));
+        self.join_own(to, user, &own);
+        self.own.insert(user.clone(), own);
     }
 
     /// Natives that the conference doesn't have, or has and who are gone.
@@ -206,8 +207,7 @@ impl MucRoom {
             Who::Native { bare, .. } => bare.clone(),
             Who::Own(_) => None,
         });
-        let items: Vec<_> = bare.into_iter().map(|bare| (bare, "outcast")).collect();
-        self.affiliate(to, &items);
+        bare.iter().for_each(|bare| self.affiliate(to, bare, "outcast"));
     }
 
     /// What a native's client told before they were a member.

@@ -228,3 +228,32 @@ fn a_moderator_of_a_room_has_its_link_and_others_have_not() {
     let missing = world.request(&query("cat", "c").replace("weekly@", "nothing@"));
     assert!(missing.to_xml().contains("item-not-found"), "{}", missing.to_xml());
 }
+
+#[test]
+fn an_adopted_room_keeps_its_people_its_subject_and_its_list() {
+    let mut world = World::new();
+    world.native_room("weekly", "cat", "Cat");
+    let conf = ConfId::parse("weekly").unwrap();
+    for n in 0..20 {
+        world.native(&conf, &format!("n{n}"), &format!("N{n}"));
+    }
+    world.native_writes(&conf, "cat", "subject", "Our  weekly");
+    let answer = world.request(&format!(
+        "<iq type='get' id='b' from='cat@ips3000/phone' to='{COMPONENT}'>\
+         <query xmlns='urn:xmpp:http:online-meetings:0' type='confgate' id='weekly'/></iq>"
+    ));
+    assert!(answer.to_xml().contains("<url>"), "{}", answer.to_xml());
+    world.pass(60_000);
+    assert_eq!(world.eim.room(&conf).unwrap().roster.conference.conf_name, "Our weekly");
+    assert_eq!((world.members(&conf).len(), world.occupants(&conf).len()), (6, 21), "nobody is sent out");
+    let room = "weekly@conference.ips3000";
+    assert_eq!(world.service.rooms[room].subject, "Our  weekly");
+    world.native_leaves(&conf, "n0", "N0");
+    world.native_leaves(&conf, "cat", "Cat");
+    world.service.rooms.get_mut(room).unwrap().members_only = true;
+    set(&mut world, "ben", "join", &conf);
+    assert!(world.occupants(&conf).iter().any(|(nick, _)| nick == "ben"), "{:?}", world.occupants(&conf));
+    set(&mut world, "ben", "leave", &conf);
+    let listed = world.service.rooms[room].affiliations.get(&format!("ben%ips3000@{COMPONENT}")).cloned();
+    assert_eq!(listed.as_deref(), Some("none"));
+}
