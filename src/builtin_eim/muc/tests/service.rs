@@ -94,7 +94,9 @@ impl Service {
             () if is_in => None,
             () if room.occupants.contains_key(nick) => Some("conflict"),
             () if affiliation == "outcast" => Some("forbidden"),
-            () if affiliation != "owner" && !room.password.is_empty() && room.password != password => Some("not-authorized"),
+            () if affiliation != "owner" && !room.password.is_empty() && room.password != password => {
+                Some("not-authorized")
+            }
             () if room.members_only && affiliation == "none" => Some("registration-required"),
             () => None,
         };
