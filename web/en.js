@@ -53,6 +53,7 @@ export const en = {
     "No way for sound and picture was found between this browser and the call gateway; a firewall or a VPN may block it. Trying again… If this stays: use another network or browser, or ask your administrator to open the gateway's UDP port or to set up a TURN server.",
   "part.eim": "conference system",
   "part.events": "events",
+  "part.muc": "chat rooms",
   "part.store": "storage",
 
   "stage.label": "Videos",

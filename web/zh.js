@@ -53,6 +53,7 @@ export const zh = {
     "浏览器与音视频网关之间没有可用的音视频通路，可能被防火墙或 VPN 阻止，正在自动重试… 如一直如此：请更换网络或浏览器，或请管理员开放网关的 UDP 端口，或配置 TURN 服务器。",
   "part.eim": "会议系统",
   "part.events": "事件通知",
+  "part.muc": "聊天室",
   "part.store": "数据存储",
 
   "stage.label": "视频画面",

@@ -2,34 +2,38 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::{Base, lease, log};
 use crate::app::lifecycle::{Failure, Lifecycle, Outcome};
 use crate::builtin_eim::{self, runtime};
-use crate::config::{Config, EimMode};
+use crate::config::{Config, EimMode, EimTls};
 use crate::eim::amqp::Settings as BrokerSettings;
 use crate::eim::amqp::publisher::{Forget, Publisher};
 use crate::eim::settings::EimConfig;
 use crate::eim::{Eim, Inbound};
+use crate::health::Health;
 use crate::ids::{Secret, random_text};
 use crate::store::{NodeLock, NodeRole, Store};
 use crate::xmpp::dial::InProcess;
+use crate::xmpp::negotiate::tls::Tls;
 
 /// Connections to the built-in EIM that wait to be taken: there are two, each with one attempt at a time.
 const IN_PROCESS_CONNECTIONS: usize = 4;
 
-/// The link to the EIM; in the embedded default also the EIM, behind in-process streams.
+/// The link to the EIM; in the embedded default also the EIM, behind in-process streams; in mode `muc` the health of the
+/// MUC rooms beside it.
 pub(super) async fn start(
     base: &Base,
     lifecycle: &mut Lifecycle,
     tracker: &TaskTracker,
-) -> Result<(Eim, mpsc::Receiver<Inbound>), Failure> {
+) -> Result<(Eim, mpsc::Receiver<Inbound>, Option<watch::Receiver<Health>>), Failure> {
     let Base { config, schema, store } = base;
     let mut settings = EimConfig::new(&config.eim, schema);
-    if config.eim.mode != EimMode::Builtin {
-        return Ok(Eim::start(&settings, None, tracker, lifecycle.hard())?);
+    if !config.eim.mode.is_embedded() {
+        let (eim, inbound) = Eim::start(&settings, None, tracker, lifecycle.hard())?;
+        return Ok((eim, inbound, None));
     }
     // Under the lease only: whoever held it before may have written until then.
     let store = &lease::hold_eim(store, config.node.lease, lifecycle).await?;
@@ -40,11 +44,38 @@ pub(super) async fn start(
     let domains = [Some(settings.component.clone()), settings.admin_domain.clone()];
     let secrets = domains.into_iter().flatten().map(|domain| (domain, secret.clone())).collect();
     let (disk, hard) = (disk(store), lifecycle.hard());
+    let (rooms, health) = rooms(config)?.unzip();
     lifecycle.wire("built-in EIM", async move {
-        runtime::serve_in_process(eim, connections, secrets, disk, hard).await;
+        match rooms {
+            None => runtime::serve_in_process(eim, connections, secrets, disk, hard).await,
+            Some(rooms) => runtime::serve_with_rooms(eim, connections, secrets, disk, rooms, hard).await,
+        }
         Ok(())
     });
-    Ok(Eim::start(&settings, Some(InProcess { connect }), tracker, lifecycle.hard())?)
+    let (eim, inbound) = Eim::start(&settings, Some(InProcess { connect }), tracker, lifecycle.hard())?;
+    Ok((eim, inbound, health))
+}
+
+/// The MUC rooms of mode `muc`, and how they are.
+fn rooms(config: &Config) -> Result<Option<(runtime::Rooms, watch::Receiver<Health>)>, String> {
+    if config.eim.mode != EimMode::Muc {
+        return Ok(None);
+    }
+    let (health_sender, health) = watch::channel(Health::down("not connected yet"));
+    let server = muc_server(config)?;
+    let rooms = runtime::Rooms { settings: builtin_eim::MucSettings::from(config), server, health: health_sender };
+    Ok(Some((rooms, health)))
+}
+
+/// The server of mode `muc`, as a component connects to it.
+fn muc_server(config: &Config) -> Result<runtime::ComponentSettings, String> {
+    let eim = &config.eim;
+    let ca = eim.ca.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    let tls = match eim.tls {
+        EimTls::Direct => Some((Tls::load(&ca, false)?, eim.domain.clone())),
+        _ => None,
+    };
+    Ok(runtime::ComponentSettings { tls, ..runtime::ComponentSettings::from(eim) })
 }
 
 /// Runs the built-in EIM as components of an XMPP server.
@@ -81,6 +112,16 @@ async fn run(config: &Config, store: &Store, mut lifecycle: Lifecycle) -> Result
         Ok(())
     });
     Ok(lifecycle.run().await)
+}
+
+/// Makes a room at the MUC service and destroys it: for `confgate check`.
+///
+/// # Errors
+/// What the server refuses, or what in the configuration can't work.
+pub async fn try_rooms(config: &Config) -> Result<String, String> {
+    let room = format!("confgate-check-{}", random_text(16).to_ascii_lowercase());
+    let settings = builtin_eim::MucSettings::from(config);
+    runtime::try_rooms(settings, &muc_server(config)?, &room).await
 }
 
 /// How publications are deleted that the broker has.

@@ -51,11 +51,28 @@ pub(super) async fn serve_admin(
     Ok(ended.await??)
 }
 
+/// The health of what only some gateways have.
+#[derive(Clone)]
+pub(super) struct External {
+    /// The broker.
+    pub broker: Option<watch::Receiver<Health>>,
+    /// The MUC rooms.
+    pub rooms: Option<watch::Receiver<Health>>,
+}
+
+impl External {
+    /// Each by the name that sockets are told.
+    pub fn parts(&self) -> impl Iterator<Item = (&'static str, watch::Receiver<Health>)> {
+        let broker = self.broker.clone().map(|broker| ("events", broker));
+        broker.into_iter().chain(self.rooms.clone().map(|rooms| ("muc", rooms)))
+    }
+}
+
 /// Of a gateway: the store, the EIM and each of its addresses, its events, each call gateway.
 pub(super) fn gateway_readiness(
     store: watch::Receiver<Health>,
     eim: Eim,
-    broker: Option<watch::Receiver<Health>>,
+    external: External,
     conferences: Conferences,
     pool: Pool,
     soft: CancellationToken,
@@ -69,7 +86,11 @@ pub(super) fn gateway_readiness(
             let now = address.here.map_or(PartState::Starting, state);
             parts.push(part(&format!("eim.{}", address.name), now, address.since_ms, address.why));
         }
-        let away = broker.as_ref().map(|broker| broker.borrow().clone()).filter(|broker| !broker.up);
+        if let Some(rooms) = &external.rooms {
+            let rooms = rooms.borrow().clone();
+            parts.push(part("muc", state(rooms.up), rooms.since_ms, rooms.why));
+        }
+        let away = external.broker.as_ref().map(|broker| broker.borrow().clone()).filter(|broker| !broker.up);
         let refused = conferences
             .refused_since()
             .map(|(since, conferences)| (since, format!("subscriptions are refused in {conferences} conferences")));

@@ -35,7 +35,7 @@ use self::listeners::{serve_admin, serve_http};
 use self::parts::Parts;
 use self::preconditions::Opened;
 
-pub use self::eim::serve_eim;
+pub use self::eim::{serve_eim, try_rooms};
 pub use self::media::serve_media;
 pub use self::preconditions::preconditions;
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::call_gateways::{self, Routers};
-use super::listeners::gateway_readiness;
+use super::listeners::{External, gateway_readiness};
 use super::routes::{self, Handles};
 use super::{Base, eim};
 use crate::admin::ReadinessSource;
@@ -57,8 +57,8 @@ pub(super) struct Parts {
     /// How each part is whose trouble sockets are told of.
     pub health: Vec<(&'static str, watch::Receiver<Health>)>,
     pub store_health: watch::Receiver<Health>,
-    /// Of the broker, where events come from one.
-    pub events_health: Option<watch::Receiver<Health>>,
+    /// Of what only some gateways have.
+    pub external: External,
     /// The tasks that answer requests of the EIM.
     pub tracker: TaskTracker,
 }
@@ -84,7 +84,7 @@ impl Parts {
         lifecycle: &mut Lifecycle,
     ) -> Result<(Self, Ends, Routers), Failure> {
         let tracker = TaskTracker::new();
-        let (eim, inbound) = eim::start(&base, lifecycle, &tracker).await?;
+        let (eim, inbound, rooms_health) = eim::start(&base, lifecycle, &tracker).await?;
         let Base { config, schema, store } = base;
         let calls = Requests::new(eim.clone(), schema.clone(), &config.eim.domain, config.eim.timeout);
         let (node, generation) = (config.node.id.clone(), store.next_generations().await?);
@@ -96,7 +96,8 @@ impl Parts {
         let (conferences, receivers) =
             Conferences::new(source, Limits::from(&*config), node, generation, bindings.clone(), tracker.clone());
         let (sockets, address) = (Sockets::new(conferences.clone()), config.http.web_address(http));
-        let auth = AuthService::new(config.clone(), address, keys, sealer, store.clone(), calls.clone(), eim.clone());
+        let kept = store.clone();
+        let auth = AuthService::new(config.clone(), address, keys, sealer, kept, calls.clone(), eim.clone());
 
         let process = call_gateways::Process { http, neighbours, tracker: tracker.clone() };
         let (pool, placement, placing, mut routers) =
@@ -108,7 +109,8 @@ impl Parts {
         let mut health = vec![("eim", eim.health()), ("store", store_health.clone()), ("callgw", gateways_health)];
         let (events, broker_events) = consumer(broker, &config, &schema, bindings).unzip();
         let (consumer, events_health) = events.unzip();
-        health.extend(events_health.clone().map(|events| ("events", events)));
+        let external = External { broker: events_health, rooms: rooms_health };
+        health.extend(external.parts());
         let ends = Ends {
             inbound,
             broker: consumer.zip(broker_events),
@@ -132,7 +134,7 @@ impl Parts {
             placement,
             health,
             store_health,
-            events_health,
+            external,
             tracker,
         };
         Ok((parts, ends, routers))
@@ -141,7 +143,7 @@ impl Parts {
     /// The parts that `/readyz` names.
     pub(super) fn readiness(&self, soft: CancellationToken) -> ReadinessSource {
         let (store, eim) = (self.store_health.clone(), self.eim.clone());
-        gateway_readiness(store, eim, self.events_health.clone(), self.conferences.clone(), self.pool.clone(), soft)
+        gateway_readiness(store, eim, self.external.clone(), self.conferences.clone(), self.pool.clone(), soft)
     }
 
     /// The routes, those of the call gateway among them, and what answers behind them.

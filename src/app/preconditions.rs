@@ -2,7 +2,7 @@
 
 use crate::admin::{Admin, AdminSettings};
 use crate::app::lifecycle::Failure;
-use crate::config::{Config, EimMode};
+use crate::config::Config;
 use crate::http::dial;
 use crate::http::{Certificate, HttpServer, HttpSettings, Tls};
 use crate::media;
@@ -46,7 +46,7 @@ impl Opened {
         well &= noted("certificate", try_certificate(config));
         let store = Store::open(&config.store).await.map_err(|error| error.to_string());
         let store = opened("database", store, |_| "open, migrated".to_owned(), &mut noted);
-        if let Some(store) = store.as_ref().filter(|_| trial && config.eim.mode == EimMode::Builtin) {
+        if let Some(store) = store.as_ref().filter(|_| trial && config.eim.mode.is_embedded()) {
             let loaded = load_builtin(config, store).await.map_err(|error| error.to_string());
             well &= noted("eim", loaded.map(|_| "built in".to_owned()));
         }
@@ -74,7 +74,7 @@ pub async fn preconditions(config: &Config, mut report: impl FnMut(Line<'_>)) {
     report(("running", Ok(format!("{by}; its ports and its connections to the EIM aren't tried"))));
     report(("certificate", try_certificate(config)));
     report(("database", try_database(config).await));
-    if config.eim.mode == EimMode::Builtin {
+    if config.eim.mode.is_embedded() {
         report(("eim", Ok("built in".to_owned())));
     }
     report(("callgw.ca", check_pulls(config)));
@@ -84,7 +84,7 @@ pub async fn preconditions(config: &Config, mut report: impl FnMut(Line<'_>)) {
 async fn claims(config: &Config) -> Result<Vec<NodeLock>, StoreError> {
     let at = format!("https://{}", config.http.listen);
     let mut claims = vec![NodeLock::take(&config.store, NodeRole::Node(&config.node.id), &at).await?];
-    if config.eim.mode == EimMode::Builtin {
+    if config.eim.mode.is_embedded() {
         claims.push(NodeLock::take(&config.store, NodeRole::Eim, &at).await?);
     }
     Ok(claims)

@@ -135,10 +135,10 @@ impl EventTargets {
                 conferences.session_up(&user).await;
             }
             Inbound::Down | Inbound::SessionDown(_) => {}
-            Inbound::WebAddress { conf_id, role, reply } => {
+            Inbound::WebAddress { conf_id, role, valid_ms, reply } => {
                 let auth = auth.clone();
                 tracker.spawn(async move {
-                    let made = auth.web_address(&conf_id, role).await;
+                    let made = auth.web_address(&conf_id, role, valid_ms).await;
                     // The EIM may have stopped waiting.
                     let _ = reply.send(made.ok().map(|link| WebAddress { url: link.url, code: link.code }));
                 });

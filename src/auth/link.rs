@@ -143,9 +143,11 @@ impl AuthService {
     }
 
     /// The conference's web address for the EIM, which hands it to the chair's app.
-    pub async fn web_address(&self, conf: &ConfId, role: Role) -> Result<Link, Refusal> {
+    pub async fn web_address(&self, conf: &ConfId, role: Role, valid_ms: Option<u64>) -> Result<Link, Refusal> {
         let conference = self.conference(conf).await?;
         let terms = if role == Role::Chair { LinkTerms::chair() } else { LinkTerms::guest() };
+        let expires_at = valid_ms.map(|ms| date_ms().saturating_add(ms));
+        let terms = LinkTerms { expires_at, ..terms };
         self.create_link(conf, terms, &conference.chair).await
     }
 }

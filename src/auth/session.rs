@@ -182,8 +182,8 @@ impl AuthService {
                 }
             }
             EimMode::C2s if !self.0.eim.open_session(user, password).await? => Ok(None),
-            EimMode::Component if !self.0.eim.verify_password(user, password).await? => Ok(None),
-            EimMode::C2s | EimMode::Component => Ok(Some(self.name_of(user).await)),
+            EimMode::Component | EimMode::Muc if !self.0.eim.verify_password(user, password).await? => Ok(None),
+            EimMode::C2s | EimMode::Component | EimMode::Muc => Ok(Some(self.name_of(user).await)),
         }
     }
 

@@ -82,11 +82,11 @@ impl Room {
     }
 
     /// A kept seat is a place taken.
-    fn is_full(&self, cause: &Cause<'_>) -> bool {
+    pub fn is_full(&self, cause: &Cause<'_>) -> bool {
         self.roster.members.len() + self.seats.len() >= cause.limits.conference_members
     }
 
-    fn add_member(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Member {
+    pub fn add_member(&mut self, cause: &Cause<'_>, visitor: &Visitor, name: &str) -> Member {
         let member = self.newcomer(cause, visitor, name);
         self.emit(cause, Change::MemberJoined(member.clone()));
         member

@@ -8,7 +8,7 @@ use super::events;
 use super::room::{Cause, Room, message_number};
 use super::settings::EventDelivery;
 use super::stanza_error::StanzaError;
-use crate::event::{Change, Conference, ENDED, Event, Member, Message, MutePolicy, NOT_STARTED, OPEN, Role};
+use crate::event::{Change, Conference, ENDED, Event, Member, MutePolicy, NOT_STARTED, OPEN, Role};
 use crate::ids::{ConfId, Secret};
 use crate::precis::password::CONFERENCE_MAX;
 use crate::refusal::Reason;
@@ -83,6 +83,20 @@ impl Eim {
         if user.temporary {
             return Err(StanzaError::of(Reason::UserTemporary));
         }
+        self.create_as(user, args, None, context).map(|(_, answer)| answer)
+    }
+
+    /// Makes a conference. `adopted`: its id is that of a MUC room that is there already.
+    pub(super) fn create_as(
+        &mut self,
+        user: &Visitor,
+        args: Args<'_>,
+        adopted: Option<&ConfId>,
+        context: &mut CallContext<'_>,
+    ) -> Result<(ConfId, Element), StanzaError> {
+        if adopted.is_some_and(|id| self.directory.get(id).is_ok()) {
+            return Err(StanzaError::of(Reason::PasswordTaken));
+        }
         let name = args.need_name("name", NAME_MAX)?;
         let start_at = args.time("startAt")?;
         let (lobby, mute_policy) = (args.flag("lobby")?.unwrap_or(false), args.mute_policy()?);
@@ -101,7 +115,8 @@ impl Eim {
             Some(free) => free.to_owned(),
             None => self.free_password(context),
         };
-        let conf_id = ConfId::parse(&context.text(CONF_ID_LEN)).expect("letters and digits");
+        let new_id = ConfId::parse(&context.text(CONF_ID_LEN)).expect("letters and digits");
+        let conf_id = adopted.cloned().unwrap_or(new_id);
         let conference = Conference {
             conf_id: conf_id.clone(),
             conf_name: name,
@@ -115,7 +130,8 @@ impl Eim {
             call: None,
         };
         let cause = Cause { now: context.now, actor: Some(&user.id), limits: &self.settings.limits };
-        let room = Room::new(conference, Secret::new(password), context.text(EPOCH_LEN), &cause);
+        let mut room = Room::new(conference, Secret::new(password), context.text(EPOCH_LEN), &cause);
+        room.adopted = adopted.is_some();
         let answer = element("create").with_child(for_chair(&room));
         let event = Event {
             epoch: room.roster.epoch.clone(),
@@ -128,7 +144,7 @@ impl Eim {
         self.directory.insert(room);
         self.publish_changes(context, &conf_id);
         self.notify_chair(context, event);
-        Ok(answer)
+        Ok((conf_id, answer))
     }
 
     /// Nobody is subscribed to a new conference yet: its chair gets the event where the events of calls go.
@@ -312,20 +328,11 @@ impl Eim {
             return Err(StanzaError::argument("text"));
         }
         self.in_room(context, &id, Some(&user.id), |room, cause| {
-            if !room.is_member(&user.id) {
-                return Err(not_member(room));
-            }
-            let seq = room.roster.seq + 1;
-            let message_id = format!("m{seq}");
-            let answer = element("sendMessage")
-                .with("messageId", message_id.as_str())
-                .with("time", cause.now.date.to_string())
-                .with("seq", seq.to_string());
-            room.emit(
-                cause,
-                Change::Message(Message { message_id, user_id: user.id.clone(), text, time: cause.now.date }),
-            );
-            Ok(answer)
+            let message = room.post(cause, &user.id, text)?;
+            Ok(element("sendMessage")
+                .with("messageId", message.message_id)
+                .with("time", message.time.to_string())
+                .with("seq", room.roster.seq.to_string()))
         })
     }
 

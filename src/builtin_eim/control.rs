@@ -152,7 +152,7 @@ impl Room {
     }
 
     /// Out, and not in again for as long as the conference lasts.
-    fn ban(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
+    pub fn ban(&mut self, cause: &Cause<'_>, user: &UserId) -> Result<(), StanzaError> {
         self.expel(cause, user, LeftReason::Banned)?;
         self.banned.insert(user.clone());
         self.pending.head = true;

@@ -20,7 +20,7 @@ use super::stanza_error::{Envelope, StanzaError};
 use super::work::{Outcome, Work};
 use super::{events, menu, service};
 use crate::clock::Now;
-use crate::event::{Publication, Role};
+use crate::event::{Event, Publication, Role};
 use crate::ids::{ConfId, UserId};
 use crate::refusal::Reason;
 use crate::xmpp::jid::Jid;
@@ -38,6 +38,8 @@ pub struct Output {
     pub publications: Vec<Publication>,
     /// Work for other threads.
     pub jobs: Vec<Job>,
+    /// The conferences' events, in order, where [`Eim::mirrored`] is on.
+    pub mirrored: Vec<Event>,
 }
 
 /// Work of tens of milliseconds that is done elsewhere, so that nobody waits for somebody's password.
@@ -82,16 +84,19 @@ pub(super) struct CallContext<'a> {
     /// Writes that must be durable first.
     pub writes: Vec<Write>,
     pub publications: Vec<Publication>,
+    pub mirrored: Vec<Event>,
 }
 
 impl<'a> CallContext<'a> {
-    fn new(now: Now, rng: &'a mut dyn Rng) -> Self {
-        Self { now, rng, events: Vec::new(), writes: Vec::new(), publications: Vec::new() }
+    pub fn new(now: Now, rng: &'a mut dyn Rng) -> Self {
+        let (events, writes, publications, mirrored) = Default::default();
+        Self { now, rng, events, writes, publications, mirrored }
     }
 
-    fn output(self, answer: Option<Stanza>) -> Output {
-        let stanzas = answer.into_iter().chain(self.events).collect();
-        Output { stanzas, writes: self.writes, publications: self.publications, jobs: Vec::new() }
+    pub fn output(self, answer: Option<Stanza>) -> Output {
+        let Self { events, writes, publications, mirrored, .. } = self;
+        let stanzas = answer.into_iter().chain(events).collect();
+        Output { stanzas, writes, publications, jobs: Vec::new(), mirrored }
     }
 
     /// Random decimal digits.
@@ -127,6 +132,8 @@ pub struct Eim {
     pub(super) call_subscriptions: CallSubscriptions,
     pub(super) recent_events: RecentEvents,
     outbox: Outbox,
+    /// Whether each event is given out in [`Output::mirrored`] too.
+    mirrored: bool,
 }
 
 impl Eim {
@@ -142,7 +149,13 @@ impl Eim {
             call_subscriptions: CallSubscriptions::default(),
             recent_events: RecentEvents::default(),
             outbox: Outbox::default(),
+            mirrored: false,
         }
+    }
+
+    /// The same, which gives each event out in [`Output::mirrored`] too, for who mirrors the conferences.
+    pub fn mirrored(self) -> Self {
+        Self { mirrored: true, ..self }
     }
 
     /// The EIM that wrote these documents: `(kind, key, body)`, in any order.
@@ -175,7 +188,8 @@ impl Eim {
         let directory = Directory::load(stored, &settings.limits)?;
         let people = Accounts::load(&settings, &users)?;
         let recent_events = RecentEvents::default();
-        Ok(Self { settings, directory, people, nodes, calls, call_subscriptions, recent_events, outbox })
+        let mirrored = false;
+        Ok(Self { settings, directory, people, nodes, calls, call_subscriptions, recent_events, outbox, mirrored })
     }
 
     /// This EIM with other documents. Its publications go on by number.
@@ -185,6 +199,7 @@ impl Eim {
     pub fn reload(&self, documents: impl IntoIterator<Item = (String, String, String)>) -> Result<Self, LoadError> {
         let mut eim = Self::load(self.settings.clone(), documents)?;
         eim.outbox.continue_after(&self.outbox);
+        eim.mirrored = self.mirrored;
         Ok(eim)
     }
 
@@ -372,6 +387,9 @@ impl Eim {
         let Posted { event, to } = posted;
         let json = events::json(&event);
         self.recent_events.add(&event, &json, context.now.moment);
+        if self.mirrored {
+            context.mirrored.push(event.clone());
+        }
         match self.settings.event_delivery {
             EventDelivery::Headlines => self.send_headlines(context, &to, json),
             EventDelivery::Publications => {

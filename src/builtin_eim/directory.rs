@@ -57,6 +57,11 @@ impl Directory {
         self.rooms.get_mut(id).ok_or(StanzaError::of(Reason::ConferenceNotFound))
     }
 
+    /// All of them.
+    pub fn rooms(&self) -> impl Iterator<Item = &Room> {
+        self.rooms.values()
+    }
+
     pub fn insert(&mut self, room: Room) {
         self.rooms.insert(room.id().clone(), room);
     }

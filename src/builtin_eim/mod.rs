@@ -26,6 +26,8 @@ mod directory;
 mod events;
 mod lifetime;
 mod menu;
+mod mirror;
+mod muc;
 mod mute;
 mod org;
 mod outbox;
@@ -45,5 +47,6 @@ mod work;
 mod tests;
 
 pub use self::core::{Done, Eim, Job, Output};
+pub use muc::MucSettings;
 pub use persistence::{LoadError, Write};
 pub use settings::{ConfiguredUser, EventDelivery, Limits, Settings};

@@ -99,6 +99,8 @@ pub(super) struct HeadRecord {
     silenced: BTreeSet<UserId>,
     ended_at: Option<Moment>,
     empty_since: Option<Moment>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    adopted: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -137,6 +139,7 @@ impl Room {
         room.silenced = head.silenced;
         room.ended_at = head.ended_at;
         room.empty_since = head.empty_since;
+        room.adopted = head.adopted;
         room.pending.people.insert(room.chair().clone());
         room
     }
@@ -177,6 +180,7 @@ impl Room {
             silenced: self.silenced.clone(),
             ended_at: self.ended_at,
             empty_since: self.empty_since,
+            adopted: self.adopted,
         }
     }
 

@@ -13,6 +13,9 @@ use crate::event::{Change, LeftReason, Member, MemberState, WaitingReason, Waiti
 use crate::ids::UserId;
 use crate::refusal::Reason;
 
+/// Stands for the node of members who are in the MUC room with a client of their own; no node is called so.
+pub(super) const NATIVE_NODE: &str = "muc:room";
+
 /// A gateway's report of a user's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SocketState {
@@ -192,6 +195,20 @@ impl Room {
         if !may_return && self.presence.get(user).is_some_and(|p| !p.online) {
             self.drop_presence(user);
         }
+    }
+
+    /// Notes that a client of the user's own is in the MUC room. A socket that is open at a gateway goes first.
+    pub fn hold_native(&mut self, cause: &Cause<'_>, user: &UserId) {
+        let is_elsewhere = |p: &Presence| p.online && p.holder.node != NATIVE_NODE;
+        if !self.presence.get(user).is_some_and(is_elsewhere) {
+            let claim = Claim { node: NATIVE_NODE.to_owned(), resets: 0, generation: cause.now.date };
+            self.hold(user, claim, true, None);
+        }
+    }
+
+    /// Whether the user is in the conference by a client of their own in the MUC room.
+    pub fn is_native(&self, user: &UserId) -> bool {
+        self.presence.get(user).is_some_and(|p| p.holder.node == NATIVE_NODE)
     }
 
     /// Nobody tells this user anything any more.

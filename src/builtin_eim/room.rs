@@ -77,6 +77,8 @@ pub(super) struct Room {
     pub ended_at: Option<Moment>,
     /// Since when an open conference has no members.
     pub empty_since: Option<Moment>,
+    /// Its MUC room was there before it, and stays when it is over (`eim.mode = "muc"`).
+    pub adopted: bool,
     pub pending: Pending,
     places: HashMap<UserId, RosterList>,
 }
@@ -113,6 +115,7 @@ impl Room {
             older: VecDeque::new(),
             ended_at: None,
             empty_since: None,
+            adopted: false,
             pending: Pending::default(),
             places: HashMap::new(),
         }

@@ -34,7 +34,7 @@ pub async fn run(config: Config) -> io::Result<bool> {
     if config.eim.mode != EimMode::Builtin && !is_running {
         let is_right = schema.is_ok();
         if let Ok(schema) = schema.or_else(|_| Schema::load(None)) {
-            let mut settings = EimConfig::new(&config.eim, &schema);
+            let mut settings = EimConfig::new(&config.eim, &schema).of_server();
             if !is_right {
                 // Where it is asked isn't known.
                 settings.asked_at.clear();
@@ -42,6 +42,10 @@ pub async fn run(config: Config) -> io::Result<bool> {
             for probed in eim::probe(&settings, None, &clients(&config)).await {
                 report.print_line(&probed.part, probed.outcome);
             }
+        }
+        if config.eim.mode == EimMode::Muc {
+            let part = format!("muc {}", config.eim.muc_service());
+            report.print_line(&part, app::try_rooms(&config).await);
         }
     }
     if let Some(settings) = amqp::Settings::of(&config.events) {

@@ -20,6 +20,25 @@ pub enum EimMode {
     Component,
     /// A session for each user.
     C2s,
+    /// The EIM in this process, its conferences mirrored in the MUC rooms of an XMPP server.
+    Muc,
+}
+
+impl EimMode {
+    /// Whether the EIM is in the gateway's process.
+    pub fn is_embedded(self) -> bool {
+        matches!(self, Self::Builtin | Self::Muc)
+    }
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Builtin => "builtin",
+            Self::Component => "component",
+            Self::C2s => "c2s",
+            Self::Muc => "muc",
+        }
+    }
 }
 
 /// `eim.tls`.
@@ -72,7 +91,8 @@ pub struct EimUser {
 #[serde(default, deny_unknown_fields)]
 pub struct Eim {
     /// "builtin": one in this process; "component": an XMPP server, over one XEP-0114 connection for all users; "c2s":
-    /// an XMPP server, over a session for each user.
+    /// an XMPP server, over a session for each user; "muc": an XMPP server without any EIM, whose MUC rooms
+    /// are the conferences.
     pub mode: EimMode,
     /// The domain that the users belong to.
     #[serde(deserialize_with = "values::domain")]
@@ -98,6 +118,9 @@ pub struct Eim {
     pub admin_host: Option<String>,
     /// The port for that component. Default: port; 5347 where mode is "c2s".
     pub admin_port: Option<u16>,
+    /// The domain of the server's MUC service. Default: `conference.<domain>`.
+    #[serde(deserialize_with = "values::some_domain")]
+    pub muc_domain: Option<String>,
     /// TLS on the link.
     pub tls: EimTls,
     /// PEM file of the authorities to trust instead of the system's.
@@ -160,6 +183,7 @@ impl Default for Eim {
             component: None,
             secret: None,
             admin_domain: None,
+            muc_domain: None,
             admin_secret: None,
             admin_host: None,
             admin_port: None,
@@ -210,7 +234,7 @@ impl Eim {
     /// The domain that holds the gateway's own rights: `admin_domain`, else `webconf-admin.<domain>` at the built-in
     /// EIM; `None` where provisioning goes from the bare component domain.
     pub fn provisioning_domain(&self) -> Option<String> {
-        let own = || (self.mode == EimMode::Builtin).then(|| format!("webconf-admin.{}", self.domain));
+        let own = || self.mode.is_embedded().then(|| format!("webconf-admin.{}", self.domain));
         self.admin_domain.clone().or_else(own)
     }
 
@@ -221,9 +245,14 @@ impl Eim {
 
     /// Domains in whose bare address the built-in EIM believes a gateway's own requests.
     pub fn trusted_admin_domains(&self) -> Vec<String> {
-        let own = self.mode == EimMode::Builtin || self.admin_domains.is_empty();
+        let own = self.mode.is_embedded() || self.admin_domains.is_empty();
         let own = self.provisioning_domain().filter(|domain| own && !self.admin_domains.contains(domain));
         self.admin_domains.iter().cloned().chain(own).collect()
+    }
+
+    /// The domain of the MUC service: `muc_domain`, else `conference.<domain>`.
+    pub fn muc_service(&self) -> String {
+        self.muc_domain.clone().unwrap_or_else(|| format!("conference.{}", self.domain))
     }
 
     /// `guest_destinations` with the domain filled in.
@@ -294,14 +323,31 @@ impl Eim {
             found.refuse("eim.host", "a host name or address, since eim.mode is not \"builtin\"");
         }
         let set = |secret: &Option<Secret>| secret.as_ref().is_some_and(|secret| !secret.is_empty());
-        if self.mode == EimMode::Component && !set(&self.secret) {
-            found.refuse("eim.secret", "the component's secret at the XMPP server, since eim.mode is \"component\"");
+        if matches!(self.mode, EimMode::Component | EimMode::Muc) && !set(&self.secret) {
+            let mode = self.mode.name();
+            let wanted = format!("the component's secret at the XMPP server, since eim.mode is {mode:?}");
+            found.refuse("eim.secret", &wanted);
+        }
+        if self.mode == EimMode::Muc {
+            self.check_muc(found);
         }
         if self.admin_domain.is_some() && !set(&self.admin_secret) {
             found.refuse(
                 "eim.admin_secret",
                 "that component's secret at the XMPP server, since eim.admin_domain is set",
             );
+        }
+    }
+
+    fn check_muc(&self, found: &mut Findings) {
+        if self.jid_scheme != JidScheme::Component {
+            let wanted =
+                "\"user%domain@component/resource\", since eim.mode is \"muc\": guests have no account at the server";
+            found.refuse("eim.jid_scheme", wanted);
+        }
+        let others = [Some(self.domain.clone()), Some(self.component_domain()), self.provisioning_domain()];
+        if others.contains(&Some(self.muc_service())) {
+            found.refuse("eim.muc_domain", "the domain of the server's MUC service, which is no other's");
         }
     }
 

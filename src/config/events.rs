@@ -86,13 +86,13 @@ impl Events {
     ];
 
     pub(super) fn check(&self, eim: EimMode, found: &mut Findings) {
-        if self.mode == EventsMode::Inproc && eim != EimMode::Builtin {
+        if self.mode == EventsMode::Inproc && !eim.is_embedded() {
             found.refuse("events.mode", "\"xmpp\" or \"amqp\", since eim.mode is not \"builtin\"");
         }
-        if self.numbered == NumberedBy::Gateway && eim == EimMode::Builtin {
+        if self.numbered == NumberedBy::Gateway && eim.is_embedded() {
             found.refuse(
                 "events.numbered",
-                "\"eim\", since eim.mode is \"builtin\": the built-in EIM numbers its events",
+                &format!("\"eim\", since eim.mode is {:?}: the built-in EIM numbers its events", eim.name()),
             );
         }
         // The library's reader takes an IPv6 address for localhost.
@@ -111,8 +111,8 @@ impl Events {
 
     /// The additional demand of a gateway: the EIM in its own process publishes nothing.
     pub(super) fn check_gateway(&self, eim: EimMode, found: &mut Findings) {
-        if self.mode == EventsMode::Amqp && eim == EimMode::Builtin {
-            found.refuse("events.mode", "\"inproc\" or \"xmpp\", since eim.mode is \"builtin\"");
+        if self.mode == EventsMode::Amqp && eim.is_embedded() {
+            found.refuse("events.mode", &format!("\"inproc\" or \"xmpp\", since eim.mode is {:?}", eim.name()));
         }
     }
 }

@@ -184,7 +184,7 @@ impl Config {
 /// Events of an external EIM cannot come from this process, so there the default is the XMPP link.
 fn choose_events(table: &mut Table) {
     let mode = table.get("eim").and_then(|eim| eim.get("mode")).and_then(Value::as_str);
-    if matches!(mode, None | Some("builtin")) {
+    if matches!(mode, None | Some("builtin" | "muc")) {
         return;
     }
     let events = table.entry("events").or_insert_with(|| Value::Table(Table::new()));

@@ -342,6 +342,31 @@ fn dependent_keys_are_demanded_together() {
 }
 
 #[test]
+fn mode_muc_needs_a_server_a_secret_and_addresses_of_the_components_own() {
+    let refused = |more: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("confgate.toml");
+        std::fs::write(&path, format!("[eim]\nmode = \"muc\"\n{more}")).unwrap();
+        let errors = Config::load(Some(&path), []).err().unwrap_or_default();
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let server = "host = \"h\"\nsecret = \"s\"\n";
+    assert_eq!(refused(server), "");
+    let missing = refused("");
+    assert!(missing.contains("eim.host") && missing.contains("eim.secret"), "{missing}");
+    assert!(missing.contains("since eim.mode is \"muc\""), "{missing}");
+    let scheme = refused(&format!("{server}jid_scheme = \"user@domain/resource\"\n"));
+    assert!(scheme.contains("guests have no account at the server"), "{scheme}");
+    for own in ["ips3000", "webconf.ips3000", "webconf-admin.ips3000"] {
+        assert!(refused(&format!("{server}muc_domain = \"{own}\"\n")).contains("eim.muc_domain"), "{own}");
+    }
+    let events = refused(&format!("{server}[events]\nmode = \"amqp\"\nurl = \"amqp://h\"\n"));
+    assert!(events.contains("since eim.mode is \"muc\""), "{events}");
+    let numbered = refused(&format!("{server}[events]\nnumbered = \"gateway\"\n"));
+    assert!(numbered.contains("events.numbered"), "{numbered}");
+}
+
+#[test]
 fn a_broker_brings_events_to_a_gateway_of_an_external_eim_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("confgate.toml");

@@ -83,6 +83,8 @@ pub enum Inbound {
         conf_id: ConfId,
         /// The role.
         role: Role,
+        /// How long the link is to serve, in milliseconds.
+        valid_ms: Option<u64>,
         /// The place for the answer.
         reply: oneshot::Sender<Option<WebAddress>>,
     },

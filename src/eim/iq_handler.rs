@@ -63,6 +63,8 @@ pub enum IqAnswer {
         conf_id: ConfId,
         /// The role.
         role: Role,
+        /// How long the link is to serve, in milliseconds.
+        valid_ms: Option<u64>,
     },
     /// It is not a request that could be answered.
     Nothing,
@@ -83,7 +85,9 @@ pub fn handle(iq: &Stanza, inbound: &InboundSchema) -> IqAnswer {
         ("get", DISCO_ITEMS, "query") => result(iq, Some(Element::new("query", DISCO_ITEMS))),
         ("get", VERSION, "query") => result(iq, Some(version())),
         _ => match inbound.question(iq) {
-            Some(Question::WebAddress { conf_id, role }) => return IqAnswer::WebAddress { conf_id, role },
+            Some(Question::WebAddress { conf_id, role, valid_ms }) => {
+                return IqAnswer::WebAddress { conf_id, role, valid_ms };
+            }
             Some(Question::Bad) => error(iq, "modify", "bad-request"),
             None => error(iq, "cancel", "service-unavailable"),
         },
@@ -202,7 +206,7 @@ mod tests {
             "<jeExtension xmlns='je:x:client:conference'><getWebAddress confId='c1' role='chair'/></jeExtension>";
         let iq = iq_of("get", "jeconference.ips3000", payload);
         let conf_id = ConfId::parse("c1").unwrap();
-        assert_eq!(handle(&iq, &inbound()), IqAnswer::WebAddress { conf_id, role: Role::Chair });
+        assert_eq!(handle(&iq, &inbound()), IqAnswer::WebAddress { conf_id, role: Role::Chair, valid_ms: None });
         for from in ["u1@ips3000", "u1%ips3000@webconf.ips3000/uc", "rooms.ips3000", "evil.example"] {
             assert!(replied(&iq_of("get", from, payload)).to_xml().contains("service-unavailable"));
         }

@@ -32,8 +32,10 @@ impl<'a> Plan<'a> {
     pub(super) fn new(config: &'a EimConfig, inproc: Option<InProcess>) -> Result<Self, String> {
         let tcp = |host: &str, port| Endpoint::Tcp { host: host.to_owned(), port };
         let (components, admin_components) = match (config.mode, inproc) {
-            (Mode::Builtin, Some(inproc)) => (Endpoint::InProcess(inproc.clone()), Endpoint::InProcess(inproc)),
-            (Mode::Builtin, None) => return Err("mode builtin without a built-in EIM".into()),
+            (Mode::Builtin | Mode::Muc, Some(inproc)) => {
+                (Endpoint::InProcess(inproc.clone()), Endpoint::InProcess(inproc))
+            }
+            (Mode::Builtin | Mode::Muc, None) => return Err("an EIM in this process that isn't there".into()),
             _ => (tcp(&config.host, config.port), tcp(&config.admin_host, config.admin_port)),
         };
         let security = match config.tls {
@@ -43,7 +45,9 @@ impl<'a> Plan<'a> {
         };
         let external = config.mode != Mode::Builtin;
         let tls = match config.tls {
-            TlsMode::Direct if external => Some((Tls::load(&config.ca, false)?, config.domain.clone())),
+            TlsMode::Direct if !config.mode.is_embedded() || config.server_admin.is_some() => {
+                Some((Tls::load(&config.ca, false)?, config.domain.clone()))
+            }
             _ => None,
         };
         let server_port = if config.mode == Mode::C2s { config.port } else { config.c2s_port };
@@ -84,6 +88,14 @@ impl<'a> Plan<'a> {
         Some((self.link("gateway", dial, announce), domain))
     }
 
+    /// The component that makes accounts, where that is another than [`Plan::admin`]: at the server, in mode `muc`.
+    pub(super) fn server_admin(&self) -> Option<(LinkSettings, String)> {
+        let (domain, secret) = self.config.server_admin.clone()?;
+        let endpoint = Endpoint::Tcp { host: self.config.admin_host.clone(), port: self.config.admin_port };
+        let dial = Dial::Component { endpoint, domain: domain.clone(), secret, tls: self.tls.clone(), beside: None };
+        Some((self.link("provision", dial, Announce::Nothing), domain))
+    }
+
     /// Lets answers cross between the two, where there are two. Gives the mark that one has crossed.
     pub(super) fn cross(
         &self,
@@ -108,7 +120,8 @@ impl<'a> Plan<'a> {
 
     fn component(&self, endpoint: &Endpoint, domain: &str, secret: &Secret, beside: Option<String>) -> Dial {
         let (endpoint, domain) = (endpoint.clone(), domain.to_owned());
-        Dial::Component { endpoint, domain, secret: secret.clone(), tls: self.tls.clone(), beside }
+        let tls = self.tls.clone().filter(|_| !self.config.mode.is_embedded());
+        Dial::Component { endpoint, domain, secret: secret.clone(), tls, beside }
     }
 
     fn link(&self, name: &'static str, dial: Dial, announce: Announce) -> LinkSettings {

@@ -101,8 +101,10 @@ impl Eim {
                 Callers::Sessions(Arc::new(sessions))
             }
         };
-        let admin = plan.admin().map(|(settings, from)| (Link::start(settings, None, &around(), stop.clone()), from));
-        let provision = admin.clone().map(|(link, from)| plan.provision(link, from));
+        let begun = |(settings, from)| (Link::start(settings, None, &around(), stop.clone()), from);
+        let admin = plan.admin().map(begun);
+        let maker = if config.mode == Mode::Muc { plan.server_admin().map(begun) } else { admin.clone() };
+        let provision = maker.map(|(link, from)| plan.provision(link, from));
         let own = admin.or_else(|| match &callers {
             Callers::Component(link) => Some((link.clone(), config.component.clone())),
             Callers::Sessions(_) => None,

@@ -18,6 +18,15 @@ pub enum Mode {
     Component,
     /// A session for each user.
     C2s,
+    /// The EIM inside this process; users' passwords and accounts at a server.
+    Muc,
+}
+
+impl Mode {
+    /// Whether the EIM is in this process.
+    pub fn is_embedded(self) -> bool {
+        matches!(self, Self::Builtin | Self::Muc)
+    }
 }
 
 /// The TLS of the EIM's link.
@@ -54,6 +63,8 @@ pub struct EimConfig {
     pub admin_domain: Option<String>,
     /// The administrating component's secret.
     pub admin_secret: Secret,
+    /// Mode `muc`: domain and secret of the component that makes accounts at the server.
+    pub server_admin: Option<(String, Secret)>,
     /// The administrating component's server.
     pub admin_host: String,
     /// The administrating component's port.
@@ -87,6 +98,16 @@ pub struct EimConfig {
 }
 
 impl EimConfig {
+    /// Of what is at the server: in mode `muc`, where the EIM itself isn't, as for a component without an EIM.
+    pub fn of_server(mut self) -> Self {
+        if self.mode == Mode::Muc {
+            (self.mode, self.asked_at) = (Mode::Component, Vec::new());
+            let (domain, secret) = self.server_admin.take().unzip();
+            (self.admin_domain, self.admin_secret) = (domain, secret.unwrap_or_default());
+        }
+        self
+    }
+
     /// From the configuration, and the schema that says what is asked and told, and where.
     pub fn new(eim: &config::Eim, schema: &Schema) -> Self {
         let (admin_host, admin_port) = eim.provisioning_address();
@@ -96,6 +117,7 @@ impl EimConfig {
                 config::EimMode::Builtin => Mode::Builtin,
                 config::EimMode::Component => Mode::Component,
                 config::EimMode::C2s => Mode::C2s,
+                config::EimMode::Muc => Mode::Muc,
             },
             domain: eim.domain.clone(),
             inbound: Arc::new(InboundSchema::new(schema, &eim.domain)),
@@ -106,6 +128,9 @@ impl EimConfig {
             secret: eim.secret.clone().unwrap_or_default(),
             admin_domain: eim.provisioning_domain(),
             admin_secret: eim.admin_secret.clone().unwrap_or_default(),
+            server_admin: (eim.mode == config::EimMode::Muc)
+                .then(|| Some((eim.admin_domain.clone()?, eim.admin_secret.clone()?)))
+                .flatten(),
             admin_host: admin_host.to_owned(),
             admin_port,
             c2s_port: eim.session_port(),

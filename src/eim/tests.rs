@@ -22,6 +22,7 @@ fn config() -> EimConfig {
         secret: Secret::new("s"),
         admin_domain: Some("webconf-admin.ips3000".into()),
         admin_secret: Secret::new("s"),
+        server_admin: None,
         admin_host: String::new(),
         admin_port: 0,
         c2s_port: 0,

@@ -200,6 +200,16 @@ async fn prosody_a_guest_walks_in_over_a_component() {
 }
 
 #[tokio::test]
+async fn ejabberd_a_guest_walks_in_over_muc_rooms() {
+    whole_story(Fixture::muc(XmppServer::ejabberd().await, "").await).await;
+}
+
+#[tokio::test]
+async fn prosody_a_guest_walks_in_over_muc_rooms() {
+    whole_story(Fixture::muc(XmppServer::prosody().await, "").await).await;
+}
+
+#[tokio::test]
 async fn ejabberd_a_guest_walks_in_over_sessions() {
     whole_story(Fixture::c2s(XmppServer::ejabberd().await, "starttls", "").await).await;
 }

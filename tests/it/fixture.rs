@@ -81,6 +81,13 @@ impl Fixture {
         Self::external(server, &section, more).await
     }
 
+    /// A real server without any EIM, whose MUC rooms are the conferences.
+    pub async fn muc(server: XmppServer, more: &str) -> Self {
+        let section = server.muc_section();
+        let gateway = Gateway::with(&format!("{CLIENTS}\n{section}\n{more}")).start().await;
+        Self { gateway, chair: client("chair"), _eim: None, server: Some(server) }
+    }
+
     /// Parts that were started by somebody else.
     pub fn of(gateway: Gateway, eim: Eim, server: XmppServer) -> Self {
         Self { gateway, chair: client("chair"), _eim: Some(eim), server: Some(server) }

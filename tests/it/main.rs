@@ -50,6 +50,7 @@ mod janus;
 mod janus_cascade;
 mod links;
 mod meet_eim;
+mod muc;
 mod mysql;
 mod nodes;
 mod one2one;

@@ -21,6 +21,8 @@ const STEADY: Duration = Duration::from_secs(10);
 pub(super) enum Place {
     First(Routing),
     Other(Known),
+    /// It is no address of the EIM's: it mirrors the conferences in the server's MUC rooms.
+    Rooms,
 }
 
 /// One address of the EIM, connected again and again.
@@ -43,10 +45,11 @@ impl Component {
         settings: &ComponentSettings,
         place: Place,
     ) -> Self {
-        let (secret, tls) = (settings.secret.clone(), None);
+        let (secret, tls) = (settings.secret.clone(), settings.tls.clone());
         let dial = Dial::Component { endpoint, domain: address.clone(), secret, tls, beside: None };
         let backoff = Backoff::new(settings.reconnect_min, settings.reconnect_max);
-        Self { address, domain, dial, timeout: settings.timeout, keepalive: settings.keepalive, backoff, place }
+        let (timeout, keepalive) = (settings.timeout, settings.keepalive);
+        Self { address, domain, dial, timeout, keepalive, backoff, place }
     }
 
     /// Until told to stop. While a connection is up it ends by the worker's letting go of it.
@@ -91,11 +94,12 @@ impl Component {
     }
 
     fn peer(&self) -> LinkPeer {
+        let (address, domain, keepalive) = (self.address.clone(), self.domain.clone(), self.keepalive);
         let routing = match &self.place {
             Place::First(routing) => Some(routing.clone()),
             Place::Other(_) => None,
+            Place::Rooms => return LinkPeer::Rooms { address, domain, keepalive },
         };
-        let (address, domain) = (self.address.clone(), self.domain.clone());
-        LinkPeer::Server { address, domain, keepalive: self.keepalive, routing }
+        LinkPeer::Server { address, domain, keepalive, routing }
     }
 }

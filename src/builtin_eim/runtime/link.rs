@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::address::domain_of;
 use super::routes::{Found, Routing};
-use super::worker::{Inbound, LINK_QUEUE, LinkSender};
+use super::worker::{Inbound, LINK_QUEUE, LinkSender, ROOMS};
 use crate::clock::stall::is_stall;
 use crate::xmpp::jid::belongs_to;
 use crate::xmpp::stream::{Incoming, StreamError, XmppStream};
@@ -31,13 +31,15 @@ pub(super) enum LinkPeer {
     /// A server, which vouches for its senders; pinged at its domain when it is silent.
     /// `routing`: of the first of several addresses.
     Server { address: String, domain: String, keepalive: Duration, routing: Option<Routing> },
+    /// The same, of a component that mirrors the conferences in the server's MUC rooms.
+    Rooms { address: String, domain: String, keepalive: Duration },
 }
 
 impl LinkPeer {
     fn routing(&self) -> Option<&Routing> {
         match self {
             Self::Server { routing, .. } => routing.as_ref(),
-            Self::Component { .. } => None,
+            Self::Component { .. } | Self::Rooms { .. } => None,
         }
     }
 }
@@ -76,6 +78,7 @@ impl Link {
         let (number, cut) = (NUMBER.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
         let domain = match &peer {
             LinkPeer::Component { domain } | LinkPeer::Server { address: domain, .. } => domain_of(domain),
+            LinkPeer::Rooms { .. } => ROOMS.to_owned(),
         };
         let own = out.downgrade();
         let link = LinkSender { number, batches: out, cut: cut.clone() };
@@ -152,9 +155,15 @@ impl Link {
     fn check_sender(&mut self, incoming: Incoming) -> Option<Inbound> {
         (self.last_read, self.pinged) = (Instant::now(), false);
         let is_own = |stanza: &Stanza| match &self.peer {
-            LinkPeer::Server { .. } => true,
+            LinkPeer::Server { .. } | LinkPeer::Rooms { .. } => true,
             LinkPeer::Component { domain } => stanza.attr("from").is_some_and(|from| belongs_to(from, domain)),
         };
+        if let LinkPeer::Rooms { .. } = &self.peer {
+            return Some(match incoming {
+                Incoming::Stanza(stanza) => Inbound::Rooms(stanza),
+                Incoming::Skipped(stanza) => Inbound::RoomsSkipped(stanza),
+            });
+        }
         match incoming {
             Incoming::Stanza(stanza) => is_own(&stanza).then_some(Inbound::Stanza(stanza)),
             Incoming::Skipped(stanza) => is_own(&stanza).then_some(Inbound::Skipped(stanza)),
@@ -178,7 +187,9 @@ impl Link {
 
     fn quiet(&self) -> Instant {
         match self.peer {
-            LinkPeer::Server { keepalive, .. } => self.last_read + keepalive * if self.pinged { 2 } else { 1 },
+            LinkPeer::Server { keepalive, .. } | LinkPeer::Rooms { keepalive, .. } => {
+                self.last_read + keepalive * if self.pinged { 2 } else { 1 }
+            }
             LinkPeer::Component { .. } => self.last_read + FAR,
         }
     }
@@ -187,11 +198,13 @@ impl Link {
     fn ping(&mut self) -> bool {
         match &self.peer {
             LinkPeer::Component { .. } => self.last_read = Instant::now(),
-            LinkPeer::Server { keepalive, .. } if self.pinged && is_stall(*keepalive * 2, self.last_read.elapsed()) => {
+            LinkPeer::Server { keepalive, .. } | LinkPeer::Rooms { keepalive, .. }
+                if self.pinged && is_stall(*keepalive * 2, self.last_read.elapsed()) =>
+            {
                 (self.last_read, self.pinged) = (Instant::now(), false);
             }
-            LinkPeer::Server { .. } if self.pinged => return false,
-            LinkPeer::Server { address, domain, .. } => {
+            LinkPeer::Server { .. } | LinkPeer::Rooms { .. } if self.pinged => return false,
+            LinkPeer::Server { address, domain, .. } | LinkPeer::Rooms { address, domain, .. } => {
                 let ping = Stanza::iq("get", Element::new("ping", "urn:xmpp:ping")).with("id", "keepalive");
                 let ping = ping.with("from", address.as_str()).with("to", domain.as_str());
                 self.send(&ping);

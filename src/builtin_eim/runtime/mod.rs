@@ -12,7 +12,10 @@
 mod components;
 mod disk;
 mod link;
+mod mirror;
 mod publisher_queue;
+mod rooms;
+mod rooms_probe;
 mod routes;
 mod server;
 mod worker;
@@ -22,24 +25,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::DuplexStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Eim;
+use super::muc::{Bridge, MucSettings};
 use crate::config;
 use crate::event::Publication;
+use crate::health::Health;
 use crate::ids::Secret;
 use crate::xmpp::dial::Endpoint;
+use crate::xmpp::negotiate::tls::Tls;
 use components::{Component, Place};
 pub use disk::{Disk, Persist, Recall};
 use publisher_queue::PublisherQueue;
 pub use publisher_queue::UNPUBLISHED_MAX;
+pub use rooms_probe::try_rooms;
 use routes::Routing;
 use worker::{Routes, Worker};
 
 /// The server that `confgate eim` connects to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ComponentSettings {
     /// The XMPP server's host and its port for components.
     pub host: String,
@@ -55,6 +62,8 @@ pub struct ComponentSettings {
     pub reconnect_max: Duration,
     /// After so long without a word from the server it is pinged, and given up after as long again.
     pub keepalive: Duration,
+    /// TLS from the first byte, with the name that the certificate must bear.
+    pub tls: Option<(Tls, String)>,
 }
 
 impl From<&config::Eim> for ComponentSettings {
@@ -67,6 +76,7 @@ impl From<&config::Eim> for ComponentSettings {
             reconnect_min: eim.reconnect_min,
             reconnect_max: eim.reconnect_max,
             keepalive: eim.keepalive,
+            tls: None,
         }
     }
 }
@@ -85,8 +95,48 @@ pub async fn serve_in_process(
     disk: Disk,
     stop: CancellationToken,
 ) {
+    serve_both(eim, listener, secrets, disk, None, stop).await;
+}
+
+/// The MUC rooms of a real XMPP server that mirror the conferences.
+pub struct Rooms {
+    /// Whose rooms and users they are.
+    pub settings: MucSettings,
+    /// The server.
+    pub server: ComponentSettings,
+    /// Told how the rooms are.
+    pub health: watch::Sender<Health>,
+}
+
+/// As [`serve_in_process`], and mirrors the conferences in the MUC rooms of a server.
+pub async fn serve_with_rooms(
+    eim: Eim,
+    listener: mpsc::Receiver<DuplexStream>,
+    secrets: BTreeMap<String, Secret>,
+    disk: Disk,
+    rooms: Rooms,
+    stop: CancellationToken,
+) {
+    serve_both(eim.mirrored(), listener, secrets, disk, Some(rooms), stop).await;
+}
+
+async fn serve_both(
+    eim: Eim,
+    listener: mpsc::Receiver<DuplexStream>,
+    secrets: BTreeMap<String, Secret>,
+    disk: Disk,
+    rooms: Option<Rooms>,
+    stop: CancellationToken,
+) {
     let tracker = TaskTracker::new();
-    let (worker, inbox) = Worker::new(eim, Routes::ByRecipient, disk, PublisherQueue::new(None), tracker.clone());
+    let domain = eim.domain().to_owned();
+    let (mut worker, inbox) = Worker::new(eim, Routes::ByRecipient, disk, PublisherQueue::new(None), tracker.clone());
+    if let Some(Rooms { settings, server, health }) = rooms {
+        let endpoint = Endpoint::Tcp { host: server.host.clone(), port: server.port };
+        let component = Component::new(settings.component.clone(), domain, endpoint, &server, Place::Rooms);
+        tracker.spawn(component.run(inbox.clone(), stop.clone()));
+        worker.mirror = Some(rooms::Mirror { bridge: Bridge::new(settings), health });
+    }
     tracker.spawn(server::accept(listener, Arc::new(secrets), inbox, tracker.clone(), stop.clone()));
     worker.run(stop).await;
     tracker.close();

@@ -317,6 +317,7 @@ fn serve_at(listener: &TcpListener, stop: &CancellationToken) -> tokio::task::Jo
         reconnect_min: Duration::from_millis(1),
         reconnect_max: Duration::from_millis(5),
         keepalive: Duration::from_secs(60),
+        tls: None,
     };
     tokio::spawn(serve_components(Disk::new().eim(), settings, Disk::new().ways(), None, stop.clone()))
 }

@@ -15,6 +15,7 @@ use super::super::stanza_error::{Envelope, StanzaError};
 use super::super::{Done, Eim, Job, Output, Write};
 use super::disk::{Disk, Kept};
 use super::publisher_queue::PublisherQueue;
+use super::rooms::Mirror;
 use crate::clock::Now;
 use crate::refusal::Reason;
 use crate::xmpp::xml::Stanza;
@@ -34,6 +35,9 @@ const HASH_QUEUE: usize = 256;
 const WRITE_RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// The longest sleep: the wall clock, by which conferences start, may be set meanwhile.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// The name of the link to the server whose MUC rooms mirror the conferences; no domain.
+pub(super) const ROOMS: &str = "muc rooms";
 
 /// Where a stanza of ours goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +61,10 @@ pub(super) enum Inbound {
     Stanza(Stanza),
     /// One that was not read: without its content.
     Skipped(Stanza),
+    /// Of the server whose MUC rooms mirror the conferences.
+    Rooms(Stanza),
+    /// The same, not read.
+    RoomsSkipped(Stanza),
     Done(Box<Done>),
 }
 
@@ -72,12 +80,14 @@ pub(super) struct LinkSender {
 
 /// See the module. No lock: the EIM and the links' ends are the worker's alone.
 pub(super) struct Worker {
-    eim: Eim,
+    pub(super) eim: Eim,
+    /// Where conferences are MUC rooms.
+    pub(super) mirror: Option<Mirror>,
     routes: Routes,
     disk: Disk,
     publisher: PublisherQueue,
     /// Nothing is changed until then, as changes can't be kept or published.
-    rest: Option<Instant>,
+    pub(super) rest: Option<Instant>,
     /// Whether the last changes could not be kept.
     in_trouble: bool,
     /// The time up to which all that was due is done and kept: the EIM's time while it rests.
@@ -85,7 +95,7 @@ pub(super) struct Worker {
     inbox: mpsc::Receiver<Inbound>,
     /// For the outcomes of jobs.
     own: mpsc::Sender<Inbound>,
-    links: HashMap<String, LinkSender>,
+    pub(super) links: HashMap<String, LinkSender>,
     hashing: Arc<Semaphore>,
     hash_queue: Arc<Semaphore>,
     tracker: TaskTracker,
@@ -108,6 +118,7 @@ impl Worker {
         let own_end = own.clone();
         let worker = Self {
             eim,
+            mirror: None,
             routes,
             disk,
             publisher,
@@ -147,6 +158,7 @@ impl Worker {
             for inbound in batch.drain(..) {
                 self.on_inbound(inbound, now, &mut done, &mut taken);
             }
+            self.reconcile_rooms(now, &mut done);
             metrics::gauge!("confgate_builtin_eim_conferences").set(self.eim.conferences() as f64);
             metrics::gauge!("confgate_builtin_eim_calls").set(self.eim.calls() as f64);
             match self.keep(done.writes, &stop).await {
@@ -154,11 +166,13 @@ impl Worker {
                 Kept::No(why) => {
                     let Some(documents) = self.disk.read(&stop).await else { return };
                     done = self.undo(documents, taken, &why);
+                    self.restart_rooms(now);
                 }
                 Kept::Stopped => return,
             }
             self.publisher.put(done.publications);
             self.send(done.stanzas);
+            self.send_to_rooms();
             for job in done.jobs {
                 self.start(job);
             }
@@ -199,20 +213,30 @@ impl Worker {
         done.writes.extend(output.writes);
         done.publications.extend(output.publications);
         done.jobs.extend(output.jobs);
+        done.mirrored.extend(output.mirrored);
     }
 
     fn on_inbound(&mut self, inbound: Inbound, now: Now, done: &mut Output, taken: &mut Taken) {
         match inbound {
             Inbound::Up { domain, link } => {
+                let is_rooms = domain == ROOMS;
                 if let Some(old) = self.links.insert(domain, link) {
                     old.cut.cancel();
+                }
+                if is_rooms {
+                    self.rooms_up(now, done);
                 }
             }
             Inbound::Down { domain, number } => {
                 if self.links.get(&domain).is_some_and(|link| link.number == number) {
                     self.links.remove(&domain);
+                    if domain == ROOMS {
+                        self.rooms_down(now);
+                    }
                 }
             }
+            Inbound::Rooms(stanza) => self.take_from_rooms(&stanza, false, now, done),
+            Inbound::RoomsSkipped(stanza) => self.take_from_rooms(&stanza, true, now, done),
             Inbound::Stanza(stanza) => self.take_stanza(stanza, now, done, taken),
             Inbound::Skipped(stanza) => {
                 if stanza.is_request() && (self.routes == Routes::ByRecipient || self.is_here(&stanza)) {
@@ -230,6 +254,9 @@ impl Worker {
     }
 
     fn take_stanza(&mut self, stanza: Stanza, now: Now, done: &mut Output, taken: &mut Taken) {
+        if self.mirror.as_mut().is_some_and(|mirror| mirror.bridge.take_link(&stanza)) {
+            return;
+        }
         if self.is_here(&stanza) {
             if self.rest.is_some() && is_change(&stanza) {
                 done.stanzas.push(later(Envelope::answering(&stanza)));

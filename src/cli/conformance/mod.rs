@@ -102,7 +102,7 @@ pub async fn run(config: Config, schema: Schema, options: Options) -> Result<boo
 
 /// The user who acts as the chair.
 fn chair(config: &Config, wanted: Option<UserId>) -> Result<UserId, Unplayable> {
-    if config.eim.mode == EimMode::Builtin {
+    if config.eim.mode.is_embedded() {
         let why = "eim.mode is \"builtin\": the EIM is the gateway's own. --eim is for one behind an XMPP server";
         return Err(Unplayable::WrongUsage(why.to_owned()));
     }

@@ -55,8 +55,12 @@ impl InboundSchema {
     fn check_question(&self, example: &InboundExample, stanza: &Stanza) -> Result<(), String> {
         let place = &example.place;
         let asked = match self.question(stanza) {
-            Some(Question::WebAddress { conf_id, role }) => {
-                json!({"confId": conf_id, "role": if role == Role::Chair { "chair" } else { "guest" }})
+            Some(Question::WebAddress { conf_id, role, valid_ms }) => {
+                let mut read = json!({"confId": conf_id, "role": if role == Role::Chair { "chair" } else { "guest" }});
+                if let Some(ms) = valid_ms {
+                    read["validMs"] = ms.into();
+                }
+                read
             }
             Some(Question::Bad) => return Err(format!("{place}: it can't be read")),
             None => return Err(format!("{place}: it is another question, or from an address that isn't the EIM's")),

@@ -18,6 +18,8 @@ pub enum Question {
         conf_id: ConfId,
         /// The role.
         role: Role,
+        /// How long the link is to serve, in milliseconds; `None`: as long as the conference.
+        valid_ms: Option<u64>,
     },
     /// The question is one of the files', and can't be read.
     Bad,
@@ -50,7 +52,8 @@ impl InboundSchema {
         let Ok(params) = scope.members(Some(&operation), &rule.params) else { return Some(Question::Bad) };
         let role = if params["role"] == "chair" { Role::Chair } else { Role::Guest };
         let conf_id = params["confId"].as_str().and_then(ConfId::parse);
-        Some(conf_id.map_or(Question::Bad, |conf_id| Question::WebAddress { conf_id, role }))
+        let valid_ms = params.get("validMs").and_then(Value::as_u64);
+        Some(conf_id.map_or(Question::Bad, |conf_id| Question::WebAddress { conf_id, role, valid_ms }))
     }
 
     /// The payload of the answer; `None` where the values can't be written as the file has it.

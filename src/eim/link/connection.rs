@@ -203,9 +203,9 @@ impl<'a> Connection<'a> {
             IqAnswer::WebAddress { .. } if self.questions.len() >= QUESTIONS_MAX => {
                 self.reply(&iq_handler::error(&iq, "wait", "resource-constraint"));
             }
-            IqAnswer::WebAddress { conf_id, role } => {
+            IqAnswer::WebAddress { conf_id, role, valid_ms } => {
                 let (reply, found) = oneshot::channel();
-                self.state.outbox.push(Inbound::WebAddress { conf_id, role, reply });
+                self.state.outbox.push(Inbound::WebAddress { conf_id, role, valid_ms, reply });
                 self.questions.push(Box::pin(async move { (iq, found.await) }));
             }
             IqAnswer::Nothing => {}

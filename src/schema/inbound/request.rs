@@ -7,7 +7,7 @@ use crate::schema::value::{ValueForm, ValueRule, named};
 use crate::schema::x_iq::{IqKind, Wrapper, WriteRule};
 
 /// The params of a question for a web address, of which the first is required.
-const PARAMS: [&str; 2] = ["confId", "role"];
+const PARAMS: [&str; 3] = ["confId", "role", "validMs"];
 /// Whom the address makes of those who use it.
 const ROLES: [&str; 2] = ["chair", "guest"];
 /// The values of the answer.

@@ -5,7 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::xmpp_server::{ADMIN_COMPONENT, DOMAIN, Door, Flavor, SECOND_ADMIN_COMPONENT, Site, THIRD_ADMIN_COMPONENT};
+use super::xmpp_server::{
+    ADMIN_COMPONENT, DOMAIN, Door, Flavor, MUC, SECOND_ADMIN_COMPONENT, Site, THIRD_ADMIN_COMPONENT,
+};
 
 pub struct Ejabberd;
 
@@ -120,6 +122,10 @@ modules:
   mod_adhoc: {{}}
   mod_configure: {{}}
   mod_disco: {{}}
+  mod_muc:
+    host: {MUC}
+    max_users: 600
+    max_user_conferences: 10000
   mod_ping: {{}}
   mod_register:
     ip_access: all

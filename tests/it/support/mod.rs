@@ -28,6 +28,7 @@ pub mod livez;
 pub mod mariadb;
 pub mod media;
 pub mod memory;
+pub mod muc_client;
 pub mod plain_http;
 pub mod ports;
 pub mod process;

@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use super::xmpp_server::{ADMIN_COMPONENT, DOMAIN, Door, Flavor, SECOND_ADMIN_COMPONENT, Site, THIRD_ADMIN_COMPONENT};
+use super::xmpp_server::{
+    ADMIN_COMPONENT, DOMAIN, Door, Flavor, MUC, SECOND_ADMIN_COMPONENT, Site, THIRD_ADMIN_COMPONENT,
+};
 
 pub struct Prosody;
 
@@ -55,6 +57,7 @@ allow_registration = true
 modules_enabled = {{ "roster", "saslauth", "tls", "disco", "ping", "posix", "register_ibr", "admin_adhoc", "smacks", "version" }}
 modules_disabled = {{ "s2s" }}
 VirtualHost "{DOMAIN}"
+Component "{MUC}" "muc"
 {components}"#
     )
 }

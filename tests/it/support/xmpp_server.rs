@@ -34,6 +34,9 @@ pub const THIRD_ADMIN_COMPONENT: &str = "webconf-admin-3.ips3000";
 pub const MODULES: [&str; 5] =
     ["jeconference.ips3000", "jeprivacy.ips3000", "jeorg.ips3000", "jecontacts.ips3000", "jecall.ips3000"];
 
+/// The server's own MUC service.
+pub const MUC: &str = "conference.ips3000";
+
 /// An EIM of another dialect.
 pub const DIALECT: &str = "acme.ips3000";
 
@@ -174,6 +177,18 @@ impl XmppServer {
             &format!("mode = \"component\"\nport = {port}\ncomponent = \"{component}\"\nsecret = \"{secret}\"\n"),
             admin,
         )
+    }
+
+    /// The `[eim]` section of a gateway whose conferences are this server's MUC rooms.
+    pub fn muc_section(&self) -> String {
+        self.muc_section_via(self.door(COMPONENT).port.address())
+    }
+
+    /// The same over a [`super::chaos::ChaosProxy`] to the component's door.
+    pub fn muc_section_via(&self, address: SocketAddr) -> String {
+        let (port, secret) = (address.port(), self.door(COMPONENT).secret);
+        let mode = format!("mode = \"muc\"\nport = {port}\ncomponent = \"{COMPONENT}\"\nsecret = \"{secret}\"\n");
+        self.section(&mode, ADMIN_COMPONENT)
     }
 
     /// The `[eim]` section of a gateway that has a session for each user; `tls` is `off`, `starttls` or `direct`.
