@@ -5,7 +5,7 @@
 //! # Several nodes
 //!
 //! The store names the one node that numbers a conference: the first one that needed it. The others ask that node over a
-//! link ([`peer`], [`serve`]), which brings them the numbered events too, and give it what they hear of the EIM that it
+//! link ([`link`], [`serve`]), which brings them the numbered events too, and give it what they hear of the EIM that it
 //! doesn't hear itself. Where it can't be reached, or says that it isn't the owner, the store is asked again, and each
 //! client goes on from its position. A node takes a conference over when its owner is gone (`Store::take_numbering`), and
 //! goes on in the same epoch.

@@ -1,4 +1,4 @@
-//! The other end of a link ([`super::peer`]): another gateway node asks about conferences whose numbers are here. It shows
+//! The other end of a link ([`super::link`]): another gateway node asks about conferences whose numbers are here. It shows
 //! a token that is made of `auth.keys`, for this node alone.
 
 use std::sync::Arc;

@@ -167,7 +167,7 @@ impl Task {
         match command {
             Command::Change(event, receipt) => {
                 self.receipts.extend(receipt);
-                if self.core.change(event, now, &mut self.orders) { applied("eim", 1) } else { unapplied("no notices") }
+                if self.core.change(event, now, &mut self.orders) { applied("eim", 1) } else { unapplied("no news") }
             }
             Command::Watch(watcher) => {
                 if !self.watchers.iter().any(|known| known.is(&watcher)) {
