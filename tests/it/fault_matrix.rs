@@ -307,6 +307,16 @@ async fn ejabberd_a_guest_walks_in_on_three_gateway_nodes_and_two_media_nodes() 
     whole_story(Fixture::on(topology.gateways.remove(0))).await;
 }
 
+/// Whether the part is a gateway node, or a link of one: that of the node at which most guests are.
+fn is_of_gateway(part: Part) -> bool {
+    part == Part::Gateway || matches!(part, Part::Link(name) if name.starts_with("gw1-"))
+}
+
+/// The link of that gateway in the place of the first one's.
+fn at_gateway(link: &str, at: usize) -> String {
+    link.replace("gw1-", &format!("gw{}-", at + 1))
+}
+
 /// The running parts, and the guests.
 struct Stage {
     topology: Topology,
@@ -318,7 +328,7 @@ struct Stage {
     confs: Vec<String>,
     /// Texts that could be read back.
     read_back: BTreeSet<String>,
-    /// The gateway that is killed or stopped now.
+    /// The gateway that is killed or stopped now, or whose link is broken.
     broken: Option<usize>,
 }
 
@@ -413,11 +423,11 @@ impl Stage {
 
     fn inflict(&mut self, part: Part, fault: Fault) {
         let at = self.busiest();
-        self.broken = (part == Part::Gateway).then_some(at);
+        self.broken = is_of_gateway(part).then_some(at);
         let topology = &mut self.topology;
         match (part, fault) {
-            (Part::Link(name), Fault::Slow) => topology.link(name).slow(),
-            (Part::Link(name), _) => topology.link(name).cut(),
+            (Part::Link(name), Fault::Slow) => topology.link(&at_gateway(name, at)).slow(),
+            (Part::Link(name), _) => topology.link(&at_gateway(name, at)).cut(),
             (Part::Broker, Fault::Stop) => topology.broker.pause(),
             (Part::Broker, _) => topology.broker.cut(),
             (Part::Database, Fault::Stop) => topology.database.pause(),
@@ -458,7 +468,7 @@ impl Stage {
         let at = self.broken.take().unwrap_or_default();
         let topology = &mut self.topology;
         match (part, fault) {
-            (Part::Link(name), _) => topology.link(name).restore(),
+            (Part::Link(name), _) => topology.link(&at_gateway(name, at)).restore(),
             (Part::Broker, Fault::Stop) => topology.broker.resume(),
             (Part::Broker, Fault::Empty) => topology.broker.restart_empty().await,
             (Part::Broker, _) => topology.broker.restart().await,
@@ -489,9 +499,9 @@ impl Stage {
         Some(all)
     }
 
-    /// The chair at a gateway that listens. The last comes first: the first's links are those that are cut.
+    /// The chair at a gateway that listens.
     async fn client(&self) -> Option<Client> {
-        for (at, gateway) in self.topology.gateways.iter().enumerate().rev() {
+        for (at, gateway) in self.topology.gateways.iter().enumerate() {
             if self.broken != Some(at) && TcpStream::connect(gateway.http()).await.is_ok() {
                 return gateway.client().try_login(self.chair.clone()).await.ok();
             }
