@@ -1,5 +1,7 @@
 //! All parts together: what happens next is by chance, and each part does it as its shell would.
 
+use std::collections::BTreeMap;
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -69,6 +71,8 @@ pub struct World {
     pub clients: Vec<Client>,
     /// Sockets that have a successor elsewhere.
     pub replaced: Vec<(usize, UserId, u64)>,
+    /// Whose socket an owner knows, each with when they have come in: without one they must be gone in the end.
+    pub reported: BTreeMap<UserId, u64>,
     pub blocks: u64,
     pub last: u64,
     pub next_id: u64,
@@ -105,6 +109,7 @@ impl World {
             links: Default::default(),
             clients: (0..USERS).map(|n| Client::new(user(n))).collect(),
             replaced: Vec::new(),
+            reported: BTreeMap::new(),
             blocks: 0,
             last: 0,
             next_id: 0,
@@ -240,6 +245,11 @@ impl World {
                 ids
             };
             assert_eq!(messages(ours), messages(&self.eim));
+            for client in self.clients.iter().filter(|client| client.at.is_none()) {
+                let known = self.reported.get(&client.user);
+                let is_ghost = ours.member(&client.user).is_some_and(|member| known == Some(&member.joined_at));
+                assert!(!is_ghost, "{} is a ghost", client.user);
+            }
             for client in self.clients.iter().filter(|client| client.at.is_some()) {
                 let Some(member) = ours.member(&client.user) else { continue };
                 assert_eq!(member.state, MemberState::Joined, "{} is connected", client.user);
