@@ -73,7 +73,7 @@ impl Numbering {
     }
 
     /// The node was started anew, or is gone: whoever had a socket there has none, and it counts generations anew from
-    /// this one. Answers those who are in the conference or wait for it.
+    /// this one. Answers who that is: also those who aren't in the conference, since the event of their coming may be lost.
     pub fn reset(&mut self, claim: &Claim, now: u64, date: u64, out: &mut Orders) -> Vec<UserId> {
         self.seats.forget_superseded(&claim.node);
         // Of the process that began with this generation somebody may have come meanwhile.
@@ -84,16 +84,10 @@ impl Numbering {
         };
         let is_of = |(_, seat): &(&UserId, &Seat)| seat.claim.node == claim.node && is_old(seat);
         let old: Vec<UserId> = self.seats.iter().filter(is_of).map(|(user, _)| user.clone()).collect();
-        let (mut there, mut others) = (Vec::new(), Vec::new());
-        for user in old {
-            let is_there = self.roster().is_some_and(|r| r.member(&user).is_some() || r.waiter(&user).is_some());
-            if is_there { there.push(user) } else { others.push(user) }
-        }
-        others.iter().for_each(|user| drop(self.seats.take(user)));
-        for user in &there {
+        for user in &old {
             self.report(user, claim, Presence::Away, now, date, out);
         }
-        there
+        old
     }
 
     fn report(&mut self, user: &UserId, claim: &Claim, presence: Presence, now: u64, date: u64, out: &mut Orders) {

@@ -40,6 +40,11 @@ impl World {
         match purpose {
             Purpose::Reset { of, generation } => self.was_reset(node, of, generation, answer),
             Purpose::Core(EimRequest::Subscribe { user, .. }) => {
+                if answer.is_ok()
+                    && let Some(member) = self.eim.member(&user)
+                {
+                    self.reported.insert(user.clone(), member.joined_at);
+                }
                 let answer = answer.and_then(|answer| answer.subscribed().ok_or(Failure::Unreachable));
                 self.existing(node, |core, now| core.on_subscribe_reply(&user, answer, now));
             }

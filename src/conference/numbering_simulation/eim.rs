@@ -70,6 +70,8 @@ impl World {
             return;
         }
         let at = self.rng.random_range(0..self.earlier.len());
+        // It may have members once more who were gone.
+        self.reported.clear();
         let (messages, before) = (self.eim.messages.clone(), self.earlier.swap_remove(at));
         self.eim = Roster { messages, ..before };
         for lost in self.readings.extract_if(.., |reading| reading.roster.is_some()).collect::<Vec<_>>() {

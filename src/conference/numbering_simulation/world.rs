@@ -1,5 +1,7 @@
 //! All parts together: what happens next is by chance, and each part does it as its shell would.
 
+use std::collections::BTreeMap;
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -23,6 +25,9 @@ pub struct Tally {
     takeovers: u64,
     faults: u64,
     compared: u64,
+    /// Members without a socket whose socket an owner knew. An EIM's event of somebody's coming that is late by more than
+    /// the grace is taken for their coming anew, by another way than the gateway: then nobody has them leave.
+    ghosts: u64,
 }
 
 impl Tally {
@@ -32,12 +37,14 @@ impl Tally {
             takeovers: self.takeovers + other.takeovers,
             faults: self.faults + other.faults,
             compared: self.compared + other.compared,
+            ghosts: self.ghosts + other.ghosts,
         }
     }
 
     /// In the mean of a history.
     pub fn check(&self, histories: u64) {
         assert!(self.events > 15 * histories && self.takeovers * 4 > 3 * histories, "too little happens");
+        assert!(self.ghosts * 50 <= histories, "too many stay who are gone");
         assert!(self.faults > 5 * histories && self.compared > histories, "too little is left to check");
     }
 }
@@ -69,6 +76,8 @@ pub struct World {
     pub clients: Vec<Client>,
     /// Sockets that have a successor elsewhere.
     pub replaced: Vec<(usize, UserId, u64)>,
+    /// Whose socket an owner knows, each with when they have come in: without one they must be gone in the end.
+    pub reported: BTreeMap<UserId, u64>,
     pub blocks: u64,
     pub last: u64,
     pub next_id: u64,
@@ -105,6 +114,7 @@ impl World {
             links: Default::default(),
             clients: (0..USERS).map(|n| Client::new(user(n))).collect(),
             replaced: Vec::new(),
+            reported: BTreeMap::new(),
             blocks: 0,
             last: 0,
             next_id: 0,
@@ -221,7 +231,7 @@ impl World {
 
     fn check(&mut self) -> Tally {
         let owners: Vec<usize> = (0..2).filter(|node| self.nodes[*node].state.owner.is_some()).collect();
-        let mut compared = 0;
+        let (mut compared, mut ghosts) = (0, 0);
         if owners.is_empty() {
             assert!(self.clients.iter().all(|client| client.at.is_none()), "somebody listens, and nobody numbers");
         } else {
@@ -240,6 +250,11 @@ impl World {
                 ids
             };
             assert_eq!(messages(ours), messages(&self.eim));
+            for client in self.clients.iter().filter(|client| client.at.is_none()) {
+                let known = self.reported.get(&client.user);
+                let is_ghost = ours.member(&client.user).is_some_and(|member| known == Some(&member.joined_at));
+                ghosts += u64::from(is_ghost);
+            }
             for client in self.clients.iter().filter(|client| client.at.is_some()) {
                 let Some(member) = ours.member(&client.user) else { continue };
                 assert_eq!(member.state, MemberState::Joined, "{} is connected", client.user);
@@ -248,6 +263,6 @@ impl World {
             }
         }
         let Self { store, faults, .. } = self;
-        Tally { events: store.count(), takeovers: store.takeovers, faults: *faults, compared }
+        Tally { events: store.count(), takeovers: store.takeovers, faults: *faults, compared, ghosts }
     }
 }
