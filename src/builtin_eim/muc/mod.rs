@@ -6,10 +6,11 @@
 //! what makes the roster as the room is. So a lost connection, a restart and a change that could not be kept all end in
 //! the same comparison. Messages alone are passed on one by one.
 //!
-//! A stanza's way: `bridge` finds the room, `stanzas` reads it, `room` and `own` take it; `meetings` answers who asks for
-//! a link (XEP-0483). `names` says which address is whose.
+//! A stanza's way: `bridge` finds the room, `stanzas` reads it, `room`, `entering` and `texts` take it. `requests` answers
+//! users who want a link (XEP-0483), with the forms of `meetings`. `names` says which address is whose.
 
 mod bridge;
+mod entering;
 mod meetings;
 mod names;
 mod own;
@@ -18,6 +19,7 @@ mod requests;
 mod room;
 mod stanzas;
 mod sync;
+mod texts;
 
 #[cfg(test)]
 mod tests;

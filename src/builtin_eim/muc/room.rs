@@ -3,21 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::mirror::{MediaState, NativeChange, RoomChange};
-use super::names::{MucSettings, nick, observer_nick, shown_name, unknown};
-use super::own::{OwnOccupant, Stage, TRIES_MAX};
+use super::names::{MucSettings, observer_nick, shown_name, unknown};
+use super::own::OwnOccupant;
 use super::stanzas::{self, Occupancy, RoomConfig, status};
 use crate::clock::Moment;
 use crate::ids::{ConfId, UserId};
-use crate::precis::display_name;
 use crate::xmpp::xml::Stanza;
 
 /// How long a room that could not be entered, or was lost, is left alone.
 const RETRY_MS: u64 = 5000;
 /// Nicknames that are tried for the observer.
 const OBSERVER_TRIES_MAX: u32 = 8;
-/// Longest message that is passed on, in characters: the built-in EIM's bound.
-pub(super) const TEXT_MAX: usize = super::super::dialect::TEXT_MAX;
-
 /// The way out of a turn.
 pub(super) struct Sender<'a> {
     pub settings: &'a MucSettings,
@@ -156,14 +152,6 @@ impl MucRoom {
         }
         to.send(stanzas::leave(&to.settings.observer(), &self.jid, &self.nick));
         self.lose(to.now);
-    }
-
-    /// Takes a member of a browser out of the room, and off the list of one that was there before.
-    pub fn withdraw(&self, to: &mut Sender<'_>, user: &UserId, own: &OwnOccupant) {
-        to.send(stanzas::leave(&to.settings.own(user), &self.jid, &own.nick));
-        if self.adopted && own.is_listed {
-            self.affiliate(to, &to.settings.own_bare(user), "none");
-        }
     }
 
     /// Sends an occupant out.
@@ -364,110 +352,4 @@ impl MucRoom {
             None => Who::Native { user: unknown(&self.jid, nick), bare: None },
         }
     }
-
-    /// Takes what the room tells a member of a browser of themselves.
-    pub fn take_own(&mut self, to: &mut Sender<'_>, user: &UserId, presence: &Stanza) -> Vec<RoomEvent> {
-        let (now, deadline, is_admin) = (to.now, to.deadline(), self.is_admin);
-        let Some(own) = self.own.get_mut(user) else { return Vec::new() };
-        let occupancy = Occupancy::of(presence);
-        let from = presence.attr("from").and_then(|from| from.split_once('/')).map_or("", |(_, nick)| nick);
-        match presence.attr("type") {
-            Some("error") if own.stage == Stage::In => own.refuse(now),
-            Some("error") if !stanzas::is_of_join(presence) => {}
-            Some("error") if stanzas::condition(presence) == "registration-required" && !own.is_listed && is_admin => {
-                own.is_listed = true;
-                own.stage = Stage::Joining { until: deadline };
-                let (own, bare) = (own.clone(), to.settings.own_bare(user));
-                self.affiliate(to, &bare, "member");
-                self.join_own(to, user, &own);
-            }
-            Some("error") if stanzas::condition(presence) == "conflict" && own.tries < TRIES_MAX => {
-                own.tries += 1;
-                own.nick = nick(&own.name, user, own.tries);
-                own.stage = Stage::Joining { until: deadline };
-                let own = own.clone();
-                self.join_own(to, user, &own);
-                // Who has that nickname is somebody else.
-                self.reidentify(from);
-            }
-            Some("error") => own.refuse(now),
-            Some("unavailable") if occupancy.has(status::RENAMED) => {}
-            Some("unavailable") if occupancy.has(status::SELF) && own.stage == Stage::In => {
-                own.refuse(now);
-                own.stage = Stage::Refused { retry: now };
-                let expelled = occupancy.expelled().filter(|_| !occupancy.is_destroyed);
-                let expelled = expelled.map(|banned| NativeChange::Expelled { banned });
-                return expelled.map(|change| RoomEvent::Native(user.clone(), change)).into_iter().collect();
-            }
-            None if occupancy.has(status::SELF) => {
-                own.stage = Stage::In;
-                from.clone_into(&mut own.nick);
-            }
-            _ => {}
-        }
-        Vec::new()
-    }
-
-    /// Enters the room for a member of a browser.
-    pub fn join_own(&self, to: &mut Sender<'_>, user: &UserId, own: &OwnOccupant) {
-        let password = self.config.as_ref().map_or("", |config| &config.password);
-        let address = to.settings.own(user);
-        to.send(stanzas::join(&address, &self.jid, &own.nick, password, Some(own.state.clone())));
-    }
-
-    fn reidentify(&mut self, nick: &str) {
-        let native = Who::Native { user: unknown(&self.jid, nick), bare: None };
-        if let Some(occupant) = self.occupants.get_mut(nick).filter(|occupant| matches!(occupant.who, Who::Own(_))) {
-            occupant.who = native;
-        }
-    }
-
-    /// Takes a message to everybody.
-    pub fn take_message(&mut self, nick: &str, message: &Stanza) -> Option<RoomEvent> {
-        if message.attr("type") != Some("groupchat") {
-            return None;
-        }
-        let body = message.children().find(|c| c.name == "body" && c.ns == message.ns);
-        match (message.child("subject"), body) {
-            (Some(subject), None) => self.take_subject(nick, &subject.text()),
-            (_, Some(_)) if stanzas::is_delayed(message) => None,
-            (_, Some(body)) => {
-                let Who::Native { user, .. } = &self.occupants.get(nick)?.who else { return None };
-                let text = shortened(body.text());
-                (!text.trim().is_empty()).then(|| RoomEvent::Native(user.clone(), NativeChange::Text(text)))
-            }
-            (None, None) => None,
-        }
-    }
-
-    fn take_subject(&mut self, nick: &str, subject: &str) -> Option<RoomEvent> {
-        let known = self.subject.replace(subject.to_owned());
-        if nick == self.nick || known.as_deref() == Some(subject) {
-            return None;
-        }
-        // The first after entering is news only where it was changed meanwhile.
-        let is_taken = std::mem::take(&mut self.takes_subject);
-        if known.is_none() && !is_taken && self.name.as_deref().is_none_or(|name| name == subject) {
-            return None;
-        }
-        subject_name(subject).map(|name| RoomEvent::Room(RoomChange::Subject(name)))
-    }
-
-    /// The subject as a conference's name, if it can be one.
-    pub fn subject_name(&self) -> Option<String> {
-        subject_name(self.subject.as_deref()?)
-    }
-}
-
-fn subject_name(subject: &str) -> Option<String> {
-    let name = subject.split_whitespace().collect::<Vec<_>>().join(" ");
-    let name: String = name.chars().take(display_name::MAX).collect();
-    display_name::checked(&name, display_name::MAX)
-}
-
-fn shortened(text: String) -> String {
-    if text.chars().count() <= TEXT_MAX {
-        return text;
-    }
-    text.chars().take(TEXT_MAX - 1).chain(['…']).collect()
 }
