@@ -96,8 +96,7 @@ impl Parts {
         let (conferences, receivers) =
             Conferences::new(source, Limits::from(&*config), node, generation, bindings.clone(), tracker.clone());
         let (sockets, address) = (Sockets::new(conferences.clone()), config.http.web_address(http));
-        let kept = store.clone();
-        let auth = AuthService::new(config.clone(), address, keys, sealer, kept, calls.clone(), eim.clone());
+        let auth = AuthService::new(config.clone(), address, keys, sealer, store.clone(), calls.clone(), eim.clone());
 
         let process = call_gateways::Process { http, neighbours, tracker: tracker.clone() };
         let (pool, placement, placing, mut routers) =
@@ -111,9 +110,10 @@ impl Parts {
         let (consumer, events_health) = events.unzip();
         let external = External { broker: events_health, rooms: rooms_health };
         health.extend(external.parts());
+        let broker = consumer.zip(broker_events);
         let ends = Ends {
             inbound,
-            broker: consumer.zip(broker_events),
+            broker,
             conferences: receivers,
             numbered,
             placement: placing,

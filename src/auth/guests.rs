@@ -290,12 +290,8 @@ impl AuthService {
 
     /// Deletes the accounts whose time is up, or whose conference is.
     async fn collect_accounts(&self) -> Result<(), Refusal> {
-        for account in self
-            .0
-            .store
-            .due_accounts(date_ms().saturating_sub(KNOWN_EVERYWHERE_MS), COLLECTED_AT_ONCE)
-            .await
-            .map_err(Refusal::from)?
+        for account in
+            self.0.store.due_accounts(date_ms(), KNOWN_EVERYWHERE_MS, COLLECTED_AT_ONCE).await.map_err(Refusal::from)?
         {
             self.collect(&account.user_id).await;
         }

@@ -39,10 +39,10 @@ impl Dialect {
         unused.extend(self.to.keys().map(|name| ("to", name.as_str())));
         for x_iq in files.filter_map(|file| file.get_mut("x-iq")?.as_object_mut()) {
             for (member, others) in [("ns", &self.ns), ("to", &self.to)] {
-                let Some(Value::String(said)) = x_iq.get_mut(member) else { continue };
-                if let Some((name, other)) = others.get_key_value(said) {
+                let Some(Value::String(built_in)) = x_iq.get_mut(member) else { continue };
+                if let Some((name, other)) = others.get_key_value(built_in) {
                     unused.retain(|place| *place != (member, name.as_str()));
-                    said.clone_from(other);
+                    built_in.clone_from(other);
                 }
             }
             match &self.wrapper {
@@ -100,9 +100,9 @@ mod tests {
             (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
         ];
         for (mut target, patch, expected) in cases {
-            let said = format!("{target} with {patch}");
+            let case = format!("{target} with {patch}");
             merge(&mut target, patch);
-            assert_eq!(target, expected, "{said}");
+            assert_eq!(target, expected, "{case}");
         }
     }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::OwnType;
 use super::files::Files;
 use super::titles::{Titles, joined};
 
@@ -95,8 +94,16 @@ pub(super) fn serve_at(openrpc: &mut Value, asyncapi: &mut Value, web_address: &
     }
 }
 
+/// A type of the EIM's own, as its file describes it.
+pub(super) struct DescribedType<'t> {
+    pub name: &'t str,
+    pub summary: &'t str,
+    /// JSON Schema of the data.
+    pub schema: &'t Value,
+}
+
 /// The event socket's document, with the shapes that it shares with the methods.
-pub(super) fn asyncapi(files: &Files, types: &[OwnType], errors: &mut Vec<String>) -> Value {
+pub(super) fn asyncapi(files: &Files, types: &[DescribedType<'_>], errors: &mut Vec<String>) -> Value {
     let mut document = files.asyncapi.clone();
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
         add_own_types(schemas, types);
@@ -127,16 +134,16 @@ pub(super) fn asyncapi(files: &Files, types: &[OwnType], errors: &mut Vec<String
 
 /// An event's shape for each type of the EIM's own that is described; the others have the shape that says nothing of
 /// their data.
-fn add_own_types(schemas: &mut Map<String, Value>, types: &[OwnType]) {
+fn add_own_types(schemas: &mut Map<String, Value>, types: &[DescribedType<'_>]) {
     let Some(any) = schemas.get(ANY_OWN_EVENT).cloned() else { return };
     let mut references = Vec::new();
     for own in types {
-        let mut name = format!("{}Event", joined("", &own.name));
+        let mut name = format!("{}Event", joined("", own.name));
         while schemas.contains_key(&name) {
             name.push('_');
         }
         let mut event = any.clone();
-        event["description"] = own.summary.as_str().into();
+        event["description"] = own.summary.into();
         event["properties"]["type"] = json!({"type": "string", "enum": [own.name]});
         event["properties"]["data"] = own.schema.clone();
         references.push(json!({"$ref": format!("{SCHEMAS}{name}")}));
@@ -145,7 +152,7 @@ fn add_own_types(schemas: &mut Map<String, Value>, types: &[OwnType]) {
     if references.is_empty() {
         return;
     }
-    let names: Vec<&str> = types.iter().map(|own| own.name.as_str()).collect();
+    let names: Vec<&str> = types.iter().map(|own| own.name).collect();
     schemas[ANY_OWN_EVENT]["properties"]["type"]["not"] = json!({"enum": names});
     let all = schemas.get_mut(CONFERENCE_EVENT).and_then(|event| event.get_mut("oneOf")?.as_array_mut());
     all.into_iter().for_each(|all| all.append(&mut references));

@@ -74,7 +74,10 @@ impl Schema {
         }
         let inbound = inbound::InboundCompiler::new(&files, numbered, &mut errors).compile(&mut errors);
         let openrpc = document::openrpc(&files);
-        let types = inbound.as_ref().map(|inbound| inbound.types.clone()).unwrap_or_default();
+        let types = inbound.iter().flat_map(|inbound| inbound.types.iter());
+        let types: Vec<_> = types
+            .map(|own| document::DescribedType { name: &own.name, summary: &own.summary, schema: &own.schema })
+            .collect();
         let asyncapi = document::asyncapi(&files, &types, &mut errors);
         let Some(inbound) = inbound.filter(|_| errors.is_empty()) else { return Err(errors) };
         let (openrpc_json, asyncapi_json) = (openrpc.to_string().into(), asyncapi.to_string().into());

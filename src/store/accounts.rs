@@ -124,9 +124,10 @@ impl Store {
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn due_accounts(&self, now: u64, most: u32) -> Result<Vec<Account>, StoreError> {
+    pub async fn due_accounts(&self, now: u64, kept_ms: u64, most: u32) -> Result<Vec<Account>, StoreError> {
         let mut read = self.read().await?;
-        let rows: Vec<Row> = query(select!("WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"))
+        let rows: Vec<Row> = query(select!("WHERE expires_at + ? <= ? ORDER BY expires_at LIMIT ?"))
+            .bind(to_i64(kept_ms))
             .bind(to_i64(now))
             .bind(i64::from(most))
             .fetch_all(read.on())
@@ -312,13 +313,13 @@ pub(super) mod tests {
         let living = account("u2", "c", "l", 900);
         store.put_account(&expiring, None, 1).await.unwrap();
         store.put_account(&living, None, 1).await.unwrap();
-        assert!(store.due_accounts(99, 10).await.unwrap().is_empty());
+        assert!(store.due_accounts(99, 0, 10).await.unwrap().is_empty());
         let (again, _copy) = after_a_crash(&folder).await;
-        assert_eq!(again.due_accounts(100, 10).await.unwrap(), [expiring]);
+        assert_eq!(again.due_accounts(100, 0, 10).await.unwrap(), [expiring]);
         assert_eq!(again.accounts_of(&conf("c"), 100).await.unwrap(), [living]);
         assert!(again.delete_account(&user("u1")).await.unwrap());
         assert!(!again.delete_account(&user("u1")).await.unwrap());
-        assert!(again.due_accounts(100, 10).await.unwrap().is_empty());
+        assert!(again.due_accounts(100, 0, 10).await.unwrap().is_empty());
         assert!(again.account(&user("u1")).await.unwrap().is_none());
     }
 
@@ -347,11 +348,11 @@ pub(super) mod tests {
         assert!(store.extend_account(&user("u1"), 200, 50).await.unwrap());
         assert_eq!(store.account(&user("u1")).await.unwrap().unwrap().expires_at, 200);
         assert!(store.end_account(&user("u1"), 60, 60).await.unwrap());
-        assert!(store.due_accounts(59, 10).await.unwrap().is_empty());
-        assert_eq!(store.due_accounts(60, 10).await.unwrap().len(), 1);
+        assert!(store.due_accounts(59, 0, 10).await.unwrap().is_empty());
+        assert_eq!(store.due_accounts(60, 0, 10).await.unwrap().len(), 1);
         assert!(!store.end_account(&user("u1"), 61, 0).await.unwrap());
         assert!(!store.extend_account(&user("u1"), 300, 70).await.unwrap());
-        assert_eq!(store.due_accounts(70, 10).await.unwrap().len(), 1);
+        assert_eq!(store.due_accounts(70, 0, 10).await.unwrap().len(), 1);
     }
 
     pub const ON_BOTH: Promises = promises![

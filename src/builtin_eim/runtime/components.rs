@@ -18,7 +18,7 @@ use crate::xmpp::dial::{Dial, Endpoint};
 const STEADY: Duration = Duration::from_secs(10);
 
 /// Whether an address is the first one, by whose link the others find out whether they need one of their own.
-pub(super) enum Place {
+pub(super) enum ComponentRole {
     First(Routing),
     Other(Known),
     /// It is no address of the EIM's: it mirrors the conferences in the server's MUC rooms.
@@ -34,7 +34,7 @@ pub(super) struct Component {
     timeout: Duration,
     keepalive: Duration,
     backoff: Backoff,
-    place: Place,
+    role: ComponentRole,
 }
 
 impl Component {
@@ -43,13 +43,13 @@ impl Component {
         domain: String,
         endpoint: Endpoint,
         settings: &ComponentSettings,
-        place: Place,
+        role: ComponentRole,
     ) -> Self {
         let (secret, tls) = (settings.secret.clone(), settings.tls.clone());
         let dial = Dial::Component { endpoint, domain: address.clone(), secret, tls, beside: None };
         let backoff = Backoff::new(settings.reconnect_min, settings.reconnect_max);
         let (timeout, keepalive) = (settings.timeout, settings.keepalive);
-        Self { address, domain, dial, timeout, keepalive, backoff, place }
+        Self { address, domain, dial, timeout, keepalive, backoff, role }
     }
 
     /// Until told to stop. While a connection is up it ends by the worker's letting go of it.
@@ -60,7 +60,7 @@ impl Component {
             let lasting = match connected {
                 Err(why) => {
                     tracing::warn!(address = %self.address, %why, "the EIM's address is not connected");
-                    if let (Place::First(routing), true) = (&self.place, why.is_lasting()) {
+                    if let (ComponentRole::First(routing), true) = (&self.role, why.is_lasting()) {
                         routing.give_up();
                     }
                     why.is_lasting()
@@ -87,7 +87,7 @@ impl Component {
 
     /// Waits until the address needs a link of its own.
     async fn needed(&mut self) {
-        if let Place::Other(known) = &mut self.place {
+        if let ComponentRole::Other(known) = &mut self.role {
             // An error here: the first one's task has ended, as everything ends.
             let _ = known.wait_for(|routes| routes.get(&self.address) == Some(&Route::Own)).await;
         }
@@ -95,10 +95,10 @@ impl Component {
 
     fn peer(&self) -> LinkPeer {
         let (address, domain, keepalive) = (self.address.clone(), self.domain.clone(), self.keepalive);
-        let routing = match &self.place {
-            Place::First(routing) => Some(routing.clone()),
-            Place::Other(_) => None,
-            Place::Rooms => return LinkPeer::Rooms { address, domain, keepalive },
+        let routing = match &self.role {
+            ComponentRole::First(routing) => Some(routing.clone()),
+            ComponentRole::Other(_) => None,
+            ComponentRole::Rooms => return LinkPeer::Rooms { address, domain, keepalive },
         };
         LinkPeer::Server { address, domain, keepalive, routing }
     }

@@ -37,7 +37,7 @@ use crate::health::Health;
 use crate::ids::Secret;
 use crate::xmpp::dial::Endpoint;
 use crate::xmpp::negotiate::tls::Tls;
-use components::{Component, Place};
+use components::{Component, ComponentRole};
 pub use disk::{Disk, Persist, Recall};
 use publisher_queue::PublisherQueue;
 pub use publisher_queue::UNPUBLISHED_MAX;
@@ -133,7 +133,7 @@ async fn serve_both(
     let (mut worker, inbox) = Worker::new(eim, Routes::ByRecipient, disk, PublisherQueue::new(None), tracker.clone());
     if let Some(Rooms { settings, server, health }) = rooms {
         let endpoint = Endpoint::Tcp { host: server.host.clone(), port: server.port };
-        let component = Component::new(settings.component.clone(), domain, endpoint, &server, Place::Rooms);
+        let component = Component::new(settings.component.clone(), domain, endpoint, &server, ComponentRole::Rooms);
         tracker.spawn(component.run(inbox.clone(), stop.clone()));
         worker.mirror = Some(rooms::Mirror { bridge: Bridge::new(settings), health });
     }
@@ -162,12 +162,12 @@ pub async fn serve_components(
     let endpoint = Endpoint::Tcp { host: settings.host.clone(), port: settings.port };
     let routing = Routing::new(&addresses);
     for (at, address) in addresses.into_iter().enumerate() {
-        let place = match &routing {
-            Some(routing) if at == 0 => Place::First(routing.clone()),
-            Some(routing) => Place::Other(routing.known()),
+        let role = match &routing {
+            Some(routing) if at == 0 => ComponentRole::First(routing.clone()),
+            Some(routing) => ComponentRole::Other(routing.known()),
             None => break,
         };
-        let component = Component::new(address, domain.clone(), endpoint.clone(), &settings, place);
+        let component = Component::new(address, domain.clone(), endpoint.clone(), &settings, role);
         tracker.spawn(component.run(inbox.clone(), stop.clone()));
     }
     drop(inbox);

@@ -183,16 +183,16 @@ fn a_dialect_or_a_patch_that_changes_nothing_is_told() {
         assert_eq!(errors.len(), 1, "{errors:?}");
         errors.concat()
     };
-    let said = told(&[("dialect.json", json!({"ns": {"je:x:client:confrence": "urn:acme"}}))]);
-    assert!(said.contains("dialect.json: ns.je:x:client:confrence: no built-in file has it"), "{said}");
-    let said = told(&[("dialect.json", json!({"namespaces": {}}))]);
-    assert!(said.contains("dialect.json: unknown field `namespaces`"), "{said}");
-    let said = told(&[("methods/a.b.patch.json", json!({"name": "a.b", "summary": "s"}))]);
-    assert!(said.contains("a.b.patch.json: name: a.b is no built-in file's"), "{said}");
+    let why = told(&[("dialect.json", json!({"ns": {"je:x:client:confrence": "urn:acme"}}))]);
+    assert!(why.contains("dialect.json: ns.je:x:client:confrence: no built-in file has it"), "{why}");
+    let why = told(&[("dialect.json", json!({"namespaces": {}}))]);
+    assert!(why.contains("dialect.json: unknown field `namespaces`"), "{why}");
+    let why = told(&[("methods/a.b.patch.json", json!({"name": "a.b", "summary": "s"}))]);
+    assert!(why.contains("a.b.patch.json: name: a.b is no built-in file's"), "{why}");
     let mut whole = added("conference.get");
     whole["x-access"] = "token".into();
     let both =
         [("methods/conference.get.json", whole), ("conference.get.patch.json", json!({"name": "conference.get"}))];
-    let said = told(&both);
-    assert!(said.contains("conference.get is declared in"), "{said}");
+    let why = told(&both);
+    assert!(why.contains("conference.get is declared in"), "{why}");
 }

@@ -327,7 +327,7 @@ async fn the_end_of_a_conference_ends_all_that_was_for_it_and_nothing_else() {
     assert_eq!(store.use_link("l1", 60).await.unwrap(), LinkUse::Revoked);
     assert_eq!(store.use_link("l2", 60).await.unwrap(), LinkUse::Counted);
     assert_eq!(store.ended_since(50).await.unwrap(), [("f1".to_owned(), 50)]);
-    let due: Vec<_> = store.due_accounts(60, 10).await.unwrap().into_iter().map(|a| a.user_id).collect();
+    let due: Vec<_> = store.due_accounts(60, 0, 10).await.unwrap().into_iter().map(|a| a.user_id).collect();
     assert_eq!(due, [user("g1")]);
     assert!(!store.is_banned(BanTarget::Device("device"), &conf("over"), Moment::at(60)).await.unwrap());
     assert!(store.is_banned(BanTarget::Device("device"), &conf("goes-on"), Moment::at(60)).await.unwrap());

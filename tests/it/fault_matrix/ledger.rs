@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use confgate::clock::date_ms;
 use confgate::event::{Change, Event, Roster};
 use serde_json::Value;
 
@@ -66,7 +66,7 @@ const HISTORY: usize = 40;
 
 impl View {
     pub fn note(&mut self, what: String) {
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() % 1_000_000;
+        let at = date_ms() % 1_000_000;
         self.history.truncate(HISTORY);
         self.history.push_front(format!("{at} {what}"));
     }
