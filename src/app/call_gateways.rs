@@ -34,6 +34,13 @@ pub(super) struct Routers {
     pub pulls: Router,
 }
 
+impl Routers {
+    /// With that route beside the call gateway's.
+    pub(super) fn beside(self, route: axum::Router) -> Self {
+        Self { call_gateway: self.call_gateway.merge(route), ..self }
+    }
+}
+
 /// Starts this process's own, makes the pool, and enters our own in the register: before any conference is placed.
 pub(super) async fn start(
     config: &Config,

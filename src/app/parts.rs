@@ -99,9 +99,8 @@ impl Parts {
         let auth = AuthService::new(config.clone(), address, keys, sealer, store.clone(), calls.clone(), eim.clone());
 
         let process = call_gateways::Process { http, neighbours, tracker: tracker.clone() };
-        let (pool, placement, placing, mut routers) =
+        let (pool, placement, placing, routers) =
             call_gateways::start(&config, &first, &auth, &store, process, lifecycle).await?;
-        routers.call_gateway = routers.call_gateway.merge(route);
 
         let (store_health_sender, store_health) = watch::channel(Health::up());
         let (gateways_health_sender, gateways_health) = watch::channel(Health::up());
@@ -110,10 +109,9 @@ impl Parts {
         let (consumer, events_health) = events.unzip();
         let external = External { broker: events_health, rooms: rooms_health };
         health.extend(external.parts());
-        let broker = consumer.zip(broker_events);
         let ends = Ends {
             inbound,
-            broker,
+            broker: consumer.zip(broker_events),
             conferences: receivers,
             numbered,
             placement: placing,
@@ -137,7 +135,7 @@ impl Parts {
             external,
             tracker,
         };
-        Ok((parts, ends, routers))
+        Ok((parts, ends, routers.beside(route)))
     }
 
     /// The parts that `/readyz` names.
