@@ -23,6 +23,7 @@ export class ConferenceView {
   /** Passing words about people who knock, by user. @type {Map<string, () => void>} */
   #knocks = new Map();
   #isStopped = false;
+  #isAskingHand = false;
   /** @type {() => import("./callee-status.js").Callee[]} */
   #called;
 
@@ -93,7 +94,7 @@ export class ConferenceView {
   #follow(self) {
     const { seat } = this.choice;
     if (seat === self.joinedAt) {
-      this.choice.change({ hand: self.hand });
+      if (!this.#isAskingHand) this.choice.change({ hand: self.hand });
       return this.media.consent.follow(self);
     }
     this.choice.change({ seat: self.joinedAt });
@@ -151,10 +152,18 @@ export class ConferenceView {
       onMicrophone: () => this.#microphone(),
       onCamera: () => this.#try(() => this.media.consent.set("video", !this.media.own.isFilming)),
       onScreen: canShareScreen() ? () => this.media.toggleScreen() : null,
-      onHand: () => this.#try(() => this.live.control(this.live.self?.hand ? "lowerHand" : "raiseHand")),
+      onHand: () => this.#setHand(!this.live.self?.hand),
       onManage: (anchor) => this.#manageMenu(anchor),
       onLeave: () => this.live.leave(),
     });
+  }
+
+  /** The press is the choice: a seat that is lost before the roster shows it doesn't bring the old one back. @param {boolean} hand */
+  async #setHand(hand) {
+    this.#isAskingHand = true;
+    this.choice.change({ hand });
+    await this.#try(() => this.live.control(hand ? "raiseHand" : "lowerHand"));
+    this.#isAskingHand = false;
   }
 
   async #microphone() {
