@@ -42,6 +42,17 @@ pub struct Output {
     pub mirrored: Vec<Event>,
 }
 
+impl Output {
+    /// Adds the effects of what was done next.
+    pub(super) fn add(&mut self, next: Self) {
+        self.stanzas.extend(next.stanzas);
+        self.writes.extend(next.writes);
+        self.publications.extend(next.publications);
+        self.jobs.extend(next.jobs);
+        self.mirrored.extend(next.mirrored);
+    }
+}
+
 /// Work of tens of milliseconds that is done elsewhere, so that nobody waits for somebody's password.
 #[derive(Debug)]
 pub struct Job {

@@ -265,13 +265,9 @@ impl Bridge {
     }
 
     /// Takes what the EIM did for the bridge. Messages among it came from the room.
-    pub(super) fn absorb(&mut self, output: Output, turn: &mut Turn<'_>) {
-        self.dirty.extend(output.mirrored.iter().map(|event| event.conf_id.clone()));
-        let done = &mut turn.output;
-        done.stanzas.extend(output.stanzas);
-        done.writes.extend(output.writes);
-        done.publications.extend(output.publications);
-        done.jobs.extend(output.jobs);
+    pub(super) fn absorb(&mut self, mut output: Output, turn: &mut Turn<'_>) {
+        self.dirty.extend(std::mem::take(&mut output.mirrored).into_iter().map(|event| event.conf_id));
+        turn.output.add(output);
     }
 
     /// Compares what has changed, or is to be tried again.

@@ -14,6 +14,7 @@ use crate::xmpp::xml::Stanza;
 const RETRY_MS: u64 = 5000;
 /// Nicknames that are tried for the observer.
 const OBSERVER_TRIES_MAX: u32 = 8;
+
 /// The way out of a turn.
 pub(super) struct Sender<'a> {
     pub settings: &'a MucSettings,

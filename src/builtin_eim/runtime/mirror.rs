@@ -74,11 +74,7 @@ impl Worker {
         let (may_change, rng) = (self.rest.is_none(), &mut rand::rng());
         let mut turn = Turn { eim: &mut self.eim, now, rng, may_change, output: Output::default() };
         work(&mut mirror.bridge, &mut turn);
-        let output = turn.output;
-        done.stanzas.extend(output.stanzas);
-        done.writes.extend(output.writes);
-        done.publications.extend(output.publications);
-        done.jobs.extend(output.jobs);
+        done.add(turn.output);
     }
 
     fn report_rooms(&self) {

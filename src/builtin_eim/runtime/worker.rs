@@ -208,12 +208,7 @@ impl Worker {
     }
 
     fn append(&mut self, done: &mut Output, now: Now, work: impl FnOnce(&mut Eim, Now, &mut dyn rand::Rng) -> Output) {
-        let output = work(&mut self.eim, now, &mut rand::rng());
-        done.stanzas.extend(output.stanzas);
-        done.writes.extend(output.writes);
-        done.publications.extend(output.publications);
-        done.jobs.extend(output.jobs);
-        done.mirrored.extend(output.mirrored);
+        done.add(work(&mut self.eim, now, &mut rand::rng()));
     }
 
     fn on_inbound(&mut self, inbound: Inbound, now: Now, done: &mut Output, taken: &mut Taken) {
